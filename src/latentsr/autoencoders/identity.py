@@ -1,0 +1,29 @@
+"""The identity: pixel space as a latent space, so that pixel diffusion is the same code."""
+
+from torch import Tensor
+
+from latentsr.autoencoders.protocol import AutoencoderSpec
+
+
+class Identity:
+    """Latents that are the images themselves."""
+
+    spec = AutoencoderSpec(
+        name="identity",
+        source="latentsr",
+        licence="Apache-2.0",
+        domain="none",
+        image_channels=1,
+        latent_channels=1,
+        factor=1,
+        lossless=True,
+    )
+    hash = "identity"
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The images, unchanged."""
+        return images
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The latents, unchanged."""
+        return latents

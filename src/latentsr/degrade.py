@@ -1,0 +1,197 @@
+"""LR synthesis as linear operators: each is separable, so that it is one small matrix an image axis.
+
+Writing A for the operator and R, C for its row and column matrices, A(x) = R x C^T, the adjoint is R^T y C and the
+pseudo-inverse is R^+ y (C^+)^T exactly, since the pseudo-inverse of a Kronecker product is the product of the
+pseudo-inverses. Pixel centres are kept: LR pixel i covers HR pixels s i to s i + s - 1.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentsr.errors import InputError, OptionError
+
+PINV_RCOND = 1e-6
+
+
+def _bicubic(x: np.ndarray) -> np.ndarray:
+    """Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15), the one of Pillow."""
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+def _lanczos(x: np.ndarray) -> np.ndarray:
+    """Sinc windowed by a sinc three samples wide on each side."""
+    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
+
+
+def _box(x: np.ndarray) -> np.ndarray:
+    return np.where((x > -0.5) & (x <= 0.5), 1.0, 0.0)
+
+
+KERNELS: Mapping[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
+    "bicubic": (_bicubic, 2.0),
+    "lanczos": (_lanczos, 3.0),
+    "area": (_box, 0.5),
+}
+
+
+def resampling_matrix(kernel: str, n_in: int, n_out: int) -> np.ndarray:
+    """Rows of weights, (n_out, n_in), that resample one axis as Pillow's `resize` does.
+
+    On reduction the kernel is widened by the factor (antialiasing); at the border it is cut and normalised.
+    """
+    weight, support = KERNELS[kernel]
+    step = n_in / n_out
+    width = max(step, 1.0)
+    centres = (np.arange(n_out) + 0.5) * step
+    offsets = (np.arange(n_in)[None, :] + 0.5 - centres[:, None]) / width
+    weights = np.where(np.abs(offsets) <= support, weight(offsets), 0.0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _reduce(kernel: str) -> Callable[[int, float], np.ndarray]:
+    return lambda n, factor: resampling_matrix(kernel, n, _divided(n, factor))
+
+
+def _enlarge(n: int, factor: float) -> np.ndarray:
+    return resampling_matrix("bicubic", n, n * _whole(factor))
+
+
+def _blur(n: int, sigma: float) -> np.ndarray:
+    """Gaussian of standard deviation `sigma` pixels, cut at four of them, mirrored at the border (scipy's default)."""
+    radius = int(4 * sigma + 0.5)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    matrix = np.zeros((n, n))
+    for offset, tap in zip(range(-radius, radius + 1), taps / taps.sum(), strict=True):
+        mirrored = np.mod(np.arange(n) + offset, 2 * n)
+        np.add.at(matrix, (np.arange(n), np.minimum(mirrored, 2 * n - 1 - mirrored)), tap)
+    return matrix
+
+
+def _kspace(n: int, factor: float) -> np.ndarray:
+    """Centre of k-space, as an MR scan of fewer phase encodings: ideal low-pass, then sampling at LR pixel centres."""
+    n_lr = _divided(n, factor)
+    frequencies = np.arange(-(n_lr // 2), n_lr // 2 + 1)
+    shares = np.where(2 * np.abs(frequencies) == n_lr, 0.5, 1.0)
+    centres = (np.arange(n_lr) + 0.5) * factor - 0.5
+    distance = centres[:, None, None] - np.arange(n)[None, :, None]
+    return np.asarray((shares * np.cos(2 * np.pi * frequencies * distance / n)).sum(axis=-1) / n)
+
+
+def _whole(factor: float) -> int:
+    if factor != int(factor) or factor < 1:
+        raise OptionError(f"degradation factor {factor:g}: expected a whole number of 1 or more")
+    return int(factor)
+
+
+def _divided(n: int, factor: float) -> int:
+    whole = _whole(factor)
+    if n % whole:
+        raise InputError(f"image side of {n} px is not a multiple of the scale {whole}; crop it (prepare --size)")
+    return n // whole
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of step: its matrix for an axis of n pixels, and how much it divides the size by."""
+
+    matrix: Callable[[int, float], np.ndarray]
+    divides: Callable[[float], float]
+
+
+STEPS: Mapping[str, Step] = {
+    "bicubic": Step(_reduce("bicubic"), lambda factor: factor),
+    "lanczos": Step(_reduce("lanczos"), lambda factor: factor),
+    "area": Step(_reduce("area"), lambda factor: factor),
+    "down": Step(_reduce("bicubic"), lambda factor: factor),
+    "up": Step(_enlarge, lambda factor: 1 / factor),
+    "blur": Step(_blur, lambda sigma: 1.0),
+    "kspace": Step(_kspace, lambda factor: factor),
+}
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A linear operator from HR to LR; tensors are (..., rows, columns), computed in the dtype they come in."""
+
+    text: str
+    steps: tuple[tuple[str, float], ...]
+
+    @property
+    def scale(self) -> int:
+        """HR side over LR side."""
+        return round(math.prod(STEPS[name].divides(value) for name, value in self.steps))
+
+    def matrix(self, n: int) -> np.ndarray:
+        """The operator on one axis of `n` HR pixels: (LR pixels, n), float64."""
+        return _matrix(self.steps, n)
+
+    def apply(self, hr: Tensor) -> Tensor:
+        """A(hr): the LR image."""
+        rows, columns = (self.matrix(n) for n in hr.shape[-2:])
+        return _sandwich(rows, hr, columns)
+
+    def adjoint(self, lr: Tensor) -> Tensor:
+        """A^T(lr), of HR size: <A x, y> = <x, A^T y>."""
+        rows, columns = (self.matrix(n * self.scale) for n in lr.shape[-2:])
+        return _sandwich(rows.T, lr, columns.T)
+
+    def pinv(self, lr: Tensor) -> Tensor:
+        """A^+(lr), of HR size: the smallest image whose LR is nearest to `lr`."""
+        rows, columns = (_pinv(self.steps, n * self.scale) for n in lr.shape[-2:])
+        return _sandwich(rows, lr, columns)
+
+
+@lru_cache(maxsize=64)
+def _matrix(steps: tuple[tuple[str, float], ...], n: int) -> np.ndarray:
+    matrix = np.eye(n)
+    for name, value in steps:
+        matrix = STEPS[name].matrix(matrix.shape[0], value) @ matrix
+    return matrix
+
+
+@lru_cache(maxsize=64)
+def _pinv(steps: tuple[tuple[str, float], ...], n: int) -> np.ndarray:
+    return np.linalg.pinv(_matrix(steps, n), rcond=PINV_RCOND)
+
+
+def _sandwich(rows: np.ndarray, image: Tensor, columns: np.ndarray) -> Tensor:
+    left, right = (torch.as_tensor(m, dtype=image.dtype, device=image.device) for m in (rows, columns))
+    return left @ image @ right.mT
+
+
+def parse_degradation(text: str) -> Degradation:
+    """The operator written as `text`: steps `name:value` joined by commas, first applied first.
+
+    Names: bicubic, lanczos, area, down (reduce by a factor), up (enlarge bicubically), blur (Gaussian sigma in px),
+    kspace (keep the centre of k-space).
+    """
+    steps = tuple(_parse_step(part.strip()) for part in text.split(","))
+    return Degradation(text=",".join(f"{name}:{value:g}" for name, value in steps), steps=steps)
+
+
+def _parse_step(part: str) -> tuple[str, float]:
+    name, _, value = part.partition(":")
+    if name not in STEPS:
+        raise OptionError(f"degradation step '{part}': expected name:value with a name of {', '.join(STEPS)}")
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not (0 < number < math.inf):
+        raise OptionError(f"degradation step '{part}': expected a positive number after the colon, as in {name}:4")
+    return name, number
+
+
+def enlarge(lr: Tensor, scale: int) -> Tensor:
+    """The bicubic enlargement of `lr` (..., rows, columns) by `scale`: equal to Pillow's, and the baseline to beat."""
+    rows, columns = (resampling_matrix("bicubic", n, n * scale) for n in lr.shape[-2:])
+    return _sandwich(rows, lr, columns)

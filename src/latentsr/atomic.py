@@ -1,0 +1,88 @@
+"""Writing to a temporary name and then renaming, so that a reader never meets half a file."""
+
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which takes its name when the block ends well and is removed when it does not.
+
+    The caller makes a file or a folder there. The temporary name begins with a dot, so that no walk over inputs takes
+    it for an image, and ends like `path`, so that libraries which choose a format by the extension choose the same.
+    Parent folders are made. A file that is there already is replaced in one step (rename); an existing non-empty
+    folder is not, and raises OSError. What an earlier process left behind when it was killed is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}{_suffix(path)}")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+    finally:
+        _remove(temporary)
+    _flush_folder(path.parent)
+
+
+def _prefix(path: Path) -> str:
+    host = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:32]
+    stem = path.name.removesuffix(_suffix(path))
+    return f".{stem[:100]}.part-{host}-"
+
+
+def _suffix(path: Path) -> str:
+    """The extension, `.nii.gz` as one; a long tail after a dot, as in a UID, is no extension."""
+    found = re.search(r"(\.nii)?\.[A-Za-z][A-Za-z0-9]{0,10}$", path.name)
+    return found.group() if found else ""
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of processes on this host that no longer live (they were killed)."""
+    prefix, suffix = _prefix(path), _suffix(path)
+    for entry in path.parent.iterdir():
+        process = entry.name.removeprefix(prefix).removesuffix(suffix)
+        if entry.name == f"{prefix}{process}{suffix}" and process.isdigit() and not _lives(int(process)):
+            _remove(entry)
+
+
+def _lives(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is not a harmless question
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Hands the bytes to the disk before the rename: else a power cut could leave the new name on an empty file."""
+    for entry in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if entry.is_file():
+            with entry.open("rb+") as file:
+                os.fsync(file.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

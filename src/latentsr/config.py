@@ -1,0 +1,162 @@
+"""A job's options as a frozen record, written to and read from YAML, and the manifest that says how a run was made."""
+
+import dataclasses
+import hashlib
+import json
+import platform
+import reprlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from latentsr import __version__
+from latentsr.atomic import replacing
+from latentsr.errors import InputError, OptionError
+
+RECORDED_PACKAGES = ("torch", "diffusers", "lightning", "numpy", "pydicom")
+
+
+class Config(BaseModel):
+    """A job's options: frozen, with no key beyond its fields, and no NaN or infinity among the numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+Record = TypeVar("Record", bound=Config)
+
+
+def checked(cls: type[Record], options: Mapping[str, Any], origin: str) -> Record:
+    """The options as a record; the first fault raises OptionError, one line with the key, what came and what is valid.
+
+    `origin` opens the message: the YAML file's name, or the command.
+    """
+    try:
+        return cls.model_validate(dict(options))
+    except ValidationError as error:
+        faults = sorted(error.errors(include_url=False), key=_is_no_typo)
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise OptionError(f"{origin}: {_fault(cls, faults[0])}{more}") from error
+
+
+def write_yaml(record: Config, path: Path) -> None:
+    """Writes every option of the record, defaults resolved, in the order of its fields; atomic."""
+    text = yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_yaml(cls: type[Record], path: Path) -> Record:
+    """The record that a YAML file holds; a missing or broken file, or an invalid option, is an OptionError."""
+    try:
+        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path}: cannot be read as a YAML text file: {_reason(error)}") from error
+    except yaml.YAMLError as error:
+        raise OptionError(f"{path}: is not valid YAML: {_reason(error)}") from error
+    if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
+        raise OptionError(f"{path}: holds no options; expected 'key: value' lines with {_keys(cls)}")
+    return checked(cls, options, str(path))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes records, dicts, lists, texts and finite numbers as indented JSON; atomic. NaN raises ValueError."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; a missing or broken file is an InputError."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {_reason(error)}; make it again") from error
+
+
+def canonical_json(content: object) -> str:
+    """The one JSON text of equal contents: sorted keys, no blanks, ASCII; tuples are lists. NaN raises ValueError."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_json(content: object) -> str:
+    """The SHA-256 of `canonical_json(content)`, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(content).encode("ascii")).hexdigest()
+
+
+def manifest(**facts: object) -> dict[str, object]:
+    """How a run was made: date (UTC), Python, platform and versions, then the given facts (options, seed, hashes).
+
+    It names neither the host nor the user. No package is imported for its version.
+    """
+    circumstances: dict[str, object] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()}-{platform.machine()}",
+        "versions": {"latentsr": __version__} | {name: _version(name) for name in RECORDED_PACKAGES},
+    }
+    if clash := sorted(circumstances.keys() & facts):
+        raise ValueError(f"manifest facts may not be named {', '.join(clash)}: choose other names")
+    return circumstances | facts
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form: pass records, dicts, lists, texts or numbers")
+
+
+def _is_no_typo(fault: Any) -> bool:
+    """False sorts first: a misspelt key comes before the missing key that it was meant to be."""
+    return bool(fault["type"] != "extra_forbidden")
+
+
+def _fault(cls: type[BaseModel], fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key '{key}'; expected {_keys(_owner(cls, fault['loc'][:-1]))}"
+    if fault["type"] == "missing":
+        return f"key '{key}' is missing; expected {_keys(_owner(cls, fault['loc'][:-1]))}"
+    expected = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    if not key:  # a check over several keys: its message says which
+        return expected
+    return f"{key} is {reprlib.repr(fault['input'])}; expected {expected}"
+
+
+def _owner(cls: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The nested record in which a fault lies, or None where a list or a union hides it."""
+    owner: Any = cls
+    for part in location:
+        owner = owner.model_fields[part].annotation if part in owner.model_fields else None
+        if not (isinstance(owner, type) and issubclass(owner, BaseModel)):
+            return None
+    return owner
+
+
+def _keys(cls: type[BaseModel] | None) -> str:
+    return "the documented keys" if cls is None else f"the keys {', '.join(cls.model_fields)}"
+
+
+def _reason(error: Exception) -> str:
+    """The error's own words on one line, without the path that the message already names."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())

@@ -1,0 +1,223 @@
+"""The latent cache: one array a split and role, read by memory map, that says exactly what it was made from.
+
+Roles: `hr` (latent of the HR image), `latent-up` (latent of the bicubically enlarged LR), `latent-native` (latent of
+the LR itself), `pixels` (the LR image, in [-1, 1]) and, outside the training split, `image` (the HR image, to score
+against). Latents are unscaled posterior means; per-channel means and sds of the training split stand in the manifest.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from torch import Tensor
+
+from latentsr.autoencoders.protocol import Autoencoder
+from latentsr.config import manifest, read_json, sha256_json, write_json
+from latentsr.data.records import Dataset, Record, common_size
+from latentsr.degrade import Degradation, enlarge
+from latentsr.errors import InputError, OptionError, StaleError
+
+Progress = Callable[[int, int], None]
+CONDITIONS = ("latent-up", "latent-native", "pixels")
+MANIFEST, PARTIAL = "manifest.json", "manifest.partial.json"
+
+
+@dataclass(frozen=True)
+class LatentCache:
+    """A finished cache; arrays open in constant time."""
+
+    root: Path
+    manifest: Mapping[str, Any]
+
+    def array(self, split: str, role: str) -> np.ndarray:
+        """The read-only memory map (images, channels, rows, columns) of one role."""
+        path = self.root / split / f"{role}.npy"
+        if not path.is_file():
+            raise InputError(f"{path}: not in the cache; run 'encode' with --condition {role} or on a set with '{split}'")
+        return np.load(path, mmap_mode="r")
+
+    def ids(self, split: str) -> list[str]:
+        """The image ids of a split, row by row."""
+        return list(self.manifest["ids"].get(split, ()))
+
+    def datasets(self, split: str) -> list[str]:
+        """The dataset of each row of a split."""
+        return list(self.manifest["datasets"].get(split, ()))
+
+    @cached_property
+    def statistics(self) -> Mapping[str, Mapping[str, list[float]]]:
+        """Per role (and `residual`, hr minus latent-up): {"mean": [...], "sd": [...]}, a number a channel."""
+        return dict(self.manifest["statistics"])
+
+    @property
+    def hash(self) -> str:
+        """The digest of autoencoder, data and degradation."""
+        return str(self.manifest["key"])
+
+
+def open_cache(root: str | Path) -> LatentCache:
+    """The finished cache at `root`."""
+    path = Path(root) / MANIFEST
+    if not path.is_file():
+        state = "unfinished; run the same 'encode' again" if (Path(root) / PARTIAL).is_file() else "no cache; run 'encode'"
+        raise InputError(f"{root}: {state}")
+    return LatentCache(Path(root), read_json(path))
+
+
+def fill_cache(
+    datasets: Sequence[Dataset],
+    autoencoder: Autoencoder,
+    degradation: Degradation,
+    out: Path,
+    *,
+    conditions: Sequence[str] = ("latent-up", "pixels"),
+    batch: int = 16,
+    device: str = "cpu",
+    progress: Progress = lambda done, total: None,
+) -> LatentCache:
+    """The cache of the datasets' latents at `out`; an interrupted one goes on, a finished one is returned.
+
+    A cache made from another autoencoder, other data or another degradation is refused (StaleError).
+    """
+    if unknown := set(conditions) - set(CONDITIONS):
+        raise OptionError(f"--condition {', '.join(sorted(unknown))}: expected some of {', '.join(CONDITIONS)}")
+    size = common_size([record for dataset in datasets for record in dataset.records])
+    facts = _facts(datasets, autoencoder, degradation, conditions, size)
+    key = sha256_json(facts)
+    if (out / MANIFEST).is_file() or (out / PARTIAL).is_file():
+        _check_key(out, key)
+    if (out / MANIFEST).is_file():
+        return open_cache(out)
+    job = _Fill(datasets, autoencoder, degradation, out, tuple(conditions), batch, device)
+    job.run(key, progress)
+    statistics = {role: _moments(_open(out, role)) for role in ("hr", *conditions)}
+    statistics["residual"] = _moments(_open(out, "hr"), _open(out, "latent-up")) if "latent-up" in conditions else None
+    rows = job.rows
+    content = manifest(
+        key=key,
+        **facts,
+        spec=autoencoder.spec,
+        ids={split: [record.id for _, record in pairs] for split, pairs in rows.items()},
+        datasets={split: [dataset.name for dataset, _ in pairs] for split, pairs in rows.items()},
+        statistics={role: moments for role, moments in statistics.items() if moments},
+    )
+    write_json(out / MANIFEST, content)
+    (out / PARTIAL).unlink()
+    return open_cache(out)
+
+
+def _facts(
+    datasets: Sequence[Dataset],
+    autoencoder: Autoencoder,
+    degradation: Degradation,
+    conditions: Sequence[str],
+    size: tuple[int, int],
+) -> dict[str, Any]:
+    """Everything that decides the arrays."""
+    return {
+        "autoencoder": autoencoder.hash,
+        "data": [dataset.hash for dataset in datasets],
+        "degradation": degradation.text,
+        "conditions": list(conditions),
+        "size": list(size),
+        "format": 1,
+    }
+
+
+def _check_key(out: Path, key: str) -> None:
+    there = read_json(out / (MANIFEST if (out / MANIFEST).is_file() else PARTIAL))["key"]
+    if there != key:
+        raise StaleError(
+            f"{out}: was made from another autoencoder, dataset, degradation or condition; give another -o, or remove it"
+        )
+
+
+@dataclass
+class _Fill:
+    """One filling: rows are written batch by batch, and the count of finished rows after each batch."""
+
+    datasets: Sequence[Dataset]
+    autoencoder: Autoencoder
+    degradation: Degradation
+    out: Path
+    conditions: tuple[str, ...]
+    batch: int
+    device: str
+
+    @cached_property
+    def rows(self) -> dict[str, list[tuple[Dataset, Record]]]:
+        pairs = [(dataset, record) for dataset in self.datasets for record in dataset.records]
+        splits = sorted({record.split for _, record in pairs})
+        if "train" not in splits:
+            raise InputError(f"no images in split 'train'; there are {', '.join(splits)}: statistics need a training split")
+        return {split: [pair for pair in pairs if pair[1].split == split] for split in splits}
+
+    def run(self, key: str, progress: Progress) -> None:
+        state = read_json(self.out / PARTIAL) if (self.out / PARTIAL).is_file() else {"key": key, "done": {}}
+        total = sum(len(pairs) for pairs in self.rows.values())
+        for split, pairs in self.rows.items():
+            for start in range(state["done"].get(split, 0), len(pairs), self.batch):
+                progress(sum(state["done"].values()), total)
+                self._write(split, start, self._roles(pairs[start : start + self.batch], split), len(pairs))
+                state["done"][split] = min(start + self.batch, len(pairs))
+                write_json(self.out / PARTIAL, state)
+        progress(total, total)
+
+    @torch.inference_mode()
+    def _roles(self, pairs: Sequence[tuple[Dataset, Record]], split: str) -> Iterator[tuple[str, Tensor]]:
+        images = np.stack([dataset.image(record) for dataset, record in pairs])[:, None]
+        unit = torch.from_numpy(images).to(self.device)
+        hr = 2 * unit - 1
+        lr = self.degradation.apply(hr)
+        yield "hr", self._encode(hr)
+        if "latent-up" in self.conditions:
+            yield "latent-up", self._encode(enlarge(lr, self.degradation.scale))
+        if "latent-native" in self.conditions:
+            yield "latent-native", self._encode(lr)
+        if "pixels" in self.conditions:
+            yield "pixels", lr
+        if split != "train":
+            yield "image", unit
+
+    def _encode(self, images: Tensor) -> Tensor:
+        latents = self.autoencoder.encode(images)
+        if not torch.isfinite(latents).all():
+            raise InputError(f"autoencoder {self.autoencoder.spec.name} gave non-finite latents in {latents.dtype}")
+        return latents.float()
+
+    def _write(self, split: str, start: int, roles: Iterator[tuple[str, Tensor]], total: int) -> None:
+        for role, values in roles:
+            array = self._array(split, role, (total, *values.shape[1:]))
+            array[start : start + len(values)] = values.cpu().numpy()
+            array.flush()
+
+    def _array(self, split: str, role: str, shape: tuple[int, ...]) -> np.memmap:
+        path = self.out / split / f"{role}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            return open_memmap(path, mode="r+")
+        return open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+
+
+def _open(out: Path, role: str) -> np.ndarray:
+    return np.load(out / "train" / f"{role}.npy", mmap_mode="r")
+
+
+def _moments(array: np.ndarray, minus: np.ndarray | None = None, rows: int = 64) -> dict[str, list[float]]:
+    """Mean and sd of each channel over a whole array, or over its difference to another; float64, bounded memory."""
+    total, squares, count = np.zeros(array.shape[1]), np.zeros(array.shape[1]), 0
+    for start in range(0, len(array), rows):
+        block = array[start : start + rows].astype(np.float64)
+        if minus is not None:
+            block -= minus[start : start + rows]
+        total += block.sum(axis=(0, 2, 3))
+        squares += np.square(block).sum(axis=(0, 2, 3))
+        count += block.shape[0] * block.shape[2] * block.shape[3]
+    mean = total / count
+    sd = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
+    return {"mean": mean.tolist(), "sd": sd.tolist()}

@@ -1,0 +1,111 @@
+"""Which patient an image belongs to, and which split a patient goes to."""
+
+import csv
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from latentsr.data.records import SPLITS
+from latentsr.errors import InputError, OptionError
+
+NUMBERED = r"^(?P<series>.*?)[-_ ]?(?P<number>\d+)$"
+
+
+@dataclass(frozen=True)
+class PatientRule:
+    """How the patient is found: first of `table` (file name to patient), `pattern`, `block`, the file's own header.
+
+    `pattern` is a regular expression with a group `patient`, searched in the path below the source folder. `block`
+    takes that many neighbouring numbers of a series as one patient, for sets without patient ids.
+    """
+
+    table: Mapping[str, str] | None = None
+    pattern: str | None = None
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.pattern and "patient" not in _compiled(self.pattern).groupindex:
+            raise OptionError(f"--patient-pattern '{self.pattern}': expected a group named patient, (?P<patient>...)")
+        if self.block is not None and self.block < 1:
+            raise OptionError(f"--block {self.block}: expected a whole number of 1 or more")
+
+    def patient(self, relative: Path, header: str | None) -> str:
+        """The patient of the file at `relative`; `header` is what the file itself says, if it says anything."""
+        if self.table is not None:
+            return self._from_table(relative)
+        if self.pattern:
+            return self._from_pattern(relative)
+        if self.block:
+            return self._from_block(relative)
+        return header or relative.with_suffix("").as_posix()
+
+    def _from_table(self, relative: Path) -> str:
+        assert self.table is not None
+        for key in (relative.as_posix(), relative.name, relative.stem):
+            if key in self.table:
+                return self.table[key]
+        raise InputError(f"{relative}: not in the patient table; expected a row with its path, name or stem")
+
+    def _from_pattern(self, relative: Path) -> str:
+        match = _compiled(self.pattern or "").search(relative.with_suffix("").as_posix())
+        if not match:
+            raise InputError(f"{relative}: --patient-pattern '{self.pattern}' does not match its path")
+        return match["patient"]
+
+    def _from_block(self, relative: Path) -> str:
+        match = re.match(NUMBERED, relative.stem)
+        if not match:
+            raise InputError(f"{relative}: --block needs names that end in a number, such as series-0012.png")
+        return f"{match['series']}-block{int(match['number']) // (self.block or 1)}"
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise OptionError(f"--patient-pattern '{pattern}': {error}; expected a Python regular expression") from error
+
+
+def read_patient_table(path: Path, file_column: str, patient_column: str) -> dict[str, str]:
+    """File name to patient, from two columns of a CSV file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a CSV table of files and patients")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = {file_column, patient_column} - set(reader.fieldnames or ())
+        if missing:
+            raise InputError(f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(reader.fieldnames or ())}")
+        return {row[file_column]: row[patient_column] for row in reader}
+
+
+def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, str]:
+    """Patient to split, by `shares` of the patients in the order of SPLITS; every split asked for gets at least one.
+
+    The order is that of a hash of (seed, patient), so that one more patient moves as few others as possible.
+    """
+    if len(shares) != len(SPLITS) or min(shares) < 0 or sum(shares) <= 0:
+        raise OptionError(f"--split {','.join(f'{s:g}' for s in shares)}: expected three shares, such as 0.8,0.1,0.1")
+    ordered = sorted(set(patients), key=lambda p: hashlib.sha256(f"{seed}:{p}".encode()).digest())
+    wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]
+    if len(ordered) < len(wanted):
+        raise InputError(f"{len(ordered)} patient(s) for {len(wanted)} splits; give more images or --split 1,0,0")
+    bounds = _bounds(len(ordered), [share for share in shares if share > 0])
+    return {p: name for name, (a, b) in zip(wanted, bounds, strict=True) for p in ordered[a:b]}
+
+
+def _bounds(n: int, shares: Sequence[float]) -> list[tuple[int, int]]:
+    counts = [max(1, round(n * share / sum(shares))) for share in shares]
+    counts[counts.index(max(counts))] += n - sum(counts)
+    ends = [sum(counts[: i + 1]) for i in range(len(counts))]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def shared_patients(assigned: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """Patients that stand in more than one split, with those splits, from pairs (patient, split)."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for patient, split in assigned:
+        splits[patient].add(split)
+    return {patient: there for patient, there in splits.items() if len(there) > 1}

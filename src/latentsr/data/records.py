@@ -1,0 +1,94 @@
+"""A prepared dataset: a folder with `dataset.json`, `records.csv` and one grey PNG an image."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentsr.atomic import replacing
+from latentsr.config import sha256, write_json
+from latentsr.errors import InputError
+from latentsr.io.raster import read_pixels
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One HR image: `id` is unique in its dataset, `file` is relative to the dataset, `sha256` that of the file."""
+
+    id: str
+    patient: str
+    split: str
+    file: str
+    rows: int
+    columns: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The records of a prepared folder, in the order of their ids."""
+
+    root: Path
+    name: str
+    records: tuple[Record, ...]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of `records.csv`, which holds the hash of every image."""
+        return sha256(self.root / "records.csv")
+
+    def select(self, split: str) -> tuple[Record, ...]:
+        """The records of one split, or an InputError that names the splits there are."""
+        chosen = tuple(record for record in self.records if record.split == split)
+        if not chosen:
+            there = ", ".join(f"{name} ({n})" for name, n in Counter(r.split for r in self.records).items())
+            raise InputError(f"{self.root}: no images in split '{split}'; there are {there or 'none'}")
+        return chosen
+
+    def image(self, record: Record) -> np.ndarray:
+        """The image, float32 (rows, columns) in [0, 1]."""
+        pixels = read_pixels(self.root / record.file)
+        return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def read_dataset(root: str | Path) -> Dataset:
+    """The dataset that `latentsr prepare` wrote to `root`."""
+    root = Path(root)
+    if not (root / "dataset.json").is_file():
+        raise InputError(f"{root}: no dataset.json; expected a folder made by 'latentsr prepare'")
+    name = json.loads((root / "dataset.json").read_text(encoding="utf-8"))["name"]
+    with (root / "records.csv").open(newline="", encoding="utf-8") as file:
+        records = tuple(_record(row) for row in csv.DictReader(file))
+    return Dataset(root=root, name=name, records=records)
+
+
+def _record(row: dict[str, str]) -> Record:
+    return Record(**{**row, "rows": int(row["rows"]), "columns": int(row["columns"])})  # type: ignore[arg-type]
+
+
+def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[str, Any]) -> Dataset:
+    """Writes `records.csv`, then `dataset.json`, whose presence says that the dataset is whole."""
+    ordered = tuple(sorted(records, key=lambda record: record.id))
+    with replacing(root / "records.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Record)])
+        writer.writeheader()
+        writer.writerows(asdict(record) for record in ordered)
+    write_json(root / "dataset.json", {"name": name, "images": len(ordered), **facts})
+    return Dataset(root=root, name=name, records=ordered)
+
+
+def common_size(records: Sequence[Record]) -> tuple[int, int]:
+    """The (rows, columns) that all records share, or an InputError that says how to get there."""
+    sizes = Counter((record.rows, record.columns) for record in records)
+    if len(sizes) != 1:
+        named = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in sizes.most_common(4))
+        raise InputError(f"images of {len(sizes)} sizes: {named}; expected one size: run 'prepare' with --size")
+    return next(iter(sizes))

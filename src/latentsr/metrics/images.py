@@ -1,0 +1,50 @@
+"""What every measure demands of its images, and what it answers where it has no value."""
+
+import torch
+from torch import Tensor
+
+from latentsr.errors import InputError
+
+
+def check_image(image: Tensor) -> Tensor:
+    """`image` itself, if it is a float batch (batch, 1, rows, columns) with values in [0, 1]; InputError otherwise."""
+    if image.ndim != 4 or image.shape[1] != 1 or not image.is_floating_point():
+        raise InputError(
+            f"images of shape {tuple(image.shape)} and type {image.dtype}: a measure expects a float tensor "
+            "(batch, 1, rows, columns); add the missing axes"
+        )
+    if image.numel() == 0:
+        raise InputError(f"images of shape {tuple(image.shape)} hold no pixel: a measure expects one or more")
+    low, high = (float(bound) for bound in torch.aminmax(image))
+    if not (low >= 0 and high <= 1):  # written so that NaN fails too
+        raise InputError(f"image values from {low:g} to {high:g}: a measure expects [0, 1]; apply the window and clamp")
+    return image
+
+
+def check_pair(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+    """(`sr`, `hr`), if both are valid and alike in shape, in the dtype of the finer one; InputError otherwise."""
+    if sr.shape != hr.shape:
+        raise InputError(f"SR images of shape {tuple(sr.shape)} against HR of {tuple(hr.shape)}: both must be alike")
+    dtype = torch.promote_types(check_image(sr).dtype, check_image(hr).dtype)
+    return sr.to(dtype), hr.to(dtype)
+
+
+def smaller_than(image: Tensor, side: int) -> bool:
+    """Whether rows or columns are fewer than `side` pixels."""
+    return min(image.shape[-2:]) < side
+
+
+def no_value(image: Tensor) -> Tensor:
+    """NaN for each image of the batch: the measure is not defined there (never a wrong value instead)."""
+    return torch.full((image.shape[0],), torch.nan, dtype=image.dtype, device=image.device)
+
+
+def span(image: Tensor) -> Tensor:
+    """Largest minus smallest value of each image, (batch,): 0 where an image is constant."""
+    low, high = torch.aminmax(image.flatten(1), dim=1)
+    return high - low
+
+
+def precise(image: Tensor) -> Tensor:
+    """`image` in float64, or in float32 on devices that have no float64 (Apple's MPS)."""
+    return image.to(torch.float32 if image.device.type == "mps" else torch.float64)

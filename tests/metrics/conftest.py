@@ -1,0 +1,42 @@
+"""Real images that come with pydicom: an abdominal MR, a head MR and a CT, windowed to [0, 1]."""
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from pydicom.data import get_testdata_file
+from torch import Tensor
+
+from latentsr.degrade import enlarge, parse_degradation
+
+
+def window(file: str) -> Tensor:
+    """The image of a pydicom test file, float32 (1, 1, rows, columns), its own minimum and maximum at 0 and 1."""
+    pixels = pydicom.dcmread(get_testdata_file(file, download=False)).pixel_array.astype(np.float64)
+    return torch.from_numpy((pixels - pixels.min()) / np.ptp(pixels))[None, None].float()
+
+
+@pytest.fixture(scope="session")
+def hr() -> Tensor:
+    """Three overlapping windows of an abdominal MR, (3, 1, 256, 256)."""
+    image = window("examples_overlay.dcm")
+    return torch.cat([image[..., top : top + 256, left : left + 256] for top, left in ((0, 0), (20, 100), (44, 228))])
+
+
+@pytest.fixture(scope="session")
+def sr(hr: Tensor) -> Tensor:
+    """Their bicubic enlargements from a quarter of the side."""
+    return enlarge(parse_degradation("bicubic:4").apply(hr), 4).clamp(0, 1)
+
+
+@pytest.fixture(scope="session")
+def pairs(hr: Tensor, sr: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """(SR, HR) of several sizes, odd and not square among them."""
+    ct, mr = window("CT_small.dcm"), window("MR_small.dcm")
+    noise = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(1))
+    return {
+        "abdomen": (sr, hr),
+        "odd": (sr[..., :201, :183], hr[..., :201, :183]),
+        "ct with noise": ((ct + 0.05 * noise).clamp(0, 1), ct),
+        "mr shifted": (mr.roll(1, dims=-1), mr),
+    }

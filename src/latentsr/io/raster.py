@@ -1,0 +1,116 @@
+"""PNG and TIFF: grey images of 8 or 16 bit, in and out at the same depth."""
+
+import json
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from latentsr.errors import InputError
+from latentsr.io.atomic import replacing
+
+PNG_SUFFIXES = (".png",)
+TIFF_SUFFIXES = (".tif", ".tiff")
+
+_UNREADABLE = (
+    UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError, KeyError,
+    TypeError, OverflowError, struct.error, zlib.error,
+)  # fmt: skip
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
+
+
+class RasterHeader(NamedTuple):
+    """What a grey PNG or TIFF needs to be written again: its pixel type, "uint8" or "uint16"."""
+
+    dtype: str
+
+
+def read_pixels(path: Path, *, grey: bool = False) -> NDArray[Any]:
+    """The pixels of a grey PNG or TIFF, uint8 or uint16 (rows, columns).
+
+    Args:
+        path: the file
+        grey: turn colour into grey (ITU-R 601 luma, 8 bit) and drop transparency
+
+    Raises:
+        InputError: colour without `grey`, another depth, several pages, or a file that cannot be read
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL warns of large images and odd tags; what it cannot read it raises
+            with Image.open(path, formats=("PNG", "TIFF")) as image:
+                return _grey_pixels(image, path, grey)
+    except _UNREADABLE as error:
+        raise InputError(f"{path} cannot be read as PNG or TIFF ({_reason(error)}): export it again") from error
+
+
+def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = None) -> None:
+    """Writes a grey image (rows, columns) as PNG (uint8, uint16) or TIFF (also float32), atomically.
+
+    `text` goes into PNG text chunks, or as JSON into the TIFF's description.
+    """
+    suffix = path.suffix.lower()
+    if array.ndim != 2 or array.dtype.name not in _depths(suffix):
+        depths = ", ".join(_depths(suffix)) or "nothing: name it .png or .tif"
+        came = f"pixels of shape {array.shape}, {array.dtype}"
+        raise InputError(f"{path.name}: {came}: expected (rows, columns) of {depths}")
+    with replacing(path) as part:
+        if suffix in PNG_SUFFIXES:
+            Image.fromarray(array).save(part, format="PNG", pnginfo=_text_chunks(text))
+        else:
+            description = json.dumps(text, sort_keys=True) if text else None
+            tifffile.imwrite(part, array, photometric="minisblack", description=description, metadata=None)
+
+
+def _depths(suffix: str) -> tuple[str, ...]:
+    if suffix in PNG_SUFFIXES:
+        return ("uint8", "uint16")
+    return ("uint8", "uint16", "float32") if suffix in TIFF_SUFFIXES else ()
+
+
+def _grey_pixels(image: Image.Image, path: Path, grey: bool) -> NDArray[Any]:
+    if (pages := getattr(image, "n_frames", 1)) != 1:
+        raise InputError(f"{path} has {pages} pages: expected one image a file, save the pages apart")
+    if image.mode not in ("L", "I;16", "I;16B", "I;16L"):
+        image = _without_colour(image, path, grey)
+    pixels = np.array(image)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="))
+    if image.mode.startswith("I;16") and _white_is_zero(image):
+        pixels = np.iinfo(pixels.dtype).max - pixels  # PIL does so for 8 bit only
+    return pixels
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
+
+
+def _without_colour(image: Image.Image, path: Path, grey: bool) -> Image.Image:
+    if image.mode in ("F", "I"):
+        raise InputError(f"{path} holds {image.mode}-type pixels: expected 8 or 16 bit grey, save it as 16 bit")
+    if not grey:
+        raise InputError(f"{path} is a colour image (mode {image.mode}): expected grey, convert it or give --grey")
+    return image.convert("RGB").convert("L")
+
+
+def _text_chunks(text: dict[str, str] | None) -> PngImagePlugin.PngInfo:
+    chunks = PngImagePlugin.PngInfo()
+    for key, value in (text or {}).items():
+        if value.isascii():
+            chunks.add_text(key, value)
+        else:
+            chunks.add_itxt(key, value)
+    return chunks
+
+
+def _reason(error: Exception) -> str:
+    """One line of an error's text, without the path that it may repeat."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of these formats, or cut off"
+    return " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split())

@@ -1,0 +1,38 @@
+"""Provenance: which model and options made an image, in the words that go into every output."""
+
+from dataclasses import dataclass
+
+RESEARCH_USE = "Research use only. Not for diagnosis."
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Who made an image: `model` and its hash, latentsr's `version`, the seed and the options as canonical JSON.
+
+    `synthetic` says whether detail was made up (diffusion), as DICOM's SyntheticData asks.
+    """
+
+    model: str
+    version: str
+    model_hash: str
+    seed: int
+    options: str
+    synthetic: bool = True
+
+    def note(self, scale: int) -> str:
+        """One line for a reader of the output: model, version, scale and what the image may not be used for."""
+        made = f"Enlarged {scale} times in plane by latentsr {self.version}, model {self.model}."
+        return f"{made} {'Detail is partly made up. ' if self.synthetic else ''}{RESEARCH_USE}"
+
+    def text(self, scale: int) -> dict[str, str]:
+        """The key-value text that PNG, TIFF and NIfTI sidecars carry."""
+        return {
+            "Description": self.note(scale),
+            "Software": f"latentsr {self.version}",
+            "latentsr:model": self.model,
+            "latentsr:model_hash": self.model_hash,
+            "latentsr:seed": str(self.seed),
+            "latentsr:options": self.options,
+            "latentsr:scale": str(scale),
+            "latentsr:synthetic": "YES" if self.synthetic else "NO",
+        }

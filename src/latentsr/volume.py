@@ -1,0 +1,75 @@
+"""Volume: the pixels of an image or a series, their spacing and window, and where they came from."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentsr.errors import InputError
+from latentsr.intensity import Pixels, Window
+
+Kind = Literal["dicom", "nifti", "png", "tiff", "memory"]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The files that a volume was read from and what their format needs to write the like again.
+
+    `paths` has one file a slice for a DICOM series and one file otherwise; `header` belongs to the `latentsr.io`
+    module of that format and always describes the source's own grid, whatever the volume's scale.
+    """
+
+    kind: Kind
+    paths: tuple[Path, ...] = ()
+    header: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Pixels as float32 (slices, rows, columns) in the file's physical values, rescale applied.
+
+    `spacing` is (row, column) in mm, None where the file does not say; `scale` tells how many times finer than the
+    source's grid the pixels lie in plane. Pixel positions are pixel centres.
+    """
+
+    pixels: Pixels
+    spacing: tuple[float, float] | None
+    window: Window
+    source: Source
+    scale: int = 1
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.dtype != np.float32:
+            shape, dtype = self.pixels.shape, self.pixels.dtype
+            raise InputError(f"volume of shape {shape}, {dtype}: expected (slices, rows, columns) of float32")
+
+    @classmethod
+    def from_array(cls, array: NDArray[Any], spacing: tuple[float, float] | None = None) -> "Volume":
+        """A volume from an array in memory, (rows, columns) or (slices, rows, columns); its window is min to max."""
+        pixels = np.asarray(array, np.float32)
+        pixels = pixels[None] if pixels.ndim == 2 else pixels
+        return cls(pixels, spacing, Window.of(pixels), Source("memory"))
+
+    def enlarged(self, pixels: NDArray[Any], scale: int) -> "Volume":
+        """The volume of these pixels, `scale` times finer in plane over the same field of view; source and window stay.
+
+        InputError where the shape is not (slices, rows * scale, columns * scale) or a pixel is not finite.
+        """
+        slices, rows, columns = self.pixels.shape
+        expected = (slices, rows * scale, columns * scale)
+        if pixels.shape != expected:
+            raise InputError(f"enlarged pixels of shape {pixels.shape}: expected {expected} for scale {scale}")
+        if not np.isfinite(pixels).all():
+            raise InputError("the enlarged image holds NaN or infinite pixels: it is not written; report the model")
+        spacing = None if self.spacing is None else (self.spacing[0] / scale, self.spacing[1] / scale)
+        return replace(self, pixels=np.asarray(pixels, np.float32), spacing=spacing, scale=self.scale * scale)
+
+
+def first_pixel_shift(scale: int) -> float:
+    """How far the first pixel's centre moves along each in-plane axis when an image is enlarged, in source pixels.
+
+    Enlarging keeps the field of view: the first of `scale` fine pixels lies nearer to the corner by (1/scale - 1)/2.
+    """
+    return (1 / scale - 1) / 2

@@ -1,0 +1,101 @@
+"""PNG and TIFF: both depths unchanged, colour and other kinds refused, provenance inside."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from latentsr.errors import InputError
+from latentsr.io.raster import read_pixels, write_pixels
+
+TEXT = {"Description": "Research use only. Not for diagnosis.", "note": "größer"}
+
+
+def _ramp(dtype: type) -> np.ndarray:
+    top = np.iinfo(dtype).max
+    return np.linspace(0, top, 20 * 30).reshape(20, 30).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF"])
+def test_both_depths_come_back_bit_for_bit(tmp_path: Path, suffix: str, dtype: type) -> None:
+    path = tmp_path / f"image{suffix}"
+    write_pixels(path, _ramp(dtype), TEXT)
+    pixels = read_pixels(path)
+    assert pixels.dtype == dtype
+    np.testing.assert_array_equal(pixels, _ramp(dtype))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_text_is_in_the_file(tmp_path: Path) -> None:
+    write_pixels(tmp_path / "a.png", _ramp(np.uint8), TEXT)
+    write_pixels(tmp_path / "a.tif", _ramp(np.uint8), TEXT)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.info["Description"] == TEXT["Description"]
+        assert image.info["note"] == "größer"
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert json.loads(tiff.pages[0].description) == TEXT
+
+
+def test_the_same_image_gives_the_same_bytes(tmp_path: Path) -> None:
+    for suffix in (".png", ".tif"):
+        for name in ("a", "b"):
+            write_pixels(tmp_path / f"{name}{suffix}", _ramp(np.uint16), TEXT)
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+def test_spread_maps_are_float32_tiff(tmp_path: Path) -> None:
+    write_pixels(tmp_path / "a.tif", _ramp(np.uint16).astype(np.float32))
+    assert tifffile.imread(tmp_path / "a.tif").dtype == np.float32
+    with pytest.raises(InputError, match="16 bit grey"):
+        read_pixels(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA", "1"])
+def test_colour_is_refused_unless_grey_is_asked_for(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "colour.png"
+    Image.fromarray(_ramp(np.uint8)).convert(mode).save(path)
+    with pytest.raises(InputError, match="--grey"):
+        read_pixels(path)
+    assert read_pixels(path, grey=True).dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("photometric", "byteorder"), [("minisblack", "<"), ("minisblack", ">"), ("miniswhite", "<")])
+def test_tiff_senses_and_byte_orders(tmp_path: Path, photometric: str, dtype: type, byteorder: str) -> None:
+    path, stored = tmp_path / "a.tif", _ramp(dtype)
+    tifffile.imwrite(path, stored, photometric=photometric, byteorder=byteorder)
+    expected = stored if photometric == "minisblack" else np.iinfo(dtype).max - stored
+    np.testing.assert_array_equal(read_pixels(path), expected)
+
+
+def test_compressed_tiff(tmp_path: Path) -> None:
+    Image.fromarray(_ramp(np.uint16)).save(tmp_path / "a.tif", compression="tiff_lzw")
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a.tif"), _ramp(np.uint16))
+
+
+def test_files_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    write_pixels(tmp_path / "whole.png", _ramp(np.uint16))
+    whole = (tmp_path / "whole.png").read_bytes()
+    corrupt = bytearray(whole)
+    corrupt[50] ^= 255
+    tifffile.imwrite(tmp_path / "pages.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
+    files = {"cut.png": whole[:80], "head.png": whole[:20], "corrupt.png": bytes(corrupt), "text.png": b"text"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    for name in [*files, "pages.tif", "missing.png"]:
+        with pytest.raises(InputError, match=name) as caught:
+            read_pixels(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "shape", "dtype"), [
+    ("a.png", (4, 4), np.float32), ("a.png", (4, 4, 3), np.uint8), ("a.jpg", (4, 4), np.uint8),
+])  # fmt: skip
+def test_what_a_format_cannot_hold_is_refused(tmp_path: Path, name: str, shape: tuple[int, ...], dtype: type) -> None:
+    with pytest.raises(InputError, match="expected"):
+        write_pixels(tmp_path / name, np.zeros(shape, dtype))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,66 @@
+"""What all tests share: one thread, fixed seeds, no network, and the folders of reference data."""
+
+import os
+import random
+import socket
+import sys
+from pathlib import Path
+
+# Before numpy and torch are imported: they read these once. The processes that tests start inherit them.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# The same examples on every run, and no time limit an example: two shared cores are slow at times.
+settings.register_profile("latentsr", deadline=None, derandomize=True, database=None, max_examples=50)
+settings.load_profile("latentsr")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder with exact inputs and outputs of public implementations, part of the repository."""
+    return REPOSITORY / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real images beside the checkout; a test that asks for it is skipped where it is missing."""
+    folder = REPOSITORY.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("no ../shared/data beside this checkout")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    """The global generators start alike in every test, whatever ran before and in whatever worker."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - for the libraries that still draw from it
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to anything but this machine fails the test that tries it."""
+    connect = socket.socket.connect
+
+    def connect_here(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError("a test tried to reach the network")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_here)

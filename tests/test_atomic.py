@@ -1,0 +1,89 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from latentsr.atomic import replacing
+
+
+def test_file_takes_its_name_only_when_the_block_has_ended(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "image.nii.gz"
+    with replacing(target) as temporary:
+        temporary.write_bytes(b"pixels")
+        assert not target.exists()
+        assert temporary.parent == target.parent
+        assert temporary.name.startswith(".")
+        assert temporary.name.endswith(".nii.gz")
+    assert target.read_bytes() == b"pixels"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "image.png"
+    target.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), replacing(target) as temporary:
+        temporary.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_nothing_written_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "image.png"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_existing_file_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "image.png"
+    target.write_bytes(b"old")
+    with replacing(target) as temporary:
+        temporary.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+
+
+def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "failed") as temporary:
+        temporary.mkdir()
+        (temporary / "slice.dcm").write_bytes(b"1")
+        raise ZeroDivisionError
+    with replacing(tmp_path / "series") as temporary:
+        temporary.mkdir()
+        (temporary / "slice.dcm").write_bytes(b"1")
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["series", "slice.dcm"]
+
+
+@pytest.mark.parametrize("name", ["1.2.840.10008.5.1", "x" * 250 + ".dcm", "no extension", "Ünïcode.png"])
+def test_any_file_name_works(tmp_path: Path, name: str) -> None:
+    with replacing(tmp_path / name) as temporary:
+        temporary.write_bytes(b"1")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    target = tmp_path / "image.png"
+    program = (
+        "import os, signal, sys; from pathlib import Path; from latentsr.atomic import replacing\n"
+        "with replacing(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(target)], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with replacing(target) as temporary:
+        temporary.write_bytes(b"whole")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "image.png"
+    with replacing(target) as temporary:
+        temporary.write_bytes(b"1")
+        other = temporary.with_name(temporary.name.replace(str(os.getpid()), str(os.getppid())))
+        other.write_bytes(b"2")
+        with replacing(tmp_path / "another.png") as second:
+            second.write_bytes(b"3")
+    with replacing(target) as temporary:
+        temporary.write_bytes(b"4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([other.name, "another.png", "image.png"])

@@ -1,0 +1,104 @@
+"""The Lightning Trainer as both trainings use it: epochs of a fixed number of steps, resumed at the last one."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader, Dataset
+
+from latentsr.training.batches import StepBatches
+from latentsr.training.budget import Budget
+from latentsr.training.checkpoint import LastCheckpoint
+from latentsr.training.progress import TrainingProgress
+
+Precision = Literal["auto", "float32", "bfloat16"]
+_ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
+
+
+def make_trainer(
+    out: Path,
+    budget: Budget,
+    callbacks: Sequence[Callback],
+    checkpoint: LastCheckpoint,
+    *,
+    title: str,
+    clip: float,
+    device: str = "auto",
+    devices: int = 1,
+    precision: Precision = "auto",
+    progress: bool = True,
+) -> Trainer:
+    """A Trainer that logs to `out`/logs as CSV and for TensorBoard and validates after every epoch.
+
+    "auto" precision is bfloat16 autocast on GPUs that have it, else float32. An epoch is what StepBatches says.
+    """
+    version = len(list((out / "logs").glob("version_*")))
+    shown = [TrainingProgress(budget, title)] if progress else []
+    return Trainer(
+        accelerator=_ACCELERATORS.get(device, device),
+        devices=devices,
+        precision="bf16-mixed" if _bfloat16(device, precision) else "32-true",
+        max_steps=budget.steps or -1,
+        max_epochs=-1,
+        gradient_clip_val=clip or None,
+        # The average and the budget move before the checkpoint is written.
+        callbacks=[*callbacks, budget, *shown, checkpoint],
+        logger=[CSVLogger(out, "logs", version), TensorBoardLogger(out, "logs", version)],
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=out,
+    )
+
+
+def train(
+    trainer: Trainer,
+    module: LightningModule,
+    samples: Dataset,
+    valid: DataLoader,
+    checkpoint: LastCheckpoint,
+    *,
+    batch: int,
+    epoch_steps: int,
+    workers: int = 0,
+) -> None:
+    """Trains from the last checkpoint, or from the start; sample n of `samples` is a function of n alone."""
+    batches = StepBatches(
+        lambda: trainer.global_step,
+        steps=epoch_steps,
+        batch=batch,
+        rank=trainer.global_rank,
+        processes=trainer.world_size,
+    )
+    loader = DataLoader(samples, batch_sampler=batches, num_workers=workers)
+    with _quiet():
+        trainer.fit(module, loader, valid, ckpt_path=checkpoint.found(), weights_only=True)
+
+
+def _bfloat16(device: str, precision: Precision) -> bool:
+    if precision != "auto":
+        return precision == "bfloat16"
+    return device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Lightning's notes on hardware and its advice on workers from the user's terminal."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

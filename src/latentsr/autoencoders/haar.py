@@ -34,6 +34,7 @@ class Haar:
             lossless=True,
         )
         self.hash = f"haar-{factor}"
+        self.folder = None
 
     def encode(self, images: Tensor) -> Tensor:
         """Packet coefficients (batch, factor^2, rows / factor, columns / factor); the sum of squares is kept."""

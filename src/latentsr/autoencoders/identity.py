@@ -19,6 +19,7 @@ class Identity:
         lossless=True,
     )
     hash = "identity"
+    folder = None
 
     def encode(self, images: Tensor) -> Tensor:
         """The images, unchanged."""

@@ -1,6 +1,7 @@
 """What every autoencoder is to the rest of the package: facts about it, `encode` and `decode`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -38,6 +39,11 @@ class Autoencoder(Protocol):
     @property
     def hash(self) -> str:
         """A digest of everything that decides the latents: kind and weights."""
+        ...
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its files lie, to be copied beside what is built on it; None if it has none."""
         ...
 
     def encode(self, images: Tensor) -> Tensor: ...

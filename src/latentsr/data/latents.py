@@ -5,6 +5,7 @@ the LR itself), `pixels` (the LR image, in [-1, 1]) and, outside the training sp
 against). Latents are unscaled posterior means; per-channel means and sds of the training split stand in the manifest.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,15 +17,16 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from latentsr.atomic import replacing
 from latentsr.autoencoders.protocol import Autoencoder
+from latentsr.conditioning import CONDITIONS, encode_roles
 from latentsr.config import manifest, read_json, sha256_json, write_json
 from latentsr.data.records import Dataset, Record, common_size
-from latentsr.degrade import Degradation, enlarge
+from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError, StaleError
 
 Progress = Callable[[int, int], None]
-CONDITIONS = ("latent-up", "latent-native", "pixels")
-MANIFEST, PARTIAL = "manifest.json", "manifest.partial.json"
+MANIFEST, PARTIAL, AUTOENCODER = "manifest.json", "manifest.partial.json", "autoencoder"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,12 @@ class LatentCache:
     def statistics(self) -> Mapping[str, Mapping[str, list[float]]]:
         """Per role (and `residual`, hr minus latent-up): {"mean": [...], "sd": [...]}, a number a channel."""
         return dict(self.manifest["statistics"])
+
+    @property
+    def autoencoder(self) -> str | Path:
+        """What to give `load_autoencoder`: a name, or the folder of the copy that the cache keeps."""
+        name = str(self.manifest["autoencoder_name"])
+        return self.root / AUTOENCODER if name == AUTOENCODER else name
 
     @property
     def hash(self) -> str:
@@ -95,6 +103,7 @@ def fill_cache(
         return open_cache(out)
     job = _Fill(datasets, autoencoder, degradation, out, tuple(conditions), batch, device)
     job.run(key, progress)
+    _keep_autoencoder(autoencoder, out)
     statistics = {role: _moments(_open(out, role)) for role in ("hr", *conditions)}
     statistics["residual"] = _moments(_open(out, "hr"), _open(out, "latent-up")) if "latent-up" in conditions else None
     rows = job.rows
@@ -102,6 +111,7 @@ def fill_cache(
         key=key,
         **facts,
         spec=autoencoder.spec,
+        autoencoder_name=AUTOENCODER if autoencoder.folder else autoencoder.spec.name,
         ids={split: [record.id for _, record in pairs] for split, pairs in rows.items()},
         datasets={split: [dataset.name for dataset, _ in pairs] for split, pairs in rows.items()},
         statistics={role: moments for role, moments in statistics.items() if moments},
@@ -127,6 +137,13 @@ def _facts(
         "size": list(size),
         "format": 1,
     }
+
+
+def _keep_autoencoder(autoencoder: Autoencoder, out: Path) -> None:
+    """Copies the autoencoder's files into the cache, so that a training and its model need nothing else."""
+    if autoencoder.folder is not None and not (out / AUTOENCODER).is_dir():
+        with replacing(out / AUTOENCODER) as temporary:
+            shutil.copytree(autoencoder.folder, temporary)
 
 
 def _check_key(out: Path, key: str) -> None:
@@ -175,12 +192,7 @@ class _Fill:
         hr = 2 * unit - 1
         lr = self.degradation.apply(hr)
         yield "hr", self._encode(hr)
-        if "latent-up" in self.conditions:
-            yield "latent-up", self._encode(enlarge(lr, self.degradation.scale))
-        if "latent-native" in self.conditions:
-            yield "latent-native", self._encode(lr)
-        if "pixels" in self.conditions:
-            yield "pixels", lr
+        yield from encode_roles(self.conditions, lr, self.degradation.scale, self._encode).items()
         if split != "train":
             yield "image", unit
 
@@ -198,10 +210,10 @@ class _Fill:
 
     def _array(self, split: str, role: str, shape: tuple[int, ...]) -> np.memmap:
         path = self.out / split / f"{role}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            return open_memmap(path, mode="r+")
-        return open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        if not path.is_file():
+            with replacing(path) as temporary:
+                open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
+        return open_memmap(path, mode="r+")
 
 
 def _open(out: Path, role: str) -> np.ndarray:

@@ -1,0 +1,55 @@
+"""The denoising network: a diffusers UNet that takes the noisy latent and the condition on channels."""
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor, nn
+
+from latentsr.config import Config
+
+
+class DenoiserSpec(Config):
+    """The size of the network.
+
+    `channels` a level, each level at half the size of the one before; `attention` a level (empty: none) and in the
+    middle block. The published network is channels (128, 256, 512, 512), attention on the third level and the middle,
+    `groups` 32 (protocol.md section 1).
+    """
+
+    latent_channels: int
+    condition_channels: int
+    channels: tuple[int, ...] = (48, 64, 96)
+    layers: int = 2
+    attention: tuple[bool, ...] = ()
+    middle_attention: bool = False
+    groups: int = 8
+
+    @property
+    def multiple(self) -> int:
+        """Latent sides must be multiples of this."""
+        return int(2 ** (len(self.channels) - 1))
+
+
+class Denoiser(nn.Module):
+    """The network of a DenoiserSpec."""
+
+    def __init__(self, spec: DenoiserSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        attention = spec.attention or (False,) * len(spec.channels)
+        self.unet = UNet2DModel(
+            in_channels=spec.latent_channels + spec.condition_channels,
+            out_channels=spec.latent_channels,
+            block_out_channels=spec.channels,
+            layers_per_block=spec.layers,
+            down_block_types=tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attention),
+            up_block_types=tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attention)),
+            add_attention=spec.middle_attention,
+            norm_num_groups=spec.groups,
+        )
+        self.to(memory_format=torch.channels_last)  # convolutions run twice as fast so on a CPU
+
+    def forward(self, z: Tensor, times: Tensor, condition: Tensor) -> Tensor:
+        """The prediction, shape of `z` (batch, latent_channels, rows, columns); `times` integers 0..999 (batch,)."""
+        joined = torch.cat([z, condition], dim=1).contiguous(memory_format=torch.channels_last)
+        prediction: Tensor = self.unet(joined, times).sample
+        return prediction

@@ -1,0 +1,84 @@
+"""The latent space that a network lives in: which condition, which target, and their normalisation per channel."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pixel_unshuffle
+
+from latentsr.config import Config
+
+Condition = Literal["latent-up", "latent-native", "pixels"]
+
+
+class Statistics(Config):
+    """Mean and sd of each channel over the training images."""
+
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+
+    def normalise(self, values: Tensor) -> Tensor:
+        """(values - mean) / sd, channels on the second axis."""
+        mean, sd = self._like(values)
+        return (values - mean) / sd
+
+    def restore(self, values: Tensor) -> Tensor:
+        """values * sd + mean: the inverse of `normalise`."""
+        mean, sd = self._like(values)
+        return values * sd + mean
+
+    def _like(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        mean, sd = (torch.tensor(v, dtype=values.dtype, device=values.device) for v in (self.mean, self.sd))
+        return mean[:, None, None], sd[:, None, None]
+
+
+class LatentSpace(Config):
+    """What the network sees and what it predicts.
+
+    `target` is the HR latent, or its residual to the latent of the enlarged LR. `statistics` has an entry for `hr` or
+    `residual` and one for each condition.
+    """
+
+    conditions: tuple[Condition, ...]
+    target: Literal["latent", "residual"]
+    statistics: dict[str, Statistics]
+
+    @property
+    def target_statistics(self) -> Statistics:
+        """Those of what the network predicts."""
+        return self.statistics["residual" if self.target == "residual" else "hr"]
+
+    def condition(self, roles: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+        """The condition on channels, normalised, at latent `size` (rows, columns)."""
+        parts = (self.statistics[name].normalise(roles[name]) for name in self.conditions)
+        return torch.cat([at_latent_size(part, size) for part in parts], dim=1)
+
+    def to_target(self, hr: Tensor, up: Tensor | None) -> Tensor:
+        """The normalised target of the HR latent `hr`; `up` is the latent of the enlarged LR, for residuals."""
+        return self.target_statistics.normalise(hr - up if self.target == "residual" and up is not None else hr)
+
+    def from_target(self, target: Tensor, up: Tensor | None) -> Tensor:
+        """The HR latent: the inverse of `to_target`."""
+        latent = self.target_statistics.restore(target)
+        return latent + up if self.target == "residual" and up is not None else latent
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The LR roles that the network needs, the residual's base included."""
+        base = ("latent-up",) if self.target == "residual" and "latent-up" not in self.conditions else ()
+        return (*self.conditions, *base)
+
+
+def at_latent_size(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """`values` brought to latent size: larger ones by space-to-depth, smaller ones bilinearly (protocol.md section 4)."""
+    if values.shape[-2] > size[0]:
+        return pixel_unshuffle(values, values.shape[-2] // size[0])
+    if values.shape[-2] < size[0]:
+        return interpolate(values, size=size, mode="bilinear", align_corners=False)
+    return values
+
+
+def condition_channels(conditions: tuple[str, ...], latent_channels: int, pixels_per_latent: int) -> int:
+    """How many channels the condition has; `pixels_per_latent` is LR side over latent side, 1 where it is less."""
+    return sum(pixels_per_latent**2 if name == "pixels" else latent_channels for name in conditions)

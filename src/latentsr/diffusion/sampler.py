@@ -1,0 +1,95 @@
+"""Samplers: diffusers' solvers with latent-safe settings, walked from pure noise to the clean latent."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+from torch import Tensor
+
+from latentsr.diffusion.objective import OBJECTIVES
+from latentsr.diffusion.schedule import TIMES, betas
+from latentsr.errors import InputError, OptionError
+
+Network = Callable[[Tensor, Tensor], Tensor]
+
+# Latents are not images: no clipping. Trailing spacing begins at index 999, in pure noise (Lin 2024, section 3.3).
+# Without `rescale_betas_zero_snr` the multistep solvers would take the logarithm of no signal.
+_SAFE: dict[str, Any] = {"num_train_timesteps": TIMES, "timestep_spacing": "trailing"}
+_LAST: dict[str, Any] = {"final_sigmas_type": "zero", "solver_order": 2}
+
+SOLVERS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
+    "ddpm": lambda options: DDPMScheduler(**_SAFE, clip_sample=False, **options),
+    "ddim": lambda options: DDIMScheduler(**_SAFE, clip_sample=False, **options),
+    "dpm++": lambda options: DPMSolverMultistepScheduler(**_SAFE, **_LAST, **options),
+    "unipc": lambda options: UniPCMultistepScheduler(**_SAFE, **_LAST, predict_x0=True, **options),
+    "euler": lambda options: FlowMatchEulerDiscreteScheduler(num_train_timesteps=TIMES),
+}
+
+
+def make_solver(name: str, schedule: str, objective: str) -> Any:
+    """diffusers' scheduler of that name for a network trained on `schedule` with `objective`."""
+    if name not in SOLVERS:
+        raise OptionError(f"solver '{name}': expected one of {', '.join(SOLVERS)}")
+    if (name == "euler") != (schedule == "flow"):
+        fitting = "euler" if schedule == "flow" else ", ".join(key for key in SOLVERS if key != "euler")
+        raise OptionError(f"solver '{name}' does not fit a model trained on the {schedule} schedule: use {fitting}")
+    if name == "euler":
+        return SOLVERS[name]({})
+    goal = OBJECTIVES[objective]
+    table = {"trained_betas": betas(schedule, goal.terminal), "rescale_betas_zero_snr": goal.one_step}
+    return SOLVERS[name]({**table, "prediction_type": goal.prediction_type})
+
+
+def sample(
+    network: Network,
+    noise: Tensor,
+    *,
+    steps: int,
+    solver: str,
+    schedule: str,
+    objective: str,
+    generators: Sequence[torch.Generator] = (),
+) -> Tensor:
+    """The clean normalised latent that the solver reaches from `noise` (batch, channels, rows, columns).
+
+    `network(z, times)` is called `steps` times, `times` integers (batch,). One step of an x0, v or flow network
+    is its estimate of the posterior mean. `generators`, one an image, feed the solvers that draw noise (ddpm).
+    """
+    _check_steps(steps, objective)
+    scheduler = make_solver(solver, schedule, objective)
+    sigmas = {"sigmas": [1 - i / steps for i in range(steps)]} if solver == "euler" else {"num_inference_steps": steps}
+    scheduler.set_timesteps(device=noise.device, **sigmas)
+    options = {"generator": list(generators)} if solver == "ddpm" and generators else {}
+    z = noise
+    for time in scheduler.timesteps:
+        times = time.round().long().clamp(max=TIMES - 1).expand(len(z)) if solver == "euler" else time.expand(len(z))
+        z = scheduler.step(network(z, times), time, z, **options).prev_sample
+    if not torch.isfinite(z).all():
+        raise InputError("the sampler gave non-finite latents; the model or the precision is not fit for this image")
+    return z
+
+
+def _check_steps(steps: int, objective: str) -> None:
+    if not 1 <= steps <= TIMES:
+        raise OptionError(f"--steps {steps}: expected 1 to {TIMES}")
+    if steps == 1 and not OBJECTIVES[objective].one_step:
+        raise OptionError(f"--steps 1: a model trained on {objective} gives no estimate in pure noise; use 2 or more")
+
+
+def image_generator(seed: int, image: str, draw: int = 0) -> torch.Generator:
+    """The CPU generator of one image and draw: order, batch and workers change nothing."""
+    digest = hashlib.sha256(f"{seed}:{image}:{draw}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def image_noise(shape: Sequence[int], generators: Sequence[torch.Generator], device: str | torch.device) -> Tensor:
+    """Standard normal noise (images, *shape), each image from its own generator."""
+    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators]).to(device)

@@ -1,0 +1,197 @@
+"""The SuperResolver: a model folder that is loaded, checked and applied to volumes.
+
+The folder holds `config.json` (a ModelConfig, with the hash of every other file), `denoiser.safetensors`, the
+autoencoder's files unless it is one that needs none, and `README.md`, the model card.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from latentsr import __version__
+from latentsr.atomic import replacing
+from latentsr.autoencoders import SPECS, load_autoencoder
+from latentsr.config import canonical_json, checked, read_json, sha256, write_json
+from latentsr.degrade import Degradation
+from latentsr.diffusion.denoiser import Denoiser
+from latentsr.errors import LatentSRError, ModelError, OptionError
+from latentsr.provenance import Provenance
+from latentsr.restoration import ModelConfig, Restored, Restorer, Sampling
+from latentsr.volume import Volume
+
+SHIPPED = Path(__file__).parent / "models"
+CONFIG, WEIGHTS, CARD, AUTOENCODER = "config.json", "denoiser.safetensors", "README.md", "autoencoder"
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """The SR volume, the sd over the samples as a volume (None for one sample), and how it was made."""
+
+    volume: Volume
+    uncertainty: Volume | None
+    provenance: Provenance
+
+
+class SuperResolver:
+    """A model, ready to be applied: `load` it, then `enhance` volumes or `restore` tensors."""
+
+    def __init__(self, restorer: Restorer, hash: str) -> None:
+        self.restorer = restorer
+        self.hash = hash
+
+    @classmethod
+    def load(cls, name_or_folder: str | Path, *, device: str = "auto") -> "SuperResolver":
+        """The model of that name which comes with the package, or the one in a folder; every file's hash is checked."""
+        folder = _folder(name_or_folder)
+        config = checked(ModelConfig, _config(folder), str(folder / CONFIG))
+        _check_files(folder, config)
+        device = resolve_device(device)
+        inner = config.autoencoder == AUTOENCODER
+        autoencoder = load_autoencoder(folder / AUTOENCODER if inner else config.autoencoder, device=device)
+        if autoencoder.hash != config.autoencoder_hash:
+            raise ModelError(f"{folder}: made for another autoencoder than {config.autoencoder}; get the whole model again")
+        denoiser = _denoiser(folder, config)
+        return cls(Restorer(config, denoiser, autoencoder, device), sha256(folder / CONFIG))
+
+    @property
+    def config(self) -> ModelConfig:
+        """What the model is, without its weights."""
+        return self.restorer.config
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.config.name
+
+    @property
+    def degradation(self) -> Degradation:
+        """The operator that the model undoes."""
+        return self.restorer.degradation
+
+    @property
+    def scale(self) -> int:
+        """How many times finer the result is."""
+        return self.degradation.scale
+
+    def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:
+        """SR of LR images (images, 1, rows, columns) in [0, 1]; see Restorer.restore."""
+        return self.restorer.restore(lr, ids=ids, sampling=sampling)
+
+    def enhance(
+        self,
+        volume: Volume,
+        *,
+        sampling: Sampling = Sampling(),
+        batch: int = 4,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Enhanced:
+        """The volume, `scale` times finer in plane, in its physical values; slices are restored one by one.
+
+        The noise of a slice follows from the seed and its pixels, so that names and order change nothing.
+        """
+        unit = torch.from_numpy(volume.window.apply(volume.pixels))[:, None]
+        images, spreads = [], []
+        for start in range(0, len(unit), batch):
+            progress(start, len(unit))
+            part = unit[start : start + batch]
+            restored = self.restore(part, ids=[_pixel_id(slice_) for slice_ in part], sampling=sampling)
+            images.append(volume.window.invert(restored.image[:, 0].numpy()))
+            if restored.spread is not None:
+                spreads.append(restored.spread[:, 0].numpy() * (volume.window.high - volume.window.low))
+        progress(len(unit), len(unit))
+        return self._enhanced(volume, images, spreads, sampling)
+
+    def _enhanced(self, volume: Volume, images: list[Any], spreads: list[Any], sampling: Sampling) -> Enhanced:
+        enlarged = volume.enlarged(np.concatenate(images), self.scale)
+        uncertainty = volume.enlarged(np.concatenate(spreads).astype(np.float32), self.scale) if spreads else None
+        return Enhanced(enlarged, uncertainty, self.provenance(sampling))
+
+    def provenance(self, sampling: Sampling) -> Provenance:
+        """Who made a result, and how: what goes into every output file."""
+        options = canonical_json({**asdict(sampling), "scale": self.scale, "degradation": self.degradation.text})
+        return Provenance(self.name, __version__, self.hash, sampling.seed, options)
+
+
+def save_model(
+    folder: Path, config: ModelConfig, weights: Mapping[str, Tensor], *, card: str, autoencoder: Path | None = None
+) -> None:
+    """Writes a model folder at `folder`, whole or not at all; weights as float16, which halves the file."""
+    with replacing(folder) as partial:
+        partial.mkdir()
+        save_file({key: _stored(value) for key, value in weights.items()}, partial / WEIGHTS)
+        (partial / CARD).write_text(card, encoding="utf-8")
+        if autoencoder is not None:
+            shutil.copytree(autoencoder, partial / AUTOENCODER)
+        files = {str(p.relative_to(partial)): sha256(p) for p in sorted(partial.rglob("*")) if p.is_file()}
+        write_json(partial / CONFIG, config.model_copy(update={"files": files}))
+
+
+def _stored(value: Tensor) -> Tensor:
+    return value.half().contiguous() if value.is_floating_point() else value.contiguous()
+
+
+def resolve_device(device: str) -> str:
+    """The torch device that `device` names; "auto" is the GPU if there is one."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise OptionError(f"--device {device}: expected auto, cpu, or cuda where there is such a GPU")
+    return device
+
+
+def shipped_models() -> list[str]:
+    """The names of the models that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
+
+
+def _folder(name_or_folder: str | Path) -> Path:
+    for folder in (SHIPPED / str(name_or_folder), Path(name_or_folder)):
+        if (folder / CONFIG).is_file():
+            return folder
+    raise ModelError(
+        f"model '{name_or_folder}': expected a model folder with {CONFIG}, or one of {', '.join(shipped_models())}"
+    )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        content = read_json(folder / CONFIG)
+    except LatentSRError as error:
+        raise ModelError(f"{error}; get the whole model again") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{folder / CONFIG}: expected a JSON object; get the whole model again")
+    return content
+
+
+def _check_files(folder: Path, config: ModelConfig) -> None:
+    for name, digest in config.files.items():
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: {name} is missing; get the whole model again")
+        if sha256(folder / name) != digest:
+            raise ModelError(f"{folder}: {name} was altered (its SHA-256 differs from {CONFIG}); get it again")
+    if WEIGHTS not in config.files:
+        raise ModelError(f"{folder}: {CONFIG} does not name {WEIGHTS}; get the whole model again")
+
+
+def _denoiser(folder: Path, config: ModelConfig) -> Denoiser:
+    denoiser = Denoiser(config.denoiser)
+    weights = {key: value.float() for key, value in load_file(folder / WEIGHTS).items()}
+    try:
+        denoiser.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {reason}") from error
+    return denoiser
+
+
+def _pixel_id(image: Tensor) -> str:
+    return hashlib.sha256(image.numpy().tobytes()).hexdigest()

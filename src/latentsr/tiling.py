@@ -1,0 +1,77 @@
+"""Overlapping tiles: a function applied to each and blended, so that memory is bounded by the tile."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from latentsr.errors import OptionError
+
+
+def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin on one axis: evenly spread, each overlapping the next by at least `overlap`."""
+    if tile >= length:
+        return [0]
+    if not 0 <= overlap < tile:
+        raise OptionError(f"tile {tile} with overlap {overlap}: expected an overlap smaller than the tile")
+    count = 1 + -(-(length - tile) // (tile - overlap))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def blend_weights(length: int, tile: int, starts: Sequence[int]) -> Tensor:
+    """The share of each tile in each of its pixels on one axis: (tiles, tile), adding up to one at every pixel.
+
+    A raised cosine over the overlap, so that neither the value nor its slope jumps, and one where a tile is alone.
+    """
+    tile = min(tile, length)
+    raw = torch.ones(len(starts), tile, dtype=torch.float64)
+    for i, (left, right) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+        shared = left + tile - right
+        rise = torch.sin((torch.arange(shared, dtype=torch.float64) + 0.5) / shared * torch.pi / 2) ** 2
+        raw[i + 1, :shared] *= rise
+        raw[i, tile - shared :] *= 1 - rise
+    total = torch.zeros(length, dtype=torch.float64)
+    for start, weights in zip(starts, raw, strict=True):
+        total[start : start + tile] += weights
+    return torch.stack([w / total[s : s + tile] for s, w in zip(starts, raw, strict=True)]).float()
+
+
+def apply_tiled(
+    function: Callable[[Tensor], Tensor], inputs: Tensor, *, tile: int | None, overlap: int, enlarges: float = 1.0
+) -> Tensor:
+    """`function` of `inputs` (batch, channels, rows, columns), computed in tiles of `tile` px and blended.
+
+    `enlarges` is the side of the function's output over that of its input; tiles must then start on whole pixels of
+    both, so that tile, overlap and sides are multiples of 1 / enlarges where it is below 1. No `tile`: in one piece.
+    """
+    rows, columns = inputs.shape[-2:]
+    if tile is None or tile >= max(rows, columns):
+        return function(inputs)
+    output: Tensor | None = None
+    for piece, weights, (top, left) in _pieces(inputs, tile, overlap, enlarges):
+        result = function(piece)
+        if output is None:
+            output = result.new_zeros(*result.shape[:2], round(rows * enlarges), round(columns * enlarges))
+        top, left = round(top * enlarges), round(left * enlarges)
+        output[..., top : top + result.shape[-2], left : left + result.shape[-1]] += weights.to(result) * result
+    assert output is not None  # an image has at least one tile
+    return output
+
+
+def _pieces(
+    inputs: Tensor, tile: int, overlap: int, enlarges: float
+) -> Iterator[tuple[Tensor, Tensor, tuple[int, int]]]:
+    """(part of the inputs, blend weights of its output, (top, left)) of each tile."""
+    grid = max(1, round(1 / enlarges))
+    axes = [_axis(length, tile, overlap, grid, enlarges) for length in inputs.shape[-2:]]
+    for top, down in axes[0]:
+        for left, across in axes[1]:
+            piece = inputs[..., top : top + tile, left : left + tile]
+            yield piece, down[:, None] * across[None, :], (top, left)
+
+
+def _axis(length: int, tile: int, overlap: int, grid: int, enlarges: float) -> list[tuple[int, Tensor]]:
+    """(start in input pixels, weights in output pixels) of each tile on one axis."""
+    starts = [start * grid for start in tile_starts(length // grid, tile // grid, overlap // grid)]
+    weights = blend_weights(round(length * enlarges), round(tile * enlarges), [round(s * enlarges) for s in starts])
+    return list(zip(starts, weights, strict=True))

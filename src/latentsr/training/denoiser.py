@@ -1,0 +1,126 @@
+"""Training of the denoiser in a latent space, from a cache to a SuperResolver folder."""
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from latentsr.config import Config
+from latentsr.data.latents import LatentCache
+from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
+from latentsr.diffusion.latents import Condition, LatentSpace, Statistics, condition_channels
+from latentsr.diffusion.objective import OBJECTIVES
+from latentsr.diffusion.schedule import at
+from latentsr.errors import InputError, OptionError
+from latentsr.training.budget import Budget
+
+
+class TrainConfig(Config):
+    """The options of a training; the defaults are those of the shipped model.
+
+    `pure_noise_share` of each batch is at the noisiest time. `channel_weight` w weighs the loss of a latent channel by
+    sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels. `channels` to `groups`: DenoiserSpec.
+    """
+
+    conditions: tuple[Condition, ...] = ("pixels",)
+    target: Literal["latent", "residual"] = "residual"
+    objective: Literal["x0", "epsilon", "v", "flow"] = "x0"
+    schedule: Literal["cosine", "linear", "flow"] = "cosine"
+    loss: Literal["l1", "l2"] = "l2"
+    snr_weight: bool = False
+    channel_weight: float = 0.5
+    pure_noise_share: float = 0.4
+    channels: tuple[int, ...] = (48, 64, 96)
+    layers: int = 2
+    attention: tuple[bool, ...] = ()
+    middle_attention: bool = False
+    groups: int = 8
+    crop: int = 32
+    batch: int = 16
+    steps: int | None = 4000
+    minutes: float | None = None
+    learning_rate: float = 4e-4
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    clip: float = 1.0
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    validate_every: int = 200
+    workers: int = 0
+
+
+def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
+    """The latent space of a training on `cache`."""
+    needed = ("residual" if config.target == "residual" else "hr", *config.conditions)
+    if missing := [role for role in needed if role not in cache.statistics]:
+        raise InputError(f"{cache.root}: no {', '.join(missing)} in the cache; run 'encode' with --condition for it")
+    statistics = {role: Statistics(**cache.statistics[role]) for role in needed}
+    return LatentSpace(conditions=config.conditions, target=config.target, statistics=statistics)
+
+
+def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
+    """The size of the network for the latents in `cache`."""
+    hr = cache.array("train", "hr")
+    per_latent = 1
+    if "pixels" in config.conditions:
+        per_latent = max(1, cache.array("train", "pixels").shape[-1] // hr.shape[-1])
+    spec = DenoiserSpec(
+        latent_channels=hr.shape[1],
+        condition_channels=condition_channels(config.conditions, hr.shape[1], per_latent),
+        channels=config.channels,
+        layers=config.layers,
+        attention=config.attention,
+        middle_attention=config.middle_attention,
+        groups=config.groups,
+    )
+    _check(spec, config)
+    return spec
+
+
+def _check(spec: DenoiserSpec, config: TrainConfig) -> None:
+    if config.crop % spec.multiple:
+        raise OptionError(f"--crop {config.crop}: expected a multiple of {spec.multiple} for {len(spec.channels)} levels")
+    if (config.objective == "flow") != (config.schedule == "flow"):
+        raise OptionError(f"objective {config.objective} with schedule {config.schedule}: flow goes with flow alone")
+    if any(channels % spec.groups for channels in spec.channels):
+        raise OptionError(f"channels {spec.channels}: expected multiples of groups ({spec.groups})")
+
+
+class DenoiserTraining(LightningModule):
+    """The loss and the optimiser; batches are those of LatentCrops."""
+
+    def __init__(self, spec: DenoiserSpec, space: LatentSpace, config: TrainConfig, budget: Budget) -> None:
+        super().__init__()
+        self.network = Denoiser(spec)
+        self.space, self.config, self.budget = space, config, budget
+        sd = torch.tensor(space.target_statistics.sd) ** config.channel_weight
+        self.register_buffer("channel_weights", (sd / sd.mean())[:, None, None], persistent=False)
+
+    def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:
+        """The weighted distance between the network's prediction and its target."""
+        loss = self._loss(batch)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def _loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        objective = OBJECTIVES[self.config.objective]
+        x = self.space.to_target(batch["hr"], batch.get("latent-up"))
+        condition = self.space.condition(batch, x.shape[-2:])
+        alpha, sigma = at(self.config.schedule, batch["time"], objective.terminal)
+        z = alpha * x + sigma * batch["noise"]
+        error = self.network(z, batch["time"], condition) - objective.target(x, batch["noise"], alpha, sigma)
+        distance = error.abs() if self.config.loss == "l1" else error.square()
+        snr_share = alpha**2 / (alpha**2 + sigma**2)  # snr / (snr + 1)
+        return (self.channel_weights * (snr_share if self.config.snr_weight else 1.0) * distance).mean()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with the budget's learning rate."""
+        optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.budget.learning_rate)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

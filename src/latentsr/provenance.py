@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from latentsr import __version__
+
 RESEARCH_USE = "Research use only. Not for diagnosis."
 
 
@@ -36,3 +38,7 @@ class Provenance:
             "latentsr:scale": str(scale),
             "latentsr:synthetic": "YES" if self.synthetic else "NO",
         }
+
+
+# Of a volume that is written without a model having touched it.
+WITHOUT_MODEL = Provenance("none", __version__, "none", 0, "{}", synthetic=False)

@@ -1,0 +1,73 @@
+"""Reading: any image or series becomes a Volume, or one line that says why not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from latentsr.errors import InputError
+from latentsr.intensity import Window
+from latentsr.io import dicom, nifti, raster
+from latentsr.io.dicom_header import is_dicom
+from latentsr.io.kinds import FileKind, kind_of, unreadable
+from latentsr.volume import Source, Volume
+
+
+def read(path: Path | str | Sequence[Path], *, grey: bool = False, force: bool = False) -> Volume:
+    """The volume of an image file, of a folder that is one DICOM series, or of the files of one series.
+
+    Args:
+        path: a file, a folder, or several DICOM files
+        grey: turn colour PNG and TIFF into grey
+        force: let DICOM images with burned-in annotation through
+
+    Raises:
+        InputError: with one line of what came, what was expected and how to mend it
+    """
+    paths = _files(Path(path)) if isinstance(path, Path | str) else [Path(one) for one in path]
+    if not paths:
+        raise InputError("no files given: expected an image, or the files of one DICOM series")
+    kinds = {kind_of(one) for one in paths}
+    if len(paths) > 1 and kinds != {"dicom"}:
+        raise InputError(f"{paths[0]} and {len(paths) - 1} more are not all DICOM: give other images one by one")
+    try:
+        return _volume(paths, kinds.pop(), grey, force)
+    except InputError as error:
+        raise _named(error, paths) from error
+
+
+def _volume(paths: Sequence[Path], kind: FileKind, grey: bool, force: bool) -> Volume:
+    if kind == "dicom":
+        return dicom.read(paths, force=force)
+    if kind == "nifti":
+        return nifti.read(paths[0])
+    return _raster(paths[0], kind, grey)
+
+
+def _raster(path: Path, kind: FileKind, grey: bool) -> Volume:
+    stored = raster.read_pixels(path, grey=grey)
+    if min(stored.shape) < 2:
+        raise InputError(f"{path} has {stored.shape[0]} x {stored.shape[1]} pixels: expected at least 2 x 2")
+    pixels = stored.astype(np.float32)[None]
+    return Volume(pixels, None, Window.of(pixels), Source(kind, (path,), raster.RasterHeader(stored.dtype.name)))
+
+
+def _files(path: Path) -> list[Path]:
+    """The path itself, or the DICOM files of a folder."""
+    if not path.is_dir():
+        return [path]
+    try:
+        inside = sorted(one for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
+        found = [one for one in inside if one.name != "DICOMDIR" and is_dicom(one)]
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if not found:
+        raise InputError(f"{path} holds no DICOM files: give one image file, or a folder that is one series")
+    return found
+
+
+def _named(error: InputError, paths: Sequence[Path]) -> InputError:
+    """The error with a path in front, where it comes from pixels, which do not know their file."""
+    if any(str(path) in str(error) for path in paths):
+        return error
+    return InputError(f"{paths[0] if len(paths) == 1 else paths[0].parent}: {error}")

@@ -21,7 +21,7 @@ def halved(image: np.ndarray) -> np.ndarray:
 
 
 def haarpsi_of_the_paper(sr: np.ndarray, hr: np.ndarray) -> float:
-    """Reisenhofer et al. 2018, eq. 10 to 12, written from the paper: the second source beside piq."""
+    """Reisenhofer et al. 2018, written from the paper: the second source beside piq."""
     numerator = denominator = 0.0
     for transposed in (False, True):
         responses = []
@@ -41,7 +41,7 @@ def haarpsi_of_the_paper(sr: np.ndarray, hr: np.ndarray) -> float:
 
 
 def gmsd_of_the_paper(sr: np.ndarray, hr: np.ndarray) -> float:
-    """Xue et al. 2014, eq. 1 to 7, written from the paper: the second source beside piq."""
+    """Xue et al. 2014, written from the paper: the second source beside piq."""
     prewitt = np.array([[1, 0, -1]] * 3) / 3
     gradients = []
     for image in (halved(sr * 255), halved(hr * 255)):

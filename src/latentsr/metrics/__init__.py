@@ -71,12 +71,10 @@ _TABLE = (
         "",
         "higher",
         (0.0, 1.0),
-        "Reisenhofer et al. 2018, eq. 12",
+        "Reisenhofer et al. 2018",
         perceptual.HAARPSI_SIDE,
     ),
-    Metric(
-        "gmsd", "GMSD", perceptual.gmsd, "", "lower", (0.0, 0.5), "Xue et al. 2014, eq. 5 to 7", perceptual.GMSD_SIDE
-    ),
+    Metric("gmsd", "GMSD", perceptual.gmsd, "", "lower", (0.0, 0.5), "Xue et al. 2014", perceptual.GMSD_SIDE),
     Metric(
         "hfen",
         "HFEN",
@@ -84,7 +82,7 @@ _TABLE = (
         "",
         "lower",
         (0.0, math.inf),
-        "Ravishankar and Bresler 2011, section IV-A",
+        "Ravishankar and Bresler 2011",
         frequency.HFEN_SIDE,
     ),
     Metric(

@@ -26,7 +26,7 @@ def hfen(sr: Tensor, hr: Tensor) -> Tensor:
     """High-frequency error norm, 0 or more: the L2 norm of LoG(SR - HR) over that of LoG(HR).
 
     LoG is the Laplacian of a Gaussian, 15x15 px, sigma 1.5. NaN for sides under 8 px and where HR is constant.
-    Source: Ravishankar and Bresler 2011, section IV-A.
+    Source: Ravishankar and Bresler 2011.
     """
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, HFEN_SIDE):

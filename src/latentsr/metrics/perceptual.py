@@ -16,7 +16,7 @@ GMSD_SIDE = 6
 def haarpsi(sr: Tensor, hr: Tensor) -> Tensor:
     """Haar wavelet perceptual similarity index, in [0, 1]; NaN for sides under 16 px and where both images are black.
 
-    C = 30, alpha = 4.2, 3 scales on the 0..255 image halved by 2x2 averages. Source: Reisenhofer et al. 2018, eq. 12.
+    C = 30, alpha = 4.2, 3 scales on the 0..255 image halved by 2x2 averages. Source: Reisenhofer et al. 2018.
     """
     import piq
 
@@ -32,7 +32,7 @@ def gmsd(sr: Tensor, hr: Tensor) -> Tensor:
     """Gradient magnitude similarity deviation, 0 (identical) to about 0.5; NaN for sides under 6 px.
 
     Prewitt gradients of the image halved by 2x2 averages, c = 170 on the 0..255 scale.
-    Source: Xue et al. 2014, eq. 5 to 7.
+    Source: Xue et al. 2014.
     """
     import piq
 

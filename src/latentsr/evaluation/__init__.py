@@ -1,0 +1,11 @@
+"""Evaluation: methods over the records of a dataset, into the tidy table.
+
+`parse_method` makes a method of its text (`bicubic`, NAME=FOLDER, NAME=MODEL?steps=16), `evaluate` measures methods.
+What is said about the table afterwards (means, differences, intervals) is `latentsr.stats`.
+"""
+
+from latentsr.baselines import Method
+from latentsr.evaluation.measure import HR, LR_PSNR, evaluate
+from latentsr.evaluation.methods import from_images, from_model, parse_method
+
+__all__ = ["HR", "LR_PSNR", "Method", "evaluate", "from_images", "from_model", "parse_method"]

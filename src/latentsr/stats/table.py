@@ -1,0 +1,71 @@
+"""The tidy table: one row an image, method and metric; written as Parquet and CSV, read from Parquet."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from latentsr.atomic import replacing
+from latentsr.errors import InputError, StaleError
+
+COLUMNS = ("dataset", "id", "patient", "method", "metric", "value")
+NAMED = 5
+
+
+def check_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`table` itself, if each method and metric has each image of the dataset exactly once; InputError otherwise.
+
+    Without this a mean could be taken over other images than the one it is compared with.
+    """
+    if tuple(table.columns) != COLUMNS:
+        raise InputError(f"table with columns {', '.join(map(str, table.columns))}: expected {', '.join(COLUMNS)}")
+    if table.empty:
+        raise InputError("table without rows: expected one row an image, method and metric")
+    key = ["dataset", "method", "metric", "id"]
+    if (twice := table.duplicated(key)).any():
+        raise InputError(f"table has images twice: {_named(table.loc[twice, key])}; keep one row each")
+    images = table[["dataset", "id", "patient"]].drop_duplicates()
+    if (torn := images.duplicated(["dataset", "id"])).any():
+        raise InputError(f"table has images of two patients: {_named(images.loc[torn, ['dataset', 'id']])}")
+    if not (missing := _missing(table)).empty:
+        raise InputError(f"table lacks {len(missing)} images: {_named(missing)}; measure every method on every image")
+    return table
+
+
+def _missing(table: pd.DataFrame) -> pd.DataFrame:
+    """(dataset, method, metric, id) of the images that one method and metric lacks and another has."""
+    images = table[["dataset", "id"]].drop_duplicates()
+    cells = table[["dataset", "method", "metric"]].drop_duplicates()
+    key = ["dataset", "method", "metric", "id"]
+    joined = cells.merge(images, on="dataset")[key].merge(table[key], how="left", indicator=True)
+    return joined.loc[joined["_merge"] == "left_only", key]
+
+
+def _named(rows: pd.DataFrame) -> str:
+    listed = [" / ".join(row) for row in rows.head(NAMED).astype(str).itertuples(index=False)]
+    return ", ".join(listed) + (f" and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
+
+
+def write_table(table: pd.DataFrame, folder: Path, name: str, *, overwrite: bool = False) -> tuple[Path, Path]:
+    """Writes `folder`/`name`.parquet and .csv, atomically, and gives both paths; StaleError if one is there already."""
+    parquet, csv = Path(folder) / f"{name}.parquet", Path(folder) / f"{name}.csv"
+    for path in (parquet, csv):
+        if path.exists() and not overwrite:
+            raise StaleError(f"{path} is there already: give --overwrite, or another folder")
+    with replacing(parquet) as temporary:
+        table.to_parquet(temporary, index=False)
+    with replacing(csv) as temporary:
+        table.to_csv(temporary, index=False)
+    return parquet, csv
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table of a Parquet file that `write_table` wrote; InputError if it cannot be read.
+
+    The CSV twin is for eyes and other programs: it does not say that an id such as 007 is a text.
+    """
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise InputError(
+            f"{path}: cannot be read as a Parquet table; make it again with 'latentsr evaluate'"
+        ) from error

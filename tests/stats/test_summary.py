@@ -1,0 +1,90 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentsr.errors import InputError
+from latentsr.stats import COLUMNS, cluster_intervals, summarise
+
+IMAGES = ("a1", "a2", "b1", "c1")
+PSNR = {"bicubic": (30.0, 31.0, 32.0, 20.0), "mine": (31.0, 33.0, np.inf, 24.0)}
+SHARPNESS = {"bicubic": (1.0, 1.0, 2.0, 0.0), "mine": (2.0, 4.0, 1.0, 1.0), "hr": (4.0, 4.0, 4.0, 4.0)}
+
+
+def rows(values: dict[str, tuple[float, ...]], metric: str, dataset: str = "set") -> list[tuple]:
+    return [
+        (dataset, image, image[0], method, metric, value)
+        for method, column in values.items()
+        for image, value in zip(IMAGES, column, strict=True)
+    ]
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    small = dict.fromkeys(("bicubic", "mine"), (0.9, np.nan, 0.8, 0.7))
+    return pd.DataFrame(
+        rows(PSNR, "psnr") + rows(SHARPNESS, "laplacian_variance") + rows(small, "ms_ssim"), columns=list(COLUMNS)
+    )
+
+
+def cell(summary: pd.DataFrame, method: str, metric: str) -> pd.Series:
+    return summary[(summary["method"] == method) & (summary["metric"] == metric)].squeeze()
+
+
+def test_one_row_a_method_and_metric(table: pd.DataFrame) -> None:
+    summary = summarise(table)
+    assert len(summary) == 7
+    assert set(summary["images"]) == {4}
+    assert set(summary["patients"]) == {3}
+
+
+def test_infinities_are_left_out_of_the_mean_and_counted(table: pd.DataFrame) -> None:
+    mine = cell(summarise(table), "mine", "psnr")
+    assert (mine["n"], mine["infinite"], mine["missing"]) == (3, 1, 0)
+    assert mine["mean"] == pytest.approx(np.mean([31, 33, 24]))
+    assert mine["sd"] == pytest.approx(np.std([31, 33, 24], ddof=1))
+
+
+def test_images_without_value_are_counted(table: pd.DataFrame) -> None:
+    mine = cell(summarise(table), "mine", "ms_ssim")
+    assert (mine["n"], mine["infinite"], mine["missing"], mine["pairs"]) == (3, 0, 1, 3)
+    assert mine["mean"] == pytest.approx(0.8)
+
+
+def test_the_difference_is_paired_and_its_interval_drawn_by_patient(table: pd.DataFrame) -> None:
+    mine = cell(summarise(table), "mine", "psnr")
+    assert mine["pairs"] == 3
+    assert mine["difference"] == pytest.approx(np.mean([1, 2, 4]))
+    low, high = cluster_intervals(np.array([[1.0], [2.0], [np.nan], [4.0]]), ["a", "a", "b", "c"])
+    assert (mine["low"], mine["high"]) == (low[0], high[0])
+    assert mine["low"] <= mine["difference"] <= mine["high"]
+
+
+def test_the_baseline_has_no_difference_to_itself(table: pd.DataFrame) -> None:
+    assert np.isnan(cell(summarise(table), "bicubic", "psnr")["difference"])
+    assert summarise(table, baseline="absent")["difference"].isna().all()
+
+
+def test_sharpness_has_a_ratio_to_hr(table: pd.DataFrame) -> None:
+    summary = summarise(table)
+    assert cell(summary, "mine", "laplacian_variance")["ratio_to_hr"] == pytest.approx(0.5)
+    assert cell(summary, "bicubic", "laplacian_variance")["ratio_to_hr"] == pytest.approx(0.25)
+    assert cell(summary, "hr", "laplacian_variance")["ratio_to_hr"] == 1
+    assert np.isnan(cell(summary, "mine", "psnr")["ratio_to_hr"])
+
+
+def test_the_order_of_rows_and_other_datasets_change_nothing(table: pd.DataFrame) -> None:
+    other = pd.DataFrame(rows({"bicubic": (1.0, 2.0, 3.0, 4.0)}, "psnr", dataset="zoo"), columns=list(COLUMNS))
+    both = summarise(pd.concat([other, table.sample(frac=1, random_state=1)]))
+    alone = both[both["dataset"] == "set"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, summarise(table))
+
+
+def test_a_method_without_some_images_is_refused(table: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="lacks 1 images"):
+        summarise(table.drop(index=0))
+
+
+def test_one_image_has_no_spread_and_no_interval(table: pd.DataFrame) -> None:
+    mine = cell(summarise(table[table["id"] == "a1"]), "mine", "psnr")
+    assert (mine["n"], mine["mean"], mine["difference"]) == (1, 31.0, 1.0)
+    assert np.isnan([mine["sd"], mine["low"], mine["high"]]).all()

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentsr.errors import InputError, StaleError
+from latentsr.stats import COLUMNS, check_table, read_table, write_table
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    rows = [
+        ("set", name, f"p{name[-1]}", method, "psnr", value)
+        for name, value in (("007", 30.0), ("008", np.inf), ("009", np.nan))
+        for method in ("bicubic", "mine")
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def test_it_is_read_as_it_was_written(table: pd.DataFrame, tmp_path: Path) -> None:
+    parquet, csv = write_table(table, tmp_path, "values")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["values.csv", "values.parquet"]
+    pd.testing.assert_frame_equal(read_table(parquet), table)
+    pd.testing.assert_frame_equal(pd.read_csv(csv, dtype={"id": str}), table)
+
+
+def test_an_existing_table_is_kept(table: pd.DataFrame, tmp_path: Path) -> None:
+    write_table(table, tmp_path, "values")
+    with pytest.raises(StaleError, match="--overwrite"):
+        write_table(table.head(1), tmp_path, "values")
+    assert len(read_table(tmp_path / "values.parquet")) == len(table)
+    write_table(table.head(1), tmp_path, "values", overwrite=True)
+    assert len(read_table(tmp_path / "values.parquet")) == 1
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "values.parquet").write_text("no table")
+    with pytest.raises(InputError, match="cannot be read as a Parquet table"):
+        read_table(tmp_path / "values.parquet")
+
+
+def test_a_whole_table_passes(table: pd.DataFrame) -> None:
+    assert check_table(table) is table
+
+
+def test_missing_double_and_torn_images_are_listed(table: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="lacks 1 images: set / mine / psnr / 009"):
+        check_table(table.drop(index=5))
+    with pytest.raises(InputError, match="images twice: set / bicubic / psnr / 007"):
+        check_table(pd.concat([table, table.head(1)]))
+    with pytest.raises(InputError, match="images of two patients: set / 007"):
+        check_table(table.assign(patient=["other", *table["patient"][1:]]))
+    with pytest.raises(InputError, match="without rows"):
+        check_table(table.head(0))
+    with pytest.raises(InputError, match="expected dataset, id, patient, method, metric, value"):
+        check_table(table.drop(columns="patient"))

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -67,10 +68,12 @@ class Import:
         return f"{self.file}:{self.line} imports {self.module}"
 
 
+@cache
 def _sources() -> list[Path]:
     return sorted(SOURCE.rglob("*.py"))
 
 
+@cache
 def _imports() -> list[Import]:
     return [found for path in _sources() if path != SOURCE / "__init__.py" for found in _imports_of(path)]
 

@@ -116,7 +116,8 @@ def fit_autoencoder(
         out, budget, [ema], checkpoint, title="fit-vae", clip=config.clip, device=device, devices=config.devices,
         precision=config.precision, progress=progress,
     )  # fmt: skip
-    write_yaml(config, out / "fit.yaml")
+    if checkpoint.found() is None:
+        write_yaml(config, out / "fit.yaml")
     module = AutoencoderTraining(network, config, budget, out / "pictures")
     some = valid[:: -(-len(valid) // config.valid_images)]
     loader = DataLoader(WholeImages(dataset, some), batch_size=config.batch)
@@ -223,9 +224,10 @@ def _valid(dataset: Dataset, network: KLNetwork) -> tuple[Record, ...]:
 def _save(
     network: nn.Module, out: Path, config: FitVaeConfig, dataset: Dataset, valid: tuple[Record, ...], facts: dict
 ) -> None:
-    """Writes the folder, with the ceiling over all validation images; manifest.json, the last file, says it is whole."""
+    """Writes the folder, with the ceiling over all validation images; manifest.json is the last file."""
     network = network.cpu().eval()
-    values = torch.cat([ceiling(autoencoded(network, x[None]), x[None]) for x in WholeImages(dataset, valid)])
+    images = DataLoader(WholeImages(dataset, valid), batch_size=1)
+    values = torch.cat([ceiling(autoencoded(network, image), image) for image in images])
     mean, sd = float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
     facts = facts | {"ceiling_psnr": {"mean": mean, "sd": sd, "images": len(valid)}}
     facts |= manifest(options=config, data=dataset.hash, dataset=dataset.name)

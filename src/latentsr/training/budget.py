@@ -36,7 +36,11 @@ class Budget(Callback):
         return min(1.0, max(by_steps, by_time))
 
     def learning_rate(self, step: int, *, warmup: int = 100) -> float:
-        """The factor on the learning rate: a linear rise over `warmup` steps, then half a cosine down to 0.01."""
+        """The factor on the learning rate: a linear rise, then half a cosine down to 0.01.
+
+        The rise takes `warmup` steps, or a tenth of the training where that is less.
+        """
+        warmup = warmup if self.steps is None else min(warmup, self.steps // 10)
         rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
         return rise * (0.01 + 0.99 * (1 + math.cos(math.pi * self.share(step))) / 2)
 

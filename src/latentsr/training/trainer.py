@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
+from latentsr.errors import OptionError
 from latentsr.training.batches import StepBatches
 from latentsr.training.budget import Budget
 from latentsr.training.checkpoint import LastCheckpoint
@@ -40,24 +41,25 @@ def make_trainer(
     """
     version = len(list((out / "logs").glob("version_*")))
     shown = [TrainingProgress(budget, title)] if progress else []
-    return Trainer(
-        accelerator=_ACCELERATORS.get(device, device),
-        devices=devices,
-        precision="bf16-mixed" if _bfloat16(device, precision) else "32-true",
-        max_steps=budget.steps or -1,
-        max_epochs=-1,
-        gradient_clip_val=clip or None,
-        # The average and the budget move before the checkpoint is written.
-        callbacks=[*callbacks, budget, *shown, checkpoint],
-        logger=[CSVLogger(out, "logs", version), TensorBoardLogger(out, "logs", version)],
-        log_every_n_steps=10,
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=out,
-    )
+    with _quiet():
+        return Trainer(
+            accelerator=_ACCELERATORS[_kind(device)],
+            devices=devices,
+            precision="bf16-mixed" if _bfloat16(device, precision) else "32-true",
+            max_steps=budget.steps or -1,
+            max_epochs=-1,
+            gradient_clip_val=clip or None,
+            # The average and the budget move before the checkpoint is written.
+            callbacks=[*callbacks, budget, *shown, checkpoint],
+            logger=[CSVLogger(out, "logs", version), TensorBoardLogger(out, "logs", version)],
+            log_every_n_steps=10,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=out,
+        )
 
 
 def train(
@@ -84,10 +86,17 @@ def train(
         trainer.fit(module, loader, valid, ckpt_path=checkpoint.found(), weights_only=True)
 
 
+def _kind(device: str) -> str:
+    kind = device.split(":")[0]
+    if kind not in _ACCELERATORS:
+        raise OptionError(f"--device {device}: expected one of {', '.join(_ACCELERATORS)}")
+    return kind
+
+
 def _bfloat16(device: str, precision: Precision) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
-    return device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return _kind(device) in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 @contextmanager

@@ -1,0 +1,186 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file
+from torch import nn
+
+from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.kl import WEIGHTS, make_network, save_kl
+from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.config import read_yaml
+from latentsr.data.records import Dataset, Record, write_dataset
+from latentsr.errors import InputError, ModelError, OptionError, StaleError
+from latentsr.io.raster import write_pixels
+from latentsr.training.autoencoder import (
+    FitVaeConfig,
+    ceiling,
+    fit_autoencoder,
+    frequency_distance,
+    gradient_distance,
+    kl_divergence,
+)
+
+TINY = FitVaeConfig(width=4, blocks=1, crop=16, batch=2, steps=8, validate_every=4, seed=3)
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from latentsr.data.records import read_dataset
+from latentsr.training import autoencoder, image_crops
+data, out, options = sys.argv[1:]
+draw = image_crops.ImageCrops.__getitem__
+def draw_until_killed(self, n):
+    if n == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return draw(self, n)
+image_crops.ImageCrops.__getitem__ = draw_until_killed
+config = autoencoder.FitVaeConfig.model_validate_json(options)
+autoencoder.fit_autoencoder(read_dataset(data), Path(out), config, device="cpu")
+"""
+
+
+def made_dataset(root: Path, sizes: list[tuple[int, int]], valid: list[tuple[int, int]]) -> Dataset:
+    generator = np.random.default_rng(0)
+    records = []
+    for split, shapes in (("train", sizes), ("valid", valid)):
+        for n, (rows, columns) in enumerate(shapes):
+            smooth = generator.normal(size=(rows, columns)).cumsum(0).cumsum(1)
+            pixels = np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
+            file = f"{split}{n}.png"
+            write_pixels(root / file, pixels, None)
+            records.append(Record(f"{split}{n}", f"p{split}{n}", split, file, rows, columns, "0" * 64))
+    return write_dataset(root, "made", records, {})
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return made_dataset(tmp_path / "data", [(32, 32), (24, 40)], [(32, 24)] * 2)
+
+
+def fitted(dataset: Dataset, out: Path, **options: object) -> Path:
+    return fit_autoencoder(dataset, out, TINY.model_copy(update=options), device="cpu", progress=False)
+
+
+def test_a_fit_leaves_a_folder_that_loads_and_says_how_it_was_made(dataset: Dataset, tmp_path: Path) -> None:
+    out = fitted(dataset, tmp_path / "vae", latent_channels=4, gradient_weight=0.1, frequency_weight=0.1)
+    autoencoder = load_autoencoder(out)
+    assert (autoencoder.spec.factor, autoencoder.spec.latent_channels, autoencoder.spec.domain) == (4, 4, "medical")
+    facts = json.loads((out / "manifest.json").read_text())
+    assert facts["steps"] == 8
+    assert facts["data"] == dataset.hash
+    assert facts["ceiling_psnr"]["images"] == 2
+    assert read_yaml(FitVaeConfig, out / "fit.yaml").learning_rate == 1e-3
+    assert {path.name for path in (out / "pictures").iterdir()} == {"step_0000004.png", "step_0000008.png"}
+    logged = (out / "logs" / "version_0" / "metrics.csv").read_text()
+    assert "valid_psnr" in logged
+    assert list((out / "logs" / "version_0").glob("events.out.tfevents.*"))
+
+
+def test_resume_after_sigkill_equals_an_undisturbed_run(dataset: Dataset, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), TINY.model_dump_json()]
+    source = str(Path(__file__).resolve().parents[2] / "src")
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    held = torch.load(tmp_path / "killed" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert held["global_step"] == 4
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    resumed, undisturbed = fitted(dataset, tmp_path / "killed"), fitted(dataset, tmp_path / "undisturbed")
+    assert (resumed / WEIGHTS).read_bytes() == (undisturbed / WEIGHTS).read_bytes()
+    ends = [torch.load(out / "checkpoints" / "last.ckpt", weights_only=True) for out in (resumed, undisturbed)]
+    assert ends[0]["global_step"] == ends[1]["global_step"] == 8
+    for name, weights in ends[0]["state_dict"].items():
+        assert torch.equal(weights, ends[1]["state_dict"][name])
+
+
+def test_a_finished_fit_is_not_done_again(dataset: Dataset, tmp_path: Path) -> None:
+    out = fitted(dataset, tmp_path / "vae")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert fitted(dataset, out) == out
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    with pytest.raises(StaleError, match="other options"):
+        fitted(dataset, out, seed=4)
+
+
+def test_a_checkpoint_of_other_options_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    out = fitted(dataset, tmp_path / "vae")
+    (out / "manifest.json").unlink()
+    with pytest.raises(StaleError, match=r"last\.ckpt"):
+        fitted(dataset, out, kl_weight=1e-3)
+    assert read_yaml(FitVaeConfig, out / "fit.yaml").kl_weight == TINY.kl_weight
+
+
+def test_overfitting_one_image_raises_the_ceiling(tmp_path: Path) -> None:
+    dataset = made_dataset(tmp_path / "data", [(32, 32)], [(32, 32)])
+    image = torch.from_numpy(dataset.image(dataset.records[0]))[None, None] * 2 - 1
+
+    def reached(autoencoder: object) -> float:
+        return float(ceiling(autoencoder.decode(autoencoder.encode(image)), image))  # type: ignore[attr-defined]
+
+    save_kl(SmallKL(latent_channels=1, width=16, blocks=1), tmp_path / "start")
+    options = {"latent_channels": 1, "width": 16, "steps": 80, "validate_every": 80, "ema": 0.8, "crop": 32}
+    out = fitted(dataset, tmp_path / "vae", **options)
+    assert reached(load_autoencoder(out)) > reached(load_autoencoder(tmp_path / "start")) + 1.5
+
+
+def test_fine_tuning_a_diffusers_folder_keeps_its_form(dataset: Dataset, tmp_path: Path) -> None:
+    config = {
+        "in_channels": 3, "out_channels": 3, "latent_channels": 2, "block_out_channels": [4, 4], "norm_num_groups": 2,
+        "down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2,
+    }  # fmt: skip
+    save_kl(make_network("AutoencoderKL", config), tmp_path / "start")
+    out = fitted(dataset, tmp_path / "tuned", init=str(tmp_path / "start"), steps=2, validate_every=2)
+    assert isinstance(AutoencoderKL.from_pretrained(out), nn.Module)
+    assert read_yaml(FitVaeConfig, out / "fit.yaml").learning_rate == 1e-5
+    before, after = load_file(tmp_path / "start" / WEIGHTS), load_file(out / WEIGHTS)
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_minutes_end_a_training(dataset: Dataset, tmp_path: Path) -> None:
+    out = fitted(dataset, tmp_path / "vae", steps=None, minutes=0.01)
+    assert json.loads((out / "manifest.json").read_text())["seconds"] < 10
+
+
+@pytest.mark.parametrize(
+    ("sizes", "valid", "options", "error", "message"),
+    [
+        ([(32, 32), (12, 40)], [(32, 32)], {}, InputError, "side of 12 px; expected at least --crop 16"),
+        ([(32, 32)], [(32, 32), (32, 40)], {}, InputError, "2 sizes.*prepare"),
+        ([(32, 32)], [(30, 32)], {}, InputError, "30x32 px, expected sides in multiples of 4.*--size"),
+        ([(32, 32)], [], {}, InputError, "no images in split 'valid'"),
+        ([(32, 32)], [(32, 32)], {"crop": 18}, OptionError, "crop is 18: expected a multiple"),
+        ([(32, 32)], [(32, 32)], {"steps": None}, OptionError, "--steps or --minutes"),
+        ([(32, 32)], [(32, 32)], {"latent_channels": 17}, OptionError, "1 to 16 at factor 4"),
+        ([(32, 32)], [(32, 32)], {"init": "nowhere"}, ModelError, "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(
+    tmp_path: Path, sizes: list, valid: list, options: dict, error: type[Exception], message: str
+) -> None:
+    dataset = made_dataset(tmp_path / "data", sizes, valid)
+    with pytest.raises(error, match=message) as caught:
+        fitted(dataset, tmp_path / "vae", **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "vae").exists()
+
+
+def test_kl_divergence_is_that_of_torch() -> None:
+    mean, logvar = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    ours = torch.distributions.Normal(mean, torch.exp(0.5 * logvar))
+    theirs = torch.distributions.kl_divergence(ours, torch.distributions.Normal(0.0, 1.0)).sum(dim=(1, 2, 3)).mean()
+    assert torch.allclose(kl_divergence(mean, logvar), theirs, rtol=1e-4)
+
+
+def test_gradient_distance_ignores_a_constant_and_frequency_distance_a_shift() -> None:
+    image = torch.rand(1, 1, 16, 16)
+    assert gradient_distance(image + 0.3, image) < 1e-6
+    assert frequency_distance(image.roll((3, 5), (-2, -1)), image) < 1e-5
+    assert frequency_distance(image + 0.3, image) > 1e-3

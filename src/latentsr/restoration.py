@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -17,7 +18,7 @@ from latentsr.degrade import parse_degradation
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.diffusion.sampler import image_generator, image_noise, sample
-from latentsr.errors import InputError, OptionError
+from latentsr.errors import InputError
 from latentsr.tiling import apply_tiled
 
 OVERLAP = 16  # latent px that neighbouring tiles share
@@ -26,8 +27,8 @@ OVERLAP = 16  # latent px that neighbouring tiles share
 class ModelConfig(Config):
     """Everything about a model but its weights.
 
-    `autoencoder` is a name in the table, or "autoencoder": the folder of that name inside the model. `trained_on` and
-    `size`, (rows, columns) of the HR training images, serve to warn of images that are unlike; `files` is the SHA-256 of every other file of the model's folder.
+    `autoencoder` is a name in the table, or "autoencoder": the folder of that name inside the model. `trained_on`,
+    `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are unlike; `files` is the SHA-256 of every other file of the model's folder.
     """
 
     format: Literal[1] = 1
@@ -41,12 +42,12 @@ class ModelConfig(Config):
     schedule: str
     solver: str
     trained_on: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
     size: tuple[int, int] = (256, 256)
     files: dict[str, str] = {}
 
 
-@dataclass(frozen=True)
-class Sampling:
+class Sampling(Config):
     """How an image is restored.
 
     `steps`: evaluations of the network; 1 gives its estimate of the posterior mean. `samples`: how many are drawn and
@@ -55,23 +56,19 @@ class Sampling:
     for one piece. `solver`: None for the model's own.
     """
 
-    steps: int = 1
-    samples: int = 1
-    realism: float = 1.0
+    steps: int = Field(1, ge=1, le=1000)
+    samples: int = Field(1, ge=1)
+    realism: float = Field(1.0, ge=0, le=1)
     seed: int = 0
     consistency: bool = True
-    tile: int | None = 128
+    tile: int | None = Field(128, ge=2 * OVERLAP)
     solver: str | None = None
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.realism <= 1:
-            raise OptionError(f"--realism {self.realism:g}: expected 0 (posterior mean) to 1 (sample as drawn)")
-        if self.samples < 1:
-            raise OptionError(f"--samples {self.samples}: expected 1 or more")
+    @model_validator(mode="after")
+    def _samples_vary(self) -> "Sampling":
         if self.samples > 1 and self.steps == 1:
-            raise OptionError(f"--samples {self.samples} with --steps 1: the posterior mean does not vary; use --steps 16")
-        if self.tile is not None and self.tile < 2 * OVERLAP:
-            raise OptionError(f"--tile {self.tile}: expected at least {2 * OVERLAP} latent px, or 0 for one piece")
+            raise ValueError("several samples of the posterior mean do not vary: give steps, such as 16, or one sample")
+        return self
 
 
 @dataclass(frozen=True)

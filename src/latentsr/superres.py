@@ -7,7 +7,7 @@ autoencoder's files unless it is one that needs none, and `README.md`, the model
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from latentsr.atomic import replacing
 from latentsr.autoencoders import SPECS, load_autoencoder
 from latentsr.config import canonical_json, checked, read_json, sha256, write_json
 from latentsr.degrade import Degradation
+from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
-from latentsr.errors import LatentSRError, ModelError, OptionError
+from latentsr.errors import LatentSRError, ModelError
 from latentsr.provenance import Provenance
 from latentsr.restoration import ModelConfig, Restored, Restorer, Sampling
 from latentsr.volume import Volume
@@ -98,25 +99,23 @@ class SuperResolver:
         The noise of a slice follows from the seed and its pixels, so that names and order change nothing.
         """
         unit = torch.from_numpy(volume.window.apply(volume.pixels))[:, None]
-        images, spreads = [], []
-        for start in range(0, len(unit), batch):
-            progress(start, len(unit))
-            part = unit[start : start + batch]
-            restored = self.restore(part, ids=[_pixel_id(slice_) for slice_ in part], sampling=sampling)
-            images.append(volume.window.invert(restored.image[:, 0].numpy()))
-            if restored.spread is not None:
-                spreads.append(restored.spread[:, 0].numpy() * (volume.window.high - volume.window.low))
-        progress(len(unit), len(unit))
-        return self._enhanced(volume, images, spreads, sampling)
-
-    def _enhanced(self, volume: Volume, images: list[Any], spreads: list[Any], sampling: Sampling) -> Enhanced:
-        enlarged = volume.enlarged(np.concatenate(images), self.scale)
-        uncertainty = volume.enlarged(np.concatenate(spreads).astype(np.float32), self.scale) if spreads else None
-        return Enhanced(enlarged, uncertainty, self.provenance(sampling))
+        slices, rows, columns = volume.pixels.shape
+        pixels = np.empty((slices, rows * self.scale, columns * self.scale), np.float32)
+        spread = np.empty_like(pixels) if sampling.samples > 1 else None
+        for start in range(0, slices, batch):
+            progress(start, slices)
+            part = slice(start, start + batch)
+            restored = self.restore(unit[part], ids=[_pixel_id(image) for image in unit[part]], sampling=sampling)
+            pixels[part] = volume.window.invert(restored.image[:, 0].numpy())
+            if spread is not None and restored.spread is not None:
+                spread[part] = restored.spread[:, 0].numpy() * (volume.window.high - volume.window.low)
+        progress(slices, slices)
+        uncertainty = None if spread is None else volume.enlarged(spread, self.scale)
+        return Enhanced(volume.enlarged(pixels, self.scale), uncertainty, self.provenance(sampling))
 
     def provenance(self, sampling: Sampling) -> Provenance:
         """Who made a result, and how: what goes into every output file."""
-        options = canonical_json({**asdict(sampling), "scale": self.scale, "degradation": self.degradation.text})
+        options = canonical_json({**sampling.model_dump(), "scale": self.scale, "degradation": self.degradation.text})
         return Provenance(self.name, __version__, self.hash, sampling.seed, options)
 
 
@@ -136,16 +135,6 @@ def save_model(
 
 def _stored(value: Tensor) -> Tensor:
     return value.half().contiguous() if value.is_floating_point() else value.contiguous()
-
-
-def resolve_device(device: str) -> str:
-    """The torch device that `device` names; "auto" is the GPU if there is one."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = device.partition(":")[0]
-    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
-        raise OptionError(f"--device {device}: expected auto, cpu, or cuda where there is such a GPU")
-    return device
 
 
 def shipped_models() -> list[str]:

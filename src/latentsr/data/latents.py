@@ -143,7 +143,9 @@ def _keep_autoencoder(autoencoder: Autoencoder, out: Path) -> None:
     """Copies the autoencoder's files into the cache, so that a training and its model need nothing else."""
     if autoencoder.folder is not None and not (out / AUTOENCODER).is_dir():
         with replacing(out / AUTOENCODER) as temporary:
-            shutil.copytree(autoencoder.folder, temporary)
+            temporary.mkdir()
+            for path in sorted(p for p in autoencoder.folder.iterdir() if p.is_file()):  # not its logs and checkpoints
+                shutil.copy2(path, temporary / path.name)
 
 
 def _check_key(out: Path, key: str) -> None:

@@ -1,8 +1,6 @@
-"""Training of the denoiser in a latent space, from a cache to a SuperResolver folder."""
+"""What the denoiser learns in a latent space: the options, the loss, and the score on validation images."""
 
-import itertools
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -91,16 +89,18 @@ def _check(spec: DenoiserSpec, config: TrainConfig) -> None:
 
 
 class DenoiserTraining(LightningModule):
-    """The loss and the optimiser; batches are those of LatentCrops."""
+    """The loss, the optimiser and the validation; batches are those of LatentCrops and ValidationImages."""
 
-    def __init__(self, spec: DenoiserSpec, space: LatentSpace, config: TrainConfig, budget: Budget) -> None:
+    def __init__(
+        self, spec: DenoiserSpec, space: LatentSpace, config: TrainConfig, budget: Budget, score: Callable[..., Any]
+    ) -> None:
         super().__init__()
         self.network = Denoiser(spec)
-        self.space, self.config, self.budget = space, config, budget
+        self.space, self.config, self.budget, self.score = space, config, budget, score
         sd = torch.tensor(space.target_statistics.sd) ** config.channel_weight
         self.register_buffer("channel_weights", (sd / sd.mean())[:, None, None], persistent=False)
 
-    def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:
+    def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:  # noqa: ARG002 (Lightning's)
         """The weighted distance between the network's prediction and its target."""
         loss = self._loss(batch)
         self.log("loss", loss, prog_bar=True)
@@ -109,13 +109,18 @@ class DenoiserTraining(LightningModule):
     def _loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         objective = OBJECTIVES[self.config.objective]
         x = self.space.to_target(batch["hr"], batch.get("latent-up"))
-        condition = self.space.condition(batch, x.shape[-2:])
+        condition = self.space.condition(batch, (x.shape[-2], x.shape[-1]))
         alpha, sigma = at(self.config.schedule, batch["time"], objective.terminal)
         z = alpha * x + sigma * batch["noise"]
         error = self.network(z, batch["time"], condition) - objective.target(x, batch["noise"], alpha, sigma)
         distance = error.abs() if self.config.loss == "l1" else error.square()
         snr_share = alpha**2 / (alpha**2 + sigma**2)  # snr / (snr + 1)
         return (self.channel_weights * (snr_share if self.config.snr_weight else 1.0) * distance).mean()
+
+    def validation_step(self, batch: Mapping[str, Any], index: int) -> None:
+        """Scores the network, here its moving average, on HR images."""
+        scores = self.score(self.network, batch, index, self.trainer)
+        self.log_dict(scores, prog_bar=True, sync_dist=True, batch_size=len(batch["id"]))
 
     def configure_optimizers(self) -> Any:
         """AdamW with the budget's learning rate."""

@@ -1,0 +1,17 @@
+"""Which device a job runs on."""
+
+import torch
+
+from latentsr.errors import OptionError
+
+
+def resolve_device(device: str) -> str:
+    """The torch device that `device` names; "auto" is the GPU if there is one. Never another than was asked for."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise OptionError(f"--device {device}: expected auto, cpu or cuda")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"--device {device}: torch finds no GPU; give --device cpu, or mend the driver ('nvidia-smi')")
+    return device

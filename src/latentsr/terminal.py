@@ -1,0 +1,99 @@
+"""What the commands show: progress with time left on a terminal and none in a pipe, tables, one line an error."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+Report = Callable[[int, int], None]
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Report]:
+    """A function (done, total) that moves a bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def show_error(message: str) -> None:
+    """One line on standard error, whatever line breaks the message has."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def show(text: str) -> None:
+    """A line on standard output."""
+    print(text)
+
+
+def show_json(content: object) -> None:
+    """The result for machines, on standard output; NaN is null."""
+    print(json.dumps(_finite(content), indent=2, allow_nan=False))
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float) and content - content != 0:
+        return None
+    if isinstance(content, Mapping):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return content
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table, numbers to the right; its full width in a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def show_warning(message: str) -> None:
+    """One line on standard error."""
+    print(f"warning: {' '.join(message.split())}", file=sys.stderr)
+
+
+def show_summary(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table a dataset: one row a measure and method, with the paired difference to bicubic and its interval."""
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        chosen = [row for row in rows if row["dataset"] == dataset]
+        title = f"{dataset}: {chosen[0]['images']} images, {chosen[0]['patients']} patients"
+        columns = ["measure", "method", "mean", "sd", "n", "minus bicubic", "95 % interval", "over HR's"]
+        show_table(title, columns, [_summary_row(row) for row in sorted(chosen, key=lambda row: row["metric"])])
+
+
+def _summary_row(row: Mapping[str, Any]) -> list[str]:
+    interval = f"{_number(row['low'])} to {_number(row['high'])}" if row["low"] == row["low"] else ""
+    infinite = f" (+{row['infinite']} infinite)" if row["infinite"] else ""
+    return [
+        row["metric"],
+        row["method"],
+        _number(row["mean"]),
+        _number(row["sd"]),
+        f"{row['n']}{infinite}",
+        _number(row["difference"]),
+        interval,
+        _number(row["ratio_to_hr"]),
+    ]
+
+
+def _number(value: float) -> str:
+    """Four significant digits, at most four decimals; nothing for "no value"."""
+    if value != value:
+        return ""
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"

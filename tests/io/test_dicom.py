@@ -43,6 +43,7 @@ def _changed(tmp_path: Path, name: str = "MR_small.dcm", **elements: object) -> 
             setattr(dataset, keyword, value)
     path = tmp_path / "changed" / name
     path.parent.mkdir(exist_ok=True)
+    pydicom.filewriter.correct_ambiguous_vr(dataset, True)
     dataset.save_as(path)
     return path
 

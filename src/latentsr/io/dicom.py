@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.filewriter import correct_ambiguous_vr
 
 from latentsr.errors import InputError
 from latentsr.intensity import Window
@@ -89,6 +90,7 @@ def _derived(pixels: NDArray[Any], header: Dataset, scale: int, provenance: Prov
 def _save(image: Dataset, path: Path) -> None:
     try:
         with quiet():
+            correct_ambiguous_vr(image, is_little_endian=True)
             image.save_as(path, enforce_file_format=True)
     except OSError:
         raise  # of the disk, told apart by the writer

@@ -66,7 +66,7 @@ def _map(spread: Volume, made_by: Provenance) -> Dataset:
         **_grid(spread, headers),
     )
     describe(image, scale, made_by)
-    _forget_time(image, first)
+    _settle(image, first, derived_uid(first.SOPInstanceUID, "dimensions", scale, made_by))
     return image
 
 
@@ -108,8 +108,10 @@ def _complete(header: Dataset) -> Dataset:
     return complete
 
 
-def _forget_time(image: Dataset, source: Dataset) -> None:
-    """The source's dates in place of the run's, so that the same run writes the same bytes."""
+def _settle(image: Dataset, source: Dataset, dimensions: str) -> None:
+    """Puts the source's dates and a derived UID in place of the run's, so that the same run writes the same bytes."""
+    for item in [*image.DimensionOrganizationSequence, *image.DimensionIndexSequence]:
+        item.DimensionOrganizationUID = dimensions
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"):
         image.pop(keyword, None)
     image.ContentDate = source.get("ContentDate") or source.get("StudyDate") or ""

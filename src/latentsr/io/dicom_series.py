@@ -22,6 +22,7 @@ _SAME = (
     ("PhotometricInterpretation", "another photometric interpretation"),
 )
 _DIRECTION_TOLERANCE = 1e-3  # of a unit vector: headers round directions to three or more digits
+_SAME_PLACE = 1e-3  # mm
 _GAP_TOLERANCE = 0.1  # of the slice distance: headers round positions, and a missing slice doubles the distance
 
 
@@ -72,12 +73,13 @@ def _place(one: Slice) -> float:
 
 
 def _refuse_gaps(ordered: Sequence[Slice], distances: NDArray[np.float64]) -> None:
+    for before, after, distance in zip(ordered, ordered[1:], distances, strict=False):
+        if distance < _SAME_PLACE:
+            raise InputError(f"{after.path} lies where {before.path.name} lies: leave one of them out")
     usual = float(np.median(distances))
     if len(distances) == 1:  # nothing to compare with but what the header says
         usual = abs(float(ordered[0].header.get("SpacingBetweenSlices") or usual))
     for before, after, distance in zip(ordered, ordered[1:], distances, strict=False):
-        if distance < 1e-3:
-            raise InputError(f"{after.path} lies where {before.path.name} lies: leave one of them out")
         if abs(distance - usual) > _GAP_TOLERANCE * usual:
             gap = f"{distance:.2f} mm between {before.path.name} and it, {usual:.2f} mm between others"
             raise InputError(

@@ -112,6 +112,10 @@ def _settle(image: Dataset, source: Dataset, dimensions: str) -> None:
     """Puts the source's dates and a derived UID in place of the run's, so that the same run writes the same bytes."""
     for item in [*image.DimensionOrganizationSequence, *image.DimensionIndexSequence]:
         item.DimensionOrganizationUID = dimensions
+    told = {item.get("ContributionDateTime") for item in source.get("ContributingEquipmentSequence") or []}
+    for item in image.ContributingEquipmentSequence:
+        if item.get("ContributionDateTime") not in told:  # the moment at which highdicom ran
+            item.pop("ContributionDateTime", None)
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"):
         image.pop(keyword, None)
     image.ContentDate = source.get("ContentDate") or source.get("StudyDate") or ""

@@ -197,7 +197,9 @@ def _show_dataset(dataset: Any, *, json: bool) -> None:
     terminal.show_table(f"dataset {dataset.name} in {dataset.root}", ["split", "images", "patients"], rows)
 
 
-@app.command("fit-vae", epilog="Example: latentsr fit-vae dataset/ -o vae/ --factor 4 --latent-channels 3 --steps 20000")
+@app.command(
+    "fit-vae", epilog="Example: latentsr fit-vae dataset/ -o vae/ --factor 4 --latent-channels 3 --steps 20000"
+)
 def fit_vae(
     dataset: Annotated[Path, typer.Argument(help="Folder made by 'prepare'.")],
     out: Out,
@@ -251,7 +253,9 @@ def _options(cls: Any, file: Path | None, flags: dict[str, Any]) -> Any:
 def encode(
     datasets: Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")],
     out: Out,
-    vae: Annotated[str, typer.Option(help="Autoencoder: a name (haar, haar-2, haar-8, identity) or a folder.")] = "haar",
+    vae: Annotated[
+        str, typer.Option(help="Autoencoder: a name (haar, haar-2, haar-8, identity) or a folder.")
+    ] = "haar",
     degradation: Annotated[str, typer.Option(help="How LR is made from HR, such as bicubic:4.")] = "bicubic:4",
     condition: Annotated[
         list[str] | None,
@@ -328,13 +332,17 @@ def train(
     terminal.show(f"model in {out}; its run in {out}.run")
 
 
-@app.command(epilog="Example: latentsr evaluate dataset/ --method mean=latentsr-tiny --method sample=latentsr-tiny?steps=16 -o eval/")
+@app.command(
+    epilog="Example: latentsr evaluate dataset/ --method mean=latentsr-tiny --method sample=latentsr-tiny?steps=16 -o eval/"
+)
 def evaluate(
     datasets: Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")],
     out: Out,
     method: Annotated[
         list[str],
-        typer.Option(help="NAME=FOLDER of SR images, NAME=MODEL, or NAME=MODEL?steps=16; repeatable. Bicubic is added."),
+        typer.Option(
+            help="NAME=FOLDER of SR images, or NAME=MODEL?steps=16; repeatable. Bicubic is added."
+        ),
     ],
     split: Annotated[str, typer.Option(help="Which images.")] = "valid",
     degradation: Annotated[str, typer.Option(help="How LR is made from HR.")] = "bicubic:4",
@@ -354,7 +362,7 @@ def evaluate(
     if json:
         terminal.show_json(summary.to_dict(orient="records"))
         return
-    terminal.show_summary(summary)
+    terminal.show_summary(summary.to_dict(orient="records"))
     terminal.show(f"tables in {out}. {RESEARCH_USE}")
 
 

@@ -175,6 +175,9 @@ def parse_degradation(text: str) -> Degradation:
     kspace (keep the centre of k-space).
     """
     steps = tuple(_parse_step(part.strip()) for part in text.split(","))
+    ratio = math.prod(STEPS[name].divides(value) for name, value in steps)
+    if ratio < 1 or abs(ratio - round(ratio)) > 1e-9:
+        raise OptionError(f"degradation '{text}': HR side over LR side is {ratio:g}; expected a whole number of 1 or more")
     return Degradation(text=",".join(f"{name}:{value:g}" for name, value in steps), steps=steps)
 
 
@@ -188,6 +191,8 @@ def _parse_step(part: str) -> tuple[str, float]:
         number = math.nan
     if not (0 < number < math.inf):
         raise OptionError(f"degradation step '{part}': expected a positive number after the colon, as in {name}:4")
+    if STEPS[name].divides(number) != 1:
+        _whole(number)
     return name, number
 
 

@@ -13,5 +13,7 @@ def resolve_device(device: str) -> str:
     if kind not in ("cpu", "cuda"):
         raise OptionError(f"--device {device}: expected auto, cpu or cuda")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"--device {device}: torch finds no GPU; give --device cpu, or mend the driver ('nvidia-smi')")
+        raise OptionError(
+            f"--device {device}: torch finds no GPU; give --device cpu, or mend the driver ('nvidia-smi')"
+        )
     return device

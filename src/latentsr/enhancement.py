@@ -103,7 +103,9 @@ def _outcome(item: io.Item, job: Job, record: "_Record") -> Outcome:
     except LatentSRError as error:
         outcome = Outcome(name, "failed", reason=str(error))
     except (OSError, MemoryError) as error:
-        outcome = Outcome(name, "failed", reason=f"{item.paths[0]}: {error or type(error).__name__}; free disk or memory")
+        outcome = Outcome(
+            name, "failed", reason=f"{item.paths[0]}: {error or type(error).__name__}; free disk or memory"
+        )
     return dataclasses.replace(outcome, seconds=round(time.perf_counter() - begin, 3))
 
 
@@ -138,9 +140,13 @@ def _write(enhanced: Enhanced, output: Path, kind: str, job: Job) -> tuple[Path,
 def _kept(name: str, output: str, digest: str, job: Job, record: "_Record") -> Outcome:
     earlier = record.earlier.get(name)
     if earlier and (earlier["made_by"], earlier["input_sha256"]) != (job.made_by, digest):
-        raise InputError(f"{job.out / output}: was made with other input, model or options; give --overwrite or another -o")
+        raise InputError(
+            f"{job.out / output}: was made with other input, model or options; give --overwrite or another -o"
+        )
     if earlier:
-        return Outcome(**{**earlier, "status": "kept", "reason": "there already", "warnings": tuple(earlier["warnings"])})
+        return Outcome(
+            **{**earlier, "status": "kept", "reason": "there already", "warnings": tuple(earlier["warnings"])}
+        )
     return Outcome(name, "kept", output, "there already", input_sha256=digest)
 
 
@@ -159,7 +165,7 @@ def _unlike(volume: Volume, resolver: SuperResolver) -> Iterator[str]:
     longest, trained = max(volume.pixels.shape[1:]) * resolver.scale, max(config.size)
     if not trained / UNLIKE <= longest <= trained * UNLIKE:
         yield f"output of {longest} px, trained on {trained} px: detail of another size than the model knows"
-    modality = volume.modality
+    modality = volume.source.modality
     if modality and config.modalities and modality not in config.modalities:
         yield f"modality {modality}, trained on {', '.join(config.modalities)}: the model has not seen such images"
 

@@ -18,7 +18,7 @@ from latentsr.degrade import parse_degradation
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.diffusion.sampler import image_generator, image_noise, sample
-from latentsr.errors import InputError
+from latentsr.errors import InputError, OptionError
 from latentsr.tiling import apply_tiled
 
 OVERLAP = 16  # latent px that neighbouring tiles share
@@ -28,7 +28,8 @@ class ModelConfig(Config):
     """Everything about a model but its weights.
 
     `autoencoder` is a name in the table, or "autoencoder": the folder of that name inside the model. `trained_on`,
-    `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are unlike; `files` is the SHA-256 of every other file of the model's folder.
+    `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are
+    unlike; `files` is the SHA-256 of every other file of the model's folder.
     """
 
     format: Literal[1] = 1
@@ -44,7 +45,7 @@ class ModelConfig(Config):
     trained_on: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
     size: tuple[int, int] = (256, 256)
-    files: dict[str, str] = {}
+    files: dict[str, str] = Field(default_factory=dict)
 
 
 class Sampling(Config):
@@ -94,11 +95,17 @@ class Restorer:
         """SR of LR images (images, 1, rows, columns) in [0, 1]; each image's noise follows from its id and the seed."""
         if len(ids) != len(lr):
             raise InputError(f"{len(lr)} images with {len(ids)} ids: expected one id an image")
+        self._check_tile(sampling.tile)
         lr = lr.to(self.device)
         stack = _Stack()
         for draw in range(sampling.samples):
             stack.add(self._consistent(self._draw(lr, ids, sampling, draw), lr, sampling))
         return Restored(stack.mean.float().cpu(), stack.sd.float().cpu() if sampling.samples > 1 else None)
+
+    def _check_tile(self, tile: int | None) -> None:
+        multiple = self.config.denoiser.multiple
+        if tile is not None and tile % multiple:
+            raise OptionError(f"--tile {tile}: expected a multiple of {multiple}, by which this network divides its sides")
 
     def _consistent(self, image: Tensor, lr: Tensor, sampling: Sampling) -> Tensor:
         return project(image, lr, self.degradation) if sampling.consistency else image
@@ -118,6 +125,8 @@ class Restorer:
         """Pixels to add (left, right, top, bottom) for a latent whose sides the network can halve to its last level."""
         multiple = self.config.denoiser.multiple * self.autoencoder.spec.factor
         step = multiple // math.gcd(multiple, self.degradation.scale)
+        if "latent-native" in self.config.space.roles:  # the LR itself is encoded too
+            step = math.lcm(step, self.autoencoder.spec.factor)
         below, right = (-side % step for side in lr.shape[-2:])
         return (0, right, 0, below)
 

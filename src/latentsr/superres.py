@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from latentsr import __version__
 from latentsr.atomic import replacing
-from latentsr.autoencoders import SPECS, load_autoencoder
+from latentsr.autoencoders import load_autoencoder
 from latentsr.config import canonical_json, checked, read_json, sha256, write_json
 from latentsr.degrade import Degradation
 from latentsr.device import resolve_device
@@ -52,13 +51,15 @@ class SuperResolver:
     def load(cls, name_or_folder: str | Path, *, device: str = "auto") -> "SuperResolver":
         """The model of that name which comes with the package, or the one in a folder; every file's hash is checked."""
         folder = _folder(name_or_folder)
-        config = checked(ModelConfig, _config(folder), str(folder / CONFIG))
+        config = _config(folder)
         _check_files(folder, config)
         device = resolve_device(device)
         inner = config.autoencoder == AUTOENCODER
         autoencoder = load_autoencoder(folder / AUTOENCODER if inner else config.autoencoder, device=device)
         if autoencoder.hash != config.autoencoder_hash:
-            raise ModelError(f"{folder}: made for another autoencoder than {config.autoencoder}; get the whole model again")
+            raise ModelError(
+                f"{folder}: made for another autoencoder than {config.autoencoder}; get the whole model again"
+            )
         denoiser = _denoiser(folder, config)
         return cls(Restorer(config, denoiser, autoencoder, device), sha256(folder / CONFIG))
 
@@ -151,14 +152,12 @@ def _folder(name_or_folder: str | Path) -> Path:
     )
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path) -> ModelConfig:
     try:
         content = read_json(folder / CONFIG)
+        return checked(ModelConfig, content if isinstance(content, dict) else {}, str(folder / CONFIG))
     except LatentSRError as error:
         raise ModelError(f"{error}; get the whole model again") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{folder / CONFIG}: expected a JSON object; get the whole model again")
-    return content
 
 
 def _check_files(folder: Path, config: ModelConfig) -> None:

@@ -1,6 +1,7 @@
 """Overlapping tiles: a function applied to each and blended, so that memory is bounded by the tile."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ def blend_weights(length: int, tile: int, starts: Sequence[int]) -> Tensor:
     """
     tile = min(tile, length)
     raw = torch.ones(len(starts), tile, dtype=torch.float64)
-    for i, (left, right) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for i, (left, right) in enumerate(pairwise(starts)):
         shared = left + tile - right
         rise = torch.sin((torch.arange(shared, dtype=torch.float64) + 0.5) / shared * torch.pi / 2) ** 2
         raw[i + 1, :shared] *= rise
@@ -47,14 +48,13 @@ def apply_tiled(
     rows, columns = inputs.shape[-2:]
     if tile is None or tile >= max(rows, columns):
         return function(inputs)
-    output: Tensor | None = None
+    output = inputs.new_zeros(())
     for piece, weights, (top, left) in _pieces(inputs, tile, overlap, enlarges):
         result = function(piece)
-        if output is None:
+        if output.ndim == 0:  # only the first result tells how many channels there are
             output = result.new_zeros(*result.shape[:2], round(rows * enlarges), round(columns * enlarges))
         top, left = round(top * enlarges), round(left * enlarges)
         output[..., top : top + result.shape[-2], left : left + result.shape[-1]] += weights.to(result) * result
-    assert output is not None  # an image has at least one tile
     return output
 
 

@@ -18,12 +18,14 @@ class Source:
     """The files that a volume was read from and what their format needs to write the like again.
 
     `paths` has one file a slice for a DICOM series and one file otherwise; `header` belongs to the `latentsr.io`
-    module of that format and always describes the source's own grid, whatever the volume's scale.
+    module of that format and always describes the source's own grid, whatever the volume's scale; `modality` is
+    DICOM's code, empty where the file does not say.
     """
 
     kind: Kind
     paths: tuple[Path, ...] = ()
     header: Any = None
+    modality: str = ""
 
 
 @dataclass(frozen=True, eq=False)

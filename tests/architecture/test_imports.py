@@ -17,11 +17,11 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
 
 LAYERS = (
     ("errors", "atomic", "config", "intensity", "volume", "provenance"),
-    ("degrade", "consistency", "tiling", "io", "metrics", "stats"),
+    ("device", "degrade", "consistency", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "conditioning", "diffusion", "data"),
     ("training", "restoration", "superres", "baselines"),
     ("evaluation", "enhancement", "screening", "study", "report", "demo"),
-    ("cli", "scaleout", "serve", "__main__"),
+    ("cli", "terminal", "scaleout", "serve", "__main__"),
 )
 LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}
 

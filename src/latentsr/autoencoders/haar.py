@@ -39,7 +39,9 @@ class Haar:
     def encode(self, images: Tensor) -> Tensor:
         """Packet coefficients (batch, factor^2, rows / factor, columns / factor); the sum of squares is kept."""
         if images.shape[-2] % self.factor or images.shape[-1] % self.factor:
-            raise InputError(f"haar: image of {tuple(images.shape[-2:])} px, expected sides in multiples of {self.factor}")
+            raise InputError(
+                f"haar: image of {tuple(images.shape[-2:])} px, expected sides in multiples of {self.factor}"
+            )
         blocks = pixel_unshuffle(images, self.factor)
         return torch.einsum("kc,bchw->bkhw", self._packet(images), blocks)
 

@@ -37,10 +37,11 @@ class KLAutoencoder:
     output is averaged to grey again. Latents are the posterior mean, unscaled.
     """
 
-    def __init__(self, network: nn.Module, spec: AutoencoderSpec, digest: str) -> None:
+    def __init__(self, network: nn.Module, spec: AutoencoderSpec, digest: str, folder: Path) -> None:
         self.network = network.float().eval().requires_grad_(False)
         self.spec = spec
         self.hash = digest
+        self.folder = folder
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ def load_kl(folder: Path, *, device: str | torch.device = "cpu") -> KLAutoencode
     network = load_network(folder)
     config = cast(KLNetwork, network).config
     digest = sha256_json({"config": config, "weights": sha256(folder / WEIGHTS)})
-    return KLAutoencoder(network.to(device), _spec(folder, cast(KLNetwork, network)), digest)
+    return KLAutoencoder(network.to(device), _spec(folder, cast(KLNetwork, network)), digest, folder)
 
 
 def load_network(folder: Path) -> nn.Module:

@@ -9,7 +9,7 @@ import numpy as np
 
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json
-from latentsr.data.patients import PatientRule, shared_patients, split_patients
+from latentsr.data.patients import PatientRule, shared_patients, split_patients, without_extension
 from latentsr.data.records import SPLITS, Dataset, Record, read_dataset, write_dataset
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io import Item, find, read
@@ -75,7 +75,8 @@ def _images(items: Sequence[Item], out: Path, recipe: FolderRecipe, progress: Pr
     taken: set[str] = set()
     for done, item in enumerate(items):
         progress(done, len(items))
-        for suffix, pixels, header in _slices(item, recipe):
+        for suffix, whole, header in _slices(item, recipe):
+            pixels = whole if recipe.size is None else _centre(whole, recipe.size, item.relative)
             record = _record(item.relative, suffix, pixels, recipe, header)
             if record.id in taken:
                 raise InputError(f"{item.relative}: a second file of the name {record.id}; rename one of them")
@@ -113,11 +114,9 @@ def _header_patient(header: object) -> str | None:
 def _record(relative: Path, suffix: str, pixels: np.ndarray, recipe: FolderRecipe, header: str | None) -> Record:
     split = _folder_split(relative) if recipe.split == BY_FOLDER else ""
     inner = Path(*(part for part in relative.parts if not (split and part == split)))
-    stem = inner.as_posix().removesuffix(".gz").rsplit(".", 1)[0] if inner.suffix else inner.as_posix()
-    id = stem.replace("/", "__") + suffix
-    cropped = pixels if recipe.size is None else _centre(pixels, recipe.size, relative)
+    id = without_extension(inner).replace("/", "__") + suffix
     pixels_file = f"images/{id}.png"
-    return Record(id, recipe.rule.patient(inner, header), split, pixels_file, *cropped.shape, sha256="")
+    return Record(id, recipe.rule.patient(inner, header), split, pixels_file, *pixels.shape, sha256="")
 
 
 def _folder_split(relative: Path) -> str:

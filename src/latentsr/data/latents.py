@@ -6,7 +6,7 @@ against). Latents are unscaled posterior means; per-channel means and sds of the
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +40,9 @@ class LatentCache:
         """The read-only memory map (images, channels, rows, columns) of one role."""
         path = self.root / split / f"{role}.npy"
         if not path.is_file():
-            raise InputError(f"{path}: not in the cache; run 'encode' with --condition {role} or on a set with '{split}'")
+            raise InputError(
+                f"{path}: not in the cache; run 'encode' with --condition {role} or on a set with '{split}'"
+            )
         return np.load(path, mmap_mode="r")
 
     def ids(self, split: str) -> list[str]:
@@ -72,7 +74,9 @@ def open_cache(root: str | Path) -> LatentCache:
     """The finished cache at `root`."""
     path = Path(root) / MANIFEST
     if not path.is_file():
-        state = "unfinished; run the same 'encode' again" if (Path(root) / PARTIAL).is_file() else "no cache; run 'encode'"
+        state = (
+            "unfinished; run the same 'encode' again" if (Path(root) / PARTIAL).is_file() else "no cache; run 'encode'"
+        )
         raise InputError(f"{root}: {state}")
     return LatentCache(Path(root), read_json(path))
 
@@ -152,7 +156,7 @@ def _check_key(out: Path, key: str) -> None:
     there = read_json(out / (MANIFEST if (out / MANIFEST).is_file() else PARTIAL))["key"]
     if there != key:
         raise StaleError(
-            f"{out}: was made from another autoencoder, dataset, degradation or condition; give another -o, or remove it"
+            f"{out}: was made from another autoencoder, dataset, degradation or condition: give another -o"
         )
 
 
@@ -173,7 +177,9 @@ class _Fill:
         pairs = [(dataset, record) for dataset in self.datasets for record in dataset.records]
         splits = sorted({record.split for _, record in pairs})
         if "train" not in splits:
-            raise InputError(f"no images in split 'train'; there are {', '.join(splits)}: statistics need a training split")
+            raise InputError(
+                f"no images in split 'train'; there are {', '.join(splits)}: statistics need a training split"
+            )
         return {split: [pair for pair in pairs if pair[1].split == split] for split in splits}
 
     def run(self, key: str, progress: Progress) -> None:
@@ -182,21 +188,22 @@ class _Fill:
         for split, pairs in self.rows.items():
             for start in range(state["done"].get(split, 0), len(pairs), self.batch):
                 progress(sum(state["done"].values()), total)
-                self._write(split, start, self._roles(pairs[start : start + self.batch], split), len(pairs))
+                roles = self._roles(pairs[start : start + self.batch], split)
+                if not (self.out / PARTIAL).is_file():  # says whose the arrays are before there are any
+                    write_json(self.out / PARTIAL, state)
+                self._write(split, start, roles, len(pairs))
                 state["done"][split] = min(start + self.batch, len(pairs))
                 write_json(self.out / PARTIAL, state)
         progress(total, total)
 
     @torch.inference_mode()
-    def _roles(self, pairs: Sequence[tuple[Dataset, Record]], split: str) -> Iterator[tuple[str, Tensor]]:
+    def _roles(self, pairs: Sequence[tuple[Dataset, Record]], split: str) -> dict[str, Tensor]:
         images = np.stack([dataset.image(record) for dataset, record in pairs])[:, None]
         unit = torch.from_numpy(images).to(self.device)
         hr = 2 * unit - 1
         lr = self.degradation.apply(hr)
-        yield "hr", self._encode(hr)
-        yield from encode_roles(self.conditions, lr, self.degradation.scale, self._encode).items()
-        if split != "train":
-            yield "image", unit
+        roles = {"hr": self._encode(hr), **encode_roles(self.conditions, lr, self.degradation.scale, self._encode)}
+        return roles if split == "train" else roles | {"image": unit}
 
     def _encode(self, images: Tensor) -> Tensor:
         latents = self.autoencoder.encode(images)
@@ -204,8 +211,8 @@ class _Fill:
             raise InputError(f"autoencoder {self.autoencoder.spec.name} gave non-finite latents in {latents.dtype}")
         return latents.float()
 
-    def _write(self, split: str, start: int, roles: Iterator[tuple[str, Tensor]], total: int) -> None:
-        for role, values in roles:
+    def _write(self, split: str, start: int, roles: Mapping[str, Tensor], total: int) -> None:
+        for role, values in roles.items():
             array = self._array(split, role, (total, *values.shape[1:]))
             array[start : start + len(values)] = values.cpu().numpy()
             array.flush()

@@ -11,6 +11,7 @@ from pathlib import Path
 from latentsr.data.records import SPLITS
 from latentsr.errors import InputError, OptionError
 
+EXTENSION = r"(\.nii)?\.[A-Za-z][A-Za-z0-9]{0,10}$"  # begins with a letter: the tail of a DICOM UID is none
 NUMBERED = r"^(?P<series>.*?)[-_ ]?(?P<number>\d+)$"
 
 
@@ -35,31 +36,36 @@ class PatientRule:
     def patient(self, relative: Path, header: str | None) -> str:
         """The patient of the file at `relative`; `header` is what the file itself says, if it says anything."""
         if self.table is not None:
-            return self._from_table(relative)
+            return _from_table(self.table, relative)
         if self.pattern:
             return self._from_pattern(relative)
         if self.block:
             return self._from_block(relative)
-        return header or relative.with_suffix("").as_posix()
-
-    def _from_table(self, relative: Path) -> str:
-        assert self.table is not None
-        for key in (relative.as_posix(), relative.name, relative.stem):
-            if key in self.table:
-                return self.table[key]
-        raise InputError(f"{relative}: not in the patient table; expected a row with its path, name or stem")
+        return header or without_extension(relative)
 
     def _from_pattern(self, relative: Path) -> str:
-        match = _compiled(self.pattern or "").search(relative.with_suffix("").as_posix())
+        match = _compiled(self.pattern or "").search(without_extension(relative))
         if not match:
             raise InputError(f"{relative}: --patient-pattern '{self.pattern}' does not match its path")
         return match["patient"]
 
     def _from_block(self, relative: Path) -> str:
-        match = re.match(NUMBERED, relative.stem)
+        match = re.match(NUMBERED, without_extension(relative).rpartition("/")[2])
         if not match:
             raise InputError(f"{relative}: --block needs names that end in a number, such as series-0012.png")
         return f"{match['series']}-block{int(match['number']) // (self.block or 1)}"
+
+
+def _from_table(table: Mapping[str, str], relative: Path) -> str:
+    for key in (relative.as_posix(), relative.name, relative.stem):
+        if key in table:
+            return table[key]
+    raise InputError(f"{relative}: not in the patient table; expected a row with its path, name or stem")
+
+
+def without_extension(relative: Path) -> str:
+    """The path as text without its extension: `.nii.gz` is one, and the last number of a file named by a UID is none."""
+    return re.sub(EXTENSION, "", relative.as_posix())
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -77,7 +83,9 @@ def read_patient_table(path: Path, file_column: str, patient_column: str) -> dic
         reader = csv.DictReader(file)
         missing = {file_column, patient_column} - set(reader.fieldnames or ())
         if missing:
-            raise InputError(f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(reader.fieldnames or ())}")
+            raise InputError(
+                f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(reader.fieldnames or ())}"
+            )
         return {row[file_column]: row[patient_column] for row in reader}
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pixel_unshuffle
 
 from latentsr.config import Config
+from latentsr.errors import InputError
 
 Condition = Literal["latent-up", "latent-native", "pixels"]
 
@@ -71,7 +72,10 @@ class LatentSpace(Config):
 
 
 def at_latent_size(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """`values` brought to latent size: larger ones by space-to-depth, smaller ones bilinearly (protocol.md section 4)."""
+    """`values` brought to latent size: larger ones by space-to-depth, smaller ones bilinearly."""
+    if any(side > wanted and side % wanted for side, wanted in zip(values.shape[-2:], size, strict=True)):
+        came, expected = tuple(values.shape[-2:]), tuple(size)
+        raise InputError(f"condition of {came} px at a latent of {expected}: expected a multiple; choose other conditions")
     if values.shape[-2] > size[0]:
         return pixel_unshuffle(values, values.shape[-2] // size[0])
     if values.shape[-2] < size[0]:

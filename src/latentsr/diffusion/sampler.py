@@ -70,7 +70,8 @@ def sample(
     options = {"generator": list(generators)} if solver == "ddpm" and generators else {}
     z = noise
     for time in scheduler.timesteps:
-        times = time.round().long().clamp(max=TIMES - 1).expand(len(z)) if solver == "euler" else time.expand(len(z))
+        index = time.round().long() - 1 if solver == "euler" else time  # Euler counts sigma x 1000, 1000 the noisiest
+        times = index.expand(len(z))
         z = scheduler.step(network(z, times), time, z, **options).prev_sample
     if not torch.isfinite(z).all():
         raise InputError("the sampler gave non-finite latents; the model or the precision is not fit for this image")

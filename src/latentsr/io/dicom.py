@@ -32,7 +32,7 @@ def read(paths: Sequence[Path], *, force: bool = False) -> Volume:
     slices = in_order([Slice(path, *load(path, force=force)) for path in paths])
     headers = tuple(one.header for one in slices)
     pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
-    source = Source("dicom", tuple(one.path for one in slices), headers)
+    source = Source("dicom", tuple(one.path for one in slices), headers, str(headers[0].get("Modality", "")))
     return Volume(pixels, spacing(headers[0]), Window.of(pixels), source)
 
 

@@ -1,4 +1,4 @@
-"""A DICOM of a part of an image, coarser where asked for: what tests and the demo restore and compare with the truth."""
+"""A DICOM of a part of an image, coarser where asked for: what is restored and compared with the truth."""
 
 import copy
 from dataclasses import dataclass
@@ -57,7 +57,8 @@ def write_window(
     the whole image. Values beyond the source's stored range are clipped to it.
     """
     if volume.source.kind != "dicom" or len(volume.pixels) != 1 or volume.scale != 1:
-        raise InputError(f"{volume.source.kind} volume of {len(volume.pixels)} slices: expected one DICOM image as read")
+        came = f"{volume.source.kind} volume of {len(volume.pixels)} slices"
+        raise InputError(f"{came}: expected one DICOM image as it was read")
     part = box.of(volume.pixels)[0] if pixels is None else np.asarray(pixels, np.float32)
     if part.shape != (box.rows // scale, box.columns // scale) or box.rows % scale or box.columns % scale:
         raise InputError(f"pixels of shape {part.shape}: expected {box.rows} x {box.columns} divided by {scale}")
@@ -94,7 +95,7 @@ def _on_grid(header: Dataset, box: Box, scale: int) -> Dataset:
 
 
 def _position(header: Dataset, box: Box, scale: int) -> NDArray[np.float64]:
-    """Where the first pixel's centre lies in the patient, mm: in the box, moved as `first_pixel_shift` moves it back."""
+    """Where the first pixel's centre lies in the patient, mm; `first_pixel_shift` moves it back."""
     along_row, along_column = np.array(header.ImageOrientationPatient, np.float64).reshape(2, 3)
     row_spacing, column_spacing = (float(value) for value in header.PixelSpacing)
     shift = -first_pixel_shift(scale) * scale

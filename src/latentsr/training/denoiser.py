@@ -55,7 +55,8 @@ def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
     """The latent space of a training on `cache`."""
     needed = ("residual" if config.target == "residual" else "hr", *config.conditions)
     if missing := [role for role in needed if role not in cache.statistics]:
-        raise InputError(f"{cache.root}: no {', '.join(missing)} in the cache; run 'encode' with --condition for it")
+        wanted = " and ".join(f"--condition {'latent-up' if role == 'residual' else role}" for role in missing)
+        raise InputError(f"{cache.root}: no {', '.join(missing)} in the cache; run 'encode' with {wanted}")
     statistics = {role: Statistics(**cache.statistics[role]) for role in needed}
     return LatentSpace(conditions=config.conditions, target=config.target, statistics=statistics)
 
@@ -81,7 +82,8 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
 
 def _check(spec: DenoiserSpec, config: TrainConfig) -> None:
     if config.crop % spec.multiple:
-        raise OptionError(f"--crop {config.crop}: expected a multiple of {spec.multiple} for {len(spec.channels)} levels")
+        levels = len(spec.channels)
+        raise OptionError(f"--crop {config.crop}: expected a multiple of {spec.multiple} for {levels} levels")
     if (config.objective == "flow") != (config.schedule == "flow"):
         raise OptionError(f"objective {config.objective} with schedule {config.schedule}: flow goes with flow alone")
     if any(channels % spec.groups for channels in spec.channels):

@@ -48,6 +48,9 @@ def fit_denoiser(
     if out.exists():
         return _finished(out, run, facts)
     model = model_config(cache, config, out.name, modalities)
+    crops = LatentCrops(
+        cache, model.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed
+    )
     autoencoder = load_autoencoder(cache.autoencoder, device=resolve_device(device))
     images, score = ValidationImages(cache, validation_images), Score(model, autoencoder, run / "pictures")
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
@@ -61,17 +64,19 @@ def fit_denoiser(
         write_json(run / "facts.json", facts)
     torch.manual_seed(config.seed)  # the network's first weights
     module = DenoiserTraining(model.denoiser, model.space, config, budget, score)
-    crops = LatentCrops(
-        cache, model.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed
-    )
     train(
         trainer, module, crops, DataLoader(images, batch_size=VALIDATION_BATCH), checkpoint,
         batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
     )  # fmt: skip
     module.network.load_state_dict(ema.weights())
     if trainer.is_global_zero:
-        told = {"steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash}
-        told |= {"images": dict(Counter(cache.datasets("train"))), "validation": _validated(module.network, images, score)}
+        told: dict[str, Any] = {
+            "steps": trainer.global_step,
+            "minutes": round(budget.elapsed() / 60, 1),
+            "cache": cache.hash,
+        }
+        told["images"] = dict(Counter(cache.datasets("train")))
+        told["validation"] = _validated(module.network, images, score)
         write_json(run / "manifest.json", manifest(**told))
         card = model_card(model, config, told)
         save_model(out, model, module.network.state_dict(), card=card, autoencoder=autoencoder.folder)

@@ -19,10 +19,15 @@ class LatentCrops(Dataset[dict[str, Tensor]]):
     A `pure_noise_share` of the samples has the noisiest time, at which the network learns the posterior mean.
     """
 
-    def __init__(self, cache: LatentCache, space: LatentSpace, *, crop: int, pure_noise_share: float, seed: int) -> None:
+    def __init__(
+        self, cache: LatentCache, space: LatentSpace, *, crop: int, pure_noise_share: float, seed: int
+    ) -> None:
         self.arrays: Mapping[str, np.ndarray] = {role: cache.array("train", role) for role in ("hr", *space.roles)}
         self.crop, self.pure_noise_share, self.seed = crop, pure_noise_share, seed
         self.side = min(self.arrays["hr"].shape[2:])
+        self.grid = max(self.arrays["hr"].shape[-1] // min(array.shape[-1] for array in self.arrays.values()), 1)
+        if crop % self.grid:
+            raise OptionError(f"--crop {crop}: expected a multiple of {self.grid}, a pixel of the coarsest condition")
         if crop > self.side:
             raise OptionError(f"--crop {crop}: latents are {self.side} px wide; expected at most that")
 
@@ -31,7 +36,7 @@ class LatentCrops(Dataset[dict[str, Tensor]]):
         generator = np.random.default_rng([self.seed, n])
         hr = self.arrays["hr"]
         image = int(generator.integers(len(hr)))
-        corner = [int(generator.integers(side - self.crop + 1)) for side in hr.shape[2:]]
+        corner = [self.grid * int(generator.integers((side - self.crop) // self.grid + 1)) for side in hr.shape[2:]]
         sample = {role: self._cut(array, image, corner) for role, array in self.arrays.items()}
         sample["noise"] = torch.from_numpy(generator.standard_normal(sample["hr"].shape, dtype=np.float32))
         pure = generator.random() < self.pure_noise_share

@@ -1,0 +1,289 @@
+"""The demo: a real MR image enlarged, and another one degraded, restored and compared with the truth.
+
+Both images come with pydicom, so that the demo needs no file and no network.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydicom.data import get_testdata_file
+from torch import Tensor
+
+from latentsr import __version__, io
+from latentsr.baselines import BICUBIC
+from latentsr.config import manifest, write_json
+from latentsr.degrade import Degradation, enlarge
+from latentsr.enhancement import RUN, Job, Outcome, enhance_files
+from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.intensity import Window
+from latentsr.io.dicom_window import Box, write_window
+from latentsr.metrics.fidelity import psnr, ssim
+from latentsr.metrics.frequency import laplacian_variance
+from latentsr.metrics.perceptual import haarpsi
+from latentsr.provenance import RESEARCH_USE
+from latentsr.report.figures import Caption, Column, Detail, comparison, save
+from latentsr.restoration import Sampling
+from latentsr.superres import Enhanced, SuperResolver
+from latentsr.volume import Volume
+
+SMALL, ABDOMEN = "MR_small.dcm", "examples_overlay.dcm"
+WINDOW = Box(8, 28, 288, 288)  # of ABDOMEN: liver, right kidney, aorta and spine
+LESION = Box(124, 12, 48, 48)  # of WINDOW: what the image's own overlay circles
+DISPLAY = Window(55, 845)  # ABDOMEN's first window, centre 450 and width 790
+MARK, PANEL = "demo.json", "panel.png"
+TRUTH, LR, MEAN, SAMPLE, AVERAGE = (f"abdomen_{name}.dcm" for name in ("truth", "lr", "sr", "sample", "average"))
+SPREAD = "abdomen_average_uncertainty.dcm"
+SPREADS = (SPREAD, SPREAD.replace(".dcm", ".nii.gz"), SPREAD.replace(".dcm", ".json"))
+OWN = (RUN, SMALL, TRUTH, LR, MEAN, SAMPLE, AVERAGE, *SPREADS, PANEL)
+GREATEST_ERROR = 99.5  # percentile of bicubic's error at the end of the colour scale
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Row:
+    """How near a method comes to the truth.
+
+    `psnr` in dB, `ssim` and `haarpsi` up to 1; `sharpness` is the Laplacian variance over the truth's; `lr_psnr` in dB
+    is that of the result, degraded again, against the LR: how true it is to its input.
+    """
+
+    method: str
+    psnr: float
+    ssim: float
+    haarpsi: float
+    sharpness: float
+    lr_psnr: float
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made: the outcome of the enlarged image, the table, the panel, and every file."""
+
+    enhanced: Outcome
+    table: tuple[Row, ...]
+    panel: Path
+    files: tuple[Path, ...]
+
+
+def run_demo(
+    out: Path,
+    resolver: SuperResolver,
+    *,
+    steps: int = 16,
+    samples: int = 4,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> DemoResult:
+    """Enlarges one image, restores another from its degraded self, and compares it with the truth; all lies in `out`.
+
+    What an earlier demo left in `out` is made anew. StaleError where others' files of the same names lie there, unless
+    `overwrite`. `progress` counts evaluations of the network.
+    """
+    if min(steps, samples) < 2:
+        raise OptionError(f"{steps} steps and {samples} samples: a spread needs two or more of both")
+    _claim(out, resolver, overwrite, steps=steps, samples=samples, seed=seed)
+    done = _Counter(progress, 2 + steps + steps * samples)
+    done.add(0)
+    enlarged = _enlarge_small(out, resolver, seed)
+    done.add(1)
+    truth, lr = _pair(out, resolver.degradation)
+    plans = {
+        MEAN: Sampling(seed=seed),
+        SAMPLE: Sampling(steps=steps, seed=seed),
+        AVERAGE: Sampling(steps=steps, samples=samples, seed=seed),
+    }
+    restored = {}
+    for name, sampling in plans.items():
+        restored[name] = _restore(lr, out / name, resolver, sampling)
+        done.add(sampling.steps * sampling.samples)
+    comparison = _Comparison(truth, lr, resolver.degradation, samples, steps, restored)
+    table = comparison.table()
+    _draw(out / PANEL, comparison, table, resolver, seed)
+    files = tuple(path for name in OWN if (path := out / name).exists())
+    _record(out, resolver, table, files, steps=steps, samples=samples, seed=seed)
+    return DemoResult(enlarged, table, out / PANEL, files)
+
+
+class _Counter:
+    """Evaluations done so far, told to `progress`."""
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def add(self, evaluations: int) -> None:
+        self.done += evaluations
+        self.progress(self.done, self.total)
+
+
+def _claim(out: Path, resolver: SuperResolver, overwrite: bool, **options: int) -> None:
+    """Marks `out` as the demo's, so that a later demo may replace what this one leaves, even if it is killed."""
+    foreign = [] if (out / MARK).exists() else [name for name in OWN if (out / name).exists()]
+    if foreign and not overwrite:
+        raise StaleError(f"{out / foreign[0]}: is there already and no demo made it; remove it, or give another -o")
+    if not (out / MARK).exists():
+        _record(out, resolver, (), (), **options)
+
+
+def _record(out: Path, resolver: SuperResolver, table: Sequence[Row], files: Sequence[Path], **options: int) -> None:
+    rows = [{key: value if value == value else None for key, value in asdict(row).items()} for row in table]
+    facts = {"model": resolver.name, "model_hash": resolver.hash, "degradation": resolver.degradation.text}
+    names = [path.name for path in files]
+    write_json(out / MARK, manifest(note=RESEARCH_USE, **facts, options=options, table=rows, made=names))
+
+
+def _example(name: str) -> Path:
+    path = get_testdata_file(name, download=False)
+    if path is None:
+        raise InputError(f"{name} is not among the example files of this pydicom: install pydicom anew")
+    return Path(path)
+
+
+def _enlarge_small(out: Path, resolver: SuperResolver, seed: int) -> Outcome:
+    """What `latentsr enhance MR_small.dcm` does."""
+    outcome = enhance_files([_example(SMALL)], Job(resolver, Sampling(seed=seed), out, overwrite=True))[0]
+    if outcome.status == "failed":
+        raise InputError(outcome.reason)
+    return outcome
+
+
+def _pair(out: Path, degradation: Degradation) -> tuple[Volume, Volume]:
+    """The window of the abdomen, and the same degraded: both written as DICOM and read again, as any input is."""
+    abdomen = io.read(_example(ABDOMEN))
+    truth = io.read(write_window(abdomen, out / TRUTH, WINDOW, made="cut out", overwrite=True))
+    pixels = degradation.apply(torch.from_numpy(truth.pixels[0]).double()).numpy()
+    path = write_window(
+        abdomen,
+        out / LR,
+        WINDOW,
+        pixels=pixels,
+        scale=degradation.scale,
+        made=f"degraded by {degradation.text}",
+        overwrite=True,
+    )
+    return truth, io.read(path)
+
+
+def _restore(lr: Volume, path: Path, resolver: SuperResolver, sampling: Sampling) -> Enhanced:
+    enhanced = resolver.enhance(lr, sampling=sampling)
+    io.write(enhanced.volume, path, provenance=enhanced.provenance, overwrite=True)
+    if enhanced.uncertainty is not None:
+        place = io.uncertainty_name(path, "dicom")
+        io.write_uncertainty(enhanced.uncertainty, place, provenance=enhanced.provenance, overwrite=True)
+    return enhanced
+
+
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    """The truth, its LR and the restored images, by name, as physical values (rows, columns)."""
+
+    truth: Volume
+    lr: Volume
+    degradation: Degradation
+    samples: int
+    steps: int
+    restored: dict[str, Enhanced]
+
+    @property
+    def images(self) -> dict[str, Image]:
+        """The image of each method."""
+        bicubic = enlarge(torch.from_numpy(self.lr.pixels[0]).double(), self.degradation.scale)
+        return {
+            BICUBIC: bicubic.float().numpy(),
+            "posterior mean": self.restored[MEAN].volume.pixels[0],
+            "one sample": self.restored[SAMPLE].volume.pixels[0],
+            f"mean of {self.samples} samples": self.restored[AVERAGE].volume.pixels[0],
+        }
+
+    @property
+    def spread(self) -> Image:
+        """The standard deviation over the samples, in physical values."""
+        uncertainty = self.restored[AVERAGE].uncertainty
+        if uncertainty is None:
+            raise InputError("one sample has no spread: give --samples 2 or more")
+        return uncertainty.pixels[0]
+
+    def error(self, image: Image) -> Image:
+        """The absolute difference to the truth, in percent of the truth's range."""
+        return self.percent(np.abs(image - self.truth.pixels[0]))
+
+    def percent(self, values: Image) -> Image:
+        """Physical values in percent of the truth's range, from its least to its greatest pixel."""
+        return np.asarray(100 * values / (self.truth.window.high - self.truth.window.low), np.float32)
+
+    def table(self) -> tuple[Row, ...]:
+        """A row a method."""
+        return tuple(self._row(method, image) for method, image in self.images.items())
+
+    def _row(self, method: str, image: Image) -> Row:
+        hr, lr, sr = (self._unit(pixels) for pixels in (self.truth.pixels[0], self.lr.pixels[0], image))
+        shown = sr.clamp(0, 1)
+        again = (self.degradation.apply(sr) - lr).square().mean().log10() * -10
+        sharpness = laplacian_variance(shown) / laplacian_variance(hr)
+        values = (psnr(shown, hr), ssim(shown, hr), haarpsi(shown, hr), sharpness, again)
+        return Row(method, *(float(value) for value in values))
+
+    def _unit(self, pixels: Image) -> Tensor:
+        """As the measures want it: (1, 1, rows, columns) on the truth's range, float64."""
+        low, high = self.truth.window.low, self.truth.window.high
+        return (torch.from_numpy(pixels)[None, None].double() - low) / (high - low)
+
+
+def _draw(path: Path, found: _Comparison, table: Sequence[Row], resolver: SuperResolver, seed: int) -> None:
+    """The panel: LR, bicubic, mean, sample and truth, the lesion in each, and where they are wrong."""
+    rows = {row.method: row for row in table}
+    titles = {BICUBIC: "Bicubic", "posterior mean": "SR, posterior mean", "one sample": "SR, one sample"}
+    size, finest = _size(found.lr), _size(found.truth)
+    columns = [Column("LR", DISPLAY.apply(found.lr.pixels[0]), (f"{size} px, the input",))]
+    for method, title in titles.items():
+        image = found.images[method]
+        heading = f"Error of {title.removeprefix('SR, ').lower()}"
+        columns.append(Column(title, DISPLAY.apply(image), _scores(rows[method]), found.error(image), heading))
+    spread = found.percent(found.spread)
+    truth = Column(
+        "Truth", DISPLAY.apply(found.truth.pixels[0]), (f"{finest} px",), spread, f"Spread of {found.samples} samples"
+    )
+    greatest = float(np.ceil(np.percentile(columns[1].difference, GREATEST_ERROR)))
+    figure = comparison([*columns, truth], _detail(found), _caption(found, resolver, seed), greatest=greatest)
+    save(figure, path, text={"Software": f"latentsr {__version__}"})
+
+
+def _size(volume: Volume) -> str:
+    return " x ".join(str(side) for side in volume.pixels.shape[1:])
+
+
+def _scores(row: Row) -> tuple[str, ...]:
+    first = f"PSNR {row.psnr:.2f} dB   SSIM {row.ssim:.3f}"
+    return first, f"HaarPSI {row.haarpsi:.3f}   sharpness {100 * row.sharpness:.0f} %"
+
+
+def _detail(found: _Comparison) -> Detail:
+    """The lesion, with the grey scale of what it holds: it is faint in the whole image's."""
+    inside = LESION.of(found.truth.pixels[0])
+    low, high = (float(value) for value in DISPLAY.apply(np.array([inside.min(), inside.max()])))
+    title = f"The marked lesion, grey from {inside.min():.0f} to {inside.max():.0f}"
+    return Detail(LESION.top, LESION.left, LESION.rows, LESION.columns, title, (low, high))
+
+
+def _caption(found: _Comparison, resolver: SuperResolver, seed: int) -> Caption:
+    spacing = found.truth.spacing
+    return Caption(
+        heading=f"Abdominal MR, {_size(found.lr)} px restored to {_size(found.truth)} px, beside the truth",
+        subheading=f"A window of pydicom's {ABDOMEN}, degraded by {found.degradation.text}; "
+        f"grey from {DISPLAY.low:.0f} to {DISPLAY.high:.0f} (the file's own window)",
+        bar_title="Error and spread",
+        notes=(
+            "In % of the truth's range of values.",
+            "Error: |restored - truth|.",
+            f"Spread: sd over {found.samples} samples",
+            f"of {found.steps} steps each; it does not",
+            "know the errors that all share.",
+        ),
+        footer=f"latentsr {__version__}, model {resolver.name} ({resolver.hash[:12]}), seed {seed}",
+        spacing=None if spacing is None else spacing[1],
+    )

@@ -1,0 +1,1 @@
+"""Pictures of what was measured. Free of torch: arrays in, files out."""

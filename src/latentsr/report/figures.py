@@ -1,0 +1,207 @@
+"""Figures, laid out to the pixel: a comparison of restored images with the truth, its details and its errors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from latentsr.io.atomic import replacing
+from latentsr.provenance import RESEARCH_USE
+
+Image = NDArray[np.floating]
+_Place = tuple[int, int, int, int]  # left, top, width, height in px
+
+DPI = 160
+CELL = 288  # px that an image takes, about
+GAP, SIDE = 24, 32  # px between images, and beside the outer ones
+HEAD, TITLE, SCORES, LABEL, FOOT = 84, 34, 58, 30, 52  # px of height
+LARGE, NORMAL, SMALL = 9.5, 7.5, 6.8  # pt, of which one is DPI / 72 px
+INK, FAINT, FRAME = "#111111", "#555555", "#56B4E9"  # the frame's blue is told apart by all (Okabe and Ito 2008)
+ROUND_LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # mm
+COLOURS = "inferno"  # lightness rises evenly, so that grey prints and colour-blind readers keep the order
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One image of a comparison, in the display's [0, 1]; a coarser one is shown over the same field of view.
+
+    `scores` are lines below it; `difference` is a map (rows, columns) shown below that, under its own title.
+    """
+
+    title: str
+    image: Image
+    scores: tuple[str, ...] = ()
+    difference: Image | None = None
+    difference_title: str = ""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """The part that is shown enlarged, in pixels of the finest image, and the display's [0, 1] that its grey spans."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+    title: str
+    grey: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Caption:
+    """The words around a comparison: heading, a line below it, lines beside the colour bar, and a footer.
+
+    The footer always says that the images are for research only. `spacing` is that of the finest image in mm.
+    """
+
+    heading: str
+    subheading: str = ""
+    bar_title: str = ""
+    notes: tuple[str, ...] = ()
+    footer: str = ""
+    spacing: float | None = None
+
+
+@dataclass
+class _Sheet:
+    """A figure whose places are given in px from the top left corner."""
+
+    width: int
+    height: int
+    figure: Figure = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.figure = Figure(figsize=(self.width / DPI, self.height / DPI), dpi=DPI, facecolor="white")
+        FigureCanvasAgg(self.figure)
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Bare axes at a place."""
+        bottom = self.height - top - height
+        box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
+        axes = self.figure.add_axes(box)
+        axes.xaxis.set_visible(False)
+        axes.yaxis.set_visible(False)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        return axes
+
+    def write(self, left: float, top: float, text: str, size: float = NORMAL, **style: Any) -> None:
+        """Text whose top left corner is at a place, unless `style` says otherwise."""
+        place = left / self.width, 1 - top / self.height
+        self.figure.text(*place, text, fontsize=size, **{"va": "top", "color": INK, **style})
+
+
+def comparison(columns: Sequence[Column], detail: Detail, caption: Caption, *, greatest: float) -> Figure:
+    """The figure: a row of images with their scores, a row of the detail, a row of differences on one colour scale.
+
+    The last column's image is the finest and sets the size. `greatest` is the difference at the colour scale's end;
+    the first column has none, its place holds the colour bar.
+    """
+    rows, across = columns[-1].image.shape
+    factor = max(1, round(CELL / across))
+    width, height = across * factor, rows * factor
+    zoomed = max(1, width // detail.columns) * detail.columns, max(1, width // detail.columns) * detail.rows
+    tops = _tops(height, zoomed[1])
+    sheet = _Sheet(2 * SIDE + len(columns) * (width + GAP) - GAP, tops[-1] + FOOT)
+    for number, column in enumerate(columns):
+        left = SIDE + number * (width + GAP)
+        _show_image(sheet, column, (left, tops[0], width, height), detail, (across, rows))
+        _show_detail(sheet, column, (left, tops[1], *zoomed), detail, (across, rows))
+        if column.difference is not None:
+            _show_difference(sheet, column, (left, tops[2], width, height), greatest)
+    _write_caption(sheet, caption, detail, tops)
+    _show_bar(sheet, caption, (SIDE, tops[2], width), greatest)
+    if caption.spacing:
+        _scale_bar(sheet, (SIDE, tops[0], width, height), across * caption.spacing)
+        _scale_bar(sheet, (SIDE, tops[1], *zoomed), detail.columns * caption.spacing)
+    return sheet.figure
+
+
+def save(figure: Figure, path: Path, *, text: dict[str, str] | None = None) -> None:
+    """Writes a figure as PNG, whole or not at all; the same figure gives the same bytes. `text` goes into the file."""
+    about = {"Software": None, "Description": RESEARCH_USE, **(text or {})}
+    with replacing(path) as part:
+        figure.savefig(part, format="png", metadata=about)
+
+
+def _tops(height: int, detail: int) -> tuple[int, int, int, int]:
+    """Where the rows of images, details and differences begin, and where the last one ends, px from the top."""
+    images = HEAD + TITLE
+    details = images + height + SCORES + LABEL
+    differences = details + detail + GAP + TITLE
+    return images, details, differences, differences + height
+
+
+def _show_image(sheet: _Sheet, column: Column, place: _Place, detail: Detail, field_of_view: tuple[int, int]) -> None:
+    """The image under its title, with the detail's frame on it and the scores below."""
+    left, top, _, height = place
+    sheet.write(left, top - TITLE + 6, column.title, LARGE)
+    axes = _show_grey(sheet, column.image, place, field_of_view, (0.0, 1.0))
+    corner = detail.left, detail.top
+    axes.add_patch(Rectangle(corner, detail.columns, detail.rows, fill=False, edgecolor=FRAME, linewidth=1.2))
+    for line, text in enumerate(column.scores):
+        sheet.write(left, top + height + 7 + 22 * line, text)
+
+
+def _show_detail(sheet: _Sheet, column: Column, place: _Place, detail: Detail, field_of_view: tuple[int, int]) -> None:
+    """The detail's part of the image, in the frame's colour."""
+    axes = _show_grey(sheet, column.image, place, field_of_view, detail.grey)
+    axes.set_xlim(detail.left, detail.left + detail.columns)
+    axes.set_ylim(detail.top + detail.rows, detail.top)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=FRAME, linewidth=1.6)
+
+
+def _show_grey(
+    sheet: _Sheet, image: Image, place: _Place, field_of_view: tuple[int, int], grey: tuple[float, float]
+) -> Axes:
+    """Axes with the image, pixel by pixel; their coordinates are the finest image's pixels, whatever its own are."""
+    axes = sheet.axes(*place)
+    extent = (0, field_of_view[0], field_of_view[1], 0)
+    axes.imshow(image, cmap="gray", vmin=grey[0], vmax=grey[1], interpolation="nearest", aspect="auto", extent=extent)
+    return axes
+
+
+def _show_difference(sheet: _Sheet, column: Column, place: _Place, greatest: float) -> None:
+    sheet.write(place[0], place[1] - TITLE + 6, column.difference_title, LARGE)
+    axes = sheet.axes(*place)
+    axes.imshow(column.difference, cmap=COLOURS, vmin=0, vmax=greatest, interpolation="nearest", aspect="auto")
+
+
+def _show_bar(sheet: _Sheet, caption: Caption, place: tuple[int, int, int], greatest: float) -> None:
+    """The colour bar with its title, and the notes below it."""
+    left, top, width = place
+    sheet.write(left, top - TITLE + 6, caption.bar_title, LARGE)
+    axes = sheet.axes(left + 1, top + 4, width - 12, 22)
+    axes.imshow(np.linspace(0, 1, 256)[None], cmap=COLOURS, aspect="auto", extent=(0, greatest, 0, 1))
+    axes.xaxis.set_visible(True)
+    axes.set_xticks(np.linspace(0, greatest, 3), [f"{tick:.3g}" for tick in np.linspace(0, greatest, 3)])
+    axes.tick_params(axis="x", labelsize=SMALL, length=3, colors=INK)
+    for line, note in enumerate(caption.notes):
+        sheet.write(left, top + 66 + 22 * line, note, color=FAINT)
+
+
+def _write_caption(sheet: _Sheet, caption: Caption, detail: Detail, tops: tuple[int, int, int, int]) -> None:
+    sheet.write(SIDE, 18, caption.heading, LARGE + 1, weight="bold")
+    sheet.write(SIDE, 50, caption.subheading, color=FAINT)
+    sheet.write(SIDE, tops[1] - LABEL + 4, detail.title, color=FAINT)
+    sheet.write(SIDE, tops[-1] + 18, caption.footer, color=FAINT)
+    sheet.write(sheet.width - SIDE, tops[-1] + 18, RESEARCH_USE, weight="bold", ha="right")
+
+
+def _scale_bar(sheet: _Sheet, place: _Place, field_of_view: float) -> None:
+    """A white bar in the lower left corner, as long as the greatest round number of mm in a third of the width."""
+    left, top, width, height = place
+    length = max((mm for mm in ROUND_LENGTHS if mm <= field_of_view / 3), default=ROUND_LENGTHS[0])
+    axes = sheet.axes(left + 12, top + height - 16, width * length / field_of_view, 4)
+    axes.set_facecolor("white")
+    style = {"color": "white", "va": "bottom", "path_effects": [withStroke(linewidth=2, foreground="black")]}
+    sheet.write(left + 12, top + height - 20, f"{length} mm", SMALL, **style)

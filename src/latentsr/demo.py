@@ -248,7 +248,7 @@ def _draw(path: Path, found: _Comparison, table: Sequence[Row], resolver: SuperR
     truth = Column(
         "Truth", DISPLAY.apply(found.truth.pixels[0]), (f"{finest} px",), spread, f"Spread of {found.samples} samples"
     )
-    greatest = float(np.ceil(np.percentile(columns[1].difference, GREATEST_ERROR)))
+    greatest = float(np.ceil(np.percentile(found.error(found.images[BICUBIC]), GREATEST_ERROR)))
     figure = comparison([*columns, truth], _detail(found), _caption(found, resolver, seed), greatest=greatest)
     save(figure, path, text={"Software": f"latentsr {__version__}"})
 

@@ -116,7 +116,8 @@ def comparison(columns: Sequence[Column], detail: Detail, caption: Caption, *, g
         _show_image(sheet, column, (left, tops[0], width, height), detail, (across, rows))
         _show_detail(sheet, column, (left, tops[1], *zoomed), detail, (across, rows))
         if column.difference is not None:
-            _show_difference(sheet, column, (left, tops[2], width, height), greatest)
+            sheet.write(left, tops[2] - TITLE + 6, column.difference_title, LARGE)
+            _show_difference(sheet, column.difference, (left, tops[2], width, height), greatest)
     _write_caption(sheet, caption, detail, tops)
     _show_bar(sheet, caption, (SIDE, tops[2], width), greatest)
     if caption.spacing:
@@ -170,10 +171,9 @@ def _show_grey(
     return axes
 
 
-def _show_difference(sheet: _Sheet, column: Column, place: _Place, greatest: float) -> None:
-    sheet.write(place[0], place[1] - TITLE + 6, column.difference_title, LARGE)
+def _show_difference(sheet: _Sheet, difference: Image, place: _Place, greatest: float) -> None:
     axes = sheet.axes(*place)
-    axes.imshow(column.difference, cmap=COLOURS, vmin=0, vmax=greatest, interpolation="nearest", aspect="auto")
+    axes.imshow(difference, cmap=COLOURS, vmin=0, vmax=greatest, interpolation="nearest", aspect="auto")
 
 
 def _show_bar(sheet: _Sheet, caption: Caption, place: tuple[int, int, int], greatest: float) -> None:

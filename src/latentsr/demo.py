@@ -3,6 +3,7 @@
 Both images come with pydicom, so that the demo needs no file and no network.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,10 +132,15 @@ def _claim(out: Path, resolver: SuperResolver, overwrite: bool, **options: int) 
 
 
 def _record(out: Path, resolver: SuperResolver, table: Sequence[Row], files: Sequence[Path], **options: int) -> None:
-    rows = [{key: value if value == value else None for key, value in asdict(row).items()} for row in table]
+    rows = [{key: _finite(value) for key, value in asdict(row).items()} for row in table]
     facts = {"model": resolver.name, "model_hash": resolver.hash, "degradation": resolver.degradation.text}
     names = [path.name for path in files]
     write_json(out / MARK, manifest(note=RESEARCH_USE, **facts, options=options, table=rows, made=names))
+
+
+def _finite(value: str | float) -> str | float | None:
+    """The value as JSON can hold it: infinity, of identical images, and NaN are null."""
+    return value if isinstance(value, str) or math.isfinite(value) else None
 
 
 def _example(name: str) -> Path:
@@ -278,7 +284,7 @@ def _caption(found: _Comparison, resolver: SuperResolver, seed: int) -> Caption:
         f"grey from {DISPLAY.low:.0f} to {DISPLAY.high:.0f} (the file's own window)",
         bar_title="Error and spread",
         notes=(
-            "In % of the truth's range of values.",
+            "In % of the truth's range.",
             "Error: |restored - truth|.",
             f"Spread: sd over {found.samples} samples",
             f"of {found.steps} steps each; it does not",

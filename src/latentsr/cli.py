@@ -3,6 +3,7 @@
 Heavy modules are imported inside the functions, so that `latentsr --help` answers at once.
 """
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -121,8 +122,6 @@ def _sampling(
 
 def _show_outcomes(outcomes: list[Any], out: Path, *, json: bool) -> None:
     """One line an input, failures on standard error; exit status 1 if any failed."""
-    import dataclasses
-
     if json:
         terminal.show_json([dataclasses.asdict(outcome) for outcome in outcomes])
     for outcome in outcomes:
@@ -333,16 +332,14 @@ def train(
 
 
 @app.command(
-    epilog="Example: latentsr evaluate dataset/ --method mean=latentsr-tiny --method sample=latentsr-tiny?steps=16 -o eval/"
+    epilog="Example: latentsr evaluate dataset/ --method mean=latentsr-tiny -o evaluation/"
 )
 def evaluate(
     datasets: Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")],
     out: Out,
     method: Annotated[
         list[str],
-        typer.Option(
-            help="NAME=FOLDER of SR images, or NAME=MODEL?steps=16; repeatable. Bicubic is added."
-        ),
+        typer.Option(help="NAME=FOLDER of SR images, or NAME=MODEL?steps=16; repeatable. Bicubic is added."),
     ],
     split: Annotated[str, typer.Option(help="Which images.")] = "valid",
     degradation: Annotated[str, typer.Option(help="How LR is made from HR.")] = "bicubic:4",
@@ -373,6 +370,7 @@ def demo(
     steps: Annotated[int, typer.Option(min=2, help="Network evaluations of a sample.")] = 16,
     samples: Annotated[int, typer.Option(min=2, help="Samples for the spread.")] = 4,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """The main job on real MR images that come with pydicom, on the model that comes with the package."""
@@ -381,5 +379,10 @@ def demo(
 
     resolver = SuperResolver.load(model, device=device)
     with terminal.progress("demo") as report:
-        result = run_demo(out, resolver, steps=steps, samples=samples, progress=report)
-    terminal.show_demo(result, json=json)
+        result = run_demo(out, resolver, steps=steps, samples=samples, overwrite=overwrite, progress=report)
+    if json:
+        terminal.show_json(dataclasses.asdict(result) | {"files": [str(path) for path in result.files]})
+        return
+    terminal.show(f"{result.enhanced.output}: {result.enhanced.size}")
+    terminal.show_records("a window of an abdominal MR, degraded by four and restored", result.table)
+    terminal.show(f"see {result.panel}; all in {out}. {RESEARCH_USE}")

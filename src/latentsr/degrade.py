@@ -177,7 +177,9 @@ def parse_degradation(text: str) -> Degradation:
     steps = tuple(_parse_step(part.strip()) for part in text.split(","))
     ratio = math.prod(STEPS[name].divides(value) for name, value in steps)
     if ratio < 1 or abs(ratio - round(ratio)) > 1e-9:
-        raise OptionError(f"degradation '{text}': HR side over LR side is {ratio:g}; expected a whole number of 1 or more")
+        raise OptionError(
+            f"degradation '{text}': HR side over LR side is {ratio:g}; expected a whole number of 1 or more"
+        )
     return Degradation(text=",".join(f"{name}:{value:g}" for name, value in steps), steps=steps)
 
 

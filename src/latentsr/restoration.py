@@ -39,8 +39,8 @@ class ModelConfig(Config):
     autoencoder_hash: str
     denoiser: DenoiserSpec
     space: LatentSpace
-    objective: str
-    schedule: str
+    objective: Literal["x0", "epsilon", "v", "flow"]
+    schedule: Literal["cosine", "linear", "flow"]
     solver: str
     trained_on: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
@@ -105,7 +105,9 @@ class Restorer:
     def _check_tile(self, tile: int | None) -> None:
         multiple = self.config.denoiser.multiple
         if tile is not None and tile % multiple:
-            raise OptionError(f"--tile {tile}: expected a multiple of {multiple}, by which this network divides its sides")
+            raise OptionError(
+                f"--tile {tile}: expected a multiple of {multiple}, by which this network divides its sides"
+            )
 
     def _consistent(self, image: Tensor, lr: Tensor, sampling: Sampling) -> Tensor:
         return project(image, lr, self.degradation) if sampling.consistency else image

@@ -19,9 +19,10 @@ from latentsr import __version__
 from latentsr.atomic import replacing
 from latentsr.autoencoders import load_autoencoder
 from latentsr.config import canonical_json, checked, read_json, sha256, write_json
-from latentsr.degrade import Degradation
+from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
+from latentsr.diffusion.sampler import make_solver
 from latentsr.errors import LatentSRError, ModelError
 from latentsr.provenance import Provenance
 from latentsr.restoration import ModelConfig, Restored, Restorer, Sampling
@@ -155,9 +156,12 @@ def _folder(name_or_folder: str | Path) -> Path:
 def _config(folder: Path) -> ModelConfig:
     try:
         content = read_json(folder / CONFIG)
-        return checked(ModelConfig, content if isinstance(content, dict) else {}, str(folder / CONFIG))
+        config = checked(ModelConfig, content if isinstance(content, dict) else {}, str(folder / CONFIG))
+        parse_degradation(config.degradation)
+        make_solver(config.solver, config.schedule, config.objective)
     except LatentSRError as error:
         raise ModelError(f"{error}; get the whole model again") from error
+    return config
 
 
 def _check_files(folder: Path, config: ModelConfig) -> None:

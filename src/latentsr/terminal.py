@@ -1,5 +1,6 @@
 """What the commands show: progress with time left on a terminal and none in a pipe, tables, one line an error."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +37,7 @@ def show(text: str) -> None:
 
 def show_json(content: object) -> None:
     """The result for machines, on standard output; NaN is null."""
-    print(json.dumps(_finite(content), indent=2, allow_nan=False))
+    print(json.dumps(_finite(content), indent=2, allow_nan=False, default=str))
 
 
 def _finite(content: Any) -> Any:
@@ -97,3 +98,10 @@ def _number(value: float) -> str:
     if value != value:
         return ""
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
+
+
+def show_records(title: str, records: Sequence[Any]) -> None:
+    """A table of dataclass records: a column a field, a row a record."""
+    columns = [field.name for field in dataclasses.fields(records[0])]
+    values = [[getattr(record, column) for column in columns] for record in records]
+    show_table(title, columns, [[v if isinstance(v, str) else _number(v) for v in row] for row in values])

@@ -116,7 +116,8 @@ def _record(relative: Path, suffix: str, pixels: np.ndarray, recipe: FolderRecip
     inner = Path(*(part for part in relative.parts if not (split and part == split)))
     id = without_extension(inner).replace("/", "__") + suffix
     pixels_file = f"images/{id}.png"
-    return Record(id, recipe.rule.patient(inner, header), split, pixels_file, *pixels.shape, sha256="")
+    rows, columns = pixels.shape
+    return Record(id, recipe.rule.patient(inner, header), split, pixels_file, rows, columns, sha256="")
 
 
 def _folder_split(relative: Path) -> str:

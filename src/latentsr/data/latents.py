@@ -109,7 +109,8 @@ def fill_cache(
     job.run(key, progress)
     _keep_autoencoder(autoencoder, out)
     statistics = {role: _moments(_open(out, role)) for role in ("hr", *conditions)}
-    statistics["residual"] = _moments(_open(out, "hr"), _open(out, "latent-up")) if "latent-up" in conditions else None
+    if "latent-up" in conditions:
+        statistics["residual"] = _moments(_open(out, "hr"), _open(out, "latent-up"))
     rows = job.rows
     content = manifest(
         key=key,
@@ -118,7 +119,7 @@ def fill_cache(
         autoencoder_name=AUTOENCODER if autoencoder.folder else autoencoder.spec.name,
         ids={split: [record.id for _, record in pairs] for split, pairs in rows.items()},
         datasets={split: [dataset.name for dataset, _ in pairs] for split, pairs in rows.items()},
-        statistics={role: moments for role, moments in statistics.items() if moments},
+        statistics=statistics,
     )
     write_json(out / MANIFEST, content)
     (out / PARTIAL).unlink()
@@ -183,7 +184,8 @@ class _Fill:
         return {split: [pair for pair in pairs if pair[1].split == split] for split in splits}
 
     def run(self, key: str, progress: Progress) -> None:
-        state = read_json(self.out / PARTIAL) if (self.out / PARTIAL).is_file() else {"key": key, "done": {}}
+        fresh: dict[str, Any] = {"key": key, "done": {}}
+        state = read_json(self.out / PARTIAL) if (self.out / PARTIAL).is_file() else fresh
         total = sum(len(pairs) for pairs in self.rows.values())
         for split, pairs in self.rows.items():
             for start in range(state["done"].get(split, 0), len(pairs), self.batch):

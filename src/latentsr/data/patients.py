@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,14 +58,14 @@ class PatientRule:
 
 
 def _from_table(table: Mapping[str, str], relative: Path) -> str:
-    for key in (relative.as_posix(), relative.name, relative.stem):
+    for key in (relative.as_posix(), relative.name, without_extension(Path(relative.name))):
         if key in table:
             return table[key]
     raise InputError(f"{relative}: not in the patient table; expected a row with its path, name or stem")
 
 
 def without_extension(relative: Path) -> str:
-    """The path as text without its extension: `.nii.gz` is one, and the last number of a file named by a UID is none."""
+    """The path as text without its extension: `.nii.gz` is one, the last number of a UID is none."""
     return re.sub(EXTENSION, "", relative.as_posix())
 
 
@@ -86,7 +87,17 @@ def read_patient_table(path: Path, file_column: str, patient_column: str) -> dic
             raise InputError(
                 f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(reader.fieldnames or ())}"
             )
-        return {row[file_column]: row[patient_column] for row in reader}
+        return _patient_of_each(path, [(row[file_column], row[patient_column]) for row in reader])
+
+
+def _patient_of_each(path: Path, rows: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    patients: dict[str, str] = {}
+    for file, patient in rows:
+        if not patient:
+            raise InputError(f"{path}: no patient for {file}; expected one in every row")
+        if patients.setdefault(file, patient) != patient:
+            raise InputError(f"{path}: two patients for {file}; expected one row a file")
+    return patients
 
 
 def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, str]:
@@ -94,7 +105,7 @@ def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) 
 
     The order is that of a hash of (seed, patient), so that one more patient moves as few others as possible.
     """
-    if len(shares) != len(SPLITS) or min(shares) < 0 or sum(shares) <= 0:
+    if len(shares) != len(SPLITS) or not all(0 <= share < math.inf for share in shares) or sum(shares) == 0:
         raise OptionError(f"--split {','.join(f'{s:g}' for s in shares)}: expected three shares, such as 0.8,0.1,0.1")
     ordered = sorted(set(patients), key=lambda p: hashlib.sha256(f"{seed}:{p}".encode()).digest())
     wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]

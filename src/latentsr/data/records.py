@@ -1,7 +1,6 @@
 """A prepared dataset: a folder with `dataset.json`, `records.csv` and one grey PNG an image."""
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from latentsr.atomic import replacing
-from latentsr.config import sha256, write_json
+from latentsr.config import read_json, sha256, write_json
 from latentsr.errors import InputError
 from latentsr.io.raster import read_pixels
 
@@ -64,10 +63,22 @@ def read_dataset(root: str | Path) -> Dataset:
     root = Path(root)
     if not (root / "dataset.json").is_file():
         raise InputError(f"{root}: no dataset.json; expected a folder made by 'latentsr prepare'")
-    name = json.loads((root / "dataset.json").read_text(encoding="utf-8"))["name"]
-    with (root / "records.csv").open(newline="", encoding="utf-8") as file:
-        records = tuple(_record(row) for row in csv.DictReader(file))
-    return Dataset(root=root, name=name, records=records)
+    facts = read_json(root / "dataset.json")
+    if not isinstance(facts, dict) or "name" not in facts:
+        raise InputError(f"{root / 'dataset.json'}: has no name of the dataset; run 'latentsr prepare' again")
+    return Dataset(root=root, name=str(facts["name"]), records=_read_records(root / "records.csv"))
+
+
+def _read_records(path: Path) -> tuple[Record, ...]:
+    columns = [field.name for field in fields(Record)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != columns:
+                raise ValueError(f"expected the columns {', '.join(columns)}")
+            return tuple(_record(row) for row in reader)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read as records ({error}); run 'latentsr prepare' again") from error
 
 
 def _record(row: dict[str, str]) -> Record:

@@ -45,17 +45,13 @@ def compare(
 ) -> pd.DataFrame:
     """The summary of the tidy table; `out` then holds table and summary (Parquet and CSV) and `run.json`.
 
-    StaleError if there is a table already and not `overwrite`.
+    StaleError if there is a table already and not `overwrite`. `progress` counts the images of each dataset anew.
     """
     if (out / RUN).exists() and not overwrite:
         raise StaleError(f"{out}: holds an evaluation already; give another -o, or --overwrite")
     find_metrics(comparison.metrics)
     datasets = _distinct([read_dataset(folder) for folder in folders])
-    total = sum(len(dataset.select(comparison.split)) for dataset in datasets)
-    tables, before = [], 0
-    for dataset in datasets:
-        tables.append(_table(dataset, comparison, lambda done, _, start=before: progress(start + done, total)))
-        before += len(dataset.select(comparison.split))
+    tables = [_table(dataset, comparison, progress) for dataset in datasets]
     table = pd.concat(tables, ignore_index=True)
     summary = summarise(table, seed=comparison.seed)
     write_table(table, out, "table", overwrite=overwrite)

@@ -57,7 +57,7 @@ def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
     if missing := [role for role in needed if role not in cache.statistics]:
         wanted = " and ".join(f"--condition {'latent-up' if role == 'residual' else role}" for role in missing)
         raise InputError(f"{cache.root}: no {', '.join(missing)} in the cache; run 'encode' with {wanted}")
-    statistics = {role: Statistics(**cache.statistics[role]) for role in needed}
+    statistics = {role: Statistics.model_validate(cache.statistics[role]) for role in needed}
     return LatentSpace(conditions=config.conditions, target=config.target, statistics=statistics)
 
 
@@ -100,6 +100,7 @@ class DenoiserTraining(LightningModule):
         self.network = Denoiser(spec)
         self.space, self.config, self.budget, self.score = space, config, budget, score
         sd = torch.tensor(space.target_statistics.sd) ** config.channel_weight
+        self.channel_weights: Tensor
         self.register_buffer("channel_weights", (sd / sd.mean())[:, None, None], persistent=False)
 
     def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:  # noqa: ARG002 (Lightning's)

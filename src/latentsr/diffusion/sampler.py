@@ -33,6 +33,8 @@ SOLVERS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "euler": lambda options: FlowMatchEulerDiscreteScheduler(num_train_timesteps=TIMES),
 }
 
+DENSE = ("ddpm", "dpm++")  # solvers that take any times; the others space theirs evenly
+
 
 def make_solver(name: str, schedule: str, objective: str) -> Any:
     """diffusers' scheduler of that name for a network trained on `schedule` with `objective`."""
@@ -65,8 +67,7 @@ def sample(
     """
     _check_steps(steps, objective)
     scheduler = make_solver(solver, schedule, objective)
-    sigmas = {"sigmas": [1 - i / steps for i in range(steps)]} if solver == "euler" else {"num_inference_steps": steps}
-    scheduler.set_timesteps(device=noise.device, **sigmas)
+    scheduler.set_timesteps(device=noise.device, **_spacing(solver, steps))
     options = {"generator": list(generators)} if solver == "ddpm" and generators else {}
     z = noise
     for time in scheduler.timesteps:
@@ -76,6 +77,24 @@ def sample(
     if not torch.isfinite(z).all():
         raise InputError("the sampler gave non-finite latents; the model or the precision is not fit for this image")
     return z
+
+
+def _spacing(solver: str, steps: int) -> dict[str, Any]:
+    """What the scheduler is told of its times."""
+    if solver == "euler":
+        return {"sigmas": [1 - i / steps for i in range(steps)]}
+    return {"timesteps": dense_times(steps)} if solver in DENSE else {"num_inference_steps": steps}
+
+
+def dense_times(steps: int) -> list[int]:
+    """Falling integer times from 999, quadratically denser towards the data, no two alike.
+
+    Fine detail is faint: of a normalised latent with an sd of 0.1, sixteen evenly spaced steps of DPM-Solver++ keep
+    44 % of the variance and these all of it, since the last step then begins where noise is fainter than detail
+    (measured with the exact network of a Gaussian; tests/diffusion/test_sampler.py).
+    """
+    wanted = (round((TIMES - 1) * (1 - i / steps) ** 2) for i in range(steps))
+    return [max(time, steps - 1 - i) for i, time in enumerate(wanted)]
 
 
 def _check_steps(steps: int, objective: str) -> None:

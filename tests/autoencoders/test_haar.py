@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import pywt
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentsr.autoencoders.haar import FACTORS, Haar, walsh_matrix
+from latentsr.errors import InputError, OptionError
+
+
+def images(rows: int, columns: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(2, 1, rows, columns, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+@given(rows=st.integers(1, 5), columns=st.integers(1, 5), seed=st.integers(0, 2**31))
+def test_lossless_and_energy_kept(factor: int, rows: int, columns: int, seed: int) -> None:
+    haar, x = Haar(factor), images(rows * factor, columns * factor, seed)
+    latents = haar.encode(x)
+    assert latents.shape == (2, factor**2, rows, columns)
+    assert torch.allclose(haar.decode(latents), x, atol=1e-6)
+    assert latents.square().sum() == pytest.approx(float(x.square().sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_is_the_wavelet_packet_of_pywavelets_up_to_order_and_sign(factor: int) -> None:
+    x = images(4 * factor, 3 * factor).double()
+    levels = factor.bit_length() - 1
+    packet = pywt.WaveletPacket2D(x[0, 0].numpy(), "haar", maxlevel=levels)
+    nodes = np.stack([node.data for node in packet.get_level(levels)])
+    ours = Haar(factor).encode(x)[0].numpy()
+    unmatched = list(range(len(nodes)))
+    for channel in ours:
+        near = [i for i in unmatched if min(abs(channel - nodes[i]).max(), abs(channel + nodes[i]).max()) < 1e-6]
+        assert len(near) == 1
+        unmatched.remove(near[0])
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_channels_go_from_coarse_to_fine_rows_first(factor: int) -> None:
+    """Each channel's basis image has as many sign changes as its place says."""
+    basis = Haar(factor).decode(torch.eye(factor**2)[:, :, None, None])[:, 0]
+    down = (basis.sign().diff(dim=1) != 0)[:, :, 0].sum(dim=1)
+    across = (basis.sign().diff(dim=2) != 0)[:, 0].sum(dim=1)
+    assert down.tolist() == [k // factor for k in range(factor**2)]
+    assert across.tolist() == [k % factor for k in range(factor**2)]
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_channel_zero_is_the_block_mean_times_the_factor(factor: int) -> None:
+    x = images(2 * factor, 3 * factor)
+    means = torch.nn.functional.avg_pool2d(x, factor)
+    assert torch.allclose(Haar(factor).encode(x)[:, :1], factor * means, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 4, 8])
+def test_walsh_matrix_is_orthonormal(n: int) -> None:
+    assert torch.allclose(walsh_matrix(n) @ walsh_matrix(n).T, torch.eye(n), atol=1e-6)
+
+
+def test_gradients_pass_even_where_inference_came_first() -> None:
+    walsh_matrix.cache_clear()
+    with torch.inference_mode():
+        Haar(4).encode(images(8, 8))
+    latents = Haar(4).encode(images(8, 8)).clone().requires_grad_()
+    Haar(4).decode(latents).square().sum().backward()
+    assert torch.allclose(latents.grad, 2 * latents, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(30, 32), (32, 30)])
+def test_sides_that_do_not_divide_are_refused(rows: int, columns: int) -> None:
+    with pytest.raises(InputError, match=rf"\({rows}, {columns}\) px, expected sides in multiples of 4"):
+        Haar(4).encode(images(rows, columns))
+
+
+def test_other_factors_are_refused() -> None:
+    with pytest.raises(OptionError, match="haar factor 3: expected one of 2, 4, 8"):
+        Haar(3)

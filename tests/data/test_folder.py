@@ -1,0 +1,193 @@
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.data import get_testdata_file
+
+from latentsr.config import sha256
+from latentsr.data.folder import FolderRecipe, prepare_folder
+from latentsr.data.patients import PatientRule
+from latentsr.data.records import Dataset, read_dataset
+from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.io.raster import read_pixels, write_pixels
+
+ONE_SPLIT = (1.0, 0.0, 0.0)
+
+
+def pixels(seed: int, rows: int = 16, columns: int = 16, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (rows, columns), dtype, endpoint=True)
+
+
+def scatter(root: Path, *names: str, **shape: int) -> Path:
+    for seed, name in enumerate(names):
+        write_pixels(root / name, pixels(seed, **shape))
+    return root
+
+
+def prepared(tmp_path: Path, **options: object) -> Dataset:
+    return prepare_folder(tmp_path / "in", tmp_path / "out", FolderRecipe(**options))
+
+
+def refused(tmp_path: Path, error: type[Exception], message: str, **options: object) -> None:
+    with pytest.raises(error, match=message) as caught:
+        prepared(tmp_path, **options)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_nested_folders_become_records_with_their_pixels(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "p1/x.png", "p1/y.png", "p2/deep/x.png")
+    dataset = prepared(tmp_path, split=ONE_SPLIT, rule=PatientRule(pattern=r"(?P<patient>p\d)"))
+    assert [(r.id, r.patient, r.split) for r in dataset.records] == [
+        ("p1__x", "p1", "train"), ("p1__y", "p1", "train"), ("p2__deep__x", "p2", "train"),
+    ]  # fmt: skip
+    for seed, record in enumerate(dataset.records):
+        assert np.array_equal(read_pixels(dataset.root / record.file), pixels(seed))
+        assert record.sha256 == sha256(dataset.root / record.file)
+        assert (record.rows, record.columns) == (16, 16)
+    assert dataset.name == "in"
+
+
+def test_no_patient_stands_in_two_splits(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", *(f"p{p}/{n}.png" for p in range(10) for n in range(2)))
+    dataset = prepared(tmp_path, split=(0.6, 0.2, 0.2), rule=PatientRule(pattern=r"(?P<patient>p\d)"))
+    patients = [{r.patient for r in dataset.select(split)} for split in ("train", "valid", "test")]
+    assert [len(group) for group in patients] == [6, 2, 2]
+    assert set.union(*patients) == {f"p{p}" for p in range(10)}
+
+
+def test_blocks_of_neighbouring_numbers_stay_together(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", *(f"s-{n:04d}.png" for n in range(12)))
+    dataset = prepared(tmp_path, split=(0.5, 0.25, 0.25), rule=PatientRule(block=4))
+    assert [len({r.split for r in dataset.records[4 * b : 4 * b + 4]}) for b in range(3)] == [1, 1, 1]
+    assert {r.patient for r in dataset.records} == {f"s-block{b}" for b in range(3)}
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(20, 17), (16, 33)])
+def test_size_crops_the_centre_of_what_is_stored(tmp_path: Path, rows: int, columns: int) -> None:
+    scatter(tmp_path / "in", "x.png", rows=rows, columns=columns)
+    (record,) = prepared(tmp_path, split=ONE_SPLIT, size=16).records
+    stored = read_pixels(tmp_path / "out" / record.file)
+    top, left = (rows - 16) // 2, (columns - 16) // 2
+    assert (record.rows, record.columns) == stored.shape == (16, 16)
+    assert np.array_equal(stored, pixels(0, rows, columns)[top : top + 16, left : left + 16])
+
+
+def test_folders_decide_the_split_and_their_name_is_no_part_of_the_patient(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "train/a.png", "valid/b.png", "x/test/c.png")
+    dataset = prepared(tmp_path, split="folders")
+    assert [(r.id, r.split, r.patient) for r in dataset.records] == [
+        ("a", "train", "a"), ("b", "valid", "b"), ("x__c", "test", "x/c"),
+    ]  # fmt: skip
+
+
+def test_a_patient_in_two_folders_is_an_error_until_the_lower_is_dropped(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "train/p1-a.png", "train/p2-a.png", "valid/p1-b.png", "valid/p3-a.png", "test/p3-b.png")
+    rule = PatientRule(pattern=r"(?P<patient>p\d)")
+    refused(tmp_path, InputError, r"2 patient\(s\) stand in more than one.*--drop-shared", split="folders", rule=rule)
+    dataset = prepared(tmp_path, split="folders", rule=rule, drop_shared=True)
+    assert [(r.id, r.split) for r in dataset.records] == [("p1-b", "valid"), ("p2-a", "train"), ("p3-b", "test")]
+    assert sorted(p.name for p in (dataset.root / "images").iterdir()) == ["p1-b.png", "p2-a.png", "p3-b.png"]
+
+
+def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a/p1-x.png", "a/p1-y.png")
+    rule = PatientRule(pattern=r"(?P<patient>p\d)")
+    refused(tmp_path, InputError, r"1 patient\(s\) for 3 splits", rule=rule)
+    refused(tmp_path, InputError, "16x16 px is smaller than --size 32", size=32, split=ONE_SPLIT)
+    refused(tmp_path, InputError, "needs a folder train, valid or test", split="folders")
+    refused(tmp_path, OptionError, "--split folder: expected 'folders' or three shares", split="folder")
+    refused(tmp_path, InputError, "not in the patient table", rule=PatientRule(table={"z": "p"}))
+
+
+def test_two_files_of_one_name_are_an_error(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "x.png", "x.tif")
+    refused(tmp_path, InputError, "a second file of the name x; rename", split=ONE_SPLIT)
+
+
+def test_an_empty_folder_and_a_colour_image_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    refused(tmp_path, InputError, "no (files|images)")
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "in" / "c.png")
+    refused(tmp_path, InputError, "colour", split=ONE_SPLIT)
+
+
+def test_the_same_again_is_returned_and_other_options_are_stale(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a.png", "b.png")
+    first = prepared(tmp_path, split=ONE_SPLIT)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    assert prepared(tmp_path, split=ONE_SPLIT).records == first.records
+    with pytest.raises(StaleError, match="other files or options"):
+        prepared(tmp_path, split=ONE_SPLIT, seed=1)
+    scatter(tmp_path / "in", "c.png")
+    with pytest.raises(StaleError, match="other files or options"):
+        prepared(tmp_path, split=ONE_SPLIT)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+def test_slices_of_a_nifti_volume_in_its_own_window(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    volume = np.random.default_rng(0).normal(size=(16, 16, 6)).astype(np.float32)
+    volume[..., 2] = 1.5  # a constant slice is left out
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "in" / "brain.nii.gz")
+    dataset = prepared(tmp_path, split=ONE_SPLIT)
+    assert [r.id for r in dataset.records] == [f"brain-s{i:03d}" for i in (0, 1, 3, 4, 5)]
+    assert {r.patient for r in dataset.records} == {"brain"}
+    images = np.stack([dataset.image(record) for record in dataset.records])
+    assert (images.min(), images.max()) == (0, 1)
+    low, high = volume.min(), volume.max()
+    expected = np.sort((volume[..., 0].ravel() - low) / (high - low))
+    assert np.allclose(np.sort(images[0].ravel()), expected, atol=1e-4)
+
+
+def test_slices_takes_that_many_evenly(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    volume = np.random.default_rng(0).normal(size=(8, 8, 9)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "in" / "v.nii")
+    dataset = prepared(tmp_path, split=ONE_SPLIT, slices=3)
+    assert [r.id for r in dataset.records] == ["v-s001", "v-s004", "v-s007"]
+
+
+def series(folder: Path, n: int, suffix: str = "") -> None:
+    """A series of a real MR slice, moved along the patient, in files that are named by their UIDs."""
+    folder.mkdir(parents=True)
+    header = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
+    for i in range(n):
+        header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{i + 1}"
+        header.ImagePositionPatient = [0, 0, 5 * i]
+        header.InstanceNumber = i + 1
+        header.save_as(folder / f"1.2.3.{i + 1}{suffix}")
+
+
+@pytest.mark.parametrize("suffix", ["", ".dcm"])
+def test_a_dicom_series_is_slices_of_a_hashed_patient(tmp_path: Path, suffix: str) -> None:
+    series(tmp_path / "in" / "s", 3, suffix)
+    dataset = prepared(tmp_path, split=ONE_SPLIT)
+    patient = str(pydicom.dcmread(get_testdata_file("MR_small.dcm")).PatientID)
+    assert [r.id for r in dataset.records] == ["s-s000", "s-s001", "s-s002"]
+    assert len({r.patient for r in dataset.records}) == 1
+    for path in dataset.root.rglob("*"):
+        assert path.is_dir() or patient.encode() not in path.read_bytes()
+
+
+def test_single_dicoms_named_by_uid_stay_apart(tmp_path: Path) -> None:
+    source = get_testdata_file("MR_small.dcm")
+    for name in ("1.2.840.1", "1.2.840.2"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, tmp_path / "in" / name)
+    dataset = prepared(tmp_path, split=ONE_SPLIT)
+    assert [r.id for r in dataset.records] == ["1.2.840.1", "1.2.840.2"]
+    assert dataset.records[0].rows == 64
+
+
+def test_progress_counts_the_files(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a.png", "b.png")
+    told: list[tuple[int, int]] = []
+    recipe = FolderRecipe(split=ONE_SPLIT)
+    prepare_folder(tmp_path / "in", tmp_path / "out", recipe, progress=lambda *n: told.append(n), name="mine")
+    assert told == [(0, 2), (1, 2), (2, 2)]
+    assert read_dataset(tmp_path / "out").name == "mine"

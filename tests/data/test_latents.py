@@ -1,0 +1,219 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.data.latents import LatentCache, fill_cache, open_cache
+from latentsr.data.records import Dataset, Record, write_dataset
+from latentsr.degrade import enlarge, parse_degradation
+from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.io.raster import write_pixels
+
+BICUBIC = parse_degradation("bicubic:4")
+ROLES = ("latent-up", "latent-native", "pixels")
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from latentsr.autoencoders import load_autoencoder
+from latentsr.data.latents import fill_cache
+from latentsr.data.records import read_dataset
+from latentsr.degrade import parse_degradation
+data, out, place = sys.argv[1:]
+haar, count = load_autoencoder("haar"), 0
+encode = type(haar).encode
+def encode_until_killed(self, images):
+    global count
+    count += 1
+    if count == int(place):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return encode(self, images)
+type(haar).encode = encode_until_killed
+fill_cache([read_dataset(data)], haar, parse_degradation("bicubic:4"), Path(out), batch=2)
+"""
+
+
+def made(
+    root: Path, n: int = 5, splits: tuple[str, ...] = ("train", "valid"), side: int = 32, name: str = "d"
+) -> Dataset:
+    records = []
+    for split in splits:
+        for i in range(n):
+            pixels = np.random.default_rng([n, i, len(split)]).integers(0, 255, (side, side + 16), np.uint8)
+            write_pixels(root / f"{split}{i}.png", pixels)
+            records.append(
+                Record(f"{split}{i}", f"p{i}", split, f"{split}{i}.png", side, side + 16, f"{name}{side}{n}")
+            )
+    return write_dataset(root, name, records, {})
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return made(tmp_path / "data")
+
+
+def filled(dataset: Dataset, out: Path, **options: object) -> LatentCache:
+    return fill_cache([dataset], load_autoencoder("haar"), BICUBIC, out, **{"batch": 2, **options})
+
+
+def content(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.npy"))}
+
+
+def test_every_role_is_what_the_autoencoder_says_of_the_image(dataset: Dataset, tmp_path: Path) -> None:
+    cache, haar = filled(dataset, tmp_path / "cache", conditions=ROLES), load_autoencoder("haar")
+    for split in ("train", "valid"):
+        assert cache.ids(split) == [record.id for record in dataset.select(split)]
+        assert cache.datasets(split) == ["d"] * 5
+        hr = torch.from_numpy(np.stack([dataset.image(r) for r in dataset.select(split)]))[:, None] * 2 - 1
+        lr = BICUBIC.apply(hr)
+        expected = {
+            "hr": haar.encode(hr), "latent-up": haar.encode(enlarge(lr, 4)),
+            "latent-native": haar.encode(lr), "pixels": lr,
+        }  # fmt: skip
+        for role, values in expected.items():
+            array = cache.array(split, role)
+            assert isinstance(array, np.memmap)
+            assert not array.flags.writeable
+            assert np.allclose(array, values, atol=1e-6), role
+    assert np.allclose(cache.array("valid", "image") * 2 - 1, hr)
+    assert not (cache.root / "train" / "image.npy").exists()
+
+
+def test_statistics_are_those_of_the_training_split(dataset: Dataset, tmp_path: Path) -> None:
+    cache = filled(dataset, tmp_path / "cache", conditions=ROLES)
+    arrays = {role: cache.array("train", role).astype(np.float64) for role in ("hr", *ROLES)}
+    arrays["residual"] = arrays["hr"] - arrays["latent-up"]
+    assert set(cache.statistics) == set(arrays)
+    for role, array in arrays.items():
+        assert np.allclose(cache.statistics[role]["mean"], array.mean(axis=(0, 2, 3)), atol=1e-9)
+        assert np.allclose(cache.statistics[role]["sd"], array.std(axis=(0, 2, 3)), atol=1e-9)
+
+
+def test_batches_and_order_of_filling_change_nothing(dataset: Dataset, tmp_path: Path) -> None:
+    first, second = (filled(dataset, tmp_path / f"cache{n}", batch=n) for n in (1, 4))
+    assert content(first.root) == content(second.root)
+    assert first.hash == second.hash
+
+
+@pytest.mark.parametrize("place", [2, 8])
+def test_resume_after_sigkill_equals_an_undisturbed_run(dataset: Dataset, tmp_path: Path, place: int) -> None:
+    """Killed in the first batch between its roles, and in a later one of the second split."""
+    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), str(place)]
+    source = str(Path(__file__).resolve().parents[2] / "src")
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    with pytest.raises(InputError, match=r"unfinished|no cache"):
+        open_cache(tmp_path / "killed")
+    resumed, undisturbed = filled(dataset, tmp_path / "killed"), filled(dataset, tmp_path / "undisturbed")
+    assert content(resumed.root) == content(undisturbed.root)
+    for key in ("key", "ids", "statistics", "datasets"):
+        assert resumed.manifest[key] == undisturbed.manifest[key]
+    assert {p.name for p in resumed.root.iterdir()} == {"train", "valid", "manifest.json"}
+
+
+class Breaking:
+    """A Haar that fails at its n-th call."""
+
+    def __init__(self, n: int) -> None:
+        self.inner, self.left = load_autoencoder("haar"), n
+        self.spec, self.hash, self.folder = self.inner.spec, self.inner.hash, None
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return self.inner.encode(images)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.inner.decode(latents)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_an_unfinished_cache_of_other_data_is_never_mixed_with(tmp_path: Path, n: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fill_cache([made(tmp_path / "more", 9)], Breaking(n), BICUBIC, tmp_path / "cache", batch=2)
+    fewer = made(tmp_path / "fewer", 3)
+    if not (tmp_path / "cache").exists():
+        assert len(filled(fewer, tmp_path / "cache").array("train", "hr")) == 3
+        return
+    with pytest.raises(StaleError, match="another autoencoder, dataset, degradation or condition"):
+        filled(fewer, tmp_path / "cache")
+
+
+def test_a_finished_cache_is_returned_and_anything_else_is_stale(dataset: Dataset, tmp_path: Path) -> None:
+    cache = filled(dataset, tmp_path / "cache")
+    before = {path: path.stat().st_mtime_ns for path in cache.root.rglob("*")}
+    assert filled(dataset, tmp_path / "cache").manifest == cache.manifest
+    others = [
+        (dataset, "haar-2", BICUBIC, {}),
+        (dataset, "haar", parse_degradation("lanczos:4"), {}),
+        (dataset, "haar", BICUBIC, {"conditions": ("pixels",)}),
+        (made(tmp_path / "other", 4), "haar", BICUBIC, {}),
+    ]
+    for data, name, degradation, options in others:
+        with pytest.raises(StaleError, match="give another -o"):
+            fill_cache([data], load_autoencoder(name), degradation, tmp_path / "cache", **options)
+    assert {path: path.stat().st_mtime_ns for path in cache.root.rglob("*")} == before
+
+
+def test_several_datasets_share_a_cache(dataset: Dataset, tmp_path: Path) -> None:
+    second = made(tmp_path / "second", 2, ("train",), name="e")
+    cache = fill_cache([dataset, second], load_autoencoder("haar"), BICUBIC, tmp_path / "cache")
+    assert cache.datasets("train") == ["d"] * 5 + ["e"] * 2
+    assert len(cache.array("train", "hr")) == 7
+
+
+def test_bad_input_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    good = made(tmp_path / "good")
+    cases = [
+        ([good, made(tmp_path / "mixed", side=48)], {}, InputError, r"2 sizes.*--size"),
+        (
+            [made(tmp_path / "no-train", splits=("valid",))],
+            {},
+            InputError,
+            "no images in split 'train'; there are valid",
+        ),
+        ([made(tmp_path / "odd", side=30)], {}, InputError, "not a multiple of the scale 4"),
+        ([good], {"conditions": ("pixel",)}, OptionError, "--condition pixel: expected some of latent-up"),
+        ([made(tmp_path / "small", side=8)], {"conditions": ("latent-native",)}, InputError, "multiples of 4"),
+    ]
+    for datasets, options, error, message in cases:
+        with pytest.raises(error, match=message):
+            fill_cache(datasets, load_autoencoder("haar"), BICUBIC, tmp_path / "cache", **options)
+        assert not (tmp_path / "cache").exists(), message
+
+
+def test_non_finite_latents_are_an_error(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    haar = load_autoencoder("haar")
+    monkeypatch.setattr(type(haar), "encode", lambda self, images: images * torch.nan)
+    with pytest.raises(InputError, match="haar gave non-finite latents"):
+        fill_cache([dataset], haar, BICUBIC, tmp_path / "cache")
+
+
+def test_missing_roles_and_caches_say_what_to_run(dataset: Dataset, tmp_path: Path) -> None:
+    cache = filled(dataset, tmp_path / "cache", conditions=("pixels",))
+    with pytest.raises(InputError, match="run 'encode' with --condition latent-up"):
+        cache.array("train", "latent-up")
+    with pytest.raises(InputError, match="no cache; run 'encode'"):
+        open_cache(tmp_path)
+    assert "residual" not in cache.statistics
+
+
+def test_a_trained_autoencoder_travels_with_the_cache(dataset: Dataset, tmp_path: Path) -> None:
+    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae")
+    (tmp_path / "vae" / "logs").mkdir()
+    autoencoder = load_autoencoder(tmp_path / "vae")
+    cache = fill_cache([dataset], autoencoder, BICUBIC, tmp_path / "cache")
+    kept = load_autoencoder(open_cache(cache.root).autoencoder)
+    assert kept.hash == autoencoder.hash
+    assert not (cache.root / "autoencoder" / "logs").exists()
+    assert filled(made(tmp_path / "data2"), tmp_path / "cache2").autoencoder == "haar"

@@ -1,0 +1,70 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latentsr.config import sha256
+from latentsr.data.records import Dataset, Record, common_size, read_dataset, write_dataset
+from latentsr.errors import InputError
+from latentsr.io.raster import write_pixels
+
+RECORDS = [
+    Record("b", "p,1", "valid", "b.png", 4, 6, "1" * 64),
+    Record("a", 'p"2', "train", "a.png", 4, 6, "2" * 64),
+]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return write_dataset(tmp_path / "made", "brain", RECORDS, {"key": "k"})
+
+
+def test_what_was_written_is_read(dataset: Dataset) -> None:
+    read = read_dataset(dataset.root)
+    assert read == dataset
+    assert read.name == "brain"
+    assert [record.id for record in read.records] == ["a", "b"]
+    assert read.records[1] == RECORDS[0]
+
+
+def test_hash_follows_the_records(dataset: Dataset, tmp_path: Path) -> None:
+    assert dataset.hash == sha256(dataset.root / "records.csv")
+    same = write_dataset(tmp_path / "same", "other name", reversed(RECORDS), {})
+    altered = write_dataset(tmp_path / "altered", "brain", [RECORDS[0], replace(RECORDS[1], sha256="3" * 64)], {})
+    assert same.hash == dataset.hash != altered.hash
+
+
+def test_select_takes_a_split_or_says_which_there_are(dataset: Dataset) -> None:
+    assert [record.id for record in dataset.select("train")] == ["a"]
+    with pytest.raises(InputError, match=r"no images in split 'test'; there are train \(1\), valid \(1\)"):
+        dataset.select("test")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_images_are_shares_of_their_own_depth(dataset: Dataset, dtype: type) -> None:
+    top = np.iinfo(dtype).max
+    write_pixels(dataset.root / "a.png", np.array([[0, top], [top // 5, 1]], dtype))
+    image = dataset.image(dataset.records[0])
+    assert image.dtype == np.float32
+    assert np.allclose(image, [[0, 1], [0.2, 1 / top]], atol=1e-7)
+
+
+def test_a_folder_that_is_no_dataset_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no dataset\.json; expected a folder made by 'latentsr prepare'"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "records.csv"])
+@pytest.mark.parametrize("text", ["", "{", "a,b\n1,2\n"])
+def test_a_broken_dataset_is_an_error_that_names_the_file(dataset: Dataset, name: str, text: str) -> None:
+    (dataset.root / name).write_text(text)
+    with pytest.raises(InputError, match=name) as caught:
+        read_dataset(dataset.root)
+    assert "\n" not in str(caught.value)
+
+
+def test_common_size_is_the_one_size_or_an_error_with_the_fix() -> None:
+    assert common_size(RECORDS) == (4, 6)
+    with pytest.raises(InputError, match=r"2 sizes: 4x6 \(2\), 8x6 \(1\).*'prepare' with --size"):
+        common_size([*RECORDS, replace(RECORDS[0], rows=8)])

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
+
+
+def published(latent_channels: int, attention: tuple[bool, ...]) -> int:
+    """Parameters of the published network, condition and latent of one size; built without memory."""
+    spec = DenoiserSpec(
+        latent_channels=latent_channels, condition_channels=latent_channels, channels=(128, 256, 512, 512),
+        attention=attention, middle_attention=True, groups=32,
+    )  # fmt: skip
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Denoiser(spec).parameters())
+
+
+def test_the_published_networks_have_their_number_of_parameters() -> None:
+    """Attention where the map is 16x16: the third level of 64x64 latents, the second of 32x32 (protocol.md, 1)."""
+    assert published(3, (False, False, True, False)) / 1e6 == pytest.approx(101.1, abs=0.05)
+    assert published(4, (False, True, False, False)) / 1e6 == pytest.approx(97.2, abs=0.05)
+
+
+@pytest.mark.parametrize("attention", [(), (False, True)])
+@pytest.mark.parametrize("middle", [False, True])
+def test_any_small_network_runs_and_learns_from_all_its_inputs(attention: tuple[bool, ...], middle: bool) -> None:
+    spec = DenoiserSpec(
+        latent_channels=4,
+        condition_channels=1,
+        channels=(8, 16),
+        layers=1,
+        attention=attention,
+        middle_attention=middle,
+    )
+    torch.manual_seed(0)
+    network = Denoiser(spec)
+    assert spec.multiple == 2
+    z, condition = torch.randn(2, 4, 6, 10, requires_grad=True), torch.randn(2, 1, 6, 10, requires_grad=True)
+    early = network(z, torch.tensor([3, 3]), condition)
+    assert early.shape == z.shape
+    assert not torch.allclose(early, network(z, torch.tensor([900, 900]), condition), atol=1e-4)
+    early.square().sum().backward()
+    assert z.grad.abs().min(dim=0).values.max() > 0
+    assert condition.grad.abs().max() > 0
+
+
+def test_each_image_has_its_own_time() -> None:
+    torch.manual_seed(0)
+    network = Denoiser(DenoiserSpec(latent_channels=1, condition_channels=1, channels=(8, 16), layers=1)).eval()
+    z, condition = torch.randn(2, 1, 8, 8), torch.randn(2, 1, 8, 8)
+    together = network(z, torch.tensor([10, 700]), condition)
+    apart = [network(z[i : i + 1], torch.tensor([t]), condition[i : i + 1]) for i, t in enumerate((10, 700))]
+    assert torch.allclose(together, torch.cat(apart), atol=1e-5)

@@ -1,0 +1,141 @@
+import pytest
+import torch
+from torch import Tensor
+
+from latentsr.diffusion.objective import OBJECTIVES
+from latentsr.diffusion.sampler import SOLVERS, image_generator, image_noise, make_solver, sample
+from latentsr.diffusion.schedule import SCHEDULES, at
+from latentsr.errors import InputError, OptionError
+
+MEAN, SD = 0.3, 0.5
+FITTING = [
+    (solver, schedule, objective)
+    for solver in SOLVERS
+    for schedule in SCHEDULES
+    for objective in OBJECTIVES
+    if (solver == "euler") == (schedule == "flow") == (objective == "flow")
+]
+
+
+class Exact:
+    """The network that knows that latents are normal with MEAN and SD; it keeps the times that it was asked at."""
+
+    def __init__(self, schedule: str, objective: str) -> None:
+        self.schedule, self.objective, self.times = schedule, objective, []
+
+    def __call__(self, z: Tensor, times: Tensor) -> Tensor:
+        self.times.append(times.tolist())
+        alpha, sigma = at(self.schedule, times, OBJECTIVES[self.objective].terminal)
+        x = MEAN + alpha * SD**2 / (alpha**2 * SD**2 + sigma**2) * (z - alpha * MEAN)
+        return OBJECTIVES[self.objective].target(x, (z - alpha * x) / sigma, alpha, sigma)
+
+
+def drawn(solver: str, schedule: str, objective: str, steps: int) -> tuple[Tensor, Exact]:
+    network, generators = Exact(schedule, objective), [image_generator(0, str(i)) for i in range(2)]
+    noise = image_noise((1, 100, 100), generators, "cpu")
+    options = {"solver": solver, "schedule": schedule, "objective": objective, "generators": generators}
+    return sample(network, noise, steps=steps, **options), network
+
+
+@pytest.mark.parametrize(("solver", "schedule", "objective"), FITTING)
+def test_every_solver_recovers_the_distribution_of_an_exact_network(solver: str, schedule: str, objective: str) -> None:
+    steps = 400 if solver == "ddpm" else 100  # its variance is that of the smallest steps
+    z, network = drawn(solver, schedule, objective, steps)
+    assert z.mean() == pytest.approx(MEAN, abs=0.03)
+    assert z.std() == pytest.approx(SD, abs=0.03)
+    assert len(network.times) == steps
+    assert network.times[0] == [999, 999]
+    assert network.times == sorted(network.times, reverse=True)
+    assert all(type(time) is int and 0 <= time <= 999 for times in network.times for time in times)
+
+
+@pytest.mark.parametrize(("solver", "schedule", "objective"), FITTING)
+def test_one_step_is_the_posterior_mean(solver: str, schedule: str, objective: str) -> None:
+    if not OBJECTIVES[objective].one_step:
+        with pytest.raises(OptionError, match="--steps 1: a model trained on epsilon gives no estimate"):
+            drawn(solver, schedule, objective, 1)
+        return
+    z, network = drawn(solver, schedule, objective, 1)
+    assert torch.allclose(z, torch.tensor(MEAN), atol=2e-3)
+    assert network.times == [[999, 999]]
+
+
+def test_euler_tells_the_network_the_time_of_its_noise() -> None:
+    """At sigma = 0.5 the time is the index at which training had that sigma."""
+    _, network = drawn("euler", "flow", "flow", 2)
+    assert [float(at("flow", torch.tensor(times))[1][0]) for times in network.times] == pytest.approx([1.0, 0.5])
+
+
+@pytest.mark.parametrize(("solver", "schedule", "objective"), FITTING)
+def test_latents_beyond_one_are_not_clipped(solver: str, schedule: str, objective: str) -> None:
+    """The network says 5 everywhere; a solver made for images would stop at 1."""
+
+    def five(z: Tensor, times: Tensor) -> Tensor:
+        alpha, sigma = at(schedule, times, OBJECTIVES[objective].terminal)
+        x = torch.full_like(z, 5.0)
+        return OBJECTIVES[objective].target(x, (z - alpha * x) / sigma, alpha, sigma)
+
+    z = sample(five, torch.randn(1, 1, 4, 4), steps=20, solver=solver, schedule=schedule, objective=objective)
+    assert torch.allclose(z, torch.tensor(5.0), atol=0.1)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_an_image_alone_is_the_same_as_in_a_batch_in_any_order(solver: str) -> None:
+    flow = "flow" if solver == "euler" else ""
+
+    def result(ids: list[str]) -> Tensor:
+        generators = [image_generator(7, name) for name in ids]
+        noise = image_noise((2, 4, 4), generators, "cpu")
+        schedule, objective = flow or "cosine", flow or "x0"
+        network = Exact(schedule, objective)
+        options = {"solver": solver, "schedule": schedule, "objective": objective, "generators": generators}
+        return sample(network, noise, steps=5, **options)
+
+    together, turned = result(["a", "b", "c"]), result(["c", "a"])
+    assert torch.allclose(result(["b"])[0], together[1], atol=1e-6)
+    assert torch.allclose(turned[0], together[2], atol=1e-6)
+    assert torch.allclose(turned[1], together[0], atol=1e-6)
+    assert not torch.allclose(together[0], together[1], atol=1e-2)
+
+
+def test_seed_image_and_draw_each_decide_the_noise() -> None:
+    def noise(*key: object) -> Tensor:
+        return image_noise((64,), [image_generator(*key)], "cpu")  # type: ignore[arg-type]
+
+    assert torch.equal(noise(0, "a", 0), noise(0, "a", 0))
+    others = [noise(1, "a", 0), noise(0, "b", 0), noise(0, "a", 1)]
+    assert not any(torch.equal(noise(0, "a", 0), other) for other in others)
+    before = torch.random.get_rng_state()
+    noise(0, "a", 0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("solver", "schedule", "message"),
+    [
+        ("heun", "cosine", "solver 'heun': expected one of ddpm, ddim"),
+        ("euler", "cosine", "does not fit a model trained on the cosine schedule: use ddpm, ddim"),
+        ("ddim", "flow", "does not fit a model trained on the flow schedule: use euler"),
+    ],
+)
+def test_solvers_that_do_not_fit_are_refused(solver: str, schedule: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make_solver(solver, schedule, "x0")
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1001])
+def test_steps_outside_the_schedule_are_refused(steps: int) -> None:
+    with pytest.raises(OptionError, match=f"--steps {steps}: expected 1 to 1000"):
+        drawn("ddim", "cosine", "x0", steps)
+
+
+def test_non_finite_latents_are_an_error() -> None:
+    with pytest.raises(InputError, match="non-finite"):
+        sample(
+            lambda z, t: z * torch.nan,
+            torch.randn(1, 1, 4, 4),
+            steps=1,
+            solver="ddim",
+            schedule="cosine",
+            objective="x0",
+        )

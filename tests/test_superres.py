@@ -1,0 +1,213 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydicom.data import get_testdata_file
+from safetensors.torch import load_file
+
+from latentsr import io
+from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
+from latentsr.diffusion.latents import LatentSpace, Statistics
+from latentsr.errors import ModelError
+from latentsr.restoration import ModelConfig, Sampling
+from latentsr.superres import SuperResolver, save_model, shipped_models
+from latentsr.volume import Volume
+
+
+def saved(folder: Path, autoencoder: Path | None = None) -> Denoiser:
+    """Saves a model of random weights, in the Haar latent or in that of `autoencoder`, and gives its network."""
+    inner = load_autoencoder(autoencoder or "haar")
+    channels = inner.spec.latent_channels
+    unit = Statistics(mean=(0.0,) * channels, sd=(0.1,) * channels)
+    spec = DenoiserSpec(latent_channels=channels, condition_channels=1, channels=(4, 8), layers=1, groups=4)
+    config = ModelConfig(
+        name="tiny", degradation="bicubic:4", autoencoder="autoencoder" if autoencoder else "haar",
+        autoencoder_hash=inner.hash, denoiser=spec, objective="x0", schedule="cosine", solver="dpm++",
+        space=LatentSpace(
+            conditions=("pixels",), target="residual",
+            statistics={"residual": unit, "pixels": Statistics(mean=(0.0,), sd=(0.5,))},
+        ),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = Denoiser(spec)
+    save_model(folder, config, network.state_dict(), card="# tiny\n", autoencoder=autoencoder)
+    return network
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    saved(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def edited(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+def volume(slices: int = 3, rows: int = 7, columns: int = 13) -> Volume:
+    return Volume.from_array(np.random.default_rng(0).normal(100, 30, (slices, rows, columns)), spacing=(0.8, 1.2))
+
+
+def test_a_saved_model_loads_with_its_weights_and_facts(tmp_path: Path) -> None:
+    network = saved(tmp_path / "tiny")
+    model = SuperResolver.load(tmp_path / "tiny", device="cpu")
+    assert (model.name, model.scale, model.degradation.text) == ("tiny", 4, "bicubic:4")
+    for name, value in model.restorer.denoiser.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.allclose(value, network.state_dict()[name], rtol=1e-3, atol=1e-6)
+    assert all(v.dtype == torch.float16 for v in load_file(tmp_path / "tiny" / "denoiser.safetensors").values())
+    assert set(model.config.files) == {"denoiser.safetensors", "README.md"}
+
+
+def test_saving_again_gives_the_same_bytes_and_hash(tmp_path: Path, folder: Path) -> None:
+    saved(tmp_path / "again")
+    for path in folder.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+    hashes = {SuperResolver.load(f, device="cpu").hash for f in (folder, tmp_path / "again")}
+    assert len(hashes) == 1
+
+
+def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentsr.superres.write_json", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        saved(tmp_path / "tiny")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trained_autoencoder_comes_with_the_model(tmp_path: Path) -> None:
+    save_kl(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
+    saved(tmp_path / "tiny", tmp_path / "vae")
+    (tmp_path / "tiny").rename(tmp_path / "moved")
+    (tmp_path / "vae").rename(tmp_path / "gone")
+    model = SuperResolver.load(tmp_path / "moved", device="cpu")
+    assert model.restore(torch.rand(1, 1, 5, 6), ids=["a"]).image.shape == (1, 1, 20, 24)
+    assert "autoencoder/config.json" in model.config.files
+
+
+@pytest.mark.parametrize("name", ["denoiser.safetensors", "README.md"])
+@pytest.mark.parametrize("way", ["missing", "altered", "cut"])
+def test_a_missing_or_altered_file_is_named(folder: Path, name: str, way: str) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()
+    if way != "missing":
+        (folder / name).write_bytes(content + b" " if way == "altered" else content[:-3])
+    with pytest.raises(ModelError, match=f"{name} {'is missing' if way == 'missing' else 'was altered'}"):
+        SuperResolver.load(folder, device="cpu")
+
+
+def test_a_missing_file_of_the_autoencoder_is_named(tmp_path: Path) -> None:
+    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae")
+    saved(tmp_path / "tiny", tmp_path / "vae")
+    weights = next((tmp_path / "tiny" / "autoencoder").glob("*.safetensors"))
+    weights.unlink()
+    with pytest.raises(ModelError, match=f"autoencoder/{weights.name} is missing"):
+        SuperResolver.load(tmp_path / "tiny", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"autoencoder_hash": "haar-8"}, "made for another autoencoder than haar"),
+        ({"autoencoder": "haar-2"}, "made for another autoencoder than haar-2"),
+        ({"autoencoder": "harr"}, "autoencoder 'harr': expected a folder, or one of"),
+        ({"format": 2}, "format is 2"),
+        ({"colour": "red"}, "unknown key 'colour'"),
+        ({"files": {}}, "does not name denoiser.safetensors"),
+        ({"denoiser": {"latent_channels": 16, "condition_channels": 2, "channels": [4, 8], "layers": 1, "groups": 4}},
+         "does not fit config.json"),
+        ({"degradation": "nearest:4"}, "nearest:4"),
+        ({"objective": "x1"}, "objective is 'x1'"),
+        ({"schedule": "flow"}, "solver 'dpm\\+\\+' does not fit"),
+    ],
+)  # fmt: skip
+def test_a_config_that_does_not_fit_is_a_model_error_on_one_line(folder: Path, changes: dict, message: str) -> None:
+    edited(folder, **changes)
+    with pytest.raises(ModelError, match=message) as caught:
+        SuperResolver.load(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_a_broken_config_is_named(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"config\.json.*get the whole model again"):
+        SuperResolver.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["nowhere", ""])
+def test_a_name_that_is_no_model_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError, match=r"expected a model folder with config\.json, or one of"):
+        SuperResolver.load(name, device="cpu")
+
+
+def test_enhance_keeps_values_geometry_and_slices(folder: Path) -> None:
+    model, source = SuperResolver.load(folder, device="cpu"), volume()
+    enhanced = model.enhance(source)
+    assert enhanced.volume.pixels.shape == (3, 28, 52)
+    assert enhanced.volume.spacing == (0.2, 0.3)
+    assert enhanced.volume.scale == 4
+    assert enhanced.uncertainty is None
+    back = model.degradation.apply(torch.from_numpy(enhanced.volume.pixels).double()).numpy()
+    assert np.abs(back - source.pixels).max() < 1e-4 * (source.window.high - source.window.low)
+
+
+def test_batches_order_and_names_change_nothing(folder: Path) -> None:
+    model, source, sampling = SuperResolver.load(folder, device="cpu"), volume(), Sampling(steps=3)
+    together = model.enhance(source, sampling=sampling).volume.pixels
+    apart = model.enhance(source, sampling=sampling, batch=1).volume.pixels
+    turned = Volume(source.pixels[::-1].copy(), source.spacing, source.window, source.source)
+    assert np.allclose(together, apart, atol=2e-3)
+    assert np.allclose(model.enhance(turned, sampling=sampling).volume.pixels[::-1], together, atol=2e-3)
+
+
+def test_uncertainty_is_in_the_units_of_the_file(folder: Path) -> None:
+    model, sampling = SuperResolver.load(folder, device="cpu"), Sampling(steps=3, samples=4)
+    source = volume(1)
+    doubled = Volume.from_array(2 * source.pixels + 7)
+    first, second = (model.enhance(v, sampling=sampling).uncertainty for v in (source, doubled))
+    assert first.pixels.shape == (1, 28, 52)
+    assert first.pixels.min() >= 0
+    assert first.pixels.mean() > 0
+    unit = torch.from_numpy(source.window.apply(source.pixels))[:, None]
+    spread = model.restore(unit, ids=["x"], sampling=sampling).spread
+    width = source.window.high - source.window.low
+    assert first.pixels.mean() == pytest.approx(float(spread.mean()) * width, rel=0.2)  # other noise, like size
+    assert second.pixels.mean() == pytest.approx(2 * first.pixels.mean(), rel=0.2)
+
+
+def test_provenance_says_how_it_was_made(folder: Path) -> None:
+    model = SuperResolver.load(folder, device="cpu")
+    said = model.enhance(volume(1), sampling=Sampling(steps=2, seed=9)).provenance
+    assert (said.model, said.model_hash, said.seed, said.synthetic) == ("tiny", model.hash, 9, True)
+    assert json.loads(said.options)["steps"] == 2
+    assert json.loads(said.options)["degradation"] == "bicubic:4"
+
+
+def test_progress_counts_the_slices(folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    model = SuperResolver.load(folder, device="cpu")
+    model.enhance(volume(5), batch=2, progress=lambda *counts: told.append(counts))
+    assert told == [(0, 5), (2, 5), (4, 5), (5, 5)]
+
+
+def test_a_real_image_is_enlarged(folder: Path) -> None:
+    enhanced = SuperResolver.load(folder, device="cpu").enhance(io.read(Path(get_testdata_file("MR_small.dcm"))))
+    assert enhanced.volume.pixels.shape == (1, 256, 256)
+    assert enhanced.volume.spacing == (0.078125, 0.078125)
+
+
+def test_every_shipped_model_loads_keeps_the_lr_and_tiles_without_seam() -> None:
+    mr = io.read(Path(get_testdata_file("MR_small.dcm")))
+    unit = torch.from_numpy(mr.window.apply(mr.pixels))[:, None]
+    for name in shipped_models():
+        model = SuperResolver.load(name, device="cpu")
+        assert model.name == name
+        whole, tiled = (model.restore(unit, ids=["a"], sampling=Sampling(tile=tile)).image for tile in (None, 32))
+        assert (model.degradation.apply(whole.double()) - unit).abs().max() < 1e-5
+        assert -10 * (whole - tiled).square().mean().log10() >= 40

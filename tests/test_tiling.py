@@ -1,0 +1,98 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import avg_pool2d, interpolate
+
+from latentsr.errors import OptionError
+from latentsr.tiling import apply_tiled, blend_weights, tile_starts
+
+lengths = st.integers(1, 90)
+tiles = st.integers(4, 40)
+
+
+def picture(rows: int, columns: int, channels: int = 2) -> torch.Tensor:
+    return torch.randn(2, channels, rows, columns, generator=torch.Generator().manual_seed(0))
+
+
+@given(length=lengths, tile=tiles, share=st.floats(0, 0.99))
+def test_tiles_cover_the_axis_and_overlap_enough(length: int, tile: int, share: float) -> None:
+    overlap = int(share * tile)
+    starts = tile_starts(length, tile, overlap)
+    assert starts[0] == 0
+    assert starts == sorted(set(starts))
+    assert starts[-1] + tile == length or (tile >= length and starts == [0])
+    assert all(left + tile - right >= overlap for left, right in pairwise(starts))
+
+
+def test_no_more_tiles_than_needed() -> None:
+    assert tile_starts(100, 40, 10) == [0, 30, 60]
+    assert tile_starts(40, 40, 10) == [0]
+    assert tile_starts(41, 40, 10) == [0, 1]
+
+
+@given(length=lengths, tile=tiles, share=st.floats(0, 0.9))
+def test_weights_sum_to_one_at_every_pixel(length: int, tile: int, share: float) -> None:
+    starts = tile_starts(length, tile, int(share * tile))
+    total = torch.zeros(length)
+    for start, weights in zip(starts, blend_weights(length, tile, starts), strict=True):
+        assert (weights >= 0).all()
+        total[start : start + len(weights)] += weights
+    assert torch.allclose(total, torch.ones(length), atol=1e-6)
+
+
+def test_weights_are_one_where_a_tile_is_alone_and_fade_to_nothing_at_its_border() -> None:
+    weights = blend_weights(40, 24, [0, 16])
+    assert torch.equal(weights[0, :16], torch.ones(16))
+    assert (weights[0, 16:].diff() < 0).all()
+    assert weights[0, -1] < 0.05
+    assert weights[1, 0] < 0.05
+    assert weights[0].diff().abs().max() < 0.25
+
+
+@given(rows=st.integers(1, 50), columns=st.integers(1, 50), tile=st.integers(8, 30))
+def test_a_pointwise_function_is_the_same_in_tiles(rows: int, columns: int, tile: int) -> None:
+    inputs = picture(rows, columns)
+    tiled = apply_tiled(torch.sin, inputs, tile=tile, overlap=4)
+    assert torch.allclose(tiled, torch.sin(inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 56), (16, 64), (64, 16)])
+def test_a_function_that_enlarges_or_reduces_is_the_same_in_tiles(rows: int, columns: int) -> None:
+    def doubled(x: torch.Tensor) -> torch.Tensor:
+        return interpolate(x, scale_factor=2, mode="nearest")
+
+    inputs = picture(rows, columns)
+    assert torch.allclose(apply_tiled(doubled, inputs, tile=24, overlap=8, enlarges=2.0), doubled(inputs), atol=1e-5)
+    reduced = apply_tiled(lambda x: avg_pool2d(x, 4), inputs, tile=24, overlap=8, enlarges=0.25)
+    assert torch.allclose(reduced, avg_pool2d(inputs, 4), atol=1e-5)
+
+
+def test_no_piece_is_larger_than_the_tile_and_no_tile_means_one_piece() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(x.shape))
+        return x[:, :1]
+
+    inputs = picture(50, 20)
+    assert apply_tiled(function, inputs, tile=24, overlap=8).shape == (2, 1, 50, 20)
+    assert set(seen) == {(2, 2, 24, 20)}
+    seen.clear()
+    assert torch.equal(apply_tiled(function, inputs, tile=None, overlap=8), inputs[:, :1])
+    assert torch.equal(apply_tiled(function, inputs, tile=50, overlap=8), inputs[:, :1])
+    assert seen == [(2, 2, 50, 20)] * 2
+
+
+def test_tiles_that_disagree_leave_no_step_at_their_borders() -> None:
+    """Each tile answers with its own constant, the worst case: the blend goes from one to the other evenly."""
+    answers = iter(range(100))
+    blended = apply_tiled(lambda x: torch.full_like(x, next(answers)), picture(24, 120), tile=24, overlap=12)
+    assert blended[0, 0, 0].diff().abs().max() < 0.2
+
+
+def test_an_overlap_as_large_as_the_tile_is_refused() -> None:
+    with pytest.raises(OptionError, match="overlap 16: expected an overlap smaller than the tile"):
+        apply_tiled(torch.sin, picture(40, 40), tile=16, overlap=16)

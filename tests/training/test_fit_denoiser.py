@@ -1,0 +1,210 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.config import read_yaml
+from latentsr.data.latents import LatentCache, fill_cache
+from latentsr.data.records import Record, write_dataset
+from latentsr.degrade import enlarge, parse_degradation
+from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.io.raster import read_pixels, write_pixels
+from latentsr.restoration import Sampling
+from latentsr.superres import SuperResolver
+from latentsr.training.denoiser import TrainConfig
+from latentsr.training.fit_denoiser import fit_denoiser
+
+TINY = TrainConfig(channels=(8, 8), layers=1, groups=4, crop=8, batch=2, steps=8, validate_every=4, seed=3)
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from latentsr.data.latents import open_cache
+from latentsr.training import fit_denoiser, latent_crops
+from latentsr.training.denoiser import TrainConfig
+cache, out, options, place = sys.argv[1:]
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+draw = latent_crops.LatentCrops.__getitem__
+if place == "save":
+    fit_denoiser.save_model = kill
+else:
+    latent_crops.LatentCrops.__getitem__ = lambda self, n: kill() if n == int(place) else draw(self, n)
+fit_denoiser.fit_denoiser(open_cache(cache), Path(out), TrainConfig.model_validate_json(options), device="cpu")
+"""
+
+
+def picture(seed: int, side: int = 32) -> np.ndarray:
+    smooth = np.random.default_rng(seed).normal(size=(side, side)).cumsum(0).cumsum(1)
+    return np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
+
+
+def made(root: Path, splits: tuple[str, ...] = ("train", "valid"), autoencoder: str | Path = "haar") -> LatentCache:
+    records = []
+    for number, split in enumerate(splits):
+        for n in range(3):
+            write_pixels(root / "data" / f"{split}{n}.png", picture(10 * number + n))
+            records.append(Record(f"{split}{n}", f"{split}{n}", split, f"{split}{n}.png", 32, 32, "0" * 64))
+    dataset = write_dataset(root / "data", "made", records, {})
+    return fill_cache([dataset], load_autoencoder(autoencoder), parse_degradation("bicubic:4"), root / "cache")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> LatentCache:
+    return made(tmp_path)
+
+
+def fitted(cache: LatentCache, out: Path, **options: object) -> Path:
+    return fit_denoiser(cache, out, TINY.model_copy(update=options), device="cpu")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All but the card, which tells the minutes, and the config, which has the card's hash."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name not in ("README.md", "config.json")}
+
+
+def test_a_training_leaves_a_model_that_restores_and_says_how_it_was_made(cache: LatentCache, tmp_path: Path) -> None:
+    out = fit_denoiser(cache, tmp_path / "tiny", TINY, device="cpu", modalities=("MR",))
+    model, run = SuperResolver.load(out, device="cpu"), tmp_path / "tiny.run"
+    assert (model.name, model.scale, model.config.modalities) == ("tiny", 4, ("MR",))
+    assert (model.config.trained_on, model.config.size, model.config.solver) == (("made",), (32, 32), "dpm++")
+    assert model.restore(torch.rand(1, 1, 5, 7), ids=["a"]).image.shape == (1, 1, 20, 28)
+    facts = json.loads((run / "manifest.json").read_text())
+    assert (facts["steps"], facts["images"], facts["cache"]) == (8, {"made": 3}, cache.hash)
+    assert read_yaml(TrainConfig, run / "train.yaml") == TINY
+    assert "8 steps of 2 crops of 8 latent px" in (out / "README.md").read_text()
+    logged = (run / "logs" / "version_0" / "metrics.csv").read_text()
+    assert "psnr_bicubic" in logged.splitlines()[0]
+    assert list((run / "logs" / "version_0").glob("events.out.tfevents.*"))
+    assert sorted(path.name for path in (run / "pictures").iterdir()) == ["step-000004.png", "step-000008.png"]
+    shown = read_pixels(run / "pictures" / "step-000008.png")
+    assert shown.shape == (96, 96)
+    assert np.array_equal(shown[:, 64:], np.concatenate([picture(10 + n) for n in range(3)]))
+
+
+def test_the_scores_are_those_of_the_model_that_is_saved(cache: LatentCache, tmp_path: Path) -> None:
+    out = fitted(cache, tmp_path / "tiny")
+    said = json.loads((tmp_path / "tiny.run" / "manifest.json").read_text())["validation"]
+    hr = torch.from_numpy(np.array(cache.array("valid", "image")))
+    model = SuperResolver.load(out, device="cpu")
+    lr = model.degradation.apply(hr)
+    scores = {
+        "psnr": model.restore(lr, ids=cache.ids("valid")).image, "psnr_bicubic": enlarge(lr, 4)
+    }  # fmt: skip
+    for name, image in scores.items():
+        errors = (image.clamp(0, 1) - hr).square().mean(dim=(1, 2, 3))
+        assert said[name] == pytest.approx(float(-10 * errors.log10().mean()), abs=0.05)  # float16 weights
+
+
+@pytest.mark.parametrize(("place", "held"), [("3", None), ("13", 4), ("save", 8)])
+def test_resume_after_sigkill_equals_an_undisturbed_run(
+    cache: LatentCache, tmp_path: Path, place: str, held: int | None
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(cache.root), str(tmp_path / "killed"), TINY.model_dump_json(), place]
+    source = str(Path(__file__).resolve().parents[2] / "src")
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    checkpoint = tmp_path / "killed.run" / "checkpoints" / "last.ckpt"
+    assert not (tmp_path / "killed").exists()
+    assert checkpoint.is_file() == (held is not None)
+    if held:
+        assert torch.load(checkpoint, weights_only=True)["global_step"] == held
+    resumed, undisturbed = fitted(cache, tmp_path / "killed"), fitted(cache, tmp_path / "undisturbed")
+    ends = [json.loads((tmp_path / f"{out.name}.run" / "manifest.json").read_text()) for out in (resumed, undisturbed)]
+    assert ends[0]["steps"] == ends[1]["steps"] == 8
+    assert ends[0]["validation"] == ends[1]["validation"]
+    assert contents(resumed) == contents(undisturbed)
+
+
+def test_a_finished_training_is_left_and_another_is_stale(cache: LatentCache, tmp_path: Path) -> None:
+    out = fitted(cache, tmp_path / "tiny")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert fitted(cache, out) == fitted(cache, out, workers=3) == out
+    with pytest.raises(StaleError, match="from other options or another cache"):
+        fitted(cache, out, seed=4)
+    other = made(tmp_path / "other", ("train",))
+    with pytest.raises(StaleError, match="from other options or another cache"):
+        fitted(other, out)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_an_unfinished_training_is_not_gone_on_with_under_other_options(cache: LatentCache, tmp_path: Path) -> None:
+    out = fitted(cache, tmp_path / "tiny")
+    out.rename(tmp_path / "away")
+    with pytest.raises(StaleError, match=r"last\.ckpt: was made with other options"):
+        fitted(cache, out, learning_rate=1e-3)
+    assert not out.exists()
+
+
+def test_training_lowers_the_error_on_what_it_sees(tmp_path: Path) -> None:
+    """Enough steps on three images, and the restored training image is nearer to the truth than bicubic."""
+    cache = made(tmp_path, ("train",))
+    options = {
+        "channels": (16, 16),
+        "steps": 150,
+        "validate_every": 150,
+        "batch": 8,
+        "pure_noise_share": 1.0,
+        "ema": 0.9,
+    }
+    model = SuperResolver.load(fitted(cache, tmp_path / "tiny", **options, learning_rate=2e-3), device="cpu")
+    hr = torch.from_numpy(np.stack([picture(n) for n in range(3)]))[:, None].float() / 255
+    lr = model.degradation.apply(hr)
+    errors = [
+        float((image - hr).square().mean()) for image in (model.restore(lr, ids=list("abc")).image, enlarge(lr, 4))
+    ]
+    assert errors[0] < 0.7 * errors[1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"objective": "epsilon"}, {"objective": "v", "schedule": "linear"}, {"objective": "flow", "schedule": "flow"},
+        {"conditions": ("latent-up", "pixels"), "target": "latent", "loss": "l1", "snr_weight": True},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_objective_trains_to_a_model_that_restores(cache: LatentCache, tmp_path: Path, options: dict) -> None:
+    out = fitted(cache, tmp_path / "tiny", steps=2, validate_every=2, **options)
+    model = SuperResolver.load(out, device="cpu")
+    assert model.config.objective == options.get("objective", "x0")
+    restored = model.restore(torch.rand(1, 1, 8, 8), ids=["a"], sampling=Sampling(steps=2))
+    assert restored.image.shape == (1, 1, 32, 32)
+
+
+def test_in_the_latent_of_a_trained_autoencoder_the_model_needs_nothing_else(tmp_path: Path) -> None:
+    save_kl(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
+    cache = made(tmp_path, autoencoder=tmp_path / "vae")
+    out = fitted(cache, tmp_path / "tiny", steps=2, validate_every=2)
+    out.rename(tmp_path / "moved")
+    for gone in ("vae", "cache"):
+        (tmp_path / gone).rename(tmp_path / f"{gone}-gone")
+    model = SuperResolver.load(tmp_path / "moved", device="cpu")
+    assert model.restore(torch.rand(1, 1, 5, 6), ids=["a"]).image.shape == (1, 1, 20, 24)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"crop": 16}, OptionError, "--crop 16: latents are 8 px wide"),
+        ({"crop": 7}, OptionError, "--crop 7: expected a multiple of 2"),
+        ({"conditions": ("latent-native",)}, InputError, "--condition latent-native"),
+        ({"steps": None}, OptionError, "--steps or --minutes"),
+    ],
+)
+def test_bad_options_are_one_line_and_nothing_is_written(
+    cache: LatentCache, tmp_path: Path, options: dict, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        fitted(cache, tmp_path / "tiny", **options)
+    assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data"]

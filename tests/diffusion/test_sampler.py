@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from latentsr.diffusion.objective import OBJECTIVES
-from latentsr.diffusion.sampler import SOLVERS, image_generator, image_noise, make_solver, sample
+from latentsr.diffusion.sampler import SOLVERS, dense_times, image_generator, image_noise, make_solver, sample
 from latentsr.diffusion.schedule import SCHEDULES, at
 from latentsr.errors import InputError, OptionError
 
@@ -28,6 +28,28 @@ class Exact:
         alpha, sigma = at(self.schedule, times, OBJECTIVES[self.objective].terminal)
         x = MEAN + alpha * SD**2 / (alpha**2 * SD**2 + sigma**2) * (z - alpha * MEAN)
         return OBJECTIVES[self.objective].target(x, (z - alpha * x) / sigma, alpha, sigma)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 16, 250, 999, 1000])
+def test_dense_times_fall_from_pure_noise_and_are_never_alike(steps: int) -> None:
+    times = dense_times(steps)
+    assert len(set(times)) == steps
+    assert times == sorted(times, reverse=True)
+    assert times[0] == 999
+    assert times[-1] >= 0
+    assert steps < 7 or times[-2] - times[-1] <= times[0] - times[1]
+
+
+def test_sixteen_steps_keep_faint_detail() -> None:
+    """Latents of a small sd, at which evenly spaced times lose more than half of the variance."""
+
+    def exact(z: Tensor, times: Tensor) -> Tensor:
+        alpha, sigma = at("cosine", times)
+        return alpha * 0.01 / (alpha**2 * 0.01 + sigma**2) * z
+
+    noise = torch.randn(1, 1, 100, 100, generator=torch.Generator().manual_seed(0))
+    z = sample(exact, noise, steps=16, solver="dpm++", schedule="cosine", objective="x0")
+    assert z.var() == pytest.approx(0.01, rel=0.15)
 
 
 def drawn(solver: str, schedule: str, objective: str, steps: int) -> tuple[Tensor, Exact]:

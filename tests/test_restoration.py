@@ -12,7 +12,8 @@ from latentsr.degrade import enlarge
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics, condition_channels
 from latentsr.errors import InputError, OptionError
-from latentsr.restoration import ModelConfig, Restorer, Sampling
+from latentsr.realism import between
+from latentsr.restoration import ModelConfig, Restored, Restorer, Sampling
 
 Build = Callable[..., Restorer]
 
@@ -114,30 +115,41 @@ def test_seed_and_id_decide() -> None:
     assert not torch.allclose(result("a", 0), result("b", 0), atol=1e-3)
 
 
-def test_samples_are_averaged_and_their_spread_is_the_sd() -> None:
+def test_samples_are_averaged_and_their_spread_is_the_sd_of_whole_samples() -> None:
     model, images = restorer(), lr(8, 8, 2)
-    sampling = Sampling(steps=3, samples=3)
-    several = model.restore(images, ids=["a", "b"], sampling=sampling)
-    draws = torch.stack([model._draw(images, ["a", "b"], sampling, draw) for draw in range(3)])
-    projected = torch.stack([model._consistent(draw, images, sampling) for draw in draws])
-    assert torch.allclose(several.image, projected.mean(dim=0), atol=1e-5)
-    assert torch.allclose(several.spread, projected.std(dim=0), atol=1e-5)
-    assert several.spread.mean() > 1e-3
-    assert residual(several.image, images, model.degradation).max() < 1e-5
-    first = model.restore(images, ids=["a", "b"], sampling=Sampling(steps=3)).image
-    assert torch.allclose(first, projected[0], atol=1e-5)
+
+    def several(count: int, realism: float) -> Restored:
+        return model.restore(images, ids=["a", "b"], sampling=Sampling(steps=3, samples=count, realism=realism))
+
+    whole, partly = several(3, 1.0), several(3, 0.3)
+    first, both = several(1, 1.0).image, several(2, 1.0)
+    second = 2 * both.image - first
+    assert torch.allclose(both.spread, torch.stack([first, second]).std(dim=0), atol=1e-5)
+    assert torch.equal(whole.spread, partly.spread)
+    assert whole.spread.mean() > 1e-3
+    assert not torch.allclose(whole.image, partly.image, atol=1e-3)
+    assert residual(whole.image, images, model.degradation).max() < 1e-5
 
 
-def test_realism_is_the_line_from_the_posterior_mean_to_the_sample() -> None:
+def test_realism_goes_from_the_posterior_mean_to_the_whole_sample() -> None:
     model, images = restorer(), lr(8, 8)
 
     def result(**options: float) -> Tensor:
-        return model.restore(images, ids=IDS, sampling=Sampling(**options)).image
+        return model.restore(images, ids=IDS, sampling=Sampling(consistency=False, **options)).image
 
-    mean, full = result(steps=1), result(steps=4)
-    assert not torch.allclose(mean, full, atol=1e-3)
-    assert torch.allclose(result(steps=4, realism=0.0), mean, atol=1e-6)
-    assert torch.allclose(result(steps=4, realism=0.25), mean + 0.25 * (full - mean), atol=1e-5)
+    mean, drawn = model.mean_and_sample(images, ids=IDS, sampling=Sampling(steps=4))
+    assert torch.equal(result(steps=1), mean)
+    assert torch.equal(result(steps=4, realism=0.0), mean)
+    assert torch.allclose(result(steps=4, realism=1.0), drawn, atol=1e-5)
+    assert torch.allclose(result(steps=4, realism=0.4), between(mean, drawn, 0.4, None), atol=1e-5)
+    assert torch.equal(result(steps=4), result(steps=4, realism=model.config.realism))
+
+
+def test_a_model_without_posterior_mean_refuses_the_dial() -> None:
+    model, images = restorer(objective="epsilon"), lr(8, 8)
+    model.restore(images, ids=IDS, sampling=Sampling(steps=3))
+    with pytest.raises(OptionError, match="--realism 0.5: a model of epsilon has no posterior mean"):
+        model.restore(images, ids=IDS, sampling=Sampling(steps=3, realism=0.5))
 
 
 def test_consistency_can_be_left_out() -> None:

@@ -77,7 +77,9 @@ def enhance(
         int | None, typer.Option(help="Network evaluations. 1 (default): the posterior mean; 16: realistic detail.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Samples to draw: their mean, and their spread as a map.")] = 1,
-    realism: Annotated[float, typer.Option(help="0: posterior mean, 1: the sample as drawn.")] = 1.0,
+    realism: Annotated[
+        float | None, typer.Option(help="0: posterior mean, 1: whole sample; between: fine detail first.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     consistency: Annotated[bool, typer.Option(help="Make the result agree exactly with the input.")] = True,
     tile: Annotated[int, typer.Option(help="Tile side in latent pixels; 0: in one piece.")] = 128,
@@ -103,7 +105,7 @@ def enhance(
 
 
 def _sampling(
-    steps: int | None, samples: int, realism: float, seed: int, consistency: bool, tile: int, solver: str | None
+    steps: int | None, samples: int, realism: float | None, seed: int, consistency: bool, tile: int, solver: str | None
 ) -> Any:
     from latentsr.config import checked
     from latentsr.restoration import Sampling
@@ -114,7 +116,7 @@ def _sampling(
         "realism": realism,
         "seed": seed,
         "consistency": consistency,
-        "tile": tile or None,
+        "tile": tile,
         "solver": solver,
     }
     return checked(Sampling, options, "enhance")
@@ -331,9 +333,7 @@ def train(
     terminal.show(f"model in {out}; its run in {out}.run")
 
 
-@app.command(
-    epilog="Example: latentsr evaluate dataset/ --method mean=latentsr-tiny -o evaluation/"
-)
+@app.command(epilog="Example: latentsr evaluate dataset/ --method mean=latentsr-tiny -o evaluation/")
 def evaluate(
     datasets: Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")],
     out: Out,

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -17,8 +17,10 @@ from latentsr.consistency import project
 from latentsr.degrade import parse_degradation
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
+from latentsr.diffusion.objective import OBJECTIVES
 from latentsr.diffusion.sampler import image_generator, image_noise, sample
 from latentsr.errors import InputError, OptionError
+from latentsr.realism import REALISM, SpreadCalibration, between
 from latentsr.tiling import apply_tiled
 
 OVERLAP = 16  # latent px that neighbouring tiles share
@@ -29,7 +31,8 @@ class ModelConfig(Config):
 
     `autoencoder` is a name in the table, or "autoencoder": the folder of that name inside the model. `trained_on`,
     `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are
-    unlike; `files` is the SHA-256 of every other file of the model's folder.
+    unlike. `realism` is the dial's place for samples, `spread` their calibration. `files` is the SHA-256 of every other
+    file of the model's folder.
     """
 
     format: Literal[1] = 1
@@ -45,25 +48,32 @@ class ModelConfig(Config):
     trained_on: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
     size: tuple[int, int] = (256, 256)
+    realism: float = Field(REALISM, ge=0, le=1)
+    spread: SpreadCalibration | None = None
     files: dict[str, str] = Field(default_factory=dict)
+
+
+def _or_none(value: object) -> object:
+    """None for what stands for it on a command line."""
+    return None if value in (0, "0", "") else value
 
 
 class Sampling(Config):
     """How an image is restored.
 
     `steps`: evaluations of the network; 1 gives its estimate of the posterior mean. `samples`: how many are drawn and
-    averaged. `realism`: 0 is the posterior mean, 1 the sample as drawn, a value between them the point on the line
-    that joins both. `consistency`: project onto the images whose degradation is the input. `tile`: latent px, None
-    for one piece. `solver`: None for the model's own.
+    averaged. `realism`: 0 is the posterior mean, 1 a whole sample; between them fine detail comes first (see
+    `latentsr.realism`); None: the model's own. `consistency`: project onto the images whose degradation is the input.
+    `tile`: latent px, None or 0 for one piece. `solver`: None for the model's own.
     """
 
     steps: int = Field(1, ge=1, le=1000)
     samples: int = Field(1, ge=1)
-    realism: float = Field(1.0, ge=0, le=1)
+    realism: float | None = Field(None, ge=0, le=1)
     seed: int = 0
     consistency: bool = True
-    tile: int | None = Field(128, ge=2 * OVERLAP)
-    solver: str | None = None
+    tile: Annotated[int | None, BeforeValidator(_or_none)] = Field(128, ge=2 * OVERLAP)
+    solver: Annotated[str | None, BeforeValidator(_or_none)] = None
 
     @model_validator(mode="after")
     def _samples_vary(self) -> "Sampling":
@@ -97,10 +107,45 @@ class Restorer:
             raise InputError(f"{len(lr)} images with {len(ids)} ids: expected one id an image")
         self._check_tile(sampling.tile)
         lr = lr.to(self.device)
-        stack = _Stack()
+        case = self._case(lr, ids, sampling)
+        if sampling.steps == 1 or sampling.realism == 0:
+            return Restored(self._consistent(self._sampled(case, 1), lr, sampling).float().cpu(), None)
+        return self._averaged(case, lr, sampling)
+
+    @torch.inference_mode()
+    def mean_and_sample(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling) -> tuple[Tensor, Tensor]:
+        """The posterior mean and one sample as drawn, both without projection: what a spread is calibrated on."""
+        case = self._case(lr.to(self.device), ids, sampling)
+        return self._sampled(case, 1).cpu(), self._sampled(case, sampling.steps).cpu()
+
+    def _averaged(self, case: "_Case", lr: Tensor, sampling: Sampling) -> Restored:
+        """The mean over the samples at the dial's place, and the sd of the whole samples."""
+        realism = self._realism(sampling)
+        mean = self._sampled(case, 1) if self.has_mean else None
+        images, whole = _Stack(), _Stack()
         for draw in range(sampling.samples):
-            stack.add(self._consistent(self._draw(lr, ids, sampling, draw), lr, sampling))
-        return Restored(stack.mean.float().cpu(), stack.sd.float().cpu() if sampling.samples > 1 else None)
+            drawn = self._sampled(case, sampling.steps, draw)
+            images.add(self._consistent(self._between(mean, drawn, realism), lr, sampling))
+            if sampling.samples > 1:
+                whole.add(self._consistent(self._between(mean, drawn, 1.0), lr, sampling))
+        return Restored(images.mean.float().cpu(), whole.sd.float().cpu() if sampling.samples > 1 else None)
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether one evaluation in pure noise gives the posterior mean."""
+        return OBJECTIVES[self.config.objective].one_step
+
+    def _realism(self, sampling: Sampling) -> float:
+        if self.has_mean:
+            return self.config.realism if sampling.realism is None else sampling.realism
+        if sampling.realism not in (None, 1.0):
+            raise OptionError(
+                f"--realism {sampling.realism:g}: a model of {self.config.objective} has no posterior mean"
+            )
+        return 1.0
+
+    def _between(self, mean: Tensor | None, drawn: Tensor, realism: float) -> Tensor:
+        return drawn if mean is None else between(mean, drawn, realism, self.config.spread)
 
     def _check_tile(self, tile: int | None) -> None:
         multiple = self.config.denoiser.multiple
@@ -112,16 +157,14 @@ class Restorer:
     def _consistent(self, image: Tensor, lr: Tensor, sampling: Sampling) -> Tensor:
         return project(image, lr, self.degradation) if sampling.consistency else image
 
-    def _draw(self, lr: Tensor, ids: Sequence[str], sampling: Sampling, draw: int) -> Tensor:
-        """One sample, or the point of the given realism between the posterior mean and it."""
+    def _case(self, lr: Tensor, ids: Sequence[str], sampling: Sampling) -> "_Case":
         padded = pad(lr, self._padding(lr), mode="replicate")
+        size = self._latent_size(padded)
         roles = self._roles(2 * padded - 1, sampling)
-        steps = sampling.steps if sampling.realism > 0 else 1
-        image = self._sampled(roles, padded, ids, sampling, draw, steps)
-        if sampling.realism < 1 and steps > 1:
-            mean = self._sampled(roles, padded, ids, sampling, draw, 1)
-            image = mean + sampling.realism * (image - mean)
-        return image[..., : lr.shape[-2] * self.degradation.scale, : lr.shape[-1] * self.degradation.scale]
+        sides = (lr.shape[-2] * self.degradation.scale, lr.shape[-1] * self.degradation.scale)
+        return _Case(
+            tuple(ids), sampling, self.config.space.condition(roles, size), roles.get("latent-up"), size, sides
+        )
 
     def _padding(self, lr: Tensor) -> tuple[int, int, int, int]:
         """Pixels to add (left, right, top, bottom) for a latent whose sides the network can halve to its last level."""
@@ -146,16 +189,13 @@ class Restorer:
 
         return encode
 
-    def _sampled(
-        self, roles: dict[str, Tensor], lr: Tensor, ids: Sequence[str], sampling: Sampling, draw: int, steps: int
-    ) -> Tensor:
+    def _sampled(self, case: "_Case", steps: int, draw: int = 0) -> Tensor:
         """The decoded sample in [0, 1] after `steps` evaluations, blended over the tiles at every one."""
-        size = self._latent_size(lr)
-        condition = self.config.space.condition(roles, size)
-        generators = [image_generator(sampling.seed, image, draw) for image in ids]
-        noise = image_noise((self.config.denoiser.latent_channels, *size), generators, self.device)
+        sampling = case.sampling
+        generators = [image_generator(sampling.seed, image, draw) for image in case.ids]
+        noise = image_noise((self.config.denoiser.latent_channels, *case.size), generators, self.device)
         target = sample(
-            self._network(condition, sampling),
+            self._network(case.condition, sampling),
             noise,
             steps=steps,
             solver=sampling.solver or self.config.solver,
@@ -163,7 +203,8 @@ class Restorer:
             objective=self.config.objective,
             generators=generators,
         )
-        return self._decoded(self.config.space.from_target(target, roles.get("latent-up")), sampling)
+        image = self._decoded(self.config.space.from_target(target, case.up), sampling)
+        return image[..., : case.sides[0], : case.sides[1]]
 
     def _latent_size(self, lr: Tensor) -> tuple[int, int]:
         rows, columns = (side * self.degradation.scale // self.autoencoder.spec.factor for side in lr.shape[-2:])
@@ -188,6 +229,18 @@ class Restorer:
         if not torch.isfinite(image).all():
             raise InputError("the autoencoder decoded non-finite pixels; the model is not fit for this image")
         return (image + 1) / 2
+
+
+@dataclass(frozen=True)
+class _Case:
+    """The images at hand: what the network is told of them, latent `size` with padding, image `sides` without."""
+
+    ids: tuple[str, ...]
+    sampling: Sampling
+    condition: Tensor
+    up: Tensor | None
+    size: tuple[int, int]
+    sides: tuple[int, int]
 
 
 class _Stack:

@@ -19,7 +19,7 @@ LAYERS = (
     ("errors", "atomic", "config", "intensity", "volume", "provenance"),
     ("device", "degrade", "consistency", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "conditioning", "diffusion", "data"),
-    ("training", "restoration", "superres", "baselines"),
+    ("training", "realism", "restoration", "superres", "baselines"),
     ("evaluation", "enhancement", "screening", "study", "report", "demo"),
     ("cli", "terminal", "scaleout", "serve", "__main__"),
 )

@@ -3,16 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from latentsr.baselines import BICUBIC, BICUBIC_PROJECTED, Method, bicubic
-from latentsr.config import Config, checked
+from latentsr.config import checked
 from latentsr.data.records import Record
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError
@@ -23,18 +22,6 @@ if TYPE_CHECKING:
     from latentsr.superres import SuperResolver
 
 NAMED = 5  # so many files are listed by name in an error, the rest is counted
-
-
-class SamplingOptions(Config):
-    """The options of `latentsr.restoration.Sampling` as a method's text may set them; `tile=0` is one piece."""
-
-    steps: int = Field(1, ge=1)
-    samples: int = Field(1, ge=1)
-    realism: float = Field(1.0, ge=0, le=1)
-    seed: int = 0
-    consistency: bool = True
-    tile: int = Field(128, ge=0)
-    solver: str = ""
 
 
 def parse_method(text: str, *, records: Sequence[Record], degradation: Degradation, device: str = "auto") -> Method:
@@ -66,23 +53,24 @@ def parse_method(text: str, *, records: Sequence[Record], degradation: Degradati
     from latentsr.restoration import Sampling
     from latentsr.superres import SuperResolver
 
-    return from_model(name, SuperResolver.load(place, device=device), degradation, Sampling(**options))
+    return from_model(
+        name, SuperResolver.load(place, device=device), degradation, checked(Sampling, options, f"method '{name}'")
+    )
 
 
 def _holds_images(place: Path) -> bool:
     return place.is_dir() and not (place / "config.json").is_file()
 
 
-def _options(query: str, origin: str) -> dict[str, Any]:
-    """What `key=value&key=value` sets, each checked and in its type; the options left out are not in it."""
+def _options(query: str, origin: str) -> dict[str, str]:
+    """What `key=value&key=value` sets, as texts."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
         raise OptionError(f"{origin}: options '{query}': expected key=value, joined by &") from error
     if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
         raise OptionError(f"{origin}: option {', '.join(twice)} is given twice: keep one")
-    options = checked(SamplingOptions, dict(pairs), origin).model_dump(exclude_unset=True)
-    return {key: None if key == "tile" and value == 0 else value for key, value in options.items()}
+    return dict(pairs)
 
 
 def from_model(name: str, model: "SuperResolver", degradation: Degradation, sampling: "Sampling") -> Method:

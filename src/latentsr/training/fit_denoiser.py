@@ -13,9 +13,10 @@ from latentsr.data.latents import LatentCache
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
 from latentsr.errors import StaleError
-from latentsr.restoration import ModelConfig
+from latentsr.restoration import ModelConfig, Restorer
 from latentsr.superres import save_model
 from latentsr.training.budget import Budget
+from latentsr.training.calibration import calibrated_spread
 from latentsr.training.card import model_card
 from latentsr.training.checkpoint import LastCheckpoint
 from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space
@@ -78,6 +79,8 @@ def fit_denoiser(
         told["images"] = dict(Counter(cache.datasets("train")))
         told["validation"] = _validated(module.network, images, score)
         write_json(run / "manifest.json", manifest(**told))
+        restorer = Restorer(model, module.network, autoencoder, resolve_device(device))
+        model = model.model_copy(update={"spread": calibrated_spread(restorer, cache)})
         card = model_card(model, config, told)
         save_model(out, model, module.network.state_dict(), card=card, autoencoder=autoencoder.folder)
     return out

@@ -64,3 +64,31 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect_here)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of random weights in the Haar latent, x4, so small that an image takes milliseconds."""
+    import torch
+
+    from latentsr.autoencoders import load_autoencoder
+    from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
+    from latentsr.diffusion.latents import LatentSpace, Statistics
+    from latentsr.restoration import ModelConfig
+    from latentsr.superres import save_model
+
+    haar = load_autoencoder("haar", device="cpu")
+    statistics = {
+        "residual": Statistics(mean=(0.0,) * 16, sd=(0.1,) * 16),
+        "pixels": Statistics(mean=(0.0,), sd=(0.5,)),
+    }
+    spec = DenoiserSpec(latent_channels=16, condition_channels=1, channels=(8, 16), layers=1, groups=4)
+    config = ModelConfig(
+        name="small", degradation="bicubic:4", autoencoder="haar", autoencoder_hash=haar.hash, denoiser=spec,
+        space=LatentSpace(conditions=("pixels",), target="residual", statistics=statistics),
+        objective="x0", schedule="cosine", solver="dpm++", modalities=("MR",), size=(256, 256),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model") / "small"
+    save_model(folder, config, Denoiser(spec).state_dict(), card="# small\n")
+    return folder

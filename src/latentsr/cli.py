@@ -100,7 +100,7 @@ def enhance(
     check_scale(resolver, scale)
     job = Job(resolver, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey)
     with terminal.progress("enhance") as report:
-        outcomes = enhance_files(inputs, job, started=lambda item, done, total: report(done, total))
+        outcomes = enhance_files(inputs, job, progress=report)
     _show_outcomes(outcomes, out, json=json)
 
 
@@ -130,7 +130,8 @@ def _show_outcomes(outcomes: list[Any], out: Path, *, json: bool) -> None:
         for warning in outcome.warnings:
             terminal.show_warning(f"{outcome.input}: {warning}")
         if outcome.status == "failed":
-            terminal.show_error(f"{outcome.input}: {outcome.reason}")
+            named = outcome.input in outcome.reason
+            terminal.show_error(outcome.reason if named else f"{outcome.input}: {outcome.reason}")
         elif not json:
             terminal.show(f"{outcome.status}  {out / outcome.output}  {outcome.size or outcome.reason}")
     failed = sum(outcome.status == "failed" for outcome in outcomes)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-Report = Callable[[int, int], None]
+Report = Callable[[float, int], None]
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def show(text: str) -> None:
 
 
 def show_json(content: object) -> None:
-    """The result for machines, on standard output; NaN is null."""
+    """The result for machines, on standard output; NaN and infinity are null."""
     print(json.dumps(_finite(content), indent=2, allow_nan=False, default=str))
 
 
@@ -93,9 +93,9 @@ def _summary_row(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _number(value: float) -> str:
-    """Four significant digits, at most four decimals; nothing for "no value"."""
-    if value != value:
+def _number(value: float | None) -> str:
+    """Two decimals from ten on, else four; nothing for "no value"."""
+    if value is None or value != value:
         return ""
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 

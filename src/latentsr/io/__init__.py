@@ -1,11 +1,12 @@
 """Images in and out: DICOM, NIfTI, PNG and TIFF."""
 
 from latentsr.io.items import Item, find
-from latentsr.io.kinds import kind_of, output_name, uncertainty_name
+from latentsr.io.kinds import SUFFIXES, kind_of, output_name, uncertainty_name
 from latentsr.io.reading import read
 from latentsr.io.writing import write, write_uncertainty
 
 __all__ = [
+    "SUFFIXES",
     "Item",
     "find",
     "kind_of",

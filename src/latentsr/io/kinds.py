@@ -7,6 +7,7 @@ from latentsr.errors import InputError
 from latentsr.io import dicom, nifti
 from latentsr.io.raster import PNG_SUFFIXES, TIFF_SUFFIXES
 
+SUFFIXES = (*dicom.SUFFIXES, *nifti.SUFFIXES, *PNG_SUFFIXES, *TIFF_SUFFIXES)
 FileKind = Literal["dicom", "nifti", "png", "tiff"]
 
 _MAGIC: tuple[tuple[bytes, FileKind], ...] = (

@@ -1,0 +1,484 @@
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import torch
+from PIL import Image
+from pydicom.data import get_testdata_file
+
+from latentsr import io
+from latentsr.enhancement import Job, Outcome, check_scale, enhance_files
+from latentsr.errors import InputError, OptionError
+from latentsr.intensity import Window
+from latentsr.restoration import Sampling
+from latentsr.superres import SuperResolver
+from latentsr.volume import Volume
+
+MR = Path(get_testdata_file("MR_small.dcm", download=False))
+
+
+@pytest.fixture(scope="module")
+def resolver(model_folder: Path) -> SuperResolver:
+    return SuperResolver.load(model_folder, device="cpu")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two grey images and one in colour, in two folders."""
+    root = tmp_path / "in"
+    (root / "sub").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 255, (9, 14), dtype=np.uint8)).save(root / "a.png")
+    Image.fromarray(random.integers(0, 255, (9, 14, 3), dtype=np.uint8)).save(root / "colour.png")
+    Image.fromarray(random.integers(0, 60000, (12, 7), dtype=np.uint16)).save(root / "sub" / "b.tif")
+    return root
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def statuses(outcomes: list[Outcome]) -> list[str]:
+    return [outcome.status for outcome in outcomes]
+
+
+def job(resolver: SuperResolver, out: Path, *, sampling: Sampling = Sampling(), **options: bool) -> Job:
+    return Job(resolver, sampling, out, **options)
+
+
+def record(out: Path) -> list[dict]:
+    return json.loads((out / "run.json").read_text())["files"]
+
+
+def test_the_tree_is_mirrored_and_one_failure_does_not_end_the_rest(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    outcomes = enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert statuses(outcomes) == ["written", "failed", "written"]
+    assert files(tmp_path / "out") == ["a.png", "run.json", "sub", "sub/b.tif"]
+    assert "colour.png is a colour image" in outcomes[1].reason
+    assert io.raster.read_pixels(tmp_path / "out" / "a.png").shape == (36, 56)
+    assert io.raster.read_pixels(tmp_path / "out" / "sub" / "b.tif").dtype == np.uint16
+    assert [one["status"] for one in record(tmp_path / "out")] == ["written", "failed", "written"]
+
+
+def test_the_record_says_all_of_the_run(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    enhance_files([tree / "a.png"], job(resolver, out, sampling=Sampling(seed=4)))
+    run = json.loads((out / "run.json").read_text())
+    assert {"date", "versions", "model", "model_hash", "options", "device", "note", "files"} <= run.keys()
+    assert (run["model"], run["model_hash"], run["options"]["seed"]) == ("small", resolver.hash, 4)
+    assert "Research use only" in run["note"]
+    (one,) = run["files"]
+    assert one["seconds"] > 0
+    assert len(one["input_sha256"]) == len(one["output_sha256"]["a.png"]) == 64
+
+
+def test_progress_reaches_the_end_and_moves_within_a_volume(resolver: SuperResolver, tmp_path: Path) -> None:
+    told: list[tuple[float, int]] = []
+    nibabel.save(nibabel.Nifti1Image(np.random.default_rng(0).normal(size=(6, 5, 8)), np.eye(4)), tmp_path / "v.nii")
+    enhance_files([tmp_path / "v.nii"], job(resolver, tmp_path / "out"), progress=lambda *counts: told.append(counts))
+    assert told == sorted(told)
+    assert {(0, 1), (0.5, 1), (1, 1)} <= set(told)
+
+
+def test_existing_outputs_are_kept_and_other_ones_refused(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = enhance_files([tree], job(resolver, out))
+    before = {name: (out / name).stat().st_mtime_ns for name in ("a.png", "sub/b.tif")}
+    again = enhance_files([tree], job(resolver, out))
+    assert statuses(again) == ["kept", "failed", "kept"]
+    assert again[0].output_sha256 == first[0].output_sha256
+    other = enhance_files([tree], job(resolver, out, sampling=Sampling(seed=1)))
+    assert statuses(other) == ["failed"] * 3
+    assert "made from other input, model or options: give --overwrite" in other[0].reason
+    assert {name: (out / name).stat().st_mtime_ns for name in before} == before
+    made = enhance_files([tree], job(resolver, out, sampling=Sampling(seed=1), overwrite=True))
+    assert statuses(made) == ["written", "failed", "written"]
+    assert (out / "a.png").stat().st_mtime_ns > before["a.png"]
+
+
+def test_a_refused_output_is_still_known_to_its_own_options(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    enhance_files([tree], job(resolver, tmp_path / "out"))
+    enhance_files([tree], job(resolver, tmp_path / "out", sampling=Sampling(seed=1)))
+    assert statuses(enhance_files([tree], job(resolver, tmp_path / "out"))) == ["kept", "failed", "kept"]
+
+
+def test_another_input_of_the_same_name_is_refused(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
+    Image.fromarray(np.arange(90, dtype=np.uint8).reshape(9, 10)).save(tree / "a.png")
+    (outcome,) = enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
+    assert outcome.status == "failed"
+    assert "made from other input" in outcome.reason
+
+
+def test_a_file_of_unknown_origin_is_never_taken_for_an_output(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(tree, out)
+    outcomes = enhance_files([tree], job(resolver, out))
+    assert statuses(outcomes) == ["failed"] * 3
+    assert "run.json does not say who made it" in outcomes[0].reason
+    assert "run.json" not in files(out)
+    assert (out / "a.png").read_bytes() == (tree / "a.png").read_bytes()
+
+
+def test_runs_share_a_folder(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    enhance_files([tree / "a.png"], job(resolver, out))
+    enhance_files([tree / "sub" / "b.tif"], job(resolver, out, sampling=Sampling(seed=1)))
+    assert {one["input"] for one in record(out)} == {"a.png", "b.tif"}
+    assert statuses(enhance_files([tree / "a.png"], job(resolver, out))) == ["kept"]
+
+
+def test_an_output_with_a_lost_map_is_made_again(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    sampling, out = Sampling(steps=2, samples=2), tmp_path / "out"
+    enhance_files([tree / "a.png"], job(resolver, out, sampling=sampling))
+    assert files(out) == ["a.png", "a_uncertainty.tif", "run.json"]
+    (out / "a_uncertainty.tif").unlink()
+    assert statuses(enhance_files([tree / "a.png"], job(resolver, out, sampling=sampling))) == ["written"]
+    assert files(out) == ["a.png", "a_uncertainty.tif", "run.json"]
+
+
+def test_a_run_that_stops_after_an_output_and_before_its_record_goes_on(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("latentsr.enhancement._hashes", stop)
+        with pytest.raises(KeyboardInterrupt):
+            enhance_files([tree], job(resolver, out))
+    assert [one["status"] for one in record(out)] == ["begun"]
+    outcomes = enhance_files([tree], job(resolver, out))
+    assert statuses(outcomes) == ["kept", "failed", "written"]
+    assert outcomes[0].output_sha256.keys() == {"a.png"}
+
+
+def test_a_dry_run_writes_nothing(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    outcomes = enhance_files([tree], job(resolver, tmp_path / "out", dry_run=True))
+    assert statuses(outcomes) == ["planned", "failed", "planned"]
+    assert outcomes[0].size == "1 x 9 x 14 to 1 x 36 x 56"
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_left_where_nothing_was_made(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    enhance_files([tree / "colour.png"], job(resolver, tmp_path / "out" / "deep"))
+    assert not (tmp_path / "out" / "deep").exists()
+
+
+@pytest.mark.parametrize("place", ["image", "map"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def full(self: Image.Image, path: Path, **_: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if place == "image":
+        monkeypatch.setattr("PIL.Image.Image.save", full)
+    else:
+        monkeypatch.setattr("tifffile.imwrite", lambda path, *_, **__: full(None, path))
+    sampling = Sampling(steps=2, samples=2)
+    (outcome,) = enhance_files([tree / "a.png"], job(resolver, tmp_path / "out", sampling=sampling))
+    assert outcome.status == "failed"
+    assert "No space left on device; free the disk" in outcome.reason
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+    ids=["gpu", "cpu", "numpy"],
+)
+def test_too_little_memory_is_the_failure_of_one_image(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    enhance = SuperResolver.enhance
+
+    def scarce(self: SuperResolver, volume: Volume, **options: object) -> object:
+        if volume.pixels.shape[1] == 9:
+            raise error
+        return enhance(self, volume, **options)
+
+    monkeypatch.setattr(SuperResolver, "enhance", scarce)
+    outcomes = enhance_files([tree / "a.png", tree / "sub"], job(resolver, tmp_path / "out"))
+    assert statuses(outcomes) == ["failed", "written"]
+    assert "memory" in outcomes[0].reason
+
+
+def test_a_fault_of_the_program_is_not_hidden(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SuperResolver, "enhance", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault")))
+    with pytest.raises(RuntimeError, match="a fault"):
+        enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
+
+
+@pytest.mark.parametrize("out", ["in", "in/results", "in/../in/sub"])
+def test_an_output_inside_the_input_is_refused(resolver: SuperResolver, tree: Path, tmp_path: Path, out: str) -> None:
+    before = files(tree)
+    with pytest.raises(OptionError, match="lies inside the input"):
+        enhance_files([tree], job(resolver, tmp_path / out))
+    assert files(tree) == before
+
+
+def test_the_input_is_never_taken_for_its_output(resolver: SuperResolver, tree: Path) -> None:
+    before = (tree / "a.png").read_bytes()
+    for overwrite in (False, True):
+        (outcome,) = enhance_files([tree / "a.png"], job(resolver, tree, overwrite=overwrite))
+        assert outcome.status == "failed"
+        assert "is the input itself: give another -o" in outcome.reason
+    assert (tree / "a.png").read_bytes() == before
+    assert "run.json" not in files(tree)
+
+
+@pytest.mark.parametrize("name", ["a.png", "new.dcm", "new.nii.gz"])
+def test_a_file_name_for_the_output_folder_is_refused(resolver: SuperResolver, tree: Path, name: str) -> None:
+    with pytest.raises(OptionError, match="is the name of a file; give a folder"):
+        enhance_files([tree / "sub"], job(resolver, tree / name))
+
+
+def test_two_inputs_never_become_one_output(resolver: SuperResolver, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(MR, tmp_path / "in" / "scan")
+    shutil.copy(get_testdata_file("MR_small_RLE.dcm", download=False), tmp_path / "in" / "scan.dcm")
+    for expected in (["written", "failed"], ["kept", "failed"]):
+        outcomes = enhance_files([tmp_path / "in"], job(resolver, tmp_path / "out"))
+        assert statuses(outcomes) == expected
+        assert "scan.dcm and scan would both become scan.dcm" in outcomes[1].reason
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": [{}]}', '{"files": 3}'])
+def test_a_foreign_record_is_an_error_on_one_line(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text(content)
+    with pytest.raises(InputError, match=r"run\.json"):
+        enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert files(tmp_path / "out") == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        (Sampling(solver="foo"), "solver 'foo': expected one of ddpm"),
+        (Sampling(solver="euler", steps=4), "does not fit a model trained on the cosine schedule"),
+        (Sampling(tile=33), "--tile 33: expected a multiple of"),
+    ],
+    ids=["unknown", "schedule", "tile"],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_an_option_that_does_not_fit_the_model_ends_the_job_at_once(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, sampling: Sampling, message: str, dry_run: bool
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        enhance_files([tree], job(resolver, tmp_path / "out", sampling=sampling, dry_run=dry_run))
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_scale_is_refused(resolver: SuperResolver) -> None:
+    check_scale(resolver, None)
+    check_scale(resolver, 4)
+    with pytest.raises(OptionError, match="--scale 2: model small enlarges 4 times"):
+        check_scale(resolver, 2)
+
+
+@pytest.mark.parametrize(("side", "warned"), [(31, True), (32, False), (128, False), (129, True)])
+def test_sizes_far_from_the_training_images_are_warned_of(
+    resolver: SuperResolver, tmp_path: Path, side: int, warned: bool
+) -> None:
+    Image.fromarray(np.arange(2 * side, dtype=np.uint16).reshape(2, side)).save(tmp_path / "a.png")
+    (outcome,) = enhance_files([tmp_path / "a.png"], job(resolver, tmp_path / "out", dry_run=True))
+    assert outcome.status == "planned"
+    assert any(f"output of {4 * side} px, trained on 256 px" in warning for warning in outcome.warnings) == warned
+
+
+def test_another_modality_is_warned_of(resolver: SuperResolver, tmp_path: Path) -> None:
+    ct = Path(get_testdata_file("CT_small.dcm", download=False))
+    known, unknown = enhance_files([MR, ct], job(resolver, tmp_path / "out", dry_run=True))
+    assert known.warnings == ()
+    assert "modality CT, trained on MR" in unknown.warnings[0]
+
+
+class TestGeometry:
+    """What goes in comes out finer, at the same place, in its own units and at its own depth."""
+
+    @pytest.fixture
+    def series(self, tmp_path: Path) -> Path:
+        """Three slices of an MR, 2.5 mm apart, in another order than their names."""
+        folder = tmp_path / "scan"
+        folder.mkdir()
+        for name, place in (("c", 0), ("a", 1), ("b", 2)):
+            image = pydicom.dcmread(MR)
+            image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{image.SOPInstanceUID}.{place + 1}"
+            x, y, z = (float(value) for value in image.ImagePositionPatient)
+            image.ImagePositionPatient = [x, y, z + 2.5 * place]
+            image.save_as(folder / f"{name}.dcm")
+        return folder
+
+    def test_a_dicom_series_is_a_folder_with_a_map(self, resolver: SuperResolver, series: Path, tmp_path: Path) -> None:
+        sampling = Sampling(steps=2, samples=2)
+        (outcome,) = enhance_files([series], job(resolver, tmp_path / "out", sampling=sampling))
+        assert outcome.status == "written", outcome.reason
+        names = [path.name for path in sorted((tmp_path / "out" / "scan").iterdir())]
+        assert names == ["a.dcm", "b.dcm", "c.dcm"]
+        source, made = io.read(series), io.read(tmp_path / "out" / "scan")
+        assert made.pixels.shape == (3, 256, 256)
+        assert made.spacing == pytest.approx((0.3125 / 4, 0.3125 / 4))
+        coarse = resolver.degradation.apply(torch.from_numpy(made.pixels).double()).numpy()
+        assert np.abs(coarse - source.pixels).max() < 1.5  # outputs are whole numbers
+        headers = [pydicom.dcmread(path) for path in sorted((tmp_path / "out" / "scan").iterdir())]
+        assert len({header.SeriesInstanceUID for header in headers}) == 1
+        assert len({header.SOPInstanceUID for header in headers}) == 3
+        spread = pydicom.dcmread(tmp_path / "out" / "scan_uncertainty.dcm")
+        assert (spread.NumberOfFrames, spread.Rows, spread.Columns) == (3, 256, 256)
+        assert nibabel.load(tmp_path / "out" / "scan_uncertainty.nii.gz").shape == (256, 256, 3)
+
+    def test_a_killed_series_leaves_no_half_and_is_kept_as_a_whole(
+        self, resolver: SuperResolver, series: Path, tmp_path: Path
+    ) -> None:
+        enhance_files([series], job(resolver, tmp_path / "out"))
+        assert statuses(enhance_files([series], job(resolver, tmp_path / "out"))) == ["kept"]
+        (tmp_path / "out" / "scan" / "b.dcm").unlink()
+        assert statuses(enhance_files([series], job(resolver, tmp_path / "out"))) == ["written"]
+        assert len(files(tmp_path / "out" / "scan")) == 3
+
+    def test_a_series_whose_output_would_be_its_own_folder_is_refused(
+        self, resolver: SuperResolver, series: Path, tmp_path: Path
+    ) -> None:
+        (outcome,) = enhance_files([series], job(resolver, tmp_path, overwrite=True))
+        assert outcome.status == "failed"
+        assert files(series) == ["a.dcm", "b.dcm", "c.dcm"]
+
+    @pytest.mark.parametrize("shape", [(13, 10, 3), (13, 10)])
+    def test_nifti_keeps_its_field_of_view(
+        self, resolver: SuperResolver, tmp_path: Path, shape: tuple[int, ...]
+    ) -> None:
+        affine = np.array([[0, -2, 0.1, 5], [1.5, 0, 0, -7], [0, 0, 3, 11], [0, 0, 0, 1]], float)
+        values = np.random.default_rng(0).normal(50, 9, shape).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "v.nii.gz")
+        sampling = Sampling(steps=2, samples=2)
+        (outcome,) = enhance_files([tmp_path / "v.nii.gz"], job(resolver, tmp_path / "out", sampling=sampling))
+        assert set(outcome.output_sha256) == {
+            "v.nii.gz", "v.json", "v_uncertainty.nii.gz", "v_uncertainty.json"
+        }  # fmt: skip
+        for name in ("v.nii.gz", "v_uncertainty.nii.gz"):
+            made = nibabel.load(tmp_path / "out" / name)
+            assert made.shape == (52, 40, *shape[2:])
+            corner = np.array([-0.5, -0.5, 0, 1])  # of the first pixel, not its centre
+            assert made.affine @ corner == pytest.approx(affine @ corner)
+            assert made.affine @ [51.5, 39.5, 0, 1] == pytest.approx(affine @ [12.5, 9.5, 0, 1])
+        said = json.loads((tmp_path / "out" / "v.json").read_text())
+        assert "Research use only" in said["Description"]
+
+    @pytest.mark.parametrize("name", ["a.png", "a.tif"])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_png_and_tiff_keep_their_depth(
+        self, resolver: SuperResolver, tmp_path: Path, name: str, dtype: type
+    ) -> None:
+        pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (7, 11), dtype=dtype)
+        io.raster.write_pixels(tmp_path / name, pixels)
+        sampling = Sampling(steps=2, samples=2)
+        enhance_files([tmp_path / name], job(resolver, tmp_path / "out", sampling=sampling))
+        made = io.raster.read_pixels(tmp_path / "out" / name)
+        assert (made.dtype, made.shape) == (np.dtype(dtype), (28, 44))
+        assert b"Research use only" in (tmp_path / "out" / name).read_bytes()
+        assert files(tmp_path / "out") == sorted([name, "a_uncertainty.tif", "run.json"])
+
+    @pytest.mark.parametrize("size", [(2, 2), (2, 3), (17, 5), (33, 64), (37, 41)])
+    def test_any_size_gives_exactly_four_times_as_many_pixels(
+        self, resolver: SuperResolver, tmp_path: Path, size: tuple[int, int]
+    ) -> None:
+        pixels = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
+        io.raster.write_pixels(tmp_path / "a.png", pixels)
+        (outcome,) = enhance_files([tmp_path / "a.png"], job(resolver, tmp_path / "out", sampling=Sampling(tile=32)))
+        assert outcome.status == "written", outcome.reason
+        assert io.raster.read_pixels(tmp_path / "out" / "a.png").shape == (4 * size[0], 4 * size[1])
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """Files that cannot be enhanced, and one that can."""
+    root = tmp_path / "odd"
+    root.mkdir()
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 255, (9, 9), dtype=np.uint8)).save(root / "good.png")
+    Image.fromarray(np.full((9, 9), 7, np.uint8)).save(root / "constant.png")
+    Image.fromarray(np.full((1, 1), 7, np.uint8)).save(root / "one.png")
+    values = random.normal(size=(8, 8, 2, 3)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), root / "four.nii")
+    nibabel.save(nibabel.Nifti1Image(values[..., 0], np.eye(4)), root / "cut.nii.gz")
+    (root / "cut.nii.gz").write_bytes((root / "cut.nii.gz").read_bytes()[:200])
+    values[0] = np.nan
+    nibabel.save(nibabel.Nifti1Image(values[..., 0], np.eye(4)), root / "nan.nii")
+    (root / "empty.dcm").touch()
+    (root / "half.dcm").write_bytes(MR.read_bytes()[:6000])
+    (root / "notes.txt").write_text("not an image")
+    (root / "dangling.png").symlink_to(root / "nowhere.png")
+    return root
+
+
+def test_every_odd_file_is_one_line_and_the_good_one_is_made(
+    resolver: SuperResolver, odd: Path, tmp_path: Path
+) -> None:
+    outcomes = enhance_files([odd], job(resolver, tmp_path / "out"))
+    assert {outcome.input: outcome.status for outcome in outcomes if outcome.status != "failed"} == {
+        "good.png": "written"
+    }
+    assert len(outcomes) == len(files(odd))
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            assert outcome.input in outcome.reason
+            assert "\n" not in outcome.reason
+            assert any(mark in outcome.reason for mark in (":", ";")), "no fix"
+    assert files(tmp_path / "out") == ["good.png", "run.json"]
+
+
+def test_an_unreadable_file_is_one_line(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def forbidden(self: Path, *arguments: object, **options: object) -> object:
+        if self.name == "a.png":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    outcomes = enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert statuses(outcomes) == ["failed", "failed", "written"]
+    assert "a.png cannot be read (Permission denied): check its name and permissions" in outcomes[0].reason
+
+
+@pytest.mark.parametrize("name", ["empty", "nowhere"])
+def test_an_empty_or_missing_folder_is_an_error(resolver: SuperResolver, tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no files in|does not exist"):
+        enhance_files([tmp_path / name], job(resolver, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_result_that_is_not_finite_is_an_error_and_never_an_image(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Window, "invert", lambda self, unit: np.full_like(unit, np.nan))
+    (outcome,) = enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
+    assert outcome.status == "failed"
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,81 @@
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from latentsr import terminal
+
+
+def test_an_error_and_a_warning_are_one_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.show_error("one\n  two\r\nthree")
+    terminal.show_warning("four\nfive")
+    assert capsys.readouterr() == ("", "error: one two three\nwarning: four five\n")
+
+
+def test_json_has_null_for_nan_and_text_for_paths(capsys: pytest.CaptureFixture[str]) -> None:
+    content = {"a": float("nan"), "b": [1, (2.5, float("nan"))], 3: {"c": None}, "path": Path("x/y")}
+    terminal.show_json(content)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown == {"a": None, "b": [1, [2.5, None]], "3": {"c": None}, "path": "x/y"}
+
+
+def test_json_has_null_for_infinity(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.show_json({"psnr": float("inf"), "minus": [float("-inf")]})
+    assert json.loads(capsys.readouterr().out) == {"psnr": None, "minus": [None]}
+
+
+def test_a_pipe_gets_no_progress_and_no_import_of_rich(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.progress("work") as report:
+        report(0.5, 3)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_gets_a_bar_with_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with terminal.progress("work") as report:
+        report(1.5, 3)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "work" in err
+    assert "1/3" in err
+
+
+def row(**changes: object) -> dict[str, object]:
+    nan = float("nan")
+    given = {"dataset": "knee", "images": 3, "patients": 2, "metric": "psnr", "method": "bicubic", "mean": 31.234,
+             "sd": 0.12345, "n": 3, "infinite": 0, "difference": nan, "low": nan, "high": nan, "ratio_to_hr": nan}  # fmt: skip
+    return given | changes
+
+
+def test_a_summary_has_a_table_a_dataset(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        row(),
+        row(method="mine", mean=32.5, infinite=1, n=2, difference=1.25, low=-0.5, high=2.0),
+        row(dataset="chest", ratio_to_hr=0.5),
+    ]
+    terminal.show_summary(rows)
+    out = capsys.readouterr().out
+    assert out.index("knee: 3 images, 2 patients") < out.index("chest: 3 images, 2 patients")
+    assert "2 (+1 infinite)" in out
+    assert "-0.5000 to 2.0000" in out
+    assert "nan" not in out
+    assert "31.23" in out
+    assert "0.1235" in out or "0.1234" in out
+
+
+def test_records_are_a_table_with_a_column_a_field(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass
+    class Line:
+        image: str
+        psnr: float | None
+
+    terminal.show_records("results", [Line("a", 30.123), Line("b", None)])
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("results", "image", "psnr", "30.12"))
+    assert "None" not in out

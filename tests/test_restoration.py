@@ -228,6 +228,7 @@ def test_bad_requests_are_refused() -> None:
     [
         ({"steps": 0}, "steps"), ({"steps": 1001}, "steps"), ({"samples": 0}, "samples"), ({"realism": 1.5}, "realism"),
         ({"tile": 16}, "tile"), ({"samples": 2}, "several samples of the posterior mean do not vary"),
+        ({"samples": 2, "steps": 16, "realism": 0}, "several samples of the posterior mean do not vary"),
         ({"step": 2}, "step"),
     ],
 )  # fmt: skip

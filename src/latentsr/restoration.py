@@ -77,8 +77,11 @@ class Sampling(Config):
 
     @model_validator(mode="after")
     def _samples_vary(self) -> "Sampling":
-        if self.samples > 1 and self.steps == 1:
-            raise ValueError("several samples of the posterior mean do not vary: give steps, such as 16, or one sample")
+        if self.samples > 1 and (self.steps == 1 or self.realism == 0):
+            raise ValueError(
+                "several samples of the posterior mean do not vary: "
+                "give steps, such as 16, and a realism above 0, or one sample"
+            )
         return self
 
 

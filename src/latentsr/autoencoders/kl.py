@@ -34,7 +34,8 @@ class KLAutoencoder:
     """A frozen KL network behind the `Autoencoder` protocol, in float32.
 
     Images (batch, channels, rows, columns) in [-1, 1]. A grey image is repeated for a network of three channels, whose
-    output is averaged to grey again. Latents are the posterior mean, unscaled.
+    output is averaged to grey again. Latents are the posterior mean, unscaled. What comes back lies on the device of
+    what was given, whichever the network's own is.
     """
 
     def __init__(self, network: nn.Module, spec: AutoencoderSpec, digest: str, folder: Path) -> None:
@@ -50,7 +51,7 @@ class KLAutoencoder:
         Images of other channels or of sides that are no multiple of the factor raise InputError.
         """
         mean, _ = self._kl.moments(self._for_network(images))
-        return self._finite(mean, "latents")
+        return self._finite(mean, "latents").to(images.device)
 
     @torch.no_grad()
     def decode(self, latents: Tensor, *, grey: bool = True) -> Tensor:
@@ -58,7 +59,8 @@ class KLAutoencoder:
         if latents.ndim != 4 or latents.shape[1] != self.spec.latent_channels:
             expected = f"(batch, {self.spec.latent_channels}, rows, columns)"
             raise InputError(f"{self.spec.name}: latents of shape {tuple(latents.shape)}, expected {expected}")
-        images = self._finite(self._kl.reconstruct(latents.to(self._device, torch.float32)), "images")
+        decoded = self._kl.reconstruct(latents.to(self._device, torch.float32))
+        images = self._finite(decoded, "images").to(latents.device)
         return images.mean(dim=1, keepdim=True) if grey else images
 
     @property

@@ -52,7 +52,8 @@ def fit_denoiser(
     crops = LatentCrops(
         cache, model.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed
     )
-    autoencoder = load_autoencoder(cache.autoencoder, device=resolve_device(device))
+    where = resolve_device(device)
+    autoencoder = load_autoencoder(cache.autoencoder, device=where)
     images, score = ValidationImages(cache, validation_images), Score(model, autoencoder, run / "pictures")
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     checkpoint = LastCheckpoint(run / "checkpoints", facts)
@@ -70,6 +71,7 @@ def fit_denoiser(
         batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
     )  # fmt: skip
     module.network.load_state_dict(ema.weights())
+    module.network.to(where)  # Lightning leaves it on the CPU
     if trainer.is_global_zero:
         told: dict[str, Any] = {
             "steps": trainer.global_step,
@@ -79,7 +81,7 @@ def fit_denoiser(
         told["images"] = dict(Counter(cache.datasets("train")))
         told["validation"] = _validated(module.network, images, score)
         write_json(run / "manifest.json", manifest(**told))
-        restorer = Restorer(model, module.network, autoencoder, resolve_device(device))
+        restorer = Restorer(model, module.network, autoencoder, where)
         model = model.model_copy(update={"spread": calibrated_spread(restorer, cache)})
         card = model_card(model, config, told)
         save_model(out, model, module.network.state_dict(), card=card, autoencoder=autoencoder.folder)
@@ -112,6 +114,6 @@ def model_config(cache: LatentCache, config: TrainConfig, name: str, modalities:
 
 def _validated(network: Denoiser, images: ValidationImages, score: Score) -> dict[str, float]:
     """Mean scores of the final network over all validation images; empty without any."""
-    batches = [(score(network.eval(), batch), len(batch["id"])) for batch in DataLoader(images, batch_size=8)]
+    batches = [(score(network.eval(), batch), len(batch["id"])) for batch in DataLoader(images, VALIDATION_BATCH)]
     total = sum(count for _, count in batches)
     return {key: sum(s[key] * count for s, count in batches) / total for key in (batches[0][0] if batches else ())}

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
+from latentsr.device import resolve_device
 from latentsr.errors import OptionError
 from latentsr.training.batches import StepBatches
 from latentsr.training.budget import Budget
@@ -19,7 +20,6 @@ from latentsr.training.checkpoint import LastCheckpoint
 from latentsr.training.progress import TrainingProgress
 
 Precision = Literal["auto", "float32", "bfloat16"]
-_ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
 
 def make_trainer(
@@ -39,12 +39,14 @@ def make_trainer(
 
     "auto" precision is bfloat16 autocast on GPUs that have it, else float32. An epoch is what StepBatches says.
     """
+    device = resolve_device(device)
+    chosen = _chosen(device, devices)
     version = len(list((out / "logs").glob("version_*")))
     shown = [TrainingProgress(budget, title)] if progress else []
     with _quiet():
         return Trainer(
-            accelerator=_ACCELERATORS[_kind(device)],
-            devices=devices,
+            accelerator="gpu" if device.startswith("cuda") else "cpu",
+            devices=chosen,
             precision="bf16-mixed" if _bfloat16(device, precision) else "32-true",
             max_steps=budget.steps or -1,
             max_epochs=-1,
@@ -86,17 +88,20 @@ def train(
         trainer.fit(module, loader, valid, ckpt_path=checkpoint.found(), weights_only=True)
 
 
-def _kind(device: str) -> str:
-    kind = device.split(":")[0]
-    if kind not in _ACCELERATORS:
-        raise OptionError(f"--device {device}: expected one of {', '.join(_ACCELERATORS)}")
-    return kind
+def _chosen(device: str, devices: int) -> int | list[int]:
+    """Lightning's `devices`: how many processes, or the one GPU that `device` numbers."""
+    kind, _, number = device.partition(":")
+    if number and devices > 1:
+        raise OptionError(f"--device {device} with --devices {devices}: give --device {kind} for several GPUs")
+    if kind == "cuda" and devices > torch.cuda.device_count():
+        raise OptionError(f"--devices {devices}: torch finds {torch.cuda.device_count()} GPU(s); give as many or fewer")
+    return [int(number)] if number and kind == "cuda" else devices
 
 
 def _bfloat16(device: str, precision: Precision) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
-    return _kind(device) in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @contextmanager

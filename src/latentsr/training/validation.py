@@ -58,9 +58,10 @@ class Score:
         degradation = parse_degradation(self.model.degradation)
         lr = degradation.apply(hr)
         bicubic = enlarge(lr, degradation.scale).clamp(0, 1)
-        device = str(next(network.parameters()).device)
-        restorer = Restorer(self.model, network, self.autoencoder, device)
-        image = restorer.restore(lr, ids=batch["id"], sampling=self.sampling).image.clamp(0, 1)
+        device = next(network.parameters()).device
+        restorer = Restorer(self.model, network, self.autoencoder, str(device))
+        with torch.autocast(device.type, enabled=False):  # in float32, as the finished model is applied
+            image = restorer.restore(lr, ids=batch["id"], sampling=self.sampling).image.clamp(0, 1)
         if trainer is not None and trainer.is_global_zero and index == 0:
             self._draw(trainer, [bicubic, image, hr])
         return {"psnr": float(psnr(image, hr).mean()), "psnr_bicubic": float(psnr(bicubic, hr).mean())}

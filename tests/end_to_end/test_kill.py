@@ -1,0 +1,124 @@
+"""Bar 6: `enhance` and `encode` killed with SIGKILL and started again end with the bytes of an undisturbed run."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+from latentsr import cli
+from latentsr.io.raster import write_pixels
+
+MR = get_testdata_file("MR_small.dcm", download=False)
+IMAGES, SLICES = 8, 3
+PATIENCE = 120  # seconds
+
+
+@pytest.fixture
+def latentsr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The command in this process, undisturbed; gives what it shows."""
+
+    def command(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["latentsr", *map(str, arguments)])
+        with contextlib.suppress(SystemExit):
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "error" not in err
+        return out
+
+    return command
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    """The command in its own process, to be killed."""
+    code = "from latentsr.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def kill_when(ready: Callable[[], bool], process: subprocess.Popen) -> bool:
+    """Whether the process was still at work when it was killed, as soon as `ready`."""
+    end = time.monotonic() + PATIENCE
+    while process.poll() is None and not ready():
+        assert time.monotonic() < end, "it never came so far"
+        time.sleep(0.002)
+    alive = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return alive
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Single images in two kinds, and a series."""
+    root = tmp_path_factory.mktemp("scans")
+    random = np.random.default_rng(0)
+    for n in range(IMAGES):
+        write_pixels(root / "png" / f"{n}.png", random.integers(0, 255, (48, 40), dtype=np.uint8))
+    (root / "series").mkdir()
+    for n in range(SLICES):
+        image = pydicom.dcmread(MR)
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{image.SOPInstanceUID}.{n + 1}"
+        image.ImagePositionPatient = [0, 0, 2 * n]
+        image.save_as(root / "series" / f"{n}.dcm")
+    return root
+
+
+def output_hashes(folder: Path) -> dict[str, str]:
+    files = json.loads((folder / "run.json").read_text())["files"]
+    return {name: digest for one in files for name, digest in one["output_sha256"].items()}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_enhance_goes_on_after_sigkill(
+    latentsr: Callable[..., str], model_folder: Path, scans: Path, tmp_path: Path
+) -> None:
+    out, options = tmp_path / "killed", ("--model", model_folder, "--steps", "3")
+    latentsr("enhance", scans, "-o", tmp_path / "whole", *options)
+    process = start("enhance", scans, "-o", out, *options)
+    assert kill_when(lambda: len(list((out / "png").glob("[0-9].png"))) >= 2, process)
+    made = {path: path.stat().st_mtime_ns for path in (out / "png").glob("[0-9].png")}
+    said = latentsr("enhance", scans, "-o", out, *options)
+    assert len(made) < IMAGES
+    assert said.count("kept ") == len(made)
+    assert said.count("written ") == IMAGES + 1 - len(made)
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert contents(out) == contents(tmp_path / "whole")
+    assert output_hashes(out) == output_hashes(tmp_path / "whole")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_encode_goes_on_after_sigkill(latentsr: Callable[..., str], tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for n in range(40):
+        write_pixels(tmp_path / "images" / f"p{n}.png", random.integers(0, 255, (64, 64), dtype=np.uint8))
+    latentsr("prepare", "folder", tmp_path / "images", "-o", tmp_path / "set")
+    common = ("encode", tmp_path / "set", "--batch", "1", "-o")
+    latentsr(*common, tmp_path / "whole")
+    partial = tmp_path / "killed" / "manifest.partial.json"
+    assert kill_when(partial.is_file, start(*common, tmp_path / "killed"))
+    assert not (tmp_path / "killed" / "manifest.json").is_file()
+    latentsr(*common, tmp_path / "killed")
+    whole, resumed = contents(tmp_path / "whole"), contents(tmp_path / "killed")
+    assert whole.keys() == resumed.keys()
+    assert [name for name in whole if name.endswith(".npy") and whole[name] != resumed[name]] == []
+    manifests = [json.loads(files["manifest.json"]) for files in (whole, resumed)]
+    assert manifests[0] | {"date": ""} == manifests[1] | {"date": ""}

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import highdicom
 import numpy as np
 import pydicom
 import pytest
-from highdicom import __version__ as _highdicom
 from PIL import Image
 from pydicom.data import get_testdata_file
 
@@ -137,14 +137,10 @@ class TestEnhance:
         assert np.array(made.ImagePositionPatient, float) == pytest.approx(expected, abs=1e-6)
 
     def test_highdicom_reads_what_is_written(self, run: Run, model_folder: Path, tmp_path: Path) -> None:
-        import highdicom
-
         run("enhance", MR, "-o", tmp_path, "--model", model_folder)
         image = highdicom.imread(tmp_path / "MR_small.dcm")
-        assert image.get_total_pixel_matrix().shape == (256, 256) if image.is_tiled else True
         assert image.get_frame(1).shape == (256, 256)
         assert image.get_volume_geometry().spatial_shape[1:] == (256, 256)
-        assert _highdicom
 
     def test_the_shipped_model(self, run: Run, tmp_path: Path) -> None:
         if cli.MODEL not in shipped_models():
@@ -355,7 +351,7 @@ def test_a_full_disk_at_the_end_is_one_line(
     one_line(run("evaluate", dataset, "-o", tmp_path / "out", "--method", "bicubic"), "No space left", "check disk")
 
 
-def test_a_closed_pipe_and_an_interrupt_leave_no_traceback(model_folder: Path, tmp_path: Path) -> None:
+def test_a_closed_pipe_leaves_no_traceback() -> None:
     command = f"{sys.executable} -c 'from latentsr.cli import main; main()' enhance --help | head -c 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, env=os.environ)  # noqa: S602
     assert "Traceback" not in done.stderr

@@ -1,0 +1,95 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from latentsr.data.records import Dataset
+from latentsr.errors import InputError, LatentSRError, OptionError, StaleError
+from latentsr.evaluation.job import Comparison, compare
+
+
+def comparison(*methods: str, **options: object) -> Comparison:
+    return Comparison(methods, **{"metrics": ("psnr", "ssim"), "device": "cpu", **options})
+
+
+def test_table_summary_and_record_are_written(
+    dataset: Dataset, model_folder: Path, images: Path, tmp_path: Path
+) -> None:
+    out, told = tmp_path / "out", []
+    methods = (f"mine={model_folder}", f"files={images}", "bicubic")
+    summary = compare([dataset.root], out, comparison(*methods), progress=lambda *counts: told.append(counts))
+    assert set(summary["method"]) >= {"bicubic", "mine", "files"}
+    assert told[-1] == (5, 5)
+    table = pd.read_parquet(out / "table.parquet")
+    assert list(table.columns) == ["dataset", "id", "patient", "method", "metric", "value"]
+    assert len(table[(table["method"] == "bicubic") & (table["metric"] == "psnr")]) == 5
+    assert len(pd.read_csv(out / "table.csv")) == len(table)
+    run = json.loads((out / "run.json").read_text())
+    assert run["data"] == {"abdomen": dataset.hash}
+    assert run["comparison"]["methods"] == list(methods)
+    assert "Research use only" in run["note"]
+
+
+def test_an_existing_evaluation_is_kept_unless_asked(dataset: Dataset, tmp_path: Path) -> None:
+    compare([dataset.root], tmp_path / "out", comparison())
+    before = (tmp_path / "out" / "table.csv").read_bytes()
+    with pytest.raises(StaleError, match="holds an evaluation already; give another -o, or --overwrite"):
+        compare([dataset.root], tmp_path / "out", comparison(metrics=("mae",)))
+    assert (tmp_path / "out" / "table.csv").read_bytes() == before
+    compare([dataset.root], tmp_path / "out", comparison(metrics=("mae",)), overwrite=True)
+    assert set(pd.read_csv(tmp_path / "out" / "table.csv")["metric"]) >= {"mae"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "error", "message"),
+    [
+        ((), {"metrics": ("psnrr",)}, OptionError, "psnrr"),
+        ((), {"split": "test"}, InputError, "no images in split 'test'; there are valid"),
+        ((), {"degradation": "nearest:4"}, OptionError, "nearest:4"),
+        ((), {"degradation": "bicubic:7"}, LatentSRError, "7"),
+        ((), {"device": "tpu"}, OptionError, "--device tpu"),
+        (("lanczos",), {}, OptionError, "method 'lanczos': expected bicubic"),
+        (("a=nowhere",), {}, LatentSRError, "nowhere"),
+        (("a=MODEL?steps=0",), {}, OptionError, "steps"),
+        (("a=MODEL?epsilon=1",), {}, OptionError, "unknown key 'epsilon'"),
+        (("a=MODEL?steps=1&samples=2",), {}, LatentSRError, "give steps, such as 16"),
+        (("a=MODEL?solver=foo",), {}, OptionError, "solver 'foo'"),
+        (("a=MODEL",), {"degradation": "bicubic:2"}, OptionError, "enlarges 4 times"),
+        (("a=MODEL", "a=MODEL?steps=2"), {}, OptionError, "method name a"),
+        (("hr=MODEL",), {}, OptionError, "method name hr"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_nothing_is_written(
+    dataset: Dataset, model_folder: Path, tmp_path: Path, methods: tuple[str, ...], options: dict,
+    error: type[Exception], message: str,
+) -> None:  # fmt: skip
+    texts = [text.replace("MODEL", str(model_folder)) for text in methods]
+    with pytest.raises(error, match=message) as caught:
+        compare([dataset.root], tmp_path / "out", comparison(*texts, **options))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_folder_with_a_missing_file_is_named(dataset: Dataset, images: Path, tmp_path: Path) -> None:
+    (images / "008.png").unlink()
+    with pytest.raises(InputError, match=r"missing: 008"):
+        compare([dataset.root], tmp_path / "out", comparison(f"files={images}"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_given_twice_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected different names"):
+        compare([dataset.root, dataset.root], tmp_path / "out", comparison())
+
+
+def test_a_missing_image_of_the_dataset_is_one_line(dataset: Dataset, tmp_path: Path) -> None:
+    path = dataset.root / dataset.records[0].file
+    content = path.read_bytes()
+    path.unlink()
+    try:
+        with pytest.raises(InputError, match=path.name):
+            compare([dataset.root], tmp_path / "out", comparison())
+    finally:
+        path.write_bytes(content)
+    assert not (tmp_path / "out").exists()

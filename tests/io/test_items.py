@@ -1,5 +1,6 @@
 """What a walk finds: series as one item, sidecars and run records as none."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -73,3 +74,22 @@ def test_nothing_there_and_clashes_are_refused(tmp_path: Path) -> None:
         write_pixels(tmp_path / folder / "x.png", np.eye(8, dtype=np.uint8))
     with pytest.raises(InputError, match=r"x\.png"):
         io.find([tmp_path / "a", tmp_path / "b"])
+
+
+def test_a_folder_that_cannot_be_listed_is_an_item_that_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("a", "b"):
+        write_pixels(tmp_path / folder / "x.png", np.eye(8, dtype=np.uint8))
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:
+        if Path(path) == tmp_path / "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    items = io.find([tmp_path])
+    assert [item.paths[0] for item in items] == [tmp_path / "a" / "x.png", tmp_path / "b"]
+    with pytest.raises(InputError, match="b cannot be read"):
+        io.kind_of(items[1].paths[0])

@@ -29,8 +29,8 @@ def find(paths: Sequence[Path]) -> list[Item]:
 
     A file is one item. A folder is walked: DICOM files in one folder that share a series, lie at a place in the
     patient and are all different instances are one item; every other file is one. Hidden files, run.json, NIfTI
-    sidecars and DICOMDIR are none. InputError where a path does not exist, nothing is found, or two would write the
-    same output.
+    sidecars and DICOMDIR are none. A folder that cannot be listed is one too, so that reading it says why. InputError
+    where a path does not exist, nothing is found, or two would write the same output.
     """
     items = [item for path in paths for item in _below(Path(path))]
     if not items:
@@ -47,11 +47,17 @@ def _below(root: Path) -> list[Item]:
     if root.is_file():
         return [Item(Path(root.name), (root,))]
     items: list[Item] = []
-    for folder, subfolders, names in os.walk(root):
+    closed: list[Path] = []
+    for folder, subfolders, names in os.walk(root, onerror=lambda error: closed.append(Path(error.filename))):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
         items += _in_folder(files, root)
-    return items
+    return items + [Item(_place(path, root), (path,)) for path in closed]
+
+
+def _place(path: Path, root: Path) -> Path:
+    """The path below the root, or the root's own name."""
+    return Path(root.resolve().name) if path == root else path.relative_to(root)
 
 
 def _in_folder(files: Sequence[Path], root: Path) -> list[Item]:
@@ -95,8 +101,8 @@ def _is_series(group: Sequence[Outline | None]) -> bool:
 def _series_place(
     group: Sequence[Path], outlines: dict[Path, Outline | None], root: Path, alone: bool, number: int
 ) -> Path:
-    folder = group[0].parent.relative_to(root)
+    folder = group[0].parent
     if alone:
-        return folder if folder.name else Path(root.resolve().name)
+        return _place(folder, root)
     found = outlines[group[0]]
-    return folder / f"series-{(found.number if found else None) or 0}-{number}"
+    return folder.relative_to(root) / f"series-{(found.number if found else None) or 0}-{number}"

@@ -175,7 +175,8 @@ def test_several_datasets_share_a_cache(dataset: Dataset, tmp_path: Path) -> Non
 def test_bad_input_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     good = made(tmp_path / "good")
     cases = [
-        ([good, made(tmp_path / "mixed", side=48)], {}, InputError, r"2 sizes.*--size"),
+        ([good, made(tmp_path / "mixed", side=48, name="e")], {}, InputError, r"2 sizes.*--size"),
+        ([good, made(tmp_path / "same")], {}, InputError, "datasets named d, d: expected different names"),
         (
             [made(tmp_path / "no-train", splits=("valid",))],
             {},
@@ -206,6 +207,37 @@ def test_missing_roles_and_caches_say_what_to_run(dataset: Dataset, tmp_path: Pa
     with pytest.raises(InputError, match="no cache; run 'encode'"):
         open_cache(tmp_path)
     assert "residual" not in cache.statistics
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"key": "f00d", "weights_sha256": "f00d"}'])
+def test_the_manifest_of_something_else_is_no_cache(dataset: Dataset, tmp_path: Path, content: str) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match="is that of no latent cache"):
+        open_cache(tmp_path / "vae")
+    with pytest.raises(StaleError, match="give another -o"):
+        filled(dataset, tmp_path / "vae")
+
+
+@pytest.mark.parametrize("left", [0, 64, -4])
+def test_a_cut_array_is_one_line(dataset: Dataset, tmp_path: Path, left: int) -> None:
+    cache = filled(dataset, tmp_path / "cache")
+    path = cache.root / "train" / "hr.npy"
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(InputError, match=r"hr\.npy: cut off or altered"):
+        cache.array("train", "hr")
+
+
+def test_arrays_take_their_disk_space_before_they_are_filled(dataset: Dataset, tmp_path: Path) -> None:
+    """A full disk is then an error at the start, and not a fault of the memory map."""
+    path = filled(dataset, tmp_path / "cache").root / "train" / "hr.npy"
+    assert path.stat().st_blocks * 512 >= path.stat().st_size
+
+
+def test_an_image_of_another_size_than_its_record_is_one_line(dataset: Dataset, tmp_path: Path) -> None:
+    write_pixels(dataset.root / "valid1.png", np.zeros((8, 8), np.uint8))
+    with pytest.raises(InputError, match=r"valid1\.png: 8x8 px, its record says 32x48"):
+        filled(dataset, tmp_path / "cache")
 
 
 def test_a_trained_autoencoder_travels_with_the_cache(dataset: Dataset, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ the LR itself), `pixels` (the LR image, in [-1, 1]) and, outside the training sp
 against). Latents are unscaled posterior means; per-channel means and sds of the training split stand in the manifest.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from latentsr.atomic import replacing
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.conditioning import CONDITIONS, encode_roles
 from latentsr.config import manifest, read_json, sha256_json, write_json
-from latentsr.data.records import Dataset, Record, common_size
+from latentsr.data.records import Dataset, Record, check_names, common_size
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError, StaleError
 
@@ -43,7 +44,10 @@ class LatentCache:
             raise InputError(
                 f"{path}: not in the cache; run 'encode' with --condition {role} or on a set with '{split}'"
             )
-        return np.load(path, mmap_mode="r")
+        try:
+            return np.load(path, mmap_mode="r")
+        except (ValueError, EOFError) as error:
+            raise InputError(f"{path}: cut off or altered; remove {self.root} and run 'encode' again") from error
 
     def ids(self, split: str) -> list[str]:
         """The image ids of a split, row by row."""
@@ -78,7 +82,10 @@ def open_cache(root: str | Path) -> LatentCache:
             "unfinished; run the same 'encode' again" if (Path(root) / PARTIAL).is_file() else "no cache; run 'encode'"
         )
         raise InputError(f"{root}: {state}")
-    return LatentCache(Path(root), read_json(path))
+    content = read_json(path)
+    if not isinstance(content, dict) or not content.keys() >= {"key", "ids", "datasets", "statistics"}:
+        raise InputError(f"{path}: is that of no latent cache; expected a folder made by 'latentsr encode'")
+    return LatentCache(Path(root), content)
 
 
 def fill_cache(
@@ -98,6 +105,7 @@ def fill_cache(
     """
     if unknown := set(conditions) - set(CONDITIONS):
         raise OptionError(f"--condition {', '.join(sorted(unknown))}: expected some of {', '.join(CONDITIONS)}")
+    check_names(datasets)
     size = common_size([record for dataset in datasets for record in dataset.records])
     facts = _facts(datasets, autoencoder, degradation, conditions, size)
     key = sha256_json(facts)
@@ -154,8 +162,8 @@ def _keep_autoencoder(autoencoder: Autoencoder, out: Path) -> None:
 
 
 def _check_key(out: Path, key: str) -> None:
-    there = read_json(out / (MANIFEST if (out / MANIFEST).is_file() else PARTIAL))["key"]
-    if there != key:
+    there = read_json(out / (MANIFEST if (out / MANIFEST).is_file() else PARTIAL))
+    if not isinstance(there, dict) or there.get("key") != key:
         raise StaleError(
             f"{out}: was made from another autoencoder, dataset, degradation or condition: give another -o"
         )
@@ -224,7 +232,15 @@ class _Fill:
         if not path.is_file():
             with replacing(path) as temporary:
                 open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
+                _reserve(temporary)
         return open_memmap(path, mode="r+")
+
+
+def _reserve(path: Path) -> None:
+    """Takes the disk space of a file with holes: a disk that fills up under a memory map kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _open(out: Path, role: str) -> np.ndarray:

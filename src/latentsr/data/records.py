@@ -55,6 +55,9 @@ class Dataset:
     def image(self, record: Record) -> np.ndarray:
         """The image, float32 (rows, columns) in [0, 1]."""
         pixels = read_pixels(self.root / record.file)
+        if pixels.shape != (record.rows, record.columns):
+            came, expected = ("x".join(map(str, size)) for size in (pixels.shape, (record.rows, record.columns)))
+            raise InputError(f"{self.root / record.file}: {came} px, its record says {expected}; prepare it again")
         return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
 
@@ -77,7 +80,7 @@ def _read_records(path: Path) -> tuple[Record, ...]:
             if reader.fieldnames != columns:
                 raise ValueError(f"expected the columns {', '.join(columns)}")
             return tuple(_record(row) for row in reader)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as records ({error}); run 'latentsr prepare' again") from error
 
 
@@ -94,6 +97,13 @@ def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[
         writer.writerows(asdict(record) for record in ordered)
     write_json(root / "dataset.json", {"name": name, "images": len(ordered), **facts})
     return Dataset(root=root, name=name, records=ordered)
+
+
+def check_names(datasets: Sequence[Dataset]) -> None:
+    """Raises InputError where two datasets have one name: tables and cards tell them apart by it."""
+    names = [dataset.name for dataset in datasets]
+    if len(set(names)) != len(names):
+        raise InputError(f"datasets named {', '.join(names)}: expected different names; prepare one again with --name")
 
 
 def common_size(records: Sequence[Record]) -> tuple[int, int]:

@@ -8,10 +8,10 @@ import pandas as pd
 
 from latentsr.baselines import BICUBIC
 from latentsr.config import manifest, write_json
-from latentsr.data.records import Dataset, read_dataset
+from latentsr.data.records import Dataset, check_names, read_dataset
 from latentsr.degrade import parse_degradation
 from latentsr.device import resolve_device
-from latentsr.errors import InputError, StaleError
+from latentsr.errors import StaleError
 from latentsr.evaluation.measure import evaluate
 from latentsr.evaluation.methods import parse_method
 from latentsr.metrics import find_metrics
@@ -45,12 +45,15 @@ def compare(
 ) -> pd.DataFrame:
     """The summary of the tidy table; `out` then holds table and summary (Parquet and CSV) and `run.json`.
 
-    StaleError if there is a table already and not `overwrite`. `progress` counts the images of each dataset anew.
+    StaleError if there is a table or summary already and not `overwrite`. `progress` counts the images of each dataset
+    anew.
     """
-    if (out / RUN).exists() and not overwrite:
+    made = [out / f"{name}.parquet" for name in ("table", "summary")]
+    if not overwrite and any(path.exists() for path in (out / RUN, *made)):  # before hours of work, not after
         raise StaleError(f"{out}: holds an evaluation already; give another -o, or --overwrite")
     find_metrics(comparison.metrics)
-    datasets = _distinct([read_dataset(folder) for folder in folders])
+    datasets = [read_dataset(folder) for folder in folders]
+    check_names(datasets)
     tables = [_table(dataset, comparison, progress) for dataset in datasets]
     table = pd.concat(tables, ignore_index=True)
     summary = summarise(table, seed=comparison.seed)
@@ -59,13 +62,6 @@ def compare(
     data = {dataset.name: dataset.hash for dataset in datasets}
     write_json(out / RUN, manifest(note=RESEARCH_USE, comparison=comparison, data=data))
     return summary
-
-
-def _distinct(datasets: list[Dataset]) -> list[Dataset]:
-    names = [dataset.name for dataset in datasets]
-    if len(set(names)) != len(names):
-        raise InputError(f"datasets named {', '.join(names)}: expected different names; prepare one again with --name")
-    return datasets
 
 
 def _table(dataset: Dataset, comparison: Comparison, progress: Callable[[int, int], None]) -> pd.DataFrame:

@@ -184,6 +184,23 @@ def test_single_dicoms_named_by_uid_stay_apart(tmp_path: Path) -> None:
     assert dataset.records[0].rows == 64
 
 
+def test_without_a_patient_id_the_images_of_a_study_stay_together(tmp_path: Path) -> None:
+    header = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
+    header.PatientID = ""
+    (tmp_path / "in").mkdir()
+    for number, study in enumerate(["1.2.3", "1.2.3", "1.2.4"]):
+        header.StudyInstanceUID, header.SeriesInstanceUID = study, f"1.2.{number}"
+        header.save_as(tmp_path / "in" / f"{number}.dcm")
+    patients = [record.patient for record in prepared(tmp_path, split=ONE_SPLIT).records]
+    assert patients[0] == patients[1] != patients[2]
+
+
+def test_constant_images_are_left_out(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "x.png")
+    write_pixels(tmp_path / "in" / "black.png", np.zeros((16, 16), np.uint8))
+    assert [record.id for record in prepared(tmp_path, split=ONE_SPLIT).records] == ["x"]
+
+
 def test_progress_counts_the_files(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "a.png", "b.png")
     told: list[tuple[int, int]] = []

@@ -89,7 +89,9 @@ def _images(items: Sequence[Item], out: Path, recipe: FolderRecipe, progress: Pr
 def _slices(item: Item, recipe: FolderRecipe) -> Iterator[tuple[str, np.ndarray, str | None]]:
     """(suffix of the id, uint8 or uint16 pixels, patient by the header) of each slice; constant slices are left out."""
     if item.paths[0].suffix.lower() == ".png" and not recipe.grey:
-        yield "", read_pixels(item.paths[0]), None
+        pixels = read_pixels(item.paths[0])
+        if pixels.min() < pixels.max():
+            yield "", pixels, None
         return
     volume = read(item.paths, grey=recipe.grey)
     stored = np.round(volume.window.apply(volume.pixels).clip(0, 1) * np.iinfo(np.uint16).max).astype(np.uint16)
@@ -105,9 +107,9 @@ def _evenly(indices: Sequence[int], n: int) -> list[int]:
 
 
 def _header_patient(header: object) -> str | None:
-    """A short hash of DICOM's PatientID, since the id itself must not travel into datasets."""
+    """A short hash of DICOM's PatientID, or of the study without one: the id itself must not travel into datasets."""
     first = header[0] if isinstance(header, (tuple, list)) and header else header
-    identity = str(getattr(first, "PatientID", "") or "")
+    identity = str(getattr(first, "PatientID", "") or getattr(first, "StudyInstanceUID", "") or "")
     return hashlib.sha256(identity.encode()).hexdigest()[:12] if identity else None
 
 

@@ -80,14 +80,15 @@ def read_patient_table(path: Path, file_column: str, patient_column: str) -> dic
     """File name to patient, from two columns of a CSV file."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a CSV table of files and patients")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = {file_column, patient_column} - set(reader.fieldnames or ())
-        if missing:
-            raise InputError(
-                f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(reader.fieldnames or ())}"
-            )
-        return _patient_of_each(path, [(row[file_column], row[patient_column]) for row in reader])
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a CSV table in UTF-8 ({error}); save it as one") from error
+    if missing := {file_column, patient_column} - set(columns):
+        raise InputError(f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(columns)}")
+    return _patient_of_each(path, [(row[file_column], row[patient_column]) for row in rows])
 
 
 def _patient_of_each(path: Path, rows: Iterable[tuple[str, str | None]]) -> dict[str, str]:

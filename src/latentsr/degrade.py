@@ -17,6 +17,7 @@ from torch import Tensor
 from latentsr.errors import InputError, OptionError
 
 PINV_RCOND = 1e-6
+MATRICES = 8  # kept of each kind: of large images each takes tens of MB
 
 
 def _bicubic(x: np.ndarray) -> np.ndarray:
@@ -150,15 +151,16 @@ class Degradation:
         return _sandwich(rows, lr, columns)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=MATRICES)
 def _matrix(steps: tuple[tuple[str, float], ...], n: int) -> np.ndarray:
-    matrix = np.eye(n)
-    for name, value in steps:
+    (name, value), *rest = steps
+    matrix = STEPS[name].matrix(n, value)
+    for name, value in rest:
         matrix = STEPS[name].matrix(matrix.shape[0], value) @ matrix
     return matrix
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=MATRICES)
 def _pinv(steps: tuple[tuple[str, float], ...], n: int) -> np.ndarray:
     return np.linalg.pinv(_matrix(steps, n), rcond=PINV_RCOND)
 

@@ -143,6 +143,7 @@ def test_a_cache_without_a_role_says_what_to_encode(options: dict, message: str)
         ({"crop": 6, "channels": (8, 16, 24)}, "--crop 6: expected a multiple of 4 for 3 levels"),
         ({"objective": "flow"}, "flow goes with flow alone"),
         ({"schedule": "flow"}, "flow goes with flow alone"),
+        ({"attention": (True,)}, r"attention \(True,\): expected one value for each of 3 levels"),
         ({"channels": (8, 12)}, r"channels \(8, 12\): expected multiples of groups \(8\)"),
     ],
 )

@@ -47,7 +47,10 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Writes the tensors as safetensors, on the CPU and contiguous; atomic."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(plain, temporary, metadata={"format": "pt"})
+        try:
+            save_file(plain, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:  # of a full disk, too
+            raise OSError(f"cannot write {path}: {' '.join(str(error).split())}") from error
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -57,18 +57,24 @@ class LatentSpace(Config):
 
     def to_target(self, hr: Tensor, up: Tensor | None) -> Tensor:
         """The normalised target of the HR latent `hr`; `up` is the latent of the enlarged LR, for residuals."""
-        return self.target_statistics.normalise(hr - up if self.target == "residual" and up is not None else hr)
+        return self.target_statistics.normalise(hr if self.target == "latent" else hr - _needed(up))
 
     def from_target(self, target: Tensor, up: Tensor | None) -> Tensor:
         """The HR latent: the inverse of `to_target`."""
         latent = self.target_statistics.restore(target)
-        return latent + up if self.target == "residual" and up is not None else latent
+        return latent if self.target == "latent" else latent + _needed(up)
 
     @property
     def roles(self) -> tuple[str, ...]:
         """The LR roles that the network needs, the residual's base included."""
         base = ("latent-up",) if self.target == "residual" and "latent-up" not in self.conditions else ()
         return (*self.conditions, *base)
+
+
+def _needed(up: Tensor | None) -> Tensor:
+    if up is None:
+        raise ValueError("a residual without the latent of the enlarged LR: give `up`, see `LatentSpace.roles`")
+    return up
 
 
 def at_latent_size(values: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from latentsr.config import canonical_json
-from latentsr.errors import StaleError
+from latentsr.errors import InputError, StaleError
 
 
 class LastCheckpoint(Callback):
@@ -23,8 +24,12 @@ class LastCheckpoint(Callback):
         self.facts = canonical_json(facts)
 
     def found(self) -> Path | None:
-        """The checkpoint of an earlier run, to be given to `Trainer.fit`; None if there is none."""
-        return self.path if self.path.is_file() else None
+        """The checkpoint of an earlier run, to be given to `Trainer.fit`; None if there is none, InputError if cut."""
+        if not self.path.is_file():
+            return None
+        if not zipfile.is_zipfile(self.path):  # the form that torch saves, its directory at the end
+            raise InputError(f"{self.path}: cut off or altered; remove it to begin the training anew")
+        return self.path
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes under another name, then renames: a kill leaves the checkpoint before."""

@@ -86,6 +86,8 @@ def _check(spec: DenoiserSpec, config: TrainConfig) -> None:
         raise OptionError(f"--crop {config.crop}: expected a multiple of {spec.multiple} for {levels} levels")
     if (config.objective == "flow") != (config.schedule == "flow"):
         raise OptionError(f"objective {config.objective} with schedule {config.schedule}: flow goes with flow alone")
+    if spec.attention and len(spec.attention) != len(spec.channels):
+        raise OptionError(f"attention {spec.attention}: expected one value for each of {len(spec.channels)} levels")
     if any(channels % spec.groups for channels in spec.channels):
         raise OptionError(f"channels {spec.channels}: expected multiples of groups ({spec.groups})")
 

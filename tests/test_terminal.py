@@ -48,8 +48,21 @@ def test_a_terminal_gets_a_bar_with_time_left(
 
 def row(**changes: object) -> dict[str, object]:
     nan = float("nan")
-    given = {"dataset": "knee", "images": 3, "patients": 2, "metric": "psnr", "method": "bicubic", "mean": 31.234,
-             "sd": 0.12345, "n": 3, "infinite": 0, "difference": nan, "low": nan, "high": nan, "ratio_to_hr": nan}  # fmt: skip
+    given = {
+        "dataset": "knee",
+        "images": 3,
+        "patients": 2,
+        "metric": "psnr",
+        "method": "bicubic",
+        "mean": 31.234,
+        "sd": 0.12345,
+        "n": 3,
+        "infinite": 0,
+        "difference": nan,
+        "low": nan,
+        "high": nan,
+        "ratio_to_hr": nan,
+    }
     return given | changes
 
 

@@ -45,6 +45,10 @@ def main() -> None:
         _fail(str(error))
     except (OSError, MemoryError) as error:  # a full disk, a forbidden folder, too large an image
         _fail(f"{error or type(error).__name__}; check disk, memory and permissions, then run the same command again")
+    except RuntimeError as error:  # torch's words for no memory, on a GPU and on a CPU
+        if "out of memory" not in str(error) and "allocate memory" not in str(error):
+            raise
+        _fail("too little memory; give a smaller --batch, or another --device, and run the same command again")
 
 
 def _fail(message: str) -> None:
@@ -76,9 +80,12 @@ def enhance(
     steps: Annotated[
         int | None, typer.Option(help="Network evaluations. 1 (default): the posterior mean; 16: realistic detail.")
     ] = None,
-    samples: Annotated[int, typer.Option(help="Samples to draw: their mean, and their spread as a map.")] = 1,
+    samples: Annotated[
+        int, typer.Option(help="Samples to draw: their mean, and the spread of whole samples as a map.")
+    ] = 1,
     realism: Annotated[
-        float | None, typer.Option(help="0: posterior mean, 1: whole sample; between: fine detail first.")
+        float | None,
+        typer.Option(help="0: posterior mean, 1: whole sample; between: fine detail first. Default: the model's own."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     consistency: Annotated[bool, typer.Option(help="Make the result agree exactly with the input.")] = True,
@@ -162,7 +169,10 @@ def prepare_folder(
     slices: Annotated[int, typer.Option(help="Take this many slices of each volume; 0: all.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     drop_shared: Annotated[
-        bool, typer.Option("--drop-shared", help="Leave out training images of patients that are in another split.")
+        bool,
+        typer.Option(
+            "--drop-shared", help="Leave out images of patients that also stand in a higher split (test, valid, train)."
+        ),
     ] = False,
     grey: Annotated[bool, typer.Option("--grey", help="Turn colour PNG and TIFF into grey.")] = False,
     json: Json = False,

@@ -24,6 +24,7 @@ from latentsr.realism import REALISM, SpreadCalibration, between
 from latentsr.tiling import apply_tiled
 
 OVERLAP = 16  # latent px that neighbouring tiles share
+SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image
 
 
 class ModelConfig(Config):
@@ -72,7 +73,7 @@ class Sampling(Config):
     realism: float | None = Field(None, ge=0, le=1)
     seed: int = 0
     consistency: bool = True
-    tile: Annotated[int | None, BeforeValidator(_or_none)] = Field(128, ge=2 * OVERLAP)
+    tile: Annotated[int | None, BeforeValidator(_or_none)] = Field(128, ge=SMALLEST_TILE)
     solver: Annotated[str | None, BeforeValidator(_or_none)] = None
 
     @model_validator(mode="after")
@@ -82,6 +83,8 @@ class Sampling(Config):
                 "several samples of the posterior mean do not vary: "
                 "give steps, such as 16, and a realism above 0, or one sample"
             )
+        if self.realism and self.steps == 1:
+            raise ValueError("one step gives the posterior mean, whose realism is 0: give steps, such as 16")
         return self
 
 

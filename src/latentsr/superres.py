@@ -1,6 +1,6 @@
 """The SuperResolver: a model folder that is loaded, checked and applied to volumes.
 
-The folder holds `config.json` (a ModelConfig, with the hash of every other file), `denoiser.safetensors`, the
+The folder holds `config.json` (a ModelConfig, with the hash of every other file but the card), `denoiser.safetensors`, the
 autoencoder's files unless it is one that needs none, and `README.md`, the model card.
 """
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from latentsr import __version__
 from latentsr.atomic import replacing
 from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.strict import load_weights, save_weights
 from latentsr.config import canonical_json, checked, read_json, sha256, write_json
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
@@ -109,7 +109,9 @@ class SuperResolver:
             part = slice(start, start + batch)
             restored = self.restore(unit[part], ids=[_pixel_id(image) for image in unit[part]], sampling=sampling)
             pixels[part] = volume.window.invert(restored.image[:, 0].numpy())
-            if spread is not None and restored.spread is not None:
+            if spread is not None:
+                if restored.spread is None:
+                    raise ModelError(f"{self.name}: {sampling.samples} samples gave no spread; report the model")
                 spread[part] = restored.spread[:, 0].numpy() * (volume.window.high - volume.window.low)
         progress(slices, slices)
         uncertainty = None if spread is None else volume.enlarged(spread, self.scale)
@@ -127,11 +129,12 @@ def save_model(
     """Writes a model folder at `folder`, whole or not at all; weights as float16, which halves the file."""
     with replacing(folder) as partial:
         partial.mkdir()
-        save_file({key: _stored(value) for key, value in weights.items()}, partial / WEIGHTS)
+        save_weights({key: _stored(value) for key, value in weights.items()}, partial / WEIGHTS)
         (partial / CARD).write_text(card, encoding="utf-8")
         if autoencoder is not None:
             shutil.copytree(autoencoder, partial / AUTOENCODER)
-        files = {str(p.relative_to(partial)): sha256(p) for p in sorted(partial.rglob("*")) if p.is_file()}
+        made = (path for path in sorted(partial.rglob("*")) if path.is_file() and path.name != CARD)
+        files = {path.relative_to(partial).as_posix(): sha256(path) for path in made}
         write_json(partial / CONFIG, config.model_copy(update={"files": files}))
 
 
@@ -176,12 +179,7 @@ def _check_files(folder: Path, config: ModelConfig) -> None:
 
 def _denoiser(folder: Path, config: ModelConfig) -> Denoiser:
     denoiser = Denoiser(config.denoiser)
-    weights = {key: value.float() for key, value in load_file(folder / WEIGHTS).items()}
-    try:
-        denoiser.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"{folder / WEIGHTS}: does not fit {CONFIG}: {reason}") from error
+    load_weights(denoiser, folder / WEIGHTS)
     return denoiser
 
 

@@ -56,7 +56,9 @@ def test_the_six_commands_train_and_apply_a_model(
     pixels = io.read(get_testdata_file("examples_overlay.dcm")).pixels[0]
     for number in range(10):
         part = pixels[number : number + 256, 20 * number : 20 * number + 256]
-        write_pixels(tmp_path / "scans" / f"image{number}.png", (part / pixels.max() * 255).clip(0, 255).astype("uint8"))
+        write_pixels(
+            tmp_path / "scans" / f"image{number}.png", (part / pixels.max() * 255).clip(0, 255).astype("uint8")
+        )
     monkeypatch.chdir(tmp_path)
     for command in _commands(repository / "README.md")[-6:]:
         arguments = shlex.split(command)[1:]

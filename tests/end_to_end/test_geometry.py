@@ -124,6 +124,6 @@ class TestGeometry:
     ) -> None:
         pixels = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
         io.raster.write_pixels(tmp_path / "a.png", pixels)
-        (outcome,) = enhance_files([tmp_path / "a.png"], job(resolver, tmp_path / "out", sampling=Sampling(tile=32)))
+        (outcome,) = enhance_files([tmp_path / "a.png"], job(resolver, tmp_path / "out", sampling=Sampling(tile=64)))
         assert outcome.status == "written", outcome.reason
         assert io.raster.read_pixels(tmp_path / "out" / "a.png").shape == (4 * size[0], 4 * size[1])

@@ -23,8 +23,9 @@ A latent diffusion model for medical image super-resolution, made by latentsr {_
 |---|---|
 | undoes | `{model.degradation}` |
 | latent space | `{model.autoencoder}`, {model.denoiser.latent_channels} channels |
-| network | UNet, channels {model.denoiser.channels}, {config.layers} layers a block; {config.objective} target |
-| condition | {", ".join(model.space.conditions)}; target: {model.space.target} |
+| network | UNet, channels {", ".join(map(str, model.denoiser.channels))}, {config.layers} layers a block |
+| learns | {config.objective} on the {config.schedule} schedule; target: {model.space.target} |
+| condition | {", ".join(model.space.conditions)} |
 | trained | {facts["steps"]} steps of {config.batch} crops of {config.crop} latent px, {facts["minutes"]} minutes |
 | HR size | {model.size[0]} x {model.size[1]} px |
 

@@ -1,10 +1,11 @@
 """What the denoiser learns in a latent space: the options, the loss, and the score on validation images."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from pydantic import Field
 from torch import Tensor
 
 from latentsr.config import Config
@@ -30,25 +31,25 @@ class TrainConfig(Config):
     schedule: Literal["cosine", "linear", "flow"] = "cosine"
     loss: Literal["l1", "l2"] = "l2"
     snr_weight: bool = False
-    channel_weight: float = 0.5
-    pure_noise_share: float = 0.4
-    channels: tuple[int, ...] = (48, 64, 96)
-    layers: int = 2
+    channel_weight: float = Field(0.5, ge=0)
+    pure_noise_share: float = Field(0.4, ge=0, le=1)
+    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field((48, 64, 96), min_length=1)
+    layers: int = Field(2, ge=1)
     attention: tuple[bool, ...] = ()
     middle_attention: bool = False
-    groups: int = 8
-    crop: int = 32
-    batch: int = 16
-    steps: int | None = 4000
-    minutes: float | None = None
-    learning_rate: float = 4e-4
-    weight_decay: float = 0.01
-    ema: float = 0.999
-    clip: float = 1.0
-    seed: int = 0
+    groups: int = Field(8, ge=1)
+    crop: int = Field(32, ge=1)
+    batch: int = Field(16, ge=1)
+    steps: int | None = Field(4000, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    learning_rate: float = Field(4e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    ema: float = Field(0.999, ge=0, lt=1)
+    clip: float = Field(1.0, ge=0)
+    seed: int = Field(0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    validate_every: int = 200
-    workers: int = 0
+    validate_every: int = Field(200, ge=1)
+    workers: int = Field(0, ge=0)
 
 
 def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:

@@ -44,6 +44,7 @@ def fit_denoiser(
     A killed training goes on from its last checkpoint; a finished one is left as it is. Other options or another cache
     for the same `out` raise StaleError. `modalities` are the DICOM codes of the images, for the model's warnings.
     """
+    out = out.resolve()
     run = out.with_name(f"{out.name}.run")
     facts = {"config": config.model_dump(mode="json", exclude={"workers"}), "cache": cache.hash}
     if out.exists():

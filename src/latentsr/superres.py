@@ -1,7 +1,7 @@
 """The SuperResolver: a model folder that is loaded, checked and applied to volumes.
 
-The folder holds `config.json` (a ModelConfig, with the hash of every other file but the card), `denoiser.safetensors`, the
-autoencoder's files unless it is one that needs none, and `README.md`, the model card.
+The folder holds `config.json` (a ModelConfig, with the hash of every other file but the card), the denoiser's weights,
+the autoencoder's files unless it is one that needs none, and `README.md`, the model card.
 """
 
 import hashlib

@@ -222,7 +222,7 @@ class TestEnhance:
         assert names(tmp_path) == []
 
     @pytest.mark.parametrize("way", ["missing", "altered"])
-    @pytest.mark.parametrize("name", ["denoiser.safetensors", "README.md"])
+    @pytest.mark.parametrize("name", ["denoiser.safetensors"])
     def test_a_model_with_a_wrong_file_is_one_line(
         self, run: Run, model_folder: Path, tmp_path: Path, way: str, name: str
     ) -> None:

@@ -279,7 +279,7 @@ def test_a_foreign_record_is_an_error_on_one_line(
     [
         (Sampling(solver="foo"), "solver 'foo': expected one of ddpm"),
         (Sampling(solver="euler", steps=4), "does not fit a model trained on the cosine schedule"),
-        (Sampling(tile=33), "--tile 33: expected a multiple of"),
+        (Sampling(tile=65), "--tile 65: expected a multiple of"),
     ],
     ids=["unknown", "schedule", "tile"],
 )

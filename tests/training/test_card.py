@@ -16,7 +16,8 @@ def test_the_card_says_on_what_how_long_how_good_and_for_what_not() -> None:
     card = model_card(model, TrainConfig(batch=5, crop=24), facts)
     assert card.startswith("# knee-x4\n")
     for said in (
-        RESEARCH_USE, "`lanczos:4`", "`haar`, 16 channels", "(24, 40)", "1234 steps of 5 crops of 24", "56.7 minutes",
-        "320 x 256 px", "| knees | 89 |", "| psnr | 31.24 dB |", "pixels; target: residual", "Not for: diagnosis",
+        RESEARCH_USE, "`lanczos:4`", "`haar`, 16 channels", "channels 24, 40", "1234 steps of 5 crops of 24",
+        "56.7 minutes", "320 x 256 px", "| knees | 89 |", "| psnr | 31.24 dB |", "target: residual",
+        "| condition | pixels |", "Not for: diagnosis",
     ):  # fmt: skip
         assert said in card

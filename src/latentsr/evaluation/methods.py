@@ -53,9 +53,8 @@ def parse_method(text: str, *, records: Sequence[Record], degradation: Degradati
     from latentsr.restoration import Sampling
     from latentsr.superres import SuperResolver
 
-    return from_model(
-        name, SuperResolver.load(place, device=device), degradation, checked(Sampling, options, f"method '{name}'")
-    )
+    sampling = checked(Sampling, options, f"method '{name}'")
+    return from_model(name, SuperResolver.load(place, device=device), degradation, sampling)
 
 
 def _holds_images(place: Path) -> bool:

@@ -245,3 +245,13 @@ def test_the_shipped_model_tiles_without_seam(abdomen: torch.Tensor, steps: int)
     gradients = [image.diff(dim=-1).abs().mean(dim=(0, 1, 2)) for image in (whole, tiled)]
     at_borders = [float(gradient[borders].mean() / gradient.mean()) for gradient in gradients]
     assert at_borders[1] / at_borders[0] == pytest.approx(1, abs=0.05)
+
+
+def test_a_folder_named_like_a_shipped_model_must_be_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "latentsr-tiny")
+    with pytest.raises(ModelError, match=r"give \./latentsr-tiny for the folder"):
+        SuperResolver.load("latentsr-tiny", device="cpu")
+    assert SuperResolver.load("./latentsr-tiny", device="cpu").name == "tiny"

@@ -78,7 +78,7 @@ def enhance(
     model: Annotated[str, typer.Option(help="Model folder, or name of a shipped model.")] = MODEL,
     scale: Annotated[int | None, typer.Option(help="Refuse a model of another scale.")] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Network evaluations. 1 (default): the posterior mean; 16: realistic detail.")
+        int | None, typer.Option(help="Network evaluations. 1 (default): the posterior mean; 16: a sample.")
     ] = None,
     samples: Annotated[
         int, typer.Option(help="Samples to draw: their mean, and the spread of whole samples as a map.")

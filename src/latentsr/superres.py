@@ -148,9 +148,11 @@ def shipped_models() -> list[str]:
 
 
 def _folder(name_or_folder: str | Path) -> Path:
-    for folder in (SHIPPED / str(name_or_folder), Path(name_or_folder)):
-        if (folder / CONFIG).is_file():
-            return folder
+    given, shipped = Path(name_or_folder), str(name_or_folder) in shipped_models()
+    if shipped and (given / CONFIG).is_file():
+        raise ModelError(f"model '{given}': comes with the package and is a folder here; give ./{given} for the folder")
+    if shipped or (given / CONFIG).is_file():
+        return SHIPPED / given if shipped else given
     raise ModelError(
         f"model '{name_or_folder}': expected a model folder with {CONFIG}, or one of {', '.join(shipped_models())}"
     )

@@ -127,3 +127,10 @@ def test_bad_shares_are_refused(shares: tuple[float, ...]) -> None:
 def test_shared_patients_stand_in_several_splits() -> None:
     pairs = [("p", "train"), ("p", "test"), ("q", "train"), ("q", "train")]
     assert shared_patients(pairs) == {"p": {"train", "test"}}
+
+
+@pytest.mark.parametrize(
+    "path", ["sub-01/ses-1/sub-01_ses-1_T1w.nii.gz", "sub-01_ses-2_T1w.nii.gz", "site/sub-01/x.png"]
+)
+def test_sessions_of_a_bids_subject_are_one_patient(path: str) -> None:
+    assert PatientRule().patient(Path(path), None) == "sub-01"

@@ -93,3 +93,15 @@ def test_a_folder_that_cannot_be_listed_is_an_item_that_says_why(
     assert [item.paths[0] for item in items] == [tmp_path / "a" / "x.png", tmp_path / "b"]
     with pytest.raises(InputError, match="b cannot be read"):
         io.kind_of(items[1].paths[0])
+
+
+def test_linked_folders_are_walked_once_and_pipes_are_left_out(tmp_path: Path) -> None:
+    inner = tmp_path / "elsewhere"
+    inner.mkdir()
+    (inner / "a.png").write_bytes(b"x")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(inner)
+    (inner / "round").symlink_to(root)
+    os.mkfifo(root / "pipe")
+    assert [item.relative.as_posix() for item in io.find([root])] == ["link/a.png"]

@@ -66,8 +66,16 @@ def _existing(out: Path, key: str) -> Dataset:
     return dataset
 
 
-def _listing(items: Sequence[Item]) -> list[tuple[str, int]]:
-    return [(item.relative.as_posix(), sum(path.stat().st_size for path in item.paths)) for item in items]
+def _listing(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
+    """Each item's name and the hashes of its files: what a dataset was made from."""
+    return [(item.relative.as_posix(), [_digest(path) for path in item.paths]) for item in items]
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
 
 
 def _images(items: Sequence[Item], out: Path, recipe: FolderRecipe, progress: Progress) -> Iterator[Record]:

@@ -13,12 +13,14 @@ from latentsr.data.records import SPLITS
 from latentsr.errors import InputError, OptionError
 
 EXTENSION = r"(\.nii)?\.[A-Za-z][A-Za-z0-9]{0,10}$"  # begins with a letter: the tail of a DICOM UID is none
+BIDS_SUBJECT = r"(?:^|[/_])(?P<subject>sub-[A-Za-z0-9]+)"
 NUMBERED = r"^(?P<series>.*?)[-_ ]?(?P<number>\d+)$"
 
 
 @dataclass(frozen=True)
 class PatientRule:
-    """How the patient is found: first of `table` (file name to patient), `pattern`, `block`, the file's own header.
+    """How the patient is found: first of `table` (file name to patient), `pattern`, `block`, the file's own header,
+    a BIDS subject (`sub-01`) in the path; without any of these each file is a patient of its own.
 
     `pattern` is a regular expression with a group `patient`, searched in the path below the source folder. `block`
     takes that many neighbouring numbers of a series as one patient, for sets without patient ids.
@@ -42,7 +44,8 @@ class PatientRule:
             return self._from_pattern(relative)
         if self.block:
             return self._from_block(relative)
-        return header or without_extension(relative)
+        subject = re.search(BIDS_SUBJECT, relative.as_posix())
+        return header or (subject["subject"] if subject else without_extension(relative))
 
     def _from_pattern(self, relative: Path) -> str:
         match = _compiled(self.pattern or "").search(without_extension(relative))

@@ -48,11 +48,20 @@ def _below(root: Path) -> list[Item]:
         return [Item(Path(root.name), (root,))]
     items: list[Item] = []
     closed: list[Path] = []
-    for folder, subfolders, names in os.walk(root, onerror=lambda error: closed.append(Path(error.filename))):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+    been: set[Path] = set()
+    walk = os.walk(root, onerror=lambda error: closed.append(Path(error.filename)), followlinks=True)
+    for folder, subfolders, names in walk:
+        been.add(Path(folder).resolve())
+        visible = (name for name in sorted(subfolders) if not name.startswith("."))
+        subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in been]  # links may go round
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        items += _in_folder(files, root)
+        items += _in_folder([path for path in files if not _never_ends(path)], root)
     return items + [Item(_place(path, root), (path,)) for path in closed]
+
+
+def _never_ends(path: Path) -> bool:
+    """Whether reading would wait for ever: a pipe, a socket or a device."""
+    return path.exists() and not path.is_file()
 
 
 def _place(path: Path, root: Path) -> Path:

@@ -74,7 +74,7 @@ def test_a_summary_has_a_table_a_dataset(capsys: pytest.CaptureFixture[str]) -> 
     ]
     terminal.show_summary(rows)
     out = capsys.readouterr().out
-    assert out.index("knee: 3 images, 2 patients") < out.index("chest: 3 images, 2 patients")
+    assert out.index("knee: images 3, patients 2") < out.index("chest: images 3, patients 2")
     assert "2 (+1 infinite)" in out
     assert "-0.5000 to 2.0000" in out
     assert "nan" not in out

@@ -107,8 +107,10 @@ def enhance(
     check_scale(resolver, scale)
     job = Job(resolver, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey)
     with terminal.progress("enhance") as report:
-        outcomes = enhance_files(inputs, job, progress=report)
-    _show_outcomes(outcomes, out, json=json)
+        outcomes = enhance_files(
+            inputs, job, progress=report, finished=lambda outcome: _show_outcome(outcome, out, json=json)
+        )
+    _show_end(outcomes, json=json)
 
 
 def _sampling(
@@ -129,20 +131,23 @@ def _sampling(
     return checked(Sampling, options, "enhance")
 
 
-def _show_outcomes(outcomes: list[Any], out: Path, *, json: bool) -> None:
-    """One line an input, failures on standard error; exit status 1 if any failed."""
+def _show_outcome(outcome: Any, out: Path, *, json: bool) -> None:
+    """One line an input as soon as it is done, warnings and failures on standard error."""
+    for warning in outcome.warnings:
+        terminal.show_warning(f"{outcome.input}: {warning}")
+    if outcome.status == "failed":
+        named = outcome.input in outcome.reason
+        terminal.show_error(outcome.reason if named else f"{outcome.input}: {outcome.reason}")
+    elif not json:
+        terminal.show(f"{outcome.status}  {out / outcome.output}  {outcome.size or outcome.reason}")
+
+
+def _show_end(outcomes: list[Any], *, json: bool) -> None:
+    """The count, or everything as JSON; exit status 1 if any input failed."""
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
     if json:
         terminal.show_json([dataclasses.asdict(outcome) for outcome in outcomes])
-    for outcome in outcomes:
-        for warning in outcome.warnings:
-            terminal.show_warning(f"{outcome.input}: {warning}")
-        if outcome.status == "failed":
-            named = outcome.input in outcome.reason
-            terminal.show_error(outcome.reason if named else f"{outcome.input}: {outcome.reason}")
-        elif not json:
-            terminal.show(f"{outcome.status}  {out / outcome.output}  {outcome.size or outcome.reason}")
-    failed = sum(outcome.status == "failed" for outcome in outcomes)
-    if not json:
+    else:
         terminal.show(f"{len(outcomes) - failed} of {len(outcomes)} done. {RESEARCH_USE}")
     if failed:
         raise typer.Exit(1)
@@ -189,6 +194,11 @@ def prepare_folder(
     with terminal.progress("prepare") as report:
         dataset = prepare(source, out, recipe, name=name, progress=report)
     _show_dataset(dataset, json=json)
+    if rule == PatientRule() and len({record.patient for record in dataset.records}) == len(dataset.records) > 1:
+        terminal.show_warning(
+            "each image counts as a patient of its own; if some share a patient, start anew with --patient-pattern, "
+            "--patients or --block, or that patient may be in two splits"
+        )
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

@@ -66,12 +66,14 @@ def enhance_files(
     job: Job,
     *,
     progress: Callable[[float, int], None] = lambda done, total: None,
+    finished: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """The outcome of every item below `paths`, in their order; outputs and `run.json` lie in `job.out`.
 
     An output that is there already is kept unless `overwrite`, and a failure if other input, model or options made it,
     or if `run.json` does not know it. A killed job goes on where it was: outputs appear whole, and `run.json` names
-    each before it is written. Where nothing was made, nothing is left. `progress` takes (items done, all items).
+    each before it is written. Where nothing was made, nothing is left. `progress` takes (items done, all items),
+    `finished` each outcome as soon as it is there.
     """
     _check_out(paths, job.out)
     items = io.find(paths)
@@ -81,6 +83,7 @@ def enhance_files(
         progress(done, len(items))
         within = partial(_within, progress, done, len(items))
         record.outcomes.append(_outcome(item, job, record, within))
+        finished(record.outcomes[-1])
     progress(len(items), len(items))
     record.close()
     return record.outcomes

@@ -31,8 +31,8 @@ def show_error(message: str) -> None:
 
 
 def show(text: str) -> None:
-    """A line on standard output."""
-    print(text)
+    """A line on standard output, there at once in a pipe too."""
+    print(text, flush=True)
 
 
 def show_json(content: object) -> None:
@@ -73,7 +73,7 @@ def show_summary(rows: Sequence[Mapping[str, Any]]) -> None:
     """A table a dataset: one row a measure and method, with the paired difference to bicubic and its interval."""
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         chosen = [row for row in rows if row["dataset"] == dataset]
-        title = f"{dataset}: {chosen[0]['images']} images, {chosen[0]['patients']} patients"
+        title = f"dataset {dataset}: images {chosen[0]['images']}, patients {chosen[0]['patients']}"
         columns = ["measure", "method", "mean", "sd", "n", "minus bicubic", "95 % interval", "over HR's"]
         show_table(title, columns, [_summary_row(row) for row in sorted(chosen, key=lambda row: row["metric"])])
 

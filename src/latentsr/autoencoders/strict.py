@@ -51,6 +51,7 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
             save_file(plain, temporary, metadata={"format": "pt"})
         except SafetensorError as error:  # of a full disk, too
             raise OSError(f"cannot write {path}: {' '.join(str(error).split())}") from error
+        temporary.chmod(0o644)  # safetensors leaves it to the owner alone, and models are shared
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ Heavy modules are imported inside the functions, so that `latentsr --help` answe
 """
 
 import dataclasses
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +37,7 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of 
 
 def main() -> None:
     """Runs the command line; a mendable error is one line and exit status 1, a wrong call exit status 2."""
-    _quiet()
+    terminal.quiet()
     try:
         app()
     except LatentSRError as error:
@@ -54,14 +53,6 @@ def main() -> None:
 def _fail(message: str) -> None:
     terminal.show_error(message)
     sys.exit(1)
-
-
-def _quiet() -> None:
-    """Libraries' advice to programmers is not for users; PYTHONWARNINGS brings it back."""
-    import warnings
-
-    if not os.environ.get("PYTHONWARNINGS"):
-        warnings.simplefilter("ignore")
 
 
 @app.callback(invoke_without_command=True)
@@ -193,7 +184,7 @@ def prepare_folder(
     recipe = FolderRecipe(rule, shares, size, slices, seed, drop_shared, grey)
     with terminal.progress("prepare") as report:
         dataset = prepare(source, out, recipe, name=name, progress=report)
-    _show_dataset(dataset, json=json)
+    terminal.show_dataset(dataset, json=json)
     if rule == PatientRule() and len({record.patient for record in dataset.records}) == len(dataset.records) > 1:
         terminal.show_warning(
             "each image counts as a patient of its own; if some share a patient, start anew with --patient-pattern, "
@@ -206,17 +197,6 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise OptionError(f"{option} {text}: expected numbers joined by commas, such as 0.8,0.1,0.1") from error
-
-
-def _show_dataset(dataset: Any, *, json: bool) -> None:
-    splits = sorted({record.split for record in dataset.records})
-    chosen = {split: [r for r in dataset.records if r.split == split] for split in splits}
-    counts = {s: {"images": len(rs), "patients": len({r.patient for r in rs})} for s, rs in chosen.items()}
-    if json:
-        terminal.show_json({"name": dataset.name, "folder": str(dataset.root), "splits": counts})
-        return
-    rows = [[split, str(count["images"]), str(count["patients"])] for split, count in counts.items()]
-    terminal.show_table(f"dataset {dataset.name} in {dataset.root}", ["split", "images", "patients"], rows)
 
 
 @app.command(

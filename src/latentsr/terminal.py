@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -105,3 +107,21 @@ def show_records(title: str, records: Sequence[Any]) -> None:
     columns = [field.name for field in dataclasses.fields(records[0])]
     values = [[getattr(record, column) for column in columns] for record in records]
     show_table(title, columns, [[v if isinstance(v, str) else _number(v) for v in row] for row in values])
+
+
+def show_dataset(dataset: Any, *, json: bool) -> None:
+    """The images and patients of each split."""
+    splits = sorted({record.split for record in dataset.records})
+    chosen = {split: [r for r in dataset.records if r.split == split] for split in splits}
+    counts = {s: {"images": len(rs), "patients": len({r.patient for r in rs})} for s, rs in chosen.items()}
+    if json:
+        show_json({"name": dataset.name, "folder": str(dataset.root), "splits": counts})
+        return
+    rows = [[split, str(count["images"]), str(count["patients"])] for split, count in counts.items()]
+    show_table(f"dataset {dataset.name} in {dataset.root}", ["split", "images", "patients"], rows)
+
+
+def quiet() -> None:
+    """Libraries' advice to programmers is not for users; PYTHONWARNINGS brings it back."""
+    if not os.environ.get("PYTHONWARNINGS"):
+        warnings.simplefilter("ignore")

@@ -174,7 +174,10 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.parametrize("steps", [1, 4])
 def test_tiles_leave_no_seam(steps: int) -> None:
-    """At least 40 dB to the image in one piece, and gradients across tile borders as elsewhere, to 5 %."""
+    """At least 40 dB to the image in one piece; gradients across tile borders, over those elsewhere, as there, to 5 %.
+
+    The image in one piece is the yardstick: its own gradients at these few rows are 6 % below those elsewhere.
+    """
     model, images = restorer(conditions=("latent-up", "pixels")), lr(136, 68, 1)
     tiled, whole = (
         model.restore(images, ids=["a"], sampling=Sampling(steps=steps, tile=tile)).image for tile in (64, None)

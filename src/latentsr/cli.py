@@ -203,10 +203,11 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
     "fit-vae", epilog="Example: latentsr fit-vae dataset/ -o vae/ --factor 4 --latent-channels 3 --steps 20000"
 )
 def fit_vae(
-    dataset: Annotated[Path, typer.Argument(help="Folder made by 'prepare'.")],
+    datasets: Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")],
     out: Out,
     config: ConfigFile = None,
     init: Annotated[str | None, typer.Option(help="Folder of an autoencoder to fine-tune.")] = None,
+    domain: Annotated[str | None, typer.Option(help="What the images are: medical (default) or natural.")] = None,
     factor: Annotated[int | None, typer.Option(help="Image side over latent side: 4 or 8.")] = None,
     latent_channels: Annotated[int | None, typer.Option(help="Channels of the latent.")] = None,
     crop: Annotated[int | None, typer.Option(help="Side of the training crops in pixels.")] = None,
@@ -226,6 +227,7 @@ def fit_vae(
 
     flags = {
         "init": init,
+        "domain": domain,
         "factor": factor,
         "latent_channels": latent_channels,
         "crop": crop,
@@ -239,7 +241,7 @@ def fit_vae(
         "devices": devices,
     }
     options = _options(FitVaeConfig, config, flags)
-    fit_autoencoder(read_dataset(dataset), out, options, device=device)
+    fit_autoencoder([read_dataset(folder) for folder in datasets], out, options, device=device)
     terminal.show(f"autoencoder in {out}")
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from latentsr.errors import InputError
 from latentsr.intensity import Pixels, Window
 
-Kind = Literal["dicom", "nifti", "png", "tiff", "memory"]
+Kind = Literal["dicom", "nifti", "png", "tiff", "jpeg", "memory"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,7 @@ def draw_until_killed(self, n):
     return draw(self, n)
 image_crops.ImageCrops.__getitem__ = draw_until_killed
 config = autoencoder.FitVaeConfig.model_validate_json(options)
-autoencoder.fit_autoencoder(read_dataset(data), Path(out), config, device="cpu")
+autoencoder.fit_autoencoder([read_dataset(data)], Path(out), config, device="cpu")
 """
 
 
@@ -66,7 +66,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def fitted(dataset: Dataset, out: Path, **options: object) -> Path:
-    return fit_autoencoder(dataset, out, TINY.model_copy(update=options), device="cpu", progress=False)
+    return fit_autoencoder([dataset], out, TINY.model_copy(update=options), device="cpu", progress=False)
 
 
 def test_a_fit_leaves_a_folder_that_loads_and_says_how_it_was_made(dataset: Dataset, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_fit_leaves_a_folder_that_loads_and_says_how_it_was_made(dataset: Data
     assert (autoencoder.spec.factor, autoencoder.spec.latent_channels, autoencoder.spec.domain) == (4, 4, "medical")
     facts = json.loads((out / "manifest.json").read_text())
     assert facts["steps"] == 8
-    assert facts["data"] == dataset.hash
+    assert facts["data"] == {"made": dataset.hash}
     assert facts["ceiling_psnr"]["images"] == 2
     assert read_yaml(FitVaeConfig, out / "fit.yaml").learning_rate == 1e-3
     assert {path.name for path in (out / "pictures").iterdir()} == {"step_0000004.png", "step_0000008.png"}

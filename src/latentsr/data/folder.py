@@ -13,7 +13,7 @@ from latentsr.data.patients import PatientRule, shared_patients, split_patients,
 from latentsr.data.records import SPLITS, Dataset, Record, read_dataset, write_dataset
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io import Item, find, read
-from latentsr.io.raster import read_pixels, write_pixels
+from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, read_pixels, write_pixels
 
 Progress = Callable[[int, int], None]
 BY_FOLDER = "folders"
@@ -47,7 +47,7 @@ def prepare_folder(
     """
     items = find([source])
     if not items:
-        raise InputError(f"{source}: no images; expected DICOM, NIfTI, PNG or TIFF files")
+        raise InputError(f"{source}: no images; expected DICOM, NIfTI, PNG, TIFF or JPEG files")
     facts = {"recipe": recipe, "source": _listing(items)}
     key = sha256_json(facts)
     if out.exists():
@@ -96,8 +96,8 @@ def _images(items: Sequence[Item], out: Path, recipe: FolderRecipe, progress: Pr
 
 def _slices(item: Item, recipe: FolderRecipe) -> Iterator[tuple[str, np.ndarray, str | None]]:
     """(suffix of the id, uint8 or uint16 pixels, patient by the header) of each slice; constant slices are left out."""
-    if item.paths[0].suffix.lower() == ".png" and not recipe.grey:
-        pixels = read_pixels(item.paths[0])
+    if item.paths[0].suffix.lower() in (*PNG_SUFFIXES, *JPEG_SUFFIXES):
+        pixels = read_pixels(item.paths[0], grey=recipe.grey)
         if pixels.min() < pixels.max():
             yield "", pixels, None
         return

@@ -5,13 +5,14 @@ from typing import Literal
 
 from latentsr.errors import InputError
 from latentsr.io import dicom, nifti
-from latentsr.io.raster import PNG_SUFFIXES, TIFF_SUFFIXES
+from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES
 
-SUFFIXES = (*dicom.SUFFIXES, *nifti.SUFFIXES, *PNG_SUFFIXES, *TIFF_SUFFIXES)
-FileKind = Literal["dicom", "nifti", "png", "tiff"]
+SUFFIXES = (*dicom.SUFFIXES, *nifti.SUFFIXES, *PNG_SUFFIXES, *TIFF_SUFFIXES, *JPEG_SUFFIXES)
+FileKind = Literal["dicom", "nifti", "png", "tiff", "jpeg"]
 
 _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
     (b"II*\0", "tiff"),
     (b"MM\0*", "tiff"),
     (b"II+\0", "tiff"),
@@ -34,14 +35,14 @@ def kind_of(path: Path) -> FileKind:
         raise InputError(f"{path} is empty: copy or export it again")
     if path.name.lower().endswith(dicom.SUFFIXES):
         raise InputError(f"{path} has no DICOM preamble: export it again as a DICOM Part 10 file")
-    raise InputError(f"{path} is no image that can be read: expected DICOM, NIfTI, PNG or TIFF, and a whole file")
+    raise InputError(f"{path} is no image that can be read: expected DICOM, NIfTI, PNG, TIFF or JPEG, and a whole file")
 
 
 def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) -> Path:
     """Where an item's output goes below the output folder: the item's own place, with the extension of its kind.
 
     `series` says that the item is a folder of DICOM files, which keeps its name. NIfTI with a BIDS name gets the
-    name of a BIDS derivative.
+    name of a BIDS derivative. What comes from a JPEG is a PNG, which loses nothing.
     """
     if series:
         return relative
@@ -49,7 +50,7 @@ def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) 
         return relative.with_name(dicom.with_suffix(relative.name))
     if kind == "nifti":
         return relative.with_name(nifti.output_name(relative.name, scale))
-    suffixes = PNG_SUFFIXES if kind == "png" else TIFF_SUFFIXES
+    suffixes = TIFF_SUFFIXES if kind == "tiff" else PNG_SUFFIXES
     named = relative.name.lower().endswith(suffixes)
     return relative if named else relative.with_name(relative.name + suffixes[0])
 

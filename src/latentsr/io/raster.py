@@ -1,4 +1,4 @@
-"""PNG and TIFF: grey images of 8 or 16 bit, in and out at the same depth."""
+"""PNG and TIFF: grey images of 8 or 16 bit, in and out at the same depth; JPEG is read only."""
 
 import json
 import struct
@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from latentsr.errors import InputError
 from latentsr.io.atomic import replacing
 
 PNG_SUFFIXES = (".png",)
 TIFF_SUFFIXES = (".tif", ".tiff")
+JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 _UNREADABLE = (
     UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError, KeyError,
@@ -32,7 +33,7 @@ class RasterHeader(NamedTuple):
 
 
 def read_pixels(path: Path, *, grey: bool = False) -> NDArray[Any]:
-    """The pixels of a grey PNG or TIFF, uint8 or uint16 (rows, columns).
+    """The pixels of a grey PNG, TIFF or JPEG (upright, as its EXIF says), uint8 or uint16 (rows, columns).
 
     Args:
         path: the file
@@ -44,10 +45,10 @@ def read_pixels(path: Path, *, grey: bool = False) -> NDArray[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL warns of large images and odd tags; what it cannot read it raises
-            with Image.open(path, formats=("PNG", "TIFF")) as image:
-                return _grey_pixels(image, path, grey)
+            with Image.open(path, formats=("PNG", "TIFF", "JPEG")) as image:
+                return _grey_pixels(_upright(image), path, grey)
     except _UNREADABLE as error:
-        raise InputError(f"{path} cannot be read as PNG or TIFF ({_reason(error)}): export it again") from error
+        raise InputError(f"{path} cannot be read as PNG, TIFF or JPEG ({_reason(error)}): export it again") from error
 
 
 def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = None) -> None:
@@ -84,6 +85,11 @@ def _grey_pixels(image: Image.Image, path: Path, grey: bool) -> NDArray[Any]:
     if image.mode.startswith("I;16") and _white_is_zero(image):
         pixels = np.iinfo(pixels.dtype).max - pixels  # PIL does so for 8 bit only
     return pixels
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """A JPEG as a viewer shows it; the other formats as they are stored."""
+    return ImageOps.exif_transpose(image) if image.format == "JPEG" else image
 
 
 def _white_is_zero(image: Image.Image) -> bool:

@@ -1,6 +1,6 @@
 """Training of a KL autoencoder, from scratch or from a folder, to a folder that `load_autoencoder` takes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -13,14 +13,14 @@ from torch.utils.data import DataLoader
 from latentsr.autoencoders.kl import KLNetwork, load_network, save_kl
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import Config, manifest, read_json, sha256_json, write_yaml
-from latentsr.data.records import Dataset, Record, common_size
+from latentsr.data.records import Dataset, check_names, common_size
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
 from latentsr.training.budget import Budget
 from latentsr.training.checkpoint import LastCheckpoint
 from latentsr.training.ema import Ema
-from latentsr.training.image_crops import ImageCrops, WholeImages
+from latentsr.training.image_crops import DatasetImage, ImageCrops, WholeImages, images_of
 from latentsr.training.trainer import Precision, make_trainer, train
 
 
@@ -96,20 +96,21 @@ class AutoencoderTraining(LightningModule):
 
 
 def fit_autoencoder(
-    dataset: Dataset, out: Path, config: FitVaeConfig, *, device: str = "auto", progress: bool = True
+    datasets: Sequence[Dataset], out: Path, config: FitVaeConfig, *, device: str = "auto", progress: bool = True
 ) -> Path:
     """The folder `out`, with the trained autoencoder: config.json, weights, fit.yaml, manifest.json, logs, pictures.
 
     A training that was killed goes on from its last checkpoint; one that is finished is returned as it is; `out` from
-    other options or data raises StaleError.
+    other options or data raises StaleError. Several datasets serve as one: each image is drawn as often as any other.
     """
     out = Path(out)
+    check_names(datasets)
     network, config = _network(config)
-    key = sha256_json({"options": config, "data": dataset.hash})
+    key = sha256_json({"options": config, "data": [d.hash for d in datasets]})
     if _finished(out, key):
         return out
-    shape, valid = _latent_shape(network, config), _valid(dataset, cast(KLNetwork, network))
-    samples = ImageCrops(dataset, crop=config.crop, latent_shape=shape, seed=config.seed)
+    shape, valid = _latent_shape(network, config), _valid(datasets, cast(KLNetwork, network))
+    samples = ImageCrops(datasets, crop=config.crop, latent_shape=shape, seed=config.seed)
     checkpoint = LastCheckpoint(out / "checkpoints", {"key": key})
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     trainer = make_trainer(
@@ -120,7 +121,7 @@ def fit_autoencoder(
         write_yaml(config, out / "fit.yaml")
     module = AutoencoderTraining(network, config, budget, out / "pictures")
     some = valid[:: -(-len(valid) // config.valid_images)]
-    loader = DataLoader(WholeImages(dataset, some), batch_size=config.batch)
+    loader = DataLoader(WholeImages(some), batch_size=config.batch)
     train(
         trainer, module, samples, loader, checkpoint,
         batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
@@ -128,7 +129,7 @@ def fit_autoencoder(
     network.load_state_dict(ema.weights())
     if trainer.is_global_zero:
         facts = {"key": key, "steps": trainer.global_step, "seconds": round(budget.elapsed(), 1)}
-        _save(network, out, config, dataset, valid, facts)
+        _save(network, out, config, datasets, valid, facts)
     return out
 
 
@@ -211,24 +212,29 @@ def _latent_shape(network: nn.Module, config: FitVaeConfig) -> tuple[int, int, i
     return kl.config["latent_channels"], config.crop // kl.factor, config.crop // kl.factor
 
 
-def _valid(dataset: Dataset, network: KLNetwork) -> tuple[Record, ...]:
-    records = dataset.select("valid")
-    rows, columns = common_size(records)
+def _valid(datasets: Sequence[Dataset], network: KLNetwork) -> tuple[DatasetImage, ...]:
+    images = images_of(datasets, "valid")
+    rows, columns = common_size([record for _, record in images])
     if rows % network.factor or columns % network.factor:
         fix = f"expected sides in multiples of {network.factor}: run 'prepare' with --size"
-        raise InputError(f"{dataset.root}: images of {rows}x{columns} px, {fix}")
-    return records
+        raise InputError(f"{datasets[0].root}: images of {rows}x{columns} px, {fix}")
+    return images
 
 
 @torch.no_grad()
 def _save(
-    network: nn.Module, out: Path, config: FitVaeConfig, dataset: Dataset, valid: tuple[Record, ...], facts: dict
+    network: nn.Module,
+    out: Path,
+    config: FitVaeConfig,
+    datasets: Sequence[Dataset],
+    valid: Sequence[DatasetImage],
+    facts: dict[str, Any],
 ) -> None:
     """Writes the folder, with the ceiling over all validation images; manifest.json is the last file."""
     network = network.cpu().eval()
-    images = DataLoader(WholeImages(dataset, valid), batch_size=1)
+    images = DataLoader(WholeImages(valid), batch_size=1)
     values = torch.cat([ceiling(autoencoded(network, image), image) for image in images])
     mean, sd = float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
     facts = facts | {"ceiling_psnr": {"mean": mean, "sd": sd, "images": len(valid)}}
-    facts |= manifest(options=config, data=dataset.hash, dataset=dataset.name)
+    facts |= manifest(options=config, data={dataset.name: dataset.hash for dataset in datasets})
     save_kl(network, out, domain=config.domain, facts=facts)

@@ -1,5 +1,8 @@
 """Real images that come with pydicom: an abdominal MR, a head MR and a CT, windowed to [0, 1]."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pydicom
 import pytest
@@ -40,3 +43,19 @@ def pairs(hr: Tensor, sr: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         "ct with noise": ((ct + 0.05 * noise).clamp(0, 1), ct),
         "mr shifted": (mr.roll(1, dims=-1), mr),
     }
+
+
+@pytest.fixture(scope="session")
+def make_context() -> Callable[[Tensor, Tensor], dict[str, Any]]:
+    """(sr, hr) -> all that a measure can need beside `sr`."""
+
+    def make(sr: Tensor, hr: Tensor) -> dict[str, Any]:
+        return {"hr": hr}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def context(make_context: Callable, sr: Tensor, hr: Tensor) -> dict[str, Any]:
+    """All that a measure of `sr` can need."""
+    return make_context(sr, hr)

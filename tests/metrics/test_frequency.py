@@ -4,7 +4,13 @@ import torch
 from scipy.ndimage import correlate, gaussian_laplace, laplace
 from torch import Tensor
 
-from latentsr.metrics.frequency import hfen, highpass_spectrum, laplacian_of_gaussian, laplacian_variance
+from latentsr.metrics.frequency import (
+    hfen,
+    highpass_spectrum,
+    laplacian_of_gaussian,
+    laplacian_variance,
+    radial_spectrum,
+)
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
 
@@ -78,3 +84,23 @@ def test_constant_and_small_images_have_no_value(hr: Tensor) -> None:
     assert hfen(hr[..., :7], hr[..., :7]).isnan().all()
     assert highpass_spectrum(hr[..., :15]).isnan().all()
     assert laplacian_variance(hr[..., :2]).isnan().all()
+
+
+def radial_spectrum_of_numpy(image: np.ndarray) -> list[float]:
+    """The definition of protocol section 3 written with numpy on the whole, centred plane."""
+    power = np.log10(np.abs(np.fft.fftshift(np.fft.fft2(image))) ** 2 + 1e-12)
+    rows, columns = (np.fft.fftshift(np.fft.fftfreq(n)) for n in image.shape)
+    radius = np.hypot(rows[:, None], columns[None, :]) / np.sqrt(0.5) * 10
+    return [power[(radius >= low) & (radius < low + 1)].mean() for low in range(10)]
+
+
+def test_radial_spectrum_equals_numpy(pairs: Pairs) -> None:
+    for _, hr in pairs.values():
+        np.testing.assert_allclose(radial_spectrum(hr), [radial_spectrum_of_numpy(i) for i in arrays(hr)], rtol=1e-4)
+
+
+def test_a_blurred_image_loses_its_high_rings(sr: Tensor, hr: Tensor) -> None:
+    lost = radial_spectrum(hr) - radial_spectrum(sr)
+    assert (lost[:, 0] < 0.1).all()
+    assert (lost[:, 4:8] > 0.8).all()
+    assert radial_spectrum(hr[..., :15]).isnan().all()

@@ -11,7 +11,7 @@ from latentsr.baselines import Method
 from latentsr.data.records import Dataset, Record
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError
-from latentsr.metrics import Metric, find_metrics
+from latentsr.metrics import Metric, applicable, find_metrics, measure
 from latentsr.stats.table import COLUMNS
 
 HR = "hr"
@@ -96,12 +96,13 @@ def _tables(
 ) -> list[pd.DataFrame]:
     """The rows of one batch: HR's own, then each method's."""
     lr = degradation.apply(hr.double()).to(hr.dtype)
-    own = {metric.name: metric(hr, hr) for metric in metrics if not metric.needs_reference}
+    context = {"hr": hr, "lr": lr, "degradation": degradation}
+    own = measure(applicable(metrics, {}), hr, {})
     tables = [_rows(records, HR, own)] if own else []
     for method in methods:
         sr = _restored(method, lr, hr, [record.id for record in records])
         shown = sr.clamp(0, 1)
-        values = {metric.name: metric(shown, hr) for metric in metrics}
+        values = measure(metrics, shown, context)
         tables.append(_rows(records, method.name, values | {LR_PSNR: _lr_psnr(sr, lr, degradation)}))
     return tables
 

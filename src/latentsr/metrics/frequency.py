@@ -6,6 +6,8 @@ edge. The measures of one image run in float64 where the device has it: its high
 large numbers.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +23,9 @@ HIGHPASS_SIDE = 16
 HIGHPASS_SHARE = 60 / 512
 GREY_LEVELS = 255.0
 MAGNITUDE_FLOOR = 1e-12
+POWER_FLOOR = 1e-12
+RADIAL_SIDE = 16
+RADIAL_BINS = tuple(f"{number:02}" for number in range(1, 11))
 
 
 def hfen(sr: Tensor, hr: Tensor) -> Tensor:
@@ -87,3 +92,29 @@ def _low_frequencies(side: int, device: torch.device) -> Tensor:
     half = round(HIGHPASS_SHARE * side)
     bins = torch.fft.ifftshift(torch.arange(side, device=device) - side // 2)
     return (bins >= -half) & (bins < half)
+
+
+def radial_spectrum(image: Tensor) -> Tensor:
+    """Mean of log10(abs(FFT)^2 + 1e-12) of the [0, 1] image in each of ten rings of frequency, (batch, 10).
+
+    The rings are equally wide, from 0 to the corner frequency (half a cycle a pixel on both axes), upper edge excluded;
+    RADIAL_BINS names them, from coarse to fine. NaN for sides under 16 px, where rings stay empty.
+    Source: protocol section 3.
+    """
+    if smaller_than(check_image(image), RADIAL_SIDE):
+        return no_value(image)[:, None].expand(-1, len(RADIAL_BINS))
+    power = torch.fft.rfft2(precise(image)[:, 0]).abs().square().add(POWER_FLOOR).log10()
+    return (power.flatten(1) @ _ring_weights(image).to(power)).to(image.dtype)
+
+
+def _ring_weights(image: Tensor) -> Tensor:
+    """Share of each half-plane FFT bin in the mean of its ring, (bins, rings): of mirrored bins there are two."""
+    rows, columns = image.shape[-2:]
+    across = torch.arange(columns // 2 + 1, dtype=torch.float64) / columns
+    down = torch.fft.fftfreq(rows, dtype=torch.float64)
+    radius = torch.hypot(down[:, None], across[None, :]) / math.sqrt(0.5)
+    ring = (radius * len(RADIAL_BINS)).floor().long()
+    mirrored = (across > 0) & (2 * across < 1)
+    inside = F.one_hot(ring.flatten(), len(RADIAL_BINS) + 1)[:, :-1]  # the corner itself is the upper edge
+    counts = (1.0 + mirrored.double()).repeat(rows)[:, None] * inside
+    return counts / counts.sum(dim=0)

@@ -21,7 +21,7 @@ LAYERS = (
     ("autoencoders", "conditioning", "diffusion", "data"),
     ("training", "realism", "restoration", "superres", "baselines"),
     ("evaluation", "enhancement", "screening", "study", "report", "demo"),
-    ("cli", "terminal", "scaleout", "serve", "__main__"),
+    ("cli", "commands", "terminal", "scaleout", "serve", "__main__"),
 )
 LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}
 
@@ -31,19 +31,25 @@ ALLOWED_NEIGHBOURS = {("data", "autoencoders")}
 HOMES = {
     "diffusers": ("autoencoders/*", "diffusion/*"),
     "highdicom": ("io/dicom*.py",),
+    "huggingface_hub": ("autoencoders/*",),
+    "jinja2": ("report/page.py",),
     "lightning": ("training/*",),
     "matplotlib": ("report/figures.py",),
     "nibabel": ("io/nifti*.py",),
     "PIL": ("io/raster*.py",),
+    "lpips": ("metrics/*",),
     "piq": ("metrics/*",),
     "pydicom": ("io/dicom*.py", "demo.py"),  # the demo's images are those of pydicom.data
     "tifffile": ("io/raster*.py",),
+    "torch_fidelity": ("metrics/*",),
     "torchmetrics": ("metrics/*",),
-    "typer": ("cli.py",),
+    "typer": ("cli.py", "commands/*"),
     "yaml": ("config.py",),
 }
 
-TORCH_FREE = ("errors", "atomic", "config", "intensity", "volume", "provenance", "io", "stats", "report", "cli")
+TORCH_FREE = (
+    "errors", "atomic", "config", "intensity", "volume", "provenance", "io", "stats", "report", "cli", "commands",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

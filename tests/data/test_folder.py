@@ -208,3 +208,19 @@ def test_progress_counts_the_files(tmp_path: Path) -> None:
     prepare_folder(tmp_path / "in", tmp_path / "out", recipe, progress=lambda *n: told.append(n), name="mine")
     assert told == [(0, 2), (1, 2), (2, 2)]
     assert read_dataset(tmp_path / "out").name == "mine"
+
+
+def test_colour_pictures_keep_their_grey_levels(tmp_path: Path) -> None:
+    """A window over the smallest and largest value is for scanners' units, not for pictures."""
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (100, 100, 100)).save(tmp_path / "in" / name, quality=100)
+        with Image.open(tmp_path / "in" / name) as image:
+            image.paste((140, 140, 140), (0, 0, 8, 16))
+            image.save(tmp_path / "in" / name, quality=100)
+    dataset = prepared(tmp_path, split=ONE_SPLIT, grey=True)
+    for record in dataset.records:
+        found = read_pixels(dataset.root / record.file)
+        assert found.dtype == np.uint8
+        assert np.abs(found[:, 0] - 140.0).max() < 3
+        assert np.abs(found[:, -1] - 100.0).max() < 3

@@ -12,6 +12,7 @@ from latentsr.errors import InputError
 @pytest.mark.parametrize(("start", "name", "kind"), [
     (b"\x89PNG\r\n\x1a\n", "x", "png"), (b"II*\0", "x.png", "tiff"), (b"MM\0+", "x.tif", "tiff"),
     (b"\0" * 128 + b"DICM", "1.2.840.1", "dicom"), (b"\x1f\x8b", "x.NII.GZ", "nifti"),
+    (b"\xff\xd8\xff\xe0", "x", "jpeg"),
 ])  # fmt: skip
 def test_the_content_tells_the_kind(tmp_path: Path, start: bytes, name: str, kind: str) -> None:
     (tmp_path / name).write_bytes(start + b"\0" * 200)
@@ -60,3 +61,7 @@ def test_a_series_keeps_its_folder() -> None:
 ])  # fmt: skip
 def test_uncertainty_names(output: str, kind: str, expected: str) -> None:
     assert io.uncertainty_name(Path(output), kind) == Path(expected)
+
+
+def test_what_comes_from_a_jpeg_is_a_png() -> None:
+    assert io.output_name(Path("a/scan.jpg"), "jpeg", 4) == Path("a/scan.jpg.png")

@@ -99,3 +99,20 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path, name: str, shape: 
     with pytest.raises(InputError, match="expected"):
         write_pixels(tmp_path / name, np.zeros(shape, dtype))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_jpeg_is_read_upright_and_grey_only_where_asked(tmp_path: Path) -> None:
+    grey, turned, colour = (tmp_path / name for name in ("grey.jpg", "turned.jpeg", "colour.jpg"))
+    Image.fromarray(_ramp(np.uint8)).save(grey, quality=100)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side: EXIF 2.32, orientation
+    Image.fromarray(_ramp(np.uint8)).save(turned, quality=100, exif=exif)
+    Image.fromarray(_ramp(np.uint8)).convert("RGB").save(colour)
+    assert np.abs(read_pixels(grey).astype(int) - _ramp(np.uint8)).max() <= 3
+    assert np.abs(read_pixels(turned).astype(int) - np.rot90(_ramp(np.uint8), -1)).max() <= 3
+    with pytest.raises(InputError, match="colour"):
+        read_pixels(colour)
+    assert read_pixels(colour, grey=True).shape == (20, 30)
+    grey.write_bytes(grey.read_bytes()[:200])
+    with pytest.raises(InputError, match="cannot be read as PNG, TIFF or JPEG"):
+        read_pixels(grey)

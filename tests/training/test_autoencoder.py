@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from latentsr.training.autoencoder import (
     gradient_distance,
     kl_divergence,
 )
+from latentsr.training.image_crops import ImageCrops
 
 TINY = FitVaeConfig(width=4, blocks=1, crop=16, batch=2, steps=8, validate_every=4, seed=3)
 
@@ -107,6 +109,20 @@ def test_a_finished_fit_is_not_done_again(dataset: Dataset, tmp_path: Path) -> N
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     with pytest.raises(StaleError, match="other options"):
         fitted(dataset, out, seed=4)
+
+
+def test_several_datasets_train_as_one(dataset: Dataset, tmp_path: Path) -> None:
+    other = replace(made_dataset(tmp_path / "other", [(48, 32)], [(32, 24)]), name="other")
+    drawn = ImageCrops([dataset, other], crop=16, latent_shape=(1, 4, 4), seed=0)
+    alone = ImageCrops([dataset], crop=16, latent_shape=(1, 4, 4), seed=0)
+    assert [record.rows for _, record in drawn.images] == [32, 24, 48]
+    assert not all(torch.equal(drawn[n]["image"], alone[n]["image"]) for n in range(20))
+    out = fit_autoencoder([dataset, other], tmp_path / "vae", TINY, device="cpu", progress=False)
+    facts = json.loads((out / "manifest.json").read_text())
+    assert facts["data"] == {"made": dataset.hash, "other": other.hash}
+    assert facts["ceiling_psnr"]["images"] == 3
+    with pytest.raises(InputError, match="different names"):
+        fit_autoencoder([dataset, dataset], tmp_path / "twice", TINY, device="cpu", progress=False)
 
 
 def test_a_checkpoint_of_other_options_is_refused(dataset: Dataset, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from latentsr.errors import InputError
 
 DatasetImage = tuple[Dataset, Record]
 
+
 class ImageCrops(Samples[dict[str, Tensor]]):
     """Random crops of `crop` pixels, flipped at random on both axes, and standard normal noise of the latent's shape.
 

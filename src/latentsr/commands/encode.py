@@ -1,0 +1,45 @@
+"""`latentsr encode`: the latent cache is filled."""
+
+from typing import Annotated
+
+import typer
+
+from latentsr import terminal
+from latentsr.commands.options import Datasets, Device, Out
+
+
+def encode(
+    datasets: Datasets,
+    out: Out,
+    vae: Annotated[
+        str, typer.Option(help="Autoencoder: a name (haar, haar-2, haar-8, identity) or a folder.")
+    ] = "haar",
+    degradation: Annotated[str, typer.Option(help="How LR is made from HR, such as bicubic:4.")] = "bicubic:4",
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(help="What to keep of LR: latent-up, latent-native, pixels (default: latent-up and pixels)."),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
+    device: Device = "auto",
+) -> None:
+    """Fills the latent cache; run the same command again to go on after a kill."""
+    from latentsr.autoencoders import load_autoencoder
+    from latentsr.data.latents import fill_cache
+    from latentsr.data.records import read_dataset
+    from latentsr.degrade import parse_degradation
+    from latentsr.device import resolve_device
+
+    where = resolve_device(device)
+    with terminal.progress("encode") as report:
+        cache = fill_cache(
+            [read_dataset(folder) for folder in datasets],
+            load_autoencoder(vae, device=where),
+            parse_degradation(degradation),
+            out,
+            conditions=condition or ("latent-up", "pixels"),
+            batch=batch,
+            device=where,
+            progress=report,
+        )
+    counts = ", ".join(f"{split} {len(ids)}" for split, ids in cache.manifest["ids"].items())
+    terminal.show(f"cache in {out}: {counts}")

@@ -1,0 +1,59 @@
+"""`latentsr prepare`: images become datasets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentsr import terminal
+from latentsr.commands.options import Json, Out, numbers
+
+prepare_app = typer.Typer(help="Makes a dataset, split by patient, from images.", no_args_is_help=True)
+
+
+@prepare_app.command("folder", epilog="Example: latentsr prepare folder scans/ -o dataset/ --size 256")
+def prepare_folder(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of images or volumes, nested as you like.")],
+    out: Out,
+    name: Annotated[str, typer.Option(help="The dataset's name; default: the folder's.")] = "",
+    patient_pattern: Annotated[
+        str | None, typer.Option(help="Regular expression on the path, with a group (?P<patient>...).")
+    ] = None,
+    patients: Annotated[Path | None, typer.Option(help="CSV table of files and patients.")] = None,
+    file_column: Annotated[str, typer.Option(help="Column of that table: path, name or stem of the file.")] = "file",
+    patient_column: Annotated[str, typer.Option(help="Column of that table: the patient.")] = "patient",
+    block: Annotated[
+        int | None, typer.Option(help="No patient ids: take N neighbouring numbers of a series as one patient.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Shares of train,valid,test; or 'folders', if the files lie in such folders.")
+    ] = "0.8,0.1,0.1",
+    size: Annotated[int | None, typer.Option(help="Crop the centre to a square of this many pixels.")] = None,
+    slices: Annotated[int, typer.Option(help="Take this many slices of each volume; 0: all.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    drop_shared: Annotated[
+        bool,
+        typer.Option(
+            "--drop-shared", help="Leave out images of patients that also stand in a higher split (test, valid, train)."
+        ),
+    ] = False,
+    grey: Annotated[bool, typer.Option("--grey", help="Turn colour PNG and TIFF into grey.")] = False,
+    json: Json = False,
+) -> None:
+    """A folder of DICOM, NIfTI, PNG or TIFF becomes a dataset; no patient is in two splits."""
+    from latentsr.data.folder import BY_FOLDER, FolderRecipe
+    from latentsr.data.folder import prepare_folder as prepare
+    from latentsr.data.patients import PatientRule, read_patient_table
+
+    table = None if patients is None else read_patient_table(patients, file_column, patient_column)
+    rule = PatientRule(table=table, pattern=patient_pattern, block=block)
+    shares = split if split == BY_FOLDER else numbers(split, "--split")
+    recipe = FolderRecipe(rule, shares, size, slices, seed, drop_shared, grey)
+    with terminal.progress("prepare") as report:
+        dataset = prepare(source, out, recipe, name=name, progress=report)
+    terminal.show_dataset(dataset, json=json)
+    if rule == PatientRule() and len({record.patient for record in dataset.records}) == len(dataset.records) > 1:
+        terminal.show_warning(
+            "each image counts as a patient of its own; if some share a patient, start anew with --patient-pattern, "
+            "--patients or --block, or that patient may be in two splits"
+        )

@@ -1,0 +1,53 @@
+"""`latentsr train`: a denoiser is trained."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentsr import terminal
+from latentsr.commands.options import ConfigFile, Device, Out, numbers, options_of
+
+
+def train(
+    cache: Annotated[Path, typer.Argument(help="Folder made by 'encode'.")],
+    out: Out,
+    config: ConfigFile = None,
+    target: Annotated[str | None, typer.Option(help="latent, or residual to the enlarged LR.")] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="latent-up, latent-native or pixels; repeatable.")] = None,
+    objective: Annotated[str | None, typer.Option(help="x0, epsilon, v or flow.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="cosine, linear or flow.")] = None,
+    channels: Annotated[str | None, typer.Option(help="Channels of each level, such as 48,64,96.")] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of the training crops in latent pixels.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops a step, on each device.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps to train.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes, if before the steps.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    validate_every: Annotated[int | None, typer.Option(help="Steps between checkpoints and validations.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of crops, noise and weights.")] = None,
+    modality: Annotated[list[str] | None, typer.Option(help="DICOM modality of the images, such as MR.")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="How many GPUs.")] = 1,
+    device: Device = "auto",
+) -> None:
+    """Trains a denoiser; run the same command again to go on after a kill."""
+    from latentsr.data.latents import open_cache
+    from latentsr.training.denoiser import TrainConfig
+    from latentsr.training.fit_denoiser import fit_denoiser
+
+    flags = {
+        "target": target,
+        "conditions": tuple(condition) if condition else None,
+        "objective": objective,
+        "schedule": schedule,
+        "channels": None if channels is None else tuple(int(n) for n in numbers(channels, "--channels")),
+        "crop": crop,
+        "batch": batch,
+        "steps": steps,
+        "minutes": minutes,
+        "learning_rate": learning_rate,
+        "validate_every": validate_every,
+        "seed": seed,
+    }
+    options = options_of(TrainConfig, config, flags)
+    fit_denoiser(open_cache(cache), out, options, device=device, devices=devices, modalities=tuple(modality or ()))
+    terminal.show(f"model in {out}; its run in {out}.run")

@@ -1,5 +1,6 @@
 """PNG and TIFF: grey images of 8 or 16 bit, in and out at the same depth; JPEG is read only."""
 
+import io
 import json
 import struct
 import warnings
@@ -67,6 +68,16 @@ def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = 
         else:
             description = json.dumps(text, sort_keys=True) if text else None
             tifffile.imwrite(part, array, photometric="minisblack", description=description, metadata=None)
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """The bytes of a PNG file with these pixels, without loss: uint8, (rows, columns) or (rows, columns, 3) RGB."""
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+        came = f"pixels of shape {pixels.shape}, {pixels.dtype}"
+        raise InputError(f"{came}: a PNG for a page takes uint8, (rows, columns) or (rows, columns, 3)")
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _depths(suffix: str) -> tuple[str, ...]:

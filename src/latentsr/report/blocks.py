@@ -1,0 +1,183 @@
+"""What a report is made of: a page of sections, a section of text, tables, drawings, images and sliders.
+
+Records only: `report/page.py` turns them into HTML, `report/supplement.py` into Markdown. All words are plain text,
+none is markup: dataset and method names come from users and are escaped where they are written.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from latentsr.errors import InputError
+from latentsr.provenance import RESEARCH_USE
+from latentsr.report.drawing import Drawing
+from latentsr.report.png import png_size
+
+# A value as tables hold it: "27.79 ± 1.66", "+0.4 [0.1, 0.7]", "< 0.001", "12 %", "1e-3", "4x32x32", "1.2 GFLOP".
+_UNIT = re.compile(r"(?<![A-Za-z])(dB|mm|ms|s|min|h|e|x|to|[kMGT]i?B|[kMGT]|[MGT]FLOP)(?![A-Za-z])")
+_VALUE = re.compile(r"[-+\u2212±~<>≤≥=(\[\s]*\d[^A-Za-z]*")
+_NO_VALUE = frozenset({"", "-", "–", "—", "n/a", "nan", "inf", "+inf", "∞", "lossless", "none"})
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs, and below them a list of `items`."""
+
+    paragraphs: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the row; a column of numbers is set to the right.
+
+    `strong` are the cells to set in bold, as (row, column) counted from 0, such as the best of a column.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    strong: frozenset[tuple[int, int]] = frozenset()
+
+    kind: ClassVar[str] = "table"
+
+    def __post_init__(self) -> None:
+        _check_lengths(self.title, "cells", self.rows, len(self.columns))
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """For each column whether it holds numbers: at least one, and beside them only marks for "no value"."""
+        return tuple(_is_numeric([row[column] for row in self.rows]) for column in range(len(self.columns)))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing with its title and caption."""
+
+    title: str
+    drawing: Drawing
+    caption: str = ""
+
+    kind: ClassVar[str] = "picture"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of a grid: PNG bytes, and a note below it such as its PSNR."""
+
+    png: bytes
+    note: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return png_size(self.png)
+
+
+@dataclass(frozen=True)
+class Images:
+    """A grid of images: `columns` name what is shown (truth, a method, its error), `labels` the rows, one an image.
+
+    None leaves a place empty.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    labels: tuple[str, ...]
+    rows: tuple[tuple[Tile | None, ...], ...]
+    caption: str = ""
+
+    kind: ClassVar[str] = "images"
+
+    def __post_init__(self) -> None:
+        _check_lengths(self.title, "images", self.rows, len(self.columns))
+        if len(self.labels) != len(self.rows):
+            raise InputError(f"'{self.title}' has {len(self.rows)} rows but {len(self.labels)} labels; give each one")
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        """All images that are there, row by row."""
+        return tuple(tile for row in self.rows for tile in row if tile is not None)
+
+
+@dataclass(frozen=True)
+class Slider:
+    """Two PNG images of one field of view, one uncovered from under the other; `labels` are (before, after).
+
+    Both are shown without loss, pixel for pixel; the finer one sets the size.
+    """
+
+    title: str
+    before: bytes
+    after: bytes
+    labels: tuple[str, str] = ("before", "after")
+    caption: str = ""
+
+    kind: ClassVar[str] = "slider"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels of the finer image."""
+        return max(png_size(self.before), png_size(self.after))
+
+
+Block = Text | Table | Picture | Images | Slider
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a page; `note` is a remark that stands before its blocks."""
+
+    title: str
+    blocks: tuple[Block, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report: the verdict first (its first sentence stands out), then warnings, sections, and the facts at the end.
+
+    `warnings` are what a reader must know before believing the rest. `facts` are versions, hashes and the command,
+    in the order in which they are given. `note` stands at the top and at the end.
+    """
+
+    title: str
+    subtitle: str = ""
+    verdict: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    note: str = RESEARCH_USE
+
+
+def numbered(page: Page) -> Iterator[tuple[Section, list[tuple[str, Block]]]]:
+    """Each section with its blocks and their names: "Table 1", "Figure 1", counted through the page; text has none."""
+    counts = {"Table": 0, "Figure": 0}
+    for section in page.sections:
+        named: list[tuple[str, Block]] = []
+        for block in section.blocks:
+            noun = {"text": "", "table": "Table"}.get(block.kind, "Figure")
+            if noun:
+                counts[noun] += 1
+            named.append((f"{noun} {counts[noun]}" if noun else "", block))
+        yield section, named
+
+
+def readable(text: str) -> str:
+    """The text with what no document can hold (control characters, halves of characters) shown as U+FFFD."""
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
+
+
+def _is_numeric(cells: list[str]) -> bool:
+    values = [cell.strip() for cell in cells if cell.strip().lower() not in _NO_VALUE]
+    return bool(values) and all(_VALUE.fullmatch(_UNIT.sub("", value)) for value in values)
+
+
+def _check_lengths(title: str, noun: str, rows: tuple[tuple[object, ...], ...], expected: int) -> None:
+    for number, row in enumerate(rows):
+        if len(row) != expected:
+            raise InputError(f"'{title}': row {number} has {len(row)} {noun}, the columns are {expected}")

@@ -1,0 +1,99 @@
+"""A report as one self-contained HTML file: styles, pictures and the little script inside, nothing from elsewhere.
+
+The records it is made of are those of `report/blocks.py`, given here too, so that a report imports one module.
+"""
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from latentsr import __version__
+from latentsr.io.atomic import replacing
+from latentsr.report.blocks import Block, Images, Page, Picture, Section, Slider, Table, Text, Tile, numbered, readable
+from latentsr.report.drawing import Drawing
+from latentsr.report.png import bare_png
+from latentsr.report.supplement import write_markdown
+from latentsr.report.svg import inline_svg
+
+__all__ = [
+    "Block", "Drawing", "Images", "Page", "Picture", "Section", "Slider", "Table", "Text", "Tile", "render_page",
+    "write_markdown", "write_page",
+]  # fmt: skip
+
+MANY_ROWS = 30  # a longer table scrolls in its own box, under a head that stays
+MANY_COLUMNS = 9  # a wider one is printed on a page turned on its side
+SORTED_ROWS = 6  # from this many rows on, a reader may want another order
+
+
+def write_page(page: Page, path: Path) -> Path:
+    """The path of the HTML file that was written, whole or not at all; the same page gives the same bytes.
+
+    Raises:
+        InputError: a picture that is no PNG, a drawing that is no SVG or refers to something outside
+        LatentSRError: the disk refuses
+    """
+    text = render_page(page)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+def render_page(page: Page) -> str:
+    """The page as HTML."""
+    environment = _environment()
+    script = environment.get_template("page.js").render()
+    sections = [
+        {"title": section.title, "note": section.note, "blocks": [_view(name, block) for name, block in blocks]}
+        for section, blocks in numbered(page)
+    ]
+    return environment.get_template("page.html").render(
+        page=page, sections=sections, script=script, policy=_policy(script), version=__version__
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("latentsr.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
+    )  # fmt: skip
+    environment.filters["data"] = _data_address
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    return value if hasattr(value, "__html__") or not isinstance(value, str) else readable(value)
+
+
+def _policy(script: str) -> str:
+    """What the page may load: pictures that it holds, its own styles, and this one script, known by its hash."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _view(name: str, block: Block) -> dict[str, Any]:
+    """A block with its name ("Table 1"), an id made from it, and what its template needs beside the record."""
+    identifier = name.lower().replace(" ", "-")
+    view: dict[str, Any] = {"name": name, "id": identifier, "kind": block.kind, "block": block}
+    if isinstance(block, Picture):
+        view["svg"] = inline_svg(block.drawing.svg, f"{identifier}-drawing", readable(block.drawing.alt))
+    if isinstance(block, Images):
+        view["widest"] = max((tile.size[0] for tile in block.tiles), default=1)
+    if isinstance(block, Table):
+        view |= {
+            "long": len(block.rows) > MANY_ROWS,
+            "wide": len(block.columns) > MANY_COLUMNS,
+            "sortable": len(block.rows) >= SORTED_ROWS,
+        }
+    return view
+
+
+def _data_address(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(bare_png(png)).decode()

@@ -1,0 +1,133 @@
+"""A report as Markdown for a paper's supplement: report.md, and every figure beside it as a file."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from latentsr.io.atomic import replacing
+from latentsr.report.blocks import Block, Images, Page, Picture, Slider, Table, Text, Tile, numbered, readable
+from latentsr.report.png import bare_png
+from latentsr.report.svg import standalone_svg
+
+FIGURES = "figures"
+# Backslashes before punctuation are undone by CommonMark, GitHub and pandoc alike; `_` counts at a word's edge only.
+_SPECIAL = re.compile(r"[\\`*\[\]<>|$~^&]|(?<![^\W_])_|_(?![^\W_])")
+_LINE_START = re.compile(r"^(\d*)([-+.)](?=\s|$)|[#=]|--)")
+
+
+def write_markdown(page: Page, folder: Path) -> Path:
+    """The folder, in which `report.md` and `figures/*.svg|png` were written, the text last; same page, same bytes.
+
+    Raises:
+        InputError: a picture that is no PNG, a drawing that is no SVG or refers to something outside
+        LatentSRError: the disk refuses
+    """
+    lines, files = _render(page)
+    for name, content in files.items():
+        with replacing(folder / FIGURES / name) as part:
+            part.write_bytes(content)
+    with replacing(folder / "report.md") as part:
+        part.write_text("\n".join(lines).rstrip("\n") + "\n", encoding="utf-8", newline="\n")
+    return folder
+
+
+def _render(page: Page) -> tuple[list[str], dict[str, bytes]]:
+    """The lines of the text, and the figures' bytes by file name."""
+    lines = [f"# {escaped(page.title)}", "", f"**{escaped(page.note)}**", ""]
+    lines += _paragraphs((page.subtitle,))
+    if page.verdict:
+        lines += ["## Verdict", "", f"**{escaped(page.verdict[0])}**", "", *_paragraphs(page.verdict[1:])]
+    if page.warnings:
+        lines += ["## Know before you rely on this", "", *_items(page.warnings)]
+    files: dict[str, bytes] = {}
+    for number, (section, blocks) in enumerate(numbered(page), start=1):
+        lines += [f"## {number} {escaped(section.title)}", "", *_paragraphs((section.note,))]
+        for name, block in blocks:
+            lines += _block(name, block, page.note, files)
+    lines += [*_facts(page.facts), f"**{escaped(page.note)}**"]
+    return lines, files
+
+
+def escaped(text: str) -> str:
+    """The text on one line, so that Markdown shows it as it is: no markup, no HTML, no end of a table's cell."""
+    text = " ".join(readable(text).split())
+    return _LINE_START.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", text))
+
+
+def _block(name: str, block: Block, note: str, files: dict[str, bytes]) -> list[str]:
+    if isinstance(block, Text):
+        return _paragraphs(block.paragraphs) + _items(block.items)
+    if isinstance(block, Table):
+        caption = ["", *_paragraphs((block.note,))] if block.note else [""]
+        return [_caption(name, block.title), "", *_table(block), *caption]
+    stem = f"{name.lower().replace(' ', '-')}-{_slug(block.title)}".rstrip("-")
+    if isinstance(block, Picture):
+        figure = _picture(stem, block, note, files)
+    else:
+        figure = _grid(stem, _pair(block) if isinstance(block, Slider) else block, note, files)
+    return [*figure, "", _caption(name, block.title, block.caption), ""]
+
+
+def _picture(stem: str, block: Picture, note: str, files: dict[str, bytes]) -> list[str]:
+    files[f"{stem}.svg"] = standalone_svg(block.drawing.svg, block.drawing.alt, note).encode()
+    files[f"{stem}.png"] = bare_png(block.drawing.png, note)
+    return [f"![{escaped(block.drawing.alt)}]({FIGURES}/{stem}.svg)"]
+
+
+def _grid(stem: str, block: Images, note: str, files: dict[str, bytes]) -> list[str]:
+    """The images as a table, each a file of its own."""
+    lines = [_row(["", *map(escaped, block.columns)]), _row([":--"] * (len(block.columns) + 1))]
+    for number, (label, row) in enumerate(zip(block.labels, block.rows, strict=True), start=1):
+        cells = [escaped(label)]
+        for place, (column, tile) in enumerate(zip(block.columns, row, strict=True), start=1):
+            file = f"{stem}-{number}-{place}.png"
+            if tile is not None:
+                files[file] = bare_png(tile.png, note)
+            alt = escaped(f"{label} {column}")
+            cells.append(f"![{alt}]({FIGURES}/{file}) {escaped(tile.note)}".rstrip() if tile else "")
+        lines.append(_row(cells))
+    return lines
+
+
+def _pair(slider: Slider) -> Images:
+    """The slider's two images side by side."""
+    row = (Tile(slider.before), Tile(slider.after))
+    return Images(slider.title, slider.labels, ("",), (row,), slider.caption)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield _row([escaped(column) for column in table.columns])
+    yield _row(["--:" if numeric else ":--" for numeric in table.numeric])
+    for number, row in enumerate(table.rows):
+        cells = [escaped(cell) for cell in row]
+        strong = [cell and (number, column) in table.strong for column, cell in enumerate(cells)]
+        yield _row([f"**{cell}**" if bold else cell for cell, bold in zip(cells, strong, strict=True)])
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _caption(name: str, title: str, caption: str = "") -> str:
+    return f"**{name}.** {escaped(title)} {escaped(caption)}".rstrip()
+
+
+def _paragraphs(texts: tuple[str, ...]) -> list[str]:
+    return [line for text in texts if text.strip() for line in (escaped(text), "")]
+
+
+def _items(items: tuple[str, ...]) -> list[str]:
+    return [*(f"- {escaped(item)}" for item in items), ""] if items else []
+
+
+def _facts(facts: Mapping[str, str]) -> list[str]:
+    if not facts:
+        return []
+    return ["## Facts", "", *(f"- {escaped(name)}: {escaped(value)}" for name, value in facts.items()), ""]
+
+
+def _slug(title: str) -> str:
+    """The title as part of a file name: small ASCII letters, digits and hyphens, 40 at most."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", errors="ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-")

@@ -1,0 +1,61 @@
+"use strict";
+document.documentElement.classList.add("script");
+
+/* Sliders: a share of the one picture over the other, at whole-number zoom so that no pixel is invented. */
+for (const figure of document.querySelectorAll(".slider")) {
+  const box = figure.querySelector(".scroll"), stage = figure.querySelector(".stage");
+  const range = figure.querySelector("input"), shown = figure.querySelector("output");
+  const width = Number(figure.style.getPropertyValue("--width"));
+  const { before, after } = figure.dataset;
+  let zoom = Math.max(1, Math.floor(Math.min(box.clientWidth, 768) / width));
+  const move = () => {
+    stage.style.setProperty("--at", range.value + "%");
+    range.setAttribute("aria-valuetext", `${range.value} % ${before}, ${100 - range.value} % ${after}`);
+  };
+  const enlarge = (step) => {
+    zoom = Math.min(8, Math.max(1, zoom + step));
+    figure.style.setProperty("--zoom", zoom);
+    shown.textContent = zoom + "×";
+  };
+  const follow = (event) => {
+    const area = stage.getBoundingClientRect();
+    range.value = Math.round(100 * (event.clientX - area.left) / area.width);
+    move();
+  };
+  range.addEventListener("input", move);
+  stage.addEventListener("pointerdown", (event) => { stage.setPointerCapture(event.pointerId); follow(event); });
+  stage.addEventListener("pointermove", (event) => { if (event.buttons) follow(event); });
+  for (const button of figure.querySelectorAll("button")) {
+    button.addEventListener("click", () => enlarge(Number(button.value)));
+  }
+  move();
+  enlarge(0);
+}
+
+/* Tables: by a column's numbers or words, cells without a value last. */
+const number = (cell) => {
+  if (/^(lossless|\+?inf|∞)$/i.test(cell)) return Infinity;
+  return parseFloat(cell.replace("\u2212", "-").replace(/^[<>≤≥=~±[(+\s]+/, "").replace(/(\d),(?=\d{3})/g, "$1"));
+};
+for (const table of document.querySelectorAll(".sortable")) {
+  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button"), numeric = head.classList.contains("number");
+    button.type = "button";
+    button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      const key = (row) => row.cells[column].textContent.trim();
+      const compare = (one, other) => {
+        if (!numeric) return sign * key(one).localeCompare(key(other), "en", { numeric: true });
+        const [a, b] = [number(key(one)), number(key(other))];
+        if (isNaN(a) || isNaN(b)) return isNaN(a) - isNaN(b);
+        return a === b ? 0 : sign * (a < b ? -1 : 1);
+      };
+      body.append(...[...body.rows].sort(compare));
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", sign === 1 ? "ascending" : "descending");
+    });
+  });
+}

@@ -1,63 +1,106 @@
 """Bootstrap intervals of means, with the patient (or any cluster of images) as the unit that is drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from latentsr.errors import OptionError
 
 BLOCK = 500  # draws at a time, so that memory does not grow with them
+COLUMNS_AT_ONCE = 256  # columns whose resampled means are held together: 20 MB at 10,000 draws
+
+Floats = NDArray[np.float64]
 
 
 def cluster_intervals(
     values: ArrayLike, clusters: Sequence[str], *, draws: int = 10_000, level: float = 0.95, seed: int = 0
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(low, high): the percentile interval of each column's mean over images, each (columns,).
+) -> tuple[Floats, Floats]:
+    """(low, high): the expanded percentile interval of each column's mean over images, each (columns,).
 
-    Whole clusters are drawn with replacement, and a drawn cluster brings all its images; the same draws serve all
-    columns. An interval is NaN where fewer than two clusters have values.
+    Whole clusters are drawn with replacement, and a drawn cluster brings all its images, so a resampled mean is a
+    ratio of sums; the same draws serve all columns. The plain percentile interval is too narrow with few clusters
+    (it takes normal for Student quantiles, and n for n - 1): its levels are therefore moved outwards as
+    `expanded_tail` says. Measured coverage of 95 %: 93 to 96 % from 8 patients on, 91 % at 5; with fewer the interval
+    is all but the range of the resampled means, and covers less. An interval is NaN where fewer than two clusters
+    have values.
 
     Args:
         values: (images, columns); NaN where an image has no value.
-        clusters: the cluster, such as the patient, of each image.
+        clusters: the cluster, such as the patient, of each image; each image its own for a bootstrap by image.
         draws: number of resamples.
-        level: share of the resampled means inside the interval.
+        level: share of intervals, over repeated studies, that shall hold the truth.
         seed: of the random stream; one seed gives one interval, whatever the order of the images.
 
-    Source: Efron and Tibshirani 1993, chapter 13 (percentile interval); Davison and Hinkley 1997, section 3.8
-    (clusters).
+    Source: Hesterberg 2015, What teachers should know about the bootstrap, section 5.3 (expanded percentile interval);
+    Davison and Hinkley 1997, section 3.8 (clusters).
     """
-    sums, counts = _by_cluster(np.asarray(values, dtype=np.float64), clusters)
-    means = np.concatenate([_resampled(sums, counts, n, rng) for n, rng in _blocks(draws, seed)])
-    tail = (1 - level) / 2
-    enough = (counts > 0).sum(axis=0) > 1
+    if not 0 < level < 1 or draws < 1:
+        raise OptionError(f"level {level} and {draws} draws: expected a level between 0 and 1 and at least one draw")
+    columns = np.asarray(values, dtype=np.float64)
+    if columns.ndim != 2 or len(columns) != len(clusters):
+        raise OptionError(f"values of shape {columns.shape} for {len(clusters)} clusters: expected (images, columns)")
+    sums, counts = _by_cluster(columns, clusters)
+    times = np.concatenate(list(_draws(len(sums), draws, seed)))
     bounds = np.full((2, sums.shape[1]), np.nan)
-    # A draw can miss every image that has a value in a column: that draw then has no mean there.
-    bounds[:, enough] = np.nanquantile(means[:, enough], [tail, 1 - tail], axis=0)
+    for at in _slices(np.flatnonzero((counts > 0).sum(axis=0) > 1)):
+        bounds[:, at] = _bounds(_resampled(times, sums[:, at], counts[:, at]), expanded_tail(counts[:, at], level))
     return bounds[0], bounds[1]
 
 
-def _by_cluster(
-    values: NDArray[np.float64], clusters: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def expanded_tail(counts: ArrayLike, level: float) -> Floats:
+    """The quantile level of each column's lower bound, (columns,): normal(sqrt(n / (n - 1)) t), t Student's quantile.
+
+    Student's t has n - 1 degrees of freedom, and n is the effective number of clusters: (sum of sizes)^2 / sum of
+    squared sizes, which is their number where they are equally large. With it, patients of very unequal numbers of
+    images are covered as well as equal ones.
+
+    Args:
+        counts: (clusters, columns), the number of values in each cluster.
+        level: of the interval.
+
+    Source: Hesterberg 2015, section 5.3; Carter, Schnepel and Steigerwald 2017 (effective number of clusters).
+    """
+    sizes = np.asarray(counts, dtype=np.float64)
+    effective = sizes.sum(axis=0) ** 2 / (sizes**2).sum(axis=0)
+    spread = np.sqrt(effective / (effective - 1))
+    return np.asarray(norm.cdf(spread * student.ppf((1 - level) / 2, effective - 1)), dtype=np.float64)
+
+
+def _by_cluster(values: Floats, clusters: Sequence[str]) -> tuple[Floats, Floats]:
     """Sum and number of the values in each cluster, (clusters, columns), clusters in the order of their names."""
     names, members = np.unique(np.asarray(clusters), return_inverse=True)
     sums, counts = np.zeros((2, len(names), values.shape[1]))
-    np.add.at(sums, members, np.nan_to_num(values))
+    np.add.at(sums, members, np.where(np.isnan(values), 0, values))
     np.add.at(counts, members, ~np.isnan(values))
     return sums, counts
 
 
-def _blocks(draws: int, seed: int) -> list[tuple[int, np.random.Generator]]:
-    """(draws, generator) of each block; all blocks share one stream."""
+def _draws(clusters: int, draws: int, seed: int) -> Iterator[Floats]:
+    """How often each cluster comes in each draw, blocks of (draws, clusters) of one stream."""
     rng = np.random.default_rng(seed)
-    return [(min(BLOCK, draws - start), rng) for start in range(0, draws, BLOCK)]
+    for start in range(0, draws, BLOCK):
+        drawn = rng.integers(clusters, size=(min(BLOCK, draws - start), clusters))
+        rows = np.arange(len(drawn))[:, None] * clusters
+        yield np.bincount((drawn + rows).ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
 
 
-def _resampled(
-    sums: NDArray[np.float64], counts: NDArray[np.float64], draws: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """The columns' means in so many resamples, (draws, columns)."""
-    clusters = len(sums)
-    times = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=draws).astype(np.float64)
+def _slices(columns: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    return [columns[start : start + COLUMNS_AT_ONCE] for start in range(0, len(columns), COLUMNS_AT_ONCE)]
+
+
+def _resampled(times: Floats, sums: Floats, counts: Floats) -> Floats:
+    """The columns' means in each draw, (columns, draws); NaN where a draw has no image with a value."""
+    patterns, pattern = np.unique(counts, axis=1, return_inverse=True)  # most columns lack no value: one division
     with np.errstate(invalid="ignore"):
-        return (times @ sums) / (times @ counts)
+        return (sums.T @ times.T) / (patterns.T @ times.T)[pattern.ravel()]
+
+
+def _bounds(means: Floats, tails: Floats) -> Floats:
+    """Lower and upper quantile of each row's finite means, (2, rows)."""
+    bounds = []
+    for row, tail in zip(means, tails, strict=True):
+        bounds.append(np.quantile(row[~np.isnan(row)], [tail, 1 - tail]))
+    return np.array(bounds).T

@@ -20,6 +20,10 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
         raise InputError(f"table with columns {', '.join(map(str, table.columns))}: expected {', '.join(COLUMNS)}")
     if table.empty:
         raise InputError("table without rows: expected one row an image, method and metric")
+    if (blank := table[list(COLUMNS[:-1])].isna().sum()).any():
+        raise InputError(f"table lacks {blank.idxmax()} in {blank.max()} rows: only value may be missing")
+    if not pd.api.types.is_numeric_dtype(table["value"]):
+        raise InputError(f"table with values of type {table['value'].dtype}: expected numbers")
     key = ["dataset", "method", "metric", "id"]
     if (twice := table.duplicated(key)).any():
         raise InputError(f"table has images twice: {_named(table.loc[twice, key])}; keep one row each")

@@ -1,0 +1,140 @@
+"""Pearson correlation with its interval, and the least-squares line with its confidence and prediction bands."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from latentsr.errors import InputError, OptionError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's r of n points, its Fisher-z interval (NaN with fewer than four points) and two-sided p of r = 0."""
+
+    r: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What a line says at given x, each (points,): its centre, the interval of the mean there, and of a new point."""
+
+    centre: Floats
+    confidence_low: Floats
+    confidence_high: Floats
+    prediction_low: Floats
+    prediction_high: Floats
+
+
+@dataclass(frozen=True)
+class Line:
+    """A least-squares line y = slope x + intercept of n points, with the sd of its residuals (n - 2 in it).
+
+    `p` is the two-sided p of slope = 0, `x_mean` and `x_squares` the mean of x and the sum of squared deviations
+    from it; `x_low` and `x_high` the range of x that was seen: beyond it a prediction is an extrapolation.
+    """
+
+    slope: float
+    intercept: float
+    r: float
+    r2: float
+    p: float
+    n: int
+    residual_sd: float
+    x_mean: float
+    x_squares: float
+    x_low: float
+    x_high: float
+
+    def predict(self, x: ArrayLike, level: float = 0.95) -> Bands:
+        """Centre, confidence and prediction band at x, a number or (points,); both bands are NaN with two points only.
+
+        Source: Draper and Smith 1998, section 3.1; equal to statsmodels' OLS get_prediction.
+        """
+        _checked_level(level)
+        at = np.atleast_1d(np.asarray(x, dtype=np.float64))
+        centre = self.intercept + self.slope * at
+        leverage = 1 / self.n + (at - self.x_mean) ** 2 / self.x_squares
+        reach = self.residual_sd * (stats.t.ppf((1 + level) / 2, self.n - 2) if self.n > 2 else np.nan)
+        mean, new = reach * np.sqrt(leverage), reach * np.sqrt(1 + leverage)
+        return Bands(centre, centre - mean, centre + mean, centre - new, centre + new)
+
+
+def pearson(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Correlation:
+    """Pearson's r of x and y, both (points,), with its Fisher-z interval.
+
+    Points where one is NaN are left out. r, interval and p are NaN with fewer than three points or where x or y does
+    not vary. InputError for lengths that differ or infinite values.
+    """
+    first, second = _points(x, y)
+    n = len(first)
+    if n < 3 or not (np.ptp(first) and np.ptp(second)):
+        return Correlation(np.nan, np.nan, np.nan, np.nan, n)
+    found = stats.pearsonr(first, second)
+    low, high = fisher_interval(float(found.statistic), n, level)
+    return Correlation(float(found.statistic), low, high, float(found.pvalue), n)
+
+
+def fisher_interval(r: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """(low, high) of a correlation r of n points: tanh(atanh r -+ z / sqrt(n - 3)); NaN with fewer than four points.
+
+    Source: Fisher 1921, On the probable error of a coefficient of correlation.
+    """
+    _checked_level(level)
+    if n < 4 or np.isnan(r):
+        return np.nan, np.nan
+    if abs(r) >= 1:
+        return float(r), float(r)
+    reach = stats.norm.ppf((1 + level) / 2) / np.sqrt(n - 3)
+    return float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach))
+
+
+def fit_line(x: ArrayLike, y: ArrayLike) -> Line:
+    """The ordinary least-squares line of y on x, both (points,); points where one is NaN are left out.
+
+    InputError for fewer than two points, an x that does not vary, lengths that differ, or infinite values.
+    """
+    first, second = _points(x, y)
+    if len(first) < 2 or not np.ptp(first):
+        raise InputError(f"{len(first)} points, x all alike or too few: a line needs two points at different x")
+    mean, squares = float(first.mean()), float(((first - first.mean()) ** 2).sum())
+    slope = float(((first - mean) * (second - second.mean())).sum() / squares)
+    intercept = float(second.mean() - slope * mean)
+    residuals = second - intercept - slope * first
+    freedom = len(first) - 2
+    found = pearson(first, second)
+    return Line(
+        slope=slope,
+        intercept=intercept,
+        r=found.r,
+        r2=found.r**2,
+        p=found.p,  # the t test of the slope and that of r are one test
+        n=len(first),
+        residual_sd=float(np.sqrt((residuals**2).sum() / freedom)) if freedom else np.nan,
+        x_mean=mean,
+        x_squares=squares,
+        x_low=float(first.min()),
+        x_high=float(first.max()),
+    )
+
+
+def _points(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise InputError(f"x of shape {first.shape} and y of {second.shape}: expected one y for each x, both (points,)")
+    if np.isinf(first).any() or np.isinf(second).any():
+        raise InputError("infinite x or y (a lossless autoencoder's PSNR?): leave these points out and say so")
+    both = ~np.isnan(first) & ~np.isnan(second)
+    return first[both], second[both]
+
+
+def _checked_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise OptionError(f"level {level}: expected a number between 0 and 1, such as 0.95")

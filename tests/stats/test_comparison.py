@@ -1,0 +1,182 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from latentsr.errors import InputError, OptionError
+from latentsr.stats import COLUMNS, COMPARISON_COLUMNS, cluster_intervals, cohen_d, compare_methods, holm, wilcoxon
+
+PATIENTS = np.repeat([f"p{n:02d}" for n in range(12)], [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6])
+METRICS = ("psnr", "ssim")
+
+
+def tidy(values: dict[tuple[str, str], np.ndarray], patients: np.ndarray, dataset: str = "set") -> pd.DataFrame:
+    parts = [
+        pd.DataFrame(
+            {"dataset": dataset, "id": [f"i{n:03d}" for n in range(len(patients))], "patient": patients}
+            | {"method": method, "metric": metric, "value": column}
+        )
+        for (method, metric), column in values.items()
+    ]
+    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+
+
+@pytest.fixture
+def values() -> dict[tuple[str, str], np.ndarray]:
+    rng = np.random.default_rng(1)
+    shift = {"bicubic": 0.0, "mine": 1.0, "yours": 0.3}
+    return {(m, metric): 30 + shift[m] + rng.normal(size=len(PATIENTS)) for m in shift for metric in METRICS}
+
+
+@pytest.fixture
+def table(values: dict[tuple[str, str], np.ndarray]) -> pd.DataFrame:
+    return tidy(values, PATIENTS)
+
+
+def row(comparison: pd.DataFrame, **chosen: str) -> pd.Series:
+    mask = np.logical_and.reduce([comparison[name] == value for name, value in chosen.items()])
+    (found,) = (one for _, one in comparison[mask].iterrows())
+    return found
+
+
+def test_one_row_a_metric_pair_and_unit(table: pd.DataFrame) -> None:
+    compared = compare_methods(table, unit="both", draws=100)
+    assert tuple(compared.columns) == COMPARISON_COLUMNS
+    assert len(compared) == 2 * 3 * 2
+    assert set(zip(compared["a"], compared["b"], strict=True)) == {
+        ("mine", "bicubic"),
+        ("yours", "bicubic"),
+        ("yours", "mine"),
+    }
+    assert set(compared["images"]) == {len(PATIENTS)}
+    assert set(compared["patients"]) == {12}
+
+
+def test_by_image_each_image_counts(table: pd.DataFrame, values: dict[tuple[str, str], np.ndarray]) -> None:
+    found = row(compare_methods(table, baseline="bicubic", unit="image"), metric="psnr", a="mine")
+    a, b = values["mine", "psnr"], values["bicubic", "psnr"]
+    assert found["n"] == len(PATIENTS)
+    assert found["difference"] == pytest.approx((a - b).mean())
+    assert found["sd_difference"] == pytest.approx((a - b).std(ddof=1))
+    assert found["p"] == pytest.approx(stats.wilcoxon(a, b).pvalue)
+    assert found["d"] == pytest.approx(cohen_d(a, b))
+    assert found["d_z"] == pytest.approx((a - b).mean() / (a - b).std(ddof=1))
+    scipys = stats.bootstrap((a - b,), np.mean, method="percentile", rng=1).confidence_interval
+    np.testing.assert_allclose([found["low"], found["high"]], scipys, atol=0.04)
+
+
+def test_by_patient_the_patients_means_count(table: pd.DataFrame, values: dict[tuple[str, str], np.ndarray]) -> None:
+    found = row(compare_methods(table, baseline="bicubic"), metric="psnr", a="mine")
+    a, b = (pd.Series(values[name, "psnr"]).groupby(PATIENTS).mean().to_numpy() for name in ("mine", "bicubic"))
+    assert (found["unit"], found["n"]) == ("patient", 12)
+    assert found["p"] == pytest.approx(stats.wilcoxon(a, b).pvalue)
+    assert found["d"] == pytest.approx(cohen_d(a, b))
+    assert found["d_z"] == pytest.approx((a - b).mean() / (a - b).std(ddof=1))
+    assert found["difference"] == pytest.approx((values["mine", "psnr"] - values["bicubic", "psnr"]).mean())
+    differences = values["mine", "psnr"] - values["bicubic", "psnr"]
+    low, high = cluster_intervals(differences[:, None], list(PATIENTS))
+    assert (found["low"], found["high"]) == pytest.approx((low[0], high[0]))
+
+
+def test_holm_takes_a_dataset_and_unit_as_its_family(table: pd.DataFrame) -> None:
+    two = pd.concat([table, table.assign(dataset="zoo")])
+    compared = compare_methods(two, unit="both", draws=100)
+    for _, family in compared.groupby(["dataset", "unit"]):
+        assert len(family) == 6
+        np.testing.assert_allclose(family["p_holm"], holm(family["p"]))
+
+
+def test_an_image_a_patient_makes_the_units_equal(values: dict[tuple[str, str], np.ndarray]) -> None:
+    own = np.array([f"p{n:03d}" for n in range(len(PATIENTS))])
+    compared = compare_methods(tidy(values, own), unit="both", draws=200)
+    by_patient, by_image = (
+        compared[compared["unit"] == unit].drop(columns="unit").reset_index(drop=True) for unit in ("patient", "image")
+    )
+    pd.testing.assert_frame_equal(by_patient, by_image)
+
+
+def test_swapping_a_and_b_turns_the_signs(table: pd.DataFrame) -> None:
+    there = compare_methods(table, pairs=[("mine", "yours")]).iloc[0]
+    back = compare_methods(table, pairs=[("yours", "mine")]).iloc[0]
+    for name in ("difference", "d", "d_z", "rank_biserial"):
+        assert there[name] == pytest.approx(-back[name])
+    assert (there["low"], there["p"], there["mean_a"]) == pytest.approx((-back["high"], back["p"], back["mean_b"]))
+
+
+def test_the_order_of_rows_changes_nothing(table: pd.DataFrame) -> None:
+    shuffled = table.sample(frac=1, random_state=2)
+    pd.testing.assert_frame_equal(
+        compare_methods(shuffled, unit="both", draws=200), compare_methods(table, unit="both", draws=200)
+    )
+
+
+def test_infinite_and_missing_values_are_counted_apart(values: dict[tuple[str, str], np.ndarray]) -> None:
+    lossy, lossless = values["bicubic", "psnr"].copy(), np.full(len(PATIENTS), np.inf)
+    partly = values["mine", "psnr"].copy()
+    partly[[0, 5]], partly[[1]], lossy[[1, 2]] = np.inf, np.nan, np.nan
+    table = tidy({("lossy", "psnr"): lossy, ("lossless", "psnr"): lossless, ("partly", "psnr"): partly}, PATIENTS)
+    compared = compare_methods(table, baseline="lossy", unit="both")
+    none = row(compared, a="lossless", unit="patient")
+    assert (none["n"], none["infinite"], none["missing"]) == (0, len(PATIENTS) - 2, 2)
+    assert none[["mean_a", "mean_b", "difference", "low", "high", "p", "p_holm", "d", "d_z"]].isna().all()
+    some, kept = row(compared, a="partly", unit="image"), np.delete(np.arange(len(PATIENTS)), [0, 1, 2, 5])
+    assert (some["n"], some["infinite"], some["missing"]) == (len(kept), 2, 2)
+    assert some["mean_a"] == pytest.approx(partly[kept].mean())
+    assert some["p"] == wilcoxon(partly[kept] - lossy[kept])
+    assert row(compared, a="partly", unit="patient")["n"] == 10  # two patients have no image left: 0; 1 and 2
+
+
+def test_identical_methods_differ_by_nothing(values: dict[tuple[str, str], np.ndarray]) -> None:
+    same = values["mine", "psnr"]
+    found = compare_methods(tidy({("a", "psnr"): same, ("b", "psnr"): same}, PATIENTS)).iloc[0]
+    assert (found["difference"], found["low"], found["high"], found["p"], found["rank_biserial"]) == (0, 0, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("patients", "unit", "n"), [(["p"], "image", 1), (["p"], "both", 1), (["p"] * 4, "patient", 1)]
+)
+def test_one_patient_or_image_has_means_and_no_test(patients: list[str], unit: str, n: int) -> None:
+    rng = np.random.default_rng(3)
+    images = len(patients)
+    values = {("a", "psnr"): rng.normal(size=images), ("b", "psnr"): rng.normal(size=images)}
+    for _, found in compare_methods(tidy(values, np.array(patients)), unit=unit).iterrows():
+        assert found["n"] == n
+        assert np.isfinite([found["mean_a"], found["mean_b"], found["difference"]]).all()
+        assert found[["low", "high", "sd_difference", "p", "p_holm", "d", "d_z", "rank_biserial"]].isna().all()
+
+
+def test_hr_is_compared_only_where_it_is_named(values: dict[tuple[str, str], np.ndarray]) -> None:
+    table = tidy({**values, ("hr", "laplacian_variance"): np.ones(len(PATIENTS))}, PATIENTS)
+    assert "hr" not in set(compare_methods(table, draws=10)[["a", "b"]].to_numpy().ravel())
+    sharpness = {("mine", "laplacian_variance"): np.arange(len(PATIENTS), dtype=float)}
+    table = pd.concat([table, tidy(sharpness, PATIENTS)])
+    named = compare_methods(table, pairs=[("mine", "hr")], draws=10)
+    assert list(named["metric"]) == ["laplacian_variance"]
+
+
+def test_unpaired_tables_are_refused_and_list_the_images(table: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="lacks 1 images: set / mine / psnr / i004"):
+        lost = (table["id"] == "i004") & (table["method"] == "mine") & (table["metric"] == "psnr")
+        compare_methods(table[~lost])
+    with pytest.raises(InputError, match="images twice: set / bicubic / psnr / i000"):
+        compare_methods(pd.concat([table, table.head(1)]))
+    with pytest.raises(InputError, match="lacks"):  # two methods without an image in common
+        other = table["method"] == "mine"
+        compare_methods(pd.concat([table[~other], table[other].assign(id=lambda rows: "x" + rows["id"])]))
+
+
+def test_unknown_methods_and_units_are_refused(table: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="no method theirs in the table: it has bicubic, mine, yours"):
+        compare_methods(table, baseline="theirs")
+    with pytest.raises(OptionError, match="expected patient, image or both"):
+        compare_methods(table, unit="slice")
+    with pytest.raises(OptionError, match="give one of them"):
+        compare_methods(table, baseline="mine", pairs=[("mine", "yours")])
+    with pytest.raises(OptionError, match="mine with mine"):
+        compare_methods(table, pairs=[("mine", "mine")])
+
+
+def test_a_single_method_has_nothing_to_compare(values: dict[tuple[str, str], np.ndarray]) -> None:
+    compared = compare_methods(tidy({("mine", "psnr"): values["mine", "psnr"]}, PATIENTS), unit="both")
+    assert tuple(compared.columns) == COMPARISON_COLUMNS
+    assert compared.empty

@@ -1,0 +1,101 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+from statsmodels.stats.proportion import proportion_effectsize
+
+from latentsr.errors import InputError
+from latentsr.stats import cohen_d, cohen_dz, cohen_h, rank_biserial, wilcoxon
+
+VALUES = arrays(np.float64, st.integers(2, 30), elements=st.floats(-50, 50, width=16))
+
+
+@pytest.fixture
+def published(golden: Path) -> dict:
+    return json.loads((golden / "metrics.json").read_text())["statistics"]
+
+
+def test_the_published_values(published: dict) -> None:
+    a, b = np.array(published["a"]), np.array(published["b"])
+    assert wilcoxon(a - b) == pytest.approx(published["wilcoxon_p_two_sided"], rel=1e-4)
+    assert cohen_d(a, b) == pytest.approx(published["cohens_d_pooled"], rel=1e-4)
+    assert cohen_dz(a - b) == pytest.approx(published["cohens_dz"], rel=1e-4)
+    assert rank_biserial(a - b) == pytest.approx(published["rank_biserial"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "digits"), [(2, 0), (6, 15), (6, 0), (9, 0), (10, 1), (14, 0), (40, 15), (40, 0), (51, 15), (300, 1)]
+)
+def test_wilcoxon_equals_scipys_with_zeros_and_ties(pairs: int, digits: int) -> None:
+    a, b = np.random.default_rng(pairs).normal(0.2, 2, size=(2, pairs)).round(digits)
+    assert wilcoxon(a - b) == pytest.approx(stats.wilcoxon(a, b).pvalue, rel=1e-12)
+
+
+def test_no_difference_anywhere_is_no_finding() -> None:
+    zeros = np.zeros(10)
+    assert wilcoxon(zeros) == 1
+    assert rank_biserial(zeros) == 0
+    assert np.isnan(cohen_dz(zeros))
+    assert cohen_d(np.arange(10.0), np.arange(10.0)) == 0
+
+
+def test_a_difference_that_never_varies_has_no_standardised_effect() -> None:
+    a = np.random.default_rng(1).normal(30, 2, size=20)
+    assert np.isnan(cohen_dz((a + 0.1) - a))
+    assert cohen_d(a + 0.1, a) == pytest.approx(0.1 / a.std(ddof=1))
+
+
+@given(differences=VALUES)
+def test_swapping_the_methods_turns_the_signs(differences: np.ndarray) -> None:
+    assert wilcoxon(-differences) == pytest.approx(wilcoxon(differences))
+    assert rank_biserial(-differences) == pytest.approx(-rank_biserial(differences))
+    assert -1 <= rank_biserial(differences) <= 1
+    np.testing.assert_allclose(cohen_dz(-differences), -cohen_dz(differences))
+
+
+def test_rank_biserial_counts_the_pairs_won() -> None:
+    # Ranks 1, 2, 3, 4 of which 4 is lost: (1 + 2 + 3 - 4) / 10.
+    assert rank_biserial([1.0, 2.0, 3.0, -4.0, 0.0]) == pytest.approx(0.2)
+    n = 25
+    differences = np.random.default_rng(2).normal(0.3, size=n)
+    won = stats.wilcoxon(differences, alternative="greater").statistic  # the sum of ranks of positive differences
+    assert rank_biserial(differences) == pytest.approx(4 * won / (n * (n + 1)) - 1)
+
+
+def test_d_is_dz_where_the_methods_are_independent_of_each_other() -> None:
+    a, b = np.random.default_rng(3).normal([[0.5], [0]], size=(2, 200_000))
+    assert cohen_dz(a - b) == pytest.approx(cohen_d(a, b) / np.sqrt(2), rel=0.02)
+
+
+def test_cohen_h_equals_statsmodels() -> None:
+    first, second = np.random.default_rng(4).uniform(size=(2, 20))
+    np.testing.assert_allclose(cohen_h(first, second), proportion_effectsize(first, second), rtol=1e-12)
+    assert cohen_h(1, 0) == pytest.approx(np.pi)
+    assert np.isnan(cohen_h(np.nan, 0.5))
+
+
+def test_pairs_without_a_value_are_left_out() -> None:
+    a, b = np.array([1.0, 4.0, 2.0, np.nan, 7.0]), np.array([0.5, 1.0, 3.0, 1.0, np.nan])
+    kept = a[:3] - b[:3]
+    assert wilcoxon(a - b) == wilcoxon(kept)
+    assert cohen_dz(a - b) == cohen_dz(kept)
+    assert cohen_d(a, b) == cohen_d(a[:3], b[:3])
+
+
+@pytest.mark.parametrize("values", [[], [2.0], [np.nan, 1.0]])
+def test_too_few_pairs_have_no_value(values: list[float]) -> None:
+    assert np.isnan([wilcoxon(values), cohen_dz(values), cohen_d(values, values)]).all()
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(InputError, match="finite"):
+        wilcoxon([1.0, np.inf])
+    with pytest.raises(InputError, match="pair by pair"):
+        cohen_d([1.0, 2.0], [1.0])
+    with pytest.raises(InputError, match="percentages"):
+        cohen_h(24.7, 25.2)

@@ -1,0 +1,59 @@
+"""What a long job has done so far: a small file a batch, written whole or not at all, read back when it goes on."""
+
+import hashlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentsr.atomic import replacing
+from latentsr.errors import StaleError
+
+IDS = "ids"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One batch's images, by id, and the arrays that were kept of them."""
+
+    ids: tuple[str, ...]
+    arrays: Mapping[str, NDArray[np.generic]]
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        return self.arrays[name]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one task, such as a method on a dataset: files in one folder, named by a hash of their ids."""
+
+    folder: Path
+
+    def write(self, ids: Sequence[str], arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Keeps a batch, atomically; arrays of numbers or text, under any name but `ids`."""
+        name = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+        with replacing(self.folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **{IDS: np.array(ids, dtype=np.str_), **arrays})
+
+    def read(self) -> tuple[Part, ...]:
+        """All parts, in the order of their first ids; StaleError names a part that was cut or altered."""
+        return tuple(sorted((_part(path) for path in self._paths()), key=lambda part: part.ids))
+
+    def done(self) -> frozenset[str]:
+        """The ids of the images that need not be done again."""
+        return frozenset(name for path in self._paths() for name in _part(path).ids)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9a-f]*.npz")) if self.folder.is_dir() else []
+
+
+def _part(path: Path) -> Part:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return Part(tuple(str(text) for text in arrays.pop(IDS)), arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise StaleError(f"{path}: cut off or altered; remove this file and run the same command again") from error

@@ -7,10 +7,12 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+import torch.nn.functional as F
 from pydicom.data import get_testdata_file
 from torch import Tensor
 
 from latentsr.degrade import enlarge, parse_degradation
+from latentsr.metrics.hallucination import noise_thresholds
 
 
 def window(file: str) -> Tensor:
@@ -50,7 +52,19 @@ def make_context() -> Callable[[Tensor, Tensor], dict[str, Any]]:
     """(sr, hr) -> all that a measure can need beside `sr`."""
 
     def make(sr: Tensor, hr: Tensor) -> dict[str, Any]:
-        return {"hr": hr}
+        degradation = parse_degradation("bicubic:4")
+        corner = torch.zeros_like(hr)
+        corner[..., 20:150, 30:200] = 1
+        return {
+            "hr": hr,
+            "lr": degradation.apply(hr),
+            "degradation": degradation,
+            "threshold": noise_thresholds(enlarge(parse_degradation("bicubic:2").apply(hr), 2).clamp(0, 1), hr),
+            "mask": corner,
+            "mean": 0.8 * enlarge(degradation.apply(hr), 4) + 0.2 * hr,
+            "sr_latent": F.pixel_unshuffle(sr, 4),
+            "hr_latent": F.pixel_unshuffle(hr, 4),
+        }
 
     return make
 

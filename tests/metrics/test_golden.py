@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentsr.metrics import METRICS
+from latentsr.metrics.hallucination import SIGMAS, noise_thresholds
 from latentsr.metrics.subbands import BANDS
 
 RELATIVE = 1e-4
@@ -53,3 +54,21 @@ def test_radial_spectrum(cases: list[dict], sr: Tensor, hr: Tensor) -> None:
     for key, images in (("hr", hr), ("sr", sr)):
         expected = [case["radial_log10_power"][key] for case in cases]
         np.testing.assert_allclose(METRICS["radial_spectrum"](images), expected, rtol=RELATIVE)
+
+
+def test_hallucinated_and_lost(cases: list[dict], shared: Path, sr: Tensor, hr: Tensor) -> None:
+    """AE is 8-bit PIL bicubic 256 -> 128 -> 256."""
+    ae = tensor([enlarged(Image.open(shared / case["hr"]).convert("L"), 128) for case in cases])
+    threshold = noise_thresholds(ae, hr)
+    keys = {
+        "hallucinated": "hallu_rate",
+        "lost": "loss_rate",
+        "hallucinated_magnitude": "hallu_magnitude",
+        "lost_magnitude": "loss_magnitude",
+    }
+    for number, sigma in enumerate(SIGMAS):
+        expected = [case[f"hallucination_{sigma:g}sigma"] for case in cases]
+        np.testing.assert_allclose(threshold[:, number], [case["threshold"] for case in expected], rtol=RELATIVE)
+        for name, key in keys.items():
+            found = METRICS[name](sr, hr, threshold=threshold)[:, number]
+            np.testing.assert_allclose(found, [case[key] for case in expected], rtol=RELATIVE, err_msg=name)

@@ -5,11 +5,24 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from latentsr.errors import OptionError
-from latentsr.metrics import fidelity, frequency, perceptual, subbands
+from latentsr.metrics import (
+    fidelity,
+    frequency,
+    hallucination,
+    intensity,
+    latent,
+    perceptual,
+    reprojection,
+    roi,
+    subbands,
+)
 from latentsr.metrics.metric import Metric
 
 PROTOCOL = "protocol section 3"
 INF = math.inf
+SIGMAS = tuple(f"{sigma:g}sigma" for sigma in hallucination.SIGMAS)
+LATENTS = ("sr_latent", "hr_latent")
+SCALES = tuple(str(scale) for scale in latent.SCALES)
 
 # fmt: off
 _TABLE = (
@@ -35,6 +48,38 @@ _TABLE = (
     Metric("radial_spectrum", "Radial spectrum", frequency.radial_spectrum, "log10 power", "closer", (-12.0, INF),
            f"mean log10 power in ten rings, {PROTOCOL}", frequency.RADIAL_SIDE, needs=(), parts=frequency.RADIAL_BINS,
            group="frequency"),
+    Metric("hallucinated", "Hallucinated share", hallucination.hallucinated, "", "lower", (0.0, 1.0), PROTOCOL,
+           needs=("hr", "threshold"), parts=SIGMAS, group="hallucination"),
+    Metric("lost", "Lost share", hallucination.lost, "", "lower", (0.0, 1.0), PROTOCOL,
+           needs=("hr", "threshold"), parts=SIGMAS, group="hallucination"),
+    Metric("hallucinated_magnitude", "Hallucinated magnitude", hallucination.hallucinated_magnitude, "intensity",
+           "lower", (0.0, 1.0), PROTOCOL, needs=("hr", "threshold"), parts=SIGMAS, group="hallucination"),
+    Metric("lost_magnitude", "Lost magnitude", hallucination.lost_magnitude, "intensity", "lower", (0.0, 1.0), PROTOCOL,
+           needs=("hr", "threshold"), parts=SIGMAS, group="hallucination"),
+    Metric("null_space", "Null-space part", hallucination.null_space, "intensity", "lower", (0.0, INF),
+           "(1 - A^+ A)(SR - mean), Wang 2023 (DDNM), eq. 7", needs=("mean", "degradation"), group="hallucination"),
+    Metric("null_space_share", "Null-space share", hallucination.null_space_share, "", "higher", (0.0, 1.0),
+           "(1 - A^+ A)(SR - mean), Wang 2023 (DDNM), eq. 7", needs=("mean", "degradation"), group="hallucination"),
+    Metric("lr_psnr", "LR PSNR", reprojection.lr_psnr, "dB", "higher", (-INF, INF), "PSNR of A(SR) against LR",
+           needs=("lr", "degradation"), group="consistency"),
+    Metric("latent_cosine", "Latent cosine", latent.latent_cosine, "", "higher", (-1.0, 1.0), PROTOCOL,
+           needs=LATENTS, parts=SCALES, group="latent", of_image=False),
+    Metric("latent_mse", "Latent MSE", latent.latent_mse, "latent units^2", "lower", (0.0, INF), PROTOCOL,
+           needs=LATENTS, parts=SCALES, group="latent", of_image=False),
+    Metric("latent_psnr", "Latent PSNR", latent.latent_psnr, "dB", "higher", (-INF, INF), PROTOCOL,
+           needs=LATENTS, parts=SCALES, group="latent", of_image=False),
+    Metric("roi_psnr", "PSNR in the region", roi.roi_psnr, "dB", "higher", (-INF, INF), PROTOCOL,
+           needs=("hr", "mask"), group="roi"),
+    Metric("roi_ssim", "SSIM in the region", roi.roi_ssim, "", "higher", (-1.0, 1.0), PROTOCOL, fidelity.SSIM_SIDE,
+           needs=("hr", "mask"), group="roi"),
+    Metric("background_psnr", "PSNR of the background", roi.background_psnr, "dB", "higher", (-INF, INF), PROTOCOL,
+           needs=("hr", "mask"), group="roi"),
+    Metric("background_ssim", "SSIM of the background", roi.background_ssim, "", "higher", (-1.0, 1.0), PROTOCOL,
+           fidelity.SSIM_SIDE, needs=("hr", "mask"), group="roi"),
+    Metric("mean_intensity", "Mean intensity", intensity.mean_intensity, "intensity", "closer", (0.0, 1.0),
+           "mean of SR", needs=(), group="intensity"),
+    Metric("intensity_bias", "Intensity bias", intensity.intensity_bias, "intensity", "closer", (-1.0, 1.0),
+           "mean SR - mean HR, Bland and Altman 1986", group="intensity"),
 )
 # fmt: on
 

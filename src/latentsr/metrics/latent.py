@@ -1,0 +1,67 @@
+"""Fidelity of latents: how far the latent of an SR image lies from that of HR, from fine to coarse.
+
+Latents are (batch, channels, rows, columns) of any scale of values, the SR image's and the HR image's of one
+autoencoder. Both are average-pooled to squares of each of SCALES; a latent smaller than a scale has no value there.
+Source: protocol section 3.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from latentsr.errors import InputError
+
+SCALES = (64, 32, 16, 8, 4, 2, 1)
+
+
+def latent_fidelity(sr_latent: Tensor, hr_latent: Tensor) -> dict[str, Tensor]:
+    """`cosine`, `mse` and `psnr` of the latents at all SCALES, each (batch, 7)."""
+    functions = {"cosine": latent_cosine, "mse": latent_mse, "psnr": latent_psnr}
+    return {name: function(sr_latent, hr_latent) for name, function in functions.items()}
+
+
+def latent_cosine(sr_latent: Tensor, hr_latent: Tensor) -> Tensor:
+    """Cosine of the flattened pooled latents, (batch, 7), in [-1, 1]; NaN where one of them is zero."""
+
+    def cosine(sr: Tensor, hr: Tensor) -> Tensor:
+        return (sr * hr).sum(dim=1) / (sr.norm(dim=1) * hr.norm(dim=1))
+
+    return _at_all_scales(cosine, sr_latent, hr_latent)
+
+
+def latent_mse(sr_latent: Tensor, hr_latent: Tensor) -> Tensor:
+    """Mean squared error of the pooled latents, (batch, 7), in latent units squared."""
+    return _at_all_scales(lambda sr, hr: (sr - hr).square().mean(dim=1), sr_latent, hr_latent)
+
+
+def latent_psnr(sr_latent: Tensor, hr_latent: Tensor) -> Tensor:
+    """PSNR in dB of the pooled latents, (batch, 7), peak = largest magnitude of the pooled HR latent.
+
+    +inf where they are identical, NaN where HR's is zero.
+    """
+
+    def psnr(sr: Tensor, hr: Tensor) -> Tensor:
+        peak = hr.abs().amax(dim=1)
+        value = 20 * peak.log10() - 10 * (sr - hr).square().mean(dim=1).log10()
+        return torch.where(peak > 0, value, torch.nan)
+
+    return _at_all_scales(psnr, sr_latent, hr_latent)
+
+
+def _at_all_scales(function: Callable[[Tensor, Tensor], Tensor], sr: Tensor, hr: Tensor) -> Tensor:
+    if sr.shape != hr.shape or hr.ndim != 4:
+        raise InputError(
+            f"latents of shapes {tuple(sr.shape)} and {tuple(hr.shape)}: expected two alike, "
+            "(batch, channels, rows, columns)"
+        )
+    missing = torch.full_like(hr[:, 0, 0, 0], torch.nan)
+    values = []
+    for scale in SCALES:
+        if min(hr.shape[-2:]) < scale:
+            values.append(missing)
+            continue
+        pooled = (F.adaptive_avg_pool2d(latent, scale).flatten(1) for latent in (sr, hr))
+        values.append(function(*pooled))
+    return torch.stack(values, dim=1)

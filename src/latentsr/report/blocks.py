@@ -5,7 +5,7 @@ none is markup: dataset and method names come from users and are escaped where t
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -152,24 +152,6 @@ class Page:
     facts: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     note: str = RESEARCH_USE
-
-
-def numbered(page: Page) -> Iterator[tuple[Section, list[tuple[str, Block]]]]:
-    """Each section with its blocks and their names: "Table 1", "Figure 1", counted through the page; text has none."""
-    counts = {"Table": 0, "Figure": 0}
-    for section in page.sections:
-        named: list[tuple[str, Block]] = []
-        for block in section.blocks:
-            noun = {"text": "", "table": "Table"}.get(block.kind, "Figure")
-            if noun:
-                counts[noun] += 1
-            named.append((f"{noun} {counts[noun]}" if noun else "", block))
-        yield section, named
-
-
-def readable(text: str) -> str:
-    """The text with what no document can hold (control characters, halves of characters) shown as U+FFFD."""
-    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
 
 
 def _is_numeric(cells: list[str]) -> bool:

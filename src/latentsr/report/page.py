@@ -13,8 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from latentsr import __version__
 from latentsr.io.atomic import replacing
-from latentsr.report.blocks import Block, Images, Page, Picture, Section, Slider, Table, Text, Tile, numbered, readable
+from latentsr.report.blocks import Block, Images, Page, Picture, Section, Slider, Table, Text, Tile
 from latentsr.report.drawing import Drawing
+from latentsr.report.naming import numbered, readable, titled
 from latentsr.report.png import bare_png
 from latentsr.report.supplement import write_markdown
 from latentsr.report.svg import inline_svg
@@ -82,12 +83,15 @@ def _view(name: str, block: Block) -> dict[str, Any]:
     """A block with its name ("Table 1"), an id made from it, and what its template needs beside the record."""
     identifier = name.lower().replace(" ", "-")
     view: dict[str, Any] = {"name": name, "id": identifier, "kind": block.kind, "block": block}
+    if not isinstance(block, Text):
+        view["title"] = titled(block)
     if isinstance(block, Picture):
         view["svg"] = inline_svg(block.drawing.svg, f"{identifier}-drawing", readable(block.drawing.alt))
     if isinstance(block, Images):
         view["widest"] = max((tile.size[0] for tile in block.tiles), default=1)
     if isinstance(block, Table):
         view |= {
+            "letters": [max(map(len, column)) for column in zip(block.columns, *block.rows, strict=True)],
             "long": len(block.rows) > MANY_ROWS,
             "wide": len(block.columns) > MANY_COLUMNS,
             "sortable": len(block.rows) >= SORTED_ROWS,

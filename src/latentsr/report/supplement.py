@@ -6,14 +6,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from latentsr.io.atomic import replacing
-from latentsr.report.blocks import Block, Images, Page, Picture, Slider, Table, Text, Tile, numbered, readable
+from latentsr.report.blocks import Block, Images, Page, Picture, Slider, Table, Text, Tile
+from latentsr.report.naming import numbered, readable, titled
 from latentsr.report.png import bare_png
 from latentsr.report.svg import standalone_svg
 
 FIGURES = "figures"
-# Backslashes before punctuation are undone by CommonMark, GitHub and pandoc alike; `_` counts at a word's edge only.
-_SPECIAL = re.compile(r"[\\`*\[\]<>|$~^&]|(?<![^\W_])_|_(?![^\W_])")
-_LINE_START = re.compile(r"^(\d*)([-+.)](?=\s|$)|[#=]|--)")
+# Backslashes before punctuation are undone by CommonMark, GitHub and pandoc alike. Where a character only means
+# something beside certain others (`_` at a word's edge, `<` before a tag), it is left alone elsewhere: "[0.1, 0.7]".
+_SPECIAL = re.compile(
+    r"[\\`*|$~^]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\[(?![-+\u2212\d])|\](?=[(\[:{])"
+)
+_LINE_START = re.compile(r"^(\d*)([-+.)](?=\s|$)|[#=>]|--)")
 
 
 def write_markdown(page: Page, folder: Path) -> Path:
@@ -66,7 +70,7 @@ def _block(name: str, block: Block, note: str, files: dict[str, bytes]) -> list[
         figure = _picture(stem, block, note, files)
     else:
         figure = _grid(stem, _pair(block) if isinstance(block, Slider) else block, note, files)
-    return [*figure, "", _caption(name, block.title, block.caption), ""]
+    return [*figure, "", _caption(name, titled(block), block.caption), ""]
 
 
 def _picture(stem: str, block: Picture, note: str, files: dict[str, bytes]) -> list[str]:

@@ -7,7 +7,7 @@ for (const figure of document.querySelectorAll(".slider")) {
   const range = figure.querySelector("input"), shown = figure.querySelector("output");
   const width = Number(figure.style.getPropertyValue("--width"));
   const { before, after } = figure.dataset;
-  let zoom = Math.max(1, Math.floor(Math.min(box.clientWidth, 768) / width));
+  let zoom = Math.max(1, Math.floor(Math.min(box.clientWidth, 640) / width));
   const move = () => {
     stage.style.setProperty("--at", range.value + "%");
     range.setAttribute("aria-valuetext", `${range.value} % ${before}, ${100 - range.value} % ${after}`);
@@ -42,9 +42,9 @@ for (const table of document.querySelectorAll(".sortable")) {
   heads.forEach((head, column) => {
     const button = document.createElement("button"), numeric = head.classList.contains("number");
     button.type = "button";
-    button.textContent = head.textContent;
-    head.replaceChildren(button);
-    button.addEventListener("click", () => {
+    button.setAttribute("aria-label", "Sort by " + head.textContent);
+    head.append(button);
+    head.addEventListener("click", () => {
       const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
       const key = (row) => row.cells[column].textContent.trim();
       const compare = (one, other) => {

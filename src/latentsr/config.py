@@ -52,6 +52,14 @@ def write_yaml(record: Config, path: Path) -> None:
 
 def read_yaml(cls: type[Record], path: Path) -> Record:
     """The record that a YAML file holds; a missing or broken file, or an invalid option, is an OptionError."""
+    options = read_yaml_mapping(path)
+    if options is None:
+        raise OptionError(f"{path}: holds no options; expected 'key: value' lines with {_keys(cls)}")
+    return checked(cls, options, str(path))
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any] | None:
+    """What a YAML file holds, or None if it is no mapping by text; a missing or broken file is an OptionError."""
     try:
         options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -59,8 +67,8 @@ def read_yaml(cls: type[Record], path: Path) -> Record:
     except yaml.YAMLError as error:
         raise OptionError(f"{path}: is not valid YAML: {_reason(error)}") from error
     if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
-        raise OptionError(f"{path}: holds no options; expected 'key: value' lines with {_keys(cls)}")
-    return checked(cls, options, str(path))
+        return None
+    return options
 
 
 def write_json(path: Path, content: object) -> None:

@@ -224,7 +224,7 @@ def test_truncated_and_missing_weights_are_named(small: Path) -> None:
     [
         ("{", "cannot be read as JSON"),
         ("[]", "config.json"),
-        ('{"_class_name": "VQModel"}', "expected one of AutoencoderKL, SmallKL"),
+        ('{"_class_name": "VQModel"}', "expected one of AutoencoderKL, AutoencoderTiny, SmallKL, Taef2"),
         ('{"_class_name": "SmallKL", "depth": 3}', "depth"),
         ('{"_class_name": "SmallKL", "factor": 3}', "factor is 3"),
         ('{"_class_name": "AutoencoderKL", "block_out_channels": [8, 8]}', "diffusers refuses it"),

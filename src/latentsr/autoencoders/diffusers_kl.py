@@ -14,25 +14,29 @@ _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_
 
 
 class DiffusersKL(nn.Module):
-    """An AutoencoderKL with the two calls that this package makes; made from a diffusers config, weights random."""
+    """An AutoencoderKL with the calls that this package makes; made from a diffusers config, weights random."""
+
+    kind, prefix = "AutoencoderKL", "kl."
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        kl = _made(config)
-        if kl.config["in_channels"] != kl.config["out_channels"]:
-            raise ModelError("AutoencoderKL config: in_channels and out_channels differ; expected an autoencoder")
+        kl = made(AutoencoderKL, config)
         self.factor = 2 ** (len(kl.config["block_out_channels"]) - 1)
         self.kl = kl
 
     @property
     def config(self) -> dict[str, Any]:
         """The diffusers config, without the entries that diffusers writes for itself."""
-        return {name: value for name, value in dict(cast(Any, self.kl).config).items() if not name.startswith("_")}
+        return plain_config(self.kl)
 
     def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior, each (batch, latent_channels, rows / factor, columns / factor)."""
         posterior = cast(Any, self.kl).encode(images).latent_dist
         return posterior.mean, posterior.logvar
+
+    def mean(self, images: Tensor) -> Tensor:
+        """The posterior's mean."""
+        return self.moments(images)[0]
 
     def reconstruct(self, latents: Tensor) -> Tensor:
         """Images (batch, image_channels, rows, columns), about [-1, 1], not clipped."""
@@ -45,9 +49,21 @@ def todays_name(name: str) -> str:
     return f"{found[1]}{_OLD_NAMES[found[2]]}{found[3]}" if found else name
 
 
-def _made(config: Mapping[str, Any]) -> Any:
+def made(cls: Any, config: Mapping[str, Any]) -> Any:
+    """An autoencoder of diffusers' class from its config; ModelError where it refuses it or where it is none."""
     try:
-        return AutoencoderKL.from_config(dict(config))
+        autoencoder = cls.from_config(dict(config))
     except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:  # diffusers checks no config
         reason = " ".join(str(error).split())
-        raise ModelError(f"AutoencoderKL config: diffusers refuses it ({reason}); take the published config") from error
+        raise ModelError(
+            f"{cls.__name__} config: diffusers refuses it ({reason}); take the published config"
+        ) from error
+    if autoencoder.config["in_channels"] != autoencoder.config["out_channels"]:
+        raise ModelError(f"{cls.__name__} config: in_channels and out_channels differ; expected an autoencoder")
+    return autoencoder
+
+
+def plain_config(autoencoder: object) -> dict[str, Any]:
+    """The config of a diffusers autoencoder, without the entries that diffusers writes for itself."""
+    config = dict(cast(Any, autoencoder).config)
+    return {name: value for name, value in config.items() if not name.startswith("_")}

@@ -1,13 +1,14 @@
 """The orthonormal Haar wavelet packet: a latent space that loses nothing and costs nothing to decode."""
 
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from latentsr.autoencoders.protocol import AutoencoderSpec
-from latentsr.errors import InputError, OptionError
+from latentsr.errors import InputError, ModelError, OptionError
 
 FACTORS = (2, 4, 8)
 
@@ -49,6 +50,10 @@ class Haar:
         """The images whose coefficients are `latents`: the transpose of `encode`."""
         blocks = torch.einsum("kc,bkhw->bchw", self._packet(latents), latents)
         return pixel_shuffle(blocks, self.factor)
+
+    def save(self, folder: Path) -> None:
+        """Refuses: it is code alone, and its name makes it again."""
+        raise ModelError(f"{self.spec.name}: has no files to write to {folder}; give its name instead")
 
     def _packet(self, like: Tensor) -> Tensor:
         walsh = walsh_matrix(self.factor)

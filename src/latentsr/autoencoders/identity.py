@@ -1,8 +1,11 @@
 """The identity: pixel space as a latent space, so that pixel diffusion is the same code."""
 
+from pathlib import Path
+
 from torch import Tensor
 
 from latentsr.autoencoders.protocol import AutoencoderSpec
+from latentsr.errors import ModelError
 
 
 class Identity:
@@ -28,3 +31,7 @@ class Identity:
     def decode(self, latents: Tensor) -> Tensor:
         """The latents, unchanged."""
         return latents
+
+    def save(self, folder: Path) -> None:
+        """Refuses: it is code alone, and its name makes it again."""
+        raise ModelError(f"{self.spec.name}: has no files to write to {folder}; give its name instead")

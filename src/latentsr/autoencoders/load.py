@@ -1,39 +1,86 @@
-"""The table of autoencoders by name, and the loader that takes a name or a folder."""
+"""The autoencoders by name, and the loader that takes a name or a folder."""
 
+import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from latentsr.autoencoders.catalogue import CATALOGUE, Weights
 from latentsr.autoencoders.haar import Haar
 from latentsr.autoencoders.identity import Identity
 from latentsr.autoencoders.protocol import Autoencoder, AutoencoderSpec
-from latentsr.errors import ModelError
+from latentsr.errors import ModelError, OptionError
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A row of the table: the facts, and how to make it."""
-
-    spec: AutoencoderSpec
-    make: Callable[[], Autoencoder]
-
-
-_TABLE: Mapping[str, Entry] = {
-    "identity": Entry(Identity.spec, Identity),
-    "haar": Entry(Haar(4).spec, lambda: Haar(4)),
-    "haar-2": Entry(Haar(2).spec, lambda: Haar(2)),
-    "haar-8": Entry(Haar(8).spec, lambda: Haar(8)),
+_CODE: Mapping[str, Callable[[], Autoencoder]] = {
+    "identity": Identity,
+    "haar": lambda: Haar(4),
+    "haar-2": lambda: Haar(2),
+    "haar-8": lambda: Haar(8),
 }
 
-SPECS: Mapping[str, AutoencoderSpec] = {name: entry.spec for name, entry in _TABLE.items()}
+SPECS: Mapping[str, AutoencoderSpec] = {
+    **{name: make().spec for name, make in _CODE.items()},
+    **{name: published.spec for name, published in CATALOGUE.items()},
+}
 
 
-def load_autoencoder(name_or_folder: str | Path, *, device: str = "cpu") -> Autoencoder:
-    """The autoencoder of that name in SPECS, or the one saved in a folder (config.json and safetensors)."""
-    if str(name_or_folder) in _TABLE:
-        return _TABLE[str(name_or_folder)].make()
+def load_autoencoder(
+    name_or_folder: str | Path,
+    *,
+    weights: Weights | None = None,
+    config: Path | str | None = None,
+    device: str = "cpu",
+) -> Autoencoder:
+    """The autoencoder of that name in SPECS, or the one saved in a folder (config.json and safetensors).
+
+    Those that have weights take them from `weights` and `config`, the files that were published (`weights` may be a
+    folder that holds them; TAEF2's encoder and decoder are two files), or from the store, or from the hub's cache:
+    nothing is ever downloaded. Missing, cut, altered or unfitting files raise ModelError, as does an unknown name.
+    """
+    name = str(name_or_folder)
+    if name in CATALOGUE:
+        return _published(name, weights, config, device)
+    if weights is not None or config is not None:
+        raise OptionError(f"{name}: takes no --weights and --config; they go with one of {', '.join(CATALOGUE)}")
+    if name in _CODE:
+        return _CODE[name]()
     if Path(name_or_folder).is_dir():
-        from latentsr.autoencoders.kl import load_kl  # diffusers is slow to import and the table does not need it
+        from latentsr.autoencoders.folder import load_folder
 
-        return load_kl(Path(name_or_folder), device=device)
-    raise ModelError(f"autoencoder '{name_or_folder}': expected a folder, or one of {', '.join(SPECS)}")
+        return load_folder(Path(name_or_folder), device=device)
+    raise ModelError(unknown_name(name))
+
+
+def unknown_name(name: str) -> str:
+    """The message for a name that is none: all there are, and the nearest."""
+    near = difflib.get_close_matches(name.lower(), SPECS, n=1, cutoff=0.5)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"autoencoder '{name}': expected a folder, or one of {', '.join(SPECS)}{meant}"
+
+
+def _published(
+    name: str,
+    weights: Weights | None,
+    config: Path | str | None,
+    device: str,
+) -> Autoencoder:
+    from latentsr.autoencoders.folder import load_folder
+    from latentsr.autoencoders.frozen import frozen
+    from latentsr.autoencoders.network import digest_in_memory
+    from latentsr.autoencoders.published import given_files, read_published
+    from latentsr.autoencoders.store import check_cached, find, how_to_get, store_folder
+
+    published = CATALOGUE[name]
+    if weights is not None:
+        files = given_files(published, weights, config)
+    elif config is not None:
+        raise OptionError(f"{name}: --config without --weights; give both")
+    else:
+        place = find(name)
+        if place is None:
+            raise ModelError(f"{name}: its weights are not on this machine; {how_to_get(name)}")
+        if place.kind == "store":
+            return load_folder(store_folder(name), device=device, spec=published.spec)
+        check_cached(place.files)
+        files = place.files
+    network = read_published(published, files)
+    return frozen(network.to(device), published.spec, digest_in_memory(network), None)

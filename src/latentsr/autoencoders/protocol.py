@@ -11,8 +11,8 @@ from torch import Tensor
 class AutoencoderSpec:
     """The facts about an autoencoder.
 
-    `factor` is the image side over the latent side; `dtype` the least precise one that is safe for its latents;
-    `lossless` says that decode(encode(x)) is x up to rounding.
+    `factor` is the image side over the latent side; `dtype` the least precise one that is safe for its latents (they
+    are computed in float32 all the same); `lossless` says that decode(encode(x)) is x up to rounding.
     """
 
     name: str
@@ -24,6 +24,11 @@ class AutoencoderSpec:
     factor: int
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     lossless: bool = False
+
+    @property
+    def has_weights(self) -> bool:
+        """False for those that are all code (haar, identity): the name is enough to have them again."""
+        return self.source != "latentsr"
 
 
 @runtime_checkable
@@ -43,9 +48,13 @@ class Autoencoder(Protocol):
 
     @property
     def folder(self) -> Path | None:
-        """Where its files lie, to be copied beside what is built on it; None if it has none."""
+        """The folder it was loaded from, if it was one that `load_autoencoder` takes."""
         ...
 
     def encode(self, images: Tensor) -> Tensor: ...
 
     def decode(self, latents: Tensor) -> Tensor: ...
+
+    def save(self, folder: Path) -> None:
+        """Writes the files from which `load_autoencoder(folder)` makes it again, of the same hash."""
+        ...

@@ -22,6 +22,8 @@ class SmallKL(nn.Module):
     normalisation over space, so that a tile with enough margin gives the same latents as the whole image.
     """
 
+    kind, prefix = "SmallKL", ""
+
     def __init__(
         self, *, factor: int = 4, latent_channels: int = 3, image_channels: int = 1, width: int = 64, blocks: int = 4
     ) -> None:
@@ -51,6 +53,10 @@ class SmallKL(nn.Module):
         residual, logvar = self.encoder(nn.functional.pixel_unshuffle(images, self.patch)).chunk(2, dim=1)
         linear = self.to_latents(nn.functional.pixel_unshuffle(images, self.factor))
         return linear + residual, logvar.clamp(*LOGVAR_RANGE)
+
+    def mean(self, images: Tensor) -> Tensor:
+        """The posterior's mean."""
+        return self.moments(images)[0]
 
     def reconstruct(self, latents: Tensor) -> Tensor:
         """Images (batch, image_channels, rows, columns), about [-1, 1], not clipped."""

@@ -1,15 +1,18 @@
-"""Weights from a safetensors file into a network, strictly: every fault is named, nothing is loaded in part."""
+"""Weights into a network and into a file, strictly: every fault is named, nothing is loaded in part."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from latentsr.atomic import replacing
+from latentsr.autoencoders.checkpoint import read_tensors
 from latentsr.errors import ModelError
+
+_METADATA = {"format": "pt"}
 
 
 def load_weights(network: nn.Module, path: Path, *, rename: Callable[[str], str] = str) -> None:
@@ -18,47 +21,62 @@ def load_weights(network: nn.Module, path: Path, *, rename: Callable[[str], str]
     A file that is missing or cut short, and a tensor that is missing, surplus, misshapen or not finite, raise
     ModelError.
     """
-    tensors = {rename(name): tensor for name, tensor in _read(path).items()}
-    check_weights(tensors, network, str(path))
-    network.load_state_dict(tensors, strict=True)
+    if not Path(path).is_file():
+        raise ModelError(f"{path}: missing; expected a folder with config.json and {Path(path).name}")
+    fill(network, {rename(name): tensor for name, tensor in read_tensors(path).items()}, str(path))
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Fills the network with the tensors, in the network's own dtype; any fault is a ModelError that names it."""
+    check_weights(tensors, network, origin)
+    network.load_state_dict(dict(tensors), strict=True)
 
 
 def check_weights(tensors: Mapping[str, Tensor], network: nn.Module, origin: str) -> None:
-    """Raises ModelError, with the first tensor at fault, unless the tensors are those of the network."""
-    expected = network.state_dict()
+    """Raises ModelError, with the first tensor at fault, unless the tensors are those of the network, and finite."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    check_tensors(tensors, shapes, origin, fix="take the config.json that belongs to it")
+    check_finite(tensors, origin)
+
+
+def check_tensors(
+    tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], origin: str, *, fix: str
+) -> None:
+    """Raises ModelError, with the first tensor at fault, unless names and shapes are the expected ones."""
     for problem, names in (
-        ("lacks", expected.keys() - tensors.keys()),
-        ("has surplus", tensors.keys() - expected.keys()),
+        ("lacks", shapes.keys() - tensors.keys()),
+        ("has surplus", tensors.keys() - shapes.keys()),
     ):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise ModelError(
-                f"{origin}: {problem} tensor '{min(names)}'{more}; expected the tensors of its config.json"
-            )
+            raise ModelError(f"{origin}: {problem} tensor '{min(names)}'{more}; {fix}")
+    for name, shape in shapes.items():
+        if tensors[name].shape != shape:
+            found = tuple(tensors[name].shape)
+            raise ModelError(f"{origin}: tensor '{name}' has shape {found}, expected {shape}; {fix}")
+
+
+def check_finite(tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Raises ModelError, with its name, if a tensor holds NaN or infinity."""
     for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[name].shape)}"
-            raise ModelError(f"{origin}: tensor '{name}' has shape {shapes}; take the config.json that belongs to it")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ModelError(f"{origin}: tensor '{name}' holds NaN or infinity; fetch or train the weights again")
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Writes the tensors as safetensors, on the CPU and contiguous; atomic."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         try:
-            save_file(plain, temporary, metadata={"format": "pt"})
+            save_file(_plain(tensors), temporary, metadata=_METADATA)
         except SafetensorError as error:  # of a full disk, too
             raise OSError(f"cannot write {path}: {' '.join(str(error).split())}") from error
         temporary.chmod(0o644)  # safetensors leaves it to the owner alone, and models are shared
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ModelError(f"{path}: missing; expected a folder with config.json and {path.name}")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{path}: not a whole safetensors file ({reason}); copy or fetch it again") from error
+def weights_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """The bytes that `save_weights` would write."""
+    return save(_plain(tensors), metadata=_METADATA)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -6,7 +6,6 @@ against). Latents are unscaled posterior means; per-channel means and sds of the
 """
 
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,7 +123,7 @@ def fill_cache(
         key=key,
         **facts,
         spec=autoencoder.spec,
-        autoencoder_name=AUTOENCODER if autoencoder.folder else autoencoder.spec.name,
+        autoencoder_name=AUTOENCODER if autoencoder.spec.has_weights else autoencoder.spec.name,
         ids={split: [record.id for _, record in pairs] for split, pairs in rows.items()},
         datasets={split: [dataset.name for dataset, _ in pairs] for split, pairs in rows.items()},
         statistics=statistics,
@@ -153,12 +152,10 @@ def _facts(
 
 
 def _keep_autoencoder(autoencoder: Autoencoder, out: Path) -> None:
-    """Copies the autoencoder's files into the cache, so that a training and its model need nothing else."""
-    if autoencoder.folder is not None and not (out / AUTOENCODER).is_dir():
+    """Writes the autoencoder's files into the cache, so that a training and its model need nothing else."""
+    if autoencoder.spec.has_weights and not (out / AUTOENCODER).is_dir():
         with replacing(out / AUTOENCODER) as temporary:
-            temporary.mkdir()
-            for path in sorted(p for p in autoencoder.folder.iterdir() if p.is_file()):  # not its logs and checkpoints
-                shutil.copy2(path, temporary / path.name)
+            autoencoder.save(temporary)
 
 
 def _check_key(out: Path, key: str) -> None:

@@ -1,0 +1,116 @@
+"""Autoencoders in folders: config.json, safetensors and a manifest, in diffusers' form or in that of this package."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
+
+from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
+from latentsr.autoencoders.checkpoint import read_tensors
+from latentsr.autoencoders.frozen import FrozenAutoencoder, frozen
+from latentsr.autoencoders.network import MANIFEST, Network, digest, fill_network, image_channels
+from latentsr.autoencoders.protocol import AutoencoderSpec
+from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.autoencoders.taef2 import Taef2
+from latentsr.config import read_json, sha256
+from latentsr.errors import InputError, ModelError, OptionError
+
+
+def _diffusers_kl(config: Mapping[str, Any]) -> nn.Module:
+    from latentsr.autoencoders.diffusers_kl import DiffusersKL  # diffusers is slow to import
+
+    return DiffusersKL(config)
+
+
+def _diffusers_tiny(config: Mapping[str, Any]) -> nn.Module:
+    from latentsr.autoencoders.diffusers_tiny import DiffusersTiny
+
+    return DiffusersTiny(config)
+
+
+KINDS: Mapping[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+    "AutoencoderKL": _diffusers_kl,
+    "AutoencoderTiny": _diffusers_tiny,
+    "SmallKL": lambda config: SmallKL(**config),
+    "Taef2": lambda config: Taef2(**config),
+}
+
+
+def make_network(kind: object, config: Mapping[str, Any], origin: str = "config") -> nn.Module:
+    """A network with new weights; `kind` is a `_class_name` of config.json, one of KINDS."""
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ModelError(f"{origin}: _class_name is {kind!r}, expected one of {', '.join(KINDS)}")
+    try:
+        return KINDS[kind](config)
+    except (TypeError, OptionError) as error:
+        raise ModelError(f"{origin}: no {kind} can be made of it: {error}") from error
+
+
+def load_folder(folder: Path, *, device: str = "cpu", spec: AutoencoderSpec | None = None) -> FrozenAutoencoder:
+    """The autoencoder saved in a folder, frozen, in float32; its facts are `spec` or what the folder says of itself.
+
+    A missing, cut, altered or unfitting file raises ModelError. An alteration that keeps names and shapes is seen where
+    the folder has the manifest.json that latentsr writes.
+    """
+    folder = Path(folder)
+    network = load_folder_network(folder)
+    facts = spec or _spec(folder, cast(Network, network))
+    config = {key: value for key, value in read_mapping(folder / CONFIG).items() if not key.startswith("_")}
+    return frozen(network.to(device), facts, digest(config, sha256(folder / WEIGHTS)), folder)
+
+
+def load_folder_network(folder: Path) -> nn.Module:
+    """The network of a folder, trainable, on the CPU; faults as in `load_folder`."""
+    folder = Path(folder)
+    config = read_mapping(folder / CONFIG)
+    network = make_network(config.pop("_class_name", None), config, str(folder / CONFIG))
+    check_signature(folder)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ModelError(f"{path}: missing; expected a folder with {CONFIG} and {WEIGHTS}")
+    fill_network(network, read_tensors(path), str(path))
+    return network
+
+
+def check_signature(folder: Path) -> None:
+    """Raises ModelError if the weights are not those whose SHA-256 stands in the folder's manifest."""
+    signed, path = read_manifest(folder).get("weights_sha256"), Path(folder) / WEIGHTS
+    if signed is not None and path.is_file() and sha256(path) != signed:
+        raise ModelError(f"{path}: altered, its SHA-256 is not the one in {MANIFEST}; copy the folder again")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What manifest.json says; empty where there is none."""
+    path = Path(folder) / MANIFEST
+    return read_mapping(path) if path.is_file() else {}
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What a JSON file of an autoencoder's folder holds; ModelError where it is missing, broken or no mapping."""
+    try:
+        content = read_json(path)
+    except InputError as error:
+        raise ModelError(f"{error}; expected an autoencoder folder: {CONFIG} and {WEIGHTS}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds no 'key: value' pairs; expected an autoencoder folder: copy it again")
+    return content
+
+
+def _spec(folder: Path, network: Network) -> AutoencoderSpec:
+    """The facts that the manifest tells, those that the network decides taken from it."""
+    manifest = read_manifest(folder)
+    told = manifest.get("spec")
+    facts = told if isinstance(told, dict) else {}
+    domain = facts.get("domain", manifest.get("domain"))
+    dtype = facts.get("dtype")
+    return AutoencoderSpec(
+        name=str(facts.get("name", folder.resolve().name)),
+        source=str(facts.get("source", "folder")),
+        licence=str(facts.get("licence", "unknown")),
+        domain=domain if domain in ("natural", "medical") else "none",
+        image_channels=image_channels(network),
+        latent_channels=network.config["latent_channels"],
+        factor=network.factor,
+        dtype=dtype if dtype in ("bfloat16", "float16") else "float32",
+    )

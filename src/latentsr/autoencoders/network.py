@@ -1,0 +1,100 @@
+"""What autoencoding networks have in common, and how one is written into a folder."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from torch import Tensor, nn
+
+from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
+from latentsr.autoencoders.protocol import AutoencoderSpec
+from latentsr.autoencoders.strict import fill, save_weights, weights_bytes
+from latentsr.config import sha256, sha256_json, write_json
+
+MANIFEST = "manifest.json"
+FILES = (CONFIG, WEIGHTS, MANIFEST)
+
+
+class Network(Protocol):
+    """What all autoencoding networks, torch modules, have in common.
+
+    `kind` is the class as config.json names it, `prefix` what their tensors' names begin with beside the file's.
+    """
+
+    kind: str
+    prefix: str
+    factor: int
+
+    @property
+    def config(self) -> dict[str, Any]: ...
+
+    def mean(self, images: Tensor) -> Tensor: ...
+
+    def reconstruct(self, latents: Tensor) -> Tensor: ...
+
+
+class KLNetwork(Network, Protocol):
+    """A network with a Gaussian posterior (SmallKL, DiffusersKL): mean and log variance."""
+
+    def moments(self, images: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Fills the network with the tensors of a file of its form; any fault is a ModelError that names the tensor."""
+    own = cast(Network, network)
+    fill(network.get_submodule(own.prefix.rstrip(".")), renamed(own, tensors), origin)
+
+
+def renamed(network: Network, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors under today's names."""
+    if network.kind != "AutoencoderKL":
+        return tensors
+    from latentsr.autoencoders.diffusers_kl import todays_name  # diffusers is slow to import
+
+    return {todays_name(name): tensor for name, tensor in tensors.items()}
+
+
+def stored_tensors(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The network's tensors, or others of its names, under the names that a file of its form has."""
+    prefix = cast(Network, network).prefix
+    given = network.state_dict() if tensors is None else tensors
+    return {name.removeprefix(prefix): tensor for name, tensor in given.items()}
+
+
+def digest(config: Mapping[str, Any], weights_sha256: str) -> str:
+    """The digest of everything that decides an autoencoder's latents."""
+    return sha256_json({"config": config, "weights": weights_sha256})
+
+
+def digest_in_memory(network: nn.Module) -> str:
+    """The digest that the network has once `save_network` wrote it into a folder."""
+    weights = hashlib.sha256(weights_bytes(stored_tensors(network))).hexdigest()
+    return digest(cast(Network, network).config, weights)
+
+
+def save_network(
+    network: nn.Module,
+    folder: Path,
+    spec: AutoencoderSpec | None = None,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+    facts: Mapping[str, object] | None = None,
+) -> None:
+    """Writes config.json, the weights and, last, manifest.json with the weights' SHA-256, the spec and the facts.
+
+    `weights` is another state dict of the network, such as an average. Networks of diffusers are written in its form,
+    for its `from_pretrained`.
+    """
+    folder, own = Path(folder), cast(Network, network)
+    save_weights(stored_tensors(network, weights), folder / WEIGHTS)
+    write_json(folder / CONFIG, {"_class_name": own.kind, **own.config})
+    told = {} if spec is None else {"spec": dataclasses.asdict(spec)}
+    write_json(folder / MANIFEST, {"weights_sha256": sha256(folder / WEIGHTS), **told, **(facts or {})})
+
+
+def image_channels(network: Network) -> int:
+    """The channels of the images that a network takes."""
+    config = network.config
+    return int(config.get("image_channels", config.get("in_channels", 3)))  # Taef2 has no choice

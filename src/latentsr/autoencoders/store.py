@@ -1,0 +1,132 @@
+"""Where the weights of the autoencoders in the catalogue are found, and where those that were fetched are put."""
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from latentsr.atomic import replacing
+from latentsr.autoencoders.catalogue import CATALOGUE, Published, Weights
+from latentsr.autoencoders.network import FILES, save_network
+from latentsr.autoencoders.published import Files, given_files, read_published
+from latentsr.config import sha256
+from latentsr.errors import ModelError, StaleError
+
+HOME = "LATENTSR_HOME"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an autoencoder's files are: a folder in the store, or files in the hub's cache."""
+
+    kind: str
+    files: Files
+
+
+def home() -> Path:
+    """The folder that holds what latentsr keeps between runs: LATENTSR_HOME, or `latentsr` in the user's cache."""
+    if os.environ.get(HOME):
+        return Path(os.environ[HOME])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latentsr"
+
+
+def store_folder(name: str) -> Path:
+    """Where `models import` and `models pull` put an autoencoder."""
+    return home() / "autoencoders" / name
+
+
+def find(name: str) -> Place | None:
+    """Where the files of an autoencoder of the catalogue are on this machine; None where they are not."""
+    folder = store_folder(name)
+    if all((folder / file).is_file() for file in FILES):
+        config, weights, _ = (folder / file for file in FILES)
+        return Place("store", Files((weights,), config))
+    files = _cached(CATALOGUE[name])
+    return None if files is None else Place("hub cache", files)
+
+
+def import_weights(name: str, weights: Weights, config: Path | str | None = None, *, overwrite: bool = False) -> Path:
+    """The folder in the store, with the converted weights, their SHA-256 and that of each file they came from.
+
+    Whole or not at all; one that is there already raises StaleError unless `overwrite`.
+    """
+    published, folder = CATALOGUE[name], store_folder(name)
+    if folder.exists() and not overwrite:
+        raise StaleError(f"{folder}: {name} is in the store already; give --overwrite to replace it")
+    files = given_files(published, weights, config)
+    network = read_published(published, files)
+    sources = {path.name: sha256(path) for path in files.all}
+    with replacing(folder) as partial:
+        save_network(network, partial, published.spec, facts={"sources": sources})
+        if folder.exists():
+            shutil.rmtree(folder)
+    return folder
+
+
+def pull(name: str, *, overwrite: bool = False) -> Path:
+    """The folder in the store, with what was fetched from the hub: exactly the files that the catalogue names."""
+    published, folder = CATALOGUE[name], store_folder(name)
+    if not published.publication.repository:
+        raise ModelError(f"{name}: is in no hub repository; {how_to_get(name)}")
+    if folder.exists() and not overwrite:
+        raise StaleError(f"{folder}: {name} is in the store already; give --overwrite to replace it")
+    downloads = home() / "downloads" / name  # kept if it is cut off, so that the next call goes on
+    paths = {file: _fetched(published, file, downloads) for file in published.publication.files}
+    weights = [paths[file] for file in published.publication.weights]
+    import_weights(name, weights, paths.get(published.publication.config), overwrite=overwrite)
+    shutil.rmtree(downloads)
+    return folder
+
+
+def how_to_get(name: str) -> str:
+    """What to fetch, from where, and where to put it, on one line."""
+    publication = CATALOGUE[name].publication
+    other = f" (or {' and '.join(publication.aliases)})" if publication.aliases else ""
+    options = "--weights FILE --config FILE" if publication.config else "--weights FILE"
+    pulled = f"'latentsr models pull {name}', or " if publication.repository else ""
+    return (
+        f"fetch {' and '.join(publication.files)}{other} from {publication.where}: {pulled}"
+        f"'latentsr models import {name} {options}' puts them into {store_folder(name)}"
+    )
+
+
+def _cached(published: Published) -> Files | None:
+    """The files in the hub's cache, if all are there; one whose bytes are not those of its name is a ModelError."""
+    from huggingface_hub import try_to_load_from_cache  # half a second, and most calls do not need it
+
+    publication, paths = published.publication, []
+    if not publication.repository:
+        return None
+    for file in publication.files:
+        path = try_to_load_from_cache(publication.repository, file)
+        if not isinstance(path, str):
+            return None
+        paths.append(Path(path))
+    count = len(publication.weights)
+    return Files(tuple(paths[:count]), paths[count] if publication.config else None)
+
+
+def check_cached(files: Files) -> None:
+    """Raises ModelError if a file in the hub's cache is not the one that it is named by (large ones, by SHA-256)."""
+    for path in files.all:
+        name = path.resolve().name
+        if re.fullmatch(r"[0-9a-f]{64}", name) and sha256(path) != name:
+            raise ModelError(
+                f"{path}: cut off or altered, its SHA-256 is not {name[:12]}...; remove it and fetch again"
+            )
+
+
+def _fetched(published: Published, file: str, downloads: Path) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError  # type: ignore[attr-defined]
+
+    repository = published.publication.repository
+    try:
+        return Path(hf_hub_download(repository, file, local_dir=downloads))
+    except (EntryNotFoundError, HTTPError, OSError) as error:
+        reason = " ".join(str(error).split())[:160]
+        name = published.spec.name
+        raise ModelError(
+            f"{name}: {file} of {repository} cannot be fetched ({reason}); with no network, {how_to_get(name)}"
+        ) from error

@@ -1,0 +1,109 @@
+"""TAEF2, the tiny autoencoder for the latents of FLUX.2 (Ollin Boer Bohan, github.com/madebyollin/taesd, MIT)."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from latentsr.errors import ModelError, OptionError
+
+GROUPS = 4
+BLOCKS = 3  # at each of the four resolutions but the finest, which has one
+
+
+class Taef2(nn.Module):
+    """Images (batch, 3, rows, columns) in [-1, 1] to latents (batch, latent_channels, rows / 8, columns / 8) and back.
+
+    Two sequences of convolutions without a posterior. The published weights see images in [0, 1]. The six blocks at
+    the smallest size have a normalised branch, which diffusers' AutoencoderTiny lacks.
+    """
+
+    kind, prefix, factor = "Taef2", "", 8
+
+    def __init__(self, *, width: int = 64, latent_channels: int = 32) -> None:
+        super().__init__()
+        if width < 1 or latent_channels < 1:
+            raise OptionError(f"width is {width}, latent_channels is {latent_channels}: expected at least 1 of each")
+        self.config: dict[str, Any] = {"width": width, "latent_channels": latent_channels}
+        self.encoder = _encoder(width, latent_channels)
+        self.decoder = _decoder(width, latent_channels)
+
+    def mean(self, images: Tensor) -> Tensor:
+        """The latents (batch, latent_channels, rows / 8, columns / 8)."""
+        return self.encoder((images + 1) / 2)
+
+    def reconstruct(self, latents: Tensor) -> Tensor:
+        """Images (batch, 3, rows, columns), about [-1, 1], not clipped."""
+        return 2 * self.decoder(latents) - 1
+
+
+class Clamp(nn.Module):
+    """3 tanh(x / 3): latents beyond three are drawn in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape as x."""
+        return (x / 3).tanh() * 3
+
+
+class Block(nn.Module):
+    """ReLU(convolutions of x + x); with `pooled`, x first gets what a wide, normalised 1x1 branch says of it."""
+
+    def __init__(self, width: int, *, pooled: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(_conv(width, width), nn.ReLU(), _conv(width, width), nn.ReLU(), _conv(width, width))
+        self.pool = _pool(width) if pooled else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape as x."""
+        if self.pool is not None:
+            x = x + self.pool(x)
+        return nn.functional.relu(self.conv(x) + x)
+
+
+def joined(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors from those of the two published files, whose names are the places in the sequences."""
+    halves = {"encoder": encoder, "decoder": decoder}
+    return {f"{half}.{name}": tensor for half, tensors in halves.items() for name, tensor in tensors.items()}
+
+
+def from_one_file(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors from those of taef2.safetensors, named as diffusers would: its decoder has no Clamp."""
+    return {_place(name): tensor for name, tensor in tensors.items()}
+
+
+def _place(name: str) -> str:
+    found = re.fullmatch(r"(encoder|decoder)\.layers\.(\d+)\.(.+)", name)
+    if found is None:
+        raise ModelError(f"taef2: surplus tensor '{name}'; expected encoder.layers.N and decoder.layers.N")
+    return f"{found[1]}.{int(found[2]) + (found[1] == 'decoder')}.{found[3]}"
+
+
+def _encoder(width: int, latent_channels: int) -> nn.Sequential:
+    layers: list[nn.Module] = [_conv(3, width), Block(width)]
+    for level in range(3):
+        layers.append(_conv(width, width, stride=2, bias=False))
+        layers += [Block(width, pooled=level == 2) for _ in range(BLOCKS)]
+    return nn.Sequential(*layers, _conv(width, latent_channels))
+
+
+def _decoder(width: int, latent_channels: int) -> nn.Sequential:
+    layers: list[nn.Module] = [Clamp(), _conv(latent_channels, width), nn.ReLU()]
+    for level in range(3):
+        layers += [Block(width, pooled=level == 0) for _ in range(BLOCKS)]
+        layers += [nn.Upsample(scale_factor=2), _conv(width, width, bias=False)]
+    return nn.Sequential(*layers, Block(width), _conv(width, 3))
+
+
+def _conv(inputs: int, outputs: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride, bias=bias)
+
+
+def _pool(width: int) -> nn.Sequential:
+    wide = 4 * width
+    return nn.Sequential(
+        nn.Conv2d(width, wide, 1, bias=False),
+        nn.GroupNorm(GROUPS, wide),
+        nn.ReLU(),
+        nn.Conv2d(wide, width, 1, bias=False),
+    )

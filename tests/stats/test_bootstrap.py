@@ -2,9 +2,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import bootstrap
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import bootstrap, norm
 
+from latentsr.errors import OptionError
 from latentsr.stats import cluster_intervals
+from latentsr.stats.bootstrap import expanded_tail
 
 
 def test_the_published_intervals(golden: Path) -> None:
@@ -29,15 +33,51 @@ def test_copies_of_an_image_do_not_narrow_the_interval() -> None:
     np.testing.assert_allclose(once, often)
 
 
-def test_coverage_where_images_of_a_patient_are_alike() -> None:
-    rng = np.random.default_rng(5)
-    patients = np.repeat([f"p{n:02d}" for n in range(40)], 6)
-    studies = rng.normal(size=(40, 1, 400)).repeat(6, axis=1).reshape(240, 400) + 0.5 * rng.normal(size=(240, 400))
-    by_patient = cluster_intervals(studies, patients.tolist(), draws=1000)
-    by_image = cluster_intervals(studies, [str(n) for n in range(240)], draws=1000)
-    covered, naive = ((low < 0) & (high > 0) for low, high in (by_patient, by_image))
-    assert 0.90 < covered.mean() < 0.98
-    assert naive.mean() < 0.70
+def studies(patients: int, most: int, alike: float, seed: int, runs: int = 1000) -> tuple[np.ndarray, list[str]]:
+    """(images, runs) values of mean 0 and the patient of each image: 1 to `most` images each, correlated by `alike`."""
+    rng = np.random.default_rng(seed)
+    members = np.repeat(np.arange(patients), rng.integers(1, most, size=patients, endpoint=True))
+    shared, own = rng.normal(size=(patients, runs))[members], rng.normal(size=(len(members), runs))
+    return np.sqrt(alike) * shared + np.sqrt(1 - alike) * own, [f"p{n:03d}" for n in members]
+
+
+def coverage(values: np.ndarray, clusters: list[str]) -> float:
+    low, high = cluster_intervals(values, clusters, draws=2000)
+    return float(((low < 0) & (high > 0)).mean())
+
+
+@pytest.mark.parametrize(
+    ("patients", "most", "alike"),
+    [(8, 5, 0.5), (15, 1, 0.5), (15, 20, 0.5), (15, 20, 0.05), (25, 40, 0.9), (60, 20, 0.5)],
+)
+def test_the_interval_holds_the_truth_in_95_of_100_studies(patients: int, most: int, alike: float) -> None:
+    assert 0.92 <= coverage(*studies(patients, most, alike, seed=patients + most)) <= 0.98
+
+
+def test_taking_images_for_independent_does_not_cover() -> None:
+    values, patients = studies(30, 20, 0.5, seed=5)
+    assert coverage(values, [str(n) for n in range(len(patients))]) < 0.75
+
+
+def test_the_plain_percentile_interval_of_few_patients_would_not_cover() -> None:
+    values, patients = studies(8, 5, 0.5, seed=13)
+    sizes = np.unique(patients, return_counts=True)[1][:, None]
+    tail = expanded_tail(sizes, 0.95)[0]
+    assert tail < 0.012
+    plain = 1 - 2 * float(brentq(lambda level: expanded_tail(sizes, 1 - 2 * level)[0] - 0.025, 0.001, 0.4))
+    low, high = cluster_intervals(values, patients, draws=2000, level=plain)
+    assert ((low < 0) & (high > 0)).mean() < 0.9
+
+
+def test_the_tail_of_many_equal_clusters_is_the_percentile_intervals() -> None:
+    assert expanded_tail(np.ones((100_000, 1)), 0.95)[0] == pytest.approx(0.025, rel=1e-3)
+    # Hesterberg 2015, section 5.3, for n = 10: normal(-sqrt(10 / 9) 2.262).
+    assert expanded_tail(np.full((10, 1), 7), 0.95)[0] == pytest.approx(norm.cdf(-np.sqrt(10 / 9) * 2.26216), rel=1e-4)
+
+
+def test_unequal_clusters_count_for_fewer() -> None:
+    equal, unequal = np.full((12, 1), 5), np.array([[1]] * 11 + [[49]])
+    assert expanded_tail(unequal, 0.95)[0] < expanded_tail(equal, 0.95)[0]
 
 
 def test_the_order_of_images_changes_nothing() -> None:
@@ -55,3 +95,22 @@ def test_images_without_value_are_left_out_and_one_patient_has_no_interval() -> 
     assert (low[2], high[2]) == (2.0, 4.0)
     assert (low[0], high[0]) == (2.0, 5.0)
     assert np.isnan(cluster_intervals(values, ["a", "a", "a"], draws=100)).all()
+
+
+def test_columns_share_their_draws_but_not_their_gaps() -> None:
+    values = np.random.default_rng(7).normal(size=(40, 300))
+    values[:5, 7] = np.nan
+    patients = [f"p{n % 9}" for n in range(40)]
+    low, high = cluster_intervals(values, patients, draws=500)
+    for column in (0, 7, 299):
+        alone = cluster_intervals(values[:, [column]], patients, draws=500)
+        np.testing.assert_allclose([low[column], high[column]], np.ravel(alone), rtol=1e-12)
+
+
+def test_bad_options_are_refused() -> None:
+    with pytest.raises(OptionError, match="level 95"):
+        cluster_intervals([[1.0], [2.0]], ["a", "b"], level=95)
+    with pytest.raises(OptionError, match="for 1 clusters"):
+        cluster_intervals([[1.0], [2.0]], ["a"])
+    with pytest.raises(OptionError, match="0 draws"):
+        cluster_intervals([[1.0], [2.0]], ["a", "b"], draws=0)

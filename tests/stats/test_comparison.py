@@ -11,14 +11,11 @@ METRICS = ("psnr", "ssim")
 
 
 def tidy(values: dict[tuple[str, str], np.ndarray], patients: np.ndarray, dataset: str = "set") -> pd.DataFrame:
-    parts = [
-        pd.DataFrame(
-            {"dataset": dataset, "id": [f"i{n:03d}" for n in range(len(patients))], "patient": patients}
-            | {"method": method, "metric": metric, "value": column}
-        )
-        for (method, metric), column in values.items()
-    ]
-    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+    images = [f"i{n:03d}" for n in range(len(patients))]
+    methods, metrics = zip(*values, strict=True)
+    rows = {"id": np.tile(images, len(values)), "patient": np.tile(patients, len(values))}
+    rows |= {"method": np.repeat(methods, len(images)), "metric": np.repeat(metrics, len(images))}
+    return pd.DataFrame({"dataset": dataset, **rows, "value": np.concatenate(list(values.values()))})[list(COLUMNS)]
 
 
 @pytest.fixture
@@ -180,3 +177,28 @@ def test_a_single_method_has_nothing_to_compare(values: dict[tuple[str, str], np
     compared = compare_methods(tidy({("mine", "psnr"): values["mine", "psnr"]}, PATIENTS), unit="both")
     assert tuple(compared.columns) == COMPARISON_COLUMNS
     assert compared.empty
+
+
+@pytest.fixture(scope="module")
+def null_studies() -> pd.DataFrame:
+    """1,000 studies in which nothing differs: 20 patients of 1 to 12 images, a patient's alike (ICC 0.5)."""
+    rng = np.random.default_rng(11)
+    members = np.repeat(np.arange(20), rng.integers(1, 12, size=20, endpoint=True))
+    effects = np.sqrt(0.5) * (rng.normal(size=(20, 1000))[members] + rng.normal(size=(len(members), 1000)))
+    patients = np.array([f"p{n:02d}" for n in members])
+    other = rng.normal(30, 2, size=effects.shape)
+    values = {("a", f"study{n:04d}"): (other + effects)[:, n] for n in range(1000)}
+    values |= {("b", f"study{n:04d}"): other[:, n] for n in range(1000)}
+    return compare_methods(tidy(values, patients), pairs=[("a", "b")], unit="both", draws=1000)
+
+
+def test_by_patient_the_test_errs_in_5_of_100_studies_and_by_image_in_far_more(null_studies: pd.DataFrame) -> None:
+    errors = (null_studies["p"] < 0.05).groupby(null_studies["unit"]).mean()
+    assert 0.035 <= errors["patient"] <= 0.065
+    assert errors["image"] > 0.20
+
+
+def test_by_patient_the_interval_holds_the_truth_and_by_image_it_does_not(null_studies: pd.DataFrame) -> None:
+    held = ((null_studies["low"] < 0) & (null_studies["high"] > 0)).groupby(null_studies["unit"]).mean()
+    assert 0.92 <= held["patient"] <= 0.98
+    assert held["image"] < 0.8

@@ -29,7 +29,8 @@ def test_the_published_values(published: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "digits"), [(2, 0), (6, 15), (6, 0), (9, 0), (10, 1), (14, 0), (40, 15), (40, 0), (51, 15), (300, 1)]
+    ("pairs", "digits"),
+    [(2, 0), (6, 15), (6, 0), (9, 0), (10, 1), (13, 15), (14, 0), (50, 15), (40, 15), (40, 0), (51, 15), (300, 1)],
 )
 def test_wilcoxon_equals_scipys_with_zeros_and_ties(pairs: int, digits: int) -> None:
     a, b = np.random.default_rng(pairs).normal(0.2, 2, size=(2, pairs)).round(digits)

@@ -88,3 +88,19 @@ def test_one_image_has_no_spread_and_no_interval(table: pd.DataFrame) -> None:
     mine = cell(summarise(table[table["id"] == "a1"]), "mine", "psnr")
     assert (mine["n"], mine["mean"], mine["difference"]) == (1, 31.0, 1.0)
     assert np.isnan([mine["sd"], mine["low"], mine["high"]]).all()
+
+
+def test_a_table_without_baseline_has_means_with_intervals(table: pd.DataFrame) -> None:
+    for baseline in (None, "absent"):
+        summary = summarise(table, baseline=baseline)
+        assert summary[["difference", "low", "high", "pairs"]].isna().all(axis=None)
+        mine = cell(summary, "mine", "laplacian_variance")
+        low, high = cluster_intervals(np.array(SHARPNESS["mine"])[:, None], ["a", "a", "b", "c"])
+        assert (mine["mean_low"], mine["mean_high"]) == pytest.approx((low[0], high[0]))
+
+
+def test_a_lossless_method_has_no_mean_and_says_so(table: pd.DataFrame) -> None:
+    lossless = table[(table["metric"] == "psnr") & (table["method"] == "mine")].assign(value=np.inf, method="haar")
+    found = cell(summarise(pd.concat([table, lossless])), "haar", "psnr")
+    assert (found["n"], found["infinite"], found["pairs"]) == (0, 4, 0)
+    assert np.isnan([found["mean"], found["difference"], found["mean_low"]]).all()

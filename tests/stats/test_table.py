@@ -51,6 +51,10 @@ def test_missing_double_and_torn_images_are_listed(table: pd.DataFrame) -> None:
         check_table(pd.concat([table, table.head(1)]))
     with pytest.raises(InputError, match="images of two patients: set / 007"):
         check_table(table.assign(patient=["other", *table["patient"][1:]]))
+    with pytest.raises(InputError, match="lacks patient in 1 rows"):
+        check_table(table.assign(patient=[None, *table["patient"][1:]]))
+    with pytest.raises(InputError, match="expected numbers"):
+        check_table(table.assign(value="30 dB"))
     with pytest.raises(InputError, match="without rows"):
         check_table(table.head(0))
     with pytest.raises(InputError, match="expected dataset, id, patient, method, metric, value"):

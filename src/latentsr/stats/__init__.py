@@ -1,35 +1,47 @@
 """Statistics on the tidy table: what it holds, what is said about it. Free of torch."""
 
+from latentsr.stats.agreement import AGREEMENT_COLUMNS, Agreement, bland_altman, compare_agreement
 from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.comparison import COMPARISON_COLUMNS, compare_methods
+from latentsr.stats.equivalence import EQUIVALENCE_COLUMNS, Equivalence, compare_equivalence, tost
 from latentsr.stats.multiplicity import holm
 from latentsr.stats.names import short_hash
 from latentsr.stats.paired import cohen_d, cohen_dz, cohen_h, rank_biserial, wilcoxon
+from latentsr.stats.rates import rate_effects
 from latentsr.stats.regression import Bands, Correlation, Line, fisher_interval, fit_line, pearson
 from latentsr.stats.summary import SUMMARY_COLUMNS, summarise
 from latentsr.stats.table import COLUMNS, check_table, read_table, write_table
 
 __all__ = [
+    "AGREEMENT_COLUMNS",
     "COLUMNS",
     "COMPARISON_COLUMNS",
+    "EQUIVALENCE_COLUMNS",
     "SUMMARY_COLUMNS",
+    "Agreement",
     "Bands",
     "Correlation",
+    "Equivalence",
     "Line",
+    "bland_altman",
     "check_table",
     "cluster_intervals",
     "cohen_d",
     "cohen_dz",
     "cohen_h",
+    "compare_agreement",
+    "compare_equivalence",
     "compare_methods",
     "fisher_interval",
     "fit_line",
     "holm",
     "pearson",
     "rank_biserial",
+    "rate_effects",
     "read_table",
     "short_hash",
     "summarise",
+    "tost",
     "wilcoxon",
     "write_table",
 ]

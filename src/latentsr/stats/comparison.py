@@ -6,14 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from latentsr.errors import OptionError
 from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.multiplicity import holm
 from latentsr.stats.paired import cohen_d, cohen_dz, rank_biserial, wilcoxon
-from latentsr.stats.pairing import Pair, Paired, chosen_pairs, pair_columns, wide
+from latentsr.stats.pairing import Pair, Paired, chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
 from latentsr.stats.table import check_table
 
-UNITS = ("patient", "image")
 COMPARISON_COLUMNS = (
     "dataset", "metric", "a", "b", "unit", "images", "patients", "n", "infinite", "missing", "mean_a", "mean_b",
     "difference", "low", "high", "sd_difference", "p", "p_holm", "d", "d_z", "rank_biserial",
@@ -61,7 +59,7 @@ def compare_methods(
         InputError: images missing, twice or of two patients, which are listed; a method that a dataset does not have.
         OptionError: an unknown unit, pairs that are none.
     """
-    units = _units(unit)
+    units = units_of(unit)
     check_table(table)
     parts = []
     for name, rows in table.groupby("dataset", sort=True):
@@ -71,16 +69,10 @@ def compare_methods(
     return pd.concat(parts, ignore_index=True)[list(COMPARISON_COLUMNS)]
 
 
-def _units(unit: str) -> tuple[str, ...]:
-    if unit not in (*UNITS, "both"):
-        raise OptionError(f"unit '{unit}': expected patient, image or both")
-    return UNITS if unit == "both" else (unit,)
-
-
 def _compared(paired: Paired, unit: str, level: float, draws: int, seed: int) -> pd.DataFrame:
     """The rows of one dataset and unit, without the dataset's name."""
     usable = paired.usable
-    members = _members(paired, unit)
+    members = unit_members(paired, unit)
     first, second = (np.where(usable, values, np.nan) for values in (paired.first, paired.second))
     low, high = cluster_intervals(paired.differences, members, level=level, draws=draws, seed=seed)
     mean_a, mean_b = _column_means(first), _column_means(second)
@@ -88,7 +80,7 @@ def _compared(paired: Paired, unit: str, level: float, draws: int, seed: int) ->
         unit=unit,
         images=len(paired.patients),
         patients=len(set(paired.patients)),
-        infinite=(~usable & ~paired.missing).sum(axis=0),
+        infinite=paired.infinite.sum(axis=0),
         missing=paired.missing.sum(axis=0),
         mean_a=mean_a,
         mean_b=mean_b,
@@ -98,21 +90,6 @@ def _compared(paired: Paired, unit: str, level: float, draws: int, seed: int) ->
     )
     tests = _tests(unit_means(first, members), unit_means(second, members))
     return rows.join(tests).assign(p_holm=holm(tests["p"].to_numpy()))
-
-
-def _members(paired: Paired, unit: str) -> list[str]:
-    """The unit that each image belongs to."""
-    return list(paired.patients) if unit == "patient" else [f"{number:09d}" for number in range(len(paired.patients))]
-
-
-def unit_means(values: Floats, members: Sequence[str]) -> Floats:
-    """(units, columns): each unit's mean over its images that have a value, NaN where none has; units sorted by name.
-
-    Args:
-        values: (images, columns).
-        members: the unit, such as the patient, of each image.
-    """
-    return pd.DataFrame(values).groupby(np.asarray(members), sort=True).mean().to_numpy(dtype=np.float64)
 
 
 def _column_means(values: Floats) -> Floats:

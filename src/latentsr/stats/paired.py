@@ -4,6 +4,9 @@ Each function drops the pairs where one value is NaN. An infinite value (the PSN
 to leave out: it has no difference.
 """
 
+import math
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -11,36 +14,55 @@ from scipy import stats
 from latentsr.errors import InputError
 
 ROUNDING = 1e-9
-FEW = 13  # pairs up to which scipy tries all signs where there are ties
+EXACT, EXACT_WITH_TIES = 50, 13  # pairs up to which p is exact, as in scipy
 
 
 def wilcoxon(differences: ArrayLike) -> float:
     """The two-sided p-value of the Wilcoxon signed-rank test that the differences, (pairs,), lie around zero.
 
     Zero differences are dropped and tied ones share the mean of their ranks. Exact up to 50 pairs, or up to 13 where
-    there are zeros or ties; beyond, the normal approximation with its tie correction: as scipy's "wilcox" and "auto".
-    p = 1 where all differences are zero, NaN where there are fewer than two pairs. Source: Wilcoxon 1945.
+    there are zeros or ties; beyond, the normal approximation with its tie correction: equal to scipy's "wilcox" and
+    "auto", whose tries of all signs take a thousand times longer. p = 1 where all differences are zero, NaN where there
+    are fewer than two pairs. Source: Wilcoxon 1945; Lehmann 1975, appendix, section 4 (ties).
     """
     kept = _present(differences)
     if len(kept) < 2:
         return float("nan")
-    if not kept.any():
-        return 1.0
-    if len(kept) <= FEW and len(np.unique(np.abs(kept[kept != 0]))) < len(kept):
-        return _exact_with_ties(kept[kept != 0])
-    return float(stats.wilcoxon(kept, zero_method="wilcox", method="auto").pvalue)
+    ranks, positive = _signed_ranks(kept)
+    clean = len(np.unique(ranks)) == len(kept)
+    if len(kept) <= (EXACT if clean else EXACT_WITH_TIES):
+        return _exact_p(ranks, positive)
+    return _normal_p(ranks, positive)
 
 
-def _exact_with_ties(differences: NDArray[np.float64]) -> float:
-    """The two-sided p over all ways to turn the signs; what scipy's permutation test gives, a thousand times faster."""
-    doubled = np.rint(2 * stats.rankdata(np.abs(differences))).astype(int)  # shared ranks are halves
+def _exact_p(ranks: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Over all ways to turn the signs: twice the share of those with a rank sum as far out on the same side."""
+    ways = _ways(tuple(np.rint(2 * np.sort(ranks)).astype(int).tolist()))  # shared ranks are halves
+    reached = int(np.rint(2 * ranks[positive].sum()))
+    return float(min(1, 2 * min(ways[: reached + 1].sum(), ways[reached:].sum()) / ways.sum()))
+
+
+@lru_cache(maxsize=128)
+def _ways(ranks: tuple[int, ...]) -> NDArray[np.float64]:
+    """In how many ways of choosing ranks each sum from 0 to that of all comes about."""
     ways = np.ones(1)
-    for rank in doubled:
-        turned = np.zeros(rank)
-        ways = np.concatenate([ways, turned]) + np.concatenate([turned, ways])
-    reached = doubled[differences > 0].sum()
-    tails = ways[: reached + 1].sum(), ways[reached:].sum()
-    return float(min(1, 2 * min(tails) / ways.sum()))
+    for rank in ranks:
+        unchosen = np.zeros(rank)
+        ways = np.concatenate([ways, unchosen]) + np.concatenate([unchosen, ways])
+    return ways
+
+
+def _normal_p(ranks: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """By the normal distribution with the mean and sd of the sum of positive ranks, no continuity correction."""
+    deviation = ranks[positive].sum() - ranks.sum() / 2
+    sd = math.sqrt((ranks**2).sum() / 4)  # the squares of shared ranks hold the tie correction
+    return math.erfc(abs(deviation) / sd / math.sqrt(2)) if sd else 1.0
+
+
+def _signed_ranks(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Ranks of the absolute differences that are not zero, ties shared, and which of these are positive."""
+    moved = differences[differences != 0]
+    return np.asarray(stats.rankdata(np.abs(moved)), dtype=np.float64), moved > 0
 
 
 def cohen_d(a: ArrayLike, b: ArrayLike) -> float:
@@ -70,9 +92,8 @@ def rank_biserial(differences: ArrayLike) -> float:
     kept = _present(differences)
     if not len(kept):
         return float("nan")
-    moved = kept[kept != 0]
-    ranks = stats.rankdata(np.abs(moved))
-    return float((np.sign(moved) * ranks).sum() / max(ranks.sum(), 1))
+    ranks, positive = _signed_ranks(kept)
+    return float(np.where(positive, ranks, -ranks).sum() / max(ranks.sum(), 1))
 
 
 def cohen_h(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:

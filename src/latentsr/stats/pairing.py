@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from latentsr.errors import InputError, OptionError
 
 REFERENCE = "hr"
+UNITS = ("patient", "image")
 
 Pair = tuple[str, str]
 Floats = NDArray[np.float64]
@@ -38,6 +39,11 @@ class Paired:
     def missing(self) -> NDArray[np.bool_]:
         """(images, columns): where one of the values is NaN, so that the measure has none."""
         return np.isnan(self.first) | np.isnan(self.second)
+
+    @property
+    def infinite(self) -> NDArray[np.bool_]:
+        """(images, columns): where no value is NaN but one is infinite, such as the PSNR of identical images."""
+        return ~self.missing & ~self.usable
 
     @property
     def differences(self) -> Floats:
@@ -110,3 +116,25 @@ def _check(pairs: Sequence[Pair], methods: Sequence[str], baseline: str | None) 
         f"{a} with {b} twice" for a, b in pairs if pairs.count((a, b)) > 1
     ]:
         raise OptionError(f"pairs {', '.join(sorted(set(wrong)))}: expected two methods, each pair once")
+
+
+def units_of(unit: str) -> tuple[str, ...]:
+    """The units of analysis that a text asks for: one, or patient and image for "both"; OptionError otherwise."""
+    if unit not in (*UNITS, "both"):
+        raise OptionError(f"unit '{unit}': expected patient, image or both")
+    return UNITS if unit == "both" else (unit,)
+
+
+def unit_members(paired: Paired, unit: str) -> list[str]:
+    """The unit that each image belongs to: its patient, or itself alone."""
+    return list(paired.patients) if unit == "patient" else [f"{number:09d}" for number in range(len(paired.patients))]
+
+
+def unit_means(values: Floats, members: Sequence[str]) -> Floats:
+    """(units, columns): each unit's mean over its images that have a value, NaN where none has; units sorted by name.
+
+    Args:
+        values: (images, columns).
+        members: the unit, such as the patient, of each image.
+    """
+    return pd.DataFrame(values).groupby(np.asarray(members), sort=True).mean().to_numpy(dtype=np.float64)

@@ -1,6 +1,7 @@
 """Pearson correlation with its interval, and the least-squares line with its confidence and prediction bands."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,8 +23,7 @@ class Correlation:
     n: int
 
 
-@dataclass(frozen=True)
-class Bands:
+class Bands(NamedTuple):
     """What a line says at given x, each (points,): its centre, the interval of the mean there, and of a new point."""
 
     centre: Floats

@@ -1,0 +1,92 @@
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
+
+from latentsr.errors import InputError, OptionError
+from latentsr.stats import COLUMNS, EQUIVALENCE_COLUMNS, compare_equivalence, tost
+
+PATIENTS = np.repeat(np.arange(20), np.random.default_rng(1).integers(1, 15, size=20))
+NAMES = [f"p{n:02d}" for n in PATIENTS]
+
+
+def study(rng: np.random.Generator, truth: float) -> np.ndarray:
+    """Differences of images, of which a patient's are alike (intraclass correlation 0.5)."""
+    return truth + 0.2 * (rng.normal(size=20)[PATIENTS] + rng.normal(size=len(PATIENTS))) / np.sqrt(2)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.3])
+def test_equals_statsmodels(shift: float) -> None:
+    a, b = np.random.default_rng(2).normal(size=(2, 25)) * 0.2 + [[shift], [0]]
+    found = tost(a - b, 0.15)
+    assert found.p == pytest.approx(ttost_paired(a, b, -0.15, 0.15)[0], rel=1e-10)
+    np.testing.assert_allclose((found.low, found.high), DescrStatsW(a - b).tconfint_mean(0.1))
+
+
+def test_it_holds_its_level_by_patient_and_not_by_image() -> None:
+    rng = np.random.default_rng(3)
+    studies = [study(rng, 0.1) for _ in range(1000)]  # methods that do differ by the margin
+    by_patient = np.mean([tost(one, 0.1, patients=NAMES).equivalent for one in studies])
+    by_image = np.mean([tost(one, 0.1).equivalent for one in studies])
+    assert 0.035 <= by_patient <= 0.065
+    assert by_image > 0.12
+
+
+def test_methods_that_are_alike_are_found_to_be() -> None:
+    rng = np.random.default_rng(4)
+    assert np.mean([tost(study(rng, 0.0), 0.15, patients=NAMES).equivalent for _ in range(200)]) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [([0.01, -0.01, 0.02, 0.0], "equivalent"), ([0.5, 0.52, 0.48], "different"), ([0.1, -0.2, 0.3], "undecided")],
+)
+def test_the_verdict_is_that_of_interval_and_p(differences: list[float], verdict: str) -> None:
+    found = tost(differences, 0.15)
+    assert found.verdict == verdict
+    assert found.equivalent == (found.p < 0.05) == (found.low > -0.15 and found.high < 0.15)
+    assert tost(-np.array(differences), 0.15).p == pytest.approx(found.p)
+
+
+def test_copies_of_a_patients_image_are_no_evidence() -> None:
+    differences = np.random.default_rng(5).normal(0, 0.2, size=10)
+    often = tost(differences.repeat(9), 0.15, patients=[f"p{n}" for n in np.arange(10).repeat(9)])
+    assert (often.n, often.p) == pytest.approx((10, tost(differences, 0.15).p))
+
+
+def test_few_units_or_none_that_vary() -> None:
+    assert tost([0.0, 0.0, 0.0], 0.15).p == 0
+    assert tost([0.2, 0.2], 0.15).verdict == "different"
+    assert tost([0.0, np.nan], 0.15).verdict == "undecided"
+    assert np.isnan([tost([], 0.15).p, tost([0.0], 0.15).p, tost([0.0, 0.1], 0.15, patients=["a", "a"]).low]).all()
+
+
+def test_methods_on_the_table() -> None:
+    rng, images = np.random.default_rng(6), len(NAMES)
+    base = rng.normal(30, 2, size=images)
+    values = {"steps-50": base, "steps-100": base + 0.02 * rng.normal(size=images), "worse": base - 1}
+    values["steps-100"][0] = np.inf
+    parts = [
+        pd.DataFrame({"dataset": "set", "id": [f"i{n:03d}" for n in range(images)], "patient": NAMES}).assign(
+            method=name, metric="psnr", value=column
+        )
+        for name, column in values.items()
+    ]
+    table = pd.concat(parts)[list(COLUMNS)]
+    found = compare_equivalence(table, {"psnr": 0.15}, baseline="steps-50", unit="both").set_index(["a", "unit"])
+    assert tuple(found.reset_index()[list(EQUIVALENCE_COLUMNS)]) == EQUIVALENCE_COLUMNS
+    assert found["verdict"]["steps-100", "patient"] == "equivalent"
+    assert found["verdict"]["worse", "image"] == "different"
+    assert found["infinite"]["steps-100", "image"] == 1
+    assert found["n"]["worse", "patient"] == 20
+    with pytest.raises(InputError, match="no metric ssim in the table: it has psnr"):
+        compare_equivalence(table, {"ssim": 0.01})
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(OptionError, match="margin above 0"):
+        tost([0.1, 0.2], 0.0)
+    with pytest.raises(OptionError, match=r"alpha 0\.5"):
+        tost([0.1, 0.2], 0.1, alpha=0.5)
+    with pytest.raises(InputError, match="finite"):
+        tost([0.1, np.inf], 0.1)

@@ -52,7 +52,7 @@ class Parts:
 
 def _part(path: Path) -> Part:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return Part(tuple(str(text) for text in arrays.pop(IDS)), arrays)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

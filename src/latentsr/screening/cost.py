@@ -1,0 +1,94 @@
+"""What an autoencoder costs beside its quality: parameters, FLOPs, a denoiser step, and what half precision breaks."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from latentsr.autoencoders import Autoencoder
+from latentsr.autoencoders.network import Network
+from latentsr.diffusion.published import published_step
+from latentsr.screening.images import latent_shape, padded
+
+HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Computed, not measured, for one image of `rows` x `columns`; `shape` is that of its latent.
+
+    FLOPs count a multiply-add as two; the denoiser is the published UNet at the latent's size. `nonfinite` is the share
+    of latent values that are NaN or infinite when the network runs in that type, on `probed` images.
+    """
+
+    rows: int
+    columns: int
+    shape: tuple[int, int, int]
+    parameters: int
+    encode_flops: int
+    decode_flops: int
+    denoiser_parameters: int
+    denoiser_flops: int
+    nonfinite: dict[str, float]
+    probed: int
+
+
+@torch.inference_mode()
+def cost_of(autoencoder: Autoencoder, hr: Tensor) -> Cost:
+    """The cost at the size of `hr` (batch, 1, rows, columns) in [0, 1], images on which the half types are tried."""
+    spec, (rows, columns) = autoencoder.spec, hr.shape[-2:]
+    images = padded(2 * hr - 1, spec.factor)
+    latents = autoencoder.encode(images[:1])
+    shape = latent_shape(spec.latent_channels, spec.factor, rows, columns)
+    step = published_step(*shape)
+    return Cost(
+        rows=rows,
+        columns=columns,
+        shape=shape,
+        parameters=parameters_of(autoencoder),
+        encode_flops=_flops(lambda: autoencoder.encode(images[:1])),
+        decode_flops=_flops(lambda: autoencoder.decode(latents)),
+        denoiser_parameters=step.parameters,
+        denoiser_flops=step.flops,
+        nonfinite={name: _nonfinite(autoencoder, images, dtype) for name, dtype in HALF.items()},
+        probed=len(hr),
+    )
+
+
+def parameters_of(autoencoder: Autoencoder) -> int:
+    """How many numbers it learned: 0 for haar and identity."""
+    network = _network(autoencoder)
+    return 0 if network is None else sum(parameter.numel() for parameter in network.parameters())
+
+
+def _network(autoencoder: Autoencoder) -> nn.Module | None:
+    return cast(nn.Module | None, getattr(autoencoder, "network", None))
+
+
+def _flops(work: Callable[[], Tensor]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return int(counter.get_total_flops())
+
+
+def _nonfinite(autoencoder: Autoencoder, images: Tensor, dtype: torch.dtype) -> float:
+    """Share of latent values that are not finite where the network computes in `dtype`, one image at a time.
+
+    Of an autoencoder without a network the latents are cast.
+    """
+    network = _network(autoencoder)
+    if network is None:
+        latents = autoencoder.encode(images).to(dtype)
+        return float((~latents.isfinite()).double().mean())
+    half = copy.deepcopy(network).to(dtype)
+    channels = autoencoder.spec.image_channels
+    device = next(network.parameters()).device
+    shares = []
+    for image in images.split(1):
+        mean = cast(Network, half).mean(image.expand(-1, channels, -1, -1).to(device, dtype))
+        shares.append(float((~mean.isfinite()).double().mean()))
+    return sum(shares) / len(shares)

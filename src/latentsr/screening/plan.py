@@ -1,0 +1,101 @@
+"""A screening before it begins: what is screened on what, checked, and the key by which screenings are told apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from latentsr.config import Config, sha256_json
+from latentsr.data.records import Dataset, Record, check_names
+from latentsr.errors import OptionError
+from latentsr.metrics import Metric, find_metrics
+from latentsr.screening.candidates import Candidate, Identified, identify
+from latentsr.screening.images import chosen
+from latentsr.screening.prediction import COLUMNS, read_points
+
+CEILING = ("psnr", "ms_ssim", "haarpsi")
+BANDS, SPECTRUM = "subband_psnr", "radial_spectrum"
+FORMAT = 1
+
+
+class Screening(Config):
+    """What is asked of a screening; every field decides its tables."""
+
+    split: str = "valid"
+    reference: str | None = None
+    limit: int | None = None
+    metrics: tuple[str, ...] | None = None
+    studies: Path | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked screening. `records` are those of each dataset; `ceiling` names the measures of the AE ceiling."""
+
+    datasets: tuple[Dataset, ...]
+    records: tuple[tuple[Record, ...], ...]
+    candidates: tuple[Candidate, ...]
+    identified: tuple[Identified, ...]
+    reference: str
+    ceiling: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    points: pd.DataFrame
+    options: Screening
+
+    @property
+    def images(self) -> int:
+        """How many passes of an image through an autoencoder there are."""
+        return sum(len(records) for records in self.records) * len(self.candidates)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Everything that decides the tables."""
+        return {
+            "data": {dataset.name: dataset.hash for dataset in self.datasets},
+            "hashes": {one.name: one.hash for one in self.identified},
+            "split": self.options.split,
+            "limit": self.options.limit,
+            "reference": self.reference,
+            "metrics": list(self.ceiling),
+            "points": self.points[list(COLUMNS)].to_numpy().tolist(),
+            "seed": self.options.seed,
+            "format": FORMAT,
+        }
+
+    @property
+    def key(self) -> str:
+        """The digest of `facts`."""
+        return sha256_json(self.facts)
+
+
+def make_plan(
+    datasets: Sequence[Dataset], candidates: Sequence[Candidate], options: Screening, *, device: str = "cpu"
+) -> Plan:
+    """The plan, if all can be done: each candidate is loaded once, so that a fault shows before hours of work.
+
+    Raises:
+        OptionError: an unknown metric, a reference that is not screened, a limit below 1.
+        InputError: no images in the split, two datasets of one name, a studies file that cannot be used.
+        ModelError: an autoencoder that cannot be loaded.
+    """
+    check_names(datasets)
+    names = [candidate.name for candidate in candidates]
+    if options.reference not in (None, *names):
+        raise OptionError(f"--reference {options.reference}: is not screened; expected one of {', '.join(names)}")
+    if options.limit is not None and options.limit < 1:
+        raise OptionError(f"--limit {options.limit}: expected 1 image or more")
+    ceiling = tuple(dict.fromkeys(("psnr", *(options.metrics if options.metrics is not None else CEILING))))
+    metrics = find_metrics(dict.fromkeys((*ceiling, BANDS, SPECTRUM)))
+    points = read_points(options.studies)
+    records = tuple(chosen(dataset, options.split, options.limit) for dataset in datasets)
+    identified = identify(candidates, device)
+    reference = options.reference or _first_lossy(identified)
+    return Plan(tuple(datasets), records, tuple(candidates), identified, reference, ceiling, metrics, points, options)
+
+
+def _first_lossy(identified: Sequence[Identified]) -> str:
+    """The first that loses anything, or the first of all."""
+    return next((one.name for one in identified if not one.spec.lossless), identified[0].name)

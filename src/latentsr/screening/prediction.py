@@ -1,0 +1,69 @@
+"""What SR quality an AE ceiling lets one expect: a line through finished experiments, with its prediction interval."""
+
+import math
+from dataclasses import dataclass
+from importlib import resources
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+from latentsr.errors import InputError
+from latentsr.stats.regression import fit_line
+
+COLUMNS = ("ceiling", "sr")
+PUBLISHED = "published_points.csv"
+PUBLISHED_TITLE = "six points of the published study (MedVAE and SD-VAE on MRNet, BraTS and MIMIC-CXR)"
+SMALLEST = 4  # points: a line takes two, an interval one more, and one is too few to trust either
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The expected SR PSNR in dB and its 95 % prediction interval; NaN where there is none, and the reason in words."""
+
+    ceiling: float
+    expected: float
+    low: float
+    high: float
+    note: str
+
+
+def read_points(path: Path | None = None) -> pd.DataFrame:
+    """Finished experiments, a row each, with `ceiling` and `sr` in dB: the published six, or those of a CSV file.
+
+    InputError for a file without these columns, with other than finite numbers, or with fewer than four rows.
+    """
+    if path is None:
+        return pd.read_csv(StringIO(resources.files("latentsr.screening").joinpath(PUBLISHED).read_text("utf-8")))
+    try:
+        points = pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise InputError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from error
+    expected = f"expected columns {' and '.join(COLUMNS)} in dB, a row each finished experiment"
+    if missing := [name for name in COLUMNS if name not in points.columns]:
+        raise InputError(f"{path}: lacks {', '.join(missing)}; {expected}")
+    numbers = points[list(COLUMNS)].apply(pd.to_numeric, errors="coerce").astype(float)
+    if len(points) < SMALLEST or not numbers.map(math.isfinite).all(axis=None):
+        raise InputError(f"{path}: {len(points)} rows, some perhaps no numbers; {expected}, {SMALLEST} or more")
+    if numbers["ceiling"].nunique() < 3:
+        raise InputError(f"{path}: fewer than three different ceilings; no line can be told from these")
+    return points.assign(**numbers)
+
+
+def expected_sr(ceiling: float, points: pd.DataFrame) -> Expectation:
+    """What to expect of an autoencoder of that mean PSNR in dB; none for +inf (lossless) or NaN."""
+    if not math.isfinite(ceiling):
+        reason = "lossless: no ceiling, so no prediction" if ceiling > 0 else "no ceiling"
+        return Expectation(ceiling, math.nan, math.nan, math.nan, reason)
+    found = fit_line(points["ceiling"], points["sr"]).predict(ceiling, LEVEL)
+    centre, low, high = (float(side[0]) for side in (found.centre, found.prediction_low, found.prediction_high))
+    return Expectation(ceiling, centre, low, high, _range_note(ceiling, points))
+
+
+def _range_note(ceiling: float, points: pd.DataFrame) -> str:
+    low, high = points["ceiling"].min(), points["ceiling"].max()
+    if low <= ceiling <= high:
+        return ""
+    side = "below" if ceiling < low else "above"
+    return f"extrapolated: {side} the points' range of {low:.1f} to {high:.1f} dB"

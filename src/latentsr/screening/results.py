@@ -1,0 +1,241 @@
+"""The tables of a finished screening: from the parts on disk to what is written, printed and shown."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from latentsr.config import read_json
+from latentsr.metrics import METRICS
+from latentsr.parts import Parts
+from latentsr.screening.candidates import HR
+from latentsr.screening.contrasts import contrasts
+from latentsr.screening.parts import rows, seconds_an_image, total
+from latentsr.screening.pictures import worst
+from latentsr.screening.plan import BANDS, SPECTRUM, Plan
+from latentsr.screening.prediction import expected_sr
+from latentsr.screening.verdict import verdict, warnings
+from latentsr.stats.bootstrap import cluster_intervals
+from latentsr.stats.comparison import compare_methods
+from latentsr.stats.names import short_hash
+from latentsr.stats.table import write_table
+
+COST = "cost.json"
+Folders = Callable[[int, str], Parts]
+
+
+def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
+    """Everything that screening.json says of the results; the tables are written to `out`, earlier ones replaced."""
+    table = _tidy(plan, folders)
+    means = mean_values(table, plan.options.seed)
+    lossless = _lossless(means, plan)
+    frames = {
+        "table": table,
+        "ceilings": means[means["metric"].isin(plan.ceiling)].reset_index(drop=True).merge(lossless),
+        "differences": _differences(table, plan, lossless),
+        "fingerprint": _fingerprint(table, means, plan, lossless),
+        "latents": _latents(plan, folders),
+        "cost": _cost(plan, folders),
+        "expected": _expected(means, plan, lossless),
+    }
+    frames["contrasts"] = contrasts(plan.identified, frames["differences"])
+    for name, frame in frames.items():
+        write_table(frame, out, name, overwrite=True)
+    told = {name: records(frame) for name, frame in frames.items() if name not in ("table", "fingerprint")}
+    return {
+        "datasets": _dataset_facts(plan),
+        "methods": {one.name: asdict(one.spec) | {"hash": one.hash} for one in plan.identified},
+        **told,
+        "worst": _worst(plan, folders, table),
+        "verdict": verdict(frames, plan.points, published=plan.options.studies is None),
+        "warnings": warnings(frames, _lone(plan)),
+    }
+
+
+def mean_values(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """One row a dataset, method and metric: the mean of the finite values with its interval by a bootstrap of patients.
+
+    Columns: dataset, method, metric, images, patients, `n` finite values, `infinite` and `missing` ones (left out of
+    `mean` and `sd`, ddof 1), `low` and `high` of 95 %: NaN where fewer than two patients have values.
+    """
+    return pd.concat([_means(str(name), part, seed) for name, part in table.groupby("dataset")], ignore_index=True)
+
+
+def _means(dataset: str, table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    wide = (
+        table.set_index(["id", "patient", "method", "metric"])["value"].unstack(["method", "metric"]).sort_index(axis=1)
+    )
+    finite = wide.where(np.isfinite(wide))
+    patients = wide.index.get_level_values("patient").astype(str)
+    low, high = cluster_intervals(finite.to_numpy(), list(patients), seed=seed)
+    found = pd.DataFrame(
+        {
+            "images": len(wide),
+            "patients": patients.nunique(),
+            "n": finite.count(),
+            "infinite": np.isinf(wide).sum(),
+            "missing": wide.isna().sum(),
+            "mean": finite.mean(),
+            "sd": finite.std(ddof=1),
+            "low": low,
+            "high": high,
+        }
+    ).reset_index()
+    found.insert(0, "dataset", dataset)
+    return found
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows for JSON: numbers that are not finite are null."""
+    return [{key: _plain(value) for key, value in row.items()} for row in frame.to_dict(orient="records")]
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _tidy(plan: Plan, folders: Folders) -> pd.DataFrame:
+    """The tidy table of all datasets and methods, sorted; HR's own values under the method `hr`."""
+    names = [HR, *(candidate.name for candidate in plan.candidates)]
+    tables = [
+        rows(folders(number, name).read(), dataset, name)
+        for number, dataset in enumerate(plan.datasets)
+        for name in names
+    ]
+    key = ["dataset", "id", "patient", "method", "metric"]
+    return pd.concat(tables, ignore_index=True).sort_values(key, ignore_index=True)
+
+
+def _lossless(means: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """dataset, method, lossless: whether a lossless autoencoder gave back every image of the dataset."""
+    specs = {one.name: one.spec.lossless for one in plan.identified}
+    psnr = means[means["metric"] == "psnr"]
+    whole = psnr["method"].map(specs) & (psnr["infinite"] == psnr["images"])
+    return psnr[["dataset", "method"]].assign(lossless=whole.astype(bool))
+
+
+def _differences(table: pd.DataFrame, plan: Plan, lossless: pd.DataFrame) -> pd.DataFrame:
+    """Paired differences of the ceilings between all autoencoders that lose something."""
+    chosen = table[table["metric"].isin(plan.ceiling)]
+    return _compared(chosen, plan, lossless, None)
+
+
+def _fingerprint(table: pd.DataFrame, means: pd.DataFrame, plan: Plan, lossless: pd.DataFrame) -> pd.DataFrame:
+    """Mean of each band and ring, and its paired difference to the reference, with intervals."""
+    parts = [*METRICS[BANDS].names, *METRICS[SPECTRUM].names]
+    own = means[means["metric"].isin(parts)].merge(lossless, how="left")
+    compared = _compared(table[table["metric"].isin(parts)], plan, lossless, plan.reference)
+    against = compared.rename(columns={"a": "method", "low": "difference_low", "high": "difference_high"})
+    kept = ["dataset", "method", "metric", "difference", "difference_low", "difference_high"]
+    return own.merge(against[kept], how="left", on=kept[:3])
+
+
+def _compared(table: pd.DataFrame, plan: Plan, lossless: pd.DataFrame, reference: str | None) -> pd.DataFrame:
+    """`compare_methods` of a dataset's lossy autoencoders: all pairs, or each against the reference."""
+    found = []
+    for dataset in plan.datasets:
+        here = lossless[lossless["dataset"] == dataset.name].set_index("method")["lossless"]
+        names = [candidate.name for candidate in plan.candidates if not here[candidate.name]]
+        pairs = [(a, b) for i, b in enumerate(names) for a in names[i + 1 :]]
+        if reference is not None:
+            pairs = [(name, reference) for name in names if name != reference and reference in names]
+        if pairs:
+            chosen = table[(table["dataset"] == dataset.name) & table["method"].isin(names)]
+            found.append(compare_methods(chosen, pairs=pairs, seed=plan.options.seed))
+    empty = pd.DataFrame(columns=["dataset", "metric", "a", "b", "unit", "n", "difference", "low", "high"])
+    return pd.concat(found, ignore_index=True) if found else empty
+
+
+def _latents(plan: Plan, folders: Folders) -> pd.DataFrame:
+    """One row a dataset, method and latent channel: mean, sd, and correlation with the neighbour on each axis."""
+    tables = []
+    for number, dataset in enumerate(plan.datasets):
+        for candidate in plan.candidates:
+            sums = total(folders(number, candidate.name).read())
+            frame = pd.DataFrame(
+                {
+                    "channel": np.arange(len(sums.mean)),
+                    "mean": sums.mean,
+                    "sd": sums.sd,
+                    "correlation_rows": sums.correlation("row"),
+                    "correlation_columns": sums.correlation("column"),
+                    "images": sums.images,
+                }
+            )
+            tables.append(frame.assign(dataset=dataset.name, method=candidate.name))
+    found = pd.concat(tables, ignore_index=True)
+    return found[["dataset", "method", *found.columns.drop(["dataset", "method"])]]
+
+
+def _cost(plan: Plan, folders: Folders) -> pd.DataFrame:
+    """One row a dataset and method: computed sizes and FLOPs, and seconds an image as measured in this run."""
+    return pd.DataFrame(
+        [
+            _cost_row(dataset.name, candidate.name, folders(number, candidate.name))
+            for number, dataset in enumerate(plan.datasets)
+            for candidate in plan.candidates
+        ]
+    )
+
+
+def _cost_row(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
+    computed = dict(read_json(parts.folder / COST))
+    channels, rows_, columns = computed.pop("shape")
+    nonfinite = computed.pop("nonfinite")
+    encoding, decoding = seconds_an_image(parts.read())
+    return {
+        "dataset": dataset,
+        "method": method,
+        "latent": f"{channels}x{rows_}x{columns}",
+        "numbers": channels * rows_ * columns,
+        "share": channels * rows_ * columns / (computed["rows"] * computed["columns"]),
+        **computed,
+        **{f"nonfinite_{name}": share for name, share in nonfinite.items()},
+        "encode_seconds": encoding,
+        "decode_seconds": decoding,
+    }
+
+
+def _expected(means: pd.DataFrame, plan: Plan, lossless: pd.DataFrame) -> pd.DataFrame:
+    """One row a dataset and method: the SR PSNR to expect of its ceiling."""
+    found = []
+    for row in means[means["metric"] == "psnr"].merge(lossless).to_dict(orient="records"):
+        ceiling = math.inf if row["lossless"] else row["mean"]
+        found.append({"dataset": row["dataset"], "method": row["method"], **asdict(expected_sr(ceiling, plan.points))})
+    return pd.DataFrame(found)
+
+
+def _dataset_facts(plan: Plan) -> dict[str, Any]:
+    return {
+        dataset.name: {
+            "images": len(chosen),
+            "patients": len({record.patient for record in chosen}),
+            "sizes": sorted({f"{record.rows}x{record.columns}" for record in chosen}),
+        }
+        for dataset, chosen in zip(plan.datasets, plan.records, strict=True)
+    }
+
+
+def _lone(plan: Plan) -> set[str]:
+    """The datasets, limit or not, in which each image has a patient of its own."""
+    return {
+        dataset.name
+        for dataset in plan.datasets
+        if len({record.patient for record in dataset.records}) == len(dataset.records) > 1
+    }
+
+
+def _worst(plan: Plan, folders: Folders, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The pictured images by their short hash, with every method's PSNR (null: given back whole)."""
+    found = []
+    for number, dataset in enumerate(plan.datasets):
+        for record in worst(folders(number, plan.reference), dataset):
+            own = table[(table["dataset"] == dataset.name) & (table["id"] == record.id) & (table["metric"] == "psnr")]
+            psnr = {method: _plain(value) for method, value in zip(own["method"], own["value"], strict=True)}
+            found.append({"dataset": dataset.name, "image": short_hash(dataset.name, record.id), "psnr": psnr})
+    return found

@@ -1,0 +1,83 @@
+"""A small prepared dataset of real images, and autoencoders that are made up but lose something."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from latentsr.autoencoders import AutoencoderSpec
+from latentsr.data.records import Dataset, Record, write_dataset
+from latentsr.io.raster import write_pixels
+
+CORNERS = ((0, 0), (20, 100), (44, 228), (10, 60), (30, 160), (0, 200))
+
+
+class Pooling:
+    """Latents are means of factor x factor pixels, times `gain`; decoding enlarges them bicubically."""
+
+    folder = None
+
+    def __init__(self, factor: int = 2, domain: str = "natural", gain: float = 1.0, name: str = "pooling") -> None:
+        self.gain = gain
+        self.spec = AutoencoderSpec(name, "test", "none", domain, 1, 1, factor)
+        self.hash = f"pooling-{factor}-{gain}"
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.gain * avg_pool2d(images, self.spec.factor)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return interpolate(latents / self.gain, scale_factor=self.spec.factor, mode="bicubic")
+
+
+def window() -> np.ndarray:
+    """An abdominal MR that comes with pydicom, uint8."""
+    pixels = pydicom.dcmread(get_testdata_file("examples_overlay.dcm", download=False)).pixel_array
+    return np.round((pixels - pixels.min()) / np.ptp(pixels) * 255).astype(np.uint8)
+
+
+def written(root: Path, images: list[np.ndarray], patients: list[str], name: str = "abdomen") -> Dataset:
+    records = []
+    for number, (pixels, patient) in enumerate(zip(images, patients, strict=True)):
+        file = f"images/{number:03d}.png"
+        write_pixels(root / file, np.ascontiguousarray(pixels))
+        records.append(Record(f"{number:03d}", patient, "valid", file, *pixels.shape, sha256=f"{name}{number}"))
+    return write_dataset(root, name, records, {})
+
+
+@pytest.fixture(scope="session")
+def make_dataset() -> Callable[..., Dataset]:
+    """(root, images, patients, name) -> a prepared dataset."""
+    return written
+
+
+@pytest.fixture(scope="session")
+def windows() -> list[np.ndarray]:
+    """Six 176 x 192 windows of an abdominal MR, uint8."""
+    grey = window()
+    return [grey[top : top + 176, left : left + 192] for top, left in CORNERS]
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory, windows: list[np.ndarray]) -> Dataset:
+    """Five images of three patients; the last is of another size, odd and too small for MS-SSIM."""
+    images = [*windows[:4], windows[4][:65, :97]]
+    return written(tmp_path_factory.mktemp("data") / "abdomen", images, ["a", "a", "b", "b", "c"])
+
+
+@pytest.fixture(scope="session")
+def pooling() -> type[Pooling]:
+    """The class of made-up autoencoders."""
+    return Pooling
+
+
+@pytest.fixture(autouse=True)
+def _quick_denoiser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cost of the published denoiser is tested where it is made; here it would take half a second each time."""
+    from latentsr.diffusion.published import StepCost
+
+    monkeypatch.setattr("latentsr.screening.cost.published_step", lambda *shape: StepCost(101_000_000, 70_000_000_000))

@@ -1,0 +1,317 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentsr.autoencoders import load_autoencoder
+from latentsr.data.records import Dataset
+from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.io.raster import read_pixels
+from latentsr.screening import Candidate, Screening, make_plan, screen
+from latentsr.screening.images import padded
+from latentsr.stats import read_table
+from latentsr.stats.table import COLUMNS, check_table
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import latentsr.screening.cost as cost
+from latentsr.autoencoders import load_autoencoder
+from latentsr.data.records import read_dataset
+from latentsr.diffusion.published import StepCost
+from latentsr.screening import Candidate, Screening, make_plan, screen
+data, out, place, log = sys.argv[1:]
+cost.published_step = lambda *shape: StepCost(101_000_000, 70_000_000_000)
+count = 0
+def until_killed(done, total):
+    global count
+    count += 1
+    if count == int(place):
+        os.kill(os.getpid(), signal.SIGKILL)
+made = [Candidate(name, lambda device, name=name: load_autoencoder(name)) for name in ("haar", "haar-2")]
+screen(make_plan([read_dataset(data)], made, Screening()), Path(out), batch=2, progress=until_killed)
+"""
+TABLES = ("table", "ceilings", "differences", "fingerprint", "latents", "expected", "contrasts")
+
+
+def of(*autoencoders: object) -> list[Candidate]:
+    return [Candidate(one.spec.name, lambda device, one=one: one) for one in autoencoders]
+
+
+def made(dataset: Dataset, candidates: list[Candidate], out: Path, batch: int = 2, **options: object) -> dict:
+    return screen(make_plan([dataset], candidates, Screening(**options)), out, batch=batch)
+
+
+@pytest.fixture
+def pair(pooling: type) -> list[Candidate]:
+    return of(pooling(2, "medical", name="fine"), pooling(4, "medical", name="coarse"), load_autoencoder("haar"))
+
+
+def test_everything_is_written_and_told(dataset: Dataset, pair: list[Candidate], tmp_path: Path) -> None:
+    told = made(dataset, pair, tmp_path)
+    assert told == json.loads((tmp_path / "screening.json").read_text())
+    table = check_table(read_table(tmp_path / "table.parquet"))
+    assert tuple(table.columns) == COLUMNS
+    assert set(table["method"]) == {"fine", "coarse", "haar", "hr"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "screening.json", "pictures", *(f"{name}.{kind}" for name in (*TABLES, "cost") for kind in ("csv", "parquet"))
+    }  # fmt: skip
+    assert told["reference"] == "fine"
+    assert told["datasets"]["abdomen"] == {"images": 5, "patients": 3, "sizes": ["176x192", "65x97"]}
+    assert told["note"].startswith("Research use only")
+
+
+def test_means_are_numpys_and_a_lossless_ceiling_is_no_number(
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path
+) -> None:
+    made(dataset, pair, tmp_path)
+    table, ceilings = read_table(tmp_path / "table.parquet"), read_table(tmp_path / "ceilings.parquet")
+    psnr = ceilings[ceilings["metric"] == "psnr"].set_index("method")
+    for name in ("fine", "coarse"):
+        own = table[(table["method"] == name) & (table["metric"] == "psnr")]["value"]
+        assert psnr.loc[name, "mean"] == pytest.approx(own.mean())
+        assert psnr.loc[name, "low"] < own.mean() < psnr.loc[name, "high"]
+    assert psnr.loc["haar", "lossless"]
+    assert math.isnan(psnr.loc["haar", "mean"])
+    assert psnr.loc["haar", "infinite"] == 5
+    assert "100" not in (tmp_path / "ceilings.csv").read_text()
+    missing = ceilings[ceilings["metric"] == "ms_ssim"]["missing"]
+    assert (missing == 1).all()  # the image under 161 px
+
+
+def test_differences_are_paired_and_fingerprints_stand_against_the_reference(
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path
+) -> None:
+    made(dataset, pair, tmp_path)
+    table = read_table(tmp_path / "table.parquet").set_index(["method", "metric", "id"])["value"].sort_index()
+    differences = read_table(tmp_path / "differences.parquet")
+    row = differences[differences["metric"] == "psnr"].iloc[0]
+    assert (row["a"], row["b"], row["n"]) == ("coarse", "fine", 3)  # patients
+    assert row["difference"] == pytest.approx((table["coarse", "psnr"] - table["fine", "psnr"]).mean())
+    assert row["d_z"] < -1
+    bands = read_table(tmp_path / "fingerprint.parquet").set_index(["method", "metric"]).sort_index()
+    expected = (table["coarse", "subband_psnr/HH1"] - table["fine", "subband_psnr/HH1"]).mean()
+    assert bands.loc[("coarse", "subband_psnr/HH1"), "difference"] == pytest.approx(expected)
+    assert math.isnan(bands.loc[("fine", "subband_psnr/HH1"), "difference"])
+    assert ("hr", "radial_spectrum/01") in bands.index
+
+
+def test_latents_and_cost_are_those_of_the_autoencoder(dataset: Dataset, pair: list[Candidate], tmp_path: Path) -> None:
+    made(dataset, pair, tmp_path)
+    latents = read_table(tmp_path / "latents.parquet").set_index(["method", "channel"])
+    haar = load_autoencoder("haar")
+    hr = [padded(torch.from_numpy(dataset.image(record))[None, None], 4) for record in dataset.records]
+    z = torch.cat([haar.encode(2 * image - 1).transpose(0, 1).flatten(1) for image in hr], dim=1)
+    assert latents.loc["haar", "mean"].to_numpy() == pytest.approx(z.mean(dim=1).numpy(), abs=1e-5)
+    assert latents.loc["haar", "sd"].to_numpy() == pytest.approx(z.std(dim=1, correction=0).numpy(), abs=1e-5)
+    assert latents.loc[("fine", 0), "correlation_rows"] > 0.8
+    cost = read_table(tmp_path / "cost.parquet").set_index("method")
+    assert cost.loc["haar", "latent"] == "16x44x48"
+    assert cost.loc["haar", "numbers"] == 16 * 44 * 48
+    assert cost.loc["fine", "share"] == 0.25
+    assert (cost[["encode_seconds", "decode_seconds"]] > 0).all(axis=None)
+    assert (cost["nonfinite_float16"] == 0).all()
+
+
+def test_latents_beyond_float16_are_told(dataset: Dataset, pooling: type, tmp_path: Path) -> None:
+    told = made(dataset, of(pooling(2, gain=1e6)), tmp_path)
+    cost = told["cost"][0]
+    assert cost["nonfinite_float16"] > 0.5
+    assert cost["nonfinite_bfloat16"] == 0
+    assert any("NaN or infinity in float16: pooling" in text for text in told["warnings"])
+
+
+def test_the_worst_images_are_those_of_the_reference_and_bear_no_name(
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path
+) -> None:
+    told = made(dataset, pair, tmp_path)
+    table = read_table(tmp_path / "table.parquet")
+    own = table[(table["method"] == "fine") & (table["metric"] == "psnr")].sort_values("value")
+    assert [row["psnr"]["fine"] for row in told["worst"]] == list(own["value"].head(2))
+    assert all(row["psnr"]["haar"] is None for row in told["worst"])
+    folder = tmp_path / "pictures" / told["worst"][0]["image"]
+    assert read_pixels(folder / "haar" / "error.png").max() == 0
+    assert read_pixels(folder / "coarse" / "error.png").max() > 20
+    assert np.array_equal(read_pixels(folder / "haar" / "decoded.png"), read_pixels(folder / "hr.png"))
+    assert "abdomen" not in " ".join(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("place", [2, 5])
+def test_resume_after_sigkill_does_no_image_twice_and_gives_the_same_table(
+    dataset: Dataset, tmp_path: Path, place: int
+) -> None:
+    """Killed in the first autoencoder, and in the second."""
+    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), str(place), "-"]
+    source = str(Path(__file__).resolve().parents[2] / "src")
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    there = list((tmp_path / "killed" / "parts" / "0").glob("haar*/*.npz"))
+    before = {path: path.stat().st_mtime_ns for path in there}
+    assert before
+    seen: list[int] = []
+    haars = [load_autoencoder(name) for name in ("haar", "haar-2")]
+    resumed = _counted(dataset, haars, tmp_path / "killed", seen)
+    done_before = sum(_images(path, dataset) for path in before)
+    assert sum(seen) == 2 * len(dataset.records) - done_before
+    undisturbed = _counted(dataset, haars, tmp_path / "undisturbed", [])
+    for name in TABLES:
+        first, second = (read_table(tmp_path / folder / f"{name}.parquet") for folder in ("killed", "undisturbed"))
+        pd.testing.assert_frame_equal(first, second)
+    assert resumed["verdict"] == undisturbed["verdict"]
+    assert not (tmp_path / "killed" / "parts").exists()
+
+
+SIZES: dict[Path, int] = {}
+
+
+def _images(path: Path, dataset: Dataset) -> int:
+    return SIZES[path]
+
+
+def _counted(dataset: Dataset, autoencoders: list, out: Path, seen: list[int]) -> dict:
+    """A screening that notes how many images each measured batch has."""
+    import latentsr.screening.job as job
+
+    SIZES.update({path: len(np.load(path)["ids"]) for path in out.rglob("haar*/*.npz")})
+    whole = job.measured
+
+    def noted(autoencoder: object, hr: torch.Tensor, metrics: object) -> object:
+        seen.append(len(hr))
+        return whole(autoencoder, hr, metrics)
+
+    job.measured = noted
+    try:
+        return made(dataset, of(*autoencoders), out)
+    finally:
+        job.measured = whole
+
+
+def test_a_finished_screening_is_returned_and_anything_else_is_stale(
+    dataset: Dataset, pair: list[Candidate], pooling: type, tmp_path: Path, make_dataset: Callable
+) -> None:
+    told = made(dataset, pair, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert made(dataset, pair, tmp_path, batch=4) == told
+    for candidates, options in (
+        (pair[:2], {}),
+        (pair, {"limit": 2}),
+        (pair, {"seed": 1}),
+        (pair, {"metrics": ("ssim",)}),
+    ):
+        with pytest.raises(StaleError, match="give another -o, or --overwrite"):
+            made(dataset, candidates, tmp_path, **options)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+    again = screen(make_plan([dataset], pair[:1], Screening()), tmp_path, overwrite=True)
+    assert list(again["methods"]) == ["fine"]
+
+
+def test_batches_change_nothing(dataset: Dataset, pair: list[Candidate], tmp_path: Path) -> None:
+    for batch in (1, 4):
+        made(dataset, pair, tmp_path / str(batch), batch=batch)
+    first, second = (read_table(tmp_path / name / "table.parquet") for name in ("1", "4"))
+    pd.testing.assert_frame_equal(first, second, rtol=1e-5)
+
+
+def test_a_limit_is_spread_over_the_images(dataset: Dataset, pair: list[Candidate], tmp_path: Path) -> None:
+    made(dataset, pair, tmp_path, limit=3)
+    assert sorted(set(read_table(tmp_path / "table.parquet")["id"])) == ["000", "001", "003"]
+
+
+def test_one_image_and_one_patient_give_no_interval(
+    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path
+) -> None:
+    single = make_dataset(tmp_path / "one", windows[:1], ["a"])
+    told = made(single, pair, tmp_path / "out1")
+    assert any("all 1 images are of one patient" in text for text in told["warnings"])
+    assert all(row["low"] is None for row in told["ceilings"])
+    lone = make_dataset(tmp_path / "two", windows[:3], ["a", "a", "a"])
+    told = made(lone, pair, tmp_path / "out2")
+    assert "no interval" in told["verdict"][0]
+    assert "not told apart" in told["verdict"][0]
+
+
+def test_constant_images_poison_nothing(
+    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path
+) -> None:
+    images = [np.zeros_like(windows[0]), np.full_like(windows[0], 128), *windows[:3]]
+    told = made(make_dataset(tmp_path / "data", images, list("aabbc")), pair, tmp_path / "out")
+    by = {(row["method"], row["metric"]): row for row in told["ceilings"]}
+    assert by["fine", "psnr"]["mean"] is not None
+    assert by["fine", "haarpsi"]["missing"] == 1
+    assert by["haar", "psnr"]["lossless"]
+
+
+def test_bad_input_is_one_line_and_nothing_is_written(
+    dataset: Dataset, pair: list[Candidate], make_dataset: Callable, windows: list[np.ndarray], tmp_path: Path
+) -> None:
+    cases = [
+        ({"split": "train"}, InputError, "no images in split 'train'; there are valid"),
+        ({"reference": "fien"}, OptionError, "--reference fien: is not screened; expected one of fine, coarse, haar"),
+        ({"limit": 0}, OptionError, "--limit 0: expected 1 image or more"),
+        ({"metrics": ("pnsr",)}, OptionError, "metric 'pnsr' is unknown: choose from psnr"),
+        ({"studies": tmp_path / "none.csv"}, InputError, "none.csv: cannot be read as CSV"),
+    ]
+    for options, error, message in cases:
+        with pytest.raises(error, match=message):
+            made(dataset, pair, tmp_path / "out", **options)
+    with pytest.raises(OptionError, match="--batch 0"):
+        made(dataset, pair, tmp_path / "out", batch=0)
+    other = make_dataset(tmp_path / "other", windows[:1], ["a"])
+    with pytest.raises(InputError, match="datasets named abdomen, abdomen"):
+        make_plan([dataset, other], pair, Screening())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_colour_image_is_one_line(
+    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path
+) -> None:
+    """HR images are grey: networks of three channels see them repeated, and a colour file is refused by name."""
+    from PIL import Image
+
+    data = make_dataset(tmp_path / "data", windows[:2], ["a", "b"])
+    Image.fromarray(np.stack([windows[0]] * 3, axis=-1)).save(data.root / data.records[0].file)
+    with pytest.raises(InputError, match=r"000\.png"):
+        made(data, pair, tmp_path / "out")
+
+
+def test_a_cut_part_is_named(dataset: Dataset, pair: list[Candidate], tmp_path: Path, monkeypatch: object) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("latentsr.screening.job.conclude", broken)
+    with pytest.raises(KeyboardInterrupt):
+        made(dataset, pair, tmp_path)
+    part = next((tmp_path / "parts").rglob("*.npz"))
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(StaleError, match="cut off or altered; remove this file"):
+        made(dataset, pair, tmp_path)
+
+
+def test_a_full_disk_leaves_no_half_result(
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, count = np.savez, []
+
+    def full(file: object, **arrays: object) -> None:
+        count.append(file)
+        if len(count) == 4:
+            raise OSError(28, "No space left on device", str(file))
+        whole(file, **arrays)
+
+    monkeypatch.setattr("latentsr.screening.parts.np.savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        made(dataset, pair, tmp_path)
+    monkeypatch.undo()
+    assert not (tmp_path / "screening.json").exists()
+    assert not list(tmp_path.rglob(".*"))
+    made(dataset, pair, tmp_path)
+    assert (tmp_path / "screening.json").is_file()

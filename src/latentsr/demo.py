@@ -26,7 +26,7 @@ from latentsr.metrics.fidelity import psnr, ssim
 from latentsr.metrics.frequency import laplacian_variance
 from latentsr.metrics.perceptual import haarpsi
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.figures import Caption, Column, Detail, comparison, save
+from latentsr.report.figures.comparison import Caption, Column, Detail, comparison, save
 from latentsr.restoration import Sampling
 from latentsr.superres import Enhanced, SuperResolver
 from latentsr.volume import Volume

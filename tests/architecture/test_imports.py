@@ -34,7 +34,7 @@ HOMES = {
     "huggingface_hub": ("autoencoders/*",),
     "jinja2": ("report/page.py",),
     "lightning": ("training/*",),
-    "matplotlib": ("report/figures.py",),
+    "matplotlib": ("report/figures/*",),
     "nibabel": ("io/nifti*.py",),
     "PIL": ("io/raster*.py",),
     "lpips": ("metrics/*",),

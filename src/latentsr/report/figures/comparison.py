@@ -1,32 +1,24 @@
-"""Figures, laid out to the pixel: a comparison of restored images with the truth, its details and its errors."""
+"""The comparison of restored images with the truth, their details and their errors, laid out to the pixel."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from latentsr.io.atomic import replacing
 from latentsr.provenance import RESEARCH_USE
+from latentsr.report.figures.sheet import COLOURS, FAINT, FRAME, INK, LARGE, SMALL, Place, Sheet
 
 Image = NDArray[np.floating]
-_Place = tuple[int, int, int, int]  # left, top, width, height in px
 
-DPI = 160
 CELL = 288  # px that an image takes, about
 GAP, SIDE = 24, 32  # px between images, and beside the outer ones
 HEAD, TITLE, SCORES, LABEL, FOOT = 84, 34, 58, 30, 52  # px of height
-LARGE, NORMAL, SMALL = 9.5, 7.5, 6.8  # pt, of which one is DPI / 72 px
-INK, FAINT, FRAME = "#111111", "#555555", "#56B4E9"  # the frame's blue is told apart by all (Okabe and Ito 2008)
-ROUND_LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # mm
-COLOURS = "inferno"  # lightness rises evenly, so that grey prints and colour-blind readers keep the order
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,35 +62,6 @@ class Caption:
     spacing: float | None = None
 
 
-@dataclass
-class _Sheet:
-    """A figure whose places are given in px from the top left corner."""
-
-    width: int
-    height: int
-    figure: Figure = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.figure = Figure(figsize=(self.width / DPI, self.height / DPI), dpi=DPI, facecolor="white")
-        FigureCanvasAgg(self.figure)
-
-    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Bare axes at a place."""
-        bottom = self.height - top - height
-        box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
-        axes = self.figure.add_axes(box)
-        axes.xaxis.set_visible(False)
-        axes.yaxis.set_visible(False)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        return axes
-
-    def write(self, left: float, top: float, text: str, size: float = NORMAL, **style: Any) -> None:
-        """Text whose top left corner is at a place, unless `style` says otherwise."""
-        place = left / self.width, 1 - top / self.height
-        self.figure.text(*place, text, fontsize=size, **{"va": "top", "color": INK, **style})
-
-
 def comparison(columns: Sequence[Column], detail: Detail, caption: Caption, *, greatest: float) -> Figure:
     """The figure: a row of images with their scores, a row of the detail, a row of differences on one colour scale.
 
@@ -110,7 +73,7 @@ def comparison(columns: Sequence[Column], detail: Detail, caption: Caption, *, g
     width, height = across * factor, rows * factor
     zoomed = max(1, width // detail.columns) * detail.columns, max(1, width // detail.columns) * detail.rows
     tops = _tops(height, zoomed[1])
-    sheet = _Sheet(2 * SIDE + len(columns) * (width + GAP) - GAP, tops[-1] + FOOT)
+    sheet = Sheet(2 * SIDE + len(columns) * (width + GAP) - GAP, tops[-1] + FOOT)
     for number, column in enumerate(columns):
         left = SIDE + number * (width + GAP)
         _show_image(sheet, column, (left, tops[0], width, height), detail, (across, rows))
@@ -121,8 +84,8 @@ def comparison(columns: Sequence[Column], detail: Detail, caption: Caption, *, g
     _write_caption(sheet, caption, detail, tops)
     _show_bar(sheet, caption, (SIDE, tops[2], width), greatest)
     if caption.spacing:
-        _scale_bar(sheet, (SIDE, tops[0], width, height), across * caption.spacing)
-        _scale_bar(sheet, (SIDE, tops[1], *zoomed), detail.columns * caption.spacing)
+        sheet.scale_bar((SIDE, tops[0], width, height), across * caption.spacing)
+        sheet.scale_bar((SIDE, tops[1], *zoomed), detail.columns * caption.spacing)
     return sheet.figure
 
 
@@ -141,7 +104,7 @@ def _tops(height: int, detail: int) -> tuple[int, int, int, int]:
     return images, details, differences, differences + height
 
 
-def _show_image(sheet: _Sheet, column: Column, place: _Place, detail: Detail, field_of_view: tuple[int, int]) -> None:
+def _show_image(sheet: Sheet, column: Column, place: Place, detail: Detail, field_of_view: tuple[int, int]) -> None:
     """The image under its title, with the detail's frame on it and the scores below."""
     left, top, _, height = place
     sheet.write(left, top - TITLE + 6, column.title, LARGE)
@@ -152,7 +115,7 @@ def _show_image(sheet: _Sheet, column: Column, place: _Place, detail: Detail, fi
         sheet.write(left, top + height + 7 + 22 * line, text)
 
 
-def _show_detail(sheet: _Sheet, column: Column, place: _Place, detail: Detail, field_of_view: tuple[int, int]) -> None:
+def _show_detail(sheet: Sheet, column: Column, place: Place, detail: Detail, field_of_view: tuple[int, int]) -> None:
     """The detail's part of the image, in the frame's colour."""
     axes = _show_grey(sheet, column.image, place, field_of_view, detail.grey)
     axes.set_xlim(detail.left, detail.left + detail.columns)
@@ -162,7 +125,7 @@ def _show_detail(sheet: _Sheet, column: Column, place: _Place, detail: Detail, f
 
 
 def _show_grey(
-    sheet: _Sheet, image: Image, place: _Place, field_of_view: tuple[int, int], grey: tuple[float, float]
+    sheet: Sheet, image: Image, place: Place, field_of_view: tuple[int, int], grey: tuple[float, float]
 ) -> Axes:
     """Axes with the image, pixel by pixel; their coordinates are the finest image's pixels, whatever its own are."""
     axes = sheet.axes(*place)
@@ -171,12 +134,12 @@ def _show_grey(
     return axes
 
 
-def _show_difference(sheet: _Sheet, difference: Image, place: _Place, greatest: float) -> None:
+def _show_difference(sheet: Sheet, difference: Image, place: Place, greatest: float) -> None:
     axes = sheet.axes(*place)
     axes.imshow(difference, cmap=COLOURS, vmin=0, vmax=greatest, interpolation="nearest", aspect="auto")
 
 
-def _show_bar(sheet: _Sheet, caption: Caption, place: tuple[int, int, int], greatest: float) -> None:
+def _show_bar(sheet: Sheet, caption: Caption, place: tuple[int, int, int], greatest: float) -> None:
     """The colour bar with its title, and the notes below it."""
     left, top, width = place
     sheet.write(left, top - TITLE + 6, caption.bar_title, LARGE)
@@ -189,19 +152,9 @@ def _show_bar(sheet: _Sheet, caption: Caption, place: tuple[int, int, int], grea
         sheet.write(left, top + 66 + 22 * line, note, color=FAINT)
 
 
-def _write_caption(sheet: _Sheet, caption: Caption, detail: Detail, tops: tuple[int, int, int, int]) -> None:
+def _write_caption(sheet: Sheet, caption: Caption, detail: Detail, tops: tuple[int, int, int, int]) -> None:
     sheet.write(SIDE, 18, caption.heading, LARGE + 1, weight="bold")
     sheet.write(SIDE, 50, caption.subheading, color=FAINT)
     sheet.write(SIDE, tops[1] - LABEL + 4, detail.title, color=FAINT)
     sheet.write(SIDE, tops[-1] + 18, caption.footer, color=FAINT)
     sheet.write(sheet.width - SIDE, tops[-1] + 18, RESEARCH_USE, weight="bold", ha="right")
-
-
-def _scale_bar(sheet: _Sheet, place: _Place, field_of_view: float) -> None:
-    """A white bar in the lower left corner, as long as the greatest round number of mm in a third of the width."""
-    left, top, width, height = place
-    length = max((mm for mm in ROUND_LENGTHS if mm <= field_of_view / 3), default=ROUND_LENGTHS[0])
-    axes = sheet.axes(left + 12, top + height - 16, width * length / field_of_view, 4)
-    axes.set_facecolor("white")
-    style = {"color": "white", "va": "bottom", "path_effects": [withStroke(linewidth=2, foreground="black")]}
-    sheet.write(left + 12, top + height - 20, f"{length} mm", SMALL, **style)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentsr.metrics.images import check_image, check_pair, no_value, precise, smaller_than, span
+from latentsr.metrics.images import GREY_LEVELS, check_image, check_pair, no_value, precise, smaller_than, span
 
 LOG_SIZE = 15
 LOG_SIGMA = 1.5
@@ -21,7 +21,6 @@ LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 LAPLACIAN_SIDE = 3
 HIGHPASS_SIDE = 16
 HIGHPASS_SHARE = 60 / 512
-GREY_LEVELS = 255.0
 MAGNITUDE_FLOOR = 1e-12
 POWER_FLOOR = 1e-12
 RADIAL_SIDE = 16

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from latentsr.errors import InputError
 
+GREY_LEVELS = 255.0  # of the scale on which many papers give their constants
+
 
 def check_image(image: Tensor) -> Tensor:
     """`image` itself, if it is a float batch (batch, 1, rows, columns) with values in [0, 1]; InputError otherwise."""
@@ -48,3 +50,8 @@ def span(image: Tensor) -> Tensor:
 def precise(image: Tensor) -> Tensor:
     """`image` in float64, or in float32 on devices that have no float64 (Apple's MPS)."""
     return image.to(torch.float32 if image.device.type == "mps" else torch.float64)
+
+
+def likeness(a: Tensor, b: Tensor, constant: float) -> Tensor:
+    """(2 a b + c) / (a^2 + b^2 + c): 1 where both are equal, the form that most similarity indices share."""
+    return (2 * a * b + constant) / (a.square() + b.square() + constant)

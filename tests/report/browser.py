@@ -31,7 +31,8 @@ FLAGS = (
 LAYOUT = """(async () => {
   await document.fonts.ready;
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-  const name = (node) => node.tagName.toLowerCase() + (node.id ? "#" + node.id : "") + (node.getAttribute("class") ? "." + node.getAttribute("class") : "");
+  const mark = (sign, text) => text ? sign + text : "";
+  const name = (node) => node.tagName.toLowerCase() + mark("#", node.id) + mark(".", node.className);
   const nodes = [...document.querySelectorAll("body *")];
   const cut = (node) => getComputedStyle(node).overflowX !== "visible" && node.scrollWidth > node.clientWidth + 1;
   return {

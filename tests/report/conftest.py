@@ -1,4 +1,4 @@
-"""The browser that report pages are opened in."""
+"""The browser that report pages are opened in, and a page with every kind of block and hostile names."""
 
 import importlib.util
 import sys
@@ -6,7 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+
+from latentsr.io.raster import encode_png
+from latentsr.report.page import Drawing, Images, Page, Picture, Section, Slider, Table, Text, Tile
+
+# Markup, a cell's end, writing turned around, a control character and half a character, as file names may hold them.
+HOSTILE = "<script>alert(1)</script> & \"q\" 'x' | \u202ertl\u202c `c` *b* [a](b) \x07 \udc80 ünï"
+SVG = """<?xml version="1.0"?>
+<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">
+<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="384pt" height="180pt"
+ viewBox="0 0 384 180"><metadata><date>2026-11-21</date></metadata>
+<defs><style type="text/css">*{stroke-linejoin: round}</style>
+<clipPath id="c"><rect width="384" height="180"/></clipPath>
+<path id="tick" d="M0 0L0 4" stroke="#222"/></defs>
+<g clip-path="url(#c)"><rect x="60" y="40" width="40" height="100" fill="#0072b2"/>
+<rect x="140" y="70" width="40" height="70" fill="#e69f00"/><use xlink:href="#tick" x="80" y="140"/></g>
+<text x="10" y="24" font-size="12">PSNR / dB &lt;x&gt;</text></svg>
+"""
 
 
 def _load_browser() -> ModuleType:
@@ -25,3 +43,60 @@ def open_page() -> Callable:
     if browser.find_browser() is None:
         pytest.skip("no Chromium: " + ", ".join(browser.NAMES))
     return browser.open_page
+
+
+@pytest.fixture(scope="session")
+def png() -> Callable[[int, int], bytes]:
+    """A grey PNG of some width and height."""
+    return lambda width, height: encode_png(np.full((height, width), 90, dtype=np.uint8))
+
+
+@pytest.fixture(scope="session")
+def pixels() -> dict[str, np.ndarray]:
+    """Images (uint8) of one field of view: truth, sr (128 px), lr (32 px), and the error as RGB."""
+    rows, columns = np.mgrid[:128, :128]
+    truth = (127 + 90 * np.sin(rows / 7) * np.cos(columns / 9)).astype(np.uint8)
+    sr = np.clip(truth + np.random.default_rng(0).normal(0, 9, truth.shape), 0, 255).astype(np.uint8)
+    error = np.abs(sr.astype(int) - truth).astype(np.uint8) * 6
+    return {"truth": truth, "sr": sr, "lr": truth[::4, ::4], "error": np.stack([error, error // 2, error // 4], -1)}
+
+
+@pytest.fixture(scope="session")
+def sample_page(pixels: dict[str, np.ndarray]) -> Page:
+    """A page with every kind of block, hostile names, a long table and a wide one."""
+    png = {name: encode_png(image) for name, image in pixels.items()}
+    drawing = Drawing(SVG, png["truth"], f"Two bars: {HOSTILE}")
+    tiles = (
+        Tile(png["truth"]),
+        Tile(png["lr"], "32 px"),
+        Tile(png["sr"], "28.1 dB"),
+        Tile(png["error"], HOSTILE),
+        None,
+    )
+    grid = Images(
+        "Worst images", ("truth", "LR", HOSTILE, "error", "none"), ("3f2a9c01", HOSTILE), (tiles,) * 2, "By rule."
+    )
+    sections = (
+        Section("Ceilings", (_ceilings(), Picture("Ceilings", drawing, f"Caption {HOSTILE}")), note=HOSTILE),
+        Section(HOSTILE, (Text((HOSTILE, "Second."), (HOSTILE, "item")), Picture(HOSTILE, drawing), _many_rows())),
+        Section("Images", (grid, Slider("Two methods", png["sr"], png["truth"], ("bicubic", HOSTILE), "No loss."))),
+        Section("LR", (Slider("LR and truth", png["lr"], png["truth"], ("LR", "truth")),)),
+    )
+    facts = {"latentsr": "0.1.0", "command": f"latentsr screen {HOSTILE}", "hash": "9f" * 32, HOSTILE: HOSTILE}
+    return Page(HOSTILE, "All kinds of blocks", ("The first sentence.", HOSTILE), sections, facts, (HOSTILE,))
+
+
+def _ceilings() -> Table:
+    names = ("haar", "medvae_4_3", "desk 3x64x64", "TAEF2", "identity", HOSTILE)
+    values = ("lossless", "34.12", "31.05", "36.90", "lossless", "−1.2")
+    rows = tuple(
+        (name, value, "[30.1, 30.7]", "medical images", "–") for name, value in zip(names, values, strict=True)
+    )
+    columns = ("autoencoder", "PSNR / dB", "95 % interval", "training data", "nothing")
+    return Table("Ceilings", columns, rows, f"Note: {HOSTILE}", frozenset({(3, 1)}))
+
+
+def _many_rows() -> Table:
+    columns = ("pair", *(f"measure {number} / dB" for number in range(13)))
+    rows = tuple((f"{HOSTILE} {row}", *(f"{row + number}.25" for number in range(13))) for row in range(40))
+    return Table(HOSTILE, columns, rows)

@@ -18,6 +18,7 @@ from latentsr.report.png import png_size
 _UNIT = re.compile(r"(?<![A-Za-z])(dB|mm|ms|s|min|h|e|x|to|[kMGT]i?B|[kMGT]|[MGT]FLOP)(?![A-Za-z])")
 _VALUE = re.compile(r"[-+\u2212±~<>≤≥=(\[\s]*\d[^A-Za-z]*")
 _NO_VALUE = frozenset({"", "-", "–", "—", "n/a", "nan", "inf", "+inf", "∞", "lossless", "none"})
+_SAME_SHAPE = 0.02  # by how much two images' proportions may differ: an LR image of odd size is rounded
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,12 @@ class Slider:
     caption: str = ""
 
     kind: ClassVar[str] = "slider"
+
+    def __post_init__(self) -> None:
+        (width, height), (other_width, other_height) = png_size(self.before), png_size(self.after)
+        if abs(width * other_height / (height * other_width) - 1) > _SAME_SHAPE:
+            sizes = f"{width}x{height} and {other_width}x{other_height}"
+            raise InputError(f"'{self.title}': images of {sizes} px show no common field of view; crop them alike")
 
     @property
     def size(self) -> tuple[int, int]:

@@ -15,7 +15,7 @@ FIGURES = "figures"
 # Backslashes before punctuation are undone by CommonMark, GitHub and pandoc alike. Where a character only means
 # something beside certain others (`_` at a word's edge, `<` before a tag), it is left alone elsewhere: "[0.1, 0.7]".
 _SPECIAL = re.compile(
-    r"[\\`*|$~^]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\[(?![-+\u2212\d])|\](?=[(\[:{])"
+    r"[\\`*|$~^@]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\[(?![-+\u2212\d])|\](?=[(\[:{])"
 )
 _LINE_START = re.compile(r"^(\d*)([-+.)](?=\s|$)|[#=>]|--)")
 
@@ -74,7 +74,7 @@ def _block(name: str, block: Block, note: str, files: dict[str, bytes]) -> list[
 
 
 def _picture(stem: str, block: Picture, note: str, files: dict[str, bytes]) -> list[str]:
-    files[f"{stem}.svg"] = standalone_svg(block.drawing.svg, block.drawing.alt, note).encode()
+    files[f"{stem}.svg"] = standalone_svg(block.drawing.svg, readable(block.drawing.alt), readable(note)).encode()
     files[f"{stem}.png"] = bare_png(block.drawing.png, note)
     return [f"![{escaped(block.drawing.alt)}]({FIGURES}/{stem}.svg)"]
 

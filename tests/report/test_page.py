@@ -1,0 +1,256 @@
+"""The page: one file that holds all it shows, escapes every name, and reads well at all widths, in print and by ear."""
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from latentsr.errors import InputError, LatentSRError
+from latentsr.provenance import RESEARCH_USE
+from latentsr.report.page import Page, Picture, Section, Slider, Table, Text, render_page, write_page
+
+TEMPLATES = Path(__file__).parents[2] / "src" / "latentsr" / "report" / "templates"
+
+
+class _Elements(HTMLParser):
+    """Every element as (tag, attributes), and the text outside scripts and styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.elements[-1:] and self.elements[-1][0] not in ("style", "script"):
+            self.text += data
+
+    def all(self, *tags: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+@pytest.fixture(scope="module")
+def html(sample_page: Page) -> str:
+    return render_page(sample_page)
+
+
+@pytest.fixture(scope="module")
+def elements(html: str) -> _Elements:
+    return _Elements(html)
+
+
+@pytest.fixture(scope="module")
+def written(sample_page: Page, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(sample_page, tmp_path_factory.mktemp("page") / "report.html")
+
+
+def test_it_asks_for_nothing_from_elsewhere(html: str, elements: _Elements) -> None:
+    targets = [item[key] for _, item in elements.elements for key in ("src", "href", "srcset") if key in item]
+    assert targets
+    assert all(target.startswith(("#", "data:")) for target in targets)
+    assert "://" not in html
+    assert "@import" not in html
+
+
+def test_its_policy_allows_this_script_and_no_other(html: str, elements: _Elements) -> None:
+    policy = next(item["content"] for item in elements.all("meta") if item.get("http-equiv"))
+    script = re.search(r"<script>(.*?)</script>", html, re.S)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'; ")
+    assert f"script-src 'sha256-{digest}'" in policy
+
+
+def test_names_are_escaped_wherever_they_stand(html: str, elements: _Elements) -> None:
+    assert len(elements.all("script")) == 1
+    assert "<script>alert" not in html
+    assert elements.text.count("<script>alert(1)</script> & \"q\" 'x' |") > 50
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", html)
+    assert not [key for _, item in elements.elements for key in item if key.startswith("on")]
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(html: str, elements: _Elements) -> None:
+    ids = [item["id"] for _, item in elements.elements if item.get("id")]
+    assert len(ids) == len(set(ids))
+    references = set(re.findall(r"url\(#([^)]+)\)", html))
+    references |= {item["href"][1:] for item in elements.all("a", "use")}
+    references |= {item["aria-labelledby"] for _, item in elements.elements if item.get("aria-labelledby")}
+    assert references <= set(ids)
+    assert any(name.endswith("-drawing-c") for name in references)
+
+
+def test_it_can_be_read_by_ear(elements: _Elements) -> None:
+    assert elements.all("html")[0]["lang"] == "en"
+    assert [tag for tag, _ in elements.elements if re.fullmatch(r"h\d", tag)] == ["h1"] + ["h2"] * 8
+    assert all((item.get("alt") or "").strip() for item in elements.all("img"))
+    assert all(item["scope"] in ("col", "row") for item in elements.all("th"))
+    assert all(item["aria-label"] for item in elements.all("svg", "input") if item.get("type") != "checkbox")
+    assert all(item["tabindex"] == "0" for item in elements.all("div") if item.get("role") == "region")
+
+
+def test_research_use_stands_at_the_top_and_at_the_end(html: str) -> None:
+    assert html.count(RESEARCH_USE) == 2
+    assert html.index(RESEARCH_USE) < html.index("<h1>") < html.index("<main>") < html.rindex(RESEARCH_USE)
+
+
+def test_the_verdict_stands_before_all_sections(html: str) -> None:
+    places = [html.index(f'id="{name}"') for name in ("verdict", "warnings", "contents", "section-1", "facts")]
+    assert places == sorted(places)
+
+
+def test_pictures_are_carried_without_loss(html: str, pixels: dict[str, np.ndarray]) -> None:
+    images = [base64.b64decode(data) for data in re.findall(r"data:image/png;base64,([^\"]+)", html)]
+    shown = {np.array(Image.open(io.BytesIO(data))).tobytes() for data in images}
+    assert shown == {image.tobytes() for image in pixels.values()}
+
+
+def test_what_a_picture_says_of_its_origin_stays_out() -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "/home/ward/DOE^JOHN")
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8), 7).save(buffer, "PNG", pnginfo=text)
+    html = render_page(Page("p", sections=(Section("s", (Slider("t", buffer.getvalue(), buffer.getvalue()),)),)))
+    images = [base64.b64decode(data) for data in re.findall(r"data:image/png;base64,([^\"]+)", html)]
+    assert len(images) == 2
+    assert not any(b"DOE" in data for data in images)
+    assert b"DOE" in buffer.getvalue()
+
+
+def test_the_same_page_gives_the_same_bytes(sample_page: Page, written: Path, tmp_path: Path) -> None:
+    again = write_page(sample_page, tmp_path / "again" / "report.html")
+    assert again.read_bytes() == written.read_bytes()
+    assert [path.name for path in again.parent.iterdir()] == ["report.html"]
+
+
+def test_an_empty_page_and_an_empty_table_are_pages_too() -> None:
+    html = render_page(Page("Nothing", sections=(Section("s", (Table("none", ("a", "b"), ()), Text())),)))
+    assert "<h1>Nothing</h1>" in html
+    assert 'id="verdict"' not in html
+    assert 'id="facts"' not in html
+    assert "<nav" not in render_page(Page("Nothing"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "numeric"),
+    [
+        (("27.79 ± 1.66", "lossless"), True),
+        (("+0.4 [0.1, 0.7]", "−0.4 [−0.7, 0.1]"), True),
+        (("< 0.001", "–"), True),
+        (("1.2 GFLOP", "83 M"), True),
+        (("4x32x32", "1e-3"), True),
+        (("–", "lossless"), False),
+        (("12", "haar"), False),
+        (("3f2a9c01", "77b0e1d2"), False),
+        (("1" * 5000 + "q",), False),
+    ],
+)
+def test_a_column_of_numbers_is_set_to_the_right(cells: tuple[str, ...], numeric: bool) -> None:
+    assert Table("t", ("name", "value"), tuple(("a", cell) for cell in cells)).numeric == (False, numeric)
+
+
+def test_a_table_whose_rows_do_not_fit_is_refused() -> None:
+    with pytest.raises(InputError, match="'t': row 1 has 1 cells, the columns are 2"):
+        Table("t", ("a", "b"), (("1", "2"), ("3",)))
+
+
+def test_images_of_other_proportions_are_no_slider(png: Callable[[int, int], bytes]) -> None:
+    with pytest.raises(InputError, match="16x8 and 8x8 px show no common field of view"):
+        Slider("t", png(16, 8), png(8, 8))
+
+
+def test_a_page_that_cannot_be_written_is_one_line(sample_page: Page, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LatentSRError, match="cannot write") as error:
+        write_page(sample_page, tmp_path / "file" / "report.html")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [
+        ("ink", "paper"),
+        ("soft", "paper"),
+        ("accent", "paper"),
+        ("accent", "wash"),
+        ("warn", "paper"),
+        ("warn", "warn-wash"),
+    ],
+)
+def test_words_stand_out_from_their_ground(ink: str, paper: str) -> None:
+    """WCAG 2.2 AA, 1.4.3: at least 4.5 to 1."""
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6})\b", (TEMPLATES / "page.css").read_text(encoding="utf-8")))
+    light, dark = sorted((_luminance(colours[ink]), _luminance(colours[paper])), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance by WCAG 2.2."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    channels = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+SLIDER = """(() => {
+  const figure = document.querySelector(".slider"), range = figure.querySelector("input");
+  range.value = 20; range.dispatchEvent(new Event("input"));
+  const [before, after] = [...figure.querySelectorAll("img")].map((image) => image.getBoundingClientRect());
+  const style = getComputedStyle(figure.querySelector(".after"));
+  const drawn = getComputedStyle(figure.querySelector("img")).imageRendering;
+  return {left: [before.left, after.left], width: after.width, clip: style.clipPath,
+          said: range.getAttribute("aria-valuetext"), drawn};
+})()"""
+SORTED = """(() => {
+  const table = document.querySelector(".sortable"), head = table.tHead.rows[0].cells[1];
+  const column = () => [...table.tBodies[0].rows].map((row) => row.cells[1].textContent);
+  head.querySelector("button").click(); const up = column();
+  head.querySelector("button").click(); return [up, column(), head.getAttribute("aria-sort")];
+})()"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_in_a_browser_it_fits_and_fails_in_nothing(
+    written: Path, tmp_path: Path, open_page: Callable, width: int
+) -> None:
+    found = open_page(written, width, tmp_path / "page.png", scripts=[SLIDER, SORTED])
+    assert found.clean, found
+    slider, (up, down, order) = found.values
+    assert slider["left"][0] == slider["left"][1]
+    assert slider["width"] % 128 == 0
+    assert slider["clip"] == "inset(0px 0px 0px 20%)"
+    assert slider["said"].startswith("20 % bicubic, 80 % <script>")
+    assert slider["drawn"] == "pixelated"
+    assert up == ["−1.2", "31.05", "34.12", "36.90", "lossless", "lossless"]
+    assert down == up[::-1]
+    assert order == "descending"
+    with Image.open(tmp_path / "page.png") as image:
+        assert image.width == width * (2 if width == 390 else 1)
+
+
+def test_in_print_nothing_is_clipped_and_sliders_show_both_sides(
+    written: Path, tmp_path: Path, open_page: Callable
+) -> None:
+    """680 px are A4's width between the margins, 1008 px its height: very wide tables are printed on turned pages."""
+    upright = open_page(written, 680, media="print", scripts=[SLIDER, "document.querySelector('.wide').remove()"])
+    turned = open_page(written, 1008, media="print", pdf=tmp_path / "page.pdf")
+    for found in (upright, turned):
+        assert found.clean, found
+        assert found.clipped == ()
+    assert upright.values[0]["left"][1] - upright.values[0]["left"][0] > 100
+    assert upright.values[0]["clip"] == "none"
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_two_drawings_with_the_same_ids_keep_their_own(html: str, sample_page: Page) -> None:
+    drawings = [block for section in sample_page.sections for block in section.blocks if isinstance(block, Picture)]
+    assert len(drawings) == 2
+    assert {f"figure-{number}-drawing-tick" for number in (1, 2)} <= set(re.findall(r'id="([^"]+)"', html))

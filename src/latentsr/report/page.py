@@ -27,6 +27,7 @@ __all__ = [
 
 MANY_ROWS = 30  # a longer table scrolls in its own box, under a head that stays
 MANY_COLUMNS = 9  # a wider one is printed on a page turned on its side
+HALF_WIDTH = 520  # CSS px up to which two drawings stand side by side on a wide screen
 SORTED_ROWS = 6  # from this many rows on, a reader may want another order
 
 
@@ -87,6 +88,7 @@ def _view(name: str, block: Block) -> dict[str, Any]:
         view["title"] = titled(block)
     if isinstance(block, Picture):
         view["svg"] = inline_svg(block.drawing.svg, f"{identifier}-drawing", readable(block.drawing.alt))
+        view["half"] = view["svg"].width <= HALF_WIDTH
     if isinstance(block, Images):
         view["widest"] = max((tile.size[0] for tile in block.tiles), default=1)
     if isinstance(block, Table):

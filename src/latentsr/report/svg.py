@@ -1,8 +1,8 @@
-"""SVG as pages carry it: part of the page, so that its words can be selected, searched and read aloud.
+"""SVG as pages carry it: part of the page itself, a third smaller than base64, its words kept as words.
 
-An SVG in an <img> would need no care, but its text would be as dead as a photograph's, and base64 adds a third to its
-size. Inline, three things have to be put right: ids that several figures share (matplotlib numbers its clip paths and
-glyphs alike in all), style rules that would reach beyond the figure, and links to the outside.
+An SVG in an <img> would need no care, but what text it holds could be neither selected nor searched. Inline, three
+things have to be put right: ids that several figures share (matplotlib numbers its clip paths and glyphs alike in
+all), style rules that would reach beyond the figure, and links to the outside.
 """
 
 import re

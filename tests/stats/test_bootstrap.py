@@ -6,7 +6,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import bootstrap, norm
 
-from latentsr.errors import OptionError
+from latentsr.errors import InputError, OptionError
 from latentsr.stats import cluster_intervals
 from latentsr.stats.bootstrap import expanded_tail
 
@@ -71,7 +71,7 @@ def test_the_plain_percentile_interval_of_few_patients_would_not_cover() -> None
 
 def test_the_tail_of_many_equal_clusters_is_the_percentile_intervals() -> None:
     assert expanded_tail(np.ones((100_000, 1)), 0.95)[0] == pytest.approx(0.025, rel=1e-3)
-    # Hesterberg 2015, section 5.3, for n = 10: normal(-sqrt(10 / 9) 2.262).
+    # Hesterberg 2015 for n = 10: normal(-sqrt(10 / 9) 2.262).
     assert expanded_tail(np.full((10, 1), 7), 0.95)[0] == pytest.approx(norm.cdf(-np.sqrt(10 / 9) * 2.26216), rel=1e-4)
 
 
@@ -112,5 +112,7 @@ def test_bad_options_are_refused() -> None:
         cluster_intervals([[1.0], [2.0]], ["a", "b"], level=95)
     with pytest.raises(OptionError, match="for 1 clusters"):
         cluster_intervals([[1.0], [2.0]], ["a"])
+    with pytest.raises(InputError, match="infinite"):
+        cluster_intervals([[1.0], [np.inf]], ["a", "b"])
     with pytest.raises(OptionError, match="0 draws"):
         cluster_intervals([[1.0], [2.0]], ["a", "b"], draws=0)

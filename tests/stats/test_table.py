@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from latentsr.errors import InputError, StaleError
-from latentsr.stats import COLUMNS, check_table, read_table, write_table
+from latentsr.stats import COLUMNS, check_table, read_table, short_hash, write_table
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def test_a_whole_table_passes(table: pd.DataFrame) -> None:
 
 
 def test_missing_double_and_torn_images_are_listed(table: pd.DataFrame) -> None:
-    with pytest.raises(InputError, match="lacks 1 images: set / mine / psnr / 009"):
+    with pytest.raises(InputError, match=f"lacks 1 images: set / mine / psnr / image {short_hash('set', '009')}"):
         check_table(table.drop(index=5))
-    with pytest.raises(InputError, match="images twice: set / bicubic / psnr / 007"):
+    with pytest.raises(InputError, match=f"images twice: set / bicubic / psnr / image {short_hash('set', '007')}"):
         check_table(pd.concat([table, table.head(1)]))
-    with pytest.raises(InputError, match="images of two patients: set / 007"):
+    with pytest.raises(InputError, match=f"images of two patients: set / image {short_hash('set', '007')}"):
         check_table(table.assign(patient=["other", *table["patient"][1:]]))
     with pytest.raises(InputError, match="lacks patient in 1 rows"):
         check_table(table.assign(patient=[None, *table["patient"][1:]]))
@@ -59,3 +59,11 @@ def test_missing_double_and_torn_images_are_listed(table: pd.DataFrame) -> None:
         check_table(table.head(0))
     with pytest.raises(InputError, match="expected dataset, id, patient, method, metric, value"):
         check_table(table.drop(columns="patient"))
+
+
+def test_errors_name_no_id(table: pd.DataFrame) -> None:
+    named = table.assign(id="Miller-Anna-" + table["id"], patient="Miller-" + table["patient"])
+    for broken in (named.drop(index=5), pd.concat([named, named]), named.assign(patient=["x", *named["patient"][1:]])):
+        with pytest.raises(InputError) as raised:
+            check_table(broken)
+        assert "Miller" not in str(raised.value)

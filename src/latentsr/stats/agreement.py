@@ -118,7 +118,7 @@ def compare_agreement(
         raise InputError(f"no metric {metric} in the table: it has {', '.join(sorted(table['metric'].unique()))}")
     rows = []
     for name, part in chosen.groupby("dataset", sort=True):
-        paired = pair_columns(wide(part), chosen_pairs(list(part["method"].unique()), baseline=reference))
+        paired = pair_columns(wide(part), chosen_pairs(part, baseline=reference))
         for one in units:
             members = unit_members(paired, one)
             for column, (_, a, b) in enumerate(paired.labels):

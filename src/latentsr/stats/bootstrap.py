@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from latentsr.errors import OptionError
+from latentsr.errors import InputError, OptionError
 
 BLOCK = 500  # draws at a time, so that memory does not grow with them
 COLUMNS_AT_ONCE = 256  # columns whose resampled means are held together: 20 MB at 10,000 draws
@@ -23,9 +23,9 @@ def cluster_intervals(
     Whole clusters are drawn with replacement, and a drawn cluster brings all its images, so a resampled mean is a
     ratio of sums; the same draws serve all columns. The plain percentile interval is too narrow with few clusters
     (it takes normal for Student quantiles, and n for n - 1): its levels are therefore moved outwards as
-    `expanded_tail` says. Measured coverage of 95 %: 93 to 96 % from 8 patients on, 91 % at 5; with fewer the interval
-    is all but the range of the resampled means, and covers less. An interval is NaN where fewer than two clusters
-    have values.
+    `expanded_tail` says. Measured coverage at level 95 %: 94 to 96 % of normal values from 6 patients on, 93 % at 5;
+    with fewer the interval is the range of the resampled means and covers less (4: 88 %, 3: 75 %); of exponential
+    patient means 91 to 95 % at 15 and 93 to 94 % at 60. An interval is NaN where fewer than two clusters have values.
 
     Args:
         values: (images, columns); NaN where an image has no value.
@@ -34,7 +34,7 @@ def cluster_intervals(
         level: share of intervals, over repeated studies, that shall hold the truth.
         seed: of the random stream; one seed gives one interval, whatever the order of the images.
 
-    Source: Hesterberg 2015, What teachers should know about the bootstrap, section 5.3 (expanded percentile interval);
+    Source: Hesterberg 2015, What teachers should know about the bootstrap, the expanded percentile interval;
     Davison and Hinkley 1997, section 3.8 (clusters).
     """
     if not 0 < level < 1 or draws < 1:
@@ -42,6 +42,8 @@ def cluster_intervals(
     columns = np.asarray(values, dtype=np.float64)
     if columns.ndim != 2 or len(columns) != len(clusters):
         raise OptionError(f"values of shape {columns.shape} for {len(clusters)} clusters: expected (images, columns)")
+    if np.isinf(columns).any():
+        raise InputError("infinite values have no mean: leave them out (NaN) and count them apart")
     sums, counts = _by_cluster(columns, clusters)
     times = np.concatenate(list(_draws(len(sums), draws, seed)))
     bounds = np.full((2, sums.shape[1]), np.nan)
@@ -61,7 +63,7 @@ def expanded_tail(counts: ArrayLike, level: float) -> Floats:
         counts: (clusters, columns), the number of values in each cluster.
         level: of the interval.
 
-    Source: Hesterberg 2015, section 5.3; Carter, Schnepel and Steigerwald 2017 (effective number of clusters).
+    Source: Hesterberg 2015; Carter, Schnepel and Steigerwald 2017 (effective number of clusters).
     """
     sizes = np.asarray(counts, dtype=np.float64)
     effective = sizes.sum(axis=0) ** 2 / (sizes**2).sum(axis=0)

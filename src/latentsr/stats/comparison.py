@@ -63,7 +63,7 @@ def compare_methods(
     check_table(table)
     parts = []
     for name, rows in table.groupby("dataset", sort=True):
-        chosen = chosen_pairs(list(rows["method"].unique()), pairs=pairs, baseline=baseline)
+        chosen = chosen_pairs(rows, pairs=pairs, baseline=baseline)
         paired = pair_columns(wide(rows), chosen)
         parts += [_compared(paired, one, level, draws, seed).assign(dataset=str(name)) for one in units]
     return pd.concat(parts, ignore_index=True)[list(COMPARISON_COLUMNS)]
@@ -75,16 +75,15 @@ def _compared(paired: Paired, unit: str, level: float, draws: int, seed: int) ->
     members = unit_members(paired, unit)
     first, second = (np.where(usable, values, np.nan) for values in (paired.first, paired.second))
     low, high = cluster_intervals(paired.differences, members, level=level, draws=draws, seed=seed)
-    mean_a, mean_b = _column_means(first), _column_means(second)
     rows = pd.DataFrame(list(paired.labels), columns=["metric", "a", "b"]).assign(
         unit=unit,
         images=len(paired.patients),
         patients=len(set(paired.patients)),
         infinite=paired.infinite.sum(axis=0),
         missing=paired.missing.sum(axis=0),
-        mean_a=mean_a,
-        mean_b=mean_b,
-        difference=mean_a - mean_b,
+        mean_a=_column_means(first),
+        mean_b=_column_means(second),
+        difference=_column_means(paired.differences),
         low=low,
         high=high,
     )

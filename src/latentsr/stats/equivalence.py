@@ -105,7 +105,7 @@ def compare_equivalence(
         )
     rows = []
     for name, part in table[table["metric"].isin(list(margins))].groupby("dataset", sort=True):
-        chosen = chosen_pairs(list(part["method"].unique()), pairs=pairs, baseline=baseline)
+        chosen = chosen_pairs(part, pairs=pairs, baseline=baseline)
         paired = pair_columns(wide(part), chosen)
         for one in units:
             members = unit_members(paired, one)

@@ -9,7 +9,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from latentsr.errors import InputError
 
@@ -62,7 +61,8 @@ def _normal_p(ranks: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
 def _signed_ranks(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Ranks of the absolute differences that are not zero, ties shared, and which of these are positive."""
     moved = differences[differences != 0]
-    return np.asarray(stats.rankdata(np.abs(moved)), dtype=np.float64), moved > 0
+    _, place, times = np.unique(np.abs(moved), return_inverse=True, return_counts=True)
+    return (np.cumsum(times) - (times - 1) / 2)[place], moved > 0
 
 
 def cohen_d(a: ArrayLike, b: ArrayLike) -> float:

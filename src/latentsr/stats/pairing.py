@@ -83,10 +83,8 @@ def pair_columns(values: pd.DataFrame, pairs: Sequence[Pair]) -> Paired:
     )
 
 
-def chosen_pairs(
-    methods: Sequence[str], *, pairs: Sequence[Pair] | None = None, baseline: str | None = None
-) -> list[Pair]:
-    """The pairs (a, b) to compare among a dataset's methods: `pairs`, else each other method with `baseline`, else all.
+def chosen_pairs(rows: pd.DataFrame, *, pairs: Sequence[Pair] | None = None, baseline: str | None = None) -> list[Pair]:
+    """The pairs (a, b) to compare in one dataset's rows: `pairs`, else each other method with `baseline`, else all.
 
     HR (the method named `hr`) is compared only where `pairs` or `baseline` names it. Of all pairs, a is the one that
     comes later in the order of names, so that (a, b) and (b, a) are not both there.
@@ -97,21 +95,23 @@ def chosen_pairs(
     """
     if pairs is not None and baseline is not None:
         raise OptionError("both pairs and baseline: give one of them")
-    compared = sorted(set(methods) - {REFERENCE})
+    methods = sorted(rows["method"].unique())
+    compared = [method for method in methods if method != REFERENCE]
     if pairs is None:
         wanted = [(b, a) for a, b in combinations(compared, 2)]
         if baseline is not None:
             wanted = [(method, baseline) for method in compared if method != baseline]
     else:
         wanted = [(a, b) for a, b in pairs]
-    _check(wanted, methods, baseline)
+    named = {method for pair in wanted for method in pair} | ({baseline} if baseline else set())
+    if unknown := sorted(named - set(methods)):
+        name = rows["dataset"].iloc[0]
+        raise InputError(f"no method {', '.join(unknown)} in dataset {name}: it has {', '.join(methods)}")
+    _check_pairs(wanted)
     return wanted
 
 
-def _check(pairs: Sequence[Pair], methods: Sequence[str], baseline: str | None) -> None:
-    named = {method for pair in pairs for method in pair} | ({baseline} if baseline else set())
-    if unknown := sorted(named - set(methods)):
-        raise InputError(f"no method {', '.join(unknown)} in the table: it has {', '.join(sorted(methods))}")
+def _check_pairs(pairs: Sequence[Pair]) -> None:
     if wrong := [f"{a} with {b}" for a, b in pairs if a == b] or [
         f"{a} with {b} twice" for a, b in pairs if pairs.count((a, b)) > 1
     ]:

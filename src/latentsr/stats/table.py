@@ -6,6 +6,7 @@ import pandas as pd
 
 from latentsr.atomic import replacing
 from latentsr.errors import InputError, StaleError
+from latentsr.stats.names import short_hash
 
 COLUMNS = ("dataset", "id", "patient", "method", "metric", "value")
 NAMED = 5
@@ -45,7 +46,12 @@ def _missing(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(rows: pd.DataFrame) -> str:
-    listed = [" / ".join(row) for row in rows.head(NAMED).astype(str).itertuples(index=False)]
+    """The first few rows in words, an image by its hash: its id may be a patient's, and errors end in logs."""
+    first = rows.head(NAMED).astype(str)
+    named = first.assign(
+        id=[f"image {short_hash(*image)}" for image in zip(first["dataset"], first["id"], strict=True)]
+    )
+    listed = [" / ".join(row) for row in named.itertuples(index=False)]
     return ", ".join(listed) + (f" and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
 
 

@@ -7,6 +7,7 @@ import pytest
 from latentsr.data.records import Dataset
 from latentsr.errors import InputError, LatentSRError, OptionError, StaleError
 from latentsr.evaluation.job import Comparison, compare
+from latentsr.stats.names import short_hash
 
 
 def comparison(*methods: str, **options: object) -> Comparison:
@@ -27,7 +28,7 @@ def test_table_summary_and_record_are_written(
     assert len(pd.read_csv(out / "table.csv")) == len(table)
     run = json.loads((out / "run.json").read_text())
     assert run["data"] == {"abdomen": dataset.hash}
-    assert run["comparison"]["methods"] == list(methods)
+    assert [method["name"] for method in run["methods"]] == ["bicubic", "mine", "files"]
     assert "Research use only" in run["note"]
 
 
@@ -73,8 +74,10 @@ def test_a_wrong_option_is_one_line_and_nothing_is_written(
 
 def test_a_method_folder_with_a_missing_file_is_named(dataset: Dataset, images: Path, tmp_path: Path) -> None:
     (images / "008.png").unlink()
-    with pytest.raises(InputError, match=r"missing: 008"):
+    with pytest.raises(InputError, match=rf"missing: {short_hash('abdomen', '008')}\).*--show-ids"):
         compare([dataset.root], tmp_path / "out", comparison(f"files={images}"))
+    with pytest.raises(InputError, match=r"missing: 008\)$"):
+        compare([dataset.root], tmp_path / "out", comparison(f"files={images}", show_ids=True))
     assert not (tmp_path / "out").exists()
 
 
@@ -88,7 +91,7 @@ def test_a_missing_image_of_the_dataset_is_one_line(dataset: Dataset, tmp_path: 
     content = path.read_bytes()
     path.unlink()
     try:
-        with pytest.raises(InputError, match=path.name):
+        with pytest.raises(InputError, match=f"image {short_hash('abdomen', '007')} is missing, cut off or"):
             compare([dataset.root], tmp_path / "out", comparison())
     finally:
         path.write_bytes(content)

@@ -11,6 +11,8 @@ from latentsr.data.records import Dataset
 from latentsr.degrade import Degradation, enlarge, parse_degradation
 from latentsr.errors import InputError, OptionError
 from latentsr.evaluation import evaluate, from_images, from_model, parse_method
+from latentsr.evaluation.files import Target
+from latentsr.evaluation.naming import Naming
 from latentsr.io.raster import write_pixels
 from latentsr.restoration import Restored, Sampling
 from latentsr.superres import SuperResolver
@@ -24,6 +26,8 @@ class MadeUpModel:
 
     degradation: Degradation = X4
     called_with: Sampling | None = None
+    name: str = "made-up"
+    hash: str = "0" * 64
 
     @property
     def scale(self) -> int:
@@ -35,7 +39,13 @@ class MadeUpModel:
 
 
 def parse(text: str, dataset: Dataset) -> Method:
-    return parse_method(text, records=dataset.records, degradation=X4, device="cpu")
+    return parse_method(text, degradation=X4, device="cpu").bind(
+        Target(dataset.records, Naming("abdomen", show_ids=True))
+    )[0]
+
+
+def files(folder: Path, dataset: Dataset, *, show_ids: bool = True) -> Method:
+    return from_images("mine", folder).bind(Target(dataset.records, Naming("abdomen", show_ids)))[0]
 
 
 def test_baselines_by_name(dataset: Dataset) -> None:
@@ -62,21 +72,21 @@ def test_16_bit_images_have_the_same_scale(dataset: Dataset, images: Path) -> No
         pixels = np.round(dataset.image(record).astype(np.float64) * 65535).astype(np.uint16)
         (images / f"{record.id}.png").unlink()
         write_pixels(images / f"{record.id}.tif", pixels)
-    table = evaluate(dataset, [from_images("mine", images, dataset.records)], X4, metrics=["mae"])
+    table = evaluate(dataset, [files(images, dataset)], X4, metrics=["mae"])
     assert (table.loc[table["metric"] == "mae", "value"] < 1e-7).all()
 
 
 def test_files_that_do_not_pair_are_listed(dataset: Dataset, images: Path) -> None:
     (images / "008.png").rename(images / "stranger.png")
     write_pixels(images / "again" / "009.png", np.zeros((176, 192), np.uint8))
-    with pytest.raises(InputError, match=r"5 records.*missing: 008; surplus: stranger; duplicated: 009\)"):
-        from_images("mine", images, dataset.records)
+    with pytest.raises(InputError, match=r"5 images.*missing: 008; surplus: stranger; duplicated: 009\)"):
+        files(images, dataset)
 
 
 def test_a_wrongly_sized_file_is_listed(dataset: Dataset, images: Path) -> None:
     write_pixels(images / "010.png", np.zeros((64, 64), np.uint8))
     with pytest.raises(InputError, match=r"wrongly sized: 010\)"):
-        from_images("mine", images, dataset.records)
+        files(images, dataset)
 
 
 def test_an_empty_folder_lists_what_is_missing(dataset: Dataset, tmp_path: Path) -> None:

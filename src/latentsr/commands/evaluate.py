@@ -1,11 +1,13 @@
-"""`latentsr evaluate`: methods are compared with the truth."""
+"""`latentsr evaluate`: methods are compared with the truth, and a report says what came out."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from latentsr import terminal
 from latentsr.commands.options import Datasets, Device, Json, Out, Overwrite
+from latentsr.errors import OptionError
 from latentsr.provenance import RESEARCH_USE
 
 
@@ -17,22 +19,56 @@ def evaluate(
         typer.Option(help="NAME=FOLDER of SR images, or NAME=MODEL?steps=16; repeatable. Bicubic is added."),
     ],
     split: Annotated[str, typer.Option(help="Which images.")] = "valid",
+    limit: Annotated[int | None, typer.Option(help="Only so many images a dataset, evenly spread.")] = None,
     degradation: Annotated[str, typer.Option(help="How LR is made from HR.")] = "bicubic:4",
     metric: Annotated[list[str] | None, typer.Option(help="Only these measures; repeatable.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Method that is the posterior mean, for null-space parts.")] = None,
+    reference_autoencoder: Annotated[
+        str | None, typer.Option(help="Name or folder of the lossy autoencoder whose error is hallucination's floor.")
+    ] = None,
+    latent: Annotated[str | None, typer.Option(help="Autoencoder in whose latents images are compared.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of a mask an image, named by id: regions.")] = None,
+    margin: Annotated[
+        list[str] | None, typer.Option(help="METRIC=0.15: test equivalence within this margin; repeatable.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Method by whose PSNR pictures are chosen.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
+    workers: Annotated[int | None, typer.Option(help="Threads that measure; default: the cores, up to 4.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     device: Device = "auto",
+    show_ids: Annotated[bool, typer.Option("--show-ids", help="Errors name images by id, not by a hash.")] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Compares methods with bicubic and the truth: a tidy table, and its summary."""
-    from latentsr.evaluation.job import Comparison, compare
+    """Compares methods with bicubic and the truth: tables, statistics, pictures and a report; run again to go on."""
+    from latentsr.config import read_json
+    from latentsr.evaluation.job import RUN, Comparison, compare
+    from latentsr.report.evaluation_page import write_report
 
-    comparison = Comparison(tuple(method), split, degradation, tuple(metric) if metric else None, batch, seed, device)
+    comparison = Comparison(
+        methods=tuple(method), split=split, degradation=degradation, metrics=tuple(metric) if metric else None,
+        batch=batch, seed=seed, device=device, limit=limit, mean=mean, reference_autoencoder=reference_autoencoder,
+        latent=latent, masks=masks, margins=tuple(_margin(text) for text in margin or ()), by=by, workers=workers,
+        show_ids=show_ids,
+    )  # fmt: skip
     with terminal.progress("evaluate") as report:
         summary = compare(datasets, out, comparison, overwrite=overwrite, progress=report)
+    page = write_report(out)
+    for warning in read_json(out / RUN)["warnings"]:
+        terminal.show_warning(warning)
     if json:
         terminal.show_json(summary.to_dict(orient="records"))
         return
     terminal.show_summary(summary.to_dict(orient="records"))
-    terminal.show(f"tables in {out}. {RESEARCH_USE}")
+    for sentence in page.verdict:
+        terminal.show(sentence)
+    terminal.show(f"report in {out / 'report.html'}, tables beside it. {RESEARCH_USE}")
+
+
+def _margin(text: str) -> tuple[str, float]:
+    """(measure, margin) of a text such as psnr=0.15."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise OptionError(f"--margin {text}: expected a measure and a number, such as psnr=0.15") from None

@@ -1,7 +1,8 @@
 """Evaluation: methods over the records of a dataset, into the tidy table.
 
-`parse_method` makes a method of its text (`bicubic`, NAME=FOLDER, NAME=MODEL?steps=16), `evaluate` measures methods.
-What is said about the table afterwards (means, differences, intervals) is `latentsr.stats`.
+`parse_method` makes a method of its text (`bicubic`, NAME=FOLDER, NAME=MODEL?steps=16), `evaluate` measures methods in
+memory, `compare` is the whole job with its files. What is said about the table afterwards (means, differences,
+intervals) is `latentsr.stats`.
 """
 
 from latentsr.baselines import Method

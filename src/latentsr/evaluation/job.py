@@ -1,38 +1,40 @@
-"""The evaluate job: datasets and methods as texts, in; tidy table and summary, out."""
+"""The evaluate job: datasets and methods as texts, in; tables, pictures, run.json, out. It goes on where it ended."""
 
+import os
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from latentsr.baselines import BICUBIC
-from latentsr.config import manifest, write_json
-from latentsr.data.records import Dataset, check_names, read_dataset
-from latentsr.degrade import parse_degradation
-from latentsr.device import resolve_device
+from latentsr.config import manifest, read_json, write_json
 from latentsr.errors import StaleError
-from latentsr.evaluation.measure import evaluate
-from latentsr.evaluation.methods import parse_method
-from latentsr.metrics import find_metrics
+from latentsr.evaluation.cautions import not_measured, pairing_cautions, size_cautions, value_cautions
+from latentsr.evaluation.measure import HR, measured_batches
+from latentsr.evaluation.pictures import PICTURES, WHITE_ERROR, draw_pictures
+from latentsr.evaluation.plan import Comparison, Plan, make_plan
+from latentsr.evaluation.results import (
+    MAPS,
+    Results,
+    dataset_facts,
+    frames,
+    keep,
+    measure_facts,
+    pairing_facts,
+    write_maps,
+)
+from latentsr.parts import Parts
 from latentsr.provenance import RESEARCH_USE
-from latentsr.stats.summary import summarise
-from latentsr.stats.table import write_table
+from latentsr.stats.table import read_table, write_table
 
-RUN = "run.json"
+__all__ = ["RUN", "Comparison", "compare"]
 
+RUN, PARTIAL, PARTS = "run.json", "run.partial.json", "parts"
+TABLES = ("table", "summary", "comparisons", "agreement", "equivalence", "sets")
+MOST_WORKERS = 4
 
-@dataclass(frozen=True)
-class Comparison:
-    """What is compared, and how: `methods` as `parse_method` reads them; bicubic is added as the baseline."""
-
-    methods: tuple[str, ...]
-    split: str = "valid"
-    degradation: str = "bicubic:4"
-    metrics: tuple[str, ...] | None = None
-    batch: int = 8
-    seed: int = 0
-    device: str = "auto"
+Progress = Callable[[int, int], None]
 
 
 def compare(
@@ -41,42 +43,110 @@ def compare(
     comparison: Comparison,
     *,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> pd.DataFrame:
-    """The summary of the tidy table; `out` then holds table and summary (Parquet and CSV) and `run.json`.
+    """The summary of the tidy table; `out` then holds the tables (Parquet and CSV), pictures and `run.json`.
 
-    StaleError if there is a table or summary already and not `overwrite`. `progress` counts the images of each dataset
-    anew.
+    An interrupted evaluation goes on, no image is measured twice; a finished one is returned as it is.
+
+    Raises:
+        StaleError: `out` holds an evaluation of other data, methods or options, and not `overwrite`.
+        OptionError, InputError, ModelError: what `make_plan` and `measured_batches` raise.
     """
-    made = [out / f"{name}.parquet" for name in ("table", "summary")]
-    if not overwrite and any(path.exists() for path in (out / RUN, *made)):  # before hours of work, not after
-        raise StaleError(f"{out}: holds an evaluation already; give another -o, or --overwrite")
-    find_metrics(comparison.metrics)
-    datasets = [read_dataset(folder) for folder in folders]
-    check_names(datasets)
-    tables = [_table(dataset, comparison, progress) for dataset in datasets]
-    table = pd.concat(tables, ignore_index=True)
-    summary = summarise(table, seed=comparison.seed)
-    write_table(table, out, "table", overwrite=overwrite)
-    write_table(summary, out, "summary", overwrite=overwrite)
-    data = {dataset.name: dataset.hash for dataset in datasets}
-    write_json(out / RUN, manifest(note=RESEARCH_USE, comparison=comparison, data=data))
-    return summary
+    if not overwrite:
+        _check_alone(out)  # before models are loaded
+    plan = make_plan(folders, comparison)
+    if overwrite:
+        _clear(out)
+    _check_key(out, plan.key)
+    if not (out / RUN).is_file():
+        _run(plan, out, progress)
+    for left in (out / PARTS, out / PARTIAL):
+        _remove(left)
+    return read_table(out / "summary.parquet")
 
 
-def _table(dataset: Dataset, comparison: Comparison, progress: Callable[[int, int], None]) -> pd.DataFrame:
-    degradation = parse_degradation(comparison.degradation)
-    device = resolve_device(comparison.device)
-    texts = dict.fromkeys((BICUBIC, *comparison.methods))  # the baseline once, also where it is asked for
-    records = dataset.select(comparison.split)
-    methods = [parse_method(text, records=records, degradation=degradation, device=device) for text in texts]
-    return evaluate(
-        dataset,
-        methods,
-        degradation,
-        metrics=comparison.metrics,
-        split=comparison.split,
-        batch=comparison.batch,
-        device=device,
-        progress=progress,
-    )
+def _check_alone(out: Path) -> None:
+    """Tables of which no record says how they were made are somebody else's."""
+    there = any((out / name).exists() for name in (RUN, PARTIAL))
+    if not there and any((out / f"{name}.parquet").exists() for name in TABLES):
+        raise _stale(out)
+
+
+def _check_key(out: Path, key: str) -> None:
+    for path in (out / RUN, out / PARTIAL):
+        there = read_json(path) if path.is_file() else {"key": key}
+        if not isinstance(there, dict) or there.get("key") != key:
+            raise _stale(out)
+
+
+def _stale(out: Path) -> StaleError:
+    return StaleError(f"{out}: holds an evaluation already; give another -o, or --overwrite")
+
+
+def _clear(out: Path) -> None:
+    for name in (RUN, PARTIAL, PARTS, PICTURES, MAPS, *(f"{t}.{end}" for t in TABLES for end in ("parquet", "csv"))):
+        _remove(out / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _run(plan: Plan, out: Path, progress: Progress) -> None:
+    """Parts, then tables and pictures; run.json last, whose presence says that the evaluation is whole."""
+    names = (HR, *plan.names)
+    found = []
+    done = 0
+    for number, work in enumerate(plan.works):
+        parts = Parts(out / PARTS / str(number))
+        there = parts.done()
+        done += len(there)
+        progress(done, plan.images)
+        steps = measured_batches(
+            work, batch=plan.comparison.batch, device=plan.device, workers=_workers(plan), done=there
+        )
+        for records, measured in steps:
+            if not (out / PARTIAL).is_file():
+                write_json(out / PARTIAL, {"key": plan.key})
+            keep(parts, [record.id for record in records], measured, names)
+            done += len(records)
+            progress(done, plan.images)
+        found.append(Results(work, parts.read(), names))
+    _conclude(plan, found, out)
+
+
+def _workers(plan: Plan) -> int:
+    """Threads beside the one that restores; on a GPU the images are measured where they are."""
+    if plan.comparison.workers is not None:
+        return plan.comparison.workers
+    return min(MOST_WORKERS, os.cpu_count() or 1) if plan.device == "cpu" else 0
+
+
+def _conclude(plan: Plan, found: Sequence[Results], out: Path) -> None:
+    made = frames(plan, found)
+    for name, frame in made.items():
+        write_table(frame, out, name, overwrite=True)
+    write_maps(plan, found, out)
+    table = made["table"]
+    pictures = draw_pictures(plan, table, out)
+    doubts = pairing_facts(plan, found, table)
+    datasets = dataset_facts(plan)
+    facts: dict[str, Any] = {
+        "key": plan.key,
+        **plan.facts,
+        "batch": plan.comparison.batch,
+        "device": plan.device.partition(":")[0],
+        "datasets": datasets,
+        "tables": list(made),
+        "measures": measure_facts(table),
+        "not_measured": not_measured(plan, table),
+        "pairing": doubts,
+        "warnings": pairing_cautions(doubts),
+        "cautions": [*size_cautions(datasets), *value_cautions(table)],
+        "pictures": {"chief": plan.chief, "white_error": WHITE_ERROR, "cases": pictures},
+    }
+    write_json(out / RUN, manifest(note=RESEARCH_USE, **facts))

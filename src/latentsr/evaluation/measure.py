@@ -1,21 +1,70 @@
-"""The tidy table of a dataset's images under several methods, one batch in memory at a time."""
+"""What methods make of a dataset's images, measured batch by batch, while the next ones are restored."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.baselines import Method
+from latentsr.data.batches import batches, stacked
 from latentsr.data.records import Dataset, Record
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError
-from latentsr.metrics import Metric, applicable, find_metrics, measure
+from latentsr.evaluation.context import Surroundings, own_context, shared_context
+from latentsr.evaluation.files import PairedFiles
+from latentsr.evaluation.naming import Naming
+from latentsr.metrics import Metric, find_metrics, measure
+from latentsr.metrics.hallucination import SIGMAS, hallucination_maps
+from latentsr.metrics.reprojection import lr_psnr
 from latentsr.stats.table import COLUMNS
 
-HR = "hr"
-LR_PSNR = "lr_psnr"
+HR, LR_PSNR = "hr", "lr_psnr"
+THUMB = 16  # px a side of the LR thumbnails by which images are told apart
+MAP_SIGMA = SIGMAS.index(2.0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a batch under one method.
+
+    `values` (images, measures) under `names`; `thumbs` (images, THUMB^2): the degraded images, averaged to thumbnails;
+    `maps` (2, rows, columns): how many of the images are hallucinated and how many lost at each pixel, at 2 sigma, or
+    (2, 0, 0) where there is no reference autoencoder.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    thumbs: NDArray[np.float32]
+    maps: NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One dataset's images under some methods, with all that is needed to measure them."""
+
+    dataset: Dataset
+    records: tuple[Record, ...]
+    methods: tuple[Method, ...]
+    metrics: tuple[Metric, ...]
+    around: Surroundings
+    masks: PairedFiles | None = None
+    show_ids: bool = False
+
+    @property
+    def naming(self) -> Naming:
+        """How its images are called in errors."""
+        return Naming(self.dataset.name, self.show_ids)
+
+
+Batch = tuple[tuple[Record, ...], dict[str, Measured]]
 
 
 def evaluate(
@@ -27,7 +76,7 @@ def evaluate(
     split: str = "valid",
     batch: int = 8,
     device: str | torch.device = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
     """The tidy table (dataset, id, patient, method, metric, value) of the split's images, sorted by all but value.
 
@@ -40,7 +89,7 @@ def evaluate(
         dataset: a prepared dataset.
         methods: what to compare; names must differ, and `hr` is taken.
         degradation: makes LR from HR.
-        metrics: names of the METRICS table, all if None.
+        metrics: names of the METRICS table, all without learned weights if None.
         split: of the dataset.
         batch: images in memory at a time; images of one size share a batch.
         device: where images are degraded, restored and measured.
@@ -51,21 +100,38 @@ def evaluate(
         InputError: no such split, images that the scale does not divide, a method's images of another size or not
             finite.
     """
-    wanted = find_metrics(metrics)
-    _check(methods, batch)
     records = dataset.select(split)
+    work = Work(dataset, records, tuple(methods), find_metrics(metrics), Surroundings(degradation))
     tables, done = [], 0
-    for chosen in _batches(records, batch):
-        hr = torch.stack([torch.from_numpy(dataset.image(record)) for record in chosen])[:, None].to(device)
-        tables += _tables(chosen, hr, methods, wanted, degradation)
-        done += len(chosen)
-        if progress is not None:
-            progress(done, len(records))
-    table = pd.concat(tables, ignore_index=True).assign(dataset=dataset.name)
-    return table[list(COLUMNS)].sort_values(list(COLUMNS[:-1]), ignore_index=True)
+    for alike, found in measured_batches(work, batch=batch, device=device):
+        tables += [tidy_rows(dataset, alike, method, one) for method, one in found.items()]
+        done += len(alike)
+        progress(done, len(records))
+    return sorted_table(tables)
 
 
-def _check(methods: Sequence[Method], batch: int) -> None:
+def measured_batches(
+    work: Work, *, batch: int, device: str | torch.device, workers: int = 0, done: Collection[str] = ()
+) -> Iterator[Batch]:
+    """Each batch's records with what was measured, by method, HR's own first; ids in `done` are left out.
+
+    Methods restore in this thread, one after the other; `workers` threads measure meanwhile (0: this thread does),
+    at most so many batches ahead. The values do not depend on it.
+    """
+    check_methods(work.methods, batch)
+    with ThreadPoolExecutor(max(1, workers), initializer=_one_thread) as pool:
+        waiting: deque[tuple[tuple[Record, ...], dict[str, Future[Measured]]]] = deque()
+        for alike in batches(work.records, batch, done):
+            submit = pool.submit if workers else _at_once
+            waiting.append((alike, _measure_batch(work, alike, device, submit)))
+            if len(waiting) > workers:
+                yield _finished(*waiting.popleft())
+        while waiting:
+            yield _finished(*waiting.popleft())
+
+
+def check_methods(methods: Sequence[Method], batch: int) -> None:
+    """OptionError for methods of one name, for one named `hr`, and for a batch below 1."""
     names = [method.name for method in methods]
     if wrong := sorted({name for name in names if names.count(name) > 1 or name == HR}):
         raise OptionError(f"method name {', '.join(wrong)}: expected names that differ, and not '{HR}'; rename it")
@@ -73,42 +139,58 @@ def _check(methods: Sequence[Method], batch: int) -> None:
         raise OptionError(f"batch of {batch} images: expected 1 or more")
 
 
-def _batches(records: Sequence[Record], batch: int) -> Iterator[tuple[Record, ...]]:
-    """Records of one size, at most `batch` at a time."""
-    ordered = sorted(records, key=_size)
-    for _, group in groupby(ordered, key=_size):
-        alike = tuple(group)
-        for start in range(0, len(alike), batch):
-            yield alike[start : start + batch]
+def _one_thread() -> None:
+    """Several measuring threads share the cores: each operation takes one."""
+    torch.set_num_threads(1)
 
 
-def _size(record: Record) -> tuple[int, int]:
-    return record.rows, record.columns
+def _at_once(function: Callable[..., Measured], *arguments: Any) -> "Future[Measured]":
+    future: Future[Measured] = Future()
+    future.set_result(function(*arguments))
+    return future
+
+
+def _finished(records: tuple[Record, ...], futures: dict[str, "Future[Measured]"]) -> Batch:
+    return records, {name: future.result() for name, future in futures.items()}
 
 
 @torch.inference_mode()
-def _tables(
-    records: Sequence[Record],
-    hr: Tensor,
-    methods: Sequence[Method],
-    metrics: Sequence[Metric],
-    degradation: Degradation,
-) -> list[pd.DataFrame]:
-    """The rows of one batch: HR's own, then each method's."""
-    lr = degradation.apply(hr.double()).to(hr.dtype)
-    context = {"hr": hr, "lr": lr, "degradation": degradation}
-    own = measure(applicable(metrics, {}), hr, {})
-    tables = [_rows(records, HR, own)] if own else []
-    for method in methods:
-        sr = _restored(method, lr, hr, [record.id for record in records])
-        shown = sr.clamp(0, 1)
-        values = measure(metrics, shown, context)
-        tables.append(_rows(records, method.name, values | {LR_PSNR: _lr_psnr(sr, lr, degradation)}))
-    return tables
+def _measure_batch(
+    work: Work, records: tuple[Record, ...], device: str | torch.device, submit: Callable[..., "Future[Measured]"]
+) -> dict[str, "Future[Measured]"]:
+    """Restores a batch by each method, the posterior mean first, and hands each result on to be measured."""
+    hr, lr = read_hr_lr(work, records, device)
+    ids = [record.id for record in records]
+    shared = shared_context(work.around, hr, lr, work.masks, ids)
+    found = {HR: submit(_measured_hr, hr, lr, work.metrics)}
+    mean: Tensor | None = None
+    for method in sorted(work.methods, key=lambda one: one.name != work.around.mean):
+        sr = restored(work, method, lr, hr, ids)
+        own = own_context(work.around, sr.clamp(0, 1), mean)
+        found[method.name] = submit(_measured, sr, shared | own, work.metrics)
+        if method.name == work.around.mean:
+            mean = sr.clamp(0, 1)
+    return found
 
 
-def _restored(method: Method, lr: Tensor, hr: Tensor, ids: Sequence[str]) -> Tensor:
-    """The method's SR images, of HR's size, type and device, all finite."""
+def read_hr_lr(work: Work, records: Sequence[Record], device: str | torch.device) -> tuple[Tensor, Tensor]:
+    """HR images (batch, 1, rows, columns) of one size, and LR made of them in float, not rounded."""
+    hr = stacked([_read_hr(work, record) for record in records], device)
+    return hr, work.around.degradation.apply(hr.double()).to(hr.dtype)
+
+
+def _read_hr(work: Work, record: Record) -> Tensor:
+    try:
+        return torch.from_numpy(work.dataset.image(record))
+    except (InputError, OSError):
+        raise InputError(  # without its cause, whose words are the file's path
+            f"dataset '{work.dataset.name}': image {work.naming(record.id)} is missing, cut off or of another size "
+            f"than its record says; prepare the dataset again{work.naming.hint}"
+        ) from None
+
+
+def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[str]) -> Tensor:
+    """The method's SR images, not clamped, of HR's size, type and device, all finite."""
     sr = method.restore(lr, ids).to(hr)
     if sr.shape != hr.shape:
         raise InputError(
@@ -116,26 +198,57 @@ def _restored(method: Method, lr: Tensor, hr: Tensor, ids: Sequence[str]) -> Ten
             "check that its scale is that of the degradation"
         )
     if bad := [name for name, image in zip(ids, sr, strict=True) if not image.isfinite().all()]:
-        raise InputError(f"method '{method.name}' gave values that are not finite for {len(bad)} of {len(ids)} images")
+        raise InputError(
+            f"method '{method.name}' gave values that are not finite for {len(bad)} of {len(ids)} images of a batch "
+            f"({work.naming.listed(bad)}); check its weights{work.naming.hint}"
+        )
     return sr
 
 
-def _lr_psnr(sr: Tensor, lr: Tensor, degradation: Degradation) -> Tensor:
-    """PSNR in dB of A(SR) against LR, (batch,), peak 1: how true SR is to its input."""
-    error = degradation.apply(sr.double()) - lr.double()
-    return -10 * error.square().mean(dim=(1, 2, 3)).log10()
+@torch.inference_mode()
+def _measured(sr: Tensor, context: dict[str, Any], metrics: Sequence[Metric]) -> Measured:
+    shown = sr.clamp(0, 1)
+    values = measure([metric for metric in metrics if metric.name != LR_PSNR], shown, context)
+    # Before clamping: that is what breaks the agreement of a projected image with its input.
+    values[LR_PSNR] = lr_psnr(sr, context["lr"], context["degradation"])
+    return _arrays(values, context["degradation"].apply(sr), _maps(shown, context))
 
 
-def _rows(records: Sequence[Record], method: str, values: dict[str, Tensor]) -> pd.DataFrame:
-    return pd.concat(
-        pd.DataFrame(
-            {
-                "id": [record.id for record in records],
-                "patient": [record.patient for record in records],
-                "method": method,
-                "metric": metric,
-                "value": tensor.double().cpu().numpy(),
-            }
-        )
-        for metric, tensor in values.items()
+@torch.inference_mode()
+def _measured_hr(hr: Tensor, lr: Tensor, metrics: Sequence[Metric]) -> Measured:
+    """HR's own values of the measures that need nothing beside the image."""
+    return _arrays(measure([metric for metric in metrics if not metric.needs], hr, {}), lr, _maps(hr, {}))
+
+
+def _arrays(values: dict[str, Tensor], lr: Tensor, maps: NDArray[np.uint16]) -> Measured:
+    columns = [value.double().cpu().numpy() for value in values.values()]
+    thumbs = F.adaptive_avg_pool2d(lr, THUMB).flatten(1).float().cpu().numpy()
+    return Measured(tuple(values), np.stack(columns, axis=1) if columns else np.empty((len(lr), 0)), thumbs, maps)
+
+
+def _maps(shown: Tensor, context: dict[str, Any]) -> NDArray[np.uint16]:
+    if "threshold" not in context:
+        return np.zeros((2, 0, 0), np.uint16)
+    maps = hallucination_maps(shown, context["hr"], context["threshold"][:, MAP_SIGMA])
+    return torch.cat([one.sum(dim=0) for one in maps]).cpu().numpy().astype(np.uint16)
+
+
+def tidy_rows(dataset: Dataset, records: Sequence[Record], method: str, measured: Measured) -> pd.DataFrame:
+    """The rows of one batch and method in the tidy table's columns."""
+    images, measures = measured.values.shape
+    return pd.DataFrame(
+        {
+            "dataset": dataset.name,
+            "id": np.repeat([record.id for record in records], measures),
+            "patient": np.repeat([record.patient for record in records], measures),
+            "method": method,
+            "metric": list(measured.names) * images,
+            "value": measured.values.ravel(),
+        }
     )
+
+
+def sorted_table(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The tidy table of these rows, sorted by all columns but the value."""
+    table = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    return table[list(COLUMNS)].sort_values(list(COLUMNS[:-1]), ignore_index=True)

@@ -1,0 +1,105 @@
+"""What a reader must know before believing an evaluation, in sentences: wrong pairs, few patients, what is missing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from latentsr.evaluation.plan import Plan
+from latentsr.metrics import METRICS
+
+FEW = 10  # patients: below, intervals are wide and tests find little
+SHOWN = 8  # images that a sentence names
+REASONS: Mapping[str, str] = {
+    "threshold": "no reference autoencoder gives a noise floor (--reference-autoencoder)",
+    "mean": "no method was named as the posterior mean (--mean)",
+    "sr_latent": "no autoencoder was named to compare latents in (--latent)",
+    "mask": "no masks of a region of interest were given (--masks)",
+}
+
+
+def pairing_cautions(doubts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each method whose images do not agree with their inputs."""
+    return [_PAIRING[doubt["kind"]](doubt) for doubt in doubts]
+
+
+def _other(doubt: Mapping[str, Any]) -> str:
+    pairs = [f"{image} like {other}" for image, other in zip(doubt["images"], doubt["resembles"], strict=True)]
+    return (
+        f"{_whose(doubt)} look like other images of the set ({_listed(pairs)}): reduced, they fit another image's LR "
+        "far better than their own. Files probably bear another image's name: check how they were named."
+    )
+
+
+def _outlier(doubt: Mapping[str, Any]) -> str:
+    values = [f"{image} {psnr} dB" for image, psnr in zip(doubt["images"], doubt["lr_psnr"], strict=True)]
+    return (
+        f"{_whose(doubt)} fit their LR far worse than the others of the method ({_listed(values)}), and no other image "
+        "of the set explains them."
+    )
+
+
+def _all(doubt: Mapping[str, Any]) -> str:
+    return (
+        f"The images of method '{doubt['method']}' on '{doubt['dataset']}' do not reduce to their inputs at all: they "
+        "may be other images, of another degradation, or on another intensity scale."
+    )
+
+
+_PAIRING = {"other": _other, "outlier": _outlier, "all": _all}
+
+
+def _whose(doubt: Mapping[str, Any]) -> str:
+    return f"{doubt['count']} of {doubt['of']} images of method '{doubt['method']}' on '{doubt['dataset']}'"
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return ", ".join(items[:SHOWN]) + more
+
+
+def size_cautions(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the numbers of images and patients allow to say."""
+    told = []
+    for name, facts in datasets.items():
+        patients, images = facts["patients"], facts["images"]
+        if patients == 1:
+            told.append(f"'{name}' has one patient: no interval, no test, and nothing that holds for other patients.")
+        elif patients < FEW:
+            told.append(f"'{name}' has {patients} patients: intervals are wide, and small effects stay unseen.")
+        if facts["image_is_patient"] and images > 1:
+            told.append(
+                f"In '{name}' each image counts as a patient of its own; if several images are of one patient, "
+                "intervals and tests are too sure of themselves."
+            )
+    return told
+
+
+def value_cautions(table: pd.DataFrame) -> list[str]:
+    """Images that were given back identically, and values that there are none of."""
+    told = []
+    infinite = table[table["metric"].eq("psnr") & table["value"].eq(float("inf"))]
+    for (dataset, method), rows in infinite.groupby(["dataset", "method"]):
+        told.append(
+            f"{len(rows)} images of method '{method}' on '{dataset}' are identical to HR (PSNR infinite): they are "
+            "counted apart and left out of means and differences in dB."
+        )
+    missing = table[table["value"].isna()].groupby(["dataset", "metric"])["id"].nunique()
+    for dataset, counts in missing.groupby(level="dataset"):
+        names = ", ".join(f"{metric} ({count})" for (_, metric), count in counts.items())
+        told.append(
+            f"No value for some images of '{dataset}' (too small for the measure, or nothing to measure): {names}."
+        )
+    return told
+
+
+def not_measured(plan: Plan, table: pd.DataFrame) -> list[str]:
+    """Measures that were asked for and could not be made, a sentence a reason."""
+    there = set(table["metric"])
+    told: dict[str, list[str]] = {}
+    for metric in plan.metrics:
+        if not there & set(metric.names):
+            for need in metric.needs:
+                if need in REASONS:
+                    told.setdefault(REASONS[need], []).append(METRICS[metric.name].title)
+    return [f"Not measured, since {reason}: {', '.join(titles)}." for reason, titles in told.items()]

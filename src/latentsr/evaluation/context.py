@@ -1,0 +1,92 @@
+"""What measures need beside SR and HR: noise thresholds, latents, masks and the posterior mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentsr.autoencoders import Autoencoder, load_autoencoder
+from latentsr.data.batches import padded, stacked
+from latentsr.degrade import Degradation
+from latentsr.errors import InputError, ModelError, OptionError
+from latentsr.evaluation.files import PairedFiles
+from latentsr.metrics.hallucination import noise_thresholds
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is there beside the methods, the same for all of them.
+
+    Attributes:
+        degradation: makes LR from HR.
+        reference: the autoencoder whose error is the noise floor of hallucination; None: it is not measured.
+        latent: the autoencoder in whose latents SR and HR are compared; None: they are not.
+        mean: the method that estimates the posterior mean; None: null-space parts are not measured.
+    """
+
+    degradation: Degradation
+    reference: Autoencoder | None = None
+    latent: Autoencoder | None = None
+    mean: str | None = None
+
+
+def load_reference(name: str | None, device: str) -> Autoencoder | None:
+    """The autoencoder of the noise floor; OptionError for a lossless one, which has no floor of its own."""
+    autoencoder = load_latent(name, device)
+    if autoencoder is not None and autoencoder.spec.lossless:
+        raise OptionError(
+            f"--reference-autoencoder {autoencoder.spec.name}: loses nothing, so it has no noise floor; "
+            "give a learned one, such as a folder made by 'latentsr fit-vae'"
+        )
+    return autoencoder
+
+
+def load_latent(name: str | None, device: str) -> Autoencoder | None:
+    """The autoencoder of that name or folder, in whose latents images are compared; None for None."""
+    return None if name is None else load_autoencoder(name, device=device)
+
+
+def shared_context(
+    around: Surroundings, hr: Tensor, lr: Tensor, masks: PairedFiles | None, ids: Sequence[str]
+) -> dict[str, Any]:
+    """What all methods of a batch are measured with, by the names of `latentsr.metrics.metric.CONTEXT`."""
+    context: dict[str, Any] = {"hr": hr, "lr": lr, "degradation": around.degradation}
+    if around.reference is not None:
+        context["threshold"] = noise_thresholds(_decoded(around.reference, hr), hr)
+    if around.latent is not None:
+        context["hr_latent"] = _encoded(around.latent, hr)
+    if masks is not None:
+        context["mask"] = stacked([torch.from_numpy(masks.pixels(id) > 0) for id in ids], hr.device)
+    return context
+
+
+def own_context(around: Surroundings, shown: Tensor, mean: Tensor | None) -> dict[str, Any]:
+    """What one method's images, clamped to [0, 1], add to the shared context; `mean` is None for the mean itself."""
+    context: dict[str, Any] = {}
+    if around.latent is not None:
+        context["sr_latent"] = _encoded(around.latent, shown)
+    if mean is not None:
+        context["mean"] = mean
+    return context
+
+
+def _encoded(autoencoder: Autoencoder, images: Tensor) -> Tensor:
+    latents = autoencoder.encode(padded(2 * images - 1, autoencoder.spec.factor))
+    return _finite(latents.to(images.dtype), autoencoder.spec.name)
+
+
+def _decoded(autoencoder: Autoencoder, hr: Tensor) -> Tensor:
+    """decode(encode(hr)) in [0, 1], of HR's size."""
+    rows, columns = hr.shape[-2:]
+    images = autoencoder.decode(_encoded(autoencoder, hr))[..., :rows, :columns]
+    if images.shape != hr.shape:
+        raise InputError(f"{autoencoder.spec.name}: decoded to {tuple(images.shape)}, expected {tuple(hr.shape)}")
+    return _finite((images.to(hr.dtype) + 1) / 2, autoencoder.spec.name).clamp(0, 1)
+
+
+def _finite(values: Tensor, name: str) -> Tensor:
+    if not values.isfinite().all():
+        raise ModelError(f"autoencoder {name}: gave NaN or infinity; check its weights")
+    return values

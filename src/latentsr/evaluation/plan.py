@@ -1,0 +1,199 @@
+"""An evaluation before it begins: what is compared on what, checked, with the key that tells one from another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentsr.autoencoders import Autoencoder
+from latentsr.baselines import BICUBIC, BICUBIC_PROJECTED
+from latentsr.config import sha256_json
+from latentsr.data.batches import spread
+from latentsr.data.records import Dataset, check_names, read_dataset
+from latentsr.degrade import parse_degradation
+from latentsr.device import resolve_device
+from latentsr.errors import InputError, OptionError
+from latentsr.evaluation.context import Surroundings, load_latent, load_reference
+from latentsr.evaluation.files import PairedFiles, Target, pair_files
+from latentsr.evaluation.measure import Work, check_methods
+from latentsr.evaluation.methods import Source, parse_method
+from latentsr.evaluation.naming import Naming
+from latentsr.metrics import METRICS, Metric, find_metrics
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and how: `methods` as `parse_method` reads them; bicubic is added as the baseline.
+
+    Attributes:
+        metrics: names of METRICS; None: all that can be measured here.
+        limit: images of each dataset, evenly spread; None: all.
+        mean: the method that estimates the posterior mean, for the null-space part of the others.
+        reference_autoencoder: name or folder of the autoencoder whose error is the noise floor of hallucination.
+        latent: name or folder of the autoencoder in whose latents images are compared.
+        masks: folder of a mask an image (named by id, not 0 inside the region of interest).
+        margins: (measure, margin) within which methods are tested to be equivalent.
+        by: the method by whose PSNR the best, median and worst images are chosen; None: the first after bicubic.
+        seed: of the bootstrap and of drawn patches.
+        workers: threads that measure while models restore; None: as many as cores, four at most.
+        show_ids: errors and warnings name images by id instead of a hash.
+    """
+
+    methods: tuple[str, ...]
+    split: str = "valid"
+    degradation: str = "bicubic:4"
+    metrics: tuple[str, ...] | None = None
+    batch: int = 8
+    seed: int = 0
+    device: str = "auto"
+    limit: int | None = None
+    mean: str | None = None
+    reference_autoencoder: str | None = None
+    latent: str | None = None
+    masks: Path | None = None
+    margins: tuple[tuple[str, float], ...] = ()
+    by: str | None = None
+    workers: int | None = None
+    show_ids: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked evaluation: `works` are the datasets' images under all methods, in the order of the datasets."""
+
+    works: tuple[Work, ...]
+    sources: tuple[Source, ...]
+    metrics: tuple[Metric, ...]
+    around: Surroundings
+    comparison: Comparison
+    device: str
+    facts: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The digest of everything that decides the tables."""
+        return sha256_json(self.facts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The methods' names, the baseline first, without HR."""
+        return tuple(source.name for source in self.sources)
+
+    @property
+    def images(self) -> int:
+        """How many images there are in all datasets."""
+        return sum(len(work.records) for work in self.works)
+
+    @property
+    def chief(self) -> str:
+        """The method that the pictures are chosen by: the one that was named, or the first that is no baseline."""
+        others = [name for name in self.names if name not in (BICUBIC, BICUBIC_PROJECTED)]
+        return self.comparison.by or (*others, *self.names[1:], self.names[0])[0]
+
+
+def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
+    """The plan, if all can be done: models are loaded and files paired now, so that a fault shows before hours of work.
+
+    Raises:
+        OptionError: an unknown metric, method, degradation, device or option; a lossless reference autoencoder.
+        InputError: no images in the split, two datasets of one name, files that do not pair.
+        ModelError: a model or autoencoder that is missing or broken.
+    """
+    metrics = _metrics(comparison)
+    degradation, device = parse_degradation(comparison.degradation), resolve_device(comparison.device)
+    datasets = [read_dataset(folder) for folder in folders]
+    check_names(datasets)
+    texts = dict.fromkeys((BICUBIC, *comparison.methods))  # the baseline once, also where it is asked for
+    sources = tuple(parse_method(text, degradation=degradation, device=device) for text in texts)
+    _check_named(comparison, [source.name for source in sources])
+    around = Surroundings(
+        degradation,
+        load_reference(comparison.reference_autoencoder, device),
+        load_latent(comparison.latent, device),
+        comparison.mean,
+    )
+    several = len(datasets) > 1
+    targets = [Target(d.select(comparison.split), Naming(d.name, comparison.show_ids), several) for d in datasets]
+    bound = [
+        _bind(dataset, target, sources, metrics, around, comparison)
+        for dataset, target in zip(datasets, targets, strict=True)
+    ]
+    works = tuple(work for work, _ in bound)
+    for work in works:
+        check_methods(work.methods, comparison.batch)
+    facts = _facts(comparison, works, sources, [hashes for _, hashes in bound], metrics, around)
+    return Plan(works, sources, metrics, around, comparison, device, facts)
+
+
+def _metrics(comparison: Comparison) -> tuple[Metric, ...]:
+    if unknown := [
+        name for name, _ in comparison.margins if name not in {n for m in METRICS.values() for n in m.names}
+    ]:
+        raise OptionError(f"--margin {', '.join(unknown)}: no such measure; choose from {', '.join(METRICS)}")
+    if wrong := [f"{name}={margin:g}" for name, margin in comparison.margins if not 0 < margin < float("inf")]:
+        raise OptionError(f"--margin {', '.join(wrong)}: expected a positive number, such as psnr=0.15")
+    return find_metrics(comparison.metrics)
+
+
+def _check_named(comparison: Comparison, names: Sequence[str]) -> None:
+    for option, name in (("--mean", comparison.mean), ("--by", comparison.by)):
+        if name is not None and name not in names:
+            raise OptionError(f"{option} {name}: no such method; expected one of {', '.join(names)}")
+    if comparison.workers is not None and comparison.workers < 0:
+        raise OptionError(f"--workers {comparison.workers}: expected 0 or more")
+
+
+def _bind(
+    dataset: Dataset,
+    target: Target,
+    sources: Sequence[Source],
+    metrics: tuple[Metric, ...],
+    around: Surroundings,
+    comparison: Comparison,
+) -> tuple[Work, dict[str, str]]:
+    """The dataset under all methods, and the digests of the files that belong to it."""
+    bound = {source.name: source.bind(target) for source in sources}
+    masks = None if comparison.masks is None else _masks(comparison.masks, target)
+    hashes = {name: hash for name, (_, hash) in bound.items() if hash} | ({"masks": masks.hash} if masks else {})
+    methods = tuple(bound[source.name][0] for source in sources)
+    chosen = spread(target.records, comparison.limit)
+    return Work(dataset, chosen, methods, metrics, around, masks, comparison.show_ids), hashes
+
+
+def _masks(folder: Path, target: Target) -> PairedFiles:
+    if not folder.is_dir():
+        raise InputError(f"--masks {folder}: no such folder; expected one with a PNG or TIFF mask for each image")
+    return pair_files(folder, target, what="masks")
+
+
+def _facts(
+    comparison: Comparison,
+    works: Sequence[Work],
+    sources: Sequence[Source],
+    hashes: Sequence[dict[str, str]],
+    metrics: Sequence[Metric],
+    around: Surroundings,
+) -> dict[str, Any]:
+    """Everything that decides the tables; no path and no id."""
+    return {
+        "format": FORMAT,
+        "data": {work.dataset.name: work.dataset.hash for work in works},
+        "methods": [{"name": source.name, "kind": source.kind, **source.facts} for source in sources],
+        "files": {work.dataset.name: found for work, found in zip(works, hashes, strict=True) if found},
+        "split": comparison.split,
+        "limit": comparison.limit,
+        "degradation": around.degradation.text,
+        "metrics": [metric.name for metric in metrics],
+        "mean": comparison.mean,
+        "reference_autoencoder": _autoencoder_facts(around.reference),
+        "latent": _autoencoder_facts(around.latent),
+        "margins": dict(comparison.margins),
+        "by": comparison.by,
+        "seed": comparison.seed,
+    }
+
+
+def _autoencoder_facts(autoencoder: Autoencoder | None) -> dict[str, str] | None:
+    return None if autoencoder is None else {"name": autoencoder.spec.name, "hash": autoencoder.hash}

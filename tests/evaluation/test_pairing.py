@@ -1,0 +1,132 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latentsr.config import read_json
+from latentsr.data.records import Dataset, Record, write_dataset
+from latentsr.errors import InputError
+from latentsr.evaluation.job import Comparison, compare
+from latentsr.evaluation.pairing import nearest_other, outliers, suspicions
+from latentsr.io.raster import write_pixels
+from latentsr.stats.names import short_hash
+
+IMAGES, FIRST_WRONG = 14, 9
+
+
+@pytest.fixture
+def slices(tmp_path: Path) -> Dataset:
+    """Neighbouring slices: each looks much like the next."""
+    rng = np.random.default_rng(0)
+    base, drift = rng.normal(size=(2, 12, 12)).cumsum(axis=1)
+    records = []
+    for n in range(IMAGES):
+        coarse = base + drift * n / IMAGES
+        pixels = np.kron(coarse, np.ones((4, 4))) + rng.normal(scale=0.2, size=(48, 48))
+        grey = np.round((pixels - pixels.min()) / np.ptp(pixels) * 255).astype(np.uint8)
+        records.append(Record(f"hr_{n + 1}", f"p{n // 2}", "valid", f"images/hr_{n + 1}.png", 48, 48, "0" * 64))
+        write_pixels(tmp_path / "slices" / records[-1].file, grey)
+    return write_dataset(tmp_path / "slices", "slices", records, {})
+
+
+def sr_folder(dataset: Dataset, folder: Path, *, shift: int = 0) -> Path:
+    """HR with some noise; from the tenth on each file holds the image after it, as sorting by position made it."""
+    rng, records = np.random.default_rng(1), dataset.records
+    for n, record in enumerate(records):
+        source = records[min(n + shift, len(records) - 1)] if n >= FIRST_WRONG else record
+        pixels = dataset.image(source) * 255 + rng.normal(scale=3, size=(record.rows, record.columns))
+        write_pixels(folder / f"{record.id}.png", pixels.clip(0, 255).astype(np.uint8))
+    return folder
+
+
+def evaluated(dataset: Dataset, out: Path, *methods: str) -> dict:
+    compare([dataset.root], out, Comparison(methods, metrics=("psnr",), device="cpu"))
+    return read_json(out / "run.json")
+
+
+def test_right_pairs_raise_no_doubt(slices: Dataset, tmp_path: Path) -> None:
+    run = evaluated(slices, tmp_path / "out", f"mine={sr_folder(slices, tmp_path / 'sr')}", "bicubic+projection")
+    assert run["pairing"] == run["warnings"] == []
+
+
+def test_files_shifted_by_one_from_the_tenth_on_are_found(slices: Dataset, tmp_path: Path) -> None:
+    run = evaluated(slices, tmp_path / "out", f"mine={sr_folder(slices, tmp_path / 'sr', shift=1)}")
+    (doubt,) = run["pairing"]
+    names = [short_hash("slices", record.id) for record in slices.records]
+    assert (doubt["method"], doubt["kind"], doubt["of"]) == ("mine", "other", IMAGES)
+    assert doubt["images"] == names[FIRST_WRONG:-1]
+    assert doubt["resembles"] == names[FIRST_WRONG + 1 :]
+    assert "4 of 14 images of method 'mine' on 'slices' look like other images of the set" in run["warnings"][0]
+    assert f"{names[9]} like {names[10]}" in run["warnings"][0]
+
+
+def test_ids_that_do_not_match_are_listed(slices: Dataset, tmp_path: Path) -> None:
+    folder = sr_folder(slices, tmp_path / "sr")
+    for path in sorted(folder.glob("*.png")):
+        path.rename(path.with_name(path.name.replace("hr_", "sr_")))
+    with pytest.raises(InputError, match=rf"method 'mine'.*missing: {short_hash('slices', 'hr_1')}, .* and 4 more"):
+        evaluated(slices, tmp_path / "out", f"mine={folder}")
+
+
+def test_an_image_that_nobody_explains_is_an_outlier(slices: Dataset, tmp_path: Path) -> None:
+    folder = sr_folder(slices, tmp_path / "sr")
+    write_pixels(folder / "hr_3.png", np.random.default_rng(5).integers(0, 255, (48, 48), dtype=np.uint8))
+    (doubt,) = evaluated(slices, tmp_path / "out", f"mine={folder}")["pairing"]
+    assert (doubt["kind"], doubt["images"]) == ("outlier", [short_hash("slices", "hr_3")])
+
+
+def test_images_of_another_depth_are_doubted_as_a_whole(slices: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "sr"
+    for record in slices.records:  # 8-bit values in 16-bit files: all but black
+        write_pixels(folder / f"{record.id}.png", np.round(slices.image(record) * 255).astype(np.uint16))
+    (doubt,) = evaluated(slices, tmp_path / "out", f"mine={folder}")["pairing"]
+    assert (doubt["kind"], doubt["count"]) == ("all", IMAGES)
+
+
+def test_a_folder_may_hold_a_folder_a_dataset(slices: Dataset, tmp_path: Path) -> None:
+    other = write_dataset(tmp_path / "other", "other", slices.records, {})
+    shutil.copytree(slices.root / "images", other.root / "images")
+    for dataset in (slices, other):
+        sr_folder(dataset, tmp_path / "sr" / dataset.name)
+    compare(
+        [slices.root, other.root],
+        tmp_path / "out",
+        Comparison((f"mine={tmp_path / 'sr'}",), metrics=("psnr",), device="cpu"),
+    )
+    assert read_json(tmp_path / "out" / "run.json")["pairing"] == []
+    shutil.rmtree(tmp_path / "sr" / "other")
+    with pytest.raises(InputError, match=r"of dataset 'other' in a folder 'other'.*missing"):
+        compare([slices.root, other.root], tmp_path / "o", Comparison((f"mine={tmp_path / 'sr'}",), device="cpu"))
+
+
+def test_duplicates_in_a_set_are_no_mismatch() -> None:
+    own = np.zeros((3, 16))
+    assert not nearest_other(own, own + 1e-3)[1].any()
+
+
+def test_one_image_has_no_other() -> None:
+    assert suspicions(np.zeros((1, 16)), {"a": np.zeros((1, 16))}, {"a": np.array([60.0])}) == {"a": []}
+
+
+def test_a_permutation_is_undone_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    own, order = rng.uniform(size=(50, 64)), rng.permutation(50)
+    monkeypatch.setattr("latentsr.evaluation.pairing.CHUNK", 7)
+    nearest, swapped = nearest_other(own, own[order] + rng.normal(scale=0.01, size=own.shape))
+    moved = order != np.arange(50)
+    np.testing.assert_array_equal(swapped, moved)
+    np.testing.assert_array_equal(nearest[moved], order[moved])
+
+
+@pytest.mark.parametrize(
+    ("psnr", "expected"),
+    [
+        ([45, 46, 44, 45, 20], [4]),
+        ([45, 46, 44, 45, 41], []),
+        ([170, 180, 175, 60, 172], []),
+        ([np.inf, np.inf, np.inf, np.inf, 25], [4]),
+    ],
+)
+def test_outliers_are_far_from_the_others_and_low(psnr: list[float], expected: list[int]) -> None:
+    assert np.flatnonzero(outliers(np.array(psnr))).tolist() == expected

@@ -144,7 +144,7 @@ def _taef2(name: str, weights: Path, config: None) -> None:
     named = {}
     for key, value in tensors.items():
         half, place, rest = key.split(".", 2)
-        named[f"{half}.layers.{int(place) - (half == 'decoder')}.{rest}"] = value.half()
+        named[f"{half}.layers.{int(place) - (half == 'decoder')}.{rest}"] = value.half().contiguous()
     save_file(named, weights)
 
 

@@ -98,7 +98,7 @@ def test_another_name_lists_what_there_is_and_the_nearest() -> None:
         load_autoencoder("harr")
     with pytest.raises(ModelError, match=r"did you mean medvae_4_3\?"):
         load_autoencoder("MedVAE-4-3")
-    with pytest.raises(ModelError, match="taef2$"):
+    with pytest.raises(ModelError, match=r"taef2$"):
         load_autoencoder("xyzzy")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ class DiffusersTiny(nn.Module):
         super().__init__()
         tiny = made(AutoencoderTiny, config)
         self.factor = 2 ** (len(tiny.config["encoder_block_out_channels"]) - 1)
-        self.tiny = tiny
+        self.tiny = tiny.to(memory_format=torch.channels_last)  # twice as fast on CPUs
 
     @property
     def config(self) -> dict[str, Any]:

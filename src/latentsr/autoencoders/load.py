@@ -1,7 +1,7 @@
 """The autoencoders by name, and the loader that takes a name or a folder."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from latentsr.autoencoders.catalogue import CATALOGUE, Weights
@@ -47,14 +47,25 @@ def load_autoencoder(
         from latentsr.autoencoders.folder import load_folder
 
         return load_folder(Path(name_or_folder), device=device)
-    raise ModelError(unknown_name(name))
+    raise ModelError(f"autoencoder '{name}': expected a folder, or one of {', '.join(SPECS)}{_nearest(name, SPECS)}")
 
 
-def unknown_name(name: str) -> str:
-    """The message for a name that is none: all there are, and the nearest."""
-    near = difflib.get_close_matches(name.lower(), SPECS, n=1, cutoff=0.5)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    return f"autoencoder '{name}': expected a folder, or one of {', '.join(SPECS)}{meant}"
+def check_name(name: str, *, weights: bool = False) -> None:
+    """Raises ModelError, which lists the valid names and the nearest, unless `name` is in the table.
+
+    With `weights` it has to be one of those that have weights.
+    """
+    valid = CATALOGUE if weights else SPECS
+    if name in valid:
+        return
+    if name in SPECS:
+        raise ModelError(f"autoencoder '{name}': has no weights, it can be used as it is")
+    raise ModelError(f"autoencoder '{name}': expected one of {', '.join(valid)}{_nearest(name, valid)}")
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _published(

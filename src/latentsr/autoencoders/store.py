@@ -8,6 +8,7 @@ from pathlib import Path
 
 from latentsr.atomic import replacing
 from latentsr.autoencoders.catalogue import CATALOGUE, Published, Weights
+from latentsr.autoencoders.folder import read_manifest
 from latentsr.autoencoders.network import FILES, save_network
 from latentsr.autoencoders.published import Files, given_files, read_published
 from latentsr.config import sha256
@@ -89,6 +90,12 @@ def how_to_get(name: str) -> str:
         f"fetch {' and '.join(publication.files)}{other} from {publication.where}: {pulled}"
         f"'latentsr models import {name} {options}' puts them into {store_folder(name)}"
     )
+
+
+def imported_from(name: str) -> dict[str, str]:
+    """The SHA-256 of each file that an autoencoder in the store was made from, by file name; empty for others."""
+    sources = read_manifest(store_folder(name)).get("sources")
+    return dict(sources) if isinstance(sources, dict) else {}
 
 
 def _cached(published: Published) -> Files | None:

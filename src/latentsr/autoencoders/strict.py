@@ -1,6 +1,6 @@
 """Weights into a network and into a file, strictly: every fault is named, nothing is loaded in part."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,15 +15,15 @@ from latentsr.errors import ModelError
 _METADATA = {"format": "pt"}
 
 
-def load_weights(network: nn.Module, path: Path, *, rename: Callable[[str], str] = str) -> None:
-    """Fills the network from the file, in the network's own dtype; `rename` turns an old tensor name into today's.
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fills the network from the file, in the network's own dtype.
 
     A file that is missing or cut short, and a tensor that is missing, surplus, misshapen or not finite, raise
     ModelError.
     """
     if not Path(path).is_file():
         raise ModelError(f"{path}: missing; expected a folder with config.json and {Path(path).name}")
-    fill(network, {rename(name): tensor for name, tensor in read_tensors(path).items()}, str(path))
+    fill(network, read_tensors(path), str(path))
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from latentsr.errors import ModelError, OptionError
@@ -28,6 +29,7 @@ class Taef2(nn.Module):
         self.config: dict[str, Any] = {"width": width, "latent_channels": latent_channels}
         self.encoder = _encoder(width, latent_channels)
         self.decoder = _decoder(width, latent_channels)
+        self.to(memory_format=torch.channels_last)  # twice as fast on CPUs
 
     def mean(self, images: Tensor) -> Tensor:
         """The latents (batch, latent_channels, rows / 8, columns / 8)."""

@@ -1,0 +1,133 @@
+"""`latentsr models`: the autoencoders that are known by name, their facts and their weights."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latentsr import terminal
+from latentsr.commands.options import Json, Overwrite
+
+models_app = typer.Typer(help="The autoencoders by name: facts, weights, where they are.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="An autoencoder's name, as 'models list' shows it.")]
+
+COLUMNS = ("name", "domain", "latent at 256", "factor", "licence", "dtype", "here")
+
+
+@models_app.command("list", epilog="Example: latentsr models list")
+def list_models(json: Json = False) -> None:
+    """All autoencoders by name, and which of them can be used on this machine as it is."""
+    from latentsr.autoencoders import SPECS
+
+    rows = [_row(spec) for spec in SPECS.values()]
+    if json:
+        terminal.show_json(rows)
+        return
+    columns = [
+        (row["name"], row["domain"], row["latent"], str(row["factor"]), row["licence"], row["dtype"], row["here"])
+        for row in rows
+    ]
+    terminal.show_table("autoencoders", COLUMNS, columns)
+
+
+@models_app.command("info", epilog="Example: latentsr models info medvae_4_3")
+def info(name: Name, json: Json = False) -> None:
+    """All facts about one autoencoder; its files with their SHA-256, or what to fetch, from where."""
+    from latentsr.autoencoders import SPECS
+    from latentsr.autoencoders.load import check_name
+
+    check_name(name)
+    facts = _row(SPECS[name]) | _files(name)
+    if json:
+        terminal.show_json(facts)
+        return
+    for key, value in facts.items():
+        for index, line in enumerate(_lines(value)):
+            terminal.show(f"{key if index == 0 else '':<15} {line}")
+
+
+@models_app.command("pull", epilog="Example: latentsr models pull sd-vae-ft-ema")
+def pull(name: Name, overwrite: Overwrite = False, json: Json = False) -> None:
+    """Fetches an autoencoder's files from the hub into the store; needs a network, as nothing else does."""
+    from latentsr.autoencoders.load import check_name
+    from latentsr.autoencoders.store import pull as fetch
+
+    check_name(name, weights=True)
+    _show_stored(name, fetch(name, overwrite=overwrite), json=json)
+
+
+@models_app.command(
+    "import",
+    epilog="Example: latentsr models import medvae_4_3 --weights vae_4x_3c_2D.ckpt --config medvae_4x3.yaml",
+)
+def import_model(
+    name: Name,
+    weights: Annotated[
+        list[Path], typer.Option(help="File of weights as published; taef2's encoder and decoder: give it twice.")
+    ],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Its config; default: the published name beside the weights.")
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Puts published files into the store: every tensor is checked, the SHA-256 of each file kept."""
+    from latentsr.autoencoders.load import check_name
+    from latentsr.autoencoders.store import import_weights
+
+    check_name(name, weights=True)
+    _show_stored(name, import_weights(name, weights, config, overwrite=overwrite), json=json)
+
+
+def _row(spec: Any) -> dict[str, Any]:
+    """The facts of a spec, the latent's shape for an image of 256 px, and where it is."""
+    side = 256 // spec.factor
+    facts = dataclasses.asdict(spec)
+    return facts | {"latent": f"{spec.latent_channels}x{side}x{side}", "here": _here(spec)}
+
+
+def _here(spec: Any) -> str:
+    from latentsr.autoencoders.store import find
+
+    if not spec.has_weights:
+        return "built in"
+    place = find(spec.name)
+    return place.kind if place else "no"
+
+
+def _files(name: str) -> dict[str, Any]:
+    """Where the files are published and, by path, the SHA-256 of those that are here; else how to get them."""
+    from latentsr.autoencoders.catalogue import CATALOGUE
+    from latentsr.autoencoders.store import find, how_to_get, imported_from
+    from latentsr.config import sha256
+
+    if name not in CATALOGUE:
+        return {}
+    publication, place = CATALOGUE[name].publication, find(name)
+    facts: dict[str, Any] = {"published": [f"{publication.where}: {file}" for file in publication.files]}
+    if place is None:
+        return facts | {"to get it": how_to_get(name)}
+    facts["files"] = {str(path): sha256(path) for path in place.files.all}
+    return facts | ({"made from": sources} if (sources := imported_from(name)) else {})
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    if isinstance(value, dict):
+        return [f"{path}  SHA-256 {digest}" for path, digest in value.items()]
+    return value if isinstance(value, list) else [str(value)]
+
+
+def _show_stored(name: str, folder: Path, *, json: bool) -> None:
+    from latentsr.autoencoders.store import imported_from
+
+    sources = imported_from(name)
+    if json:
+        terminal.show_json({"name": name, "folder": str(folder), "sources": sources})
+        return
+    for file, digest in sources.items():
+        terminal.show(f"{file}: SHA-256 {digest}")
+    terminal.show(f"{name} is in {folder}; every command takes it by its name")

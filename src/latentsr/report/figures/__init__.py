@@ -1,1 +1,15 @@
-"""Figures of reports: numbers in, drawings out. matplotlib's only home, free of torch."""
+"""Figures of reports: numbers in, drawings out. matplotlib's only home, free of torch.
+
+The demo's comparison is a file of its own, `report/figures/comparison.py`.
+"""
+
+from latentsr.report.figures.bands import band_bars
+from latentsr.report.figures.curves import latent_curves, spectra
+from latentsr.report.figures.forest import bars, intervals
+from latentsr.report.figures.scatter import perception_distortion, regression
+from latentsr.report.figures.values import Interval, Point
+
+__all__ = [
+    "Interval", "Point", "band_bars", "bars", "intervals", "latent_curves", "perception_distortion", "regression",
+    "spectra",
+]  # fmt: skip

@@ -1,0 +1,146 @@
+"""The look that all figures of reports share: sizes, colours, and a mark for each method that reads in grey too."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib import rc_context, rcdefaults, rcParams
+from matplotlib.colors import to_rgb
+
+Look = dict[str, Any]  # what matplotlib takes by keyword
+
+WIDTH = 5.2  # inches, 500 CSS px: on a phone of 390 px the smallest words still are 8 px high
+SMALL, NORMAL, LARGE = 9.0, 10.0, 11.0  # pt
+INK, SOFT, LINE = "#1b1f24", "#545d68", "#d5dae0"
+NOTE_LETTERS, TITLE_LETTERS = 76, 58  # letters a line, over the whole width
+
+# Words become outlines: matplotlib's own DejaVu Sans looks the same in every browser, and no other font's width lets
+# labels run into each other. What a page loses thereby, words to search and to read aloud, its alt text and tables
+# say. Names are no formulas: a "$" in one stays one. With a fixed salt the same figure has the same bytes.
+LOOK: Any = {
+    "svg.fonttype": "path",
+    "svg.hashsalt": "latentsr",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": NORMAL,
+    "axes.titlesize": NORMAL,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.labelsize": NORMAL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "figure.titlesize": LARGE,
+    "figure.titleweight": "bold",
+    "figure.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "hatch.linewidth": 0.8,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 6.0,
+}
+
+# Okabe and Ito 2008, Color Universal Design, without the yellow, which white paper swallows. Neighbours differ in
+# lightness. Seven colours, twelve markers and hatches, five dashes: what repeats in one differs in another.
+COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#CC79A7", "#009E73")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*")
+HATCHES = (
+    "", "///", "---", "\\\\\\", "|||", "xxx", "+++", "//////", "///---", "||||||", "xxx---", "------",
+)  # fmt: skip  # lines only: dots and rings make an SVG ten times larger
+DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (1.2, 1.4)), (0, (6, 2, 1.2, 2)), (0, (3, 1.5)))
+TINT = 0.55  # share of white in a bar's face, so that its hatch is seen
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How one method is drawn: colour and marker in points, colour and dash in lines, tint and hatch in bars."""
+
+    colour: str
+    marker: str
+    hatch: str
+    dash: Any
+
+    @property
+    def tint(self) -> tuple[float, ...]:
+        """The bar's face: the colour, lightened."""
+        return tuple(channel + (1 - channel) * TINT for channel in to_rgb(self.colour))
+
+    @property
+    def bar(self) -> Look:
+        """What matplotlib's bars take."""
+        return {"facecolor": self.tint, "edgecolor": self.colour, "hatch": self.hatch, "linewidth": 1.0}
+
+    @property
+    def point(self) -> Look:
+        """What matplotlib's plot takes for single points."""
+        return {"color": self.colour, "marker": self.marker, "markeredgecolor": INK, "markeredgewidth": 0.6}
+
+    @property
+    def line(self) -> Look:
+        """What matplotlib's plot takes for a line with points."""
+        return {**self.point, "linestyle": self.dash, "markersize": 5.0}
+
+
+def mark(number: int) -> Mark:
+    """The mark of the method of this number, from 0: marker and hatch alone tell twelve apart."""
+    turn = number // len(MARKERS)
+    return Mark(
+        COLOURS[number % len(COLOURS)],
+        MARKERS[number % len(MARKERS)],
+        HATCHES[(number + turn) % len(HATCHES)],
+        DASHES[number % len(DASHES)],
+    )
+
+
+def marks(names: Sequence[str], methods: Sequence[str] | None = None) -> dict[str, Mark]:
+    """A mark for each name, given in the order of `methods`: all that a report has, so that each keeps its mark."""
+    order = dict.fromkeys([*(methods or ()), *names])
+    numbers = {name: number for number, name in enumerate(order)}
+    return {name: mark(numbers[name]) for name in names}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """matplotlib's own defaults with LOOK on top, whatever a user's matplotlibrc says; undone at the end."""
+    with rc_context():
+        rcdefaults()
+        rcParams.update(LOOK)
+        yield
+
+
+def wrapped(text: str, letters: int, lines: int = 3) -> str:
+    """The text on at most `lines` lines of at most so many letters, cut by an ellipsis where it is longer.
+
+    It breaks at spaces and after "_", "-" and "/", which names of methods have, elsewhere only where it must.
+    """
+    rows = [""]
+    for piece in re.findall(r"[^\s_/-]*[\s_/-]+|[^\s_/-]+", " ".join(text.split())):
+        while len((rows[-1] + piece).rstrip()) > letters:
+            if not rows[-1]:
+                rows[-1], piece = piece[:letters], piece[letters:]
+            rows.append("")
+        rows[-1] += piece
+    shown = [row.rstrip() for row in rows if row.strip()]
+    if len(shown) > lines:
+        shown = [*shown[: lines - 1], shown[lines - 1][: letters - 1].rstrip() + "…"]
+    return "\n".join(shown) or " "
+
+
+def axis_label(quantity: str, unit: str = "", better: str = "") -> str:
+    """Such as "PSNR (dB), higher is better": the words below an axis; `better` is higher, lower, closer or empty."""
+    directions = {"higher": "higher is better", "lower": "lower is better", "closer": "closer to HR is better"}
+    named = f"{quantity} ({unit})" if quantity and unit else quantity or unit
+    return ", ".join(part for part in (named, directions.get(better, "")) if part)

@@ -4,12 +4,13 @@ The demo's comparison is a file of its own, `report/figures/comparison.py`.
 """
 
 from latentsr.report.figures.bands import band_bars
+from latentsr.report.figures.cases import Case, Panel, Region, panels, worst_region
 from latentsr.report.figures.curves import latent_curves, spectra
 from latentsr.report.figures.forest import bars, intervals
 from latentsr.report.figures.scatter import perception_distortion, regression
 from latentsr.report.figures.values import Interval, Point
 
 __all__ = [
-    "Interval", "Point", "band_bars", "bars", "intervals", "latent_curves", "perception_distortion", "regression",
-    "spectra",
+    "Case", "Interval", "Panel", "Point", "Region", "band_bars", "bars", "intervals", "latent_curves", "panels",
+    "perception_distortion", "regression", "spectra", "worst_region",
 ]  # fmt: skip

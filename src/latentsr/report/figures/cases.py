@@ -1,0 +1,238 @@
+"""Cases: an image as several methods give it back, with their errors, a part enlarged, a scale bar and the window."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from latentsr.errors import InputError
+from latentsr.provenance import RESEARCH_USE
+from latentsr.report.drawing import Drawing
+from latentsr.report.figures.export import drawing
+from latentsr.report.figures.sheet import COLOURS, DPI, FAINT, FRAME, INK, Place, Sheet
+from latentsr.report.figures.style import Look, house_style, wrapped
+from latentsr.report.figures.values import required, told
+
+Image = NDArray[np.floating]
+
+ABREAST = 4  # images side by side; more go on below
+CELL = 256  # px of an image's width: 154 CSS px, 41 mm in print
+GAP, SIDE = 14, 12  # px between images, and left and right of all
+LINE = 27  # px of height of a line of words
+TITLE, WORDS, TINY = 10.0, 9.0, 8.5  # pt
+LETTERS = 20  # a title's line
+# "none" leaves an image's own pixels to the SVG, drawn as squares.
+GREY: Look = {"cmap": "gray", "vmin": 0.0, "vmax": 1.0, "interpolation": "none", "aspect": "auto"}
+BAR = 14  # px of the colour bar's height
+
+
+class Region(NamedTuple):
+    """A part of an image, in its pixels."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One image of a case in the display's [0, 1], (rows, columns); a coarser one is shown over the same field of view.
+
+    `note` is a line below it, such as its PSNR; `error` a map (rows, columns) of absolute errors, drawn below.
+    """
+
+    title: str
+    image: Image
+    note: str = ""
+    error: Image | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A row of a figure: the panels of one image under the title that says why it was chosen.
+
+    `region` is framed, and shown enlarged below. `spacing` is the pixels' size in mm of the last panel's image, which
+    sets the field of view; without it there is no scale bar.
+    """
+
+    title: str
+    panels: tuple[Panel, ...]
+    region: Region | None = None
+    spacing: float | None = None
+
+
+def panels(
+    cases: Iterable[Case], *, title: str = "", window: str = "", greatest: float | None = None, unit: str = ""
+) -> Drawing:
+    """The cases below each other: images, the framed part enlarged, and errors on one colour scale for all.
+
+    Args:
+        cases: such as the best, the median and the worst image; the last panel of each is the finest, mostly HR.
+        title: above the figure.
+        window: what black and white stand for, such as "0 to 1 of the stored range".
+        greatest: the error at the colour scale's end; if None, the 99.5th percentile of all errors.
+        unit: of the errors, such as "% of the range".
+
+    Raises:
+        InputError: no case, a case without panels, an image that is no (rows, columns), a region beyond its image
+    """
+    found = [_checked(case) for case in required(list(cases), "cases")]
+    end = _greatest(found) if greatest is None else greatest
+    with house_style():
+        blocks = [
+            (case, case.panels[at : at + ABREAST]) for case in found for at in range(0, len(case.panels), ABREAST)
+        ]
+        top = 14 + LINE * (bool(title) + bool(window)) + 8
+        widest = max(len(block) for _, block in blocks)
+        width = 2 * SIDE + max(widest, 3) * (CELL + GAP) - GAP
+        tops = list(np.cumsum([top, *(_height(case, block) for case, block in blocks)]))
+        foot = 2 * LINE + BAR + 18 if any(panel.error is not None for case in found for panel in case.panels) else 0
+        sheet = Sheet(width, int(tops[-1]) + foot + LINE + 10)
+        sheet.write(SIDE, 12, title, TITLE + 1, weight="bold")
+        sheet.write(SIDE, 14 + LINE * bool(title), f"Window: {window}" if window else "", WORDS, color=FAINT)
+        for (case, block), at in zip(blocks, tops[:-1], strict=True):
+            _draw(sheet, case, block, int(at), end)
+        if foot:
+            _colour_bar(sheet, int(tops[-1]), end, unit)
+        sheet.write(SIDE, sheet.height - LINE - 4, RESEARCH_USE, TINY, weight="bold")
+        return drawing(sheet.figure, _told(found, window, end, unit), dpi=DPI)
+
+
+def worst_region(errors: Sequence[Image], side: int) -> Region:
+    """The square of this side where the largest of several absolute error maps, all (rows, columns), is greatest.
+
+    The rule by which a part to enlarge is chosen: the same for all methods, and not by eye.
+    """
+    largest = np.max(np.nan_to_num(np.stack([np.asarray(error, dtype=np.float64) for error in errors])), axis=0)
+    rows, columns = min(side, largest.shape[0]), min(side, largest.shape[1])
+    sums = np.pad(largest.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    inside = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
+    top, left = np.unravel_index(int(np.argmax(inside)), inside.shape)
+    return Region(int(top), int(left), rows, columns)
+
+
+def _checked(case: Case) -> Case:
+    if not case.panels:
+        raise InputError(f"case '{case.title}' came without panels: expected at least one image")
+    for panel in case.panels:
+        for image in (panel.image, panel.error):
+            if image is not None and (np.ndim(image) != 2 or not np.size(image)):
+                raise InputError(f"'{panel.title}' has shape {np.shape(image)}: expected an image (rows, columns)")
+    rows, columns = case.panels[-1].image.shape
+    if case.region is not None:
+        top, left, high, wide = case.region
+        if min(top, left) < 0 or min(high, wide) < 1 or top + high > rows or left + wide > columns:
+            raise InputError(f"{case.region} lies beyond the image of {rows} x {columns} px; give a part of it")
+    return case
+
+
+def _greatest(cases: Sequence[Case]) -> float:
+    """The end of the errors' colour scale: their 99.5th percentile, so that one pixel does not darken all."""
+    errors = [np.ravel(panel.error) for case in cases for panel in case.panels if panel.error is not None]
+    known = np.concatenate([error[np.isfinite(error)] for error in errors]) if errors else np.zeros(0)
+    return float(np.percentile(known, 99.5)) or 1.0 if known.size else 1.0
+
+
+def _size(case: Case) -> tuple[int, int]:
+    """Width and height in px of an image on the sheet: whole pixels of its own where it is small."""
+    rows, columns = case.panels[-1].image.shape
+    factor = CELL / columns if columns > CELL else CELL // columns
+    return round(columns * factor), round(rows * factor)
+
+
+def _title_lines(panels: Sequence[Panel]) -> int:
+    return max(wrapped(panel.title, LETTERS).count("\n") + 1 for panel in panels)
+
+
+def _height(case: Case, block: Sequence[Panel]) -> int:
+    """px of height of one block of a case."""
+    width, height = _size(case)
+    enlarged = 0 if case.region is None else round(width * case.region.rows / case.region.columns) + GAP
+    errors = height + GAP if any(panel.error is not None for panel in block) else 0
+    notes = LINE if any(panel.note for panel in block) else 0
+    return LINE * (1 + _title_lines(block)) + height + GAP // 2 + notes + enlarged + errors + LINE
+
+
+def _draw(sheet: Sheet, case: Case, block: Sequence[Panel], top: int, greatest: float) -> None:
+    """One block of a case: its title, then columns of image, enlarged part and error."""
+    width, height = _size(case)
+    follows = "" if block[0] is case.panels[0] else " (continued)"
+    sheet.write(SIDE, top, wrapped(case.title + follows, 90, lines=1), WORDS + 0.5, weight="bold")
+    head = top + LINE * (1 + _title_lines(block))
+    notes = LINE if any(panel.note for panel in block) else 0
+    for number, panel in enumerate(block):
+        left = SIDE + number * (CELL + GAP)
+        sheet.write(left, head - 5, wrapped(panel.title, LETTERS), WORDS, va="bottom")
+        _image(sheet, case, panel, (left, head, width, height))
+        sheet.write(left, head + height + 4, panel.note, TINY, color=FAINT)
+        below = head + height + notes + GAP // 2
+        if case.region is not None:
+            tall = round(width * case.region.rows / case.region.columns)
+            _enlarged(sheet, case, panel, case.region, (left, below, width, tall))
+            below += tall + GAP
+        if panel.error is not None:
+            axes = sheet.axes(left, below, width, height)
+            axes.imshow(panel.error, cmap=COLOURS, vmin=0, vmax=greatest, interpolation="none", aspect="auto")
+
+
+def _image(sheet: Sheet, case: Case, panel: Panel, place: Place) -> None:
+    """The image with the region's frame and the scale bar."""
+    axes = _grey(sheet, case, panel, place)
+    if case.region is not None:
+        top, left, rows, columns = case.region
+        axes.add_patch(Rectangle((left, top), columns, rows, fill=False, edgecolor="black", linewidth=2.4))
+        axes.add_patch(Rectangle((left, top), columns, rows, fill=False, edgecolor=FRAME, linewidth=1.2))
+    if case.spacing:
+        sheet.scale_bar(place, case.panels[-1].image.shape[1] * case.spacing)
+
+
+def _enlarged(sheet: Sheet, case: Case, panel: Panel, region: Region, place: Place) -> None:
+    """The region's part of the image, in the frame's colour; of a coarser image all pixels that reach into it."""
+    shape, (rows, columns) = panel.image.shape, case.panels[-1].image.shape
+    down, across = shape[0] / rows, shape[1] / columns
+    top, bottom = int(region.top * down), math.ceil((region.top + region.rows) * down)
+    left, right = int(region.left * across), math.ceil((region.left + region.columns) * across)
+    axes = sheet.axes(*place)
+    extent = left / across, right / across, bottom / down, top / down
+    axes.imshow(panel.image[top:bottom, left:right], extent=extent, **GREY)
+    axes.set_xlim(region.left, region.left + region.columns)
+    axes.set_ylim(region.top + region.rows, region.top)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=FRAME, linewidth=1.4)
+
+
+def _grey(sheet: Sheet, case: Case, panel: Panel, place: Place) -> Axes:
+    """Axes with the image in grey; their coordinates are the pixels of the case's finest image."""
+    rows, columns = case.panels[-1].image.shape
+    axes = sheet.axes(*place)
+    axes.imshow(panel.image, extent=(0, columns, rows, 0), **GREY)
+    return axes
+
+
+def _colour_bar(sheet: Sheet, top: int, greatest: float, unit: str) -> None:
+    """The errors' colour scale with its ends."""
+    sheet.write(SIDE, top, f"Absolute error{f' in {unit}' if unit else ''}", WORDS)
+    axes = sheet.axes(SIDE, top + LINE, 2 * CELL + GAP, BAR)
+    axes.imshow(np.linspace(0, 1, 256)[None], cmap=COLOURS, aspect="auto", extent=(0, greatest, 0, 1))
+    axes.xaxis.set_visible(True)
+    ticks = np.linspace(0, greatest, 3)
+    words = [f"{tick:.3g}" for tick in ticks]
+    axes.set_xticks(ticks, [*words[:-1], f"{words[-1]} and more"])
+    axes.tick_params(axis="x", labelsize=TINY, length=3, colors=INK)
+
+
+def _told(cases: Sequence[Case], window: str, greatest: float, unit: str) -> str:
+    parts = [
+        f"{case.title}: " + ", ".join(f"{p.title} {f'({p.note})' if p.note else ''}".strip() for p in case.panels)
+        for case in cases
+    ]
+    shown = f" Window: {window}." if window else ""
+    errors = any(panel.error is not None for case in cases for panel in case.panels)
+    scale = f" Error maps reach from 0 to {greatest:.3g} {unit}".rstrip() + "." if errors else ""
+    return f"Images side by side. {told(parts)}.{shown}{scale}"

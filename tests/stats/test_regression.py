@@ -46,6 +46,7 @@ def test_line_and_bands_equal_statsmodels(points: tuple[np.ndarray, np.ndarray],
     np.testing.assert_allclose([line.r2, line.p, line.n], [ols.rsquared, ols.pvalues[1], ols.nobs])
     assert line.residual_sd == pytest.approx(np.sqrt(ols.mse_resid))
     np.testing.assert_allclose(bands.centre, frame["mean"])
+    np.testing.assert_array_equal(list(bands)[3], bands.prediction_low)
     np.testing.assert_allclose(
         [bands.confidence_low, bands.confidence_high], frame[["mean_ci_lower", "mean_ci_upper"]].T
     )

@@ -22,7 +22,7 @@ def wilcoxon(differences: ArrayLike) -> float:
     Zero differences are dropped and tied ones share the mean of their ranks. Exact up to 50 pairs, or up to 13 where
     there are zeros or ties; beyond, the normal approximation with its tie correction: equal to scipy's "wilcox" and
     "auto", whose tries of all signs take a thousand times longer. p = 1 where all differences are zero, NaN where there
-    are fewer than two pairs. Source: Wilcoxon 1945; Lehmann 1975, appendix, section 4 (ties).
+    are fewer than two pairs. Source: Wilcoxon 1945; Lehmann 1975 (ties).
     """
     kept = _present(differences)
     if len(kept) < 2:

@@ -1,7 +1,7 @@
 """Pearson correlation with its interval, and the least-squares line with its confidence and prediction bands."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,14 +23,21 @@ class Correlation:
     n: int
 
 
-class Bands(NamedTuple):
-    """What a line says at given x, each (points,): its centre, the interval of the mean there, and of a new point."""
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """What a line says at given x, each (points,): its centre, the interval of the mean there, and of a new point.
+
+    Unpacks in that order: centre, confidence low and high, prediction low and high.
+    """
 
     centre: Floats
     confidence_low: Floats
     confidence_high: Floats
     prediction_low: Floats
     prediction_high: Floats
+
+    def __iter__(self) -> Iterator[Floats]:
+        return iter(vars(self).values())
 
 
 @dataclass(frozen=True)

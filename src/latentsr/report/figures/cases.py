@@ -14,7 +14,7 @@ from latentsr.errors import InputError
 from latentsr.provenance import RESEARCH_USE
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import drawing
-from latentsr.report.figures.sheet import COLOURS, DPI, FAINT, FRAME, INK, Place, Sheet
+from latentsr.report.figures.sheet import COLOURS, DPI, FAINT, FRAME, Place, Sheet
 from latentsr.report.figures.style import Look, house_style, wrapped
 from latentsr.report.figures.values import required, told
 
@@ -28,7 +28,6 @@ TITLE, WORDS, TINY = 10.0, 9.0, 8.5  # pt
 LETTERS = 20  # a title's line
 # "none" leaves an image's own pixels to the SVG, drawn as squares.
 GREY: Look = {"cmap": "gray", "vmin": 0.0, "vmax": 1.0, "interpolation": "none", "aspect": "auto"}
-BAR = 14  # px of the colour bar's height
 
 
 class Region(NamedTuple):
@@ -92,14 +91,15 @@ def panels(
         widest = max(len(block) for _, block in blocks)
         width = 2 * SIDE + max(widest, 3) * (CELL + GAP) - GAP
         tops = list(np.cumsum([top, *(_height(case, block) for case, block in blocks)]))
-        foot = 2 * LINE + BAR + 18 if any(panel.error is not None for case in found for panel in case.panels) else 0
+        foot = 2 * LINE + 32 if any(panel.error is not None for case in found for panel in case.panels) else 0
         sheet = Sheet(width, int(tops[-1]) + foot + LINE + 10)
         sheet.write(SIDE, 12, title, TITLE + 1, weight="bold")
         sheet.write(SIDE, 14 + LINE * bool(title), f"Window: {window}" if window else "", WORDS, color=FAINT)
         for (case, block), at in zip(blocks, tops[:-1], strict=True):
             _draw(sheet, case, block, int(at), end)
         if foot:
-            _colour_bar(sheet, int(tops[-1]), end, unit)
+            words = f"Absolute error{f' in {unit}' if unit else ''}"
+            sheet.colour_bar(SIDE, int(tops[-1]), 2 * CELL + GAP, words, end, open_ended=True)
         sheet.write(SIDE, sheet.height - LINE - 4, RESEARCH_USE, TINY, weight="bold")
         return drawing(sheet.figure, _told(found, window, end, unit), dpi=DPI)
 
@@ -213,18 +213,6 @@ def _grey(sheet: Sheet, case: Case, panel: Panel, place: Place) -> Axes:
     axes = sheet.axes(*place)
     axes.imshow(panel.image, extent=(0, columns, rows, 0), **GREY)
     return axes
-
-
-def _colour_bar(sheet: Sheet, top: int, greatest: float, unit: str) -> None:
-    """The errors' colour scale with its ends."""
-    sheet.write(SIDE, top, f"Absolute error{f' in {unit}' if unit else ''}", WORDS)
-    axes = sheet.axes(SIDE, top + LINE, 2 * CELL + GAP, BAR)
-    axes.imshow(np.linspace(0, 1, 256)[None], cmap=COLOURS, aspect="auto", extent=(0, greatest, 0, 1))
-    axes.xaxis.set_visible(True)
-    ticks = np.linspace(0, greatest, 3)
-    words = [f"{tick:.3g}" for tick in ticks]
-    axes.set_xticks(ticks, [*words[:-1], f"{words[-1]} and more"])
-    axes.tick_params(axis="x", labelsize=TINY, length=3, colors=INK)
 
 
 def _told(cases: Sequence[Case], window: str, greatest: float, unit: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -15,6 +16,7 @@ from latentsr.report.figures.style import INK, NOTE_LETTERS, SMALL, TITLE_LETTER
 
 PAD = 0.06  # inches around axes
 LEFT = 0.06  # inches left of titles and notes
+SVG_DPI = 72  # of what an SVG cannot hold as lines; its own unit is the point
 PNG_DPI = 200  # of printed pages; a sheet laid out to the pixel keeps its own
 
 
@@ -49,6 +51,13 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     _keep_free(figure, foot + height)
 
 
+def lay_out(figure: Figure) -> None:
+    """Gives the axes their places, once: what was laid out stays, the same in SVG and PNG."""
+    if isinstance(_layout(figure), ConstrainedLayoutEngine):
+        _layout(figure).execute(figure)
+        figure.set_layout_engine("none")
+
+
 def _keep_free(figure: Figure, foot: float) -> None:
     """Keeps the layout off so many inches at the bottom."""
     share = foot / figure.get_figheight()
@@ -62,10 +71,12 @@ def _layout(figure: Figure) -> Any:
 
 def drawing(figure: Figure, alt: str, *, dpi: float = PNG_DPI) -> Drawing:
     """The drawing of a figure: no date and no version in it, so that the same figure has the same bytes."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # what was laid out stays: the same places in both files, and half the time
+    lay_out(figure)
     svg, png = BytesIO(), BytesIO()
     nameless = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(svg, format="svg", metadata=nameless)
-    figure.savefig(png, format="png", dpi=dpi, metadata={"Software": None, "Description": RESEARCH_USE})
+    # Figure.savefig would draw everything twice to lay it out again.
+    figure.set_dpi(SVG_DPI)
+    FigureCanvasSVG(figure).print_svg(svg, metadata=nameless)
+    figure.set_dpi(dpi)
+    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None, "Description": RESEARCH_USE})
     return Drawing(svg.getvalue().decode(), png.getvalue(), " ".join(alt.split()))

@@ -23,16 +23,16 @@ class Rows:
     places: tuple[float, ...]
     heights: tuple[float, ...]
 
-    def write(self, row: int, text: str) -> None:
-        """Words to the right of a row, outside the axes."""
+    def write(self, row: int, text: str, *, shift: float = 0.0) -> None:
+        """Words to the right of a row, outside the axes; `shift` inches lower."""
         where = self.axes.get_yaxis_transform()
-        self.axes.text(1.03, self.places[row], text, transform=where, va="center", fontsize=SMALL)
+        self.axes.text(1.03, self.places[row] + shift, text, transform=where, va="center", fontsize=SMALL)
 
-    def absent(self, row: int, text: str) -> None:
-        """Words in a row in place of a mark."""
+    def absent(self, row: int, text: str, *, shift: float = 0.0) -> None:
+        """Words in a row in place of a mark; `shift` inches lower."""
         where = self.axes.get_yaxis_transform()
         style: Look = {"va": "center", "fontsize": SMALL, "color": SOFT, "style": "italic"}
-        self.axes.text(0.03, self.places[row], text, transform=where, **style)
+        self.axes.text(0.03, self.places[row] + shift, text, transform=where, **style)
 
 
 def new_rows(names: Sequence[tuple[str, str]], *, title: str, note: str, row: float = ROW) -> Rows:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from matplotlib.patheffects import withStroke
 
 DPI = 160
 LARGE, NORMAL, SMALL = 9.5, 7.5, 6.8  # pt, of which one is DPI / 72 px
+READ = 9.0  # pt, where a page is read on a phone
 INK, FAINT, FRAME = "#111111", "#555555", "#56B4E9"  # the frame's blue is told apart by all (Okabe and Ito 2008)
 ROUND_LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # mm
 COLOURS = "inferno"  # lightness rises evenly, so that grey prints and colour-blind readers keep the order
@@ -56,3 +58,18 @@ class Sheet:
         axes.set_facecolor("white")
         style = {"color": "white", "va": "bottom", "path_effects": [withStroke(linewidth=2, foreground="black")]}
         self.write(left + 12, top + height - 20, f"{length} mm", SMALL, **style)
+
+    def colour_bar(
+        self, left: float, top: float, width: float, title: str, greatest: float, *, open_ended: bool
+    ) -> None:
+        """The colours from 0 to `greatest` under their title; an open end stands for all that is greater too."""
+        self.write(left, top, title, READ)
+        axes = self.axes(left, top + 27, width, 14)
+        axes.imshow(np.linspace(0, 1, 256)[None], cmap=COLOURS, aspect="auto", extent=(0, greatest, 0, 1))
+        axes.xaxis.set_visible(True)
+        ticks = np.linspace(0, greatest, 3)
+        words = [f"{tick:.3g}" for tick in ticks]
+        axes.set_xticks(ticks, [*words[:-1], words[-1] + " and more" * open_ended])
+        for label, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=True):
+            label.set_ha(side)  # within the bar, so that no figure's edge cuts them
+        axes.tick_params(axis="x", labelsize=READ - 0.5, length=3, colors=INK)

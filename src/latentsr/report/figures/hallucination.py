@@ -1,0 +1,142 @@
+"""What was invented and what was lost: the shares of pixels, and where in the image."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from latentsr.errors import InputError
+from latentsr.report.drawing import Drawing
+from latentsr.report.figures.export import add_legend, drawing
+from latentsr.report.figures.rows import Rows, new_rows
+from latentsr.report.figures.sheet import COLOURS, DPI, INK, Sheet
+from latentsr.report.figures.style import Look, axis_label, house_style, wrapped
+from latentsr.report.figures.values import Interval, decimals, finite, intervals_of, number, required, told
+
+ROW, BAR = 0.46, 0.17  # inches of height: a row with two bars
+# Told apart in grey by lightness and hatch: the invented dark and plain, the lost light and hatched.
+INVENTED: Look = {"facecolor": "#D55E00", "edgecolor": INK, "linewidth": 0.8}
+LOST: Look = {"facecolor": "#cfe6f5", "edgecolor": INK, "linewidth": 0.8, "hatch": "////"}
+
+ABREAST, CELL = 4, 256  # maps side by side (two methods' pairs), and the px that one takes
+GAP, SIDE, LINE, COLOUR_BAR = 14, 12, 27, 14  # px
+
+
+def rates(
+    hallucinated: Iterable[Sequence[Any]],
+    lost: Iterable[Sequence[Any]],
+    *,
+    title: str = "",
+    quantity: str = "Share of pixels",
+    unit: str = "%",
+    note: str = "",
+) -> Drawing:
+    """Two bars a row: what was invented above, what was lost below, with whiskers and numbers.
+
+    Args:
+        hallucinated: `Interval` or (label, centre, low, high, group), in `unit`.
+        lost: the same rows, in the same order.
+        title: above the figure.
+        quantity: what the bars are, with its `unit`; lower is better.
+        unit: such as "%".
+        note: a line below the figure, such as the threshold.
+
+    Raises:
+        InputError: no rows, or other rows in the second than in the first
+    """
+    invented, missed = intervals_of(hallucinated), intervals_of(lost)
+    names = [(row.label, row.group) for row in invented]
+    if names != [(row.label, row.group) for row in missed]:
+        raise InputError("hallucinated and lost have other rows: give both for the same methods in the same order")
+    digits = decimals(value for row in [*invented, *missed] for value in row[1:4])
+    with house_style():
+        plan = new_rows(names, title=title, note=note, row=ROW)
+        for row, pair in enumerate(zip(invented, missed, strict=True)):
+            for value, look, shift in zip(pair, (INVENTED, LOST), (-BAR / 2 - 0.01, BAR / 2 + 0.01), strict=True):
+                _bar(plan, row, shift, value, look, digits)
+        if finite(row.centre for row in [*invented, *missed]).size:
+            plan.axes.set_xlabel(axis_label(quantity, unit, "lower"))
+        else:
+            plan.axes.set_xticks([])
+        add_legend(plan.figure, [Patch(label="hallucinated", **INVENTED), Patch(label="lost", **LOST)])
+        parts = [
+            f"{', '.join(filter(None, (a.group, a.label)))}: hallucinated {number(a.centre, digits)}, "
+            f"lost {number(b.centre, digits)}"
+            for a, b in zip(invented, missed, strict=True)
+        ]
+        return drawing(plan.figure, f"Bars of {axis_label(quantity, unit)}, lower is better. {told(parts)}.")
+
+
+def _bar(plan: Rows, row: int, shift: float, value: Interval, look: Look, digits: int) -> None:
+    """One bar of a row with whisker and number, or the word why there is none."""
+    place = plan.places[row] + shift
+    if not np.isfinite(value.centre):
+        plan.absent(row, number(value.centre, digits), shift=shift)
+        return
+    plan.axes.barh(place, value.centre, height=BAR, **look)
+    words = number(value.centre, digits)
+    if value.bounded:
+        reach = [[value.centre - value.low], [value.high - value.centre]]
+        plan.axes.errorbar(value.centre, place, xerr=reach, color=INK, linewidth=1.2, capsize=2.0)
+        words += f" [{number(value.low, digits)}, {number(value.high, digits)}]"
+    plan.write(row, words, shift=shift)
+
+
+def mean_maps(
+    maps: Iterable[tuple[str, NDArray[np.floating]]],
+    *,
+    title: str = "",
+    quantity: str = "Share of images",
+    unit: str = "%",
+    greatest: float | None = None,
+    spacing: float | None = None,
+) -> Drawing:
+    """Maps on one shared colour scale from zero, four side by side: where over many images something happens.
+
+    Args:
+        maps: (title, (rows, columns)) each, not negative, such as "hallucinated, medvae" and the share of images in
+            which a pixel is; NaN stays white.
+        title: above the figure.
+        quantity: what the colours are, with its `unit`.
+        unit: such as "%".
+        greatest: the scale's end; if None, the greatest value of all maps.
+        spacing: the pixels' size in mm, for a scale bar.
+
+    Raises:
+        InputError: no map, one that is no (rows, columns), maps of several sizes, negative or infinite values
+    """
+    found = required([(str(name), np.asarray(values, dtype=np.float64)) for name, values in maps], "maps")
+    _check_maps(found)
+    known = finite(np.concatenate([values.ravel() for _, values in found]))
+    end = greatest or float(known.max(initial=0.0)) or 1.0
+    rows, columns = found[0][1].shape
+    height = round(rows * CELL / columns)
+    with house_style():
+        lines = max(wrapped(name, 20).count("\n") + 1 for name, _ in found)
+        top, step = 14 + LINE * bool(title) + 6, LINE * lines + height + GAP
+        across, down = min(ABREAST, len(found)), (len(found) + ABREAST - 1) // ABREAST
+        sheet = Sheet(2 * SIDE + max(across, 2) * (CELL + GAP) - GAP, top + step * down + 3 * LINE + COLOUR_BAR)
+        sheet.write(SIDE, 12, wrapped(title, 60, lines=1), 11.0, weight="bold")
+        for number_, (name, values) in enumerate(found):
+            left, head = SIDE + number_ % ABREAST * (CELL + GAP), top + number_ // ABREAST * step
+            sheet.write(left, head + LINE * lines - 5, wrapped(name, 20), 9.0, va="bottom")
+            axes = sheet.axes(left, head + LINE * lines, CELL, height)
+            axes.imshow(values, cmap=COLOURS, vmin=0, vmax=end, interpolation="none", aspect="auto")
+            if spacing:
+                sheet.scale_bar((left, head + LINE * lines, CELL, height), columns * spacing)
+        sheet.colour_bar(SIDE, top + step * down, 2 * CELL + GAP, axis_label(quantity, unit), end, open_ended=False)
+        digits = decimals([0.0, end])
+        parts = [f"{name}: mean {number(float(np.nanmean(values)), digits)}" for name, values in found]
+        scale = f"Colours reach from 0 to {end:.3g} {unit}".rstrip()
+        return drawing(sheet.figure, f"Maps of {axis_label(quantity, unit)}. {told(parts)}. {scale}.", dpi=DPI)
+
+
+def _check_maps(maps: Sequence[tuple[str, NDArray[np.float64]]]) -> None:
+    shape = maps[0][1].shape
+    for name, values in maps:
+        if values.ndim != 2 or not values.size or values.shape != shape:
+            raise InputError(f"map '{name}' has shape {values.shape}: expected (rows, columns), all of one size")
+        if np.isinf(values).any() or (values < 0).any() or np.isnan(values).all():
+            raise InputError(f"map '{name}' has negative, infinite or no values: expected shares or magnitudes")

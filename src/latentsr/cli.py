@@ -14,7 +14,9 @@ from latentsr.commands.encode import encode
 from latentsr.commands.enhance import enhance
 from latentsr.commands.evaluate import evaluate
 from latentsr.commands.fit_vae import fit_vae
+from latentsr.commands.models import models_app
 from latentsr.commands.prepare import prepare_app
+from latentsr.commands.screen import screen
 from latentsr.commands.train import train
 from latentsr.errors import LatentSRError
 from latentsr.provenance import RESEARCH_USE
@@ -22,6 +24,7 @@ from latentsr.provenance import RESEARCH_USE
 COMMANDS = (
     (enhance, "latentsr enhance scans/ -o enhanced/"),
     (fit_vae, "latentsr fit-vae dataset/ -o vae/ --factor 4 --latent-channels 3 --steps 20000"),
+    (screen, "latentsr screen dataset/ --vae haar --vae medvae_4_3 --vae mine=vae/ -o screening/"),
     (encode, "latentsr encode dataset/ --vae haar -o cache/"),
     (train, "latentsr train cache/ -o model/ --steps 4000"),
     (evaluate, "latentsr evaluate dataset/ --method mean=latentsr-tiny -o evaluation/"),
@@ -38,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(prepare_app, name="prepare")
+app.add_typer(models_app, name="models")
 for command, example in COMMANDS:
     app.command(command.__name__.replace("_", "-"), epilog=f"Example: {example}")(command)
 

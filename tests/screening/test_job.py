@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
+from latentsr.data.batches import padded
 from latentsr.data.records import Dataset
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels
 from latentsr.screening import Candidate, Screening, make_plan, screen
-from latentsr.screening.images import padded
 from latentsr.stats import read_table
 from latentsr.stats.table import COLUMNS, check_table
 

@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.autoencoders.network import Network
+from latentsr.data.batches import padded
 from latentsr.diffusion.published import published_step
-from latentsr.screening.images import latent_shape, padded
+from latentsr.screening.images import latent_shape
 
 HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -42,7 +43,8 @@ def cost_of(autoencoder: Autoencoder, hr: Tensor) -> Cost:
     """The cost at the size of `hr` (batch, 1, rows, columns) in [0, 1], images on which the half types are tried."""
     spec, (rows, columns) = autoencoder.spec, hr.shape[-2:]
     images = padded(2 * hr - 1, spec.factor)
-    latents = autoencoder.encode(images[:1])
+    latents, encode_flops = _counted(lambda: autoencoder.encode(images[:1]))
+    _, decode_flops = _counted(lambda: autoencoder.decode(latents))
     shape = latent_shape(spec.latent_channels, spec.factor, rows, columns)
     step = published_step(*shape)
     return Cost(
@@ -50,8 +52,8 @@ def cost_of(autoencoder: Autoencoder, hr: Tensor) -> Cost:
         columns=columns,
         shape=shape,
         parameters=parameters_of(autoencoder),
-        encode_flops=_flops(lambda: autoencoder.encode(images[:1])),
-        decode_flops=_flops(lambda: autoencoder.decode(latents)),
+        encode_flops=encode_flops,
+        decode_flops=decode_flops,
         denoiser_parameters=step.parameters,
         denoiser_flops=step.flops,
         nonfinite={name: _nonfinite(autoencoder, images, dtype) for name, dtype in HALF.items()},
@@ -69,10 +71,11 @@ def _network(autoencoder: Autoencoder) -> nn.Module | None:
     return cast(nn.Module | None, getattr(autoencoder, "network", None))
 
 
-def _flops(work: Callable[[], Tensor]) -> int:
+def _counted(work: Callable[[], Tensor]) -> tuple[Tensor, int]:
+    """What the work gives, and its FLOPs."""
     with FlopCounterMode(display=False) as counter:
-        work()
-    return int(counter.get_total_flops())
+        result = work()
+    return result, int(counter.get_total_flops())
 
 
 def _nonfinite(autoencoder: Autoencoder, images: Tensor, dtype: torch.dtype) -> float:

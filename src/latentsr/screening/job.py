@@ -10,13 +10,14 @@ from typing import Any
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.config import manifest, read_json, write_json
+from latentsr.data.batches import batches
 from latentsr.data.records import Record
 from latentsr.errors import OptionError, StaleError
 from latentsr.parts import Parts
 from latentsr.provenance import RESEARCH_USE
 from latentsr.screening.candidates import HR, Candidate
 from latentsr.screening.cost import cost_of
-from latentsr.screening.images import batches, commonest, stacked
+from latentsr.screening.images import commonest, loaded
 from latentsr.screening.measure import Measured, measured, measured_hr
 from latentsr.screening.parts import arrays_of
 from latentsr.screening.pictures import draw_pictures, worst
@@ -24,7 +25,7 @@ from latentsr.screening.plan import Plan
 from latentsr.screening.results import conclude
 
 RESULT, PARTIAL, PARTS, PICTURES, COST = "screening.json", "screening.partial.json", "parts", "pictures", "cost.json"
-PROBED = 4  # images on which half precision is tried
+PROBED, PROBED_CPU = 4, 1  # images on which half precision is tried: a CPU takes seconds for one
 
 Progress = Callable[[int, int], None]
 
@@ -119,20 +120,37 @@ def _measure_hr(plan: Plan, out: Path, batch: int, device: str) -> None:
     for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
         parts = _parts(out, number, HR)
         for alike in batches(records, batch, parts.done()):
-            _keep(parts, alike, measured_hr(stacked(dataset, alike, device), plan.metrics))
+            _keep(parts, alike, measured_hr(loaded(dataset, alike, device), plan.metrics))
+
+
+def stream(
+    plan: Plan,
+    number: int,
+    autoencoder: Autoencoder,
+    parts: Parts,
+    *,
+    batch: int,
+    device: str,
+    progress: Callable[[int], None] = lambda images: None,
+) -> None:
+    """Measures those images of the plan's dataset `number` that are not in `parts`, and keeps them there.
+
+    One batch lies in memory at a time. `progress` is called with the number of images that were done since.
+    """
+    dataset, done = plan.datasets[number], parts.done()
+    progress(len(done))
+    for alike in batches(plan.records[number], batch, done):
+        _keep(parts, alike, measured(autoencoder, loaded(dataset, alike, device), plan.metrics))
+        progress(len(alike))
 
 
 def _screen_one(plan: Plan, candidate: Candidate, out: Path, batch: int, device: str, counter: _Counter) -> None:
     autoencoder: Autoencoder = candidate.load(device)
     for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
         parts = _parts(out, number, candidate.name)
-        done = parts.done()
-        counter.add(len(done))
-        for alike in batches(records, batch, done):
-            _keep(parts, alike, measured(autoencoder, stacked(dataset, alike, device), plan.metrics))
-            counter.add(len(alike))
+        stream(plan, number, autoencoder, parts, batch=batch, device=device, progress=counter.add)
         if not (parts.folder / COST).is_file():
-            probed = commonest(records)[:PROBED]
-            write_json(parts.folder / COST, asdict(cost_of(autoencoder, stacked(dataset, probed, device))))
+            probed = commonest(records)[: PROBED_CPU if device == "cpu" else PROBED]
+            write_json(parts.folder / COST, asdict(cost_of(autoencoder, loaded(dataset, probed, device))))
         shown = worst(_parts(out, number, plan.reference), dataset)
         draw_pictures(autoencoder, candidate.name, dataset, shown, out / PICTURES, device=device)

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
+from latentsr.data.batches import padded
 from latentsr.errors import ModelError
 from latentsr.metrics import Metric, measure
-from latentsr.screening.images import padded
+from latentsr.metrics.subbands import EMPTY as BAND_EMPTY
+from latentsr.metrics.subbands import LOSSLESS as BAND_LOSSLESS
+from latentsr.metrics.subbands import subband_psnr
 from latentsr.screening.latent import LatentSums, latent_sums
 
 EXACT = 100.0  # dB: what a lossless autoencoder reaches by rounding alone lies far above, at 120 and more
@@ -33,8 +36,8 @@ class Measured:
 def measured(autoencoder: Autoencoder, hr: Tensor, metrics: Sequence[Metric]) -> Measured:
     """The measures of decode(encode(x)), clamped to [0, 1], against x.
 
-    Where a lossless autoencoder gave an image back but for rounding, its values in dB are +inf. A constant image has
-    no bands: its band values are NaN.
+    Where a lossless autoencoder gave an image back but for rounding, its values in dB are +inf, and so is that of any
+    band that came back whole; a band that HR does not have, as in constant images, has no value (NaN).
 
     Args:
         autoencoder: the candidate.
@@ -80,16 +83,18 @@ def _shown(images: Tensor, hr: Tensor, name: str) -> Tensor:
 def _mark_exact(
     values: dict[str, Tensor], metrics: Sequence[Metric], decoded: Tensor, hr: Tensor, *, lossless: bool
 ) -> None:
-    """Puts +inf for dB of images that came back whole, and NaN for the bands of constant ones."""
+    """Puts +inf for dB of images and bands that came back whole, and NaN for bands that HR does not have.
+
+    The definition of subband PSNR says 100 and 0 there, which would weigh in a mean like any other number.
+    """
     mse = (decoded.double() - hr.double()).square().mean(dim=(1, 2, 3))
     exact = (mse < 10 ** (-EXACT / 10)) & lossless
-    constant = hr.flatten(1).amax(dim=1) == hr.flatten(1).amin(dim=1)
     for metric in metrics:
         for name in metric.names:
-            if metric.parts and metric.unit == "dB":
-                values[name] = values[name].masked_fill(constant, math.nan)
-            if metric.unit == "dB":
-                values[name] = values[name].masked_fill(exact, math.inf)
+            found = values[name]
+            if metric.function is subband_psnr:
+                found = found.masked_fill(found == BAND_EMPTY, math.nan).masked_fill(found == BAND_LOSSLESS, math.inf)
+            values[name] = found.masked_fill(exact, math.inf) if metric.unit == "dB" else found
 
 
 def _timed(work: Callable[[], Tensor], like: Tensor) -> tuple[Tensor, float]:

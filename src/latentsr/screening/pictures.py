@@ -11,7 +11,7 @@ from latentsr.autoencoders import Autoencoder
 from latentsr.data.records import Dataset, Record
 from latentsr.io.raster import write_pixels
 from latentsr.parts import Parts
-from latentsr.screening.images import stacked
+from latentsr.screening.images import loaded
 from latentsr.screening.measure import reconstructed
 from latentsr.screening.parts import psnr_of
 from latentsr.stats.names import short_hash
@@ -43,7 +43,7 @@ def draw_pictures(
         folder = out / short_hash(dataset.name, record.id)
         if (folder / name / ERROR_FILE).is_file():
             continue
-        hr = stacked(dataset, [record], device)
+        hr = loaded(dataset, [record], device)
         decoded = reconstructed(autoencoder, hr)
         error = (decoded - hr).abs() / WHITE_ERROR
         for path, image in ((HR_FILE, hr), (f"{name}/{DECODED_FILE}", decoded), (f"{name}/{ERROR_FILE}", error)):

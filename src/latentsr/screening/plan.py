@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from latentsr.config import Config, sha256_json
+from latentsr.data.batches import spread
 from latentsr.data.records import Dataset, Record, check_names
 from latentsr.errors import OptionError
 from latentsr.metrics import Metric, find_metrics
 from latentsr.screening.candidates import Candidate, Identified, identify
-from latentsr.screening.images import chosen
 from latentsr.screening.prediction import COLUMNS, read_points
 
 CEILING = ("psnr", "ms_ssim", "haarpsi")
@@ -85,12 +85,10 @@ def make_plan(
     names = [candidate.name for candidate in candidates]
     if options.reference not in (None, *names):
         raise OptionError(f"--reference {options.reference}: is not screened; expected one of {', '.join(names)}")
-    if options.limit is not None and options.limit < 1:
-        raise OptionError(f"--limit {options.limit}: expected 1 image or more")
     ceiling = tuple(dict.fromkeys(("psnr", *(options.metrics if options.metrics is not None else CEILING))))
     metrics = find_metrics(dict.fromkeys((*ceiling, BANDS, SPECTRUM)))
     points = read_points(options.studies)
-    records = tuple(chosen(dataset, options.split, options.limit) for dataset in datasets)
+    records = tuple(spread(dataset.select(options.split), options.limit) for dataset in datasets)
     identified = identify(candidates, device)
     reference = options.reference or _first_lossy(identified)
     return Plan(tuple(datasets), records, tuple(candidates), identified, reference, ceiling, metrics, points, options)

@@ -1,11 +1,14 @@
 """What SR quality an AE ceiling lets one expect: a line through finished experiments, with its prediction interval."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from importlib import resources
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from latentsr.errors import InputError
@@ -13,9 +16,9 @@ from latentsr.stats.regression import fit_line
 
 COLUMNS = ("ceiling", "sr")
 PUBLISHED = "published_points.csv"
-PUBLISHED_TITLE = "six points of the published study (MedVAE and SD-VAE on MRNet, BraTS and MIMIC-CXR)"
 SMALLEST = 4  # points: a line takes two, an interval one more, and one is too few to trust either
 LEVEL = 0.95
+MARGIN, STEPS = 1.0, 61  # dB beyond the points, and places along the drawn line
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,16 @@ def expected_sr(ceiling: float, points: pd.DataFrame) -> Expectation:
     found = fit_line(points["ceiling"], points["sr"]).predict(ceiling, LEVEL)
     centre, low, high = (float(side[0]) for side in (found.centre, found.prediction_low, found.prediction_high))
     return Expectation(ceiling, centre, low, high, _range_note(ceiling, points))
+
+
+def regression(points: pd.DataFrame, ceilings: Sequence[float]) -> dict[str, Any]:
+    """The line through the points with its 95 % bands, over the range of points and ceilings, as plain numbers."""
+    line = fit_line(points["ceiling"], points["sr"])
+    ends = [*points["ceiling"], *(ceiling for ceiling in ceilings if math.isfinite(ceiling))]
+    x = np.linspace(min(ends) - MARGIN, max(ends) + MARGIN, STEPS)
+    bands = {name: values.tolist() for name, values in asdict(line.predict(x, LEVEL)).items()}
+    named = points.astype(object).where(points.notna(), None).to_dict(orient="records")
+    return {"r": line.r, "r2": line.r2, "points": named, "x": x.tolist(), **bands}
 
 
 def _range_note(ceiling: float, points: pd.DataFrame) -> str:

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from latentsr.config import read_json
-from latentsr.metrics import METRICS
+from latentsr.metrics import METRICS, Metric
 from latentsr.parts import Parts
 from latentsr.screening.candidates import HR
 from latentsr.screening.contrasts import contrasts
 from latentsr.screening.parts import rows, seconds_an_image, total
 from latentsr.screening.pictures import worst
 from latentsr.screening.plan import BANDS, SPECTRUM, Plan
-from latentsr.screening.prediction import expected_sr
+from latentsr.screening.prediction import expected_sr, regression
 from latentsr.screening.verdict import verdict, warnings
 from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.comparison import compare_methods
@@ -48,8 +48,11 @@ def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
     told = {name: records(frame) for name, frame in frames.items() if name not in ("table", "fingerprint")}
     return {
         "datasets": _dataset_facts(plan),
+        "measures": {name: _measure_facts(METRICS[name]) for name in plan.ceiling},
         "methods": {one.name: asdict(one.spec) | {"hash": one.hash} for one in plan.identified},
         **told,
+        "regression": regression(plan.points, list(frames["expected"]["ceiling"])),
+        "published_points": plan.options.studies is None,
         "worst": _worst(plan, folders, table),
         "verdict": verdict(frames, plan.points, published=plan.options.studies is None),
         "warnings": warnings(frames, _lone(plan)),
@@ -219,6 +222,10 @@ def _dataset_facts(plan: Plan) -> dict[str, Any]:
         }
         for dataset, chosen in zip(plan.datasets, plan.records, strict=True)
     }
+
+
+def _measure_facts(metric: Metric) -> dict[str, str]:
+    return {"title": metric.title, "unit": metric.unit, "better": metric.better, "source": metric.source}
 
 
 def _lone(plan: Plan) -> set[str]:

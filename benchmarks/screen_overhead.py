@@ -1,0 +1,100 @@
+"""What a screening adds to encode and decode alone, for an autoencoder of SD-VAE's size, both timed in one run.
+
+    .venv/bin/python benchmarks/screen_overhead.py [IMAGES [DEVICE]]
+
+Random weights, noise images of 256 x 256, a batch of two. Timed in turns: what a screening does with each image (read
+it, encode, decode, measure, keep the part), and encode and decode alone. What it does once, whatever the number of
+images (loading, cost, pictures, tables), is left out. On a CPU it is the process's own time, so that other jobs count
+for neither; on a GPU the time that passes. Prints one JSON line. The exit status is 1 if the ratio is above LIMIT.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.protocol import Autoencoder
+from latentsr.data.batches import batches
+from latentsr.data.records import Dataset, Record, write_dataset
+from latentsr.io.raster import write_pixels
+from latentsr.parts import Parts
+from latentsr.screening import Candidate, Screening, make_plan
+from latentsr.screening.images import loaded
+from latentsr.screening.job import stream
+
+LIMIT = 1.15
+SIDE, BATCH, ROUNDS = 256, 2, 2
+SD_VAE = {
+    "in_channels": 3, "out_channels": 3, "latent_channels": 4, "layers_per_block": 2, "norm_num_groups": 32,
+    "block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4, "sample_size": 256,
+}  # fmt: skip
+
+
+def main(images: int, device: str) -> int:
+    """The exit status, after the figures have been printed."""
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = _dataset(Path(folder) / "data", images)
+        AutoencoderKL(**SD_VAE).save_pretrained(Path(folder) / "vae")
+        autoencoder = load_autoencoder(Path(folder) / "vae", device=device)
+        _bare(dataset, autoencoder, device)  # first calls choose algorithms and load torchmetrics and piq
+        _screened(dataset, autoencoder, Path(folder) / "warm", device)
+        seconds: dict[str, list[float]] = {"bare": [], "screen": []}
+        for turn in range(ROUNDS):
+            seconds["bare"].append(_bare(dataset, autoencoder, device))
+            seconds["screen"].append(_screened(dataset, autoencoder, Path(folder) / str(turn), device))
+    bare, screen = (sum(seconds[name]) / (ROUNDS * images) for name in ("bare", "screen"))
+    figures = {"bare_s_an_image": bare, "screen_s_an_image": screen, "ratio": screen / bare}
+    parameters = sum(parameter.numel() for parameter in autoencoder.network.parameters())
+    told = {"images": images, "device": device, "parameters": parameters}
+    print(json.dumps(told | {name: round(value, 4) for name, value in figures.items()}))
+    return int(screen / bare > LIMIT)
+
+
+def _dataset(root: Path, images: int) -> Dataset:
+    rng = np.random.default_rng(0)
+    records = []
+    for number in range(images):
+        write_pixels(root / f"{number}.png", rng.integers(0, 255, (SIDE, SIDE), np.uint8))
+        records.append(Record(str(number), str(number), "valid", f"{number}.png", SIDE, SIDE, "0" * 64))
+    return write_dataset(root, "noise", records, {})
+
+
+@torch.inference_mode()
+def _bare(dataset: Dataset, autoencoder: Autoencoder, device: str) -> float:
+    """Seconds to encode and decode all images, which lie in memory."""
+    ready = [2 * loaded(dataset, alike, device) - 1 for alike in batches(dataset.records, BATCH)]
+    _wait(device)
+    start = _clock(device)
+    for image in ready:
+        autoencoder.decode(autoencoder.encode(image))
+    _wait(device)
+    return _clock(device) - start
+
+
+def _screened(dataset: Dataset, autoencoder: Autoencoder, out: Path, device: str) -> float:
+    """Seconds to do with them what a screening does with each image."""
+    plan = make_plan([dataset], [Candidate("vae", lambda device: autoencoder)], Screening(), device=device)
+    start = _clock(device)
+    stream(plan, 0, autoencoder, Parts(out), batch=BATCH, device=device)
+    _wait(device)
+    return _clock(device) - start
+
+
+def _clock(device: str) -> float:
+    return time.process_time() if device == "cpu" else time.perf_counter()
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 4, sys.argv[2] if len(sys.argv) > 2 else "cpu"))

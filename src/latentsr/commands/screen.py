@@ -1,0 +1,103 @@
+"""`latentsr screen`: which autoencoder to build on, before any diffusion model is trained."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latentsr import terminal
+from latentsr.commands.options import Datasets, Device, Json, Out, Overwrite
+from latentsr.provenance import RESEARCH_USE
+
+COLUMNS = ("autoencoder", "latent", "AE ceiling, dB", "95 % interval", "MS-SSIM", "HaarPSI", "expected SR, dB")
+
+
+def screen(
+    datasets: Datasets,
+    out: Out,
+    vae: Annotated[list[str], typer.Option(help="Autoencoder: NAME, FOLDER or LABEL=FOLDER; repeatable.")],
+    weights: Annotated[
+        list[str] | None, typer.Option(help="LABEL=FILE_OR_FOLDER: published weights of one of them; repeatable.")
+    ] = None,
+    config: Annotated[list[str] | None, typer.Option(help="LABEL=FILE: the config of these weights.")] = None,
+    split: Annotated[str, typer.Option(help="Which images.")] = "valid",
+    reference: Annotated[
+        str | None, typer.Option(help="Compare with this one; default: the first that is not lossless.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="So many images of a dataset, spread over its patients; default: all.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Measures of the ceiling beside PSNR; default: ms_ssim, haarpsi, lpips.")
+    ] = None,
+    studies: Annotated[
+        Path | None, typer.Option(help="CSV of your finished studies, columns ceiling and sr in dB.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Ranks autoencoders on your images; run the same command again to go on after a kill."""
+    from latentsr.data.records import read_dataset
+    from latentsr.device import resolve_device
+    from latentsr.report.screening_page import write_screening_page
+    from latentsr.screening import Screening, make_plan, parse_candidates
+    from latentsr.screening import screen as run
+
+    where = resolve_device(device)
+    options = Screening(
+        split=split,
+        reference=reference,
+        limit=limit,
+        metrics=tuple(metric) if metric else None,
+        studies=studies,
+        seed=seed,
+    )
+    candidates = parse_candidates(vae, weights=weights or (), configs=config or ())
+    plan = make_plan([read_dataset(folder) for folder in datasets], candidates, options, device=where)
+    with terminal.progress("screen") as report:
+        told = run(plan, out, batch=batch, device=where, overwrite=overwrite, progress=report)
+    page = write_screening_page(out)
+    if json:
+        terminal.show_json(told | {"page": str(page)})
+        return
+    _show(told)
+    terminal.show(f"see {page}; tables in {out}. {RESEARCH_USE}")
+
+
+def _show(told: Mapping[str, Any]) -> None:
+    """A table a dataset, then what it says in words."""
+    for name, facts in told["datasets"].items():
+        title = f"dataset {name}: images {facts['images']}, patients {facts['patients']}"
+        terminal.show_table(title, COLUMNS, [_row(told, name, method) for method in told["methods"]])
+    for text in told["verdict"]:
+        terminal.show(text)
+    for text in told["warnings"]:
+        terminal.show_warning(text)
+
+
+def _row(told: Mapping[str, Any], dataset: str, method: str) -> list[str]:
+    own = {row["metric"]: row for row in _of(told["ceilings"], dataset, method)}
+    (cost,), (expected,) = (_of(told[name], dataset, method) for name in ("cost", "expected"))
+    psnr = own["psnr"]
+    ceiling = "lossless" if psnr["lossless"] else _number(psnr["mean"], 2)
+    interval = f"{psnr['low']:.2f} to {psnr['high']:.2f}" if psnr["low"] is not None else ""
+    similar = [_number(own[metric]["mean"], 4) if metric in own else "" for metric in ("ms_ssim", "haarpsi")]
+    return [method, cost["latent"], ceiling, interval, *similar, _expected(expected)]
+
+
+def _of(rows: list[dict[str, Any]], dataset: str, method: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["dataset"] == dataset and row["method"] == method]
+
+
+def _expected(row: Mapping[str, Any]) -> str:
+    if row["expected"] is None:
+        return ""
+    return f"{row['expected']:.1f} ({row['low']:.1f} to {row['high']:.1f}){' *' if row['note'] else ''}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,76 @@
+"""The page of a screening: the verdict first, then what it rests on; nothing is computed again."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from latentsr.config import read_json
+from latentsr.report.page import Page, Section, write_page
+from latentsr.report.screening_ceilings import ceiling_section, contrast_section, expectation_section
+from latentsr.report.screening_latents import cost_section, fingerprint_section, latent_section, worst_section
+from latentsr.report.screening_rows import Told
+from latentsr.stats.table import read_table
+
+PAGE = "screening.html"
+
+
+def write_screening_page(folder: Path) -> Path:
+    """The path of the page that was written beside the tables of the screening in `folder`.
+
+    InputError if the folder holds no finished screening.
+    """
+    told = read_json(folder / "screening.json")
+    fingerprint = read_table(folder / "fingerprint.parquet")
+    return write_page(screening_page(told, fingerprint, folder / "pictures"), folder / PAGE)
+
+
+def screening_page(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Page:
+    """The page of screening.json's content, the fingerprint table and the folder of pictures."""
+    return Page(
+        title="Which autoencoder?",
+        subtitle=_subtitle(told),
+        verdict=tuple(told["verdict"]),
+        warnings=tuple(told["warnings"]),
+        sections=tuple(_sections(told, fingerprint, pictures)),
+        facts=_facts(told),
+    )
+
+
+def _subtitle(told: Told) -> str:
+    sets = [
+        f"{name} ({facts['images']} images of {facts['patients']} patients)" for name, facts in told["datasets"].items()
+    ]
+    count = len(told["methods"])
+    return f"A screening of {count} autoencoders, before any diffusion model is trained, on {', '.join(sets)}"
+
+
+def _sections(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Iterator[Section]:
+    yield ceiling_section(told)
+    if told["contrasts"]:
+        yield contrast_section(told)
+    yield expectation_section(told)
+    yield fingerprint_section(told, fingerprint)
+    yield worst_section(told, pictures)
+    yield latent_section(told)
+    yield cost_section(told)
+
+
+def _facts(told: Told) -> dict[str, str]:
+    """Versions, options and hashes."""
+    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items() if version)
+    facts = {
+        "date": told["date"],
+        "versions": f"{versions}, python {told['python']}, {told['platform']}",
+        "split": told["split"],
+        "images a dataset": "all" if told["limit"] is None else f"at most {told['limit']}, spread over the patients",
+        "reference": told["reference"],
+        "seed of the bootstrap": str(told["seed"]),
+    }
+    facts |= {f"dataset {name}": f"SHA-256 of its records {digest}" for name, digest in told["data"].items()}
+    return facts | {f"autoencoder {name}": _origin(spec) for name, spec in told["methods"].items()}
+
+
+def _origin(spec: Mapping[str, Any]) -> str:
+    return f"{spec['source']}, licence {spec['licence']}, domain {spec['domain']}, hash {spec['hash']}"

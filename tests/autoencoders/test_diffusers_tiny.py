@@ -38,6 +38,13 @@ def test_a_folder_that_diffusers_wrote_loads_and_one_saved_here_loads_there(publ
     assert torch.allclose(autoencoder.encode(grey), theirs, atol=1e-6)
 
 
+def test_what_diffusers_wrote_is_read_without_a_warning(publish: Any, caplog: pytest.LogCaptureFixture) -> None:
+    weights, config = publish("taesd")
+    assert "block_out_channels" in json.loads(config.read_text())
+    load_autoencoder("taesd", weights=weights)
+    assert not caplog.records
+
+
 def test_it_has_no_posterior(publish: Any) -> None:
     weights, _ = publish("taesd")
     assert not hasattr(load_autoencoder(weights.parent), "moments")

@@ -82,6 +82,15 @@ def test_a_folder_loads(tmp_path: Path) -> None:
     assert autoencoder.folder == tmp_path / "vae"
 
 
+def test_a_folder_keeps_its_name_and_is_signed_where_it_is_copied(tmp_path: Path) -> None:
+    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae", domain="medical", facts={"steps": 3})
+    (autoencoder := load_autoencoder(tmp_path / "vae")).save(tmp_path / "cache" / "autoencoder")
+    copy = load_autoencoder(tmp_path / "cache" / "autoencoder")
+    assert (copy.hash, copy.spec, copy.spec.domain) == (autoencoder.hash, autoencoder.spec, "medical")
+    manifest = json.loads((tmp_path / "cache" / "autoencoder" / "manifest.json").read_text())
+    assert (manifest["steps"], manifest["spec"]["name"], len(manifest["weights_sha256"])) == (3, "vae", 64)
+
+
 def test_the_config_is_found_beside_the_weights(publish: Any) -> None:
     weights, config = publish("medvae_8_1")
     beside = load_autoencoder("medvae_8_1", weights=weights)

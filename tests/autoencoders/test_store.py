@@ -104,13 +104,25 @@ def test_one_altered_number_in_the_store_is_refused(publish: Any) -> None:
 
 
 def test_an_import_replaces_only_when_told(publish: Any, tmp_path: Path) -> None:
-    folder = store.import_weights("taesd", *publish("taesd"))
+    given = publish("taesd")
+    folder = store.import_weights("taesd", *given)
     with pytest.raises(StaleError, match="is in the store already; give --overwrite"):
-        store.import_weights("taesd", *publish("taesd"))
+        store.import_weights("taesd", *given)
+    hash = load_autoencoder("taesd").hash
     (folder / "config.json").unlink()
-    assert store.find("taesd") is None
-    store.import_weights("taesd", *publish("taesd"), overwrite=True)
-    assert store.find("taesd") is not None
+    store.import_weights("taesd", *given, overwrite=True)
+    assert load_autoencoder("taesd").hash == hash
+
+
+@pytest.mark.parametrize("file", ["config.json", WEIGHTS])
+def test_what_is_broken_in_the_store_is_named_whatever_the_hub_cache_has(
+    file: str, hub: Path, publish: Any, tmp_path: Path
+) -> None:
+    folder = store.import_weights("taesd", *publish("taesd", tmp_path / "repository"))
+    cached(hub, "madebyollin/taesd", tmp_path / "repository")
+    (folder / file).unlink()
+    with pytest.raises(ModelError, match=str(folder / file)):
+        load_autoencoder("taesd")
 
 
 def test_a_failed_import_leaves_the_old_one_and_nothing_half(publish: Any, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_list_is_a_table_with_a_row_each() -> None:
 def test_info_says_what_to_fetch_and_later_where_the_files_are(halves: list[Path], home: Path) -> None:
     facts = shown("info", "taef2")
     assert (facts["licence"], facts["factor"], facts["here"]) == ("MIT", 8, "no")
-    assert facts["published"] == ["huggingface.co/madebyollin/taef2: taef2.safetensors"]
+    assert (facts["published"], facts["its files"]) == ("huggingface.co/madebyollin/taef2", ["taef2.safetensors"])
     assert "latentsr models import taef2 --weights FILE" in facts["to get it"]
     imported(halves)
     facts = shown("info", "taef2")

@@ -9,12 +9,20 @@ from torch import nn
 from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
 from latentsr.autoencoders.checkpoint import read_tensors
 from latentsr.autoencoders.frozen import FrozenAutoencoder, frozen
-from latentsr.autoencoders.network import MANIFEST, Network, digest, fill_network, image_channels
+from latentsr.autoencoders.network import (
+    MANIFEST,
+    Network,
+    digest,
+    fill_network,
+    image_channels,
+    read_manifest,
+    read_mapping,
+)
 from latentsr.autoencoders.protocol import AutoencoderSpec
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.autoencoders.taef2 import Taef2
-from latentsr.config import read_json, sha256
-from latentsr.errors import InputError, ModelError, OptionError
+from latentsr.config import sha256
+from latentsr.errors import ModelError, OptionError
 
 
 def _diffusers_kl(config: Mapping[str, Any]) -> nn.Module:
@@ -54,47 +62,29 @@ def load_folder(folder: Path, *, device: str = "cpu", spec: AutoencoderSpec | No
     the folder has the manifest.json that latentsr writes.
     """
     folder = Path(folder)
-    network = load_folder_network(folder)
+    network, weights_sha256 = _checked_network(folder)
     facts = spec or _spec(folder, cast(Network, network))
     config = {key: value for key, value in read_mapping(folder / CONFIG).items() if not key.startswith("_")}
-    return frozen(network.to(device), facts, digest(config, sha256(folder / WEIGHTS)), folder)
+    return frozen(network.to(device), facts, digest(config, weights_sha256), folder)
 
 
 def load_folder_network(folder: Path) -> nn.Module:
     """The network of a folder, trainable, on the CPU; faults as in `load_folder`."""
-    folder = Path(folder)
+    return _checked_network(Path(folder))[0]
+
+
+def _checked_network(folder: Path) -> tuple[nn.Module, str]:
+    """The network, and the SHA-256 of the file that its weights came from."""
     config = read_mapping(folder / CONFIG)
     network = make_network(config.pop("_class_name", None), config, str(folder / CONFIG))
-    check_signature(folder)
     path = folder / WEIGHTS
     if not path.is_file():
         raise ModelError(f"{path}: missing; expected a folder with {CONFIG} and {WEIGHTS}")
-    fill_network(network, read_tensors(path), str(path))
-    return network
-
-
-def check_signature(folder: Path) -> None:
-    """Raises ModelError if the weights are not those whose SHA-256 stands in the folder's manifest."""
-    signed, path = read_manifest(folder).get("weights_sha256"), Path(folder) / WEIGHTS
-    if signed is not None and path.is_file() and sha256(path) != signed:
+    found, signed = sha256(path), read_manifest(folder).get("weights_sha256")
+    if signed is not None and found != signed:
         raise ModelError(f"{path}: altered, its SHA-256 is not the one in {MANIFEST}; copy the folder again")
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """What manifest.json says; empty where there is none."""
-    path = Path(folder) / MANIFEST
-    return read_mapping(path) if path.is_file() else {}
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """What a JSON file of an autoencoder's folder holds; ModelError where it is missing, broken or no mapping."""
-    try:
-        content = read_json(path)
-    except InputError as error:
-        raise ModelError(f"{error}; expected an autoencoder folder: {CONFIG} and {WEIGHTS}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds no 'key: value' pairs; expected an autoencoder folder: copy it again")
-    return content
+    fill_network(network, read_tensors(path), str(path))
+    return network, found
 
 
 def _spec(folder: Path, network: Network) -> AutoencoderSpec:

@@ -1,13 +1,12 @@
 """A frozen network behind the `Autoencoder` protocol: grey in, grey out, in float32, nothing that is not finite."""
 
-import shutil
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from latentsr.autoencoders.network import FILES, KLNetwork, Network, save_network
+from latentsr.autoencoders.network import KLNetwork, Network, copy_network, save_network
 from latentsr.autoencoders.protocol import AutoencoderSpec
 from latentsr.errors import InputError, ModelError
 
@@ -48,12 +47,9 @@ class FrozenAutoencoder:
     def save(self, folder: Path) -> None:
         """Writes config.json, the weights and manifest.json, from which `load_autoencoder(folder)` makes it again."""
         if self.folder is None:
-            save_network(self.network, Path(folder), self.spec)
-            return
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for path in (self.folder / name for name in FILES):  # as they are, so that the hash stays
-            if path.is_file():
-                shutil.copyfile(path, Path(folder) / path.name)
+            save_network(self.network, folder, self.spec)
+        else:
+            copy_network(self.folder, folder, self.spec)
 
     @property
     def _device(self) -> torch.device:

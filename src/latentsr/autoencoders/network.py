@@ -1,7 +1,8 @@
-"""What autoencoding networks have in common, and how one is written into a folder."""
+"""What autoencoding networks have in common, and how one is kept in a folder."""
 
 import dataclasses
 import hashlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
 from latentsr.autoencoders.protocol import AutoencoderSpec
 from latentsr.autoencoders.strict import fill, save_weights, weights_bytes
-from latentsr.config import sha256, sha256_json, write_json
+from latentsr.config import read_json, sha256, sha256_json, write_json
+from latentsr.errors import InputError, ModelError
 
 MANIFEST = "manifest.json"
-FILES = (CONFIG, WEIGHTS, MANIFEST)
 
 
 class Network(Protocol):
@@ -92,6 +93,33 @@ def save_network(
     write_json(folder / CONFIG, {"_class_name": own.kind, **own.config})
     told = {} if spec is None else {"spec": dataclasses.asdict(spec)}
     write_json(folder / MANIFEST, {"weights_sha256": sha256(folder / WEIGHTS), **told, **(facts or {})})
+
+
+def copy_network(source: Path, folder: Path, spec: AutoencoderSpec) -> None:
+    """Writes a folder's config.json and weights into another as they are, so that the digest stays, and a manifest."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG, WEIGHTS):
+        shutil.copyfile(source / name, folder / name)
+    signed = {"weights_sha256": sha256(folder / WEIGHTS), "spec": dataclasses.asdict(spec)}
+    write_json(folder / MANIFEST, read_manifest(source) | signed)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What manifest.json says; empty where there is none."""
+    path = Path(folder) / MANIFEST
+    return read_mapping(path) if path.is_file() else {}
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What a JSON file of an autoencoder's folder holds; ModelError where it is missing, broken or no mapping."""
+    try:
+        content = read_json(path)
+    except InputError as error:
+        raise ModelError(f"{error}; expected an autoencoder folder: {CONFIG} and {WEIGHTS}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds no 'key: value' pairs; expected an autoencoder folder: copy it again")
+    return content
 
 
 def image_channels(network: Network) -> int:

@@ -8,8 +8,8 @@ from torch import nn
 
 from latentsr.autoencoders.catalogue import Published, Weights
 from latentsr.autoencoders.checkpoint import read_tensors
-from latentsr.autoencoders.folder import make_network, read_mapping
-from latentsr.autoencoders.network import Network, fill_network, image_channels
+from latentsr.autoencoders.folder import make_network
+from latentsr.autoencoders.network import Network, fill_network, image_channels, read_mapping
 from latentsr.config import read_yaml_mapping
 from latentsr.errors import ModelError, OptionError
 

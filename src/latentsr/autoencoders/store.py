@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentsr.atomic import replacing
-from latentsr.autoencoders.catalogue import CATALOGUE, Published, Weights
-from latentsr.autoencoders.folder import read_manifest
-from latentsr.autoencoders.network import FILES, save_network
+from latentsr.autoencoders.catalogue import CATALOGUE, CONFIG, WEIGHTS, Published, Weights
+from latentsr.autoencoders.network import read_manifest, save_network
 from latentsr.autoencoders.published import Files, given_files, read_published
 from latentsr.config import sha256
 from latentsr.errors import ModelError, StaleError
@@ -40,9 +39,8 @@ def store_folder(name: str) -> Path:
 def find(name: str) -> Place | None:
     """Where the files of an autoencoder of the catalogue are on this machine; None where they are not."""
     folder = store_folder(name)
-    if all((folder / file).is_file() for file in FILES):
-        config, weights, _ = (folder / file for file in FILES)
-        return Place("store", Files((weights,), config))
+    if folder.is_dir():  # whole or not: what is broken there is not to be passed over
+        return Place("store", Files((folder / WEIGHTS,), folder / CONFIG))
     files = _cached(CATALOGUE[name])
     return None if files is None else Place("hub cache", files)
 

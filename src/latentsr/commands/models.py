@@ -106,10 +106,10 @@ def _files(name: str) -> dict[str, Any]:
     if name not in CATALOGUE:
         return {}
     publication, place = CATALOGUE[name].publication, find(name)
-    facts: dict[str, Any] = {"published": [f"{publication.where}: {file}" for file in publication.files]}
+    facts: dict[str, Any] = {"published": publication.where, "its files": list(publication.files)}
     if place is None:
         return facts | {"to get it": how_to_get(name)}
-    facts["files"] = {str(path): sha256(path) for path in place.files.all}
+    facts["files"] = {str(path): sha256(path) for path in place.files.all if path.is_file()}
     return facts | ({"made from": sources} if (sources := imported_from(name)) else {})
 
 

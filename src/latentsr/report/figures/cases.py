@@ -24,7 +24,7 @@ ABREAST = 4  # images side by side; more go on below
 CELL = 256  # px of an image's width: 154 CSS px, 41 mm in print
 GAP, SIDE = 14, 12  # px between images, and left and right of all
 LINE = 27  # px of height of a line of words
-TITLE, WORDS, TINY = 10.0, 9.0, 8.5  # pt
+TITLE, WORDS, TINY = 10.5, 9.5, 9.0  # pt
 LETTERS = 20  # a title's line
 # "none" leaves an image's own pixels to the SVG, drawn as squares.
 GREY: Look = {"cmap": "gray", "vmin": 0.0, "vmax": 1.0, "interpolation": "none", "aspect": "auto"}
@@ -150,13 +150,17 @@ def _title_lines(panels: Sequence[Panel]) -> int:
     return max(wrapped(panel.title, LETTERS).count("\n") + 1 for panel in panels)
 
 
+def _note_height(panels: Sequence[Panel]) -> int:
+    """px of height of the notes below images."""
+    return max(LINE * (wrapped(panel.note, LETTERS, lines=2).count("\n") + 1) * bool(panel.note) for panel in panels)
+
+
 def _height(case: Case, block: Sequence[Panel]) -> int:
     """px of height of one block of a case."""
     width, height = _size(case)
     enlarged = 0 if case.region is None else round(width * case.region.rows / case.region.columns) + GAP
     errors = height + GAP if any(panel.error is not None for panel in block) else 0
-    notes = LINE if any(panel.note for panel in block) else 0
-    return LINE * (1 + _title_lines(block)) + height + GAP // 2 + notes + enlarged + errors + LINE
+    return LINE * (1 + _title_lines(block)) + height + GAP // 2 + _note_height(block) + enlarged + errors + LINE
 
 
 def _draw(sheet: Sheet, case: Case, block: Sequence[Panel], top: int, greatest: float) -> None:
@@ -165,12 +169,12 @@ def _draw(sheet: Sheet, case: Case, block: Sequence[Panel], top: int, greatest: 
     follows = "" if block[0] is case.panels[0] else " (continued)"
     sheet.write(SIDE, top, wrapped(case.title + follows, 90, lines=1), WORDS + 0.5, weight="bold")
     head = top + LINE * (1 + _title_lines(block))
-    notes = LINE if any(panel.note for panel in block) else 0
+    notes = _note_height(block)
     for number, panel in enumerate(block):
         left = SIDE + number * (CELL + GAP)
         sheet.write(left, head - 5, wrapped(panel.title, LETTERS), WORDS, va="bottom")
         _image(sheet, case, panel, (left, head, width, height))
-        sheet.write(left, head + height + 4, panel.note, TINY, color=FAINT)
+        sheet.write(left, head + height + 4, wrapped(panel.note, LETTERS, lines=2), TINY, color=FAINT)
         below = head + height + notes + GAP // 2
         if case.region is not None:
             tall = round(width * case.region.rows / case.region.columns)

@@ -14,6 +14,7 @@ from latentsr.provenance import RESEARCH_USE
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.style import INK, NOTE_LETTERS, SMALL, TITLE_LETTERS, WIDTH, Look, wrapped
 
+GAP = 0.04  # inches between axes and legend
 PAD = 0.06  # inches around axes
 LEFT = 0.06  # inches left of titles and notes
 SVG_DPI = 72  # of what an SVG cannot hold as lines; its own unit is the point
@@ -46,7 +47,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
         ncols=2 if len(handles) > 1 else 1, handlelength=3.2,
     )  # fmt: skip
     legend.set_in_layout(False)
-    height = legend.get_window_extent().height / figure.dpi
+    height = legend.get_window_extent().height / figure.dpi + GAP
     figure.set_figheight(figure.get_figheight() + height)
     _keep_free(figure, foot + height)
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from numpy.typing import NDArray
 
-from latentsr.report.figures.export import lay_out
+from latentsr.report.figures import export
 from latentsr.report.figures.style import INK, SMALL, SOFT, Look
 
 _Offset = tuple[float, float, str, str]
@@ -51,7 +51,7 @@ def label_points(
     """
     if not points:
         return []
-    lay_out(figure)
+    export.lay_out(figure)
     centres = axes.transData.transform(np.asarray(points, dtype=np.float64))
     others = [np.array(Text.get_window_extent(text).extents) for text in taken]
     boxes = np.stack([*np.concatenate([centres - MARKER, centres + MARKER], axis=1), *others])

@@ -70,6 +70,7 @@ class Sheet:
         ticks = np.linspace(0, greatest, 3)
         words = [f"{tick:.3g}" for tick in ticks]
         axes.set_xticks(ticks, [*words[:-1], words[-1] + " and more" * open_ended])
-        for label, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=True):
-            label.set_ha(side)  # within the bar, so that no figure's edge cuts them
+        left_label, _, right_label = axes.get_xticklabels()
+        left_label.set_horizontalalignment("left")  # within the bar, so that no figure's edge cuts them
+        right_label.set_horizontalalignment("right")
         axes.tick_params(axis="x", labelsize=READ - 0.5, length=3, colors=INK)

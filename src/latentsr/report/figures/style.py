@@ -55,7 +55,7 @@ LOOK: Any = {
 
 # Okabe and Ito 2008, Color Universal Design, without the yellow, which white paper swallows. Neighbours differ in
 # lightness. Seven colours, twelve markers and hatches, five dashes: what repeats in one differs in another.
-COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#CC79A7", "#009E73")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#D55E00", "#000000", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*")
 HATCHES = (
     "", "///", "---", "\\\\\\", "|||", "xxx", "+++", "//////", "///---", "||||||", "xxx---", "------",
@@ -96,11 +96,10 @@ class Mark:
 
 def mark(number: int) -> Mark:
     """The mark of the method of this number, from 0: marker and hatch alone tell twelve apart."""
-    turn = number // len(MARKERS)
     return Mark(
         COLOURS[number % len(COLOURS)],
         MARKERS[number % len(MARKERS)],
-        HATCHES[(number + turn) % len(HATCHES)],
+        HATCHES[number % len(HATCHES)],
         DASHES[number % len(DASHES)],
     )
 

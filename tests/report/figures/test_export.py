@@ -1,0 +1,77 @@
+"""Drawings: the same bytes again, words as outlines, nothing of the machine, room for title, note and legend."""
+
+import io
+import itertools
+import re
+
+import pytest
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from latentsr.errors import InputError
+from latentsr.provenance import RESEARCH_USE
+from latentsr.report.drawing import Drawing
+from latentsr.report.figures.export import PNG_DPI, add_legend, drawing, lay_out, new_figure
+from latentsr.report.figures.style import WIDTH, house_style
+
+
+def _drawing() -> Drawing:
+    with house_style():
+        figure = new_figure(2.0, title="A title", note="A note.")
+        axes = figure.subplots()
+        axes.plot([1, 2], [1, 2], label="line")
+        axes.set_xlabel("x")
+        add_legend(figure, axes.lines)
+        return drawing(figure, "Two  words\nand a break.")
+
+
+def test_the_same_figure_has_the_same_bytes() -> None:
+    assert _drawing() == _drawing()
+
+
+def test_the_svg_holds_outlines_and_no_date() -> None:
+    svg = _drawing().svg
+    assert "<text" not in svg
+    assert "<!-- A title -->" in svg
+    assert "date" not in svg.lower()
+    assert not re.search(r"20\d\d-\d\d-\d\d|Matplotlib v", svg)
+    assert f'width="{WIDTH * 72:g}pt"' in svg
+
+
+def test_the_png_has_the_width_for_print_and_says_research_use() -> None:
+    image = Image.open(io.BytesIO(_drawing().png))
+    assert image.width == round(WIDTH * PNG_DPI)
+    assert image.text == {"Description": RESEARCH_USE}
+
+
+def test_the_alt_text_is_one_line() -> None:
+    assert _drawing().alt == "Two words and a break."
+
+
+def test_no_alt_text_is_an_error() -> None:
+    with pytest.raises(InputError, match="text alternative"), house_style():
+        figure = new_figure(1.0)
+        figure.subplots()
+        drawing(figure, " ")
+
+
+@pytest.mark.parametrize("entries", [1, 2, 12])
+def test_title_axes_legend_and_note_do_not_overlap(entries: int) -> None:
+    with house_style():
+        figure = new_figure(2.0, title="A long title " * 8, note="A note that goes on and on. " * 8)
+        axes = figure.subplots()
+        axes.set_xlabel("x")
+        add_legend(figure, [Line2D([], [], label=f"method {number}\nin two lines") for number in range(entries)])
+        lay_out(figure)
+        figure.draw_without_rendering()
+        renderer = figure.canvas.get_renderer()
+        note = next(text for text in figure.texts if text.get_text().startswith("A note"))
+        title = next(text for text in figure.texts if text.get_text().startswith("A long"))
+        parts = [note, figure.legends[0], axes, title]
+        boxes = [part.get_tightbbox(renderer) for part in parts]
+        for below, above in itertools.pairwise(boxes):
+            assert below.y1 <= above.y0
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+        assert boxes[0].y0 >= 0
+        assert boxes[-1].y1 <= figure.bbox.y1
+        assert axes.bbox.height > 1.4 * figure.dpi

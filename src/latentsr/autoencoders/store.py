@@ -78,12 +78,12 @@ def pull(name: str, *, overwrite: bool = False) -> Path:
     return folder
 
 
-def how_to_get(name: str) -> str:
-    """What to fetch, from where, and where to put it, on one line."""
+def how_to_get(name: str, *, by_hand: bool = False) -> str:
+    """What to fetch, from where, and where to put it, on one line; `by_hand`: without a network here."""
     publication = CATALOGUE[name].publication
     other = f" (or {' and '.join(publication.aliases)})" if publication.aliases else ""
     options = "--weights FILE --config FILE" if publication.config else "--weights FILE"
-    pulled = f"'latentsr models pull {name}', or " if publication.repository else ""
+    pulled = f"'latentsr models pull {name}', or " if publication.repository and not by_hand else ""
     return (
         f"fetch {' and '.join(publication.files)}{other} from {publication.where}: {pulled}"
         f"'latentsr models import {name} {options}' puts them into {store_folder(name)}"
@@ -133,5 +133,5 @@ def _fetched(published: Published, file: str, downloads: Path) -> Path:
         reason = " ".join(str(error).split())[:160]
         name = published.spec.name
         raise ModelError(
-            f"{name}: {file} of {repository} cannot be fetched ({reason}); with no network, {how_to_get(name)}"
+            f"{name}: {file} of {repository} cannot be fetched ({reason}); with no network, {how_to_get(name, by_hand=True)}"
         ) from error

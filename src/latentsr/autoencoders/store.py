@@ -132,6 +132,5 @@ def _fetched(published: Published, file: str, downloads: Path) -> Path:
     except (EntryNotFoundError, HTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
         name = published.spec.name
-        raise ModelError(
-            f"{name}: {file} of {repository} cannot be fetched ({reason}); with no network, {how_to_get(name, by_hand=True)}"
-        ) from error
+        fix = f"with no network, {how_to_get(name, by_hand=True)}"
+        raise ModelError(f"{name}: {file} of {repository} cannot be fetched ({reason}); {fix}") from error

@@ -1,9 +1,21 @@
 """The measures of image quality, and the METRICS table that names them all with unit, direction and source.
 
-Importing this loads torch and nothing heavier: torchmetrics and piq come in when a measure of theirs is first called.
+Importing this loads torch and nothing heavier: torchvision and torch_fidelity come in when a learned measure is called.
 """
 
+from latentsr.metrics.distribution import SET_METRICS, SetMetric
 from latentsr.metrics.metric import CONTEXT, Metric, applicable, measure
 from latentsr.metrics.table import METRICS, find_metrics
+from latentsr.metrics.weights import learned_available
 
-__all__ = ["CONTEXT", "METRICS", "Metric", "applicable", "find_metrics", "measure"]
+__all__ = [
+    "CONTEXT",
+    "METRICS",
+    "SET_METRICS",
+    "Metric",
+    "SetMetric",
+    "applicable",
+    "find_metrics",
+    "learned_available",
+    "measure",
+]

@@ -62,6 +62,15 @@ def _at_all_scales(function: Callable[[Tensor, Tensor], Tensor], sr: Tensor, hr:
         if min(hr.shape[-2:]) < scale:
             values.append(missing)
             continue
-        pooled = (F.adaptive_avg_pool2d(latent, scale).flatten(1) for latent in (sr, hr))
-        values.append(function(*pooled))
+        sr, hr = _pooled(sr, scale), _pooled(hr, scale)
+        values.append(function(sr.flatten(1), hr.flatten(1)))
     return torch.stack(values, dim=1)
+
+
+def _pooled(latent: Tensor, scale: int) -> Tensor:
+    """`latent` averaged to scale x scale: averages of averages where the sides divide, as powers of two do."""
+    rows, columns = latent.shape[-2:]
+    if rows % scale or columns % scale:
+        return F.adaptive_avg_pool2d(latent, scale)
+    window = rows // scale, columns // scale
+    return latent if window == (1, 1) else F.avg_pool2d(latent, window)

@@ -12,6 +12,7 @@ from latentsr.metrics import (
     information,
     intensity,
     latent,
+    learned,
     perceptual,
     reprojection,
     roi,
@@ -91,6 +92,10 @@ _TABLE = (
            "mean of SR", needs=(), group="intensity"),
     Metric("intensity_bias", "Intensity bias", intensity.intensity_bias, "intensity", "closer", (-1.0, 1.0),
            "mean SR - mean HR, Bland and Altman 1986", group="intensity"),
+    Metric("lpips", "LPIPS", learned.lpips, "", "lower", (0.0, INF), "Zhang et al. 2018, eq. 1 (AlexNet, v0.1)",
+           learned.LPIPS_SIDE, group="learned"),
+    Metric("dists", "DISTS", learned.dists, "", "lower", (-INF, 1.0), "Ding et al. 2020, eq. 9",
+           learned.DISTS_SIDE, group="learned"),
 )
 # fmt: on
 

@@ -11,9 +11,7 @@ from latentsr.commands.options import Datasets, Device, Out
 def encode(
     datasets: Datasets,
     out: Out,
-    vae: Annotated[
-        str, typer.Option(help="Autoencoder: a name (haar, haar-2, haar-8, identity) or a folder.")
-    ] = "haar",
+    vae: Annotated[str, typer.Option(help="Autoencoder: a name (see 'models list') or a folder.")] = "haar",
     degradation: Annotated[str, typer.Option(help="How LR is made from HR, such as bicubic:4.")] = "bicubic:4",
     condition: Annotated[
         list[str] | None,

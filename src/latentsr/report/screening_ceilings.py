@@ -65,7 +65,7 @@ def _difference_table(told: Told, dataset: str) -> Table | None:
     more = f" The {len(rows) - PAIRS} pairs that lie further apart are in differences.csv." if len(rows) > PAIRS else ""
     return Table(
         f"Paired differences in PSNR on {dataset}, the closest pairs first",
-        ("better minus other", "difference, dB", "95 % interval", "patients", "d_z", "p (Holm)"),
+        ("better minus other", "difference, dB", "95 % interval", "patients", "effect size d_z", "p (Holm)"),
         tuple(_difference_cells(row) for row in rows[:PAIRS]),
         "Where the interval holds zero, the two are not told apart. d_z is the paired effect size over patients; p is "
         f"of the Wilcoxon test, adjusted for all comparisons on this dataset.{more}",
@@ -138,10 +138,16 @@ def expectation_section(told: Told) -> Section:
     )
     columns = ("autoencoder", "AE ceiling, dB", "expected SR PSNR, dB", "95 % prediction interval", "remark")
     tables = [
-        Table(f"Expected SR on {name}", columns, tuple(_expected_cells(row) for row in of(told["expected"], name)))
+        Table(f"Expected SR on {name}", columns, tuple(_expected_cells(row) for row in _by_expected(told, name)))
         for name in told["datasets"]
     ]
     return Section("What SR quality to expect", (Text((text,)), Picture("Ceiling and SR", _regression(told)), *tables))
+
+
+def _by_expected(told: Told, dataset: str) -> list[Row]:
+    """The rows of a dataset, the best first, those without an expectation last."""
+    rows = of(told["expected"], dataset)
+    return sorted(rows, key=lambda row: -math.inf if row["expected"] is None else row["expected"], reverse=True)
 
 
 def _expected_cells(row: Row) -> tuple[str, ...]:

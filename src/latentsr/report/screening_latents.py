@@ -1,7 +1,7 @@
 """Sections of a screening's page: bands and spectra, the worst images, the latents and what they cost."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +18,7 @@ HR = "hr"
 def fingerprint_section(told: Told, fingerprint: pd.DataFrame) -> Section:
     """Subband PSNR and radial spectra."""
     text = (
-        "Where in frequency the images are lost. LL3 is the coarse image; LH, HL and HH are horizontal, vertical and "
+        "LL3 is the coarse image; LH, HL and HH are horizontal, vertical and "
         "diagonal detail, level 1 the finest. In the spectra the lower panel shows what is missing (below zero) or "
         "added (above zero) against the true images, from coarse on the left to fine on the right."
     )
@@ -26,15 +26,17 @@ def fingerprint_section(told: Told, fingerprint: pd.DataFrame) -> Section:
     for name in told["datasets"]:
         own = fingerprint[fingerprint["dataset"] == name]
         lossy = [row["method"] for row in by_ceiling(told, name) if not row["lossless"]]
-        if lossy:
-            drawn = band_bars(_wide(own, "subband_psnr", BANDS, "mean").loc[lossy], methods=list(told["methods"]))
-            blocks.append(Picture(f"Subband PSNR on {name}", drawn))
-            blocks.append(_band_table(told, own, name, lossy))
-        curves = _wide(own, "radial_spectrum", RINGS, "mean").loc[[HR, *lossy]]
-        blocks.append(
-            Picture(f"Radial spectra on {name}", spectra(curves, reference=HR, methods=list(told["methods"])))
-        )
+        blocks += [*_fingerprint_pictures(told, own, name, lossy), *_band_tables(told, own, name, lossy)]
     return Section("Where in frequency it is lost", tuple(blocks))
+
+
+def _fingerprint_pictures(told: Told, rows: pd.DataFrame, dataset: str, lossy: Sequence[str]) -> Iterator[Picture]:
+    methods = list(told["methods"])
+    if lossy:
+        bands = _wide(rows, "subband_psnr", BANDS, "mean").loc[list(lossy)]
+        yield Picture(f"Subband PSNR on {dataset}", band_bars(bands, better="higher", methods=methods))
+    curves = _wide(rows, "radial_spectrum", RINGS, "mean").loc[[HR, *lossy]]
+    yield Picture(f"Radial spectra on {dataset}", spectra(curves, reference=HR, methods=methods))
 
 
 def _wide(rows: pd.DataFrame, metric: str, parts: Sequence[str], column: str) -> pd.DataFrame:
@@ -46,39 +48,38 @@ def _wide(rows: pd.DataFrame, metric: str, parts: Sequence[str], column: str) ->
     ]
 
 
-def _band_table(told: Told, rows: pd.DataFrame, dataset: str, lossy: Sequence[str]) -> Table:
-    means = _wide(rows, "subband_psnr", BANDS, "mean")
-    differences = _wide(rows, "subband_psnr", BANDS, "difference")
+def _band_tables(told: Told, rows: pd.DataFrame, dataset: str, lossy: Sequence[str]) -> Iterator[Table]:
+    """Means by band, and the paired differences to the reference."""
     reference = told["reference"]
-    cells = [
-        (name, *(_band_cell(means.loc[name, band], differences.loc[name, band]) for band in BANDS)) for name in lossy
-    ]
-    return Table(
-        f"Subband PSNR on {dataset}, in dB",
-        ("autoencoder", *BANDS),
-        tuple(cells),
-        f"In brackets the paired difference to {reference}; its intervals are in fingerprint.csv.",
-    )
+    means, differences = (_wide(rows, "subband_psnr", BANDS, column) for column in ("mean", "difference"))
+    if lossy:
+        cells = tuple((name, *(_band(value) for value in means.loc[name])) for name in lossy)
+        yield Table(f"Subband PSNR on {dataset}, dB", ("autoencoder", *BANDS), cells)
+    others = [name for name in lossy if name != reference]
+    if others and reference in lossy:
+        cells = tuple((name, *(_band(value, "+") for value in differences.loc[name])) for name in others)
+        title = f"Subband PSNR on {dataset} minus that of {reference}, dB"
+        yield Table(title, ("autoencoder", *BANDS), cells, "Paired by image; the intervals are in fingerprint.csv.")
 
 
-def _band_cell(mean: float, difference: float) -> str:
-    if not math.isfinite(mean):
-        return NONE
-    return f"{mean:.1f}" if not math.isfinite(difference) else f"{mean:.1f} ({difference:+.1f})"
+def _band(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.1f}" if math.isfinite(value) else NONE
 
 
 def worst_section(told: Told, pictures: Path) -> Section:
     """The images that the reference gives back worst, under every autoencoder."""
     text = (
         f"The images with the lowest PSNR under {told['reference']}, chosen by this rule and named by a hash. Under "
-        "each autoencoder stand the decoded image and its error: black is none, white 0.1 or more of a range of 1."
+        "each autoencoder stand the decoded image and its error: black is none, white 0.1 or more of a range of 1. "
+        "Lossless autoencoders show nothing here and are left out."
     )
     blocks = [_worst_images(told, image, pictures / image["image"]) for image in told["worst"]]
     return Section("The worst images", (Text((text,)), *blocks))
 
 
 def _worst_images(told: Told, image: Row, folder: Path) -> Images:
-    names = [row["method"] for row in by_ceiling(told, image["dataset"])]
+    ranked = by_ceiling(told, image["dataset"])
+    names = [row["method"] for row in ranked if not row["lossless"]] or [row["method"] for row in ranked]
     decoded = [Tile((folder / name / "decoded.png").read_bytes(), _psnr(image["psnr"][name])) for name in names]
     errors = [Tile((folder / name / "error.png").read_bytes()) for name in names]
     truth = Tile((folder / "hr.png").read_bytes(), "the true image")
@@ -102,16 +103,17 @@ def latent_section(told: Told) -> Section:
         "half precision mean: encode in float32."
     )
     columns = (
-        "autoencoder", "latent", "numbers an image", "share of pixels", "mean of channels", "sd of channels",
-        "correlation", "not finite, fp16", "not finite, bf16",
+        "autoencoder", "latent", "numbers", "of pixels", "channel means", "channel sds", "correlation", "NaN in fp16",
+        "NaN in bf16",
     )  # fmt: skip
     tables = [
         Table(
             f"Latents on {name}",
             columns,
             tuple(_latent_cells(told, row) for row in of(told["cost"], name)),
-            f"Half precision tried on {max(row['probed'] for row in of(told['cost'], name))} images. Means and sds of "
-            "each channel are in latents.csv.",
+            f"Numbers are those of one image's latent, and their share of its pixels. Half precision: share of latent "
+            f"values that are NaN or infinite, tried on {max(row['probed'] for row in of(told['cost'], name))} of the "
+            "images. Each channel's mean and sd are in latents.csv.",
         )
         for name in told["datasets"]
     ]
@@ -148,14 +150,15 @@ def cost_section(told: Told) -> Section:
         "published UNet at the latent's size, for one step of one image."
     )
     columns = (
-        "autoencoder", "parameters, M", "encode, s (measured)", "decode, s (measured)", "encode, GFLOP (computed)",
-        "decode, GFLOP (computed)", "denoiser, M (computed)", "denoiser step, GFLOP (computed)",
+        "autoencoder", "parameters, M", "encode, ms", "decode, ms", "encode, GFLOP", "decode, GFLOP", "UNet, M",
+        "UNet step, GFLOP",
     )  # fmt: skip
     tables = [
         Table(
             f"Cost of an image of {name}, {rows[0]['rows']} x {rows[0]['columns']} px",
             columns,
             tuple(_cost_cells(row) for row in rows),
+            "Measured: the times. Computed: all else.",
         )
         for name in told["datasets"]
         for rows in (of(told["cost"], name),)
@@ -167,8 +170,8 @@ def _cost_cells(row: Row) -> tuple[str, ...]:
     return (
         row["method"],
         f"{row['parameters'] / 1e6:.1f}",
-        f"{row['encode_seconds']:.3f}",
-        f"{row['decode_seconds']:.3f}",
+        f"{1000 * row['encode_seconds']:,.1f}",
+        f"{1000 * row['decode_seconds']:,.1f}",
         f"{row['encode_flops'] / 1e9:.1f}",
         f"{row['decode_flops'] / 1e9:.1f}",
         f"{row['denoiser_parameters'] / 1e6:.1f}",

@@ -16,7 +16,7 @@ Rows = list[dict[str, Any]]
 
 
 def verdict(frames: Mapping[str, pd.DataFrame], points: pd.DataFrame, published: bool) -> list[str]:
-    """Sentences, the most important first: of each dataset the best autoencoder, then the ranking, then the reasons.
+    """Sentences, the most important first: the best autoencoder of each dataset, then the rankings, then the reasons.
 
     Args:
         frames: `ceilings`, `differences`, `contrasts`, `expected` and `cost` of the screening.
@@ -25,7 +25,7 @@ def verdict(frames: Mapping[str, pd.DataFrame], points: pd.DataFrame, published:
     """
     names = list(dict.fromkeys(frames["ceilings"]["dataset"]))
     ranked = {name: _ranked(frames["ceilings"], name) for name in names}
-    sentences = [_best(name, ranked[name], frames["differences"]) for name in names]
+    sentences = [_headline(ranked, frames["differences"])]
     sentences += [_ranking(name, ranked[name], frames["differences"]) for name in names if len(ranked[name]) > 1]
     sentences += _contrast_sentences(frames["contrasts"])
     sentences += _lossless(frames["ceilings"])
@@ -57,30 +57,34 @@ def _ranked(ceilings: pd.DataFrame, dataset: str) -> Rows:
     return list(here.dropna(subset=["mean"]).sort_values("mean", ascending=False).to_dict(orient="records"))
 
 
+def _headline(ranked: Mapping[str, Rows], differences: pd.DataFrame) -> str:
+    """The best of each dataset in one sentence."""
+    told = [_best(name, rows, differences) for name, rows in ranked.items() if rows]
+    if not told:
+        return "Only lossless autoencoders were screened: none has an AE ceiling to rank by."
+    what = "The highest AE ceiling (how true an image is to itself after encoding and decoding)"
+    return f"{what}: {'; '.join(told)}."
+
+
 def _best(dataset: str, ranked: Rows, differences: pd.DataFrame) -> str:
-    if not ranked:
-        return f"{dataset}: only lossless autoencoders were screened; none has an AE ceiling to rank by."
     first = ranked[0]
-    text = f"{dataset}: {first['method']} keeps most of the images, with an AE ceiling of {_mean(first)}"
-    if len(ranked) == 1:
-        return f"{text}; it is the only one that loses anything."
     ties = [row["method"] for row in ranked[1:] if not _apart(differences, dataset, first["method"], row["method"])]
-    if ties:
-        return f"{text}; not told apart from it on these images: {_listed(ties)}."
-    second = ranked[1]["method"]
-    return f"{text}; the next, {second}, lies {_gap(differences, dataset, first['method'], second)} below."
+    tied = f", not told apart from {_listed(ties)}" if ties else ""
+    return f"on {dataset} {first['method']}, {_mean(first)}{tied}"
 
 
 def _ranking(dataset: str, ranked: Rows, differences: pd.DataFrame) -> str:
+    """All of a dataset in order, and what lies between each and the next."""
     order = ", ".join(f"{row['method']} {row['mean']:.2f}" for row in ranked)
-    text = f"Ranking on {dataset} by AE ceiling, mean PSNR in dB: {order}."
-    methods = [row["method"] for row in ranked]
-    ties = [f"{a} and {b}" for a, b in pairwise(methods) if not _apart(differences, dataset, a, b)]
+    neighbours = list(pairwise(row["method"] for row in ranked))
+    ties = [(a, b) for a, b in neighbours if not _apart(differences, dataset, a, b)]
+    text = f"Ranking on {dataset}, mean PSNR in dB: {order}."
     if not ties:
-        return f"{text} Each is told apart from the next: the 95 % intervals of the paired differences leave out zero."
-    return (
-        f"{text} Not told apart (the 95 % interval of the paired difference holds zero or is lacking): {_listed(ties)}."
-    )
+        closest = min(neighbours, key=lambda pair: _row(differences, dataset, *pair)[0])
+        gap = _gap(differences, dataset, *closest)
+        return f"{text} Each is told apart from the next; the closest are {closest[0]} and {closest[1]}, {gap} apart."
+    told = [f"{a} from {b} ({_gap(differences, dataset, a, b)})" for a, b in ties]
+    return f"{text} Not told apart (the 95 % interval of the difference holds zero, or there is none): {_listed(told)}."
 
 
 def _row(differences: pd.DataFrame, dataset: str, a: str, b: str) -> tuple[float, float, float]:
@@ -100,7 +104,7 @@ def _apart(differences: pd.DataFrame, dataset: str, a: str, b: str) -> bool:
 
 def _gap(differences: pd.DataFrame, dataset: str, a: str, b: str) -> str:
     difference, low, high = _row(differences, dataset, a, b)
-    return f"{difference:.2f} dB [{low:.2f}, {high:.2f}]"
+    return f"{difference:.2f} dB [{low:.2f}, {high:.2f}]" if low == low else f"{difference:.2f} dB, no interval"
 
 
 def _contrast_sentences(contrasts: pd.DataFrame) -> list[str]:

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.errors import ModelError, OptionError
+from latentsr.screening.candidates import identify, parse_candidates
+
+
+def test_names_folders_and_labels(tmp_path: Path) -> None:
+    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae", domain="medical")
+    candidates = parse_candidates(["haar", str(tmp_path / "vae"), f"mine={tmp_path / 'vae'}", "h8=haar-8"])
+    assert [one.name for one in candidates] == ["haar", "vae", "mine", "h8"]
+    found = identify(candidates, "cpu")
+    assert [one.spec.name for one in found] == ["haar", "vae", "vae", "haar-8"]
+    assert found[1].hash == found[2].hash
+    assert found[1].spec.domain == "medical"
+
+
+def test_an_unknown_name_lists_the_valid_ones_and_the_nearest() -> None:
+    with pytest.raises(
+        ModelError, match=r"autoencoder 'medvae_4_2': expected a folder, or one of identity.*did you mean medvae_4"
+    ):
+        identify(parse_candidates(["medvae_4_2"]), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([], "--vae is missing"),
+        (["haar", "haar"], "--vae haar: given twice; name one of them, as LABEL=FOLDER"),
+        (["hr=haar"], "not 'hr'"),
+        (["a/b=haar"], "the label made of letters"),
+        (["x="], "expected NAME, FOLDER or LABEL=FOLDER"),
+    ],
+)
+def test_texts_that_do_not_serve_are_one_line(texts: list[str], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        parse_candidates(texts)
+
+
+def test_weights_go_to_the_autoencoder_of_their_label(shared: Path) -> None:
+    (candidate,) = parse_candidates(["taef2"], weights=[f"taef2={shared / 'weights'}"])
+    (found,) = identify([candidate], "cpu")
+    assert (found.spec.latent_channels, found.spec.factor) == (32, 8)
+    with pytest.raises(OptionError, match="--weights 'b=x': expected LABEL=FILE, the label one of taef2"):
+        parse_candidates(["taef2"], weights=["b=x"])

@@ -28,6 +28,9 @@ def evaluate(
     ] = None,
     latent: Annotated[str | None, typer.Option(help="Autoencoder in whose latents images are compared.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of a mask an image, named by id: regions.")] = None,
+    features: Annotated[
+        str | None, typer.Option(help="For FID and KID: inception, a .pt2 file, or a folder of a vision model.")
+    ] = None,
     margin: Annotated[
         list[str] | None, typer.Option(help="METRIC=0.15: test equivalence within this margin; repeatable.")
     ] = None,
@@ -48,8 +51,8 @@ def evaluate(
     comparison = Comparison(
         methods=tuple(method), split=split, degradation=degradation, metrics=tuple(metric) if metric else None,
         batch=batch, seed=seed, device=device, limit=limit, mean=mean, reference_autoencoder=reference_autoencoder,
-        latent=latent, masks=masks, margins=tuple(_margin(text) for text in margin or ()), by=by, workers=workers,
-        show_ids=show_ids,
+        latent=latent, masks=masks, features=features, by=by, workers=workers,
+        margins=tuple(_margin(text) for text in margin or ()), show_ids=show_ids,
     )  # fmt: skip
     with terminal.progress("evaluate") as report:
         summary = compare(datasets, out, comparison, overwrite=overwrite, progress=report)

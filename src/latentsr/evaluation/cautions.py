@@ -80,8 +80,9 @@ def value_cautions(table: pd.DataFrame) -> list[str]:
     told = []
     infinite = table[table["metric"].eq("psnr") & table["value"].eq(float("inf"))]
     for (dataset, method), rows in infinite.groupby(["dataset", "method"]):
+        noun, verb, they = ("image", "is", "it is") if len(rows) == 1 else ("images", "are", "they are")
         told.append(
-            f"{len(rows)} images of method '{method}' on '{dataset}' are identical to HR (PSNR infinite): they are "
+            f"{len(rows)} {noun} of method '{method}' on '{dataset}' {verb} identical to HR (PSNR infinite): {they} "
             "counted apart and left out of means and differences in dB."
         )
     missing = table[table["value"].isna()].groupby(["dataset", "metric"])["id"].nunique()
@@ -102,4 +103,9 @@ def not_measured(plan: Plan, table: pd.DataFrame) -> list[str]:
             for need in metric.needs:
                 if need in REASONS:
                     told.setdefault(REASONS[need], []).append(METRICS[metric.name].title)
+    learned = [one.title for one in METRICS.values() if one.group == "learned" and not there & set(one.names)]
+    if plan.comparison.metrics is None and learned:
+        told["their learned weights are not on this machine (LATENTSR_WEIGHTS)"] = learned
+    if plan.around.extractor is None:
+        told["no feature extractor is on this machine (--features)"] = ["FID", "KID"]
     return [f"Not measured, since {reason}: {', '.join(titles)}." for reason, titles in told.items()]

@@ -12,6 +12,7 @@ from latentsr.data.batches import padded, stacked
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.evaluation.files import PairedFiles
+from latentsr.evaluation.sets import Extractor
 from latentsr.metrics.hallucination import noise_thresholds
 
 
@@ -24,12 +25,16 @@ class Surroundings:
         reference: the autoencoder whose error is the noise floor of hallucination; None: it is not measured.
         latent: the autoencoder in whose latents SR and HR are compared; None: they are not.
         mean: the method that estimates the posterior mean; None: null-space parts are not measured.
+        extractor: images to features, for FID and KID; None: they are not measured.
+        seed: of the places of patches.
     """
 
     degradation: Degradation
     reference: Autoencoder | None = None
     latent: Autoencoder | None = None
     mean: str | None = None
+    extractor: Extractor | None = None
+    seed: int = 0
 
 
 def load_reference(name: str | None, device: str) -> Autoencoder | None:

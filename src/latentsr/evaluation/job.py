@@ -24,6 +24,7 @@ from latentsr.evaluation.results import (
     pairing_facts,
     write_maps,
 )
+from latentsr.evaluation.sets import set_cautions
 from latentsr.parts import Parts
 from latentsr.provenance import RESEARCH_USE
 from latentsr.stats.table import read_table, write_table
@@ -146,7 +147,7 @@ def _conclude(plan: Plan, found: Sequence[Results], out: Path) -> None:
         "not_measured": not_measured(plan, table),
         "pairing": doubts,
         "warnings": pairing_cautions(doubts),
-        "cautions": [*size_cautions(datasets), *value_cautions(table)],
+        "cautions": [*size_cautions(datasets), *value_cautions(table), *set_cautions(made["sets"])],
         "pictures": {"chief": plan.chief, "white_error": WHITE_ERROR, "cases": pictures},
     }
     write_json(out / RUN, manifest(note=RESEARCH_USE, **facts))

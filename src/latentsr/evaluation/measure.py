@@ -1,7 +1,7 @@
 """What methods make of a dataset's images, measured batch by batch, while the next ones are restored."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from latentsr.errors import InputError, OptionError
 from latentsr.evaluation.context import Surroundings, own_context, shared_context
 from latentsr.evaluation.files import PairedFiles
 from latentsr.evaluation.naming import Naming
+from latentsr.evaluation.sets import patches_an_image, set_arrays
 from latentsr.metrics import Metric, find_metrics, measure
 from latentsr.metrics.hallucination import SIGMAS, hallucination_maps
 from latentsr.metrics.reprojection import lr_psnr
@@ -37,13 +38,14 @@ class Measured:
 
     `values` (images, measures) under `names`; `thumbs` (images, THUMB^2): the degraded images, averaged to thumbnails;
     `maps` (2, rows, columns): how many of the images are hallucinated and how many lost at each pixel, at 2 sigma, or
-    (2, 0, 0) where there is no reference autoencoder.
+    (2, 0, 0) where there is no reference autoencoder; `sets`: what measures of the whole set need of each image.
     """
 
     names: tuple[str, ...]
     values: NDArray[np.float64]
     thumbs: NDArray[np.float32]
     maps: NDArray[np.uint16]
+    sets: Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -162,12 +164,12 @@ def _measure_batch(
     hr, lr = read_hr_lr(work, records, device)
     ids = [record.id for record in records]
     shared = shared_context(work.around, hr, lr, work.masks, ids)
-    found = {HR: submit(_measured_hr, hr, lr, work.metrics)}
+    found = {HR: submit(_measured_hr, work, hr, lr, ids)}
     mean: Tensor | None = None
     for method in sorted(work.methods, key=lambda one: one.name != work.around.mean):
         sr = restored(work, method, lr, hr, ids)
         own = own_context(work.around, sr.clamp(0, 1), mean)
-        found[method.name] = submit(_measured, sr, shared | own, work.metrics)
+        found[method.name] = submit(_measured, work, sr, shared | own, ids)
         if method.name == work.around.mean:
             mean = sr.clamp(0, 1)
     return found
@@ -206,24 +208,34 @@ def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[s
 
 
 @torch.inference_mode()
-def _measured(sr: Tensor, context: dict[str, Any], metrics: Sequence[Metric]) -> Measured:
+def _measured(work: Work, sr: Tensor, context: dict[str, Any], ids: Sequence[str]) -> Measured:
     shown = sr.clamp(0, 1)
-    values = measure([metric for metric in metrics if metric.name != LR_PSNR], shown, context)
+    values = measure([metric for metric in work.metrics if metric.name != LR_PSNR], shown, context)
     # Before clamping: that is what breaks the agreement of a projected image with its input.
     values[LR_PSNR] = lr_psnr(sr, context["lr"], context["degradation"])
-    return _arrays(values, context["degradation"].apply(sr), _maps(shown, context))
+    thumbs = _thumbs(context["degradation"].apply(sr))
+    return Measured(*_columns(values, len(sr)), thumbs, _maps(shown, context), _sets(work, shown, ids))
 
 
 @torch.inference_mode()
-def _measured_hr(hr: Tensor, lr: Tensor, metrics: Sequence[Metric]) -> Measured:
+def _measured_hr(work: Work, hr: Tensor, lr: Tensor, ids: Sequence[str]) -> Measured:
     """HR's own values of the measures that need nothing beside the image."""
-    return _arrays(measure([metric for metric in metrics if not metric.needs], hr, {}), lr, _maps(hr, {}))
+    values = measure([metric for metric in work.metrics if not metric.needs], hr, {})
+    return Measured(*_columns(values, len(hr)), _thumbs(lr), _maps(hr, {}), _sets(work, hr, ids))
 
 
-def _arrays(values: dict[str, Tensor], lr: Tensor, maps: NDArray[np.uint16]) -> Measured:
+def _columns(values: dict[str, Tensor], images: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     columns = [value.double().cpu().numpy() for value in values.values()]
-    thumbs = F.adaptive_avg_pool2d(lr, THUMB).flatten(1).float().cpu().numpy()
-    return Measured(tuple(values), np.stack(columns, axis=1) if columns else np.empty((len(lr), 0)), thumbs, maps)
+    return tuple(values), np.stack(columns, axis=1) if columns else np.empty((images, 0))
+
+
+def _thumbs(lr: Tensor) -> NDArray[np.float32]:
+    return F.adaptive_avg_pool2d(lr, THUMB).flatten(1).float().cpu().numpy()
+
+
+def _sets(work: Work, shown: Tensor, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    patches = patches_an_image(len(work.records))
+    return set_arrays(shown, ids, seed=work.around.seed, patches=patches, extractor=work.around.extractor)
 
 
 def _maps(shown: Tensor, context: dict[str, Any]) -> NDArray[np.uint16]:

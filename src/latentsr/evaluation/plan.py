@@ -19,6 +19,8 @@ from latentsr.evaluation.measure import Work, check_methods
 from latentsr.evaluation.methods import Source, parse_method
 from latentsr.evaluation.naming import Naming
 from latentsr.metrics import METRICS, Metric, find_metrics
+from latentsr.metrics.features import load_extractor
+from latentsr.metrics.weights import learned_available, weights_file
 
 FORMAT = 1
 
@@ -36,6 +38,8 @@ class Comparison:
         masks: folder of a mask an image (named by id, not 0 inside the region of interest).
         margins: (measure, margin) within which methods are tested to be equivalent.
         by: the method by whose PSNR the best, median and worst images are chosen; None: the first after bicubic.
+        features: `inception`, a .pt2 file or a folder of a vision model, for FID and KID; None: Inception where its
+            weights lie on this machine, else neither.
         seed: of the bootstrap and of drawn patches.
         workers: threads that measure while models restore; None: as many as cores, four at most.
         show_ids: errors and warnings name images by id instead of a hash.
@@ -53,6 +57,7 @@ class Comparison:
     reference_autoencoder: str | None = None
     latent: str | None = None
     masks: Path | None = None
+    features: str | None = None
     margins: tuple[tuple[str, float], ...] = ()
     by: str | None = None
     workers: int | None = None
@@ -108,11 +113,14 @@ def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
     texts = dict.fromkeys((BICUBIC, *comparison.methods))  # the baseline once, also where it is asked for
     sources = tuple(parse_method(text, degradation=degradation, device=device) for text in texts)
     _check_named(comparison, [source.name for source in sources])
+    extractor = comparison.features or ("inception" if learned_available("inception") else None)
     around = Surroundings(
         degradation,
         load_reference(comparison.reference_autoencoder, device),
         load_latent(comparison.latent, device),
         comparison.mean,
+        None if extractor is None else load_extractor(extractor, device),
+        comparison.seed,
     )
     several = len(datasets) > 1
     targets = [Target(d.select(comparison.split), Naming(d.name, comparison.show_ids), several) for d in datasets]
@@ -134,7 +142,17 @@ def _metrics(comparison: Comparison) -> tuple[Metric, ...]:
         raise OptionError(f"--margin {', '.join(unknown)}: no such measure; choose from {', '.join(METRICS)}")
     if wrong := [f"{name}={margin:g}" for name, margin in comparison.margins if not 0 < margin < float("inf")]:
         raise OptionError(f"--margin {', '.join(wrong)}: expected a positive number, such as psnr=0.15")
-    return find_metrics(comparison.metrics)
+    if comparison.metrics is None:
+        return find_metrics() + tuple(one for one in METRICS.values() if one.group == "learned" and _has_weights(one))
+    chosen = find_metrics(comparison.metrics)
+    for metric in chosen:
+        if metric.group == "learned":
+            weights_file(metric.name)  # raises, with what to fetch
+    return chosen
+
+
+def _has_weights(metric: Metric) -> bool:
+    return learned_available(metric.name)
 
 
 def _check_named(comparison: Comparison, names: Sequence[str]) -> None:
@@ -189,6 +207,7 @@ def _facts(
         "mean": comparison.mean,
         "reference_autoencoder": _autoencoder_facts(around.reference),
         "latent": _autoencoder_facts(around.latent),
+        "features": None if around.extractor is None else Path(comparison.features or "inception").name,
         "margins": dict(comparison.margins),
         "by": comparison.by,
         "seed": comparison.seed,

@@ -14,6 +14,7 @@ from latentsr.atomic import replacing
 from latentsr.evaluation.measure import HR, LR_PSNR, Measured, Work, sorted_table, tidy_rows
 from latentsr.evaluation.pairing import Suspicion, suspicions
 from latentsr.evaluation.plan import Plan
+from latentsr.evaluation.sets import set_rows
 from latentsr.metrics import METRICS, Metric
 from latentsr.parts import Part, Parts
 from latentsr.stats.agreement import compare_agreement
@@ -53,6 +54,13 @@ class Results:
         }
         return np.stack([found[record.id] for record in self.work.records])
 
+    def sets(self, method: str) -> dict[str, NDArray[np.float32]]:
+        """What the set measures need, of all images together; only what all of them have."""
+        number = self.names.index(method)
+        each = [measured(part, number).sets for part in self.parts]
+        keys = [key for key in each[0] if all(key in one for one in each)]
+        return {key: np.concatenate([one[key] for one in each]) for key in keys}
+
     def maps(self, method: str) -> NDArray[np.float64]:
         """(2, rows, columns): share of the images hallucinated and lost at each pixel, of the commonest image size."""
         number = self.names.index(method)
@@ -75,14 +83,16 @@ def keep(parts: Parts, ids: Sequence[str], found: Mapping[str, Measured], names:
             f"{number}.values": one.values,
             f"{number}.thumbs": one.thumbs,
             f"{number}.maps": one.maps,
-        }
+        } | {f"{number}.sets.{key}": values for key, values in one.sets.items()}
     parts.write(ids, arrays)
 
 
 def measured(part: Part, number: int) -> Measured:
     """What a part holds of its method of that number."""
     names, values, thumbs, maps = (part[f"{number}.{key}"] for key in ("names", "values", "thumbs", "maps"))
-    return Measured(tuple(map(str, names)), values, thumbs, maps)  # type: ignore[arg-type]
+    prefix = f"{number}.sets."
+    sets = {key.removeprefix(prefix): value for key, value in part.arrays.items() if key.startswith(prefix)}
+    return Measured(tuple(map(str, names)), values, thumbs, maps, sets)  # type: ignore[arg-type]
 
 
 def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
@@ -90,14 +100,30 @@ def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
     table = pd.concat([one.table() for one in found], ignore_index=True)
     compared = table[table["metric"].isin(directed(plan.metrics))]
     pairs = [(later, earlier) for earlier, later in combinations(plan.names, 2)]
-    made = {"table": table, "summary": summarise(table, seed=plan.comparison.seed)}
+    made = {"table": table, "summary": summarise(table, seed=plan.comparison.seed), "sets": _sets(plan, found)}
     if pairs:
-        made["comparisons"] = compare_methods(compared, pairs=pairs, unit="both", seed=plan.comparison.seed)
+        # Two families of tests: measures of the whole image, and bands, scales and thresholds.
+        whole = ~compared["metric"].str.contains("/")
+        families = [compared[whole], compared[~whole]]
+        made["comparisons"] = pd.concat(
+            compare_methods(family, pairs=pairs, unit="both", seed=plan.comparison.seed)
+            for family in families
+            if len(family)
+        )
     if INTENSITY in set(table["metric"]):
         made["agreement"] = compare_agreement(table, INTENSITY, unit="both")
     if plan.comparison.margins and pairs:
         made["equivalence"] = compare_equivalence(table, dict(plan.comparison.margins), pairs=pairs, unit="both")
     return made
+
+
+def _sets(plan: Plan, found: Sequence[Results]) -> pd.DataFrame:
+    """The measures of whole sets: one row a dataset, method and measure."""
+    rows = []
+    for one in found:
+        methods = {name: one.sets(name) for name in plan.names}
+        rows.append(set_rows(one.work.dataset.name, one.sets(HR), methods, plan.comparison.seed))
+    return pd.concat(rows, ignore_index=True)
 
 
 def directed(metrics: Iterable[Metric]) -> list[str]:

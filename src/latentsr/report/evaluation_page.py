@@ -1,15 +1,174 @@
-"""The report of an evaluation: from what the job wrote to one page, and the same as Markdown."""
+"""The report of an evaluation, the verdict first: one page, and the same as Markdown; from what the job wrote."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from latentsr.config import read_json
-from latentsr.report.page import Page, write_markdown, write_page
+from latentsr.report.evaluation_cases import case_section
+from latentsr.report.evaluation_data import Evaluation, read_evaluation
+from latentsr.report.evaluation_figures import (
+    forest_picture,
+    frequency_pictures,
+    intensity_pictures,
+    invention_pictures,
+    latent_picture,
+    mean_pictures,
+    plane_picture,
+    violin_picture,
+)
+from latentsr.report.evaluation_tables import (
+    agreement_table,
+    definition_table,
+    difference_table,
+    equivalence_table,
+    headline_table,
+    pair_table,
+    rate_table,
+    set_table,
+)
+from latentsr.report.evaluation_verdict import verdict
+from latentsr.report.page import Block, Page, Section, Text, write_markdown, write_page
+
+PAGE, SUPPLEMENT = "report.html", "report"
 
 
 def write_report(folder: Path) -> Page:
-    """The page of the evaluation in `folder`, written to report.html and report/report.md beside its tables."""
-    run = read_json(folder / "run.json")
-    page = Page("Evaluation", warnings=tuple(run["warnings"]))
-    write_page(page, folder / "report.html")
-    write_markdown(page, folder / "report")
+    """The page of the evaluation in `folder`, written to report.html and report/report.md beside its tables.
+
+    InputError if the folder holds no finished evaluation.
+    """
+    page = evaluation_page(read_evaluation(folder))
+    write_page(page, folder / PAGE)
+    write_markdown(page, folder / SUPPLEMENT)
     return page
+
+
+def evaluation_page(evaluation: Evaluation) -> Page:
+    """The page of an evaluation."""
+    return Page(
+        title="Which method restores best, and at what price?",
+        subtitle=_subtitle(evaluation),
+        verdict=verdict(evaluation),
+        warnings=(*evaluation.run["warnings"], *evaluation.run["cautions"]),
+        sections=tuple(_sections(evaluation)),
+        facts=_facts(evaluation),
+    )
+
+
+def _subtitle(evaluation: Evaluation) -> str:
+    sets = [
+        f"{name} ({facts['images']} images of {facts['patients']} patients)"
+        for name, facts in evaluation.run["datasets"].items()
+    ]
+    run = evaluation.run
+    return (
+        f"{', '.join(evaluation.methods)} on {', '.join(sets)}, split {run['split']}, degradation {run['degradation']}"
+    )
+
+
+def _sections(evaluation: Evaluation) -> Iterator[Section]:
+    yield from _section("The methods", _per_dataset(evaluation, _methods))
+    yield from _section("How sure the differences are", _per_dataset(evaluation, _differences))
+    for dataset in evaluation.datasets:
+        if (cases := case_section(evaluation, dataset)) is not None:
+            yield cases
+    yield from _section("Where in frequency", _per_dataset(evaluation, frequency_pictures))
+    yield from _section("What was invented and what was lost", _per_dataset(evaluation, _invention), INVENTION)
+    yield from _section("Latents", _per_dataset(evaluation, _latents))
+    yield from _section("Agreement of intensity", _per_dataset(evaluation, _agreement))
+    yield _methods_section(evaluation)
+
+
+INVENTION = (
+    "A pixel counts as hallucinated where SR is brighter than HR, and as lost where it is darker, by more than the "
+    "reference autoencoder itself errs on that image: mean + k sd of its absolute error."
+)
+
+
+def _section(title: str, blocks: Iterable[Block], note: str = "") -> Iterator[Section]:
+    """The section, unless it is empty."""
+    if found := tuple(blocks):
+        yield Section(title, found, note)
+
+
+def _per_dataset(evaluation: Evaluation, blocks: object) -> Iterator[Block]:
+    for dataset in evaluation.datasets:
+        yield from (block for block in blocks(evaluation, dataset) if block is not None)  # type: ignore[operator]
+
+
+def _methods(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
+    yield headline_table(evaluation, dataset)
+    yield from mean_pictures(evaluation, dataset)
+    yield plane_picture(evaluation, dataset)
+    yield set_table(evaluation, dataset)
+
+
+def _differences(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
+    yield forest_picture(evaluation, dataset)
+    yield violin_picture(evaluation, dataset)
+    yield difference_table(evaluation, dataset)
+    yield pair_table(evaluation, dataset)
+    yield equivalence_table(evaluation, dataset)
+
+
+def _invention(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
+    yield from invention_pictures(evaluation, dataset)
+    yield rate_table(evaluation, dataset)
+
+
+def _latents(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
+    yield latent_picture(evaluation, dataset)
+
+
+def _agreement(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
+    yield from intensity_pictures(evaluation, dataset)
+    yield agreement_table(evaluation, dataset)
+
+
+def _methods_section(evaluation: Evaluation) -> Section:
+    """How it was done: pairing, statistics, definitions, and what could not be measured."""
+    run = evaluation.run
+    texts = (
+        f"LR was made from HR by {run['degradation']} in float, not rounded; results were clamped to [0, 1] and "
+        "measured against the true HR. Images are paired by id, never by position; a missing, surplus or doubled file "
+        "ends the evaluation. Whether each image agrees with its own LR is checked against all LR images of the set.",
+        "Patients are the unit of intervals and tests unless said otherwise: the bootstrap (10,000 draws, seed "
+        f"{run['seed']}) draws patients with all their images, Wilcoxon's test sees one mean a patient. Images with an "
+        "infinite value (identical to HR) or none are left out of means and counted apart.",
+        "In this report images bear a hash. The tables beside it (table.csv and table.parquet) keep the dataset's own "
+        "ids and patients, by which their owner can find an image; do not pass them on with the report.",
+    )
+    blocks: list[Block] = [Text(texts), definition_table(evaluation)]
+    if run["not_measured"]:
+        blocks.append(Text(("What could not be measured:",), tuple(run["not_measured"])))
+    return Section("How it was measured", tuple(blocks))
+
+
+def _facts(evaluation: Evaluation) -> dict[str, str]:
+    """Versions, options and hashes; no path and no id."""
+    run = evaluation.run
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if version)
+    facts = {
+        "date": run["date"],
+        "versions": f"{versions}, python {run['python']}, {run['platform']}",
+        "split": run["split"],
+        "images a dataset": "all" if run["limit"] is None else f"at most {run['limit']}, evenly spread",
+        "degradation": run["degradation"],
+        "seed": str(run["seed"]),
+        "device": run["device"],
+    }
+    facts |= {f"dataset {name}": f"SHA-256 of its records {digest}" for name, digest in run["data"].items()}
+    facts |= {f"method {method['name']}": _origin(evaluation, method) for method in run["methods"]}
+    for key, title in (("reference_autoencoder", "reference autoencoder"), ("latent", "latent autoencoder")):
+        if run[key]:
+            facts[title] = f"{run[key]['name']}, hash {run[key]['hash']}"
+    return facts
+
+
+def _origin(evaluation: Evaluation, method: dict[str, object]) -> str:
+    if method["kind"] == "model":
+        options = ", ".join(f"{key} {value}" for key, value in dict(method["options"]).items())  # type: ignore[call-overload]
+        return f"model {method['model']}, hash {method['hash']}, {options}"
+    if method["kind"] == "images":
+        hashes = [files[str(method["name"])] for files in evaluation.run["files"].values() if method["name"] in files]
+        return f"images, SHA-256 of their contents {', '.join(hashes)}"
+    return "baseline, from this package"

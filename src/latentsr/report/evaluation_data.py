@@ -1,0 +1,127 @@
+"""What an evaluation wrote, read back for its report: tables, run.json and pictures. Nothing is measured again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from latentsr.config import read_json
+from latentsr.errors import InputError
+from latentsr.stats.table import read_table
+
+RUN, MAPS, PICTURES = "run.json", "maps.npz", "pictures"
+HR, BASELINE = "hr", "bicubic"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """An evaluation's folder: `run` is its run.json, `frames` its tables by name."""
+
+    folder: Path
+    run: Mapping[str, Any]
+    frames: Mapping[str, pd.DataFrame]
+
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets' names, in the order in which they were given."""
+        return list(self.run["datasets"])
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods' names, the baseline first, without HR."""
+        return [str(method["name"]) for method in self.run["methods"]]
+
+    @property
+    def measures(self) -> dict[str, Mapping[str, Any]]:
+        """The definitions of the measures by name."""
+        return {str(one["name"]): one for one in self.run["measures"]}
+
+    def frame(self, name: str, dataset: str) -> pd.DataFrame:
+        """The rows of one dataset in a table; no rows where there is no such table."""
+        if name not in self.frames:
+            return pd.DataFrame({"dataset": []})
+        table = self.frames[name]
+        return table[table["dataset"] == dataset]
+
+    def summary(self, dataset: str, metric: str) -> pd.DataFrame:
+        """The summary's rows of one metric by method, in the methods' order, HR's last; missing methods left out."""
+        rows = self.frame("summary", dataset)
+        found = rows[rows["metric"] == metric].set_index("method")
+        return found.loc[[name for name in (*self.methods, HR) if name in found.index]]
+
+    def compared(self, dataset: str, metric: str, a: str, b: str, unit: str = "patient") -> pd.Series | None:
+        """The row that compares method `a` with `b`, or None."""
+        rows = self.frame("comparisons", dataset)
+        if rows.empty:
+            return None
+        found = rows[(rows["metric"] == metric) & (rows["a"] == a) & (rows["b"] == b) & (rows["unit"] == unit)]
+        return None if found.empty else found.iloc[0]
+
+    def parts(self, dataset: str, measure: str, parts: Sequence[str]) -> pd.DataFrame:
+        """The means of a measure's parts: a row a method (HR last), a column a part; parts without values left out."""
+        rows = self.frame("summary", dataset)
+        wide = rows.pivot(index="method", columns="metric", values="mean")
+        there = [part for part in parts if f"{measure}/{part}" in wide.columns]
+        order = [name for name in (*self.methods, HR) if name in wide.index]
+        chosen = wide.loc[order, [f"{measure}/{part}" for part in there]].set_axis(there, axis=1)
+        return chosen.dropna(how="all").dropna(how="all", axis=1)
+
+    def maps(self, dataset: str, method: str) -> NDArray[np.float64] | None:
+        """(2, rows, columns): how often each pixel is hallucinated and how often lost, or None."""
+        if not (self.folder / MAPS).is_file():
+            return None
+        with np.load(self.folder / MAPS, allow_pickle=False) as file:
+            key = f"{self.datasets.index(dataset)}.{self.methods.index(method)}"
+            return np.asarray(file[key], np.float64) if key in file.files and file[key].size else None
+
+    def cases(self, dataset: str) -> list[Mapping[str, Any]]:
+        """The pictured images of a dataset: case, hash, PSNR by method, zoom box."""
+        return [one for one in self.run["pictures"]["cases"] if one["dataset"] == dataset]
+
+    def path(self, case: Mapping[str, Any], file: str) -> Path:
+        """One PNG file of a pictured image."""
+        return self.folder / PICTURES / str(case["image"]) / file
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The finished evaluation in `folder`; InputError if there is none."""
+    run = read_json(folder / RUN)
+    if not isinstance(run, dict) or "tables" not in run:
+        raise InputError(f"{folder}: holds no evaluation that a report can be made of; run 'latentsr evaluate' again")
+    return Evaluation(folder, run, {name: read_table(folder / f"{name}.parquet") for name in run["tables"]})
+
+
+def decimals(value: float, unit: str = "") -> int:
+    """How many decimals a value is shown with: two for dB and from ten on, three, or more for small ones."""
+    if abs(value) >= 1000:
+        return 0
+    return 2 if unit == "dB" or abs(value) >= 10 else 3 if abs(value) >= 0.01 or value == 0 else 5
+
+
+def number(
+    value: float | None, unit: str = "", *, signed: bool = False, unit_shown: bool = False, digits: int | None = None
+) -> str:
+    """A value for a table or sentence, with as many decimals as `decimals` says or is given; a dash for none."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    digits = decimals(value, unit) if digits is None else digits
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    return f"{text} {unit}" if unit_shown and unit else text
+
+
+def interval(low: float, high: float, unit: str = "", *, signed: bool = False) -> str:
+    """Such as "[0.10, 0.32]", or nothing where there is no interval."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return ""
+    return f"[{number(low, unit, signed=signed)}, {number(high, unit, signed=signed)}]"
+
+
+def p_value(value: float) -> str:
+    """Such as "0.012" or "< 0.001"; a dash for no test."""
+    if not np.isfinite(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

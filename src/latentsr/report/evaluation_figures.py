@@ -1,0 +1,186 @@
+"""The figures of an evaluation's report: effects, perception and distortion, frequency, what was invented, latents."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from latentsr.report.evaluation_data import BASELINE, HR, Evaluation
+from latentsr.report.figures import (
+    Interval,
+    Point,
+    band_bars,
+    bland_altman,
+    intervals,
+    latent_curves,
+    mean_maps,
+    perception_distortion,
+    rates,
+    spectra,
+    violins,
+)
+from latentsr.report.page import Picture
+from latentsr.stats.agreement import bland_altman as bland_altman_limits
+
+NAN = float("nan")
+FOREST = ("psnr", "ssim", "ms_ssim", "haarpsi", "gmsd", "vif", "lpips")  # of which those that were measured
+MEANS = ("psnr", "haarpsi", "ssim")
+SHOWN = 99.5  # % of the pixels of mean maps whose colour is their own
+PLOTS = 6  # Bland-Altman plots of one dataset
+
+
+def mean_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
+    """Means with intervals of the first measures."""
+    for metric in [name for name in MEANS if not evaluation.summary(dataset, name).empty][:2]:
+        rows = evaluation.summary(dataset, metric).drop(index=HR, errors="ignore")
+        facts = evaluation.measures[metric]
+        shown = [
+            Interval(
+                name, np.inf if row["n"] == 0 and row["infinite"] else row["mean"], row["mean_low"], row["mean_high"]
+            )
+            for name, row in rows.iterrows()
+        ]
+        drawn = intervals(
+            shown, quantity=facts["title"], unit=facts["unit"], better=facts["better"], methods=evaluation.methods
+        )
+        caption = "Mean over images; whiskers: 95 % bootstrap interval of patients. Paired differences are far surer."
+        yield Picture(f"{facts['title']} on {dataset}", drawn, caption)
+
+
+def forest_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Paired effect sizes d_z against bicubic, of several measures, better to the right."""
+    rows = [
+        Interval(method, *_effect(row, evaluation.measures[name]["better"]), str(evaluation.measures[name]["title"]))
+        for name in FOREST
+        for method in evaluation.methods
+        if name in evaluation.measures
+        and (row := evaluation.compared(dataset, name, method, BASELINE)) is not None
+        and np.isfinite(row["d_z"])
+    ]
+    if not rows:
+        return None
+    drawn = intervals(
+        rows, quantity="Difference to bicubic, in sd of the patients' differences", reference=0, better="",
+        methods=evaluation.methods,
+    )  # fmt: skip
+    caption = (
+        "To the right: better than bicubic. The mean paired difference over the sd of the patients' differences, with "
+        "its 95 % bootstrap interval, so that measures of different units stand on one axis."
+    )
+    return Picture(f"Effects against bicubic on {dataset}", drawn, caption)
+
+
+def _effect(row: "pd.Series[Any]", better: str) -> tuple[float, float, float]:
+    """(centre, low, high) of the difference over its sd, turned so that more is better."""
+    scale = row["sd_difference"] if better == "higher" else -row["sd_difference"]
+    ends = sorted((row["low"] / scale, row["high"] / scale))
+    return row["difference"] / scale, ends[0], ends[1]
+
+
+def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """The perception-distortion plane: PSNR against the realism of the set."""
+    psnr, rows = evaluation.summary(dataset, "psnr"), evaluation.frame("sets", dataset)
+    if psnr.empty or rows.empty or "swd" not in set(rows["metric"]):
+        return None
+    values = rows[rows["metric"] == "swd"].set_index("method")["value"]
+    points = [
+        Point(name, psnr.loc[name, "mean"], values[name])
+        for name in evaluation.methods
+        if name in psnr.index and np.isfinite(psnr.loc[name, "mean"])
+    ]
+    if not points:
+        return None
+    drawn = perception_distortion(points, y_label="Sliced Wasserstein (x 1000)", methods=evaluation.methods)
+    caption = (
+        "To the right the images are nearer to the truth, downwards they look more like real ones. A posterior mean "
+        "lies to the right, a sample below; nothing can reach the corner (Blau and Michaeli 2018)."
+    )
+    return Picture(f"Perception and distortion on {dataset}", drawn, caption)
+
+
+def frequency_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
+    """Band bars and radial spectra."""
+    if "subband_psnr" in evaluation.measures:
+        bands = evaluation.parts(dataset, "subband_psnr", evaluation.measures["subband_psnr"]["parts"])
+        if not bands.empty:
+            drawn = band_bars(bands, better="higher", methods=evaluation.methods)
+            caption = (
+                "Haar wavelet bands from coarse (LL3) to fine (HH1): horizontal (LH), vertical (HL) and diagonal (HH) "
+                "detail, level 1 the finest. Peak: the largest magnitude of HR's band."
+            )
+            yield Picture(f"Subband PSNR on {dataset}", drawn, caption)
+    if "radial_spectrum" in evaluation.measures:
+        curves = evaluation.parts(dataset, "radial_spectrum", evaluation.measures["radial_spectrum"]["parts"])
+        if not curves.empty:
+            reference = HR if HR in curves.index else None
+            drawn = spectra(curves, reference=reference, methods=evaluation.methods)
+            caption = "Mean log power in ten rings from the centre to the corner of the spectrum; below, less HR's own."
+            yield Picture(f"Radial spectra on {dataset}", drawn, caption)
+
+
+def latent_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Cosine of SR's and HR's latents over pooled scales."""
+    if "latent_cosine" not in evaluation.measures:
+        return None
+    curves = evaluation.parts(dataset, "latent_cosine", evaluation.measures["latent_cosine"]["parts"])
+    if curves.empty:
+        return None
+    name = evaluation.run["latent"]["name"]
+    caption = f"SR and HR in the latents of autoencoder {name}, average-pooled to squares of each side, fine to coarse."
+    return Picture(f"Latent fidelity on {dataset}", latent_curves(curves, methods=evaluation.methods), caption)
+
+
+def invention_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
+    """Hallucinated and lost shares at two sigma, and where in the image they lie on average."""
+    if "hallucinated" not in evaluation.measures:
+        return
+    pair = [_rates(evaluation, dataset, name) for name in ("hallucinated", "lost")]
+    caption = (
+        "Beyond two sigma of the reference autoencoder's own error; whiskers: 95 % bootstrap interval of patients."
+    )
+    yield Picture(f"Hallucinated and lost pixels on {dataset}", rates(*pair), caption)
+    maps = [
+        (f"{title}, {method}", 100 * share)
+        for method in evaluation.methods
+        if (found := evaluation.maps(dataset, method)) is not None
+        for title, share in zip(("hallucinated", "lost"), found, strict=True)
+    ]
+    if maps:
+        greatest = max(1.0, float(np.percentile(np.stack([share for _, share in maps]), SHOWN)))
+        caption = (
+            "In which share of the images a pixel is hallucinated or lost, beyond two sigma. One colour scale, which "
+            f"ends at the {SHOWN} % quantile of all pixels."
+        )
+        yield Picture(f"Where on {dataset}", mean_maps(maps, greatest=greatest), caption)
+
+
+def _rates(evaluation: Evaluation, dataset: str, name: str) -> list[Interval]:
+    rows = evaluation.summary(dataset, f"{name}/2sigma").drop(index=HR, errors="ignore")
+    ends = ("mean", "mean_low", "mean_high")
+    return [Interval(str(method), *(100 * row[end] for end in ends)) for method, row in rows.iterrows()]
+
+
+def violin_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """How the PSNR of single images spreads."""
+    rows = evaluation.frame("table", dataset)
+    chosen = rows[(rows["metric"] == "psnr") & (rows["method"] != HR)]
+    if chosen.empty:
+        return None
+    wide = chosen.pivot(index="method", columns="id", values="value").loc[evaluation.methods]
+    drawn = violins(wide, quantity="PSNR", unit="dB", better="higher", methods=evaluation.methods)
+    return Picture(f"PSNR of single images of {dataset}", drawn, "Density over images; bar: middle half; line: median.")
+
+
+def intensity_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
+    """Bland-Altman plots of mean intensity, a patient a point, of each method."""
+    rows = evaluation.frame("table", dataset)
+    wide = rows[rows["metric"] == "mean_intensity"].pivot(index=["id", "patient"], columns="method", values="value")
+    if wide.empty:
+        return
+    patients = list(wide.index.get_level_values("patient").astype(str))
+    for method in evaluation.methods[:PLOTS]:
+        found = bland_altman_limits(wide[method] * 100, wide[HR] * 100, patients=patients)
+        drawn = bland_altman(found, unit="% of the range", first=method, methods=evaluation.methods)
+        caption = "A point a patient; lines: bias and limits of agreement, bias ± 1.96 sd; bands: 95 % intervals."
+        yield Picture(f"Mean intensity, {method} against HR, on {dataset}", drawn, caption)

@@ -1,0 +1,267 @@
+"""The tables of an evaluation's report: means, differences, all pairs, agreement, equivalence, whole sets."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from latentsr.report.evaluation_data import BASELINE, HR, Evaluation, decimals, interval, number, p_value
+from latentsr.report.page import Table
+
+ARROWS = {"higher": "↑", "lower": "↓", "closer": "→ HR"}
+TABLED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "latent_psnr")  # drawn, not listed
+HEADLINE = ("psnr", "ms_ssim", "haarpsi", "gmsd", "lpips", "dists", "laplacian_variance", "lr_psnr")
+SHARPNESS = "laplacian_variance"
+SET_TITLES = {"swd": "Sliced Wasserstein (x 1000)", "fid": "FID", "kid": "KID"}
+
+
+def headline_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """The measures that most are asked about: a row a method, a column a measure, the best in bold."""
+    names = [name for name in HEADLINE if not evaluation.summary(dataset, name).empty]
+    if not names:
+        return None
+    facts = [evaluation.measures[name] for name in names]
+    means = {name: evaluation.summary(dataset, name)["mean"] for name in names}
+    methods = evaluation.methods
+    rows = tuple((method, *(_mean_cell(evaluation, dataset, name, method) for name in names)) for method in methods)
+    return Table(
+        f"The methods on {dataset}",
+        ("method", *(f"{_titled(one)} {ARROWS[one['better']]}" for one in facts)),
+        rows,
+        "Mean ± sd over images. ↑ more is better, ↓ less is better. Sharpness: Laplacian variance in % of HR's, best "
+        "near 100 %. Bold: the best mean; the next section tells how far the differences can be relied on.",
+        frozenset(_best(evaluation, methods, means)),
+    )
+
+
+def _titled(facts: Mapping[str, Any]) -> str:
+    if facts["name"] == SHARPNESS:
+        return "Sharpness"
+    return f"{facts['title']} ({facts['unit']})" if facts["unit"] else str(facts["title"])
+
+
+def _mean_cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -> str:
+    rows = evaluation.summary(dataset, metric)
+    if method not in rows.index:
+        return "–"
+    row, unit = rows.loc[method], evaluation.measures[metric]["unit"]
+    if row["n"] == 0:
+        return "identical" if row["infinite"] else "–"
+    if metric == "lr_psnr" and row["mean"] > 100:
+        return "> 100"
+    if metric == SHARPNESS and np.isfinite(row["ratio_to_hr"]):
+        return f"{row['ratio_to_hr']:.0%}"
+    spread = f" ± {number(row['sd'], digits=decimals(row['mean'], unit))}" if np.isfinite(row["sd"]) else ""
+    apart = f" (+{int(row['infinite'])} identical)" if row["infinite"] else ""
+    return f"{number(row['mean'], unit)}{spread}{apart}"
+
+
+def _best(evaluation: Evaluation, methods: list[str], means: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+    for column, (metric, mean) in enumerate(means.items(), start=1):
+        values = mean.drop(HR, errors="ignore").dropna()
+        better = evaluation.measures[metric]["better"]
+        if len(values) < 2 or (better == "closer" and HR not in mean.index):
+            continue
+        ranked = {"higher": -values, "lower": values}.get(better, (values - mean.get(HR, 0)).abs())
+        yield methods.index(str(ranked.idxmin())), column
+
+
+def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """Every tested measure's difference to bicubic: by patient and by image, side by side."""
+    rows = evaluation.frame("comparisons", dataset)
+    if rows.empty:
+        return None
+    found = rows[rows["b"] == BASELINE] if BASELINE in set(rows["b"]) else rows
+    there = set(zip(found["metric"], found["a"], strict=True))
+    cells = [
+        _difference_cells(evaluation, dataset, metric, method, BASELINE)
+        for metric in _tidy_names(evaluation)
+        for method in evaluation.methods
+        if (metric, method) in there
+    ]
+    if not cells:
+        return None
+    tested = rows[(rows["unit"] == "patient") & ~rows["metric"].str.contains("/") & rows["p"].notna()]
+    note = (
+        "Paired difference method minus bicubic, with 95 % bootstrap intervals: patients drawn with all their images, "
+        "and beside it images drawn as if each were independent, as much of the literature does; where patients have "
+        "several images the latter is too sure of itself. p: Wilcoxon signed-rank test over patients, adjusted by Holm "
+        f"for the {len(tested)} tests of whole-image measures on this dataset; bands, scales and thresholds are a "
+        "family of their own. d: pooled sd, as published; d_z: sd of the differences; r: rank-biserial correlation. n: "
+        "patients. Images with an infinite or missing value are left out of that row and counted in comparisons.csv."
+    )
+    columns = ("measure", "method", "difference", "95 % by patient", "95 % by image", "p (Holm)", "d", "d_z", "r", "n")
+    return Table(f"Differences to bicubic on {dataset}", columns, tuple(cells), note)
+
+
+def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
+    """The metrics that are listed, in the order of METRICS."""
+    for name, facts in evaluation.measures.items():
+        if name not in TABLED:
+            yield from (f"{name}/{part}" for part in facts["parts"]) if facts["parts"] else (name,)
+
+
+def _difference_cells(evaluation: Evaluation, dataset: str, metric: str, a: str, b: str) -> tuple[str, ...]:
+    patient, image = (evaluation.compared(dataset, metric, a, b, unit) for unit in ("patient", "image"))
+    if patient is None or image is None:
+        return (metric_title(evaluation, metric), a, *("–",) * 8)
+    unit = evaluation.measures[metric.split("/")[0]]["unit"]
+    return (
+        metric_title(evaluation, metric),
+        a,
+        number(patient["difference"], unit, signed=True),
+        interval(patient["low"], patient["high"], unit, signed=True) or "–",
+        interval(image["low"], image["high"], unit, signed=True) or "–",
+        p_value(patient["p_holm"]),
+        number(patient["d"], "dB"),
+        number(patient["d_z"], "dB"),
+        number(patient["rank_biserial"], "dB"),
+        str(int(patient["n"])),
+    )
+
+
+def metric_title(evaluation: Evaluation, metric: str) -> str:
+    """A tidy name in words: "Subband PSNR LL3 (dB) ↑"."""
+    name, _, part = metric.partition("/")
+    facts = evaluation.measures[name]
+    unit = f" ({facts['unit']})" if facts["unit"] else ""
+    return f"{facts['title']}{' ' + part if part else ''}{unit} {ARROWS[facts['better']]}"
+
+
+def pair_table(evaluation: Evaluation, dataset: str, metric: str = "psnr") -> Table | None:
+    """All pairs of methods in one measure, by patient."""
+    rows = evaluation.frame("comparisons", dataset)
+    if rows.empty or metric not in set(rows["metric"]) or len(evaluation.methods) < 3:
+        return None
+    chosen = rows[(rows["metric"] == metric) & (rows["unit"] == "patient")]
+    unit = evaluation.measures[metric]["unit"]
+    cells = [
+        (
+            f"{row['a']} – {row['b']}",
+            number(row["difference"], unit, signed=True),
+            interval(row["low"], row["high"], unit, signed=True) or "–",
+            p_value(row["p_holm"]),
+            number(row["d_z"], "dB"),
+            str(int(row["n"])),
+        )
+        for row in chosen.to_dict(orient="records")
+    ]
+    title = f"All pairs in {metric_title(evaluation, metric)} on {dataset}"
+    return Table(title, ("pair", "difference", "95 % by patient", "p (Holm)", "d_z", "n"), tuple(cells))
+
+
+def agreement_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """Bland-Altman bias and limits of mean intensity, by patient and by image."""
+    rows = evaluation.frame("agreement", dataset)
+    if rows.empty:
+        return None
+    cells = [
+        (
+            f"{row['a']}, by {row['unit']}",
+            _with_interval(row["bias"], row["bias_low"], row["bias_high"]),
+            _with_interval(row["lower"], row["lower_low"], row["lower_high"]),
+            _with_interval(row["upper"], row["upper_low"], row["upper_high"]),
+            str(int(row["n"])),
+        )
+        for row in rows.to_dict(orient="records")
+        if row["a"] in evaluation.methods
+    ]
+    columns = ("method", "bias", "lower limit", "upper limit", "n")
+    note = "Mean SR minus mean HR; limits: bias ± 1.96 sd. In brackets 95 % intervals. By patient: of a patient's mean."
+    return Table(f"Agreement of mean intensity on {dataset}, in 1/1000 of the range", columns, tuple(cells), note)
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    if not np.isfinite(value):
+        return "–"
+    bounds = f" [{1000 * low:+.2f}, {1000 * high:+.2f}]" if np.isfinite(low) and np.isfinite(high) else ""
+    return f"{1000 * value:+.2f}{bounds}"
+
+
+def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """Two one-sided tests within the margins that were asked for."""
+    rows = evaluation.frame("equivalence", dataset)
+    if rows.empty:
+        return None
+    cells = tuple(
+        (
+            f"{row['a']} – {row['b']}",
+            metric_title(evaluation, row["metric"]),
+            f"± {row['margin']:g}",
+            number(row["difference"], "dB", signed=True),
+            interval(row["low"], row["high"], "dB", signed=True) or "–",
+            p_value(row["p"]),
+            row["verdict"],
+            row["unit"],
+        )
+        for row in rows.to_dict(orient="records")
+    )
+    columns = ("pair", "measure", "margin", "difference", "90 % interval", "p", "verdict", "unit")
+    note = "Equivalent: the 90 % interval lies within the margin (two one-sided t tests at 5 %, not adjusted)."
+    return Table(f"Equivalence within a margin on {dataset}", columns, cells, note)
+
+
+def set_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """Distances of whole sets: sliced Wasserstein by pyramid level, FID and KID where measured."""
+    rows = evaluation.frame("sets", dataset)
+    if rows.empty:
+        return None
+    names = sorted(rows["metric"].unique(), key=_set_order)
+    wide = rows.pivot(index="method", columns="metric", values="value")
+    cells = tuple((method, *(number(wide.loc[method, name], "dB") for name in names)) for method in evaluation.methods)
+    heads = [SET_TITLES.get(name) or f"level {name.split('/')[1]} px" for name in names]
+    few = int(rows["images"].iloc[0])
+    note = (
+        "How far the SR images as a whole lie from the HR images as a whole, nothing paired; less is better. Sliced "
+        "Wasserstein distance of Laplacian-pyramid patches (Karras 2018), its mean over levels and each level."
+    )
+    if "fid" in names:
+        note += f" FID of {few} images" + (
+            ", below 2048: biased and unreliable, read KID instead." if few < 2048 else "."
+        )
+    return Table(f"Realism of the whole set on {dataset}", ("method", *heads), cells, note)
+
+
+def _set_order(name: str) -> tuple[int, int]:
+    level = name.partition("/")[2]
+    return (1, -int(level)) if level else (0, list(SET_TITLES).index(name) if name in SET_TITLES else 9)
+
+
+def rate_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """Hallucinated and lost shares and magnitudes at 1, 2 and 3 sigma."""
+    rows = evaluation.frame("summary", dataset)
+    wide = rows.pivot(index="method", columns="metric", values="mean")
+    if "hallucinated/2sigma" not in wide.columns:
+        return None
+    sigmas = evaluation.measures["hallucinated"]["parts"]
+    cells = [
+        (
+            f"{method}, {sigma.replace('sigma', ' sigma')}",
+            *(f"{wide.loc[method, f'{name}/{sigma}']:.2%}" for name in ("hallucinated", "lost")),
+            *(number(wide.loc[method, f"{name}_magnitude/{sigma}"]) for name in ("hallucinated", "lost")),
+        )
+        for method in evaluation.methods
+        for sigma in sigmas
+    ]
+    columns = ("method, threshold", "hallucinated", "lost", "mean excess", "mean deficit")
+    note = (
+        "Hallucinated: pixels brighter than HR by more than mean + k sd of the reference autoencoder's absolute error "
+        "on the same image; lost: darker by more. Magnitudes are means over those pixels, of a range of 1."
+    )
+    return Table(f"Hallucinated and lost pixels on {dataset}", columns, tuple(cells), note)
+
+
+def definition_table(evaluation: Evaluation) -> Table:
+    """Every measure with unit, direction, range and source, from METRICS."""
+    rows = tuple(
+        (
+            str(one["title"]),
+            str(one["name"]),
+            str(one["unit"]),
+            {"higher": "more", "lower": "less", "closer": "as HR"}[one["better"]],
+            f"{one['range'][0]} to {one['range'][1]}",
+            str(one["source"]),
+        )
+        for one in evaluation.measures.values()
+    )
+    return Table("The measures", ("measure", "name in tables", "unit", "better", "range", "source"), rows)

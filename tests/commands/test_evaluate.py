@@ -1,0 +1,254 @@
+"""`latentsr evaluate` as it is called: what it prints, what it leaves, and that it names no patient."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+from latentsr import cli
+from latentsr.data.records import Dataset, Record, read_dataset, write_dataset
+from latentsr.io.raster import write_pixels
+from latentsr.stats.names import short_hash
+
+SECRETS = ("Doe^Jane", "Doe_", "SECRET-4711", "19700131", "ACC-0815", "planted")
+BY_PATIENT = ("--split", "0,1,0")
+
+
+class Said(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["latentsr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        shown = capsys.readouterr()
+        return Said(int(left.value.code or 0), shown.out, shown.err)
+
+    return command
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Eight images of four patients, whose ids and patients are secret."""
+    rng, records = np.random.default_rng(0), []
+    for n in range(8):
+        pixels = np.kron(rng.integers(40, 200, (8, 8)), np.ones((6, 6))) + rng.integers(0, 40, (48, 48))
+        name = f"Doe_planted_{n}"
+        records.append(Record(name, f"SECRET-4711-{n // 2}", "valid", f"images/{name}.png", 48, 48, "0" * 64))
+        write_pixels(tmp_path / "set" / records[-1].file, pixels.astype(np.uint8))
+    return write_dataset(tmp_path / "set", "blocks", records, {})
+
+
+def sr_folder(dataset: Dataset, folder: Path, *, noise: int = 9) -> Path:
+    rng = np.random.default_rng(1)
+    for record in dataset.records:
+        pixels = dataset.image(record) * 255 + rng.integers(-noise, noise + 1, (record.rows, record.columns))
+        write_pixels(folder / f"{record.id}.png", pixels.clip(0, 255).astype(np.uint8))
+    return folder
+
+
+def told_by(out: Path, said: Said) -> str:
+    """Everything that a run shows or writes but for the tables, whose id and patient columns are their owner's."""
+    texts = [path for path in out.rglob("*") if path.is_file() and path.suffix in (".html", ".md", ".json", ".svg")]
+    pictures = [path for path in out.rglob("*.png") if path.is_file()]
+    written = [path.read_text(encoding="utf-8") for path in texts]
+    written += [path.read_bytes().decode("latin-1") for path in pictures]
+    names = [path.relative_to(out).as_posix() for path in out.rglob("*")]
+    return "\n".join([said.out, said.err, *written, *names])
+
+
+def headers_of(out: Path) -> str:
+    return " ".join(column for path in out.glob("*.parquet") for column in pd.read_parquet(path).columns)
+
+
+def test_the_verdict_and_the_report(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    folder = sr_folder(dataset, tmp_path / "sr")
+    said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}", "--margin", "psnr=50")
+    assert said.status == 0
+    assert "On blocks, mine is better than bicubic in PSNR by" in said.out
+    assert "not significant once adjusted for all tests" in said.out  # of four patients
+    assert "In PSNR on blocks, equivalent within 50.00 dB: mine and bicubic." in said.out
+    assert f"report in {tmp_path / 'out' / 'report.html'}" in said.out
+    for name in ("report.html", "report/report.md", "table.csv", "comparisons.parquet", "sets.csv", "agreement.csv"):
+        assert (tmp_path / "out" / name).is_file(), name
+    assert "<title>" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_no_patient_is_named(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    """Ids, file names and patients of a dataset stand nowhere but in the tables' own columns."""
+    folder = sr_folder(dataset, tmp_path / "planted" / "sr")
+    said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}", "--mean", "mine")
+    assert said.status == 0
+    told = told_by(tmp_path / "out", said) + headers_of(tmp_path / "out")
+    assert short_hash("blocks", "Doe_planted_0")[:4] in told or "image" in told
+    assert not [secret for secret in SECRETS if secret in told]
+    assert "Doe_planted_0" in (tmp_path / "out" / "table.csv").read_text()
+
+
+def test_no_tag_of_dicom_files_is_told(run: Run, tmp_path: Path) -> None:
+    for number, patient in enumerate(("SECRET-4711", "SECRET-4712")):
+        image = pydicom.dcmread(get_testdata_file("MR_small.dcm", download=False))
+        image.PatientName, image.PatientID, image.PatientBirthDate = "Doe^Jane", patient, "19700131"
+        image.AccessionNumber, image.SOPInstanceUID = "ACC-0815", f"1.2.3.{number}"
+        image.SeriesInstanceUID, image.StudyInstanceUID = f"1.2.4.{number}", f"1.2.5.{number}"
+        (tmp_path / "scans" / f"Doe_planted_{number}").mkdir(parents=True)
+        image.save_as(tmp_path / "scans" / f"Doe_planted_{number}" / "planted.dcm")
+    prepared = run("prepare", "folder", tmp_path / "scans", "-o", tmp_path / "set", "--name", "mr", *BY_PATIENT)
+    assert prepared.status == 0, prepared.err
+    said = run("evaluate", tmp_path / "set", "-o", tmp_path / "out", "--method", "bicubic+projection")
+    assert said.status == 0, said.err
+    told = told_by(tmp_path / "out", said)
+    assert not [secret for secret in (*SECRETS, "1.2.4.", "1.2.5.") if secret in told]
+
+
+@pytest.mark.parametrize("fault", ["missing", "surplus", "cut", "size", "no_hr", "nan"])
+def test_an_error_names_images_by_a_hash(
+    run: Run, dataset: Dataset, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sr_folder(dataset, tmp_path / "sr")
+    first = folder / "Doe_planted_0.png"
+    if fault == "missing":
+        first.unlink()
+    elif fault == "surplus":
+        shutil.copy(first, folder / "Doe_planted_99.png")
+    elif fault == "cut":
+        first.write_bytes(first.read_bytes()[:100])
+    elif fault == "size":
+        write_pixels(first, np.zeros((24, 24), np.uint8))
+    elif fault == "no_hr":
+        (dataset.root / dataset.records[0].file).unlink()
+    else:
+        values = np.full((48, 48), np.nan, np.float32)
+        monkeypatch.setattr("latentsr.evaluation.files.PairedFiles.unit", lambda self, id: values)
+    said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}")
+    assert said.status == 1
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert "--show-ids" in said.err
+    assert short_hash("blocks", "Doe_planted_99" if fault == "surplus" else "Doe_planted_0") in said.err
+    assert not [secret for secret in SECRETS if secret in said.err]
+
+
+def test_ids_are_shown_on_request(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    folder = sr_folder(dataset, tmp_path / "sr")
+    (folder / "Doe_planted_3.png").unlink()
+    options = ("--method", f"mine={folder}", "--show-ids")
+    assert "missing: Doe_planted_3)" in run("evaluate", dataset.root, "-o", tmp_path / "out", *options).err
+
+
+def test_methods_with_disjoint_ids_are_an_error(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    a, b = sr_folder(dataset, tmp_path / "a"), sr_folder(dataset, tmp_path / "b")
+    for number, path in enumerate(sorted(b.iterdir())):
+        path.rename(path.with_name(f"other_{number}.png"))
+    said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"a={a}", "--method", f"b={b}")
+    assert said.status == 1
+    assert "method 'b'" in said.err
+    assert "missing" in said.err
+    assert "surplus" in said.err
+
+
+def test_shifted_files_are_warned_of_and_head_the_verdict(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    folder = sr_folder(dataset, tmp_path / "sr")
+    paths = sorted(folder.iterdir())
+    for path, after in pairwise(paths[3:]):
+        path.write_bytes(after.read_bytes())
+    said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}", "--metric", "psnr")
+    assert said.status == 0
+    assert said.err.startswith("warning: 4 of 8 images of method 'mine' on 'blocks' look like other images")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Do not rely on this yet" in page
+    assert "look like other images of the set" in page
+    assert not [secret for secret in SECRETS if secret in said.err + page]
+
+
+def test_identical_images_do_not_poison_a_mean(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    folder = sr_folder(dataset, tmp_path / "sr")
+    shutil.copy(dataset.root / dataset.records[0].file, folder / f"{dataset.records[0].id}.png")
+    options = ("--method", f"mine={folder}", "--metric", "psnr", "--json")
+    said = run("evaluate", dataset.root, "-o", tmp_path / "out", *options)
+    row = next(row for row in json.loads(said.out) if (row["method"], row["metric"]) == ("mine", "psnr"))
+    assert (row["infinite"], row["n"]) == (1, 7)
+    assert 20 < row["mean"] < 60
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "1 image of method &#39;mine&#39; on &#39;blocks&#39; is identical to HR" in page
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_one_image_and_one_patient(run: Run, dataset: Dataset, tmp_path: Path, images: int) -> None:
+    few = write_dataset(dataset.root, "few", dataset.records[:images], {})
+    said = run("evaluate", few.root, "-o", tmp_path / "out", "--method", "bicubic+projection")
+    assert said.status == 0, said.err
+    assert "has one patient" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_masks_make_regions(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    for number, record in enumerate(dataset.records):
+        mask = np.zeros((48, 48), np.uint8)
+        if number:  # the first image has no lesion
+            mask[10:30, 8:24] = 255
+        write_pixels(tmp_path / "masks" / f"{record.id}.png", mask)
+    options = ("--method", "bicubic", "--masks", tmp_path / "masks", "--metric", "roi_psnr", "--metric", "roi_ssim")
+    assert run("evaluate", dataset.root, "-o", tmp_path / "out", *options).status == 0
+    table = pd.read_parquet(tmp_path / "out" / "table.parquet")
+    roi = table[table["metric"] == "roi_psnr"].sort_values("id")["value"]
+    assert roi.isna().tolist() == [True] + [False] * 7
+    write_pixels(tmp_path / "masks" / f"{dataset.records[2].id}.png", np.zeros((24, 48), np.uint8))
+    said = run("evaluate", dataset.root, "-o", tmp_path / "again", *options)
+    assert said.status == 1
+    assert "masks: expected" in said.err
+    assert f"wrongly sized: {short_hash('blocks', dataset.records[2].id)}" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--margin", "psnr"], ["--margin psnr: expected a measure and a number"]),
+        (["--margin", "psnrr=1"], ["--margin psnrr: no such measure"]),
+        (["--margin", "psnr=-1"], ["--margin psnr=-1: expected a positive number"]),
+        (["--mean", "foo"], ["--mean foo: no such method; expected one of bicubic"]),
+        (["--by", "foo"], ["--by foo: no such method"]),
+        (["--reference-autoencoder", "haar"], ["haar", "loses nothing, so it has no noise floor"]),
+        (["--reference-autoencoder", "nowhere"], ["nowhere"]),
+        (["--masks", "nowhere"], ["--masks nowhere: no such folder"]),
+        (["--limit", "0"], ["--limit 0: expected 1 image or more"]),
+        (["--workers", "-1"], ["--workers -1: expected 0 or more"]),
+        (["--features", "nowhere"], ["nowhere"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_a_wrong_option_is_one_line(
+    run: Run, dataset: Dataset, tmp_path: Path, options: list[str], words: list[str]
+) -> None:
+    said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", "bicubic", *options)
+    assert said.status == 1
+    assert said.err.count("\n") == 1
+    for word in words:
+        assert word in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_limit_takes_some_images_of_all_patients(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    folder = sr_folder(dataset, tmp_path / "sr")
+    options = ("--method", f"mine={folder}", "--limit", "4", "--metric", "psnr")
+    assert run("evaluate", dataset.root, "-o", tmp_path / "out", *options).status == 0
+    table = pd.read_parquet(tmp_path / "out" / "table.parquet")
+    assert (table["id"].nunique(), table["patient"].nunique()) == (4, 4)
+    assert len(read_dataset(dataset.root).records) == 8

@@ -16,8 +16,9 @@ import argparse
 import resource
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ SIDE = 256
 X4, X2 = parse_degradation("bicubic:4"), parse_degradation("bicubic:2")
 
 
+@cache
 def photographs() -> list[Tensor]:
     """Grey test photographs in [0, 1], (rows, columns), sides of 400 px or more."""
     from skimage import data
@@ -43,17 +45,15 @@ def photographs() -> list[Tensor]:
     return [torch.from_numpy(image.astype(np.float32) / 255) for image in images]
 
 
-def batches(pairs: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """(SR, HR) batches of windows drawn at random."""
-    images, draw = photographs(), np.random.default_rng(1)
-    for start in range(0, pairs, size):
-        windows = []
-        for number in range(start, min(start + size, pairs)):
-            image = images[number % len(images)]
-            top, left = (int(draw.integers(side - SIDE + 1)) for side in image.shape)
-            windows.append(image[top : top + SIDE, left : left + SIDE])
-        hr = torch.stack(windows)[:, None]
-        yield enlarge(X4.apply(hr), 4).clamp(0, 1), hr
+def pairs_from(first: int, count: int) -> tuple[Tensor, Tensor]:
+    """(SR, HR) of `count` windows, each at a place drawn by its own number."""
+    images, windows = photographs(), []
+    for number in range(first, first + count):
+        image, draw = images[number % len(images)], np.random.default_rng(number)
+        top, left = (int(draw.integers(side - SIDE + 1)) for side in image.shape)
+        windows.append(image[top : top + SIDE, left : left + SIDE])
+    hr = torch.stack(windows)[:, None]
+    return enlarge(X4.apply(hr), 4).clamp(0, 1), hr
 
 
 def context_of(sr: Tensor, hr: Tensor) -> dict[str, Any]:
@@ -69,8 +69,9 @@ def context_of(sr: Tensor, hr: Tensor) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def measure_batch(first: int, sr: Tensor, hr: Tensor, times: dict[str, float]) -> list[dict[str, Tensor]]:
+def measure_batch(first: int, count: int, times: dict[str, float]) -> list[dict[str, Tensor]]:
     """The patches of SR and of HR; each measure's processor seconds are added to `times`."""
+    sr, hr = pairs_from(first, count)
     context = context_of(sr, hr)
     for metric in applicable(find_metrics(), context):
         start = time.thread_time()
@@ -87,8 +88,8 @@ def own(pairs: int, size: int, threads: int, times: dict[str, float]) -> None:
     """Measures all pairs in batches, `threads` at a time, then the two sets of patches."""
     torch.set_num_threads(1)
     with ThreadPoolExecutor(threads) as pool:
-        numbered = enumerate(batches(pairs, size))
-        found = list(pool.map(lambda item: measure_batch(item[0] * size, *item[1], times), numbered))
+        starts = range(0, pairs, size)
+        found = list(pool.map(lambda first: measure_batch(first, min(size, pairs - first), times), starts))
         start = time.process_time()
 
         def distance(level: str) -> float:
@@ -121,6 +122,21 @@ def radial(s: np.ndarray, _h: np.ndarray) -> list[float]:
     offsets = np.arange(SIDE) - SIDE // 2
     radius = np.hypot(offsets[:, None], offsets[None, :]) / (SIDE / 2 * np.sqrt(2)) * 10
     return [float(power[(radius >= low) & (radius < low + 1)].mean()) for low in range(10)]
+
+
+def sfrc(s: np.ndarray, h: np.ndarray) -> list[list[float]]:
+    """The correlation curves of the scanning Fourier ring correlation, patch by patch and ring by ring."""
+    offsets, window = np.arange(64) - 32, np.hanning(64)[:, None] * np.hanning(64)[None, :]
+    radius, curves = np.round(np.hypot(offsets[:, None], offsets[None, :])), []
+    for top in range(0, SIDE - 63, 32):
+        for left in range(0, SIDE - 63, 32):
+            patches = (image[top : top + 64, left : left + 64] * window for image in (s, h))
+            a, b = (np.fft.fftshift(np.fft.fft2(patch)) for patch in patches)
+            cross, first, second = (a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2
+            rings = [radius == number for number in range(32)]
+            sums = [[part[ring].sum() for ring in rings] for part in (cross, first, second)]
+            curves.append([c / np.sqrt(p * q) for c, p, q in zip(*sums, strict=True)])
+    return curves
 
 
 def second_implementations() -> dict[str, Callable[[np.ndarray, np.ndarray], object]]:
@@ -173,6 +189,7 @@ def second_implementations() -> dict[str, Callable[[np.ndarray, np.ndarray], obj
         "latent_cosine": latents,
         "latent_mse": latents,
         "latent_psnr": latents,
+        "sfrc": sfrc,
         "swd": swd,
     }
 
@@ -180,8 +197,8 @@ def second_implementations() -> dict[str, Callable[[np.ndarray, np.ndarray], obj
 def second(pairs: int, times: dict[str, float]) -> float:
     """Wall seconds of the pairs, one after the other; each measure's processor seconds are added to `times`."""
     functions, wall = second_implementations(), 0.0
-    for sr, hr in batches(pairs, 1):
-        arrays = [image[0, 0].double().numpy() for image in (sr, hr)]
+    for number in range(pairs):
+        arrays = [image[0, 0].double().numpy() for image in pairs_from(number, 1)]
         begin = time.perf_counter()
         for name, function in functions.items():
             start = time.process_time()

@@ -32,9 +32,9 @@ def inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
 
 
 def test_inception_features_equal_torch_fidelity(inception: nn.Module, images: Tensor) -> None:
-    features = load_extractor("inception")(images)
-    assert features.shape == (3, 2048)
-    (expected,) = inception((images * 255).round().to(torch.uint8).expand(-1, 3, -1, -1))
+    features = load_extractor("inception")(images[:1])
+    assert features.shape == (1, 2048)
+    (expected,) = inception((images[:1] * 255).round().to(torch.uint8).expand(-1, 3, -1, -1))
     np.testing.assert_allclose(features, expected, rtol=1e-5)
 
 

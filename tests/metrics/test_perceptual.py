@@ -5,7 +5,7 @@ from scipy.ndimage import correlate
 from scipy.signal import convolve2d
 from torch import Tensor
 
-from latentsr.metrics.perceptual import gmsd, haarpsi
+from latentsr.metrics.perceptual import gmsd, haarpsi, haarpsi_med
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
 
@@ -59,6 +59,12 @@ def test_haarpsi_equals_piq_and_the_paper(pairs: Pairs) -> None:
     for sr, hr in pairs.values():
         np.testing.assert_allclose(haarpsi(sr, hr), piq.haarpsi(sr, hr, data_range=1.0, reduction="none"), rtol=1e-5)
         np.testing.assert_allclose(haarpsi(sr, hr), values_of(haarpsi_of_the_paper, sr, hr), rtol=1e-4)
+
+
+def test_haarpsi_with_medical_constants_equals_piq(pairs: Pairs) -> None:
+    for sr, hr in pairs.values():
+        second = piq.haarpsi(sr, hr, data_range=1.0, reduction="none", c=5.0, alpha=4.9)
+        np.testing.assert_allclose(haarpsi_med(sr, hr), second, rtol=1e-5)
 
 
 def test_gmsd_equals_piq_and_the_paper(pairs: Pairs) -> None:

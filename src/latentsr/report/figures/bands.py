@@ -11,7 +11,17 @@ from matplotlib.patches import Patch
 
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure
-from latentsr.report.figures.style import INK, SMALL, SOFT, Look, axis_label, house_style, marks, wrapped
+from latentsr.report.figures.style import (
+    INK,
+    LEGEND_LETTERS,
+    SMALL,
+    SOFT,
+    Look,
+    axis_label,
+    house_style,
+    marks,
+    wrapped,
+)
 from latentsr.report.figures.values import absence, checked_frame, decimals, number, told
 
 ABREAST = 4  # methods whose bars stand side by side; more get a strip each
@@ -66,7 +76,7 @@ def _abreast(values: pd.DataFrame, title: str, note: str, label: str, methods: S
         _draw(axes, places, found.to_numpy(), width, **looks[name].bar)
     axes.set_ylabel(wrapped(label, 34))
     _finish(axes, values.columns)
-    handles = [Patch(label=wrapped(name, 30), **looks[name].bar) for name in values.index]
+    handles = [Patch(label=wrapped(name, LEGEND_LETTERS), **looks[name].bar) for name in values.index]
     add_legend(figure, handles)
     return figure
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure
-from latentsr.report.figures.style import INK, SOFT, Look, Mark, axis_label, house_style, marks, wrapped
+from latentsr.report.figures.style import INK, LEGEND_LETTERS, SOFT, Look, Mark, axis_label, house_style, marks, wrapped
 from latentsr.report.figures.values import checked_frame, decimals, number, told
 
 AXES = 2.5  # inches of height
@@ -135,7 +135,7 @@ def _line(look: Mark | None) -> Look:
 
 
 def _legend(figure: Figure, looks: dict[str, Mark | None]) -> None:
-    handles = [Line2D([], [], label=wrapped(name, 30), **_line(look)) for name, look in looks.items()]
+    handles = [Line2D([], [], label=wrapped(name, LEGEND_LETTERS), **_line(look)) for name, look in looks.items()]
     add_legend(figure, handles)
 
 

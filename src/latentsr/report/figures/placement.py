@@ -26,8 +26,10 @@ _EDGE: tuple[_Offset, ...] = (
     (-6, 6, "right", "bottom"),
     (-6, -6, "right", "top"),
 )
-_FAR = tuple((3 * x, 3 * y, across, up) for x, y, across, up in _NEAR[2:] + _EDGE)
-PLACES = (*_NEAR, *_EDGE, *_FAR, *((2 * x, 2 * y, across, up) for x, y, across, up in _FAR))
+# Farther off, eight directions in three distances.
+_FAR = tuple((k * x, k * y, across, up) for k in (2.5, 4.0, 6.0) for x, y, across, up in _EDGE + _NEAR)
+PLACES = _NEAR + _EDGE + _FAR
+CLEAR = 1.5  # px around words
 MARKER = 6.0  # px around a point that words keep clear of
 OUTSIDE = 50.0  # how much worse a pixel beyond the border is than one on other words
 
@@ -60,7 +62,7 @@ def label_points(
     for point, centre, text in zip(points, centres, words, strict=True):
         if text.strip():
             note = axes.annotate(text, point, xytext=(0, 0), textcoords="offset points", fontsize=SMALL)
-            size = np.array(Text.get_window_extent(note).size)
+            size = np.array(Text.get_window_extent(note).size) + 2 * CLEAR
             candidates = [_box(centre, size, place, figure.dpi) for place in PLACES]
             costs = [_cost(box, boxes, border) + 0.01 * rank for rank, box in enumerate(candidates)]
             best = int(np.argmin(costs))

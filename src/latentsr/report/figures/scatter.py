@@ -16,11 +16,12 @@ from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure
 from latentsr.report.figures.placement import label_points
-from latentsr.report.figures.style import INK, SOFT, Look, house_style, marks, wrapped
+from latentsr.report.figures.style import INK, LEGEND_LETTERS, SOFT, Look, house_style, marks, wrapped
 from latentsr.report.figures.values import LOSSLESS, NO_VALUE, Point, absence, decimals, number, points_of, told
 
 HEIGHT = 3.9  # inches
 LABEL_LETTERS = 22
+LABELLED = 6  # points of one name each that are labelled; more get in each other's way
 CORNER = 0.1  # share of an axis that is added for the arrow into the best corner
 CONFIDENCE, PREDICTION = "#b9c2cc", "#e6eaef"  # greys: the darker band lies within the lighter
 
@@ -83,19 +84,22 @@ def perception_distortion(
     """The perception-distortion plane (Blau and Michaeli 2018): a point a method, and the corner that is best.
 
     Arguments as in `regression`; `x_better` and `y_better` are "higher" or "lower". A point's mark is its label's
-    where it has no group.
+    where it has no group; more than six such points are named in a legend and not beside them.
     """
     found = [point._replace(group=point.group or point.label) for point in points_of(points)]
     with house_style():
         labels = f"{x_label}, {x_better} is better", f"{y_label}, {y_better} is better"
         figure, axes = _plane(found, *labels, title, note)
         handles = _points(axes, found, methods)
-        if any(point.group != point.label for point in found):
+        grouped = any(point.group != point.label for point in found)
+        named = grouped or len(found) <= LABELLED
+        if grouped or not named:
             add_legend(figure, handles)
         axes.margins(0.12)
         axes.autoscale_view()
         better = _best_corner(axes, x_better == "higher", y_better == "higher")
-        _label(figure, axes, found, better)
+        if named:
+            _label(figure, axes, found, better)
         return drawing(figure, f"Plane of {labels[0]} and {labels[1]}. {_told(found)}.")
 
 
@@ -129,7 +133,7 @@ def _points(axes: Axes, points: Sequence[Point], methods: Sequence[str] | None) 
         drawn = axes.plot([point.x], [point.y], linestyle="none", **looks[point.group].point, zorder=3, markersize=7)
         handles.setdefault(point.group, drawn[0])
     for group, handle in handles.items():
-        handle.set_label(wrapped(group, 30) if group else "_")
+        handle.set_label(wrapped(group, LEGEND_LETTERS) if group else "_")
     return [handle for group, handle in handles.items() if group]
 
 

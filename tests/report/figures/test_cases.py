@@ -1,0 +1,128 @@
+"""Cases: every image with its own pixels, one error scale, the enlarged part, scale bar, window, nothing cut."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from latentsr.errors import InputError
+from latentsr.provenance import RESEARCH_USE
+from latentsr.report.figures import Case, Panel, Region, panels, worst_region
+
+HR = np.linspace(0, 1, 64 * 64).reshape(64, 64)
+REGION = Region(8, 16, 20, 16)
+
+
+def _case(methods: int, title: str = "Worst PSNR: image 0b5f77aa", **options: object) -> Case:
+    shown = [Panel("LR, 16 x 16 px", HR[::4, ::4])]
+    shown += [
+        Panel(
+            f"a method of number {number} with a long name",
+            HR,
+            f"{30 - number}.00 dB, LPIPS 0.101",
+            np.full((64, 64), number / 10),
+        )
+        for number in range(methods)
+    ]
+    return Case(title, (*shown, Panel("HR", HR)), **{"region": REGION, "spacing": 0.9, **options})
+
+
+def _texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+def _images(figure: Figure, cmap: str) -> list:
+    found = [image for axes in figure.axes for image in axes.images if image.get_cmap().name == cmap]
+    return [image for image in found if image.get_array().shape[0] > 1]
+
+
+def _assert_nothing_is_cut_or_overlaps(figure: Figure) -> None:
+    boxes = {text: text.get_window_extent() for text in figure.texts if text.get_text().strip()}
+    for text, box in boxes.items():
+        assert 0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
+        assert 0 <= box.y0 <= box.y1 <= figure.bbox.y1, text
+    for (text, box), (other, second) in itertools.combinations(boxes.items(), 2):
+        assert not box.overlaps(second), f"{text} on {other}"
+
+
+@pytest.mark.parametrize("methods", [1, 7])
+def test_every_panel_is_drawn_and_nothing_is_cut(methods: int, drawn: list[Figure]) -> None:
+    panels([_case(methods), _case(methods, "Best PSNR")], title="Cases", window="0 to 1 of the stored range", unit="%")
+    figure = drawn[0]
+    assert len(_images(figure, "gray")) == 2 * 2 * (methods + 2)
+    assert len(_images(figure, "inferno")) == 2 * methods
+    assert {"Window: 0 to 1 of the stored range", RESEARCH_USE, "Absolute error in %"} <= set(_texts(figure))
+    assert _texts(figure).count("10 mm") == 2 * (methods + 2)
+    _assert_nothing_is_cut_or_overlaps(figure)
+
+
+def test_errors_share_one_scale(drawn: list[Figure]) -> None:
+    panels([_case(3)], greatest=0.5)
+    assert {image.get_clim() for image in _images(drawn[0], "inferno")} == {(0, 0.5)}
+    panels([_case(3)])
+    assert [image.get_clim() for image in _images(drawn[1], "inferno")] == [(0, pytest.approx(0.2))] * 3
+
+
+def test_the_region_is_framed_and_enlarged_in_all_images(drawn: list[Figure]) -> None:
+    panels([_case(1)])
+    enlarged = [axes for axes in drawn[0].axes if axes.get_xlim() == (16, 32) and axes.get_ylim() == (28, 8)]
+    assert len(enlarged) == 3
+    np.testing.assert_array_equal(enlarged[2].images[0].get_array(), HR[8:28, 16:32])
+    np.testing.assert_array_equal(enlarged[0].images[0].get_array(), HR[::4, ::4][2:7, 4:8])
+    assert tuple(enlarged[0].images[0].get_extent()) == (16, 32, 28, 8)
+    frames = [patch.get_bbox().bounds for axes in drawn[0].axes for patch in axes.patches]
+    assert set(frames) == {(16, 8, 16, 20)}
+
+
+def test_pixels_of_an_image_are_whole_in_the_png(drawn: list[Figure]) -> None:
+    picture = panels([Case("one", (Panel("HR", (np.indices((64, 64)).sum(0) % 2).astype(float)),))])
+    pixels = np.array(Image.open(io.BytesIO(picture.png)).convert("L"))
+    box = drawn[0].axes[0].get_window_extent()
+    top, left = round(pixels.shape[0] - box.y1), round(box.x0)
+    shown = pixels[top : top + 256, left : left + 256]
+    assert set(np.unique(shown)) == {0, 255}
+    np.testing.assert_array_equal(shown[::4, ::4] > 0, np.indices((64, 64)).sum(0) % 2 > 0)
+
+
+def test_without_spacing_errors_or_window_nothing_is_claimed(drawn: list[Figure]) -> None:
+    picture = panels([Case("one", (Panel("HR", HR),))])
+    assert not [text for text in _texts(drawn[0]) if "mm" in text or "Window" in text or "error" in text]
+    assert "Window" not in picture.alt
+    assert "Error" not in picture.alt
+
+
+def test_the_alt_text_names_images_and_scores() -> None:
+    alt = panels([_case(1)], window="0 to 1", greatest=0.25).alt
+    assert "Worst PSNR: image 0b5f77aa: LR, 16 x 16 px, a method of number 0 with a long name (30.00 dB" in alt
+    assert "Window: 0 to 1. Error maps reach from 0 to 0.25." in alt
+
+
+def test_the_region_is_where_any_method_errs_most() -> None:
+    errors = [np.zeros((40, 50)), np.zeros((40, 50))]
+    errors[0][2:6, 2:6], errors[1][30:36, 40:46] = 0.5, 0.9
+    region = worst_region(errors, 8)
+    assert region.top <= 30
+    assert region.top + 8 >= 36
+    assert region.left <= 40
+    assert region.left + 8 >= 46
+    assert worst_region([np.ones((5, 7))], 100) == Region(0, 0, 5, 7)
+    assert worst_region([np.array([[np.nan, 0.0], [0.0, 1.0]])], 1) == Region(1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("cases", "message"),
+    [
+        ([], "without cases"),
+        ([Case("a", ())], "without panels"),
+        ([Case("a", (Panel("HR", np.zeros((2, 2, 3))),))], "expected an image"),
+        ([Case("a", (Panel("HR", HR, error=np.zeros(3)),))], "expected an image"),
+        ([Case("a", (Panel("HR", HR),), Region(60, 0, 8, 8))], "beyond the image"),
+        ([Case("a", (Panel("HR", HR),), Region(0, 0, 0, 8))], "beyond the image"),
+    ],
+)
+def test_bad_cases_are_errors(cases: list[Case], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        panels(cases)

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Which latent space? Six small autoencoders under equal budgets, two domains times three geometries, screened beside
 # TAEF2 and the lossless ones; docs/which-latent.md tells what came out. Run it again to go on after a kill.
-#   studies/which-latent.sh DATA OUT [WEIGHTS]
+#   studies/which-latent.sh DATA OUT WEIGHTS
 # DATA holds natural, brain-mri and chest-xray, each with train and valid (the document names the sources); WEIGHTS
 # holds taef2_encoder.pth and taef2_decoder.pth. On two cores the six trainings take about 70 minutes when two run side
 # by side, and twice as long one after the other.
 set -euo pipefail
 data=${1:?folder with natural, brain-mri and chest-xray}
 out=${2:?output folder}
+weights=${3:?folder with taef2_encoder.pth and taef2_decoder.pth}
 latentsr=${LATENTSR:-latentsr}
 
 "$latentsr" prepare folder "$data/natural" -o "$out/natural" --split folders --size 320 --grey
@@ -25,3 +26,8 @@ fit() { # NAME FACTOR CHANNELS: one geometry in both domains, the same number of
 fit 3x64x64 4 3
 fit 4x32x32 8 4
 fit 1x64x64 4 1
+
+[ -f "$out/screening/screening.html" ] || "$latentsr" screen "$out/brain-mri" "$out/chest-xray" -o "$out/screening" \
+    --vae "$out/natural-3x64x64" --vae "$out/medical-3x64x64" --vae "$out/natural-4x32x32" \
+    --vae "$out/medical-4x32x32" --vae "$out/natural-1x64x64" --vae "$out/medical-1x64x64" \
+    --vae taef2 --weights "taef2=$weights" --vae haar --vae identity

@@ -27,7 +27,7 @@ fit 3x64x64 4 3
 fit 4x32x32 8 4
 fit 1x64x64 4 1
 
-[ -f "$out/screening/screening.html" ] || "$latentsr" screen "$out/brain-mri" "$out/chest-xray" -o "$out/screening" \
+"$latentsr" screen "$out/brain-mri" "$out/chest-xray" -o "$out/screening" \
     --vae "$out/natural-3x64x64" --vae "$out/medical-3x64x64" --vae "$out/natural-4x32x32" \
     --vae "$out/medical-4x32x32" --vae "$out/natural-1x64x64" --vae "$out/medical-1x64x64" \
     --vae taef2 --weights "taef2=$weights" --vae haar --vae identity

@@ -17,7 +17,6 @@ from latentsr.commands.fit_vae import fit_vae
 from latentsr.commands.models import models_app
 from latentsr.commands.prepare import prepare_app
 from latentsr.commands.screen import screen
-from latentsr.commands.screen import screen
 from latentsr.commands.train import train
 from latentsr.errors import LatentSRError
 from latentsr.provenance import RESEARCH_USE
@@ -26,7 +25,6 @@ COMMANDS = (
     (enhance, "latentsr enhance scans/ -o enhanced/"),
     (screen, "latentsr screen dataset/ --vae haar --vae vae/ -o screening/"),
     (fit_vae, "latentsr fit-vae dataset/ -o vae/ --factor 4 --latent-channels 3 --steps 20000"),
-    (screen, "latentsr screen dataset/ --vae haar --vae medvae_4_3 --vae mine=vae/ -o screening/"),
     (encode, "latentsr encode dataset/ --vae haar -o cache/"),
     (train, "latentsr train cache/ -o model/ --steps 4000"),
     (evaluate, "latentsr evaluate dataset/ --method mean=latentsr-tiny -o evaluation/"),

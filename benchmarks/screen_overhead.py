@@ -43,7 +43,7 @@ def main(images: int, device: str) -> int:
         dataset = _dataset(Path(folder) / "data", images)
         AutoencoderKL(**SD_VAE).save_pretrained(Path(folder) / "vae")
         autoencoder = load_autoencoder(Path(folder) / "vae", device=device)
-        _bare(dataset, autoencoder, device)  # first calls choose algorithms and load torchmetrics and piq
+        # The first calls choose algorithms and load torchmetrics and piq.
         _screened(dataset, autoencoder, Path(folder) / "warm", device)
         seconds: dict[str, list[float]] = {"bare": [], "screen": []}
         for turn in range(ROUNDS):

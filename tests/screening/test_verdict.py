@@ -50,7 +50,7 @@ def said(*arguments: object) -> list[str]:
 def test_the_best_is_named_first_with_those_not_told_apart_from_it() -> None:
     means = ceilings(("d", "a", 30.0, False), ("d", "b", 30.1, False), ("d", "c", 25.0, False))
     pairs = differences(("d", "a", "b", -0.1, -0.4, 0.2), ("d", "c", "a", -5, -6, -4), ("d", "c", "b", -5.1, -6, -4))
-    first, ranking, *_ = said(means, pairs)
+    first, _, ranking, *_ = said(means, pairs)
     assert "on d b, 30.10 dB [29.60, 30.60], not told apart from a." in first
     assert "b 30.10, a 30.00, c 25.00" in ranking
     assert (
@@ -63,12 +63,12 @@ def test_the_best_is_named_first_with_those_not_told_apart_from_it() -> None:
 def test_where_all_are_told_apart_the_closest_pair_is_named() -> None:
     means = ceilings(("d", "a", 30.0, False), ("d", "b", 29.0, False), ("d", "c", 25.0, False))
     pairs = differences(("d", "b", "a", -1, -1.2, -0.8), ("d", "c", "a", -5, -6, -4), ("d", "c", "b", -4, -5, -3))
-    assert "the closest are a and b, 1.00 dB [0.80, 1.20] apart" in said(means, pairs)[1]
+    assert "the closest are a and b, 1.00 dB [0.80, 1.20] apart" in said(means, pairs)[2]
 
 
 def test_without_an_interval_nothing_is_told_apart() -> None:
     means = ceilings(("d", "a", 30.0, False), ("d", "b", 20.0, False)).assign(low=NAN, high=NAN)
-    first, ranking, *_ = said(means, differences(("d", "b", "a", -10, NAN, NAN)))
+    first, _, ranking, *_ = said(means, differences(("d", "b", "a", -10, NAN, NAN)))
     assert "30.00 dB (no interval), not told apart from b" in first
     assert "a from b (10.00 dB, no interval)" in ranking
 

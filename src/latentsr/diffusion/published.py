@@ -5,6 +5,7 @@ the feature map is 16 x 16 and in the middle block; the LR latent on channels be
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -40,6 +41,7 @@ def published_spec(latent_channels: int, rows: int, columns: int) -> DenoiserSpe
     )
 
 
+@lru_cache
 def published_step(latent_channels: int, rows: int, columns: int) -> StepCost:
     """What the published network costs at latents of that size, sides rounded up to the multiples that it needs.
 

@@ -63,7 +63,7 @@ def _band_tables(told: Told, rows: pd.DataFrame, dataset: str, lossy: Sequence[s
 
 
 def _band(value: float, sign: str = "") -> str:
-    return f"{value:{sign}.1f}" if math.isfinite(value) else NONE
+    return f"{round(value, 1) + 0.0:{sign}.1f}" if math.isfinite(value) else NONE  # + 0.0: no minus zero
 
 
 def worst_section(told: Told, pictures: Path) -> Section:

@@ -11,7 +11,8 @@ from latentsr.config import Config, sha256_json
 from latentsr.data.batches import spread
 from latentsr.data.records import Dataset, Record, check_names
 from latentsr.errors import OptionError
-from latentsr.metrics import Metric, find_metrics
+from latentsr.metrics import METRICS, Metric, find_metrics
+from latentsr.metrics.weights import learned_available, weights_file
 from latentsr.screening.candidates import Candidate, Identified, identify
 from latentsr.screening.prediction import COLUMNS, read_points
 
@@ -79,19 +80,35 @@ def make_plan(
     Raises:
         OptionError: an unknown metric, a reference that is not screened, a limit below 1.
         InputError: no images in the split, two datasets of one name, a studies file that cannot be used.
-        ModelError: an autoencoder that cannot be loaded.
+        ModelError: an autoencoder, or the weights of a learned measure, that cannot be loaded.
     """
     check_names(datasets)
     names = [candidate.name for candidate in candidates]
     if options.reference not in (None, *names):
         raise OptionError(f"--reference {options.reference}: is not screened; expected one of {', '.join(names)}")
-    ceiling = tuple(dict.fromkeys(("psnr", *(options.metrics if options.metrics is not None else CEILING))))
+    ceiling = _ceiling_measures(options.metrics)
     metrics = find_metrics(dict.fromkeys((*ceiling, BANDS, SPECTRUM)))
+    for metric in metrics:
+        if metric.group == "learned":
+            weights_file(metric.name)
     points = read_points(options.studies)
     records = tuple(spread(dataset.select(options.split), options.limit) for dataset in datasets)
     identified = identify(candidates, device)
     reference = options.reference or _first_lossy(identified)
     return Plan(tuple(datasets), records, tuple(candidates), identified, reference, ceiling, metrics, points, options)
+
+
+def _ceiling_measures(asked: Sequence[str] | None) -> tuple[str, ...]:
+    """PSNR, then what was asked for, or else CEILING and LPIPS where its weights lie on this machine.
+
+    OptionError for measures that are no comparison of two images with one value.
+    """
+    wanted = asked if asked is not None else (*CEILING, *(("lpips",) if learned_available("lpips") else ()))
+    found = find_metrics(dict.fromkeys(("psnr", *wanted)))
+    if wrong := [metric.name for metric in found if metric.needs != ("hr",) or metric.parts]:
+        fit = [metric.name for metric in METRICS.values() if metric.needs == ("hr",) and not metric.parts]
+        raise OptionError(f"--metric {', '.join(wrong)}: is no measure of a ceiling; choose from {', '.join(fit)}")
+    return tuple(metric.name for metric in found)
 
 
 def _first_lossy(identified: Sequence[Identified]) -> str:

@@ -12,6 +12,10 @@ from latentsr.stats.regression import fit_line
 
 FEW_PATIENTS = 8  # below, a bootstrap interval holds the truth less often than it says
 NAMED = 4
+MEANING = (
+    "The AE ceiling is how true an image is to itself after encoding and decoding, as mean PSNR with its 95 % "
+    "interval: what is lost there, no denoiser brings back."
+)
 Rows = list[dict[str, Any]]
 
 
@@ -26,6 +30,8 @@ def verdict(frames: Mapping[str, pd.DataFrame], points: pd.DataFrame, published:
     names = list(dict.fromkeys(frames["ceilings"]["dataset"]))
     ranked = {name: _ranked(frames["ceilings"], name) for name in names}
     sentences = [_headline(ranked, frames["differences"])]
+    if any(ranked.values()):
+        sentences.append(MEANING)
     sentences += [_ranking(name, ranked[name], frames["differences"]) for name in names if len(ranked[name]) > 1]
     sentences += _contrast_sentences(frames["contrasts"])
     sentences += _lossless(frames["ceilings"])
@@ -62,8 +68,7 @@ def _headline(ranked: Mapping[str, Rows], differences: pd.DataFrame) -> str:
     told = [_best(name, rows, differences) for name, rows in ranked.items() if rows]
     if not told:
         return "Only lossless autoencoders were screened: none has an AE ceiling to rank by."
-    what = "The highest AE ceiling (how true an image is to itself after encoding and decoding)"
-    return f"{what}: {'; '.join(told)}."
+    return f"Highest AE ceiling: {'; '.join(told)}."
 
 
 def _best(dataset: str, ranked: Rows, differences: pd.DataFrame) -> str:
@@ -134,10 +139,10 @@ def _lossless(ceilings: pd.DataFrame) -> list[str]:
     names = list(dict.fromkeys(ceilings.loc[ceilings["lossless"], "method"]))
     if not names:
         return []
-    verb = "is" if len(names) == 1 else "are"
+    verb, whose = ("is", "Its latent keeps") if len(names) == 1 else ("are", "Their latents keep")
     return [
-        f"{_listed(names)} {verb} lossless: without a ceiling, so neither ranked nor predicted here. Their "
-        "latent keeps every number of the image; whether a denoiser does better there only training can show."
+        f"{_listed(names)} {verb} lossless: without a ceiling, so neither ranked nor predicted here. {whose} "
+        "the whole image; whether a denoiser does better there, only training can show."
     ]
 
 

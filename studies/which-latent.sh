@@ -3,8 +3,8 @@
 # TAEF2 and the lossless ones; docs/which-latent.md tells what came out. Run it again to go on after a kill.
 #   studies/which-latent.sh DATA OUT WEIGHTS
 # DATA holds natural, brain-mri and chest-xray, each with train and valid (the document names the sources); WEIGHTS
-# holds taef2_encoder.pth and taef2_decoder.pth. On two cores the six trainings take about 70 minutes when two run side
-# by side, and twice as long one after the other.
+# holds taef2_encoder.pth and taef2_decoder.pth. The six trainings took 110 minutes on two cores with other work beside
+# them, two at a time (start a fit-vae of each domain yourself, this script then takes them as done), the screening 7.
 set -euo pipefail
 data=${1:?folder with natural, brain-mri and chest-xray}
 out=${2:?output folder}

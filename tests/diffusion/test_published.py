@@ -19,3 +19,9 @@ def test_attention_stands_where_the_feature_map_is_16() -> None:
 
 def test_sides_are_rounded_up_to_what_the_network_needs() -> None:
     assert published_step(3, 17, 24) == published_step(3, 24, 24)
+
+
+def test_attention_is_decided_at_the_rounded_side() -> None:
+    """63 x 63 runs at 64 x 64, whose third level is 16 x 16."""
+    assert published_spec(3, 63, 63).attention == published_spec(3, 64, 64).attention
+    assert published_step(3, 63, 63) == published_step(3, 64, 64)

@@ -16,6 +16,7 @@ CHANNELS = (128, 256, 512, 512)
 LAYERS = 2
 GROUPS = 32
 ATTENTION_SIDE = 16
+MULTIPLE = 2 ** (len(CHANNELS) - 1)  # of a latent's side: each level but the last halves it
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class StepCost:
 
 
 def published_spec(latent_channels: int, rows: int, columns: int) -> DenoiserSpec:
-    """The published network for latents of that size."""
-    side = min(rows, columns)
+    """The published network for latents of that size, sides rounded up to the multiples that it needs."""
+    side = min(_rounded_up(rows), _rounded_up(columns))
     attention = tuple(side == ATTENTION_SIDE * 2**level for level in range(len(CHANNELS)))
     return DenoiserSpec(
         latent_channels=latent_channels,
@@ -48,11 +49,15 @@ def published_step(latent_channels: int, rows: int, columns: int) -> StepCost:
     Computed on the meta device: no memory is taken and nothing is run.
     """
     spec = published_spec(latent_channels, rows, columns)
-    rows, columns = (-(-side // spec.multiple) * spec.multiple for side in (rows, columns))
     with torch.device("meta"):
         network = Denoiser(spec)
-        latent, time = torch.empty(1, latent_channels, rows, columns), torch.zeros(1, dtype=torch.long)
+        latent = torch.empty(1, latent_channels, _rounded_up(rows), _rounded_up(columns))
+        time = torch.zeros(1, dtype=torch.long)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(latent, time, latent)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return StepCost(parameters, int(counter.get_total_flops()))
+
+
+def _rounded_up(side: int) -> int:
+    return -(-side // MULTIPLE) * MULTIPLE

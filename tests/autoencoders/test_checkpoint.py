@@ -1,5 +1,7 @@
 import os
 import pickle
+import random
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,64 @@ def test_a_file_that_was_cut_off_is_named(tmp_path: Path, suffix: str, share: fl
     with pytest.raises(ModelError, match=rf"cut\{suffix}: not a whole") as caught:
         read_tensors(path)
     assert "\n" not in str(caught.value)
+
+
+def written(path: Path, form: str) -> bytes:
+    """The bytes of a small file of weights of that form, written to the path."""
+    if form == "safetensors":
+        save_file(TENSORS, path)
+    else:
+        torch.save({"state_dict": TENSORS}, path, _use_new_zipfile_serialization=form == "zip")
+    return path.read_bytes()
+
+
+def is_read(path: Path) -> bool:
+    """Whether the file gives tensors; if not it must be an error of one line that names it, and nothing be printed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            tensors = read_tensors(path)
+        except ModelError as error:
+            fault = str(error)
+        else:
+            return all(isinstance(tensor, torch.Tensor) for tensor in tensors.values())
+    assert str(path) in fault
+    assert "\n" not in fault
+    return False
+
+
+@pytest.mark.parametrize("form", ["legacy", "zip", "safetensors"])
+def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, form: str) -> None:
+    path = tmp_path / ("cut.safetensors" if form == "safetensors" else "cut.ckpt")
+    whole = written(path, form)
+    for length in range(0, len(whole), 1 if form == "legacy" else 7):
+        path.write_bytes(whole[:length])
+        assert not is_read(path), length
+
+
+@pytest.mark.parametrize("form", ["legacy", "zip", "safetensors"])
+def test_altered_bytes_give_tensors_or_one_error(tmp_path: Path, form: str) -> None:
+    path = tmp_path / ("altered.safetensors" if form == "safetensors" else "altered.ckpt")
+    whole, draw = written(path, form), random.Random(0)
+    read = []
+    for _ in range(600):
+        content = bytearray(whole)
+        for _ in range(draw.choice((1, 1, 2, 4, 8))):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        path.write_bytes(content)
+        read.append(is_read(path))
+    assert {True, False} == set(read)
+
+
+def test_a_name_of_two_lines_is_shown_on_one(tmp_path: Path) -> None:
+    torch.save({"a\nb": 3}, tmp_path / "other.pth")
+    with pytest.raises(ModelError, match=r"'a\\nb' is no tensor"):
+        read_tensors(tmp_path / "other.pth")
+
+
+def test_the_pickle_protocol_of_a_whole_file_is_no_warning(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "new.pth", pickle_protocol=3)
+    assert is_read(tmp_path / "new.pth")
 
 
 @pytest.mark.parametrize(

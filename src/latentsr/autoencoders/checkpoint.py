@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,18 @@ _INERT = (
     "numpy.dtype",
     "_codecs.encode",
 )
-# All that torch raises at a file that is cut, foreign or holds more than tensors.
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError)
+# All that torch raises at a file that is cut, altered, foreign or holds more than tensors.
+_UNREADABLE = (
+    pickle.UnpicklingError, struct.error, RuntimeError, AssertionError, EOFError, OSError, MemoryError, OverflowError,
+    AttributeError, IndexError, KeyError, TypeError, ValueError,
+)  # fmt: skip
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name, on the CPU; those under `state_dict`, where there is such a key.
 
-    A file that is missing or cut short, or whose pickle asks for code, raises ModelError: nothing in it is executed.
+    A file that is missing, cut short or so altered that it cannot be read, or whose pickle asks for code, raises
+    ModelError: nothing in it is executed.
     """
     path = Path(path)
     if not path.is_file():
@@ -52,7 +58,8 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _pickled(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals([(_Nothing, name) for name in _INERT]):
+        with torch.serialization.safe_globals([(_Nothing, name) for name in _INERT]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's guesses at what ails a file; it is read whole or refused
             return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         if code := re.search(r"(?:GLOBAL|global:?|function) ([\w.]+\.[\w.]+)", str(error)):
@@ -69,7 +76,7 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: holds no tensors by name; expected a state dict, or one under 'state_dict'")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ModelError(f"{path}: '{name}' is no tensor; expected a state dict, or one under 'state_dict'")
+            raise ModelError(f"{path}: {name!r} is no tensor; expected a state dict, or one under 'state_dict'")
     return dict(content)
 
 

@@ -183,6 +183,8 @@ def _edit_tensors(folder: Path, edit: str) -> None:
         del tensors["to_latents.bias"]
     elif edit == "surplus":
         tensors["extra.weight"] = torch.zeros(1)
+    elif edit == "quantised":
+        tensors["to_latents.bias"] = tensors["to_latents.bias"].to(torch.int8)
     elif edit == "misshapen":
         tensors["to_latents.bias"] = torch.zeros(7)
     else:
@@ -196,6 +198,7 @@ def _edit_tensors(folder: Path, edit: str) -> None:
         ("missing", "lacks tensor 'to_latents.bias'"),
         ("surplus", "surplus tensor 'extra.weight'"),
         ("misshapen", r"'to_latents.bias' has shape \(7,\), expected \(3,\)"),
+        ("quantised", "'to_latents.bias' is of int8, expected floating point"),
         ("infinite", "'to_latents.bias' holds NaN"),
     ],
 )

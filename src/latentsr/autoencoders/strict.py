@@ -18,8 +18,8 @@ _METADATA = {"format": "pt"}
 def load_weights(network: nn.Module, path: Path) -> None:
     """Fills the network from the file, in the network's own dtype.
 
-    A file that is missing or cut short, and a tensor that is missing, surplus, misshapen or not finite, raise
-    ModelError.
+    A file that is missing or cut short, and a tensor that is missing, surplus, misshapen, of integers where the network
+    has floating point, or not finite, raise ModelError.
     """
     if not Path(path).is_file():
         raise ModelError(f"{path}: missing; expected a folder with config.json and {Path(path).name}")
@@ -34,8 +34,13 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None
 
 def check_weights(tensors: Mapping[str, Tensor], network: nn.Module, origin: str) -> None:
     """Raises ModelError, with the first tensor at fault, unless the tensors are those of the network, and finite."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    own = network.state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
     check_tensors(tensors, shapes, origin, fix="take the config.json that belongs to it")
+    for name in (name for name, tensor in own.items() if tensor.is_floating_point()):
+        if not tensors[name].is_floating_point():  # such as int8 without the scale that it was quantised with
+            kind = str(tensors[name].dtype).removeprefix("torch.")
+            raise ModelError(f"{origin}: tensor {name!r} is of {kind}, expected floating point; fetch it unquantised")
     check_finite(tensors, origin)
 
 
@@ -49,18 +54,18 @@ def check_tensors(
     ):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise ModelError(f"{origin}: {problem} tensor '{min(names)}'{more}; {fix}")
+            raise ModelError(f"{origin}: {problem} tensor {min(names)!r}{more}; {fix}")
     for name, shape in shapes.items():
         if tensors[name].shape != shape:
             found = tuple(tensors[name].shape)
-            raise ModelError(f"{origin}: tensor '{name}' has shape {found}, expected {shape}; {fix}")
+            raise ModelError(f"{origin}: tensor {name!r} has shape {found}, expected {shape}; {fix}")
 
 
 def check_finite(tensors: Mapping[str, Tensor], origin: str) -> None:
     """Raises ModelError, with its name, if a tensor holds NaN or infinity."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ModelError(f"{origin}: tensor '{name}' holds NaN or infinity; fetch or train the weights again")
+            raise ModelError(f"{origin}: tensor {name!r} holds NaN or infinity; fetch or train the weights again")
 
 
 def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:

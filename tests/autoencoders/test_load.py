@@ -91,6 +91,17 @@ def test_a_folder_keeps_its_name_and_is_signed_where_it_is_copied(tmp_path: Path
     assert (manifest["steps"], manifest["spec"]["name"], len(manifest["weights_sha256"])) == (3, "vae", 64)
 
 
+def test_the_domain_of_a_folder_that_does_not_say_is_unknown(publish: Any, tmp_path: Path) -> None:
+    _, config = publish("sd-vae-ft-ema")
+    assert load_autoencoder(config.parent).spec.domain == "unknown"
+    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae")
+    assert load_autoencoder(tmp_path / "vae").spec.domain == "unknown"
+    load_autoencoder(tmp_path / "vae").save(tmp_path / "copy")
+    assert load_autoencoder(tmp_path / "copy").spec.domain == "unknown"
+    assert {name for name, spec in SPECS.items() if spec.domain == "none"} == set(CODE)
+    assert "unknown" not in {spec.domain for spec in SPECS.values()}
+
+
 def test_the_config_is_found_beside_the_weights(publish: Any) -> None:
     weights, config = publish("medvae_8_1")
     beside = load_autoencoder("medvae_8_1", weights=weights)

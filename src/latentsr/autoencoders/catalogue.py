@@ -74,15 +74,16 @@ def _medvae(factor: int, latent_channels: int, image_channels: int) -> Published
 
 
 _TAEF2 = Published(
-    AutoencoderSpec("taef2", "madebyollin/taef2", "MIT", "natural", 3, 32, 8, "float16"),
+    AutoencoderSpec("taef2", "madebyollin/taef2", "MIT", "natural", 3, 32, 8, "bfloat16"),  # its model card
     Publication(
         "taef2", "madebyollin/taef2", ("taef2.safetensors",), aliases=("taef2_encoder.pth", "taef2_decoder.pth")
     ),
 )
 
+# Where a dtype below float32 is documented stands beside it; most such examples decode only.
 _ROWS = (
-    _diffusers("sd-vae-ft-ema", "stabilityai/sd-vae-ft-ema", 4, "float16"),
-    _diffusers("sd-vae-ft-mse", "stabilityai/sd-vae-ft-mse", 4, "float16"),
+    _diffusers("sd-vae-ft-ema", "stabilityai/sd-vae-ft-ema", 4, "float32"),
+    _diffusers("sd-vae-ft-mse", "stabilityai/sd-vae-ft-mse", 4, "float16"),  # diffusers' guide stable_diffusion.mdx
     _diffusers("sdxl-vae", "stabilityai/sdxl-vae", 4, "bfloat16"),  # NaN in float16, says madebyollin/sdxl-vae-fp16-fix
     _compvis("kl-f4", 4, 3),
     _compvis("kl-f8", 8, 4),
@@ -91,10 +92,10 @@ _ROWS = (
     _medvae(4, 4, 1),
     _medvae(8, 1, 1),
     _medvae(8, 4, 3),
-    _diffusers("taesd", "madebyollin/taesd", 4, "float16"),
-    _diffusers("taesdxl", "madebyollin/taesdxl", 4, "float16"),
-    _diffusers("taesd3", "madebyollin/taesd3", 16, "float16"),
-    _diffusers("taef1", "madebyollin/taef1", 16, "float16"),
+    _diffusers("taesd", "madebyollin/taesd", 4, "float16"),  # diffusers' page on AutoencoderTiny
+    _diffusers("taesdxl", "madebyollin/taesdxl", 4, "float16"),  # the same page
+    _diffusers("taesd3", "madebyollin/taesd3", 16, "float16"),  # its model card
+    _diffusers("taef1", "madebyollin/taef1", 16, "bfloat16"),  # its model card
     _TAEF2,
 )
 

@@ -88,7 +88,7 @@ def _checked_network(folder: Path) -> tuple[nn.Module, str]:
 
 
 def _spec(folder: Path, network: Network) -> AutoencoderSpec:
-    """The facts that the manifest tells, those that the network decides taken from it."""
+    """The facts that the manifest tells, those that the network decides taken from it; "unknown" what neither says."""
     manifest = read_manifest(folder)
     told = manifest.get("spec")
     facts = told if isinstance(told, dict) else {}
@@ -98,7 +98,7 @@ def _spec(folder: Path, network: Network) -> AutoencoderSpec:
         name=str(facts.get("name", folder.resolve().name)),
         source=str(facts.get("source", "folder")),
         licence=str(facts.get("licence", "unknown")),
-        domain=domain if domain in ("natural", "medical") else "none",
+        domain=domain if domain in ("none", "natural", "medical") else "unknown",
         image_channels=image_channels(network),
         latent_channels=network.config["latent_channels"],
         factor=network.factor,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor, nn
 
@@ -10,6 +9,7 @@ from latentsr.autoencoders.catalogue import WEIGHTS
 from latentsr.autoencoders.folder import load_folder, load_folder_network, make_network
 from latentsr.autoencoders.frozen import KLAutoencoder
 from latentsr.autoencoders.network import KLNetwork, save_network
+from latentsr.autoencoders.protocol import Domain
 from latentsr.errors import ModelError
 
 __all__ = ["WEIGHTS", "KLAutoencoder", "KLNetwork", "load_kl", "load_network", "make_network", "save_kl"]
@@ -36,7 +36,7 @@ def save_kl(
     folder: Path,
     *,
     weights: Mapping[str, Tensor] | None = None,
-    domain: Literal["none", "natural", "medical"] = "none",
+    domain: Domain = "unknown",
     facts: Mapping[str, object] | None = None,
 ) -> None:
     """Writes config.json, the weights and, last, manifest.json with the weights' SHA-256 and the facts.

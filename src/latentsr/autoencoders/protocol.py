@@ -6,19 +6,23 @@ from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
+Domain = Literal["none", "unknown", "natural", "medical"]
+
 
 @dataclass(frozen=True)
 class AutoencoderSpec:
     """The facts about an autoencoder.
 
-    `factor` is the image side over the latent side; `dtype` the least precise one that is safe for its latents (they
-    are computed in float32 all the same); `lossless` says that decode(encode(x)) is x up to rounding.
+    `domain` is that of the images it was trained on: "none" where it was trained on none (haar, identity), "unknown"
+    where nothing says. `factor` is the image side over the latent side. `dtype` is the least precise one in which its
+    publisher or diffusers documents its use, float32 where neither does; latents are computed in float32 all the same.
+    `lossless` says that decode(encode(x)) is x up to rounding.
     """
 
     name: str
     source: str
     licence: str
-    domain: Literal["none", "natural", "medical"]
+    domain: Domain
     image_channels: int
     latent_channels: int
     factor: int

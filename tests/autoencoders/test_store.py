@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from safetensors.torch import load_file, save_file
 
 from latentsr.autoencoders import load_autoencoder, store
@@ -157,6 +158,7 @@ def test_pull_fetches_exactly_the_files_of_the_catalogue(
         target.parent.mkdir(parents=True, exist_ok=True)
         return shutil.copy(tmp_path / "repository" / file, target)
 
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url: url)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
     folder = store.pull("medvae_4_3")
     files = ("model_weights/vae_4x_3c_2D.ckpt", "model_weights/medvae_4x3.yaml")
@@ -168,11 +170,38 @@ def test_pull_fetches_exactly_the_files_of_the_catalogue(
         store.pull("medvae_4_3")
 
 
-def test_pull_without_a_network_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("came", [False, True])
+def test_a_pull_that_is_cut_off_keeps_what_came_and_nothing_else(
+    came: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loud = hub_logging.get_verbosity()
+    shown = []
+
+    def fetch(repository: str, file: str, *, local_dir: Path) -> str:
+        shown.append(hub_logging.get_verbosity())
+        folder = Path(local_dir) / ".cache" / "huggingface" / "download"
+        folder.mkdir(parents=True)
+        (folder / f"{file}.lock").touch()
+        if came:
+            (folder / "x.0123.incomplete").write_bytes(b"part")
+        raise OSError("connection lost")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url: url)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    with pytest.raises(ModelError, match="connection lost"):
+        store.pull("taesd")
+    assert (tmp_path / "home" / "downloads" / "taesd").exists() is came
+    assert (tmp_path / "home" / "downloads").exists() is came
+    assert (shown, hub_logging.get_verbosity()) == ([hub_logging.ERROR], loud)
+
+
+def test_pull_without_a_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("asked twice"))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://hub.invalid")  # never a name, RFC 2606
     with pytest.raises(ModelError, match=r"cannot be fetched .*; with no network, fetch .* from huggingface\.co/") as e:
         store.pull("sd-vae-ft-ema")
     assert "\n" not in str(e.value)
-    assert not (tmp_path / "home" / "autoencoders").exists()
+    assert not (tmp_path / "home").exists()
 
 
 def test_pull_of_what_is_in_no_hub_says_where_it_is() -> None:

@@ -1,9 +1,12 @@
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
@@ -13,7 +16,11 @@ from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
+from latentsr.report.screening_ceilings import ceiling_section
+from latentsr.report.screening_expectation import expectation_section
+from latentsr.report.screening_latents import cost_section, latent_section, worst_section
 from latentsr.report.screening_page import PAGE, write_screening_page
+from latentsr.report.screening_rows import by_ceiling
 from latentsr.screening import Screening, make_plan, parse_candidates, screen
 
 PATIENT = "Doe^Jane-19610203"
@@ -113,3 +120,120 @@ def test_the_same_tables_give_the_same_bytes(page: Path, screening: Path) -> Non
 def test_a_folder_without_a_screening_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"screening\.json: cannot be read as JSON"):
         write_screening_page(tmp_path)
+
+
+NULLS = {"mean", "sd", "low", "high", "difference", "d_z", "p_holm", "ceiling", "expected", "correlation_rows",
+         "correlation_columns", "encode_seconds", "decode_seconds", "p"}  # fmt: skip
+
+
+def without_values(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows as of images that are all constant: nothing to measure."""
+    return [{key: None if key in NULLS else value for key, value in row.items()} for row in rows]
+
+
+@pytest.fixture
+def told(screening: Path) -> dict[str, Any]:
+    """A finished screening's content, to be changed."""
+    return json.loads((screening / "screening.json").read_text())
+
+
+def tables(section: Any, title: str) -> list[Any]:
+    """The section's tables whose title begins like that."""
+    return [block for block in section.blocks if block.kind == "table" and block.title.startswith(title)]
+
+
+def test_a_page_without_any_value_has_dashes(screening: Path, tmp_path: Path, told: dict[str, Any]) -> None:
+    folder = tmp_path / "constant"
+    shutil.copytree(screening, folder)
+    for name in ("ceilings", "differences", "latents", "cost", "expected", "contrasts"):
+        told[name] = without_values(told[name])
+    told["verdict"] = []
+    for image in told["worst"]:
+        image["psnr"] = dict.fromkeys(image["psnr"])
+    (folder / "screening.json").write_text(json.dumps(told))
+    fingerprint = pd.read_parquet(folder / "fingerprint.parquet")
+    numbers = [name for name in ("mean", "difference", "low", "high") if name in fingerprint]
+    fingerprint.loc[fingerprint["metric"].str.startswith("subband_psnr"), numbers] = np.nan
+    fingerprint.to_parquet(folder / "fingerprint.parquet")
+    words = shown(write_screening_page(folder))
+    assert "medical – natural domain the same –" in words
+    assert "given back whole" in words
+    assert not re.search(r"\b(nan|None|0\.00|-?inf)\b", words.split("Facts")[0])
+
+
+def test_a_missing_difference_is_a_dash_and_stands_last(told: dict[str, Any]) -> None:
+    chosen = [row for row in told["differences"] if row["dataset"] == "abdomen" and row["metric"] == "psnr"]
+    chosen[0].update(difference=None, low=None, high=None)
+    (table,) = tables(ceiling_section(told), "Paired differences in PSNR on abdomen")
+    assert table.rows[-1][:3] == (f"{chosen[0]['a']} – {chosen[0]['b']}", "–", "–")
+    assert len(table.rows) == 3
+
+
+def test_a_null_ceiling_is_no_lossless_one(told: dict[str, Any]) -> None:
+    row = next(row for row in told["expected"] if row["method"] == "natural" and row["dataset"] == "abdomen")
+    row.update(ceiling=None, expected=None, low=None, high=None, note="no ceiling")
+    (table,) = tables(expectation_section(told), "Expected SR on abdomen")
+    cells = {cells[0]: cells[1:] for cells in table.rows}
+    assert cells["natural"] == ("–", "–", "–", "no ceiling")
+    assert cells["haar"][0] == "lossless"
+
+
+def test_without_a_mean_one_is_below_all_others_and_above_lossless_ones(told: dict[str, Any]) -> None:
+    rows = {row["method"]: row for row in by_ceiling(told, "abdomen")}
+    rows["medical"]["mean"], rows["natural"]["mean"] = None, -3.0
+    order = [row["method"] for row in by_ceiling(told, "abdomen")]
+    assert order == ["medical-8", "natural", "medical", "haar"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "high", "remark"),
+    [
+        (21.0, 25.0, "expected above the ceiling: against the true HR hardly to be reached"),
+        (18.0, 25.0, "the interval's top lies above the ceiling"),
+        (15.0, 19.0, ""),
+    ],
+)
+def test_what_lies_above_the_ceiling_is_said(told: dict[str, Any], expected: float, high: float, remark: str) -> None:
+    row = next(row for row in told["expected"] if row["method"] == "natural" and row["dataset"] == "abdomen")
+    row.update(ceiling=20.0, expected=expected, low=10.0, high=high, note="")
+    (table,) = tables(expectation_section(told), "Expected SR on abdomen")
+    assert next(cells for cells in table.rows if cells[0] == "natural")[-1] == remark
+
+
+def test_the_points_say_where_they_come_from(page: Path, told: dict[str, Any]) -> None:
+    words = shown(page)
+    for said in ("against decode(encode(HR))", "T = 1000 on MRNet", "not independent", "below bicubic", "r = 0.83"):
+        assert said in words
+    own = expectation_section({**told, "published_points": False})
+    assert "bicubic" not in str([block for block in own.blocks if block.kind == "text"])
+
+
+def test_latents_of_one_size_and_another_shape_are_named_so(page: Path) -> None:
+    words = shown(page)
+    assert "medical – medical-8 geometry 4 times as many" in words
+    assert "1 channels" not in words.split("Domain or geometry?")[-1]
+
+
+def test_times_bear_device_threads_and_batch(told: dict[str, Any]) -> None:
+    for row in told["cost"]:
+        row.update(device="cpu", threads=2, batch=1)
+    assert "on cpu with 2 threads, 1 image at a time." in tables(cost_section(told), "Cost")[0].note
+    told["cost"][0]["threads"] = 1
+    assert "do not compare across devices" in tables(cost_section(told), "Cost")[0].note
+    for row in told["cost"]:
+        row["device"] = None
+    assert "was not recorded" in tables(cost_section(told), "Cost")[0].note
+
+
+def test_half_precision_says_on_how_many_images(told: dict[str, Any]) -> None:
+    assert "on 1 image," in tables(latent_section(told), "Latents")[0].note
+    told["cost"][0]["probed"] = 4
+    assert "on 1 to 4 images," in tables(latent_section(told), "Latents")[0].note
+
+
+def test_how_the_worst_were_chosen_is_said(told: dict[str, Any], screening: Path) -> None:
+    text = worst_section(told, screening / "pictures").blocks[0]
+    assert f"lowest PSNR under the reference autoencoder, {told['reference']}" in text.paragraphs[0]
+    text = worst_section({**told, "reference": "haar"}, screening / "pictures").blocks[0]
+    assert "haar, the reference autoencoder, is lossless" in text.paragraphs[0]
+    assert "first images by id" in text.paragraphs[0]

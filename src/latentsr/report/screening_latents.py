@@ -8,7 +8,7 @@ import pandas as pd
 
 from latentsr.report.figures import band_bars, spectra
 from latentsr.report.page import Block, Images, Picture, Section, Table, Text, Tile
-from latentsr.report.screening_rows import LOSSLESS, NONE, Row, Told, by_ceiling, of
+from latentsr.report.screening_rows import LOSSLESS, NONE, Row, Told, by_ceiling, lossless, of, written
 
 BANDS = ("LL3", "LH3", "HL3", "HH3", "LH2", "HL2", "HH2", "LH1", "HL1", "HH1")
 RINGS = tuple(f"{number:02}" for number in range(1, 11))
@@ -69,18 +69,34 @@ def _band(value: float, sign: str = "") -> str:
 def worst_section(told: Told, pictures: Path) -> Section:
     """The images that the reference gives back worst, under every autoencoder."""
     text = (
-        f"The images with the lowest PSNR under {told['reference']}, chosen by this rule and named by a hash. Under "
-        "each autoencoder stand the decoded image and its error: black is none, white 0.1 or more of a range of 1. "
-        "Lossless autoencoders show nothing here and are left out."
+        f"{_rule(told)} They are named by a hash. Under each autoencoder stand the decoded image and its error: black "
+        "is none, white 0.1 or more of a range of 1. Lossless autoencoders show nothing here and are left out."
     )
     blocks = [_worst_images(told, image, pictures / image["image"]) for image in told["worst"]]
     return Section("The worst images", (Text((text,)), *blocks))
 
 
+def _rule(told: Told) -> str:
+    """How the images were chosen."""
+    reference = told["reference"]
+    whole = [name for name in told["datasets"] if reference in lossless(told, name)]
+    rule = f"The images with the lowest PSNR under the reference autoencoder, {reference}."
+    chance = (
+        f"{reference}, the reference autoencoder, is lossless, so none is its worst: these are the first images by id, "
+        "whatever they show."
+    )
+    if len(whole) == len(told["datasets"]):
+        return chance
+    return f"{rule} On {', '.join(whole)}: {chance}" if whole else rule
+
+
 def _worst_images(told: Told, image: Row, folder: Path) -> Images:
     ranked = by_ceiling(told, image["dataset"])
     names = [row["method"] for row in ranked if not row["lossless"]] or [row["method"] for row in ranked]
-    decoded = [Tile((folder / name / "decoded.png").read_bytes(), _psnr(image["psnr"][name])) for name in names]
+    whole = lossless(told, image["dataset"])
+    decoded = [
+        Tile((folder / name / "decoded.png").read_bytes(), _psnr(image["psnr"][name], name in whole)) for name in names
+    ]
     errors = [Tile((folder / name / "error.png").read_bytes()) for name in names]
     truth = Tile((folder / "hr.png").read_bytes(), "the true image")
     return Images(
@@ -91,8 +107,10 @@ def _worst_images(told: Told, image: Row, folder: Path) -> Images:
     )
 
 
-def _psnr(value: float | None) -> str:
-    return LOSSLESS if value is None else f"{value:.2f} dB"
+def _psnr(value: float | None, whole: bool) -> str:
+    if value is None:
+        return LOSSLESS if whole else "given back whole"
+    return f"{value:.2f} dB"
 
 
 def latent_section(told: Told) -> Section:
@@ -103,21 +121,29 @@ def latent_section(told: Told) -> Section:
         "half precision mean: encode in float32."
     )
     columns = (
-        "autoencoder", "latent", "numbers", "of pixels", "channel means", "channel sds", "correlation", "NaN in fp16",
-        "NaN in bf16",
+        "autoencoder", "latent", "numbers", "of pixels", "means", "sds", "correlation",
+        "NaN, fp16 / bf16",
     )  # fmt: skip
     tables = [
         Table(
             f"Latents on {name}",
             columns,
             tuple(_latent_cells(told, row) for row in of(told["cost"], name)),
-            f"Numbers are those of one image's latent, and their share of its pixels. Half precision: share of latent "
-            f"values that are NaN or infinite, tried on {max(row['probed'] for row in of(told['cost'], name))} of the "
-            "images. Each channel's mean and sd are in latents.csv.",
+            "Numbers of one image's latent, and their share of its pixels; means and sds are by channel. "
+            "Half precision: share of latent "
+            f"values that are NaN or infinite, on {_probed(of(told['cost'], name))}, so 0 does not clear the others. "
+            "Each channel's mean and sd are in latents.csv.",
         )
         for name in told["datasets"]
     ]
     return Section("The latent itself", (Text((text,)), *tables))
+
+
+def _probed(rows: Sequence[Row]) -> str:
+    """On how many images half precision was tried, such as "1 image" or "1 to 4 images"."""
+    counts = sorted({row["probed"] for row in rows})
+    few, many = str(counts[0]), str(counts[-1])
+    return "1 image" if counts == [1] else f"{few if few == many else f'{few} to {many}'} images"
 
 
 def _latent_cells(told: Told, cost: Row) -> tuple[str, ...]:
@@ -132,14 +158,20 @@ def _latent_cells(told: Told, cost: Row) -> tuple[str, ...]:
         _span([row["mean"] for row in channels]),
         _span([row["sd"] for row in channels]),
         f"{pd.Series(known).median():.2f}" if known else NONE,
-        f"{cost['nonfinite_float16']:.1%}",
-        f"{cost['nonfinite_bfloat16']:.1%}",
+        " / ".join(_share(cost[f"nonfinite_{name}"]) for name in ("float16", "bfloat16")),
     )
 
 
-def _span(values: Sequence[float]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:.2f}" if len(values) == 1 else f"{low:.2f} to {high:.2f}"
+def _share(value: float | None) -> str:
+    return "0 %" if value == 0 else NONE if value is None else f"{100 * value:.1f} %"
+
+
+def _span(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return NONE
+    low, high = min(known), max(known)
+    return f"{low:.2f}" if len(known) == 1 else f"{low:.2f} to {high:.2f}"
 
 
 def cost_section(told: Told) -> Section:
@@ -150,15 +182,15 @@ def cost_section(told: Told) -> Section:
         "published UNet at the latent's size, for one step of one image."
     )
     columns = (
-        "autoencoder", "parameters, M", "encode, ms", "decode, ms", "encode, GFLOP", "decode, GFLOP", "UNet, M",
-        "UNet step, GFLOP",
+        "autoencoder", "parameters, M", "encode, ms", "decode, ms", "GFLOP", "UNet, M",
+        "UNet, GFLOP",
     )  # fmt: skip
     tables = [
         Table(
             f"Cost of an image of {name}, {rows[0]['rows']} x {rows[0]['columns']} px",
             columns,
             tuple(_cost_cells(row) for row in rows),
-            "Measured: the times. Computed: all else.",
+            f"{_machine(rows)} Computed: all else; GFLOP of encode / decode, and of one UNet step.",
         )
         for name in told["datasets"]
         for rows in (of(told["cost"], name),)
@@ -166,14 +198,41 @@ def cost_section(told: Told) -> Section:
     return Section("What it costs", (Text((text,)), *tables))
 
 
+def _machine(rows: Sequence[Row]) -> str:
+    """What the times were measured on, as far as the screening says so; of each autoencoder where they differ."""
+    setups: dict[str, list[str]] = {}
+    for row in rows:
+        if words := _setup(row):
+            setups.setdefault(words, []).append(row["method"])
+    if not setups:
+        return "Measured: the times; on which device, with how many threads and in which batch was not recorded."
+    if len(setups) == 1:
+        return f"Measured: the times, {next(iter(setups))}."
+    told = "; ".join(f"{words}: {', '.join(names)}" for words, names in setups.items())
+    return f"Measured: the times, which do not compare across devices, threads or batches ({told})."
+
+
+def _setup(row: Row) -> str:
+    """Such as "on cpu with 2 threads, 8 images at a time"."""
+    if row.get("device") is None:
+        return ""
+    threads, batch = row.get("threads"), row.get("batch")
+    words = f"on {row['device']}"
+    words += f" with {threads} thread{'' if threads == 1 else 's'}" if threads else ""
+    return words + (f", {batch} image{'' if batch == 1 else 's'} at a time" if batch else "")
+
+
 def _cost_cells(row: Row) -> tuple[str, ...]:
     return (
         row["method"],
-        f"{row['parameters'] / 1e6:.1f}",
-        f"{1000 * row['encode_seconds']:,.1f}",
-        f"{1000 * row['decode_seconds']:,.1f}",
-        f"{row['encode_flops'] / 1e9:.1f}",
-        f"{row['decode_flops'] / 1e9:.1f}",
-        f"{row['denoiser_parameters'] / 1e6:.1f}",
-        f"{row['denoiser_flops'] / 1e9:.1f}",
+        _scaled(row["parameters"], 1e-6),
+        _scaled(row["encode_seconds"], 1000),
+        _scaled(row["decode_seconds"], 1000),
+        f"{_scaled(row['encode_flops'], 1e-9)} / {_scaled(row['decode_flops'], 1e-9)}",
+        _scaled(row["denoiser_parameters"], 1e-6),
+        _scaled(row["denoiser_flops"], 1e-9),
     )
+
+
+def _scaled(value: float | None, scale: float) -> str:
+    return written(None if value is None else value * scale, ",.1f")

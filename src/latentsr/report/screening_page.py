@@ -8,7 +8,9 @@ import pandas as pd
 
 from latentsr.config import read_json
 from latentsr.report.page import Page, Section, write_page
-from latentsr.report.screening_ceilings import ceiling_section, contrast_section, expectation_section
+from latentsr.report.screening_ceilings import ceiling_section
+from latentsr.report.screening_contrasts import contrast_section
+from latentsr.report.screening_expectation import expectation_section
 from latentsr.report.screening_latents import cost_section, fingerprint_section, latent_section, worst_section
 from latentsr.report.screening_rows import Told
 from latentsr.stats.table import read_table

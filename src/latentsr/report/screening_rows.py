@@ -15,17 +15,28 @@ def of(rows: Sequence[Row], dataset: str) -> list[Row]:
 
 
 def by_ceiling(told: Told, dataset: str) -> list[Row]:
-    """The PSNR rows of a dataset, the best first, lossless ones last: they are outside the ranking."""
+    """The PSNR rows of a dataset, the best first, then those without a mean, lossless ones last: they are unranked."""
     rows = [row for row in told["ceilings"] if row["dataset"] == dataset and row["metric"] == "psnr"]
-    return sorted(rows, key=lambda row: (row["lossless"], -(row["mean"] or 0)))
+    return sorted(rows, key=lambda row: (row["lossless"], row["mean"] is None, -(row["mean"] or 0.0)))
+
+
+def lossless(told: Told, dataset: str) -> set[str]:
+    """The autoencoders that give back every image of the dataset."""
+    return {row["method"] for row in by_ceiling(told, dataset) if row["lossless"]}
+
+
+def written(value: float | None, form: str) -> str:
+    """The value in that form, such as ".2f", or a dash for null."""
+    return NONE if value is None else format(value, form)
 
 
 def bracket(row: Row, digits: int = 2, *, signed: bool = False) -> str:
     """The interval after a blank, such as [27.10, 28.61], or nothing where there is none."""
-    sign = "+" if signed else ""
-    return "" if row["low"] is None else f" [{row['low']:{sign}.{digits}f}, {row['high']:{sign}.{digits}f}]"
+    form = f"{'+' if signed else ''}.{digits}f"
+    ends = row["low"], row["high"]
+    return "" if None in ends else f" [{', '.join(format(end, form) for end in ends)}]"
 
 
-def number(value: float | None) -> float:
-    """The value, NaN for null."""
-    return math.nan if value is None else value
+def number(value: float | None, null: float = math.nan) -> float:
+    """The value, NaN or what is given for null."""
+    return null if value is None else value

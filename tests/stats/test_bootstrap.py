@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from scipy.optimize import brentq
 from scipy.stats import bootstrap, norm
 
 from latentsr.errors import InputError, OptionError
+from latentsr.stats import bootstrap as module
 from latentsr.stats import cluster_intervals
 from latentsr.stats.bootstrap import expanded_tail
 
@@ -116,3 +118,21 @@ def test_bad_options_are_refused() -> None:
         cluster_intervals([[1.0], [np.inf]], ["a", "b"])
     with pytest.raises(OptionError, match="0 draws"):
         cluster_intervals([[1.0], [2.0]], ["a", "b"], draws=0)
+
+
+def test_blocks_of_draws_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eighths, whose sums are exact, so that the order in which a linear algebra library adds them is no matter."""
+    values = np.round(np.random.default_rng(6).normal(size=(60, 300)) * 8) / 8
+    patients = [f"p{n % 13}" for n in range(60)]
+    blocks = cluster_intervals(values, patients, draws=2500)
+    monkeypatch.setattr(module, "BLOCK", 2500)
+    np.testing.assert_array_equal(blocks, cluster_intervals(values, patients, draws=2500))
+
+
+def test_memory_does_not_grow_with_the_draws() -> None:
+    values, images = np.zeros((2000, 2)), [str(n) for n in range(2000)]
+    tracemalloc.start()
+    cluster_intervals(values, images, draws=8000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80e6  # all draws at once: 128 MB and more

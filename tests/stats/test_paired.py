@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.proportion import proportion_effectsize
 
 from latentsr.errors import InputError
-from latentsr.stats import cohen_d, cohen_dz, cohen_h, rank_biserial, wilcoxon
+from latentsr.stats import cohen_d, cohen_dz, cohen_h, dz_interval, rank_biserial, wilcoxon
 
 VALUES = arrays(np.float64, st.integers(2, 30), elements=st.floats(-50, 50, width=16))
 
@@ -100,3 +100,27 @@ def test_bad_input_is_refused() -> None:
         cohen_d([1.0, 2.0], [1.0])
     with pytest.raises(InputError, match="percentages"):
         cohen_h(24.7, 25.2)
+
+
+@pytest.mark.parametrize(("d_z", "n"), [(0.0, 2), (0.5, 2), (1.0, 10), (-2.3, 64), (8.0, 64), (3.0, 5000)])
+def test_the_interval_of_dz_inverts_the_noncentral_t(d_z: float, n: int) -> None:
+    low, high = dz_interval(d_z, n)
+    tails = [stats.nct.cdf(d_z * n**0.5, n - 1, end * n**0.5) for end in (low, high)]
+    np.testing.assert_allclose(tails, [0.975, 0.025], atol=1e-8)
+    assert low < d_z < high
+    assert dz_interval(-d_z, n) == pytest.approx((-high, -low), rel=1e-6)
+
+
+def test_the_interval_of_dz_equals_another_implementation() -> None:
+    ends = special.nctdtrinc(19, [0.975, 0.025], 0.8 * 20**0.5) / 20**0.5
+    assert dz_interval(0.8, 20) == pytest.approx(tuple(ends), rel=1e-5)
+
+
+def test_a_large_effect_is_less_sure_than_its_mean() -> None:
+    """The sd is estimated too: an interval of mean over a fixed sd, 1.96 / sqrt(n) to both sides, is too narrow."""
+    low, high = dz_interval(2.3, 64)
+    assert high - low > 1.8 * 2 * 1.96 / 8
+
+
+def test_no_interval_of_dz_without_pairs() -> None:
+    assert np.isnan([*dz_interval(float("nan"), 10), *dz_interval(1.0, 1)]).all()

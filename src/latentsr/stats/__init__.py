@@ -6,7 +6,7 @@ from latentsr.stats.comparison import COMPARISON_COLUMNS, compare_methods
 from latentsr.stats.equivalence import EQUIVALENCE_COLUMNS, Equivalence, compare_equivalence, tost
 from latentsr.stats.multiplicity import holm
 from latentsr.stats.names import short_hash
-from latentsr.stats.paired import cohen_d, cohen_dz, cohen_h, rank_biserial, wilcoxon
+from latentsr.stats.paired import cohen_d, cohen_dz, cohen_h, dz_interval, rank_biserial, wilcoxon
 from latentsr.stats.rates import rate_effects
 from latentsr.stats.regression import Bands, Correlation, Line, fisher_interval, fit_line, pearson
 from latentsr.stats.summary import SUMMARY_COLUMNS, summarise
@@ -32,6 +32,7 @@ __all__ = [
     "compare_agreement",
     "compare_equivalence",
     "compare_methods",
+    "dz_interval",
     "fisher_interval",
     "fit_line",
     "holm",

@@ -9,7 +9,7 @@ from scipy.stats import t as student
 
 from latentsr.errors import InputError, OptionError
 
-BLOCK = 500  # draws at a time, so that memory does not grow with them
+BLOCK = 960  # draws at a time, so that memory does not grow with them
 COLUMNS_AT_ONCE = 256  # columns whose resampled means are held together: 20 MB at 10,000 draws
 
 Floats = NDArray[np.float64]
@@ -45,10 +45,11 @@ def cluster_intervals(
     if np.isinf(columns).any():
         raise InputError("infinite values have no mean: leave them out (NaN) and count them apart")
     sums, counts = _by_cluster(columns, clusters)
-    times = np.concatenate(list(_draws(len(sums), draws, seed)))
     bounds = np.full((2, sums.shape[1]), np.nan)
     for at in _slices(np.flatnonzero((counts > 0).sum(axis=0) > 1)):
-        bounds[:, at] = _bounds(_resampled(times, sums[:, at], counts[:, at]), expanded_tail(counts[:, at], level))
+        # Drawn anew for each slice, block by block: all draws of 5,000 images at once would take 400 MB.
+        blocks = [_resampled(times, sums[:, at], counts[:, at]) for times in _draws(len(sums), draws, seed)]
+        bounds[:, at] = _bounds(np.concatenate(blocks, axis=1), expanded_tail(counts[:, at], level))
     return bounds[0], bounds[1]
 
 

@@ -9,6 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.stats import nct
 
 from latentsr.errors import InputError
 
@@ -81,6 +83,35 @@ def cohen_dz(differences: ArrayLike) -> float:
     """
     kept = _present(differences)
     return _ratio(_mean(kept), _variance(kept) ** 0.5)
+
+
+def dz_interval(d_z: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """(low, high) of Cohen's d_z of `n` pairs: the effects at which it lies in one tail of the noncentral t.
+
+    d_z sqrt(n) has a noncentral t distribution with n - 1 degrees of freedom around the true effect times sqrt(n), if
+    differences are normal. (NaN, NaN) with fewer than two pairs or without a d_z. Source: Cumming and Finch 2001;
+    equal to R's MBESS::ci.sm.
+    """
+    if n < 2 or not math.isfinite(d_z):
+        return float("nan"), float("nan")
+    root, tail = math.sqrt(n), (1 - level) / 2
+    ends = [_centre(d_z * root, n - 1, share) for share in (1 - tail, tail)]
+    return ends[0] / root, ends[1] / root
+
+
+def _centre(t: float, freedom: int, share: float) -> float:
+    """The noncentrality at which a share of the distribution lies below t: found between ends widened step by step."""
+
+    def beyond(centre: float) -> float:
+        return float(nct.cdf(t, freedom, centre)) - share
+
+    low = high = t
+    step = 1 + abs(t) / math.sqrt(2 * freedom)
+    while beyond(low) < 0:
+        low -= step
+    while beyond(high) > 0:
+        high += step
+    return float(brentq(beyond, low, high)) if low < high else t
 
 
 def rank_biserial(differences: ArrayLike) -> float:

@@ -94,7 +94,8 @@ def _share_and_magnitude(sr: Tensor, hr: Tensor, threshold: Tensor, sign: int) -
 def null_space(sr: Tensor, mean: Tensor, degradation: LinearOperator) -> Tensor:
     """Root mean square of the part of SR - mean that LR does not determine, (batch,): (1 - A^+ A)(SR - mean).
 
-    `mean` is the posterior-mean SR image. What a sample adds to it beyond this contradicts LR. Computed in float64,
+    `mean` is the posterior-mean SR image. Neither more nor less is better: a draw from the posterior adds as much as HR
+    does, the mean nothing. What a sample adds to it beyond this contradicts LR. Computed in float64,
     since A^+ magnifies rounding. Source: range-null space decomposition (Wang 2023, DDNM, eq. 7).
     """
     part, _ = _null_part(sr, mean, degradation)

@@ -15,6 +15,7 @@ import torch
 from latentsr.autoencoders import load_autoencoder
 from latentsr.data.batches import padded
 from latentsr.data.records import Dataset
+from latentsr.diffusion.published import StepCost
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels
 from latentsr.screening import Candidate, Screening, make_plan, screen
@@ -29,7 +30,7 @@ from latentsr.autoencoders import load_autoencoder
 from latentsr.data.records import read_dataset
 from latentsr.diffusion.published import StepCost
 from latentsr.screening import Candidate, Screening, make_plan, screen
-data, out, place, log = sys.argv[1:]
+data, out, place = sys.argv[1:]
 cost.published_step = lambda *shape: StepCost(101_000_000, 70_000_000_000)
 count = 0
 def until_killed(done, total):
@@ -66,7 +67,7 @@ def test_everything_is_written_and_told(dataset: Dataset, pair: list[Candidate],
         "screening.json", "pictures", *(f"{name}.{kind}" for name in (*TABLES, "cost") for kind in ("csv", "parquet"))
     }  # fmt: skip
     assert told["reference"] == "fine"
-    assert told["datasets"]["abdomen"] == {"images": 5, "patients": 3, "sizes": ["176x192", "65x97"]}
+    assert told["datasets"]["abdomen"] == {"images": 5, "excluded": 0, "patients": 3, "sizes": ["176x192", "65x97"]}
     assert told["note"].startswith("Research use only")
 
 
@@ -127,7 +128,9 @@ def test_latents_beyond_float16_are_told(dataset: Dataset, pooling: type, tmp_pa
     cost = told["cost"][0]
     assert cost["nonfinite_float16"] > 0.5
     assert cost["nonfinite_bfloat16"] == 0
-    assert any("NaN or infinity in float16: pooling" in text for text in told["warnings"])
+    assert any(
+        "NaN or infinity in float16, tried on 1 image of a dataset: pooling" in text for text in told["warnings"]
+    )
 
 
 def test_the_worst_images_are_those_of_the_reference_and_bear_no_name(
@@ -145,12 +148,12 @@ def test_the_worst_images_are_those_of_the_reference_and_bear_no_name(
     assert "abdomen" not in " ".join(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
 
 
-@pytest.mark.parametrize("place", [2, 5])
+@pytest.mark.parametrize("place", [2, 6])
 def test_resume_after_sigkill_does_no_image_twice_and_gives_the_same_table(
     dataset: Dataset, tmp_path: Path, place: int
 ) -> None:
     """Killed in the first autoencoder, and in the second."""
-    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), str(place), "-"]
+    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), str(place)]
     source = str(Path(__file__).resolve().parents[2] / "src")
     killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
@@ -236,7 +239,7 @@ def test_one_image_and_one_patient_give_no_interval(
     lone = make_dataset(tmp_path / "two", windows[:3], ["a", "a", "a"])
     told = made(lone, pair, tmp_path / "out2")
     assert "no interval" in told["verdict"][0]
-    assert "not told apart" in told["verdict"][0]
+    assert "the differences not to be judged" in told["verdict"][0]
 
 
 def test_constant_images_poison_nothing(
@@ -245,9 +248,88 @@ def test_constant_images_poison_nothing(
     images = [np.zeros_like(windows[0]), np.full_like(windows[0], 128), *windows[:3]]
     told = made(make_dataset(tmp_path / "data", images, list("aabbc")), pair, tmp_path / "out")
     by = {(row["method"], row["metric"]): row for row in told["ceilings"]}
-    assert by["fine", "psnr"]["mean"] is not None
-    assert by["fine", "haarpsi"]["missing"] == 1
+    alone = made(make_dataset(tmp_path / "alone", windows[:3], list("bbc")), pair, tmp_path / "out-alone")
+    for row in alone["ceilings"]:
+        assert by[row["method"], row["metric"]]["mean"] == pytest.approx(row["mean"]), row["metric"]
+        assert by[row["method"], row["metric"]]["n"] == row["n"]
     assert by["haar", "psnr"]["lossless"]
+    assert told["datasets"]["abdomen"]["excluded"] == 2
+    assert told["warnings"][0].startswith("abdomen: 2 of 5 images are constant")
+    assert "only 2 patients" in told["warnings"][1]
+
+
+class Blank:
+    """Wraps an autoencoder: `black` images come back exactly, or off by so much that they are at 46 dB."""
+
+    folder = None
+
+    def __init__(self, inner: object, off: float) -> None:
+        self.inner, self.off, self.spec, self.hash = inner, off, inner.spec, f"{inner.hash}-{off}"
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        return self.inner.encode(images)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        black = (latents <= -0.999).all(dim=(1, 2, 3), keepdim=True)
+        return torch.where(black, -1 + 2 * self.off, self.inner.decode(latents))
+
+
+def test_an_image_that_one_gives_back_exactly_ranks_nobody(
+    windows: list[np.ndarray], pooling: type, make_dataset: Callable, tmp_path: Path
+) -> None:
+    """The worse one is at 156 dB on a black image, the better one exact: the mean over own images was the worse's."""
+    better, worse = Blank(pooling(2, name="better"), 0.0), Blank(pooling(4, name="worse"), 1.5e-8)
+    images = [np.zeros_like(windows[0]), *windows[:3]]
+    told = made(make_dataset(tmp_path / "data", images, list("abcd")), of(worse, better), tmp_path / "out")
+    table = read_table(tmp_path / "out" / "table.parquet").set_index(["method", "metric", "id"])["value"]
+    assert table["worse", "psnr", "000"] > 100
+    psnr = {row["method"]: row for row in told["ceilings"] if row["metric"] == "psnr"}
+    assert psnr["better"]["mean"] > psnr["worse"]["mean"]
+    assert psnr["better"]["n"] == psnr["worse"]["n"] == 3
+    assert "on abdomen better," in told["verdict"][0]
+    assert "mean PSNR in dB: better " in told["verdict"][2]
+    (row,) = [row for row in told["differences"] if row["metric"] == "psnr"]
+    assert abs(row["difference"]) == pytest.approx(psnr["better"]["mean"] - psnr["worse"]["mean"])
+
+
+def test_constant_images_alone_give_no_ceiling_and_words(
+    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path
+) -> None:
+    images = [np.zeros_like(windows[0]), np.full_like(windows[0], 128)]
+    told = made(make_dataset(tmp_path / "data", images, list("ab")), pair, tmp_path / "out")
+    assert all(row["mean"] is None for row in told["ceilings"])
+    assert "No image of abdomen can rank an autoencoder" in told["verdict"][0]
+    assert {row["method"]: row["lossless"] for row in told["ceilings"]} == {
+        "fine": False,
+        "coarse": False,
+        "haar": True,
+    }
+    assert all(row["expected"] is None for row in told["expected"])
+
+
+def test_times_name_their_device_and_one_set_up_only(
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted at batch 1 after one image, and gone on with at batch 2: the times are those of batch 2."""
+    import latentsr.screening.job as job
+
+    whole, count = job.measured, []
+
+    def interrupted(*arguments: object) -> object:
+        count.append(1)
+        if len(count) == 2:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(job, "measured", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made(dataset, pair, tmp_path, batch=1)
+    monkeypatch.undo()
+    monkeypatch.setattr("latentsr.screening.cost.published_step", lambda *shape: StepCost(1, 1))
+    told = made(dataset, pair, tmp_path, batch=2)
+    assert {(row["device"], row["threads"], row["batch"]) for row in told["cost"]} == {
+        ("cpu", torch.get_num_threads(), 2)
+    }
 
 
 def test_bad_input_is_one_line_and_nothing_is_written(
@@ -256,6 +338,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     cases = [
         ({"split": "train"}, InputError, "no images in split 'train'; there are valid"),
         ({"reference": "fien"}, OptionError, "--reference fien: is not screened; expected one of fine, coarse, haar"),
+        ({"reference": "haar"}, OptionError, "--reference haar: is lossless, .*choose fine, coarse"),
         ({"limit": 0}, OptionError, "--limit 0: expected 1 image or more"),
         ({"metrics": ("pnsr",)}, OptionError, "metric 'pnsr' is unknown: choose from psnr"),
         (

@@ -27,6 +27,7 @@ def test_prediction_is_statsmodels() -> None:
     assert found.expected == pytest.approx(frame["mean"][0])
     assert (found.low, found.high) == pytest.approx((frame["obs_ci_lower"][0], frame["obs_ci_upper"][0]))
     assert found.note == ""
+    assert expected_sr(25.0, points).note == "capped by the ceiling of 25.0 dB"
 
 
 @pytest.mark.parametrize(("ceiling", "note"), [(20.0, "below the points' range of 23.9 to 37.9"), (45.0, "above")])

@@ -5,25 +5,27 @@ import pytest
 
 from latentsr.autoencoders import SPECS, AutoencoderSpec
 from latentsr.screening.candidates import Identified
-from latentsr.screening.contrasts import contrasts
+from latentsr.screening.cautions import warnings
+from latentsr.screening.contrasts import contrasts, unplaced
 from latentsr.screening.prediction import expected_sr, read_points
-from latentsr.screening.verdict import verdict, warnings
+from latentsr.screening.verdict import verdict
 
 NAN = math.nan
+SETUP = {"probed": 4, "device": "cpu", "threads": 1, "batch": 2}
 
 
 def ceilings(*rows: tuple, patients: int = 20, missing: int = 0) -> pd.DataFrame:
     """(dataset, method, mean, lossless) as ceilings of PSNR."""
     columns = ["dataset", "method", "mean", "lossless"]
-    facts = {"metric": "psnr", "images": 40, "patients": patients, "missing": missing}
+    facts = {"metric": "psnr", "images": 40, "patients": patients, "missing": missing, "excluded": 0}
     frame = pd.DataFrame(rows, columns=columns).assign(**facts)
     return frame.assign(low=frame["mean"] - 0.5, high=frame["mean"] + 0.5)
 
 
 def differences(*rows: tuple) -> pd.DataFrame:
-    """(dataset, a, b, difference, low, high) in PSNR."""
+    """(dataset, a, b, difference, low, high) in PSNR, of 20 patients and with a small p."""
     columns = ["dataset", "a", "b", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).assign(metric="psnr", n=20)
+    return pd.DataFrame(rows, columns=columns).assign(metric="psnr", n=20, p_holm=0.001)
 
 
 def frames(means: pd.DataFrame, pairs: pd.DataFrame, told_apart: pd.DataFrame | None = None) -> dict:
@@ -36,7 +38,7 @@ def frames(means: pd.DataFrame, pairs: pd.DataFrame, told_apart: pd.DataFrame | 
         for row in means.itertuples()
     ]
     empty = contrasts([], pairs)
-    cost = pd.DataFrame({"method": ["a"], "nonfinite_float16": [0.0], "nonfinite_bfloat16": [0.0]})
+    cost = pd.DataFrame({"method": ["a"], "nonfinite_float16": [0.0], "nonfinite_bfloat16": [0.0], **SETUP})
     return {
         "ceilings": means, "differences": pairs, "contrasts": empty if told_apart is None else told_apart,
         "expected": pd.DataFrame(expected), "cost": cost,
@@ -53,11 +55,7 @@ def test_the_best_is_named_first_with_those_not_told_apart_from_it() -> None:
     first, _, ranking, *_ = said(means, pairs)
     assert "on d b, 30.10 dB [29.60, 30.60], not told apart from a." in first
     assert "b 30.10, a 30.00, c 25.00" in ranking
-    assert (
-        "Not told apart (the 95 % interval of the difference holds zero, or there is none): b from a (0.10 dB"
-        in ranking
-    )
-    assert "[-0.20, 0.40]" in ranking
+    assert ranking.endswith("Not told apart: b from a (0.10 dB [-0.20, 0.40]).")
 
 
 def test_where_all_are_told_apart_the_closest_pair_is_named() -> None:
@@ -69,15 +67,49 @@ def test_where_all_are_told_apart_the_closest_pair_is_named() -> None:
 def test_without_an_interval_nothing_is_told_apart() -> None:
     means = ceilings(("d", "a", 30.0, False), ("d", "b", 20.0, False)).assign(low=NAN, high=NAN)
     first, _, ranking, *_ = said(means, differences(("d", "b", "a", -10, NAN, NAN)))
-    assert "30.00 dB (no interval), not told apart from b" in first
-    assert "a from b (10.00 dB, no interval)" in ranking
+    assert "30.00 dB (no interval), the differences not to be judged" in first
+    assert "The differences cannot be judged: 20 patients." in ranking
+
+
+def test_an_interval_without_zero_does_not_tell_apart_where_the_adjusted_p_is_large() -> None:
+    means = ceilings(("d", "a", 30.0, False), ("d", "b", 29.0, False))
+    pairs = differences(("d", "b", "a", -1, -1.2, -0.8))
+    assert "told apart" not in said(means, pairs)[0]
+    assert "not told apart from b" in said(means, pairs.assign(p_holm=0.06))[0]
+    rule = said(means, pairs)[1]
+    assert "not adjusted for how many are compared" in rule
+    assert "adjusted for all comparisons on the dataset (Holm), is below 0.05" in rule
+
+
+def test_few_patients_judge_no_difference() -> None:
+    means = ceilings(("d", "a", 30.0, False), ("d", "b", 29.0, False), patients=5)
+    first, _, ranking, *_ = said(means, differences(("d", "b", "a", -1, -1.2, -0.8)).assign(n=5))
+    assert "the differences not to be judged" in first
+    assert "The differences cannot be judged: 5 patients, fewer than 8." in ranking
+
+
+def test_other_measures_agree_on_the_best_or_name_theirs() -> None:
+    psnr = ceilings(("d", "a", 30.0, False), ("d", "b", 29.0, False))
+    close = psnr.assign(metric="ms_ssim", mean=[0.99, 0.98])
+    other = psnr.assign(metric="haarpsi", mean=[0.7, 0.8])
+    pairs = differences(("d", "b", "a", -1, -1.2, -0.8))
+    assert "a 30.00, b 29.00; MS-SSIM names the same best; HaarPSI is best for b." in " ".join(
+        said(pd.concat([psnr, close, other]), pairs)
+    )
+
+
+def test_a_dataset_without_a_ceiling_is_named_beside_one_that_has_one() -> None:
+    means = ceilings(("black", "a", NAN, False), ("d", "a", 30.0, False))
+    first = said(means, differences())[0]
+    assert "on d a, 30.00 dB" in first
+    assert "No image of black can rank an autoencoder" in first
 
 
 def test_lossless_is_neither_ranked_nor_predicted() -> None:
     means = ceilings(("d", "a", 30.0, False), ("d", "haar", NAN, True))
     text = " ".join(said(means, differences()))
     assert "haar is lossless" in text
-    assert "for a on d" in text
+    assert "on d at best 24.7 dB with a" in text
     only = " ".join(said(ceilings(("d", "haar", NAN, True)), differences()))
     assert "Only lossless autoencoders were screened" in only
     assert "Expected SR" not in only
@@ -86,9 +118,18 @@ def test_lossless_is_neither_ranked_nor_predicted() -> None:
 def test_extrapolation_is_said() -> None:
     assert (
         "Extrapolated beyond the points, so less sure still: a."
-        in said(ceilings(("d", "a", 45.0, False)), differences())[-1]
+        in said(ceilings(("d", "a", 45.0, False)), differences())[-2]
     )
-    assert "Extrapolated" not in said(ceilings(("d", "a", 30.0, False)), differences())[-1]
+    assert "Extrapolated" not in said(ceilings(("d", "a", 30.0, False)), differences())[-2]
+
+
+def test_what_the_published_points_do_not_say_is_told() -> None:
+    last = said(ceilings(("d", "a", 25.0, False), ("e", "a", 35.0, False)), differences())
+    assert "2 autoencoders on 3 datasets, not independent" in last[-1]
+    assert "on d at best" in last[-2]
+    assert "capped by its ceiling of 25.0 dB); on e at best" in last[-2]
+    own = verdict(frames(ceilings(("d", "a", 30.0, False)), differences()), read_points(), published=False)
+    assert "published" not in own[-1]
 
 
 @pytest.mark.parametrize(("patients", "words"), [(1, "of one patient: no interval"), (5, "only 5 patients"), (20, "")])
@@ -102,14 +143,25 @@ def test_few_patients_are_a_warning(patients: int, words: str) -> None:
 
 def test_missing_values_and_half_precision_are_warnings() -> None:
     told = frames(ceilings(("d", "a", 30.0, False), missing=3), differences())
-    told["cost"] = pd.DataFrame({"method": ["a", "b"], "nonfinite_float16": [0.25, 0.0]})
+    told["cost"] = pd.DataFrame({"method": ["a", "b"], "nonfinite_float16": [0.25, 0.0], **SETUP})
     first, second = warnings(told)
     assert "psnr has no value for 3 of 40 images" in first
-    assert second == "Latents with NaN or infinity in float16: a (25%). Encode with these in float32."
+    assert second == (
+        "Latents with NaN or infinity in float16, tried on 4 images of a dataset: a (25%). "
+        "Encode with these in float32."
+    )
 
 
-def made(name: str, domain: str, channels: int, factor: int) -> Identified:
-    return Identified(name, AutoencoderSpec(name, "test", "none", domain, 1, channels, factor), name)
+def test_images_left_out_and_times_of_two_devices_are_warnings() -> None:
+    told = frames(ceilings(("d", "a", 30.0, False)).assign(excluded=4), differences())
+    told["cost"] = pd.concat([told["cost"], told["cost"].assign(device="cuda (X)")])
+    first, second = warnings(told)
+    assert first.startswith("d: 4 of 40 images are constant, or came back exactly from a lossy autoencoder")
+    assert "several devices" in second
+
+
+def made(name: str, domain: str, channels: int, factor: int, source: str = "test") -> Identified:
+    return Identified(name, AutoencoderSpec(name, source, "none", domain, 1, channels, factor), name)
 
 
 def test_domain_and_geometry_are_told_apart_by_what_agrees() -> None:
@@ -128,9 +180,35 @@ def test_domain_and_geometry_are_told_apart_by_what_agrees() -> None:
         ("geometry", "med3", "med1"),
     ]
     assert (found[0]["difference"], found[0]["low"], found[0]["high"]) == (1.0, 0.5, 1.5)
-    text = " ".join(said(ceilings(("d", "med3", 30.0, False)), pairs, contrasts(identified, pairs)))
-    assert "Domain, at one geometry, medical minus natural, on d: +1.00 dB [0.50, 1.50]" in text
-    assert "at 3 channels at 1/4 (med3 - nat3)." in text
-    assert "Geometry, within one domain, on d: +2.00 dB [1.50, 2.50]" in text
-    none = " ".join(said(ceilings(("d", "med3", 30.0, False)), pairs))
+    means = ceilings(("d", "med3", 30.0, False), ("d", "nat3", 29.0, False))
+    text = " ".join(said(means, pairs, contrasts(identified, pairs)))
+    assert (
+        "Domain (medical minus natural at one geometry) on d: +1.00 dB [0.50, 1.50] (med3 over nat3), told apart from 0"
+        in text
+    )
+    assert "in one domain) on d: +2.00 dB [1.50, 2.50] (med3 over med1), told apart from 0. Only autoenc" in text
+    none = " ".join(said(means, pairs))
     assert "Domain and geometry cannot be told apart here" in none
+
+
+def test_ranges_are_of_one_source_and_others_are_named_apart() -> None:
+    identified = [made("m3", "medical", 3, 4), made("n3", "natural", 3, 4), made("m1", "medical", 1, 4)]
+    identified += [made("m4", "medical", 4, 8), made("far", "natural", 3, 4, source="elsewhere")]
+    identified += [made("odd", "unknown", 3, 4), made("code", "none", 3, 4)]
+    pairs = differences(
+        ("d", "m3", "n3", 0.6, 0.1, 0.9), ("d", "m3", "far", 3.0, 2, 4), ("d", "m3", "m1", 5.0, 4, 6),
+        ("d", "m3", "m4", 2.0, -1, 4), ("d", "m4", "m1", 0.5, 0.2, 0.9), ("d", "m3", "odd", 1.0, 0.5, 2),
+    )  # fmt: skip
+    found = contrasts(identified, pairs)
+    assert unplaced(identified) == ["odd", "code"]
+    assert not set(found["a"]) | set(found["b"]) > {"odd"}
+    (same,) = found[found["as_many"]].to_dict(orient="records")
+    assert (same["a"], same["b"], same["difference"]) == ("m1", "m4", -0.5)
+    assert same["geometries"] == "1 channel at 1/4 - 4 channels at 1/8 (as many numbers, other shape)"
+    means = ceilings(("d", "m3", 30.0, False), ("d", "n3", 29.0, False))
+    text = " ".join(verdict(frames(means, pairs, found), read_points(), True, unplaced(identified)))
+    assert "on d: +0.60 dB [0.10, 0.90] (m3 over n3), told apart from 0, and between sources +3.00 dB" in text
+    assert "+2.00 to +5.00 dB over 2 pairs, 1 of them told apart from 0, the largest +5.00 dB [4.00, 6.00]" in text
+    assert "with as many numbers in another shape -0.50 dB" in text
+    assert "In no contrast, their domain not known: odd and code." in text
+    assert len(text) < 3000

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from latentsr.autoencoders import Autoencoder
 from latentsr.config import manifest, read_json, write_json
 from latentsr.data.batches import batches
@@ -88,7 +90,7 @@ def _remove(path: Path) -> None:
 def _run(plan: Plan, out: Path, batch: int, device: str, progress: Progress) -> None:
     """All parts, pictures and tables; screening.json last, whose presence says that the screening is whole."""
     counter = _Counter(plan.images, progress)
-    _measure_hr(plan, out, batch, device)
+    stream_hr(plan, out, batch, device)
     for candidate in sorted(plan.candidates, key=lambda one: one.name != plan.reference):  # the reference first
         _screen_one(plan, candidate, out, batch, device, counter)
         gc.collect()  # a network may lie in reference cycles, and the next one is as large
@@ -111,16 +113,17 @@ def _parts(out: Path, dataset: int, method: str) -> Parts:
     return Parts(out / PARTS / str(dataset) / method)
 
 
-def _keep(parts: Parts, records: Sequence[Record], measured: Measured) -> None:
-    parts.write([record.id for record in records], arrays_of(measured))
+def _keep(parts: Parts, records: Sequence[Record], hr: Tensor, measured: Measured, batch: int) -> None:
+    parts.write([record.id for record in records], arrays_of(measured, hr, batch))
 
 
-def _measure_hr(plan: Plan, out: Path, batch: int, device: str) -> None:
-    """What is said of HR itself: its spectrum."""
+def stream_hr(plan: Plan, out: Path, batch: int, device: str) -> None:
+    """Keeps what is said of HR itself: its spectrum, and whether it is constant."""
     for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
         parts = _parts(out, number, HR)
         for alike in batches(records, batch, parts.done()):
-            _keep(parts, alike, measured_hr(loaded(dataset, alike, device), plan.metrics))
+            hr = loaded(dataset, alike, device)
+            _keep(parts, alike, hr, measured_hr(hr, plan.metrics), batch)
 
 
 def stream(
@@ -140,7 +143,8 @@ def stream(
     dataset, done = plan.datasets[number], parts.done()
     progress(len(done))
     for alike in batches(plan.records[number], batch, done):
-        _keep(parts, alike, measured(autoencoder, loaded(dataset, alike, device), plan.metrics))
+        hr = loaded(dataset, alike, device)
+        _keep(parts, alike, hr, measured(autoencoder, hr, plan.metrics), batch)
         progress(len(alike))
 
 

@@ -18,7 +18,7 @@ from latentsr.screening.prediction import COLUMNS, read_points
 
 CEILING = ("psnr", "ms_ssim", "haarpsi")
 BANDS, SPECTRUM = "subband_psnr", "radial_spectrum"
-FORMAT = 1
+FORMAT = 2
 
 
 class Screening(Config):
@@ -78,7 +78,7 @@ def make_plan(
     """The plan, if all can be done: each candidate is loaded once, so that a fault shows before hours of work.
 
     Raises:
-        OptionError: an unknown metric, a reference that is not screened, a limit below 1.
+        OptionError: an unknown metric, a limit below 1, a reference not screened, or lossless beside lossy ones.
         InputError: no images in the split, two datasets of one name, a studies file that cannot be used.
         ModelError: an autoencoder, or the weights of a learned measure, that cannot be loaded.
     """
@@ -95,6 +95,7 @@ def make_plan(
     records = tuple(spread(dataset.select(options.split), options.limit) for dataset in datasets)
     identified = identify(candidates, device)
     reference = options.reference or _first_lossy(identified)
+    _check_reference(reference, identified)
     return Plan(tuple(datasets), records, tuple(candidates), identified, reference, ceiling, metrics, points, options)
 
 
@@ -109,6 +110,13 @@ def _ceiling_measures(asked: Sequence[str] | None) -> tuple[str, ...]:
         fit = [metric.name for metric in METRICS.values() if metric.needs == ("hr",) and not metric.parts]
         raise OptionError(f"--metric {', '.join(wrong)}: is no measure of a ceiling; choose from {', '.join(fit)}")
     return tuple(metric.name for metric in found)
+
+
+def _check_reference(reference: str, identified: Sequence[Identified]) -> None:
+    """OptionError for a lossless one beside lossy ones: its bands have no finite dB to compare with."""
+    lossy = [one.name for one in identified if not one.spec.lossless]
+    if lossy and reference not in lossy:
+        raise OptionError(f"--reference {reference}: is lossless, nothing compares with it; choose {', '.join(lossy)}")
 
 
 def _first_lossy(identified: Sequence[Identified]) -> str:

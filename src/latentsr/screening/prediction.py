@@ -18,6 +18,7 @@ COLUMNS = ("ceiling", "sr")
 PUBLISHED = "published_points.csv"
 SMALLEST = 4  # points: a line takes two, an interval one more, and one is too few to trust either
 LEVEL = 0.95
+EXTRAPOLATED, CAPPED = "extrapolated", "capped by the ceiling"  # what a note says
 MARGIN, STEPS = 1.0, 61  # dB beyond the points, and places along the drawn line
 
 
@@ -55,13 +56,17 @@ def read_points(path: Path | None = None) -> pd.DataFrame:
 
 
 def expected_sr(ceiling: float, points: pd.DataFrame) -> Expectation:
-    """What to expect of an autoencoder of that mean PSNR in dB; none for +inf (lossless) or NaN."""
+    """What to expect of an autoencoder of that mean PSNR in dB; none for +inf (lossless) or NaN.
+
+    The interval is the regression's own; the note says where its top is above the ceiling, which caps it.
+    """
     if not math.isfinite(ceiling):
         reason = "lossless: no ceiling, so no prediction" if ceiling > 0 else "no ceiling"
         return Expectation(ceiling, math.nan, math.nan, math.nan, reason)
     found = fit_line(points["ceiling"], points["sr"]).predict(ceiling, LEVEL)
     centre, low, high = (float(side[0]) for side in (found.centre, found.prediction_low, found.prediction_high))
-    return Expectation(ceiling, centre, low, high, _range_note(ceiling, points))
+    capped = f"{CAPPED} of {ceiling:.1f} dB" if max(centre, high) > ceiling else ""
+    return Expectation(ceiling, centre, low, high, "; ".join(filter(None, (_range_note(ceiling, points), capped))))
 
 
 def regression(points: pd.DataFrame, ceilings: Sequence[float]) -> dict[str, Any]:
@@ -79,4 +84,4 @@ def _range_note(ceiling: float, points: pd.DataFrame) -> str:
     if low <= ceiling <= high:
         return ""
     side = "below" if ceiling < low else "above"
-    return f"extrapolated: {side} the points' range of {low:.1f} to {high:.1f} dB"
+    return f"{EXTRAPOLATED}: {side} the points' range of {low:.1f} to {high:.1f} dB"

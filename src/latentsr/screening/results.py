@@ -1,7 +1,7 @@
 """The tables of a finished screening: from the parts on disk to what is written, printed and shown."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from latentsr.config import read_json
 from latentsr.metrics import METRICS, Metric
 from latentsr.parts import Parts
 from latentsr.screening.candidates import HR
-from latentsr.screening.contrasts import contrasts
-from latentsr.screening.parts import rows, seconds_an_image, total
+from latentsr.screening.cautions import warnings
+from latentsr.screening.contrasts import contrasts, unplaced
+from latentsr.screening.pairing import Excluded, Judged, judged
+from latentsr.screening.parts import constant_ids, rows, timing, total
 from latentsr.screening.pictures import worst
 from latentsr.screening.plan import BANDS, SPECTRUM, Plan
 from latentsr.screening.prediction import expected_sr, regression
-from latentsr.screening.verdict import verdict, warnings
+from latentsr.screening.verdict import verdict
 from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.comparison import compare_methods
 from latentsr.stats.names import short_hash
@@ -31,13 +33,15 @@ Folders = Callable[[int, str], Parts]
 def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
     """Everything that screening.json says of the results; the tables are written to `out`, earlier ones replaced."""
     table = _tidy(plan, folders)
-    means = mean_values(table, plan.options.seed)
-    lossless = _lossless(means, plan)
+    lossless = _lossless(table, plan)
+    lossy = [one.name for one in plan.identified if not one.spec.lossless]
+    ranked = judged(table, lossy, _constant(plan, folders))
+    means = mean_values(ranked, plan.options.seed)
     frames = {
         "table": table,
         "ceilings": means[means["metric"].isin(plan.ceiling)].reset_index(drop=True).merge(lossless),
-        "differences": _differences(table, plan, lossless),
-        "fingerprint": _fingerprint(table, means, plan, lossless),
+        "differences": _differences(ranked.kept, plan, lossless),
+        "fingerprint": _fingerprint(ranked.kept, means, plan, lossless),
         "latents": _latents(plan, folders),
         "cost": _cost(plan, folders),
         "expected": _expected(means, plan, lossless),
@@ -47,28 +51,35 @@ def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
         write_table(frame, out, name, overwrite=True)
     told = {name: records(frame) for name, frame in frames.items() if name not in ("table", "fingerprint")}
     return {
-        "datasets": _dataset_facts(plan),
+        "datasets": _dataset_facts(plan, ranked.excluded),
         "measures": {name: _measure_facts(METRICS[name]) for name in plan.ceiling},
         "methods": {one.name: asdict(one.spec) | {"hash": one.hash} for one in plan.identified},
         **told,
         "regression": regression(plan.points, list(frames["expected"]["ceiling"])),
         "published_points": plan.options.studies is None,
         "worst": _worst(plan, folders, table),
-        "verdict": verdict(frames, plan.points, published=plan.options.studies is None),
+        "verdict": verdict(
+            frames, plan.points, published=plan.options.studies is None, unplaced=unplaced(plan.identified)
+        ),
         "warnings": warnings(frames, _lone(plan)),
     }
 
 
-def mean_values(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+def mean_values(ranked: Judged, seed: int) -> pd.DataFrame:
     """One row a dataset, method and metric: the mean of the finite values with its interval by a bootstrap of patients.
 
-    Columns: dataset, method, metric, images, patients, `n` finite values, `infinite` and `missing` ones (left out of
-    `mean` and `sd`, ddof 1), `low` and `high` of 95 %: NaN where fewer than two patients have values.
+    Columns: dataset, method, metric, images, `excluded` ones of these, patients of the others, `n` finite values of the
+    others, `infinite` and `missing` ones (left out of `mean` and `sd`, ddof 1), `low` and `high` of 95 %: NaN where
+    fewer than two patients have values.
     """
-    return pd.concat([_means(str(name), part, seed) for name, part in table.groupby("dataset")], ignore_index=True)
+    parts = [
+        _means(str(name), part, ranked.excluded.get(str(name), frozenset()), seed)
+        for name, part in ranked.table.groupby("dataset")
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
-def _means(dataset: str, table: pd.DataFrame, seed: int) -> pd.DataFrame:
+def _means(dataset: str, table: pd.DataFrame, excluded: Collection[str], seed: int) -> pd.DataFrame:
     wide = (
         table.set_index(["id", "patient", "method", "metric"])["value"].unstack(["method", "metric"]).sort_index(axis=1)
     )
@@ -78,10 +89,11 @@ def _means(dataset: str, table: pd.DataFrame, seed: int) -> pd.DataFrame:
     found = pd.DataFrame(
         {
             "images": len(wide),
-            "patients": patients.nunique(),
+            "excluded": len(excluded),
+            "patients": patients[~wide.index.get_level_values("id").isin(excluded)].nunique(),
             "n": finite.count(),
             "infinite": np.isinf(wide).sum(),
-            "missing": wide.isna().sum(),
+            "missing": wide.isna().sum() - len(excluded),
             "mean": finite.mean(),
             "sd": finite.std(ddof=1),
             "low": low,
@@ -114,12 +126,20 @@ def _tidy(plan: Plan, folders: Folders) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).sort_values(key, ignore_index=True)
 
 
-def _lossless(means: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def _lossless(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """dataset, method, lossless: whether a lossless autoencoder gave back every image of the dataset."""
     specs = {one.name: one.spec.lossless for one in plan.identified}
-    psnr = means[means["metric"] == "psnr"]
-    whole = psnr["method"].map(specs) & (psnr["infinite"] == psnr["images"])
-    return psnr[["dataset", "method"]].assign(lossless=whole.astype(bool))
+    psnr = table[table["metric"] == "psnr"]
+    whole = psnr.assign(lossless=np.isposinf(psnr["value"]) & psnr["method"].map(specs).astype(bool))
+    return whole.groupby(["dataset", "method"], as_index=False)["lossless"].all()
+
+
+def _constant(plan: Plan, folders: Folders) -> dict[str, frozenset[str]]:
+    """The ids of each dataset's constant images."""
+    return {
+        dataset.name: frozenset().union(*(constant_ids(part) for part in folders(number, HR).read()))
+        for number, dataset in enumerate(plan.datasets)
+    }
 
 
 def _differences(table: pd.DataFrame, plan: Plan, lossless: pd.DataFrame) -> pd.DataFrame:
@@ -147,10 +167,10 @@ def _compared(table: pd.DataFrame, plan: Plan, lossless: pd.DataFrame, reference
         pairs = [(a, b) for i, b in enumerate(names) for a in names[i + 1 :]]
         if reference is not None:
             pairs = [(name, reference) for name in names if name != reference and reference in names]
-        if pairs:
-            chosen = table[(table["dataset"] == dataset.name) & table["method"].isin(names)]
+        chosen = table[(table["dataset"] == dataset.name) & table["method"].isin(names)]
+        if pairs and len(chosen):
             found.append(compare_methods(chosen, pairs=pairs, seed=plan.options.seed))
-    empty = pd.DataFrame(columns=["dataset", "metric", "a", "b", "unit", "n", "difference", "low", "high"])
+    empty = pd.DataFrame(columns=["dataset", "metric", "a", "b", "unit", "n", "difference", "low", "high", "p_holm"])
     return pd.concat(found, ignore_index=True) if found else empty
 
 
@@ -176,7 +196,7 @@ def _latents(plan: Plan, folders: Folders) -> pd.DataFrame:
 
 
 def _cost(plan: Plan, folders: Folders) -> pd.DataFrame:
-    """One row a dataset and method: computed sizes and FLOPs, and seconds an image as measured in this run."""
+    """One row a dataset and method: computed sizes and FLOPs, and seconds an image as measured, and on what."""
     return pd.DataFrame(
         [
             _cost_row(dataset.name, candidate.name, folders(number, candidate.name))
@@ -190,7 +210,7 @@ def _cost_row(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
     computed = dict(read_json(parts.folder / COST))
     channels, rows_, columns = computed.pop("shape")
     nonfinite = computed.pop("nonfinite")
-    encoding, decoding = seconds_an_image(parts.read())
+    timed = timing(parts.read())
     return {
         "dataset": dataset,
         "method": method,
@@ -199,8 +219,7 @@ def _cost_row(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
         "share": channels * rows_ * columns / (computed["rows"] * computed["columns"]),
         **computed,
         **{f"nonfinite_{name}": share for name, share in nonfinite.items()},
-        "encode_seconds": encoding,
-        "decode_seconds": decoding,
+        **asdict(timed),
     }
 
 
@@ -213,10 +232,11 @@ def _expected(means: pd.DataFrame, plan: Plan, lossless: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(found)
 
 
-def _dataset_facts(plan: Plan) -> dict[str, Any]:
+def _dataset_facts(plan: Plan, excluded: Excluded) -> dict[str, Any]:
     return {
         dataset.name: {
             "images": len(chosen),
+            "excluded": len(excluded[dataset.name]),
             "patients": len({record.patient for record in chosen}),
             "sizes": sorted({f"{record.rows}x{record.columns}" for record in chosen}),
         }

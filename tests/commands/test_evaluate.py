@@ -15,6 +15,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from latentsr import cli
+from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, read_dataset, write_dataset
 from latentsr.io.raster import write_pixels
 from latentsr.stats.names import short_hash
@@ -51,8 +52,9 @@ def dataset(tmp_path: Path) -> Dataset:
     for n in range(8):
         pixels = np.kron(rng.integers(40, 200, (8, 8)), np.ones((6, 6))) + rng.integers(0, 40, (48, 48))
         name = f"Doe_planted_{n}"
-        records.append(Record(name, f"SECRET-4711-{n // 2}", "valid", f"images/{name}.png", 48, 48, "0" * 64))
-        write_pixels(tmp_path / "set" / records[-1].file, pixels.astype(np.uint8))
+        path = tmp_path / "set" / "images" / f"{name}.png"
+        write_pixels(path, pixels.astype(np.uint8))
+        records.append(Record(name, f"SECRET-4711-{n // 2}", "valid", f"images/{name}.png", 48, 48, sha256(path)))
     return write_dataset(tmp_path / "set", "blocks", records, {})
 
 

@@ -8,6 +8,7 @@ from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, common_size, read_dataset, write_dataset
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
+from latentsr.stats.names import short_hash
 
 RECORDS = [
     Record("b", "p,1", "valid", "b.png", 4, 6, "1" * 64),
@@ -48,6 +49,25 @@ def test_images_are_shares_of_their_own_depth(dataset: Dataset, dtype: type) -> 
     image = dataset.image(replace(dataset.records[0], rows=2, columns=2))
     assert image.dtype == np.float32
     assert np.allclose(image, [[0, 1], [0.2, 1 / top]], atol=1e-7)
+
+
+def test_files_that_are_not_those_prepared_are_counted_and_named_by_hash(tmp_path: Path) -> None:
+    records = []
+    for number in range(12):
+        write_pixels(tmp_path / f"{number}.png", np.full((4, 6), number, np.uint8))
+        digest = sha256(tmp_path / f"{number}.png")
+        records.append(Record(f"Doe_{number}", "p", "valid", f"{number}.png", 4, 6, digest))
+    dataset = write_dataset(tmp_path, "brain", records, {})
+    dataset.check(records)
+    write_pixels(tmp_path / "3.png", np.zeros((4, 6), np.uint8))
+    hash = short_hash("brain", "Doe_3")
+    with pytest.raises(InputError, match=rf"1 of 12 image files .* changed .*\({hash}\); prepare the dataset again"):
+        dataset.check(records)
+    for record in records:
+        (tmp_path / record.file).unlink()
+    with pytest.raises(InputError, match=r"12 of 12 image files are missing .* and 2 more") as caught:
+        dataset.check(records)
+    assert "Doe" not in str(caught.value)
 
 
 def test_a_folder_that_is_no_dataset_is_an_error(tmp_path: Path) -> None:

@@ -7,14 +7,18 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
+from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.io.raster import write_pixels
 
 CORNERS = ((0, 0), (20, 100), (44, 228), (10, 60), (30, 160))
 
 
-def record(name: str, patient: str, pixels: np.ndarray) -> Record:
-    return Record(name, patient, "valid", f"images/{name}.png", *pixels.shape, sha256="0" * 64)
+def write_image(root: Path, name: str, patient: str, pixels: np.ndarray) -> Record:
+    """The record of an image that is written below `root`."""
+    file = f"images/{name}.png"
+    write_pixels(root / file, pixels)
+    return Record(name, patient, "valid", file, *pixels.shape, sha256=sha256(root / file))
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +31,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     for n, (top, left) in enumerate(CORNERS):
         rows, columns = (176, 192) if n < 4 else (64, 96)
         window = np.ascontiguousarray(grey[top : top + rows, left : left + columns])
-        records.append(record(f"{n + 7:03d}", f"p{n // 2}", window))
-        write_pixels(root / records[-1].file, window)
+        records.append(write_image(root, f"{n + 7:03d}", f"p{n // 2}", window))
     return write_dataset(root, "abdomen", records, {})
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentsr.config import read_json
+from latentsr.config import read_json, sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.errors import InputError
 from latentsr.evaluation.job import Comparison, compare
@@ -25,8 +25,10 @@ def slices(tmp_path: Path) -> Dataset:
         coarse = base + drift * n / IMAGES
         pixels = np.kron(coarse, np.ones((4, 4))) + rng.normal(scale=0.2, size=(48, 48))
         grey = np.round((pixels - pixels.min()) / np.ptp(pixels) * 255).astype(np.uint8)
-        records.append(Record(f"hr_{n + 1}", f"p{n // 2}", "valid", f"images/hr_{n + 1}.png", 48, 48, "0" * 64))
-        write_pixels(tmp_path / "slices" / records[-1].file, grey)
+        file = f"images/hr_{n + 1}.png"
+        write_pixels(tmp_path / "slices" / file, grey)
+        digest = sha256(tmp_path / "slices" / file)
+        records.append(Record(f"hr_{n + 1}", f"p{n // 2}", "valid", file, 48, 48, digest))
     return write_dataset(tmp_path / "slices", "slices", records, {})
 
 

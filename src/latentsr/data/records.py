@@ -14,8 +14,10 @@ from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, write_json
 from latentsr.errors import InputError
 from latentsr.io.raster import read_pixels
+from latentsr.stats.names import short_hash
 
 SPLITS = ("train", "valid", "test")
+LISTED = 10  # images that a message names, the rest is counted
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,20 @@ class Dataset:
             came, expected = ("x".join(map(str, size)) for size in (pixels.shape, (record.rows, record.columns)))
             raise InputError(f"{self.root / record.file}: {came} px, its record says {expected}; prepare it again")
         return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+    def check(self, records: Iterable[Record]) -> None:
+        """InputError unless the file of each record is the one that was prepared, by its SHA-256; it names hashes."""
+        given = tuple(records)
+        if changed := [short_hash(self.name, record.id) for record in given if not self._is_as_prepared(record)]:
+            more = f" and {len(changed) - LISTED} more" if len(changed) > LISTED else ""
+            raise InputError(
+                f"dataset '{self.name}': {len(changed)} of {len(given)} image files are missing or changed since they "
+                f"were prepared ({', '.join(changed[:LISTED])}{more}); prepare the dataset again"
+            )
+
+    def _is_as_prepared(self, record: Record) -> bool:
+        path = self.root / record.file
+        return path.is_file() and sha256(path) == record.sha256
 
 
 def read_dataset(root: str | Path) -> Dataset:

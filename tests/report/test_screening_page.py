@@ -17,6 +17,7 @@ from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
 from latentsr.report.screening_ceilings import ceiling_section
+from latentsr.report.screening_contrasts import contrast_section
 from latentsr.report.screening_expectation import expectation_section
 from latentsr.report.screening_latents import cost_section, latent_section, worst_section
 from latentsr.report.screening_page import PAGE, write_screening_page
@@ -208,10 +209,14 @@ def test_the_points_say_where_they_come_from(page: Path, told: dict[str, Any]) -
     assert "bicubic" not in str([block for block in own.blocks if block.kind == "text"])
 
 
-def test_latents_of_one_size_and_another_shape_are_named_so(page: Path) -> None:
-    words = shown(page)
-    assert "medical – medical-8 geometry 4 times as many" in words
-    assert "1 channels" not in words.split("Domain or geometry?")[-1]
+def test_latents_of_one_size_and_another_shape_are_named_so(told: dict[str, Any]) -> None:
+    def numbers() -> str:
+        rows = tables(contrast_section(told), "Domain and geometry on abdomen")[0].rows
+        return next(cells[2] for cells in rows if cells[0] == "medical – medical-8")
+
+    assert numbers() == "4 times as many"
+    told["methods"]["medical-8"]["latent_channels"] *= 4
+    assert numbers() == "as many, other shape"
 
 
 def test_times_bear_device_threads_and_batch(told: dict[str, Any]) -> None:

@@ -44,16 +44,17 @@ class Parts:
 
     def done(self) -> frozenset[str]:
         """The ids of the images that need not be done again."""
-        return frozenset(name for path in self._paths() for name in _part(path).ids)
+        return frozenset(name for path in self._paths() for name in _part(path, only=(IDS,)).ids)
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9a-f]*.npz")) if self.folder.is_dir() else []
 
 
-def _part(path: Path) -> Part:
+def _part(path: Path, only: Sequence[str] | None = None) -> Part:
+    """The part of a file, of its arrays those that are named, or all."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in only or file.files}
         return Part(tuple(str(text) for text in arrays.pop(IDS)), arrays)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise StaleError(f"{path}: cut off or altered; remove this file and run the same command again") from error

@@ -32,18 +32,18 @@ def slices(tmp_path: Path) -> Dataset:
     return write_dataset(tmp_path / "slices", "slices", records, {})
 
 
-def sr_folder(dataset: Dataset, folder: Path, *, shift: int = 0) -> Path:
+def sr_folder(dataset: Dataset, folder: Path, *, shift: int = 0, first: int = FIRST_WRONG) -> Path:
     """HR with some noise; from the tenth on each file holds the image after it, as sorting by position made it."""
     rng, records = np.random.default_rng(1), dataset.records
     for n, record in enumerate(records):
-        source = records[min(n + shift, len(records) - 1)] if n >= FIRST_WRONG else record
+        source = records[min(n + shift, len(records) - 1)] if n >= first else record
         pixels = dataset.image(source) * 255 + rng.normal(scale=3, size=(record.rows, record.columns))
         write_pixels(folder / f"{record.id}.png", pixels.clip(0, 255).astype(np.uint8))
     return folder
 
 
-def evaluated(dataset: Dataset, out: Path, *methods: str) -> dict:
-    compare([dataset.root], out, Comparison(methods, metrics=("psnr",), device="cpu"))
+def evaluated(dataset: Dataset, out: Path, *methods: str, limit: int | None = None) -> dict:
+    compare([dataset.root], out, Comparison(methods, metrics=("psnr",), device="cpu", limit=limit))
     return read_json(out / "run.json")
 
 
@@ -61,6 +61,40 @@ def test_files_shifted_by_one_from_the_tenth_on_are_found(slices: Dataset, tmp_p
     assert doubt["resembles"] == names[FIRST_WRONG + 1 :]
     assert "4 of 14 images of method 'mine' on 'slices' look like other images of the set" in run["warnings"][0]
     assert f"{names[9]} like {names[10]}" in run["warnings"][0]
+
+
+@pytest.mark.parametrize("limit", [None, 7])
+def test_files_that_are_nearly_all_shifted_are_found_also_where_a_limit_leaves_out_their_own(
+    slices: Dataset, tmp_path: Path, limit: int | None
+) -> None:
+    folder = sr_folder(slices, tmp_path / "sr", shift=1, first=1)
+    (doubt,) = evaluated(slices, tmp_path / "out", f"mine={folder}", limit=limit)["pairing"]
+    names = [short_hash("slices", record.id) for record in slices.records]
+    pairs = {names[n]: names[n + 1] for n in range(1, IMAGES - 1)}
+    assert doubt["kind"] == "other"
+    assert {image: pairs[image] for image in doubt["images"]} == dict(
+        zip(doubt["images"], doubt["resembles"], strict=True)
+    )
+    assert doubt["of"] == (limit or IMAGES)
+    assert len(doubt["images"]) >= doubt["of"] - 3  # the first and last are right, and two slices may be too alike
+
+
+def test_right_pairs_of_some_images_raise_no_doubt(slices: Dataset, tmp_path: Path) -> None:
+    run = evaluated(slices, tmp_path / "out", f"mine={sr_folder(slices, tmp_path / 'sr')}", limit=5)
+    assert run["pairing"] == []
+
+
+def test_most_images_far_below_bicubic_are_doubted_beside_those_that_are_swapped() -> None:
+    rng = np.random.default_rng(0)
+    own = rng.uniform(size=(20, 64))
+    thumbs = rng.uniform(size=own.shape)
+    thumbs[0] = own[1]
+    psnr = {"bicubic": np.full(20, 42.0), "mine": np.full(20, 22.5)}
+    found = suspicions(own, {"bicubic": own, "mine": thumbs}, psnr)
+    assert found["bicubic"] == []
+    assert [(doubt.kind, len(doubt.images)) for doubt in found["mine"]] == [("other", 1), ("all", 19)]
+    psnr["mine"] = np.where(np.arange(20) == 0, 22.5, 33.0)
+    assert [doubt.kind for doubt in suspicions(own, {"mine": thumbs}, psnr)["mine"]] == ["other"]
 
 
 def test_ids_that_do_not_match_are_listed(slices: Dataset, tmp_path: Path) -> None:

@@ -34,15 +34,15 @@ def _other(doubt: Mapping[str, Any]) -> str:
 def _outlier(doubt: Mapping[str, Any]) -> str:
     values = [f"{image} {psnr} dB" for image, psnr in zip(doubt["images"], doubt["lr_psnr"], strict=True)]
     return (
-        f"{_whose(doubt)} fit their LR far worse than the others of the method ({_listed(values)}), and no other image "
-        "of the set explains them."
+        f"{_whose(doubt)} fit their LR far worse than the method's others, or than bicubic's do ({_listed(values)}), "
+        "and no other image of the set explains them."
     )
 
 
 def _all(doubt: Mapping[str, Any]) -> str:
     return (
-        f"The images of method '{doubt['method']}' on '{doubt['dataset']}' do not reduce to their inputs at all: they "
-        "may be other images, of another degradation, or on another intensity scale."
+        f"{_whose(doubt)} fit their inputs far worse than bicubic's do, or hardly at all: they may be other images, of "
+        "another degradation, or on another intensity scale; a method that keeps its LR badly does so too."
     )
 
 

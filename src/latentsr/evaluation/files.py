@@ -23,10 +23,17 @@ class PairedFiles:
 
     paths: Mapping[str, Path]
     hash: str
+    naming: Naming
 
     def pixels(self, id: str) -> NDArray[Any]:
-        """The image's pixels, uint8 or uint16 (rows, columns)."""
-        return read_pixels(self.paths[id])
+        """The image's pixels, uint8 or uint16 (rows, columns); InputError if it can be read no more."""
+        try:
+            return read_pixels(self.paths[id])
+        except (InputError, OSError):
+            raise InputError(  # without its cause, whose words are the file's path
+                f"the file of image {self.naming(id)} of dataset '{self.naming.dataset}' was removed or altered while "
+                f"the evaluation ran; restore it and run again{self.naming.hint}"
+            ) from None
 
     def unit(self, id: str) -> NDArray[np.float32]:
         """The image, float32 in [0, 1]: 8 and 16 bit are scaled by their type's largest value, as HR is."""
@@ -69,7 +76,7 @@ def pair_files(folder: Path, target: Target, *, what: str) -> PairedFiles:
         raise InputError(f"{what}: expected {expected} of dataset '{naming.dataset}'{where} ({told}){naming.hint}")
     paths = {path.stem: path for path in files}
     digests = "\n".join(f"{id} {sha256(paths[id])}" for id in sorted(paths))
-    return PairedFiles(paths, hashlib.sha256(digests.encode()).hexdigest())
+    return PairedFiles(paths, hashlib.sha256(digests.encode()).hexdigest(), naming)
 
 
 def _faults(files: Sequence[Path], records: Sequence[Record]) -> dict[str, list[str]]:

@@ -11,10 +11,11 @@ import pandas as pd
 from latentsr.config import manifest, read_json, write_json
 from latentsr.errors import StaleError
 from latentsr.evaluation.cautions import not_measured, pairing_cautions, size_cautions, value_cautions
-from latentsr.evaluation.measure import HR, measured_batches
-from latentsr.evaluation.pictures import PICTURES, WHITE_ERROR, draw_pictures
+from latentsr.evaluation.measure import HR, Work, measured_batches, other_thumbs
+from latentsr.evaluation.pictures import PICTURES, WHITE_ERROR, chosen_by, draw_pictures
 from latentsr.evaluation.plan import Comparison, Plan, make_plan
 from latentsr.evaluation.results import (
+    GALLERY,
     MAPS,
     Results,
     dataset_facts,
@@ -25,7 +26,7 @@ from latentsr.evaluation.results import (
     write_maps,
 )
 from latentsr.evaluation.sets import set_cautions
-from latentsr.parts import Parts
+from latentsr.parts import Part, Parts
 from latentsr.provenance import RESEARCH_USE
 from latentsr.stats.table import read_table, write_table
 
@@ -86,7 +87,8 @@ def _stale(out: Path) -> StaleError:
 
 
 def _clear(out: Path) -> None:
-    for name in (RUN, PARTIAL, PARTS, PICTURES, MAPS, *(f"{t}.{end}" for t in TABLES for end in ("parquet", "csv"))):
+    # Parts first: left without the key that they were made under, they could be taken for another's.
+    for name in (PARTS, RUN, PARTIAL, PICTURES, MAPS, *(f"{t}.{end}" for t in TABLES for end in ("parquet", "csv"))):
         _remove(out / name)
 
 
@@ -100,10 +102,11 @@ def _remove(path: Path) -> None:
 def _run(plan: Plan, out: Path, progress: Progress) -> None:
     """Parts, then tables and pictures; run.json last, whose presence says that the evaluation is whole."""
     names = (HR, *plan.names)
+    folder = out / PARTS / plan.key[:16]  # so that parts made under other options never mix with these
     found = []
     done = 0
     for number, work in enumerate(plan.works):
-        parts = Parts(out / PARTS / str(number))
+        parts = Parts(folder / str(number))
         there = parts.done()
         done += len(there)
         progress(done, plan.images)
@@ -116,8 +119,16 @@ def _run(plan: Plan, out: Path, progress: Progress) -> None:
             keep(parts, [record.id for record in records], measured, names)
             done += len(records)
             progress(done, plan.images)
-        found.append(Results(work, parts.read(), names))
+        found.append(Results(work, parts.read(), names, _gallery(plan, work, Parts(folder / f"{number}.others"))))
     _conclude(plan, found, out)
+
+
+def _gallery(plan: Plan, work: Work, parts: Parts) -> tuple[Part, ...]:
+    """LR thumbnails of the images that a limit left out: a wrongly named file may hold one of them."""
+    steps = other_thumbs(work, batch=plan.comparison.batch, device=plan.device, done=parts.done())
+    for records, thumbs in steps:
+        parts.write([record.id for record in records], {GALLERY: thumbs})
+    return parts.read()
 
 
 def _workers(plan: Plan) -> int:
@@ -148,6 +159,11 @@ def _conclude(plan: Plan, found: Sequence[Results], out: Path) -> None:
         "pairing": doubts,
         "warnings": pairing_cautions(doubts),
         "cautions": [*size_cautions(datasets), *value_cautions(table), *set_cautions(made["sets"])],
-        "pictures": {"chief": plan.chief, "white_error": WHITE_ERROR, "cases": pictures},
+        "pictures": {
+            "chief": plan.chief,
+            "chosen_by": chosen_by(plan, table),
+            "white_error": WHITE_ERROR,
+            "cases": pictures,
+        },
     }
     write_json(out / RUN, manifest(note=RESEARCH_USE, **facts))

@@ -59,6 +59,7 @@ class Work:
     around: Surroundings
     masks: PairedFiles | None = None
     show_ids: bool = False
+    others: tuple[Record, ...] = ()  # of the split, not measured: an SR image may be of one of them nevertheless
 
     @property
     def naming(self) -> Naming:
@@ -227,6 +228,14 @@ def _measured_hr(work: Work, hr: Tensor, lr: Tensor, ids: Sequence[str]) -> Meas
 def _columns(values: dict[str, Tensor], images: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     columns = [value.double().cpu().numpy() for value in values.values()]
     return tuple(values), np.stack(columns, axis=1) if columns else np.empty((images, 0))
+
+
+def other_thumbs(
+    work: Work, *, batch: int, device: str | torch.device, done: Collection[str] = ()
+) -> Iterator[tuple[tuple[Record, ...], NDArray[np.float32]]]:
+    """LR thumbnails (images, THUMB^2) of the split's images that are not measured, batch by batch but for `done`."""
+    for alike in batches(work.others, batch, done):
+        yield alike, _thumbs(read_hr_lr(work, alike, device)[1])
 
 
 def _thumbs(lr: Tensor) -> NDArray[np.float32]:

@@ -43,6 +43,11 @@ def draw_pictures(plan: Plan, table: pd.DataFrame, out: Path) -> list[dict[str, 
     return told
 
 
+def chosen_by(plan: Plan, table: pd.DataFrame) -> str:
+    """What ordered the images: `psnr` of the chief method, or `id` where PSNR was not measured."""
+    return "psnr" if (table["metric"].eq("psnr") & table["method"].eq(plan.chief)).any() else "id"
+
+
 def chosen(records: Sequence[Record], psnr: dict[str, float]) -> list[tuple[str, Record]]:
     """The images of highest, middle (the upper of two) and lowest PSNR, ties by id; each image once.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.baselines import BICUBIC, BICUBIC_PROJECTED
-from latentsr.config import sha256_json
+from latentsr.config import sha256, sha256_json
 from latentsr.data.batches import spread
 from latentsr.data.records import Dataset, check_names, read_dataset
 from latentsr.degrade import parse_degradation
@@ -22,7 +22,7 @@ from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.features import load_extractor
 from latentsr.metrics.weights import learned_available, weights_file
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Comparison:
             weights lie on this machine, else neither.
         seed: of the bootstrap and of drawn patches.
         workers: threads that measure while models restore; None: as many as cores, four at most.
-        show_ids: errors and warnings name images by id instead of a hash.
+        show_ids: errors name images by id instead of a hash; warnings and pages never do.
     """
 
     methods: tuple[str, ...]
@@ -174,10 +174,12 @@ def _bind(
     """The dataset under all methods, and the digests of the files that belong to it."""
     bound = {source.name: source.bind(target) for source in sources}
     masks = None if comparison.masks is None else _masks(comparison.masks, target)
-    hashes = {name: hash for name, (_, hash) in bound.items() if hash} | ({"masks": masks.hash} if masks else {})
+    hashes = {name: hash for name, (_, hash) in bound.items() if hash}
     methods = tuple(bound[source.name][0] for source in sources)
     chosen = spread(target.records, comparison.limit)
-    return Work(dataset, chosen, methods, metrics, around, masks, comparison.show_ids), hashes
+    measured = {record.id for record in chosen}
+    others = tuple(record for record in target.records if record.id not in measured)
+    return Work(dataset, chosen, methods, metrics, around, masks, comparison.show_ids, others), hashes
 
 
 def _masks(folder: Path, target: Target) -> PairedFiles:
@@ -200,6 +202,8 @@ def _facts(
         "data": {work.dataset.name: work.dataset.hash for work in works},
         "methods": [{"name": source.name, "kind": source.kind, **source.facts} for source in sources],
         "files": {work.dataset.name: found for work, found in zip(works, hashes, strict=True) if found},
+        "masks": {work.dataset.name: work.masks.hash for work in works if work.masks is not None},
+        "weights": _weights(comparison, metrics, around),
         "split": comparison.split,
         "limit": comparison.limit,
         "degradation": around.degradation.text,
@@ -212,6 +216,23 @@ def _facts(
         "by": comparison.by,
         "seed": comparison.seed,
     }
+
+
+def _weights(comparison: Comparison, metrics: Sequence[Metric], around: Surroundings) -> dict[str, str]:
+    """SHA-256 of the weights that measures rest on, by measure, and of the feature extractor's files."""
+    found = {one.name: sha256(weights_file(one.name)) for one in metrics if one.group == "learned"}
+    if around.extractor is not None:
+        found["features"] = _hash_of_files(comparison.features or "inception")
+    return found
+
+
+def _hash_of_files(source: str) -> str:
+    """SHA-256 of a file, or of all visible files of a folder by their names there."""
+    place = weights_file(source) if source == "inception" else Path(source)
+    if place.is_file():
+        return sha256(place)
+    inside = sorted(path for path in place.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sha256_json({path.name: sha256(path) for path in inside})
 
 
 def _autoencoder_facts(autoencoder: Autoencoder | None) -> dict[str, str] | None:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsr.atomic import replacing
-from latentsr.evaluation.measure import HR, LR_PSNR, Measured, Work, sorted_table, tidy_rows
+from latentsr.evaluation.measure import HR, LR_PSNR, THUMB, Measured, Work, sorted_table, tidy_rows
 from latentsr.evaluation.pairing import Suspicion, suspicions
 from latentsr.evaluation.plan import Plan
 from latentsr.evaluation.sets import set_rows
@@ -25,6 +25,7 @@ from latentsr.stats.summary import summarise
 
 MAPS = "maps.npz"
 INTENSITY = "mean_intensity"
+GALLERY = "lr_thumbs"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ class Results:
     work: Work
     parts: tuple[Part, ...]
     names: tuple[str, ...]
+    gallery: tuple[Part, ...] = ()
+
+    def other_thumbs(self) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+        """Ids and LR thumbnails (others, pixels) of the split's images that were not measured."""
+        ids = tuple(id for part in self.gallery for id in part.ids)
+        none = np.zeros((0, THUMB**2), np.float32)
+        return ids, np.concatenate([none, *(part[GALLERY] for part in self.gallery)]).astype(np.float32)
 
     def table(self) -> pd.DataFrame:
         """The dataset's tidy rows."""
@@ -153,19 +161,23 @@ def pairing_facts(plan: Plan, found: Sequence[Results], table: pd.DataFrame) -> 
         ids = [record.id for record in one.work.records]
         values = {name: psnr[name].reindex(ids).to_numpy() for name in plan.names}
         restored = {name: one.thumbs(name) for name in plan.names}
-        for name, doubts in suspicions(one.thumbs(HR), restored, values).items():
-            told += [_told(one.work, name, doubt, values[name]) for doubt in doubts]
+        others, gallery = one.other_thumbs()
+        for name, doubts in suspicions(one.thumbs(HR), restored, values, gallery).items():
+            told += [_told(one.work, others, name, doubt, values[name]) for doubt in doubts]
     return told
 
 
-def _told(work: Work, method: str, doubt: Suspicion, lr_psnr: NDArray[np.float64]) -> dict[str, Any]:
-    hashes = [short_hash(work.dataset.name, record.id) for record in work.records]
+def _told(
+    work: Work, others: Sequence[str], method: str, doubt: Suspicion, lr_psnr: NDArray[np.float64]
+) -> dict[str, Any]:
+    ids = [*(record.id for record in work.records), *others]
+    hashes = [short_hash(work.dataset.name, id) for id in ids]
     return {
         "dataset": work.dataset.name,
         "method": method,
         "kind": doubt.kind,
         "count": len(doubt.images),
-        "of": len(hashes),
+        "of": len(work.records),
         "images": [hashes[row] for row in doubt.images],
         "resembles": [hashes[row] for row in doubt.resembles],
         "lr_psnr": [round(float(lr_psnr[row]), 2) if np.isfinite(lr_psnr[row]) else None for row in doubt.images],

@@ -18,8 +18,16 @@ from latentsr.evaluation.job import Comparison, compare
 from latentsr.io.raster import write_pixels
 from latentsr.report.evaluation_data import Evaluation, number, p_value, read_evaluation
 from latentsr.report.evaluation_page import PAGE, evaluation_page, write_report
-from latentsr.report.evaluation_tables import difference_table, headline_table
+from latentsr.report.evaluation_tables import (
+    difference_table,
+    equivalence_table,
+    headline_table,
+    null_space_table,
+    rate_table,
+    set_table,
+)
 from latentsr.report.evaluation_verdict import verdict
+from latentsr.stats.paired import cohen_h
 
 PATIENT = "Doe^Jane-19610203"
 HOSTILE = "fine <u>&'\"|*"
@@ -92,6 +100,14 @@ def without(evaluation: Evaluation, *tables: str, **run: object) -> Evaluation:
     """The evaluation with some tables missing and some facts changed."""
     frames = {name: frame for name, frame in evaluation.frames.items() if name not in tables}
     return replace(evaluation, frames=frames, run={**evaluation.run, **run})
+
+
+def with_comparison(evaluation: Evaluation, metric: str, **values: float) -> Evaluation:
+    """The evaluation with other numbers for noisy against bicubic in one measure."""
+    table = evaluation.frames["comparisons"].copy()
+    chosen = (table["a"] == "noisy") & (table["b"] == "bicubic") & (table["metric"] == metric)
+    table.loc[chosen, list(values)] = tuple(values.values())
+    return replace(evaluation, frames={**evaluation.frames, "comparisons": table})
 
 
 class TestPage:
@@ -173,26 +189,92 @@ class TestVerdict:
     @pytest.mark.parametrize(
         ("difference", "low", "high", "p", "expected"),
         [
-            (1.5, 1.2, 1.8, 0.001, "noisy is better than bicubic in PSNR by 1.50 dB [1.20, 1.80]"),
-            (-1.5, -1.8, -1.2, 0.001, "noisy is worse than bicubic in PSNR by 1.50 dB [1.20, 1.80]"),
-            (0.1, -0.2, 0.4, 0.6, "noisy is not told apart from bicubic in PSNR (+0.10 dB, 95 % interval -0.20 to"),
-            (1.5, 1.2, 1.8, 0.2, "by 1.50 dB [1.20, 1.80], not significant once adjusted for all tests (p 0.200)"),
-            (1.5, np.nan, np.nan, np.nan, "is better than bicubic in PSNR (+1.50 dB), which one patient cannot test"),
+            (1.5, 1.2, 1.8, 0.001, "is better than bicubic in PSNR by 1.50 dB [1.20, 1.80]"),
+            (-1.5, -1.8, -1.2, 0.001, "is worse than bicubic in PSNR by 1.50 dB [1.20, 1.80]"),
+            (0.1, -0.2, 0.4, 0.6, "is not told apart from bicubic in PSNR (+0.10 dB, 95 % interval -0.20 to"),
+            (1.5, 1.2, 1.8, 0.2, "+1.20 to +1.80; not significant once adjusted for all tests, p 0.200)"),
+            (
+                1.5,
+                -0.1,
+                1.8,
+                0.01,
+                "is not told apart from bicubic in PSNR (+1.50 dB, 95 % interval -0.10 to +1.80; the",
+            ),
+            (1.5, np.nan, np.nan, np.nan, "differs from bicubic in PSNR by +1.50 dB, which one patient cannot test"),
         ],
     )
     def test_effects_in_words(
         self, evaluation: Evaluation, difference: float, low: float, high: float, p: float, expected: str
     ) -> None:
-        table = evaluation.frames["comparisons"].copy()
-        chosen = (table["a"] == "noisy") & (table["b"] == "bicubic") & (table["metric"] == "psnr")
-        table.loc[chosen, ["difference", "low", "high", "p_holm"]] = difference, low, high, p
-        changed = replace(evaluation, frames={**evaluation.frames, "comparisons": table})
+        changed = with_comparison(
+            evaluation, "psnr", difference=difference, low=low, high=high, p_holm=p, d_z=difference,
+            rank_biserial=np.sign(difference),
+        )  # fmt: skip
         assert expected in " ".join(verdict(changed))
+
+    @pytest.mark.parametrize("name", ["d_z", "rank_biserial"])
+    def test_images_and_patients_that_point_to_different_sides_decide_nothing(
+        self, evaluation: Evaluation, name: str
+    ) -> None:
+        sure = {"difference": 1.5, "low": 1.2, "high": 1.8, "p_holm": 0.001, "d_z": 1.0, "rank_biserial": 0.9}
+        told = " ".join(verdict(with_comparison(evaluation, "psnr", **sure | {name: -0.5})))
+        assert "is not told apart from bicubic in PSNR (+1.50 dB, 95 % interval +1.20 to +1.80; by image and by" in told
+        assert "is better than bicubic in PSNR by 1.50" not in told
+
+    @pytest.mark.parametrize("metric", ["lr_psnr", "null_space", "null_space_share", "vif"])
+    def test_only_what_has_a_direction_can_be_worse(self, evaluation: Evaluation, metric: str) -> None:
+        sure = {"difference": -1.5, "low": -1.8, "high": -1.2, "p_holm": 0.001, "d_z": -1.0, "rank_biserial": -0.9}
+        changed = with_comparison(evaluation, metric, **sure)
+        if metric.startswith("null"):
+            assert metric not in set(changed.frames["comparisons"]["metric"])
+        told = next(one for one in verdict(changed) if one.startswith("On abdomen, noisy is") and "bicubic" in one)
+        title = str(evaluation.measures[metric]["title"])
+        assert (title in told.partition("is worse than bicubic in ")[2]) == (metric == "vif")
+
+    def test_methods_are_compared_with_each_other(self, evaluation: Evaluation) -> None:
+        told = [one for one in verdict(evaluation) if one.startswith(f"On abdomen, {HOSTILE} ") and "noisy" in one]
+        assert len(told) == 1
+        assert "HaarPSI" in told[0]
+        back = evaluation.compared("abdomen", "psnr", "noisy", HOSTILE)
+        assert back is not None
+        assert f"{-back['difference']:+.2f} dB" in told[0] or f"{abs(back['difference']):.2f} dB" in told[0]
+
+    def test_the_worst_image_decides_on_agreement_with_lr(self, evaluation: Evaluation) -> None:
+        table = evaluation.frames["table"].copy()
+        chosen = (table["metric"] == "lr_psnr") & (table["method"] == "noisy") & (table["dataset"] == "abdomen")
+        table.loc[chosen, "value"] = [170.0, 170.0, 170.0, 31.0, 170.0, np.nan]
+        told = " ".join(verdict(replace(evaluation, frames={**evaluation.frames, "table": table})))
+        assert "noisy on abdomen" in told
+        assert "not wholly true to its input (before clamping and rounding" in told
+        assert "its worst image matches LR to 31.0 dB" in told
+
+    def test_identical_images_are_counted_and_named(self, evaluation: Evaluation) -> None:
+        assert "is identical to HR in 1 of 6 images, which are left out of PSNR" in " ".join(verdict(evaluation))
+
+    def test_a_method_that_is_hr_comes_first(self, evaluation: Evaluation) -> None:
+        summary, comparisons = evaluation.frames["summary"].copy(), evaluation.frames["comparisons"].copy()
+        chosen = (summary["method"] == "noisy") & (summary["metric"] == "psnr") & (summary["dataset"] == "abdomen")
+        summary.loc[chosen, ["n", "infinite", "mean", "sd"]] = 0, 6, np.nan, np.nan
+        touched = (comparisons[["a", "b"]] == "noisy").any(axis=1) & (comparisons["metric"] == "psnr")
+        comparisons.loc[touched, ["difference", "low", "high", "p_holm"]] = np.nan
+        changed = replace(evaluation, frames={**evaluation.frames, "summary": summary, "comparisons": comparisons})
+        first = next(one for one in verdict(changed) if one.startswith("On abdomen"))
+        assert first.startswith("On abdomen, noisy is identical to HR in all of its 6 images")
+        table = headline_table(changed, "abdomen")
+        assert table is not None
+        assert table.rows[2][1] == "identical"
+        assert {cell for cell in table.strong if cell[1] == 1} == {(2, 1)}
+
+    def test_it_names_the_reference_and_says_what_is_not_adjusted(self, evaluation: Evaluation) -> None:
+        told = " ".join(verdict(evaluation))
+        assert "own error of reference autoencoder vae" in told
+        assert "tests by patient, not adjusted" in told
 
     def test_a_lower_measure_that_fell_is_better(self, evaluation: Evaluation) -> None:
         table = evaluation.frames["comparisons"].copy()
         chosen = table["metric"].isin(["mae", "ssim"]) & (table["a"] == "noisy")
-        table.loc[chosen, ["difference", "p_holm"]] = -0.1, 0.001
+        sure = ["difference", "low", "high", "p_holm", "d_z", "rank_biserial"]
+        table.loc[chosen, sure] = -0.1, -0.2, -0.05, 0.001, -1.0, -0.9
         changed = replace(evaluation, frames={**evaluation.frames, "comparisons": table})
         told = next(sentence for sentence in verdict(changed) if sentence.startswith("On abdomen, noisy"))
         worse = told.partition("is worse than bicubic in ")[2]
@@ -217,9 +299,51 @@ class TestTables:
         assert shown_row[2] == f"{row['difference']:+.3f}"
         assert shown_row[-1] == "3"
 
+    def test_set_measures_name_their_extractor_and_keep_their_digits(self, evaluation: Evaluation) -> None:
+        sets = evaluation.frames["sets"]
+        more = [("abdomen", name, metric, 6, 0.0043) for name in evaluation.methods for metric in ("fid", "kid")]
+        frame = pd.concat([sets, pd.DataFrame(more, columns=sets.columns)], ignore_index=True)
+        changed = replace(without(evaluation, features="encoder.pt2"), frames={**evaluation.frames, "sets": frame})
+        table = set_table(changed, "abdomen")
+        assert table is not None
+        assert "KID (encoder.pt2)" in table.columns
+        assert table.rows[0][table.columns.index("KID (encoder.pt2)")] == "0.00430"
+        assert "no interval" in " ".join(table.note.split())
+        section = evaluation_page(changed).sections[-1]
+        assert "FID, the Frechet distance of normal distributions of the features of encoder.pt2" in str(section.blocks)
+
+    def test_small_equivalence_rows_keep_their_digits(self, evaluation: Evaluation) -> None:
+        frame = evaluation.frames["equivalence"].assign(metric="ssim", difference=0.00042, low=-0.001, high=0.002)
+        table = equivalence_table(replace(evaluation, frames={**evaluation.frames, "equivalence": frame}), "abdomen")
+        assert table is not None
+        assert table.rows[0][3:5] == ("+0.000420", "[-0.00100, +0.00200]")
+
+    def test_shares_have_cohens_h(self, evaluation: Evaluation) -> None:
+        table = rate_table(evaluation, "abdomen")
+        row = evaluation.compared("abdomen", "lost/2sigma", "noisy", "bicubic")
+        assert table is not None
+        assert row is not None
+        cells = dict(zip(table.columns, table.rows[7], strict=True))
+        assert cells["method, threshold"] == "noisy, 2 sigma"
+        assert cells["h lost"] == f"{float(cohen_h(row['mean_a'], row['mean_b'])):+.2f}"
+        assert table.rows[0][3:5] == ("–", "–")
+
+    def test_what_is_added_beyond_the_mean_is_described_not_judged(self, evaluation: Evaluation) -> None:
+        tested = {cells[0] for cells in difference_table(evaluation, "abdomen").rows}  # type: ignore[union-attr]
+        assert not [title for title in tested if title.startswith("Null-space")]
+        table = null_space_table(evaluation, "abdomen")
+        assert table is not None
+        assert [row[0] for row in table.rows] == ["bicubic", HOSTILE]
+
     @pytest.mark.parametrize(
         ("value", "unit", "expected"),
-        [(1.234, "dB", "1.23"), (0.9876, "", "0.988"), (0.00123, "", "0.00123"), (12345.6, "", "12346")],
+        [
+            (1.234, "dB", "1.23"),
+            (0.9876, "", "0.988"),
+            (0.00123, "", "0.00123"),
+            (12345.6, "", "12346"),
+            (4.3e-6, "", "0.00000430"),
+        ],
     )
     def test_numbers(self, value: float, unit: str, expected: str) -> None:
         assert number(value, unit) == expected

@@ -1,5 +1,6 @@
 """What an evaluation wrote, read back for its report: tables, run.json and pictures. Nothing is measured again."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +97,12 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def decimals(value: float, unit: str = "") -> int:
-    """How many decimals a value is shown with: two for dB and from ten on, three, or more for small ones."""
+    """How many decimals a value is shown with: two for dB and from ten on, else three, or three digits if small."""
     if abs(value) >= 1000:
         return 0
-    return 2 if unit == "dB" or abs(value) >= 10 else 3 if abs(value) >= 0.01 or value == 0 else 5
+    if unit == "dB" or abs(value) >= 10:
+        return 2
+    return 3 if abs(value) >= 0.01 or value == 0 else min(2 - math.floor(math.log10(abs(value))), 9)
 
 
 def number(

@@ -22,6 +22,7 @@ from latentsr.report.figures import (
 )
 from latentsr.report.page import Picture
 from latentsr.stats.agreement import bland_altman as bland_altman_limits
+from latentsr.stats.paired import dz_interval
 
 NAN = float("nan")
 FOREST = ("psnr", "ssim", "ms_ssim", "haarpsi", "gmsd", "vif", "lpips")  # of which those that were measured
@@ -65,17 +66,17 @@ def forest_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
         methods=evaluation.methods,
     )  # fmt: skip
     caption = (
-        "To the right: better than bicubic. The mean paired difference over the sd of the patients' differences, with "
-        "its 95 % bootstrap interval, so that measures of different units stand on one axis."
+        "To the right: better than bicubic. d_z as in the table: the mean of the patients' paired differences over "
+        "their sd, so that measures of different units stand on one axis; whiskers: its 95 % interval by the "
+        "noncentral t distribution, which counts that the sd is estimated too."
     )
     return Picture(f"Effects against bicubic on {dataset}", drawn, caption)
 
 
 def _effect(row: "pd.Series[Any]", better: str) -> tuple[float, float, float]:
-    """(centre, low, high) of the difference over its sd, turned so that more is better."""
-    scale = row["sd_difference"] if better == "higher" else -row["sd_difference"]
-    ends = sorted((row["low"] / scale, row["high"] / scale))
-    return row["difference"] / scale, ends[0], ends[1]
+    """(centre, low, high) of d_z, turned so that more is better."""
+    d_z = row["d_z"] if better == "higher" else -row["d_z"]
+    return d_z, *dz_interval(d_z, int(row["n"]))
 
 
 def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
@@ -93,8 +94,9 @@ def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
         return None
     drawn = perception_distortion(points, y_label="Sliced Wasserstein (x 1000)", methods=evaluation.methods)
     caption = (
-        "To the right the images are nearer to the truth, downwards they look more like real ones. A posterior mean "
-        "lies to the right, a sample below; nothing can reach the corner (Blau and Michaeli 2018)."
+        "To the right the images are nearer to HR, each to its own; downwards the whole set's patches are distributed "
+        "more like those of HR. One point a method; the set measure has no interval. Beyond some bound no method can "
+        "gain in both (Blau and Michaeli 2018)."
     )
     return Picture(f"Perception and distortion on {dataset}", drawn, caption)
 

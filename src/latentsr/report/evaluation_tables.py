@@ -4,11 +4,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from latentsr.report.evaluation_data import BASELINE, HR, Evaluation, decimals, interval, number, p_value
 from latentsr.report.page import Table
+from latentsr.stats.rates import rate_effects
 
 ARROWS = {"higher": "↑", "lower": "↓", "closer": "→ HR"}
+BETTER = {"higher": "more", "lower": "less", "closer": "as HR"}
+UNDIRECTED = ("null_space", "null_space_share")  # what is added beyond the mean: neither more nor less is better
 TABLED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "latent_psnr")  # drawn, not listed
 HEADLINE = ("psnr", "ms_ssim", "haarpsi", "gmsd", "lpips", "dists", "laplacian_variance", "lr_psnr")
 SHARPNESS = "laplacian_variance"
@@ -29,8 +33,9 @@ def headline_table(evaluation: Evaluation, dataset: str) -> Table | None:
         ("method", *(f"{_titled(one)} {ARROWS[one['better']]}" for one in facts)),
         rows,
         "Mean ± sd over images. ↑ more is better, ↓ less is better. Sharpness: Laplacian variance in % of HR's, best "
-        "near 100 %. Bold: the best mean; the next section tells how far the differences can be relied on.",
-        frozenset(_best(evaluation, methods, means)),
+        "near 100 %. LR PSNR: before clamping and rounding. Bold: the best mean, or images identical to HR; the next "
+        "section tells how far the differences can be relied on.",
+        frozenset(_best(evaluation, dataset, means)),
     )
 
 
@@ -46,7 +51,7 @@ def _mean_cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -
         return "–"
     row, unit = rows.loc[method], evaluation.measures[metric]["unit"]
     if row["n"] == 0:
-        return "identical" if row["infinite"] else "–"
+        return "identical" if _lossless(row) else "–"
     if metric == "lr_psnr" and row["mean"] > 100:
         return "> 100"
     if metric == SHARPNESS and np.isfinite(row["ratio_to_hr"]):
@@ -56,11 +61,21 @@ def _mean_cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -
     return f"{number(row['mean'], unit)}{spread}{apart}"
 
 
-def _best(evaluation: Evaluation, methods: list[str], means: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+def _lossless(row: "pd.Series[Any]") -> bool:
+    """Whether all values are infinite: images identical to HR, which no finite mean is better than."""
+    return bool(row["n"] == 0 and row["infinite"] > 0)
+
+
+def _best(evaluation: Evaluation, dataset: str, means: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+    methods = evaluation.methods
     for column, (metric, mean) in enumerate(means.items(), start=1):
+        rows = evaluation.summary(dataset, metric)
+        if same := [name for name in methods if name in rows.index and _lossless(rows.loc[name])]:
+            yield from ((methods.index(name), column) for name in same)
+            continue
         values = mean.drop(HR, errors="ignore").dropna()
         better = evaluation.measures[metric]["better"]
-        if len(values) < 2 or (better == "closer" and HR not in mean.index):
+        if metric == "lr_psnr" or len(values) < 2 or (better == "closer" and HR not in mean.index):
             continue
         ranked = {"higher": -values, "lower": values}.get(better, (values - mean.get(HR, 0)).abs())
         yield methods.index(str(ranked.idxmin())), column
@@ -97,7 +112,7 @@ def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
 def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
     """The metrics that are listed, in the order of METRICS."""
     for name, facts in evaluation.measures.items():
-        if name not in TABLED:
+        if name not in (*TABLED, *UNDIRECTED):
             yield from (f"{name}/{part}" for part in facts["parts"]) if facts["parts"] else (name,)
 
 
@@ -126,6 +141,10 @@ def metric_title(evaluation: Evaluation, metric: str) -> str:
     facts = evaluation.measures[name]
     unit = f" ({facts['unit']})" if facts["unit"] else ""
     return f"{facts['title']}{' ' + part if part else ''}{unit} {ARROWS[facts['better']]}"
+
+
+def _unit(evaluation: Evaluation, metric: str) -> str:
+    return str(evaluation.measures[metric.split("/")[0]]["unit"])
 
 
 def pair_table(evaluation: Evaluation, dataset: str, metric: str = "psnr") -> Table | None:
@@ -188,8 +207,8 @@ def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
             f"{row['a']} – {row['b']}",
             metric_title(evaluation, row["metric"]),
             f"± {row['margin']:g}",
-            number(row["difference"], "dB", signed=True),
-            interval(row["low"], row["high"], "dB", signed=True) or "–",
+            number(row["difference"], _unit(evaluation, row["metric"]), signed=True),
+            interval(row["low"], row["high"], _unit(evaluation, row["metric"]), signed=True) or "–",
             p_value(row["p"]),
             row["verdict"],
             row["unit"],
@@ -208,12 +227,15 @@ def set_table(evaluation: Evaluation, dataset: str) -> Table | None:
         return None
     names = sorted(rows["metric"].unique(), key=_set_order)
     wide = rows.pivot(index="method", columns="metric", values="value")
-    cells = tuple((method, *(number(wide.loc[method, name], "dB") for name in names)) for method in evaluation.methods)
-    heads = [SET_TITLES.get(name) or f"level {name.split('/')[1]} px" for name in names]
+    cells = tuple((method, *(number(wide.loc[method, name]) for name in names)) for method in evaluation.methods)
+    extractor = evaluation.run["features"]
+    titles = SET_TITLES | {name: f"{SET_TITLES[name]} ({extractor})" for name in ("fid", "kid")}
+    heads = [titles.get(name) or f"level {name.split('/')[1]} px" for name in names]
     few = int(rows["images"].iloc[0])
     note = (
         "How far the SR images as a whole lie from the HR images as a whole, nothing paired; less is better. Sliced "
-        "Wasserstein distance of Laplacian-pyramid patches (Karras 2018), its mean over levels and each level."
+        "Wasserstein distance of Laplacian-pyramid patches (Karras 2018), its mean over levels and each level. One "
+        "value a set: no interval, no test."
     )
     if "fid" in names:
         note += f" FID of {few} images" + (
@@ -234,21 +256,59 @@ def rate_table(evaluation: Evaluation, dataset: str) -> Table | None:
     if "hallucinated/2sigma" not in wide.columns:
         return None
     sigmas = evaluation.measures["hallucinated"]["parts"]
+    effects = _rate_effects(evaluation, dataset)
     cells = [
         (
             f"{method}, {sigma.replace('sigma', ' sigma')}",
             *(f"{wide.loc[method, f'{name}/{sigma}']:.2%}" for name in ("hallucinated", "lost")),
+            *(number(effects.get((method, f"{name}/{sigma}")), "dB", signed=True) for name in ("hallucinated", "lost")),
             *(number(wide.loc[method, f"{name}_magnitude/{sigma}"]) for name in ("hallucinated", "lost")),
         )
         for method in evaluation.methods
         for sigma in sigmas
     ]
-    columns = ("method, threshold", "hallucinated", "lost", "mean excess", "mean deficit")
+    columns = (
+        "method, threshold", "hallucinated", "lost", "h hallucinated", "h lost", "mean excess", "mean deficit",
+    )  # fmt: skip
+    reference = evaluation.run["reference_autoencoder"]["name"]
     note = (
-        "Hallucinated: pixels brighter than HR by more than mean + k sd of the reference autoencoder's absolute error "
-        "on the same image; lost: darker by more. Magnitudes are means over those pixels, of a range of 1."
+        f"Hallucinated: pixels brighter than HR by more than mean + k sd of reference autoencoder {reference}'s "
+        "absolute error on the same image; lost: darker by more. h: Cohen's h of the share against bicubic's, below 0 "
+        "where it is less; 0.2 is small, 0.5 medium, 0.8 large. Magnitudes are means over those pixels, of a "
+        "range of 1."
     )
     return Table(f"Hallucinated and lost pixels on {dataset}", columns, tuple(cells), note)
+
+
+def _rate_effects(evaluation: Evaluation, dataset: str) -> dict[tuple[str, str], float]:
+    """Cohen's h of each share, by method and tidy name, against bicubic's."""
+    rows = evaluation.frame("comparisons", dataset)
+    if rows.empty:
+        return {}
+    chosen = rows[(rows["b"] == BASELINE) & (rows["unit"] == "patient")]
+    shares = [name for name in chosen["metric"].unique() if name.partition("/")[0] in ("hallucinated", "lost")]
+    found = rate_effects(chosen, shares)
+    return dict(zip(zip(found["a"], found["metric"], strict=True), found["h"], strict=True))
+
+
+def null_space_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """What each method adds beyond the mean that its LR says nothing about: described, not judged."""
+    names = [name for name in UNDIRECTED if not evaluation.summary(dataset, name).empty]
+    if not names:
+        return None
+    rows = [evaluation.summary(dataset, name)["mean"] for name in names]
+    cells = tuple(
+        (method, *(number(mean.get(method)) for mean in rows))
+        for method in evaluation.methods
+        if any(np.isfinite(mean.get(method, np.nan)) for mean in rows)
+    )
+    columns = ("method", *(str(evaluation.measures[name]["title"]) for name in names))
+    note = (
+        f"Part: root mean square of what SR adds to the mean ({evaluation.run['mean']}) and LR does not determine; "
+        "share: its energy in all that SR adds, 1 where nothing contradicts LR. Neither more nor less is better: not "
+        "tested."
+    )
+    return Table(f"What is added beyond the mean on {dataset}", columns, cells, note) if cells else None
 
 
 def definition_table(evaluation: Evaluation) -> Table:
@@ -258,7 +318,7 @@ def definition_table(evaluation: Evaluation) -> Table:
             str(one["title"]),
             str(one["name"]),
             str(one["unit"]),
-            {"higher": "more", "lower": "less", "closer": "as HR"}[one["better"]],
+            "neither" if one["name"] in UNDIRECTED else BETTER[one["better"]],
             f"{one['range'][0]} to {one['range'][1]}",
             str(one["source"]),
         )

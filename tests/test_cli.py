@@ -15,6 +15,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from latentsr import __version__, cli
+from latentsr.commands.options import MODEL
 from latentsr.superres import shipped_models
 
 BY_FOLDER = ("--patient-pattern", r"(?P<patient>p\d)", "--split", "0.34,0.33,0.33")
@@ -143,7 +144,7 @@ class TestEnhance:
         assert image.get_volume_geometry().spatial_shape[1:] == (256, 256)
 
     def test_the_shipped_model(self, run: Run, tmp_path: Path) -> None:
-        if cli.MODEL not in shipped_models():
+        if MODEL not in shipped_models():
             one_line(run("enhance", MR, "-o", tmp_path / "out"), "model 'latentsr-tiny': expected a model folder")
             return
         said = run("enhance", MR, "-o", tmp_path / "out")

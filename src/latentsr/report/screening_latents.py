@@ -43,9 +43,8 @@ def _wide(rows: pd.DataFrame, metric: str, parts: Sequence[str], column: str) ->
     """A row a method, a column a part."""
     names = {f"{metric}/{part}": part for part in parts}
     chosen = rows[rows["metric"].isin(names)]
-    return chosen.assign(part=chosen["metric"].map(names)).pivot(index="method", columns="part", values=column)[
-        list(parts)
-    ]
+    wide = chosen.assign(part=chosen["metric"].map(names)).pivot(index="method", columns="part", values=column)
+    return wide[list(parts)].astype(float)  # a column of nulls alone is of no number's type
 
 
 def _band_tables(told: Told, rows: pd.DataFrame, dataset: str, lossy: Sequence[str]) -> Iterator[Table]:

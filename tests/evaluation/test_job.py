@@ -86,12 +86,24 @@ def test_a_dataset_given_twice_is_refused(dataset: Dataset, tmp_path: Path) -> N
         compare([dataset.root, dataset.root], tmp_path / "out", comparison())
 
 
+def test_a_replaced_image_of_the_dataset_is_refused_also_when_all_is_done(dataset: Dataset, tmp_path: Path) -> None:
+    compare([dataset.root], tmp_path / "out", comparison())
+    path, other = (dataset.root / record.file for record in dataset.records[:2])
+    content = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    try:
+        with pytest.raises(InputError, match="changed since they were prepared"):
+            compare([dataset.root], tmp_path / "out", comparison())
+    finally:
+        path.write_bytes(content)
+
+
 def test_a_missing_image_of_the_dataset_is_one_line(dataset: Dataset, tmp_path: Path) -> None:
     path = dataset.root / dataset.records[0].file
     content = path.read_bytes()
     path.unlink()
     try:
-        with pytest.raises(InputError, match=f"image {short_hash('abdomen', '007')} is missing, cut off or"):
+        with pytest.raises(InputError, match=rf"1 of 5 image files are missing .*\({short_hash('abdomen', '007')}\)"):
             compare([dataset.root], tmp_path / "out", comparison())
     finally:
         path.write_bytes(content)

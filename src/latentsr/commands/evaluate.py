@@ -62,7 +62,8 @@ def evaluate(
     if json:
         terminal.show_json(summary.to_dict(orient="records"))
         return
-    terminal.show_summary(summary.to_dict(orient="records"))
+    whole = summary[~summary["metric"].str.contains("/")]  # bands, scales and thresholds stand in the report
+    terminal.show_summary(whole.to_dict(orient="records"))
     for sentence in page.verdict:
         terminal.show(sentence)
     terminal.show(f"report in {out / 'report.html'}, tables beside it. {RESEARCH_USE}")

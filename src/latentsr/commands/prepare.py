@@ -40,7 +40,7 @@ def prepare_folder(
     grey: Annotated[bool, typer.Option("--grey", help="Turn colour PNG and TIFF into grey.")] = False,
     json: Json = False,
 ) -> None:
-    """A folder of DICOM, NIfTI, PNG or TIFF becomes a dataset; no patient is in two splits."""
+    """A folder of DICOM, NIfTI, PNG, TIFF or JPEG becomes a dataset; no patient is in two splits."""
     from latentsr.data.folder import BY_FOLDER, FolderRecipe
     from latentsr.data.folder import prepare_folder as prepare
     from latentsr.data.patients import PatientRule, read_patient_table

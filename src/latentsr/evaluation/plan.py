@@ -103,7 +103,7 @@ def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
 
     Raises:
         OptionError: an unknown metric, method, degradation, device or option; a lossless reference autoencoder.
-        InputError: no images in the split, two datasets of one name, files that do not pair.
+        InputError: no images in the split, two datasets of one name, HR files that changed, files that do not pair.
         ModelError: a model or autoencoder that is missing or broken.
     """
     metrics = _metrics(comparison)
@@ -123,6 +123,8 @@ def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
         comparison.seed,
     )
     several = len(datasets) > 1
+    for dataset in datasets:
+        dataset.check(dataset.select(comparison.split))
     targets = [Target(d.select(comparison.split), Naming(d.name, comparison.show_ids), several) for d in datasets]
     bound = [
         _bind(dataset, target, sources, metrics, around, comparison)
@@ -136,12 +138,29 @@ def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
 
 
 def _metrics(comparison: Comparison) -> tuple[Metric, ...]:
-    if unknown := [
-        name for name, _ in comparison.margins if name not in {n for m in METRICS.values() for n in m.names}
-    ]:
-        raise OptionError(f"--margin {', '.join(unknown)}: no such measure; choose from {', '.join(METRICS)}")
+    chosen = _chosen(comparison)
+    _check_margins(comparison, chosen)
+    return chosen
+
+
+def _check_margins(comparison: Comparison, metrics: Sequence[Metric]) -> None:
+    """Raises OptionError for a margin that no two methods will be tested by: before the work, not after it."""
+    there = {"hr", "lr", "degradation"}
+    there |= {"threshold"} if comparison.reference_autoencoder else set()
+    there |= {"sr_latent", "hr_latent"} if comparison.latent else set()
+    there |= {"mask"} if comparison.masks else set()
+    tested = {name for metric in metrics if metric.needs and set(metric.needs) <= there for name in metric.names}
+    names = [name for name, _ in comparison.margins]
+    if unmeasured := [name for name in names if name not in tested]:
+        choice = ", ".join(sorted(tested))
+        raise OptionError(f"--margin {', '.join(unmeasured)}: will not be measured here; choose from {choice}")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise OptionError(f"--margin {', '.join(twice)}: given twice; keep one")
     if wrong := [f"{name}={margin:g}" for name, margin in comparison.margins if not 0 < margin < float("inf")]:
         raise OptionError(f"--margin {', '.join(wrong)}: expected a positive number, such as psnr=0.15")
+
+
+def _chosen(comparison: Comparison) -> tuple[Metric, ...]:
     if comparison.metrics is None:
         return find_metrics() + tuple(one for one in METRICS.values() if one.group == "learned" and _has_weights(one))
     chosen = find_metrics(comparison.metrics)

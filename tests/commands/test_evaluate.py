@@ -86,7 +86,7 @@ def test_the_verdict_and_the_report(run: Run, dataset: Dataset, tmp_path: Path) 
     assert said.status == 0
     assert "On blocks, mine is not told apart from bicubic in PSNR" in said.out
     assert "not significant once adjusted for all tests" in said.out  # of four patients
-    assert "In PSNR on blocks, equivalent within 50.0" in said.out
+    assert "In PSNR on blocks, equivalent within 50.00 dB: mine and bicubic (two one-sided tests by patient" in said.out
     assert f"report in {tmp_path / 'out' / 'report.html'}" in said.out
     for name in ("report.html", "report/report.md", "table.csv", "comparisons.parquet", "sets.csv", "agreement.csv"):
         assert (tmp_path / "out" / name).is_file(), name

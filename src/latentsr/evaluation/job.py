@@ -11,21 +11,13 @@ import pandas as pd
 from latentsr.config import manifest, read_json, write_json
 from latentsr.errors import StaleError
 from latentsr.evaluation.cautions import not_measured, pairing_cautions, size_cautions, value_cautions
+from latentsr.evaluation.facts import dataset_facts, measure_facts, pairing_facts
 from latentsr.evaluation.measure import HR, Work, measured_batches, other_thumbs
 from latentsr.evaluation.pictures import PICTURES, WHITE_ERROR, chosen_by, draw_pictures
 from latentsr.evaluation.plan import Comparison, Plan, make_plan
-from latentsr.evaluation.results import (
-    GALLERY,
-    MAPS,
-    Results,
-    dataset_facts,
-    frames,
-    keep,
-    measure_facts,
-    pairing_facts,
-    write_maps,
-)
+from latentsr.evaluation.results import GALLERY, MAPS, Results, keep, write_maps
 from latentsr.evaluation.sets import set_cautions
+from latentsr.evaluation.tables import frames
 from latentsr.parts import Part, Parts
 from latentsr.provenance import RESEARCH_USE
 from latentsr.stats.table import read_table, write_table

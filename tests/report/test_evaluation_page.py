@@ -19,13 +19,13 @@ from latentsr.evaluation.job import Comparison, compare
 from latentsr.io.raster import write_pixels
 from latentsr.report.evaluation_data import Evaluation, number, p_value, read_evaluation
 from latentsr.report.evaluation_page import PAGE, evaluation_page, write_report
+from latentsr.report.evaluation_sets import set_table
 from latentsr.report.evaluation_tables import (
     difference_table,
     equivalence_table,
     headline_table,
     null_space_table,
     rate_table,
-    set_table,
 )
 from latentsr.report.evaluation_verdict import verdict
 from latentsr.stats.paired import cohen_h

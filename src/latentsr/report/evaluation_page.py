@@ -15,6 +15,7 @@ from latentsr.report.evaluation_figures import (
     plane_picture,
     violin_picture,
 )
+from latentsr.report.evaluation_sets import set_table
 from latentsr.report.evaluation_tables import (
     agreement_table,
     definition_table,
@@ -24,7 +25,6 @@ from latentsr.report.evaluation_tables import (
     null_space_table,
     pair_table,
     rate_table,
-    set_table,
 )
 from latentsr.report.evaluation_verdict import verdict
 from latentsr.report.page import Block, Page, Section, Text, write_markdown, write_page

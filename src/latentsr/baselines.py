@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.consistency import project
 from latentsr.degrade import Degradation, enlarge
 
@@ -18,10 +19,12 @@ class Method:
 
     `restore` takes LR images (batch, 1, rows, columns), float in [0, 1] but for the degradation's overshoot, and the
     record id of each; it gives SR images (batch, 1, scale x rows, scale x columns) on the same intensity scale.
+    `autoencoder` is the one in whose latents a model works, None for all else.
     """
 
     name: str
     restore: Callable[[Tensor, Sequence[str]], Tensor]
+    autoencoder: Autoencoder | None = None
 
 
 def bicubic(degradation: Degradation, *, projected: bool = False) -> Method:

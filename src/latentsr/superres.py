@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentsr import __version__
 from latentsr.atomic import replacing
-from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.autoencoders.strict import load_weights, save_weights
 from latentsr.config import canonical_json, checked, read_json, sha256, write_json
 from latentsr.degrade import Degradation, parse_degradation
@@ -73,6 +73,11 @@ class SuperResolver:
     def name(self) -> str:
         """The model's name."""
         return self.config.name
+
+    @property
+    def autoencoder(self) -> Autoencoder:
+        """The autoencoder in whose latents it works."""
+        return self.restorer.autoencoder
 
     @property
     def degradation(self) -> Degradation:

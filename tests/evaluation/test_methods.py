@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.baselines import Method
 from latentsr.data.records import Dataset
 from latentsr.degrade import Degradation, enlarge, parse_degradation
@@ -28,6 +29,7 @@ class MadeUpModel:
     called_with: Sampling | None = None
     name: str = "made-up"
     hash: str = "0" * 64
+    autoencoder: Autoencoder = field(default_factory=lambda: load_autoencoder("haar"))
 
     @property
     def scale(self) -> int:

@@ -64,6 +64,7 @@ def make_context() -> Callable[[Tensor, Tensor], dict[str, Any]]:
             "mean": 0.8 * enlarge(degradation.apply(hr), 4) + 0.2 * hr,
             "sr_latent": F.pixel_unshuffle(sr, 4),
             "hr_latent": F.pixel_unshuffle(hr, 4),
+            "reconstruction": (sr + hr) / 2,
         }
 
     return make

@@ -14,6 +14,7 @@ REASONS: Mapping[str, str] = {
     "threshold": "no reference autoencoder gives a noise floor (--reference-autoencoder)",
     "mean": "no method was named as the posterior mean (--mean)",
     "sr_latent": "no autoencoder was named to compare latents in (--latent)",
+    "reconstruction": "no method is a model whose autoencoder loses anything",
     "mask": "no masks of a region of interest were given (--masks)",
 }
 

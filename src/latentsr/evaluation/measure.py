@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentsr.autoencoders import Autoencoder
 from latentsr.baselines import Method
 from latentsr.data.batches import batches, stacked
 from latentsr.data.records import Dataset, Record
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError
-from latentsr.evaluation.context import Surroundings, own_context, shared_context
+from latentsr.evaluation.context import Surroundings, own_context, reconstructions, shared_context
 from latentsr.evaluation.files import PairedFiles
 from latentsr.evaluation.naming import Naming
 from latentsr.evaluation.sets import patches_an_image, set_arrays
@@ -85,8 +86,9 @@ def evaluate(
 
     Each image is degraded in float, not rounded; each method restores it; the result is clamped to [0, 1] and
     measured against HR. Beside the measures stand `lr_psnr`, the PSNR in dB of A(SR) against LR before clamping, and,
-    as method `hr`, HR's own value of the measures that need no reference. A NaN value says "no value" (an image too
-    small for the measure), +inf is the PSNR of identical images.
+    as method `hr`, HR's own value of the measures that need no reference. Models with an autoencoder that loses
+    something have its `ceiling_psnr`, the PSNR of decode(encode(HR)). A NaN value says "no value" (an image too small
+    for the measure), +inf is the PSNR of identical images.
 
     Args:
         dataset: a prepared dataset.
@@ -164,16 +166,27 @@ def _measure_batch(
     """Restores a batch by each method, the posterior mean first, and hands each result on to be measured."""
     hr, lr = read_hr_lr(work, records, device)
     ids = [record.id for record in records]
-    shared = shared_context(work.around, hr, lr, work.masks, ids)
+    ceilings = _ceiling_autoencoders(work)
+    decoded = reconstructions([*ceilings.values(), *filter(None, [work.around.reference])], hr)
+    shared = shared_context(work.around, hr, lr, work.masks, ids, decoded)
     found = {HR: submit(_measured_hr, work, hr, lr, ids)}
     mean: Tensor | None = None
     for method in sorted(work.methods, key=lambda one: one.name != work.around.mean):
         sr = restored(work, method, lr, hr, ids)
-        own = own_context(work.around, sr.clamp(0, 1), mean)
+        ceiling = decoded[ceilings[method.name].hash] if method.name in ceilings else None
+        own = own_context(work.around, sr.clamp(0, 1), mean, ceiling)
         found[method.name] = submit(_measured, work, sr, shared | own, ids)
         if method.name == work.around.mean:
             mean = sr.clamp(0, 1)
     return found
+
+
+def _ceiling_autoencoders(work: Work) -> dict[str, Autoencoder]:
+    """By method, the autoencoders that lose something, where their ceilings are measured."""
+    if all(metric.of_result for metric in work.metrics):
+        return {}
+    used = {method.name: method.autoencoder for method in work.methods}
+    return {name: one for name, one in used.items() if one is not None and not one.spec.lossless}
 
 
 def read_hr_lr(work: Work, records: Sequence[Record], device: str | torch.device) -> tuple[Tensor, Tensor]:

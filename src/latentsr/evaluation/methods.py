@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import torch
 from torch import Tensor
 
+from latentsr.autoencoders import Autoencoder
 from latentsr.baselines import BICUBIC, BICUBIC_PROJECTED, Method, bicubic
 from latentsr.config import checked
 from latentsr.data.batches import stacked
@@ -31,7 +32,7 @@ class Source:
     Attributes:
         name: what tables call it.
         kind: baseline, images or model.
-        facts: what decides its images, without any path: model, hash, options.
+        facts: what decides its images, without any path: model, hash, options, autoencoder.
         bind: (target) -> the method for that dataset, and a digest of what the dataset adds to `facts` (the images of
             a folder), empty if nothing.
     """
@@ -105,8 +106,20 @@ def from_model(name: str, model: "SuperResolver", degradation: Degradation, samp
     def restore(lr: Tensor, ids: Sequence[str]) -> Tensor:
         return model.restore(lr, ids=ids, sampling=sampling).image
 
-    facts = {"model": model.name, "hash": model.hash, "options": sampling.model_dump(mode="json")}
-    return Source(name, "model", facts, lambda target: (Method(name, restore), ""))
+    facts = {
+        "model": model.name,
+        "hash": model.hash,
+        "options": sampling.model_dump(mode="json"),
+        "autoencoder": _autoencoder_facts(model.autoencoder),
+    }
+    return Source(name, "model", facts, lambda target: (Method(name, restore, model.autoencoder), ""))
+
+
+def _autoencoder_facts(autoencoder: Autoencoder) -> dict[str, Any]:
+    """What a report says of a model's autoencoder: its name (within a model's folder no telling one), hash and latent."""
+    spec = autoencoder.spec
+    latent = {"channels": spec.latent_channels, "factor": spec.factor, "lossless": spec.lossless}
+    return {"name": spec.name, "hash": autoencoder.hash, **latent}
 
 
 def from_images(name: str, folder: Path) -> Source:

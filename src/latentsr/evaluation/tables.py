@@ -50,5 +50,5 @@ def _sets(plan: Plan, found: Sequence[Results]) -> pd.DataFrame:
 
 
 def directed(metrics: Iterable[Metric]) -> list[str]:
-    """The tidy names that are tested: those of measures of which more, or less, is better; `lr_psnr` always."""
-    return [name for one in metrics if one.better != "closer" for name in one.names] + [LR_PSNR]
+    """The tidy names that are tested: those of measures of SR of which more, or less, is better; `lr_psnr` always."""
+    return [name for one in metrics if one.better != "closer" and one.of_result for name in one.names] + [LR_PSNR]

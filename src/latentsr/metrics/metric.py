@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentsr.errors import InputError
 
-CONTEXT = ("hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent")
+CONTEXT = ("hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction")
 Group = Literal[
     "fidelity", "perceptual", "frequency", "hallucination", "latent", "roi", "intensity", "learned", "consistency"
 ]
@@ -32,10 +32,10 @@ class Metric:
         needs: what `function` takes beside SR, names of CONTEXT: `hr` and `lr` images, `degradation` (an operator with
             apply and pinv), `threshold` (batch, 3) of `hallucination.noise_thresholds`, `mask` (batch, 1, rows,
             columns) of the region of interest, `mean` (the posterior-mean SR image), `sr_latent` and `hr_latent`
-            (batch, channels, rows, columns).
+            (batch, channels, rows, columns), `reconstruction` (HR, encoded and decoded by the method's autoencoder).
         parts: names of the values where there are several an image, such as the bands of a spectrum.
         group: what it belongs to in a report.
-        of_image: whether it takes the SR image at all; measures of latents do not.
+        of_image: whether it takes the SR image at all; measures of latents and of reconstructions do not.
     """
 
     name: str
@@ -60,6 +60,11 @@ class Metric:
     def needs_reference(self) -> bool:
         """Whether it compares with HR."""
         return "hr" in self.needs or "hr_latent" in self.needs
+
+    @property
+    def of_result(self) -> bool:
+        """Whether it says anything of SR; a ceiling is the autoencoder's alone, whatever is restored in its latents."""
+        return "reconstruction" not in self.needs
 
     def __call__(self, sr: Tensor, hr: Tensor | None = None, **context: Any) -> Tensor:
         """The value of each SR image, (batch,) or (batch, parts); what it does not need is left aside."""

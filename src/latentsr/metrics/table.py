@@ -37,6 +37,8 @@ _TABLE = (
            "Wang, Simoncelli and Bovik 2003, eq. 7", fidelity.MS_SSIM_SIDE),
     Metric("nrmse", "NRMSE", fidelity.nrmse, "", "lower", (0.0, INF), f"RMSE over HR's span, {PROTOCOL}"),
     Metric("mae", "MAE", fidelity.mae, "", "lower", (0.0, 1.0), "mean of abs(SR - HR)"),
+    Metric("ceiling_psnr", "AE ceiling", fidelity.psnr, "dB", "higher", (-INF, INF),
+           "PSNR of decode(encode(HR)), protocol sections 3 and 4", needs=("reconstruction", "hr"), of_image=False),
     Metric("haarpsi", "HaarPSI", perceptual.haarpsi, "", "higher", (0.0, 1.0), "Reisenhofer et al. 2018",
            perceptual.HAARPSI_SIDE, group="perceptual"),
     Metric("haarpsi_med", "HaarPSI (medical)", perceptual.haarpsi_med, "", "higher", (0.0, 1.0),

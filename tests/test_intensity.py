@@ -34,6 +34,15 @@ def test_pixels_without_a_window_are_refused(pixels: np.ndarray) -> None:
         Window.of(pixels)
 
 
+@pytest.mark.parametrize("value", [0.0, -1024.0, 3e38])
+def test_constant_pixels_that_are_let_through_are_0(value: float) -> None:
+    pixels = np.full((2, 2), value, np.float32)
+    assert (Window.of(pixels, constant=True).apply(pixels) == 0).all()
+    assert Window.of(np.array([1.0, 3.0]), constant=True) == Window(1, 3)
+    with pytest.raises(InputError, match="NaN"):
+        Window.of(np.array([np.nan, np.nan]), constant=True)
+
+
 @pytest.mark.parametrize(("low", "high"), [(1, 1), (2, 1), (float("nan"), 1), (0, float("inf"))])
 def test_an_empty_or_infinite_window_is_refused(low: float, high: float) -> None:
     with pytest.raises(InputError):

@@ -23,13 +23,18 @@ class Window:
             raise InputError(f"window {self.low:g} to {self.high:g}: give two finite numbers, the low one first")
 
     @classmethod
-    def of(cls, pixels: NDArray[Any]) -> "Window":
-        """The window from the least to the greatest pixel; InputError if constant, missing or not finite."""
+    def of(cls, pixels: NDArray[Any], *, constant: bool = False) -> "Window":
+        """The window from the least to the greatest pixel; InputError if constant, missing or not finite.
+
+        `constant` lets constant pixels through, which then are 0 of their window.
+        """
         if pixels.size == 0:
             raise InputError("the image has no pixels: give an image of at least 2 x 2 pixels")
         low, high = float(pixels.min()), float(pixels.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise InputError("the image holds NaN or infinite pixels: replace them with a number first")
+        if low == high and constant:
+            return cls(low, low + max(1.0, abs(low)))
         if low == high:
             raise InputError(f"all pixels are {low:g}: a constant image has nothing to enlarge, leave it out")
         return cls(low, high)

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from latentsr.errors import InputError
-from latentsr.io.raster import read_pixels, write_pixels
+from latentsr.io.raster import UnfitError, read_pixels, write_pixels
 
 TEXT = {"Description": "Research use only. Not for diagnosis.", "note": "größer"}
 
@@ -50,17 +50,27 @@ def test_the_same_image_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_spread_maps_are_float32_tiff(tmp_path: Path) -> None:
     write_pixels(tmp_path / "a.tif", _ramp(np.uint16).astype(np.float32))
     assert tifffile.imread(tmp_path / "a.tif").dtype == np.float32
-    with pytest.raises(InputError, match="16 bit grey"):
+    with pytest.raises(UnfitError, match="16 bit grey") as caught:
         read_pixels(tmp_path / "a.tif")
+    assert caught.value.fault == "of another depth than 8 or 16 bit"
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA", "1"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA"])
 def test_colour_is_refused_unless_grey_is_asked_for(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "colour.png"
     Image.fromarray(_ramp(np.uint8)).convert(mode).save(path)
-    with pytest.raises(InputError, match="--grey"):
+    with pytest.raises(UnfitError, match="--grey") as caught:
         read_pixels(path)
+    assert caught.value.fault == "in colour"
     assert read_pixels(path, grey=True).dtype == np.uint8
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_black_and_white_is_grey(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"mask{suffix}"
+    inside = _ramp(np.uint8) > 100
+    Image.fromarray(inside).save(path)
+    np.testing.assert_array_equal(read_pixels(path), inside * np.uint8(255))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -87,9 +97,10 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     for name in [*files, "pages.tif", "missing.png"]:
-        with pytest.raises(InputError, match=name) as caught:
+        with pytest.raises(UnfitError, match=name) as caught:
             read_pixels(tmp_path / name)
         assert "\n" not in str(caught.value)
+        assert caught.value.fault == ("of several pages" if name == "pages.tif" else "no image, or cut off")
 
 
 @pytest.mark.parametrize(("name", "shape", "dtype"), [

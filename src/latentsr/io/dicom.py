@@ -24,16 +24,17 @@ from latentsr.volume import Source, Volume
 SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
-def read(paths: Sequence[Path], *, force: bool = False) -> Volume:
+def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False) -> Volume:
     """The volume of one file, or of the files of one series in the order of their positions.
 
-    `source.header` is a tuple of data sets without pixels, one a slice. `force` lets burned-in annotation through.
+    `source.header` is a tuple of data sets without pixels, one a slice. `force` lets burned-in annotation
+    through, `constant` images of one value.
     """
     slices = in_order([Slice(path, *load(path, force=force)) for path in paths])
     headers = tuple(one.header for one in slices)
     pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
     source = Source("dicom", tuple(one.path for one in slices), headers, str(headers[0].get("Modality", "")))
-    return Volume(pixels, spacing(headers[0]), Window.of(pixels), source)
+    return Volume(pixels, spacing(headers[0]), Window.of(pixels, constant=constant), source)
 
 
 def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple[Path, ...]:

@@ -40,8 +40,11 @@ class NiftiHeader(NamedTuple):
     dimensions: int
 
 
-def read(path: Path) -> Volume:
-    """The volume of a 2D or 3D image, slope applied; array axes (i, j, k) become (columns, rows, slices)."""
+def read(path: Path, *, constant: bool = False) -> Volume:
+    """The volume of a 2D or 3D image, slope applied; array axes (i, j, k) become (columns, rows, slices).
+
+    `constant` lets an image of one value through.
+    """
     try:
         with _quiet():
             image: Any = nibabel.load(path)
@@ -54,7 +57,8 @@ def read(path: Path) -> Volume:
             f"{path} is not a whole NIfTI file ({type(error).__name__}): copy or export it again"
         ) from error
     pixels = _slices(values)
-    return Volume(pixels, (widths[1], widths[0]), Window.of(pixels), Source("nifti", (path,), header))
+    window = Window.of(pixels, constant=constant)
+    return Volume(pixels, (widths[1], widths[0]), window, Source("nifti", (path,), header))
 
 
 def write(

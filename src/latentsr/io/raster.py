@@ -27,6 +27,14 @@ _UNREADABLE = (
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
 
 
+class UnfitError(InputError):
+    """A file that is no grey image of 8 or 16 bit; `fault` says why in words that do not name it."""
+
+    def __init__(self, message: str, fault: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
 class RasterHeader(NamedTuple):
     """What a grey PNG or TIFF needs to be written again: its pixel type, "uint8" or "uint16"."""
 
@@ -41,7 +49,7 @@ def read_pixels(path: Path, *, grey: bool = False) -> NDArray[Any]:
         grey: turn colour into grey (ITU-R 601 luma, 8 bit) and drop transparency
 
     Raises:
-        InputError: colour without `grey`, another depth, several pages, or a file that cannot be read
+        UnfitError: colour without `grey`, another depth, several pages, or a file that cannot be read
     """
     try:
         with warnings.catch_warnings():
@@ -49,7 +57,8 @@ def read_pixels(path: Path, *, grey: bool = False) -> NDArray[Any]:
             with Image.open(path, formats=("PNG", "TIFF", "JPEG")) as image:
                 return _grey_pixels(_upright(image), path, grey)
     except _UNREADABLE as error:
-        raise InputError(f"{path} cannot be read as PNG, TIFF or JPEG ({_reason(error)}): export it again") from error
+        told = f"{path} cannot be read as PNG, TIFF or JPEG ({_reason(error)}): export it again"
+        raise UnfitError(told, "no image, or cut off") from error
 
 
 def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = None) -> None:
@@ -88,7 +97,11 @@ def _depths(suffix: str) -> tuple[str, ...]:
 
 def _grey_pixels(image: Image.Image, path: Path, grey: bool) -> NDArray[Any]:
     if (pages := getattr(image, "n_frames", 1)) != 1:
-        raise InputError(f"{path} has {pages} pages: expected one image a file, save the pages apart")
+        raise UnfitError(
+            f"{path} has {pages} pages: expected one image a file, save the pages apart", "of several pages"
+        )
+    if image.mode == "1":
+        image = image.convert("L")  # black and white is grey, without loss
     if image.mode not in ("L", "I;16", "I;16B", "I;16L"):
         image = _without_colour(image, path, grey)
     pixels = np.array(image)
@@ -110,9 +123,11 @@ def _white_is_zero(image: Image.Image) -> bool:
 
 def _without_colour(image: Image.Image, path: Path, grey: bool) -> Image.Image:
     if image.mode in ("F", "I"):
-        raise InputError(f"{path} holds {image.mode}-type pixels: expected 8 or 16 bit grey, save it as 16 bit")
+        told = f"{path} holds {image.mode}-type pixels: expected 8 or 16 bit grey, save it as 16 bit"
+        raise UnfitError(told, "of another depth than 8 or 16 bit")
     if not grey:
-        raise InputError(f"{path} is a colour image (mode {image.mode}): expected grey, convert it or give --grey")
+        told = f"{path} is a colour image (mode {image.mode}): expected grey, convert it or give --grey"
+        raise UnfitError(told, "in colour")
     return image.convert("RGB").convert("L")
 
 

@@ -13,13 +13,16 @@ from latentsr.io.kinds import FileKind, kind_of, unreadable
 from latentsr.volume import Source, Volume
 
 
-def read(path: Path | str | Sequence[Path], *, grey: bool = False, force: bool = False) -> Volume:
+def read(
+    path: Path | str | Sequence[Path], *, grey: bool = False, force: bool = False, constant: bool = False
+) -> Volume:
     """The volume of an image file, of a folder that is one DICOM series, or of the files of one series.
 
     Args:
         path: a file, a folder, or several DICOM files
         grey: turn colour PNG and TIFF into grey
         force: let DICOM images with burned-in annotation through
+        constant: let images of one value through, such as an empty mask; such a volume is 0 of its window
 
     Raises:
         InputError: with one line of what came, what was expected and how to mend it
@@ -31,25 +34,26 @@ def read(path: Path | str | Sequence[Path], *, grey: bool = False, force: bool =
     if len(paths) > 1 and kinds != {"dicom"}:
         raise InputError(f"{paths[0]} and {len(paths) - 1} more are not all DICOM: give other images one by one")
     try:
-        return _volume(paths, kinds.pop(), grey, force)
+        return _volume(paths, kinds.pop(), grey, force, constant)
     except InputError as error:
         raise _named(error, paths) from error
 
 
-def _volume(paths: Sequence[Path], kind: FileKind, grey: bool, force: bool) -> Volume:
+def _volume(paths: Sequence[Path], kind: FileKind, grey: bool, force: bool, constant: bool) -> Volume:
     if kind == "dicom":
-        return dicom.read(paths, force=force)
+        return dicom.read(paths, force=force, constant=constant)
     if kind == "nifti":
-        return nifti.read(paths[0])
-    return _raster(paths[0], kind, grey)
+        return nifti.read(paths[0], constant=constant)
+    return _raster(paths[0], kind, grey, constant)
 
 
-def _raster(path: Path, kind: FileKind, grey: bool) -> Volume:
+def _raster(path: Path, kind: FileKind, grey: bool, constant: bool) -> Volume:
     stored = raster.read_pixels(path, grey=grey)
     if min(stored.shape) < 2:
         raise InputError(f"{path} has {stored.shape[0]} x {stored.shape[1]} pixels: expected at least 2 x 2")
     pixels = stored.astype(np.float32)[None]
-    return Volume(pixels, None, Window.of(pixels), Source(kind, (path,), raster.RasterHeader(stored.dtype.name)))
+    window = Window.of(pixels, constant=constant)
+    return Volume(pixels, None, window, Source(kind, (path,), raster.RasterHeader(stored.dtype.name)))
 
 
 def _files(path: Path) -> list[Path]:

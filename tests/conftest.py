@@ -69,26 +69,46 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of random weights in the Haar latent, x4, so small that an image takes milliseconds."""
+    return save_small_model(tmp_path_factory.mktemp("model") / "small", "haar")
+
+
+@pytest.fixture(scope="session")
+def lossy_model_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Three models like it, each in a latent of its own that loses something: of 1, 3 and 8 channels at 1/4."""
+    from latentsr.autoencoders.kl import save_kl
+    from latentsr.autoencoders.small_kl import SmallKL
+
+    root, made = tmp_path_factory.mktemp("lossy"), []
+    for channels in (1, 3, 8):
+        save_kl(SmallKL(latent_channels=channels, width=4, blocks=1), root / f"vae-{channels}", domain="medical")
+        made.append(save_small_model(root / f"kl-{channels}", str(root / f"vae-{channels}")))
+    return made[0], made[1], made[2]
+
+
+def save_small_model(folder: Path, autoencoder: str) -> Path:
+    """Writes a model of random weights in the latent of that name or folder, which must be at 1/4; its folder."""
     import torch
 
     from latentsr.autoencoders import load_autoencoder
     from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
     from latentsr.diffusion.latents import LatentSpace, Statistics
     from latentsr.restoration import ModelConfig
-    from latentsr.superres import save_model
+    from latentsr.superres import AUTOENCODER, save_model
 
-    haar = load_autoencoder("haar", device="cpu")
+    latent = load_autoencoder(autoencoder, device="cpu")
+    channels = latent.spec.latent_channels
     statistics = {
-        "residual": Statistics(mean=(0.0,) * 16, sd=(0.1,) * 16),
+        "residual": Statistics(mean=(0.0,) * channels, sd=(0.1,) * channels),
         "pixels": Statistics(mean=(0.0,), sd=(0.5,)),
     }
-    spec = DenoiserSpec(latent_channels=16, condition_channels=1, channels=(8, 16), layers=1, groups=4)
+    spec = DenoiserSpec(latent_channels=channels, condition_channels=1, channels=(8, 16), layers=1, groups=4)
     config = ModelConfig(
-        name="small", degradation="bicubic:4", autoencoder="haar", autoencoder_hash=haar.hash, denoiser=spec,
+        name=folder.name, degradation="bicubic:4",
+        autoencoder=autoencoder if latent.folder is None else AUTOENCODER,
+        autoencoder_hash=latent.hash, denoiser=spec,
         space=LatentSpace(conditions=("pixels",), target="residual", statistics=statistics),
         objective="x0", schedule="cosine", solver="dpm++", modalities=("MR",), size=(256, 256),
     )  # fmt: skip
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("model") / "small"
-    save_model(folder, config, Denoiser(spec).state_dict(), card="# small\n")
+    save_model(folder, config, Denoiser(spec).state_dict(), card=f"# {folder.name}\n", autoencoder=latent.folder)
     return folder

@@ -21,12 +21,17 @@ from latentsr.screening.pictures import worst
 from latentsr.screening.plan import BANDS, SPECTRUM, Plan
 from latentsr.screening.prediction import expected_sr, regression
 from latentsr.screening.verdict import verdict
-from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.comparison import compare_methods
 from latentsr.stats.names import short_hash
+from latentsr.stats.pairing import wide
+from latentsr.stats.summary import column_means
 from latentsr.stats.table import write_table
 
 COST = "cost.json"
+MEAN_COLUMNS = (
+    "dataset", "method", "metric", "images", "excluded", "patients", "n", "infinite", "missing", "mean", "sd", "low",
+    "high",
+)  # fmt: skip
 Folders = Callable[[int, str], Parts]
 
 
@@ -80,28 +85,12 @@ def mean_values(ranked: Judged, seed: int) -> pd.DataFrame:
 
 
 def _means(dataset: str, table: pd.DataFrame, excluded: Collection[str], seed: int) -> pd.DataFrame:
-    wide = (
-        table.set_index(["id", "patient", "method", "metric"])["value"].unstack(["method", "metric"]).sort_index(axis=1)
-    )
-    finite = wide.where(np.isfinite(wide))
-    patients = wide.index.get_level_values("patient").astype(str)
-    low, high = cluster_intervals(finite.to_numpy(), list(patients), seed=seed)
-    found = pd.DataFrame(
-        {
-            "images": len(wide),
-            "excluded": len(excluded),
-            "patients": patients[~wide.index.get_level_values("id").isin(excluded)].nunique(),
-            "n": finite.count(),
-            "infinite": np.isinf(wide).sum(),
-            "missing": wide.isna().sum() - len(excluded),
-            "mean": finite.mean(),
-            "sd": finite.std(ddof=1),
-            "low": low,
-            "high": high,
-        }
-    ).reset_index()
-    found.insert(0, "dataset", dataset)
-    return found
+    values = wide(table)
+    kept = values.index[~values.index.get_level_values("id").isin(excluded)]
+    means = column_means(values, seed=seed).rename(columns={"mean_low": "low", "mean_high": "high"}).reset_index()
+    means["missing"] -= len(excluded)  # whose values were made NaN, so that all means are of the same images
+    counts = {"images": len(values), "excluded": len(excluded), "patients": kept.get_level_values("patient").nunique()}
+    return means.assign(dataset=dataset, **counts)[list(MEAN_COLUMNS)]
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from latentsr.stats.bootstrap import cluster_intervals
-from latentsr.stats.pairing import REFERENCE, pair_columns, wide
+from latentsr.stats.pairing import REFERENCE, Floats, pair_columns, wide
 from latentsr.stats.table import check_table
 
 RATIO_METRICS = ("laplacian_variance",)
@@ -43,36 +43,43 @@ def summarise(
     return pd.concat(parts, ignore_index=True)[list(SUMMARY_COLUMNS)]
 
 
-def _dataset_summary(
-    values: pd.DataFrame, baseline: str | None, reference: str, level: float, draws: int, seed: int
-) -> pd.DataFrame:
+def column_means(values: pd.DataFrame, *, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> pd.DataFrame:
+    """The mean of each column of `wide`'s values over images, a row a column: (method, metric) or whatever it has.
+
+    Columns: `n` finite values, which alone make `mean` and `sd` (ddof 1); `infinite` ones and `missing` ones, both left
+    out; `mean_low`, `mean_high` the interval of the mean by a bootstrap of patients.
+    """
     finite = values.where(np.isfinite(values))
-    patients = list(values.index.get_level_values("patient").astype(str))
-    differences = _differences(values, baseline)
-    shown = pd.concat([finite, differences], axis=1).to_numpy(dtype=np.float64)
-    low, high = cluster_intervals(shown, patients, level=level, draws=draws, seed=seed)
-    columns = len(finite.columns)
-    summary = pd.DataFrame(
+    low, high = _intervals(finite, level, draws, seed)
+    return pd.DataFrame(
         {
             "n": finite.count(),
             "infinite": np.isinf(values).sum(),
             "missing": values.isna().sum(),
             "mean": finite.mean(),
             "sd": finite.std(ddof=1),
-            "ratio_to_hr": _ratios(finite.mean(), reference),
-            "mean_low": low[:columns],
-            "mean_high": high[:columns],
+            "mean_low": low,
+            "mean_high": high,
         }
     )
-    compared = pd.DataFrame(
-        {
-            "pairs": differences.count(),
-            "difference": differences.mean(),
-            "low": low[columns:],
-            "high": high[columns:],
-        }
-    )
-    return summary.join(compared).reset_index().assign(images=len(values), patients=len(set(patients)))
+
+
+def _intervals(values: pd.DataFrame, level: float, draws: int, seed: int) -> tuple[Floats, Floats]:
+    """The interval of each column's mean by a bootstrap of patients."""
+    patients = list(values.index.get_level_values("patient").astype(str))
+    return cluster_intervals(values.to_numpy(dtype=np.float64), patients, level=level, draws=draws, seed=seed)
+
+
+def _dataset_summary(
+    values: pd.DataFrame, baseline: str | None, reference: str, level: float, draws: int, seed: int
+) -> pd.DataFrame:
+    means = column_means(values, level=level, draws=draws, seed=seed)
+    differences = _differences(values, baseline)
+    low, high = _intervals(differences, level, draws, seed)
+    compared = pd.DataFrame({"pairs": differences.count(), "difference": differences.mean(), "low": low, "high": high})
+    patients = values.index.get_level_values("patient").nunique()
+    whole = means.assign(ratio_to_hr=_ratios(means["mean"], reference)).join(compared)
+    return whole.reset_index().assign(images=len(values), patients=patients)
 
 
 def _ratios(means: pd.Series, reference: str) -> pd.Series:

@@ -92,6 +92,30 @@ def test_holm_takes_a_dataset_and_unit_as_its_family(table: pd.DataFrame) -> Non
         np.testing.assert_allclose(family["p_holm"], holm(family["p"]))
 
 
+def test_each_family_is_adjusted_for_its_own_tests(table: pd.DataFrame) -> None:
+    compared = compare_methods(table, unit="both", families={"psnr": "first", "ssim": "rest"}, draws=100)
+    assert dict(zip(compared["metric"], compared["family"], strict=True)) == {"psnr": "first", "ssim": "rest"}
+    for _, family in compared.groupby(["family", "unit"]):
+        assert len(family) == 3
+        np.testing.assert_allclose(family["p_holm"], holm(family["p"]))
+    with pytest.raises(InputError, match="no family of tests for ssim: name one"):
+        compare_methods(table, families={"psnr": "first"})
+
+
+@pytest.mark.parametrize(
+    ("patients", "metrics", "reachable"), [(5, 1, False), (6, 1, True), (6, 2, False), (7, 3, True)]
+)
+def test_a_family_knows_whether_its_tests_can_find_anything(patients: int, metrics: int, reachable: bool) -> None:
+    """The largest possible effect, all patients to one side: p is 2 / 2^n, adjusted times the number of tests."""
+    own, rng = np.array([f"p{n}" for n in range(patients)]), np.random.default_rng(0)
+    names = [f"m{n}" for n in range(metrics)]
+    values = {(m, name): rng.normal(100.0 * (m == "a"), 1, size=patients) for name in names for m in "ab"}
+    compared = compare_methods(tidy(values, own), pairs=[("a", "b")], draws=100)
+    assert compared["p_holm"].to_numpy() == pytest.approx(compared["p_least"])
+    assert compared["p_least"].to_numpy() == pytest.approx(metrics * 2 / 2**patients)
+    assert (compared["p_least"] < 0.05).all() == reachable
+
+
 def test_an_image_a_patient_makes_the_units_equal(values: dict[tuple[str, str], np.ndarray]) -> None:
     own = np.array([f"p{n:03d}" for n in range(len(PATIENTS))])
     compared = compare_methods(tidy(values, own), unit="both", draws=200)
@@ -130,6 +154,19 @@ def test_infinite_and_missing_values_are_counted_apart(values: dict[tuple[str, s
     assert some["mean_a"] == pytest.approx(partly[kept].mean())
     assert some["p"] == wilcoxon(partly[kept] - lossy[kept])
     assert row(compared, a="partly", unit="patient")["n"] == 10  # two patients have no image left: 0; 1 and 2
+
+
+def test_images_given_back_exactly_are_no_ranks_of_the_test(values: dict[tuple[str, str], np.ndarray]) -> None:
+    """An infinite PSNR would have the highest rank: the test is that of the other images, as are mean and interval."""
+    own = np.array([f"p{n:02d}" for n in range(len(PATIENTS))])
+    a, b = values["mine", "psnr"].copy(), values["bicubic", "psnr"]
+    a[[3, 7]] = np.inf
+    found = compare_methods(tidy({("mine", "psnr"): a, ("bicubic", "psnr"): b}, own), baseline="bicubic").iloc[0]
+    kept = np.isfinite(a)
+    assert (found["n"], found["infinite"]) == (len(own) - 2, 2)
+    assert found["p"] == pytest.approx(stats.wilcoxon(a[kept], b[kept]).pvalue)
+    ranked = np.where(kept, a - b, 1e9)  # what a rank for them would give
+    assert found["p"] > stats.wilcoxon(ranked).pvalue
 
 
 def test_identical_methods_differ_by_nothing(values: dict[tuple[str, str], np.ndarray]) -> None:

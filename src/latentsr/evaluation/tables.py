@@ -16,6 +16,9 @@ from latentsr.stats.equivalence import compare_equivalence
 from latentsr.stats.summary import summarise
 
 INTENSITY = "mean_intensity"
+# Families of tests, chosen before any data: few tests in the first, so that few patients can decide what matters most.
+PRIMARY, WHOLE, PARTS = "primary", "whole image", "parts"
+PRIMARY_METRICS = ("psnr", "haarpsi")  # fidelity and perceptual likeness: what the verdict's first sentences rest on
 
 
 def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
@@ -24,14 +27,10 @@ def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
     compared = table[table["metric"].isin(directed(plan.metrics))]
     pairs = [(later, earlier) for earlier, later in combinations(plan.names, 2)]
     made = {"table": table, "summary": summarise(table, seed=plan.comparison.seed), "sets": _sets(plan, found)}
-    if pairs:
-        # Two families of tests: measures of the whole image, and bands, scales and thresholds.
-        whole = ~compared["metric"].str.contains("/")
-        families = [compared[whole], compared[~whole]]
-        made["comparisons"] = pd.concat(
-            compare_methods(family, pairs=pairs, unit="both", seed=plan.comparison.seed)
-            for family in families
-            if len(family)
+    if pairs and len(compared):
+        families = {name: family_of(name) for name in compared["metric"].unique()}
+        made["comparisons"] = compare_methods(
+            compared, pairs=pairs, unit="both", families=families, seed=plan.comparison.seed
         )
     if INTENSITY in set(table["metric"]):
         made["agreement"] = compare_agreement(table, INTENSITY, unit="both")
@@ -50,5 +49,16 @@ def _sets(plan: Plan, found: Sequence[Results]) -> pd.DataFrame:
 
 
 def directed(metrics: Iterable[Metric]) -> list[str]:
-    """The tidy names that are tested: those of measures of SR of which more, or less, is better; `lr_psnr` always."""
-    return [name for one in metrics if one.better != "closer" and one.of_result for name in one.names] + [LR_PSNR]
+    """The tidy names that are tested: those of measures of SR of which more, or less, is better.
+
+    Not `lr_psnr`: that a projected result agrees better with its LR than another is how it was made, no finding.
+    """
+    tested = [one for one in metrics if one.better != "closer" and one.of_result and one.name != LR_PSNR]
+    return [name for one in tested for name in one.names]
+
+
+def family_of(metric: str) -> str:
+    """The family of tests of a tidy name: primary, other measures of the whole image, or bands, scales, thresholds."""
+    if "/" in metric:
+        return PARTS
+    return PRIMARY if metric in PRIMARY_METRICS else WHOLE

@@ -8,6 +8,7 @@ import pandas as pd
 from latentsr.evaluation.plan import Plan
 from latentsr.metrics import METRICS
 
+LEVEL = 0.05  # of tests
 FEW = 10  # patients: below, intervals are wide and tests find little
 SHOWN = 8  # images that a sentence names
 REASONS: Mapping[str, str] = {
@@ -59,6 +60,20 @@ def _listed(items: Sequence[str]) -> str:
     return ", ".join(items[:SHOWN]) + more
 
 
+def truth_warnings(truths: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each method whose images are the truth itself."""
+    return [
+        f"{_whole(truth['images'])} of method '{truth['method']}' on '{truth['dataset']}' "
+        f"{'is' if truth['images'] == 1 else 'are'} HR itself{'' if truth['exact'] else ', but for rounding'}: "
+        "this is the truth, not a restoration; check what was given."
+        for truth in truths
+    ]
+
+
+def _whole(images: int) -> str:
+    return "The one image" if images == 1 else f"All {images} images"
+
+
 def size_cautions(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the numbers of images and patients allow to say."""
     told = []
@@ -76,11 +91,41 @@ def size_cautions(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return told
 
 
-def value_cautions(table: pd.DataFrame) -> list[str]:
-    """Images that were given back identically, and values that there are none of."""
+def cautions(
+    datasets: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame], truths: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """All that numbers of patients and values call for; `datasets` and `truths` are run.json's, `frames` the tables."""
+    tested = reach_cautions(frames["comparisons"]) if "comparisons" in frames else []
+    return [*size_cautions(datasets), *tested, *value_cautions(frames["table"], truths)]
+
+
+def reach_cautions(comparisons: pd.DataFrame) -> list[str]:
+    """A sentence for each dataset whose patients are too few for any test of some family to find anything."""
+    rows = comparisons[comparisons["unit"].eq("patient") & comparisons["p_least"].ge(LEVEL)]
     told = []
+    for dataset, part in rows.groupby("dataset", sort=False):
+        families = [
+            f"{family} ({_tests(int(group['p'].notna().sum()))}, least p {group['p_least'].iloc[0]:.2g})"
+            for family, group in part.groupby("family", sort=False)
+        ]
+        told.append(
+            f"With the {int(part['n'].max())} patients of '{dataset}' no test can reach {LEVEL:g} once adjusted for "
+            f"its family: {', '.join(families)}. There, intervals are what there is."
+        )
+    return told
+
+
+def _tests(count: int) -> str:
+    return f"{count} test{'s' * (count != 1)}"
+
+
+def value_cautions(table: pd.DataFrame, truths: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """Images given back identically, unless all of a method are (its warning says so), and values there are none of."""
+    told, whole = [], [(truth["dataset"], truth["method"]) for truth in truths]
     infinite = table[table["metric"].eq("psnr") & table["value"].eq(float("inf"))]
     for (dataset, method), rows in infinite.groupby(["dataset", "method"]):
+        if (dataset, method) in whole:
+            continue  # a warning of its own tells that
         noun, verb, they = ("image", "is", "it is") if len(rows) == 1 else ("images", "are", "they are")
         told.append(
             f"{len(rows)} {noun} of method '{method}' on '{dataset}' {verb} identical to HR (PSNR infinite): {they} "

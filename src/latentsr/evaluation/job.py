@@ -10,8 +10,8 @@ import pandas as pd
 
 from latentsr.config import manifest, read_json, write_json
 from latentsr.errors import StaleError
-from latentsr.evaluation.cautions import not_measured, pairing_cautions, size_cautions, value_cautions
-from latentsr.evaluation.facts import dataset_facts, measure_facts, pairing_facts
+from latentsr.evaluation.cautions import cautions, not_measured, pairing_cautions, truth_warnings
+from latentsr.evaluation.facts import dataset_facts, measure_facts, pairing_facts, truth_facts
 from latentsr.evaluation.measure import HR, Work, measured_batches, other_thumbs
 from latentsr.evaluation.pictures import PICTURES, WHITE_ERROR, chosen_by, draw_pictures
 from latentsr.evaluation.plan import Comparison, Plan, make_plan
@@ -138,7 +138,7 @@ def _conclude(plan: Plan, found: Sequence[Results], out: Path) -> None:
     table = made["table"]
     pictures = draw_pictures(plan, table, out)
     doubts = pairing_facts(plan, found, table)
-    datasets = dataset_facts(plan)
+    datasets, truths = dataset_facts(plan), truth_facts(table)
     facts: dict[str, Any] = {
         "key": plan.key,
         **plan.facts,
@@ -149,8 +149,9 @@ def _conclude(plan: Plan, found: Sequence[Results], out: Path) -> None:
         "measures": measure_facts(table),
         "not_measured": not_measured(plan, table),
         "pairing": doubts,
-        "warnings": pairing_cautions(doubts),
-        "cautions": [*size_cautions(datasets), *value_cautions(table), *set_cautions(made["sets"])],
+        "truth": truths,
+        "warnings": [*truth_warnings(truths), *pairing_cautions(doubts)],
+        "cautions": [*cautions(datasets, made, truths), *set_cautions(made["sets"])],
         "pictures": {
             "chief": plan.chief,
             "chosen_by": chosen_by(plan, table),

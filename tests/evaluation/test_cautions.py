@@ -1,0 +1,100 @@
+"""What a reader is warned of: the truth given for a restoration, too few patients for tests, what has no value."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentsr.data.records import Dataset
+from latentsr.evaluation.cautions import cautions, reach_cautions, size_cautions, truth_warnings, value_cautions
+from latentsr.evaluation.facts import truth_facts
+from latentsr.evaluation.job import Comparison, compare
+from latentsr.io.raster import write_pixels
+from latentsr.stats.comparison import compare_methods
+from latentsr.stats.table import COLUMNS
+
+INF, NAN = float("inf"), float("nan")
+
+
+def tidy(values: dict[str, list[float]], metric: str = "psnr") -> pd.DataFrame:
+    """The tidy table of methods' values, an image a patient."""
+    rows = [("set", f"i{n}", f"p{n}", name, metric, one) for name, row in values.items() for n, one in enumerate(row)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+class TestTheTruth:
+    @pytest.mark.parametrize(
+        ("values", "exact"),
+        [([INF, INF, INF], True), ([INF, 107.2, 90.0], False), ([INF, INF, 89.9], None), ([INF, INF, NAN], None)],
+    )
+    def test_only_what_is_hr_in_every_image_is(self, values: list[float], exact: bool | None) -> None:
+        told = truth_facts(tidy({"bicubic": [27.0, 28.0, 29.0], "given": values}))
+        expected = [{"dataset": "set", "method": "given", "images": 3, "exact": exact}]
+        assert told == ([] if exact is None else expected)
+
+    def test_hr_itself_is_no_method(self) -> None:
+        assert truth_facts(tidy({"hr": [INF, INF]})) == []
+
+    @pytest.mark.parametrize(
+        ("images", "exact", "expected"),
+        [
+            (3, True, "All 3 images of method 'given' on 'set' are HR itself: this is the truth, not a restoration;"),
+            (1, True, "The one image of method 'given' on 'set' is HR itself: this is the truth"),
+            (3, False, "are HR itself, but for rounding: this is the truth, not a restoration; check what was given."),
+        ],
+    )
+    def test_it_is_called_so(self, images: int, exact: bool, expected: str) -> None:
+        truth = {"dataset": "set", "method": "given", "images": images, "exact": exact}
+        assert expected in truth_warnings([truth])[0]
+
+    def test_its_identical_images_are_told_once(self) -> None:
+        table = tidy({"given": [INF, INF], "partly": [INF, 30.0]})
+        told = value_cautions(table, truth_facts(table))
+        assert len(told) == 1
+        assert told[0].startswith("1 image of method 'partly' on 'set' is identical to HR (PSNR infinite)")
+
+    def test_an_evaluation_of_it_warns(self, dataset: Dataset, tmp_path: Path) -> None:
+        for record in dataset.records:
+            pixels = np.round(dataset.image(record) * 255).astype(np.uint8)
+            write_pixels(tmp_path / "truth" / f"{record.id}.png", pixels)
+        asked = Comparison((f"given={tmp_path / 'truth'}",), metrics=("psnr",), device="cpu", workers=0)
+        compare([dataset.root], tmp_path / "out", asked)
+        run = json.loads((tmp_path / "out" / "run.json").read_text())
+        assert run["truth"] == [{"dataset": "abdomen", "method": "given", "images": 5, "exact": True}]
+        assert run["warnings"][0].startswith("All 5 images of method 'given' on 'abdomen' are HR itself")
+
+
+class TestFewPatients:
+    def compared(self, patients: int, metrics: int, families: dict[str, str]) -> pd.DataFrame:
+        rng = np.random.default_rng(0)
+        tables = [
+            tidy({"a": list(rng.normal(9, 1, patients)), "b": list(rng.normal(0, 1, patients))}, f"m{n}")
+            for n in range(metrics)
+        ]
+        return compare_methods(pd.concat(tables), unit="both", families=families, draws=100)
+
+    def test_tests_that_can_find_nothing_are_told(self) -> None:
+        (told,) = reach_cautions(self.compared(5, 3, {"m0": "primary", "m1": "whole image", "m2": "whole image"}))
+        assert told.startswith("With the 5 patients of 'set' no test can reach 0.05 once adjusted")
+        assert "primary (1 test, least p 0.062), whole image (2 tests, least p 0.12)." in told
+
+    def test_only_the_families_that_cannot_are_told(self) -> None:
+        (told,) = reach_cautions(self.compared(6, 3, {"m0": "primary", "m1": "whole image", "m2": "whole image"}))
+        assert "primary" not in told
+        assert "whole image (2 tests, least p 0.062)" in told
+
+    def test_enough_patients_are_no_caution(self) -> None:
+        assert reach_cautions(self.compared(9, 3, {f"m{n}": "all" for n in range(3)})) == []
+
+    def test_one_patient_is_told_by_number_alone(self) -> None:
+        compared = self.compared(1, 1, {"m0": "all"})
+        assert reach_cautions(compared) == []
+        (told,) = size_cautions({"set": {"patients": 1, "images": 4, "image_is_patient": False}})
+        assert told.startswith("'set' has one patient: no interval, no test")
+
+    def test_all_cautions_together_need_no_comparisons(self) -> None:
+        facts = {"set": {"patients": 2, "images": 2, "image_is_patient": True}}
+        told = cautions(facts, {"table": tidy({"bicubic": [27.0, NAN]})}, [])
+        assert [one.partition(" ")[0] for one in told] == ["'set'", "In", "No"]

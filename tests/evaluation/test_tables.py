@@ -1,0 +1,123 @@
+"""The tables of an evaluation: families of tests chosen in advance, and what has no test."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentsr.config import sha256
+from latentsr.data.records import Dataset
+from latentsr.evaluation.job import Comparison, compare
+from latentsr.evaluation.plan import make_plan
+from latentsr.evaluation.tables import PARTS, PRIMARY, WHOLE, directed, family_of
+from latentsr.metrics import METRICS
+from latentsr.stats.multiplicity import holm
+
+
+@pytest.fixture(scope="module")
+def folder(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished evaluation of two methods in measures of all three families."""
+    out = tmp_path_factory.mktemp("tables") / "out"
+    metrics = ("psnr", "haarpsi", "ssim", "gmsd", "subband_psnr", "lr_psnr", "laplacian_variance")
+    compare([dataset.root], out, Comparison(("bicubic+projection",), metrics=metrics, device="cpu", workers=0))
+    return out
+
+
+@pytest.fixture(scope="module")
+def comparisons(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "comparisons.parquet")
+
+
+def test_the_first_family_is_fidelity_and_likeness_alone(comparisons: pd.DataFrame) -> None:
+    families = comparisons.groupby("family")["metric"].agg(lambda names: sorted(set(names))).to_dict()
+    assert families[PRIMARY] == ["haarpsi", "psnr"]
+    assert families[WHOLE] == ["gmsd", "ssim"]
+    assert all(name.startswith("subband_psnr/") for name in families[PARTS])
+    assert set(families) == {PRIMARY, WHOLE, PARTS}
+
+
+def test_p_is_adjusted_within_each_family(comparisons: pd.DataFrame) -> None:
+    for _, family in comparisons.groupby(["dataset", "unit", "family"]):
+        np.testing.assert_allclose(family["p_holm"], holm(family["p"]))
+
+
+def test_the_csv_says_which_family_each_row_is_of(folder: Path) -> None:
+    assert {PRIMARY, WHOLE, PARTS} == set(pd.read_csv(folder / "comparisons.csv")["family"])
+
+
+def test_agreement_with_lr_is_measured_and_not_tested(folder: Path, comparisons: pd.DataFrame) -> None:
+    assert "lr_psnr" in set(pd.read_parquet(folder / "summary.parquet")["metric"])
+    assert "lr_psnr" not in set(comparisons["metric"])
+    assert "lr_psnr" not in directed(METRICS.values())
+
+
+def test_what_has_no_better_side_is_not_tested(comparisons: pd.DataFrame) -> None:
+    assert not [name for name in set(comparisons["metric"]) if METRICS[name.partition("/")[0]].better == "closer"]
+
+
+def test_every_measure_belongs_to_one_family() -> None:
+    names = directed(METRICS.values())
+    assert {family_of(name) for name in names} == {PRIMARY, WHOLE, PARTS}
+    assert sum(family_of(name) == PRIMARY for name in names) == 2
+
+
+class Averages(torch.nn.Module):
+    """Two features of an image: its mean and a multiple of it."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        mean = images.mean(dim=(1, 2, 3))[:, None]
+        return torch.cat([mean, self.factor * mean], dim=1)
+
+
+def extractor(path: Path, factor: float) -> str:
+    """A feature extractor's file."""
+    shapes = {"images": {0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}}
+    path.parent.mkdir(exist_ok=True)
+    program = torch.export.export(Averages(factor), (torch.rand(3, 3, 64, 96),), dynamic_shapes=shapes)
+    torch.export.save(program, path)
+    return str(path)
+
+
+def test_weights_are_recorded_by_their_hash_and_decide_the_key(dataset: Dataset, tmp_path: Path) -> None:
+    """The same name with other weights is another evaluation: its parts must never be taken for this one's."""
+    one, other = (extractor(tmp_path / f"{factor}" / "net.pt2", factor) for factor in (1, 2))
+    plans = [
+        make_plan([dataset.root], Comparison((), metrics=("psnr",), features=name, device="cpu"))
+        for name in (one, other)
+    ]
+    assert [plan.facts["features"] for plan in plans] == ["net.pt2", "net.pt2"]
+    assert plans[0].facts["weights"] == {"features": sha256(Path(one))}
+    assert plans[0].key != plans[1].key
+
+
+def test_run_json_holds_the_weights(dataset: Dataset, tmp_path: Path) -> None:
+    name = extractor(tmp_path / "net.pt2", 1)
+    asked = Comparison((), metrics=("psnr",), features=name, device="cpu", workers=0)
+    compare([dataset.root], tmp_path / "out", asked)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["weights"] == {"features": sha256(Path(name))}
+
+
+def test_parts_lie_under_the_key_that_they_were_made_under(dataset: Dataset, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    asked = Comparison((), metrics=("psnr",), batch=1, device="cpu", workers=0)
+    with pytest.raises(KeyboardInterrupt):
+        compare([dataset.root], tmp_path / "out", asked, progress=stop)
+    key = make_plan([dataset.root], asked).key
+    assert [path.name for path in (tmp_path / "out" / "parts").iterdir()] == [key[:16]]
+    assert list((tmp_path / "out" / "parts" / key[:16]).rglob("*.npz"))
+
+
+def test_a_measure_of_agreement_with_lr_alone_leaves_nothing_to_test(dataset: Dataset, tmp_path: Path) -> None:
+    asked = Comparison(("bicubic+projection",), metrics=("lr_psnr",), device="cpu", workers=0)
+    compare([dataset.root], tmp_path / "out", asked)
+    assert "comparisons" not in json.loads((tmp_path / "out" / "run.json").read_text())["tables"]

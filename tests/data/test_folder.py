@@ -9,7 +9,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from latentsr.config import sha256
-from latentsr.data.folder import FolderRecipe, prepare_folder
+from latentsr.data.folder import FolderRecipe, left_out, prepare_folder
 from latentsr.data.patients import PatientRule
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.errors import InputError, OptionError, StaleError
@@ -199,6 +199,47 @@ def test_constant_images_are_left_out(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "x.png")
     write_pixels(tmp_path / "in" / "black.png", np.zeros((16, 16), np.uint8))
     assert [record.id for record in prepared(tmp_path, split=ONE_SPLIT).records] == ["x"]
+
+
+def test_what_is_constant_is_counted_whatever_its_format(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "x.png")
+    assert left_out(prepared(tmp_path, split=ONE_SPLIT)) == 0
+    shutil.rmtree(tmp_path / "out")
+    for name in ("black.png", "black.tif"):
+        write_pixels(tmp_path / "in" / name, np.zeros((16, 16), np.uint8))
+    volume = np.random.default_rng(0).normal(size=(16, 16, 6))
+    volume[..., 1:3] = 5
+    for name, array in (("some.nii", volume), ("all.nii.gz", np.ones((16, 16, 4)))):
+        nibabel.save(nibabel.Nifti1Image(array.astype(np.float32), np.eye(4)), tmp_path / "in" / name)
+    header = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
+    header.PixelData = b"\1\0" * 4096
+    header.save_as(tmp_path / "in" / "flat.dcm")
+    dataset = prepared(tmp_path, split=ONE_SPLIT)
+    assert len(dataset.records) == 1 + 4
+    assert left_out(dataset) == 1 + 1 + 2 + 4 + 1
+    assert left_out(prepared(tmp_path, split=ONE_SPLIT)) == 9  # also of what was there already
+
+
+def test_nothing_but_constant_images_is_an_error(tmp_path: Path) -> None:
+    write_pixels(tmp_path / "in" / "black.png", np.zeros((16, 16), np.uint8))
+    refused(tmp_path, InputError, "every slice is constant")
+
+
+def test_records_bear_the_pixels_spacing_where_the_source_says_it(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "plain.png")
+    header = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
+    header.PixelSpacing = [0.5, 0.25]  # between rows, between columns: PS3.3 10.7.1.3
+    header.save_as(tmp_path / "in" / "mr.dcm")
+    del header.PixelSpacing
+    header.ImagerPixelSpacing = [0.14, 0.15]
+    header.save_as(tmp_path / "in" / "detector.dcm")
+    volume = np.random.default_rng(0).normal(size=(20, 16, 2)).astype(np.float32)
+    image = nibabel.Nifti1Image(volume, np.diag([2, 3, 4, 1]))  # i runs along columns
+    nibabel.save(image, tmp_path / "in" / "v.nii")
+    found = {record.id: record.spacing for record in prepared(tmp_path, split=ONE_SPLIT, size=8).records}
+    assert found == {
+        "detector": (0.14, 0.15), "mr": (0.5, 0.25), "plain": None, "v-s000": (3.0, 2.0), "v-s001": (3.0, 2.0),
+    }  # fmt: skip
 
 
 def test_progress_counts_the_files(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, common_size, read_dataset, write_dataset
@@ -29,6 +30,39 @@ def test_what_was_written_is_read(dataset: Dataset) -> None:
     assert read.records[1] == RECORDS[0]
 
 
+OLD = "id,patient,split,file,rows,columns,sha256\n" + f"a,p,valid,a.png,4,6,{'1' * 64}\n"
+
+
+def test_records_of_before_spacings_and_masks_are_read_and_written_alike(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text('{"name": "old"}')
+    (tmp_path / "records.csv").write_bytes(OLD.replace("\n", "\r\n").encode())  # as Python's csv ends lines
+    old = read_dataset(tmp_path)
+    assert old.records == (Record("a", "p", "valid", "a.png", 4, 6, "1" * 64),)
+    assert write_dataset(tmp_path / "again", "old", old.records, {}).hash == old.hash
+
+
+def test_spacing_and_mask_are_read_as_they_were_written(tmp_path: Path) -> None:
+    spaced = replace(RECORDS[0], spacing=(0.7, 1 / 3))
+    masked = replace(RECORDS[1], mask="masks/a.png", mask_sha256="4" * 64)
+    both = write_dataset(tmp_path / "both", "brain", [spaced, masked], {})
+    assert read_dataset(both.root).records == (masked, spaced)
+    header, first, second = (both.root / "records.csv").read_text().splitlines()
+    assert header.endswith("sha256,row_mm,column_mm,mask,mask_sha256")
+    assert first.endswith(f",,,masks/a.png,{'4' * 64}")
+    assert second.endswith("0.7,0.3333333333333333,,")
+    only = write_dataset(tmp_path / "spaced", "brain", [spaced], {})
+    assert (only.root / "records.csv").read_text().splitlines()[0].endswith("sha256,row_mm,column_mm")
+    assert read_dataset(only.root).records == (spaced,)
+
+
+@pytest.mark.parametrize("values", ["0.7,", ",0.7", "0,1", "-1,1", "nan,1", "inf,1", "wide,1"])
+def test_half_a_spacing_or_none_is_an_error(dataset: Dataset, values: str) -> None:
+    lines = OLD.splitlines()
+    (dataset.root / "records.csv").write_text(f"{lines[0]},row_mm,column_mm\n{lines[1]},{values}\n")
+    with pytest.raises(InputError, match=r"records\.csv: cannot be read as records"):
+        read_dataset(dataset.root)
+
+
 def test_hash_follows_the_records(dataset: Dataset, tmp_path: Path) -> None:
     assert dataset.hash == sha256(dataset.root / "records.csv")
     same = write_dataset(tmp_path / "same", "other name", reversed(RECORDS), {})
@@ -51,6 +85,21 @@ def test_images_are_shares_of_their_own_depth(dataset: Dataset, dtype: type) -> 
     assert np.allclose(image, [[0, 1], [0.2, 1 / top]], atol=1e-7)
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no image", (4, 5), "colour"])
+def test_an_image_that_cannot_be_had_is_named_by_its_hash(dataset: Dataset, content: object) -> None:
+    record = dataset.records[0]
+    path = dataset.root / record.file
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, tuple):
+        write_pixels(path, np.zeros(content, np.uint8))
+    elif content:
+        Image.new("RGB", (6, 4), "red").save(path)
+    with pytest.raises(InputError, match=f"'brain': image {short_hash('brain', 'a')} is missing, cut off") as caught:
+        dataset.image(record)
+    assert str(path) not in str(caught.value)
+
+
 def test_files_that_are_not_those_prepared_are_counted_and_named_by_hash(tmp_path: Path) -> None:
     records = []
     for number in range(12):
@@ -68,6 +117,19 @@ def test_files_that_are_not_those_prepared_are_counted_and_named_by_hash(tmp_pat
     with pytest.raises(InputError, match=r"12 of 12 image files are missing .* and 2 more") as caught:
         dataset.check(records)
     assert "Doe" not in str(caught.value)
+
+
+def test_a_mask_that_is_not_the_one_prepared_is_counted_too(tmp_path: Path) -> None:
+    for name in ("image", "mask"):
+        write_pixels(tmp_path / f"{name}.png", np.full((4, 6), 255, np.uint8))
+    digest = sha256(tmp_path / "image.png")
+    records = [Record(f"Doe_{n}", "p", "valid", "image.png", 4, 6, digest) for n in range(3)]
+    records[1] = replace(records[1], mask="mask.png", mask_sha256=sha256(tmp_path / "mask.png"))
+    dataset = write_dataset(tmp_path, "brain", records, {})
+    dataset.check(records)
+    (tmp_path / "mask.png").unlink()
+    with pytest.raises(InputError, match=rf"1 of 1 mask files are missing .*\({short_hash('brain', 'Doe_1')}\)"):
+        dataset.check(records)
 
 
 def test_a_folder_that_is_no_dataset_is_an_error(tmp_path: Path) -> None:

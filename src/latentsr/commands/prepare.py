@@ -28,6 +28,9 @@ def prepare_folder(
     split: Annotated[
         str, typer.Option(help="Shares of train,valid,test; or 'folders', if the files lie in such folders.")
     ] = "0.8,0.1,0.1",
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of a mask an image, under the same names as SRC: regions for evaluate.")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Crop the centre to a square of this many pixels.")] = None,
     slices: Annotated[int, typer.Option(help="Take this many slices of each volume; 0: all.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
@@ -41,7 +44,7 @@ def prepare_folder(
     json: Json = False,
 ) -> None:
     """A folder of DICOM, NIfTI, PNG, TIFF or JPEG becomes a dataset; no patient is in two splits."""
-    from latentsr.data.folder import BY_FOLDER, FolderRecipe
+    from latentsr.data.folder import BY_FOLDER, FolderRecipe, left_out
     from latentsr.data.folder import prepare_folder as prepare
     from latentsr.data.patients import PatientRule, read_patient_table
 
@@ -50,8 +53,13 @@ def prepare_folder(
     shares = split if split == BY_FOLDER else numbers(split, "--split")
     recipe = FolderRecipe(rule, shares, size, slices, seed, drop_shared, grey)
     with terminal.progress("prepare") as report:
-        dataset = prepare(source, out, recipe, name=name, progress=report)
+        dataset = prepare(source, out, recipe, name=name, masks=masks, progress=report)
     terminal.show_dataset(dataset, json=json)
+    if constant := left_out(dataset):
+        noun = "image or slice was" if constant == 1 else "images or slices were"
+        terminal.show_warning(
+            f"{constant} constant {noun} left out: there is nothing in one value to learn or to measure"
+        )
     if rule == PatientRule() and len({record.patient for record in dataset.records}) == len(dataset.records) > 1:
         terminal.show_warning(
             "each image counts as a patient of its own; if some share a patient, start anew with --patient-pattern, "

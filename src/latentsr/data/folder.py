@@ -1,22 +1,24 @@
 """`prepare folder`: any folder of images or volumes becomes a dataset split by patient."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json
+from latentsr.data.masks import MisfitError, listed, pair_masks
 from latentsr.data.patients import PatientRule, shared_patients, split_patients, without_extension
 from latentsr.data.records import SPLITS, Dataset, Record, read_dataset, write_dataset
+from latentsr.data.slices import Slice, read_slices
 from latentsr.errors import InputError, OptionError, StaleError
-from latentsr.io import Item, find, read
-from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, read_pixels, write_pixels
+from latentsr.io import Item, find
+from latentsr.io.raster import write_pixels
 
 Progress = Callable[[int, int], None]
 BY_FOLDER = "folders"
+IMAGES, MASKS = "images", "masks"
+LEFT_OUT = "constant_left_out"  # of dataset.json
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,51 @@ class FolderRecipe:
 
 
 def prepare_folder(
-    source: Path, out: Path, recipe: FolderRecipe, *, name: str = "", progress: Progress = lambda done, total: None
+    source: Path,
+    out: Path,
+    recipe: FolderRecipe,
+    *,
+    name: str = "",
+    masks: Path | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Dataset:
     """The dataset made at `out` from every image below `source`; nothing is left at `out` if it fails.
 
-    A dataset that is there already is returned if source and recipe are the same, and refused otherwise.
+    A dataset that is there already is returned if source, masks and recipe are the same, and refused otherwise. Its
+    dataset.json counts the constant images and slices that were left out.
+
+    Args:
+        source: a folder of images or volumes.
+        out: the dataset's folder.
+        recipe: how they are prepared.
+        name: the dataset's; empty: the source folder's.
+        masks: a folder of regions of interest that mirrors `source`, see `latentsr.data.masks`.
+        progress: called with the numbers of files done and of all.
     """
     items = find([source])
-    if not items:
-        raise InputError(f"{source}: no images; expected DICOM, NIfTI, PNG, TIFF or JPEG files")
-    facts = {"recipe": recipe, "source": _listing(items)}
+    paired = None if masks is None else pair_masks(masks, source, items)
+    facts: dict[str, Any] = {"recipe": recipe, "source": _listing(items)}
+    if paired is not None:
+        facts["masks"] = _listing([paired.of(item) for item in items])
     key = sha256_json(facts)
     if out.exists():
         return _existing(out, key)
     with replacing(out) as partial:
-        records = list(_images(items, partial, recipe, progress))
-        kept = _without_dropped(partial, _split(records, recipe))
-        write_dataset(partial, name or source.resolve().name, kept, {"key": key, "recipe": facts["recipe"]})
+        made = _Made(partial, recipe)
+        for done, item in enumerate(items):
+            progress(done, len(items))
+            made.add(item, None if paired is None else paired.of(item))
+        progress(len(items), len(items))
+        made.check()
+        kept = _without_dropped(partial, _split(made.records, recipe))
+        told = {"key": key, "recipe": recipe, LEFT_OUT: made.constant}
+        write_dataset(partial, name or source.resolve().name, kept, told)
     return read_dataset(out)
+
+
+def left_out(dataset: Dataset) -> int:
+    """How many constant images and slices were left out when the dataset was prepared, as its dataset.json says."""
+    return int(read_json(dataset.root / "dataset.json").get(LEFT_OUT, 0))
 
 
 def _existing(out: Path, key: str) -> Dataset:
@@ -78,56 +107,57 @@ def _digest(path: Path) -> str:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
 
 
-def _images(items: Sequence[Item], out: Path, recipe: FolderRecipe, progress: Progress) -> Iterator[Record]:
-    """Writes each item's slices below `out` and yields their records, the split not yet decided."""
-    taken: set[str] = set()
-    for done, item in enumerate(items):
-        progress(done, len(items))
-        for suffix, whole, header in _slices(item, recipe):
-            pixels = whole if recipe.size is None else _centre(whole, recipe.size, item.relative)
-            record = _record(item.relative, suffix, pixels, recipe, header)
-            if record.id in taken:
-                raise InputError(f"{item.relative}: a second file of the name {record.id}; rename one of them")
-            taken.add(record.id)
-            write_pixels(out / record.file, pixels)
-            yield replace(record, sha256=sha256(out / record.file))
-    progress(len(items), len(items))
+@dataclass
+class _Made:
+    """What has been written below `out` so far: the records, their split not yet decided, and what was left out."""
+
+    out: Path
+    recipe: FolderRecipe
+    records: list[Record] = field(default_factory=list)
+    constant: int = 0
+    misfits: list[str] = field(default_factory=list)
+    _taken: set[str] = field(default_factory=set)
+
+    def add(self, item: Item, mask: Item | None) -> None:
+        """Writes an item's slices with their masks."""
+        recipe = self.recipe
+        try:
+            found, constant = read_slices(item, mask, size=recipe.size, slices=recipe.slices, grey=recipe.grey)
+        except MisfitError as error:  # told with all others, at the end
+            self.misfits.append(str(error))
+            return
+        self.constant += constant
+        self.records += [self._written(item.relative, one) for one in found]
+
+    def _written(self, relative: Path, one: Slice) -> Record:
+        record = _record(relative, one, self.recipe)
+        if record.id in self._taken:
+            raise InputError(f"{relative}: a second file of the name {record.id}; rename one of them")
+        self._taken.add(record.id)
+        write_pixels(self.out / record.file, one.pixels)
+        record = replace(record, sha256=sha256(self.out / record.file))
+        if one.mask is None:
+            return record
+        mask = f"{MASKS}/{record.id}.png"
+        write_pixels(self.out / mask, one.mask)
+        return replace(record, mask=mask, mask_sha256=sha256(self.out / mask))
+
+    def check(self) -> None:
+        """InputError that lists the masks which do not fit their images."""
+        if self.misfits:
+            raise InputError(
+                f"{len(self.misfits)} masks do not fit their images: {listed(self.misfits)}; expected each on its "
+                "image's grid, in grey, not 0 inside the region"
+            )
 
 
-def _slices(item: Item, recipe: FolderRecipe) -> Iterator[tuple[str, np.ndarray, str | None]]:
-    """(suffix of the id, uint8 or uint16 pixels, patient by the header) of each slice; constant slices are left out."""
-    if item.paths[0].suffix.lower() in (*PNG_SUFFIXES, *JPEG_SUFFIXES):
-        pixels = read_pixels(item.paths[0], grey=recipe.grey)
-        if pixels.min() < pixels.max():
-            yield "", pixels, None
-        return
-    volume = read(item.paths, grey=recipe.grey)
-    stored = np.round(volume.window.apply(volume.pixels).clip(0, 1) * np.iinfo(np.uint16).max).astype(np.uint16)
-    filled = [index for index, pixels in enumerate(stored) if pixels.min() < pixels.max()]
-    for index in _evenly(filled, recipe.slices):
-        yield f"-s{index:03d}" if len(stored) > 1 else "", stored[index], _header_patient(volume.source.header)
-
-
-def _evenly(indices: Sequence[int], n: int) -> list[int]:
-    if not n or n >= len(indices):
-        return list(indices)
-    return [indices[int((i + 0.5) * len(indices) / n)] for i in range(n)]
-
-
-def _header_patient(header: object) -> str | None:
-    """A short hash of DICOM's PatientID, or of the study without one: the id itself must not travel into datasets."""
-    first = header[0] if isinstance(header, (tuple, list)) and header else header
-    identity = str(getattr(first, "PatientID", "") or getattr(first, "StudyInstanceUID", "") or "")
-    return hashlib.sha256(identity.encode()).hexdigest()[:12] if identity else None
-
-
-def _record(relative: Path, suffix: str, pixels: np.ndarray, recipe: FolderRecipe, header: str | None) -> Record:
+def _record(relative: Path, one: Slice, recipe: FolderRecipe) -> Record:
     split = _folder_split(relative) if recipe.split == BY_FOLDER else ""
     inner = Path(*(part for part in relative.parts if not (split and part == split)))
-    id = without_extension(inner).replace("/", "__") + suffix
-    pixels_file = f"images/{id}.png"
-    rows, columns = pixels.shape
-    return Record(id, recipe.rule.patient(inner, header), split, pixels_file, rows, columns, sha256="")
+    id = without_extension(inner).replace("/", "__") + one.suffix
+    patient = recipe.rule.patient(inner, one.patient)
+    rows, columns = one.pixels.shape
+    return Record(id, patient, split, f"{IMAGES}/{id}.png", rows, columns, sha256="", spacing=one.spacing)
 
 
 def _folder_split(relative: Path) -> str:
@@ -135,14 +165,6 @@ def _folder_split(relative: Path) -> str:
     if not named:
         raise InputError(f"{relative}: --split folders needs a folder train, valid or test above each file")
     return named[-1]
-
-
-def _centre(pixels: np.ndarray, size: int, relative: Path) -> np.ndarray:
-    rows, columns = pixels.shape
-    if min(rows, columns) < size:
-        raise InputError(f"{relative}: {rows}x{columns} px is smaller than --size {size}; give a smaller --size")
-    top, left = (rows - size) // 2, (columns - size) // 2
-    return pixels[top : top + size, left : left + size]
 
 
 def _split(records: Sequence[Record], recipe: FolderRecipe) -> list[Record]:
@@ -169,8 +191,9 @@ def _by_folder(records: Sequence[Record], recipe: FolderRecipe) -> list[Record]:
 
 
 def _without_dropped(root: Path, records: Sequence[Record]) -> Sequence[Record]:
-    kept = {record.file for record in records}
-    for path in (root / "images").rglob("*.png"):
-        if path.relative_to(root).as_posix() not in kept:
-            path.unlink()
+    kept = {file for record in records for file in (record.file, record.mask)}
+    for folder in (IMAGES, MASKS):
+        for path in (root / folder).rglob("*.png"):
+            if path.relative_to(root).as_posix() not in kept:
+                path.unlink()
     return records

@@ -1,9 +1,10 @@
-"""A prepared dataset: a folder with `dataset.json`, `records.csv` and one grey PNG an image."""
+"""A prepared dataset: a folder with `dataset.json`, `records.csv` and one grey PNG an image, perhaps with its mask."""
 
 import csv
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,17 @@ from latentsr.stats.names import short_hash
 SPLITS = ("train", "valid", "test")
 LISTED = 10  # images that a message names, the rest is counted
 
+COLUMNS = ("id", "patient", "split", "file", "rows", "columns", "sha256")
+MORE_COLUMNS = ("row_mm", "column_mm", "mask", "mask_sha256")  # where any record has them
+
 
 @dataclass(frozen=True)
 class Record:
-    """One HR image: `id` is unique in its dataset, `file` is relative to the dataset, `sha256` that of the file."""
+    """One HR image: `id` is unique in its dataset, `file` is relative to the dataset, `sha256` that of the file.
+
+    `spacing` is (row, column) in mm, None where the source did not say. `mask` is the file of its region of interest
+    (grey, of the image's size, not 0 inside), relative to the dataset, empty where there is none.
+    """
 
     id: str
     patient: str
@@ -31,6 +39,9 @@ class Record:
     rows: int
     columns: int
     sha256: str
+    spacing: tuple[float, float] | None = None
+    mask: str = ""
+    mask_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,26 +66,36 @@ class Dataset:
         return chosen
 
     def image(self, record: Record) -> np.ndarray:
-        """The image, float32 (rows, columns) in [0, 1]."""
-        pixels = read_pixels(self.root / record.file)
-        if pixels.shape != (record.rows, record.columns):
-            came, expected = ("x".join(map(str, size)) for size in (pixels.shape, (record.rows, record.columns)))
-            raise InputError(f"{self.root / record.file}: {came} px, its record says {expected}; prepare it again")
+        """The image, float32 (rows, columns) in [0, 1]; InputError, which names it by its hash, if it cannot be had."""
+        try:
+            pixels = read_pixels(self.root / record.file)
+        except (InputError, OSError):  # whose words are the file's path, and that may hold a patient's name
+            pixels = None
+        if pixels is None or pixels.shape != (record.rows, record.columns):
+            raise InputError(
+                f"dataset '{self.name}': image {short_hash(self.name, record.id)} is missing, cut off or of another "
+                "size than its record says; prepare the dataset again"
+            )
         return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
     def check(self, records: Iterable[Record]) -> None:
-        """InputError unless the file of each record is the one that was prepared, by its SHA-256; it names hashes."""
+        """InputError unless each record's image, and mask if any, is what was prepared, by SHA-256; it names hashes."""
         given = tuple(records)
-        if changed := [short_hash(self.name, record.id) for record in given if not self._is_as_prepared(record)]:
+        self._check_files("image", {record.id: (record.file, record.sha256) for record in given})
+        self._check_files("mask", {record.id: (record.mask, record.mask_sha256) for record in given if record.mask})
+
+    def _check_files(self, what: str, files: Mapping[str, tuple[str, str]]) -> None:
+        changed = [short_hash(self.name, id) for id, found in files.items() if not self._is_as_prepared(*found)]
+        if changed:
             more = f" and {len(changed) - LISTED} more" if len(changed) > LISTED else ""
             raise InputError(
-                f"dataset '{self.name}': {len(changed)} of {len(given)} image files are missing or changed since they "
+                f"dataset '{self.name}': {len(changed)} of {len(files)} {what} files are missing or changed since they "
                 f"were prepared ({', '.join(changed[:LISTED])}{more}); prepare the dataset again"
             )
 
-    def _is_as_prepared(self, record: Record) -> bool:
-        path = self.root / record.file
-        return path.is_file() and sha256(path) == record.sha256
+    def _is_as_prepared(self, file: str, digest: str) -> bool:
+        path = self.root / file
+        return path.is_file() and sha256(path) == digest
 
 
 def read_dataset(root: str | Path) -> Dataset:
@@ -89,30 +110,45 @@ def read_dataset(root: str | Path) -> Dataset:
 
 
 def _read_records(path: Path) -> tuple[Record, ...]:
-    columns = [field.name for field in fields(Record)]
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            if reader.fieldnames != columns:
-                raise ValueError(f"expected the columns {', '.join(columns)}")
+            there = tuple(reader.fieldnames or ())
+            if there[: len(COLUMNS)] != COLUMNS or not set(there[len(COLUMNS) :]) <= set(MORE_COLUMNS):
+                raise ValueError(f"expected the columns {', '.join(COLUMNS)}")
             return tuple(_record(row) for row in reader)
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as records ({error}); run 'latentsr prepare' again") from error
 
 
 def _record(row: dict[str, str]) -> Record:
-    return Record(**{**row, "rows": int(row["rows"]), "columns": int(row["columns"])})  # type: ignore[arg-type]
+    id, patient, split, file, rows, columns, digest = (row[name] for name in COLUMNS)
+    row_mm, column_mm, mask, mask_digest = (row.get(name) or "" for name in MORE_COLUMNS)
+    spacing = (float(row_mm), float(column_mm)) if row_mm or column_mm else None
+    if spacing and not all(0 < value < math.inf for value in spacing):
+        raise ValueError(f"a spacing of {row_mm} x {column_mm} mm: expected two positive numbers")
+    return Record(id, patient, split, file, int(rows), int(columns), digest, spacing, mask, mask_digest)
 
 
 def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[str, Any]) -> Dataset:
-    """Writes `records.csv`, then `dataset.json`, whose presence says that the dataset is whole."""
+    """Writes `records.csv`, then `dataset.json`, whose presence says that the dataset is whole.
+
+    A dataset without spacings and masks has no columns for them, so that its hash is that of older versions.
+    """
     ordered = tuple(sorted(records, key=lambda record: record.id))
+    rows = [_row(record) for record in ordered]
+    columns = [*COLUMNS, *(name for name in MORE_COLUMNS if any(row[name] for row in rows))]
     with replacing(root / "records.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Record)])
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(asdict(record) for record in ordered)
+        writer.writerows(rows)
     write_json(root / "dataset.json", {"name": name, "images": len(ordered), **facts})
     return Dataset(root=root, name=name, records=ordered)
+
+
+def _row(record: Record) -> dict[str, str]:
+    row_mm, column_mm = (str(float(value)) for value in record.spacing) if record.spacing else ("", "")
+    return {**{key: str(value) for key, value in asdict(record).items()}, "row_mm": row_mm, "column_mm": column_mm}
 
 
 def check_names(datasets: Sequence[Dataset]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from latentsr import cli
+from latentsr.config import sha256
 from latentsr.data.records import Record, write_dataset
 from latentsr.io.raster import write_pixels
 
@@ -39,8 +40,9 @@ def dataset(tmp_path: Path) -> Path:
     records = []
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 255, (32, 40), np.uint8)
-        write_pixels(tmp_path / "data" / f"{number}.png", pixels)
-        records.append(Record(f"id-{number}", f"patient-{number}", "valid", f"{number}.png", 32, 40, str(number)))
+        path = tmp_path / "data" / f"{number}.png"
+        write_pixels(path, pixels)
+        records.append(Record(f"id-{number}", f"patient-{number}", "valid", path.name, 32, 40, sha256(path)))
     write_dataset(tmp_path / "data", "noise", records, {})
     return tmp_path / "data"
 

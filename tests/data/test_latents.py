@@ -11,6 +11,7 @@ import torch
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.kl import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.config import sha256
 from latentsr.data.latents import LatentCache, fill_cache, open_cache
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
@@ -48,10 +49,9 @@ def made(
     for split in splits:
         for i in range(n):
             pixels = np.random.default_rng([n, i, len(split)]).integers(0, 255, (side, side + 16), np.uint8)
-            write_pixels(root / f"{split}{i}.png", pixels)
-            records.append(
-                Record(f"{split}{i}", f"p{i}", split, f"{split}{i}.png", side, side + 16, f"{name}{side}{n}")
-            )
+            path = root / f"{split}{i}.png"
+            write_pixels(path, pixels)
+            records.append(Record(path.stem, f"p{i}", split, path.name, side, side + 16, sha256(path)))
     return write_dataset(root, name, records, {})
 
 
@@ -234,10 +234,14 @@ def test_arrays_take_their_disk_space_before_they_are_filled(dataset: Dataset, t
     assert path.stat().st_blocks * 512 >= path.stat().st_size
 
 
-def test_an_image_of_another_size_than_its_record_is_one_line(dataset: Dataset, tmp_path: Path) -> None:
-    write_pixels(dataset.root / "valid1.png", np.zeros((8, 8), np.uint8))
-    with pytest.raises(InputError, match=r"valid1\.png: 8x8 px, its record says 32x48"):
+def test_images_that_changed_since_they_were_prepared_are_refused_before_any_work(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    write_pixels(dataset.root / "valid1.png", np.zeros((32, 48), np.uint8))
+    with pytest.raises(InputError, match=r"dataset 'd': 1 of 10 image files are missing or changed") as caught:
         filled(dataset, tmp_path / "cache")
+    assert "valid1" not in str(caught.value)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_trained_autoencoder_travels_with_the_cache(dataset: Dataset, tmp_path: Path) -> None:

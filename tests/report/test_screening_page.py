@@ -13,6 +13,7 @@ from pydicom.data import get_testdata_file
 
 from latentsr.autoencoders.kl import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
@@ -35,8 +36,9 @@ def windows(root: Path, name: str, side: int) -> Dataset:
     for number in range(4):
         id_ = f"{PATIENT}-{number}"
         cut = np.ascontiguousarray(grey[20 * number + 60 : 20 * number + 60 + side, 100 : 100 + side])
-        records.append(Record(id_, f"{PATIENT}-{number // 2}", "valid", f"{number}.png", side, side, str(number)))
-        write_pixels(root / f"{number}.png", cut)
+        path = root / f"{number}.png"
+        write_pixels(path, cut)
+        records.append(Record(id_, f"{PATIENT}-{number // 2}", "valid", path.name, side, side, sha256(path)))
     return write_dataset(root, name, records, {})
 
 

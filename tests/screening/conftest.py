@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from latentsr.autoencoders import AutoencoderSpec
+from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.io.raster import write_pixels
 
@@ -45,7 +46,7 @@ def written(root: Path, images: list[np.ndarray], patients: list[str], name: str
     for number, (pixels, patient) in enumerate(zip(images, patients, strict=True)):
         file = f"images/{number:03d}.png"
         write_pixels(root / file, np.ascontiguousarray(pixels))
-        records.append(Record(f"{number:03d}", patient, "valid", file, *pixels.shape, sha256=f"{name}{number}"))
+        records.append(Record(f"{number:03d}", patient, "valid", file, *pixels.shape, sha256(root / file)))
     return write_dataset(root, name, records, {})
 
 

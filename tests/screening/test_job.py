@@ -17,9 +17,10 @@ from latentsr.data.batches import padded
 from latentsr.data.records import Dataset
 from latentsr.diffusion.published import StepCost
 from latentsr.errors import InputError, OptionError, StaleError
-from latentsr.io.raster import read_pixels
+from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.screening import Candidate, Screening, make_plan, screen
 from latentsr.stats import read_table
+from latentsr.stats.names import short_hash
 from latentsr.stats.table import COLUMNS, check_table
 
 KILLED = """
@@ -352,16 +353,27 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_colour_image_is_one_line(
+def test_images_that_changed_since_they_were_prepared_are_refused_before_any_work(
     windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path
 ) -> None:
-    """HR images are grey: networks of three channels see them repeated, and a colour file is refused by name."""
-    from PIL import Image
+    """A file that is not screened may be what it likes."""
+    data = make_dataset(tmp_path / "data", windows[:4], list("aabb"))
+    write_pixels(data.root / data.records[2].file, windows[0])
+    with pytest.raises(InputError, match=r"'abdomen': 1 of 4 image files are missing or changed since") as caught:
+        make_plan([data], [], Screening())  # before an autoencoder is loaded
+    assert "002" not in str(caught.value).replace(short_hash("abdomen", "002"), "")
+    assert len(make_plan([data], pair, Screening(limit=1)).records[0]) == 1
 
+
+def test_an_image_that_breaks_meanwhile_is_named_by_its_hash(
+    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path
+) -> None:
     data = make_dataset(tmp_path / "data", windows[:2], ["a", "b"])
-    Image.fromarray(np.stack([windows[0]] * 3, axis=-1)).save(data.root / data.records[0].file)
-    with pytest.raises(InputError, match=r"000\.png"):
-        made(data, pair, tmp_path / "out")
+    plan = make_plan([data], pair, Screening())
+    (data.root / data.records[1].file).write_bytes(b"cut")
+    with pytest.raises(InputError, match=f"'abdomen': image {short_hash('abdomen', '001')} is missing, cut") as caught:
+        screen(plan, tmp_path / "out", batch=1)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_cut_part_is_named(dataset: Dataset, pair: list[Candidate], tmp_path: Path, monkeypatch: object) -> None:

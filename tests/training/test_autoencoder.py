@@ -16,7 +16,7 @@ from torch import nn
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.kl import WEIGHTS, make_network, save_kl
 from latentsr.autoencoders.small_kl import SmallKL
-from latentsr.config import read_yaml
+from latentsr.config import read_yaml, sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.errors import InputError, ModelError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
@@ -58,7 +58,7 @@ def made_dataset(root: Path, sizes: list[tuple[int, int]], valid: list[tuple[int
             pixels = np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
             file = f"{split}{n}.png"
             write_pixels(root / file, pixels, None)
-            records.append(Record(f"{split}{n}", f"p{split}{n}", split, file, rows, columns, "0" * 64))
+            records.append(Record(f"{split}{n}", f"p{split}{n}", split, file, rows, columns, sha256(root / file)))
     return write_dataset(root, "made", records, {})
 
 
@@ -185,6 +185,13 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     with pytest.raises(error, match=message) as caught:
         fitted(dataset, tmp_path / "vae", **options)
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "vae").exists()
+
+
+def test_images_that_changed_since_they_were_prepared_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    write_pixels(dataset.root / "train0.png", np.zeros((32, 32), np.uint8), None)
+    with pytest.raises(InputError, match=r"'made': 1 of 4 image files are missing or changed since"):
+        fitted(dataset, tmp_path / "vae")
     assert not (tmp_path / "vae").exists()
 
 

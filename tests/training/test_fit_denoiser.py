@@ -12,7 +12,7 @@ import torch
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.kl import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
-from latentsr.config import read_yaml
+from latentsr.config import read_yaml, sha256
 from latentsr.data.latents import LatentCache, fill_cache
 from latentsr.data.records import Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
@@ -52,8 +52,9 @@ def made(root: Path, splits: tuple[str, ...] = ("train", "valid"), autoencoder: 
     records = []
     for number, split in enumerate(splits):
         for n in range(3):
-            write_pixels(root / "data" / f"{split}{n}.png", picture(10 * number + n))
-            records.append(Record(f"{split}{n}", f"{split}{n}", split, f"{split}{n}.png", 32, 32, "0" * 64))
+            path = root / "data" / f"{split}{n}.png"
+            write_pixels(path, picture(10 * number + n))
+            records.append(Record(path.stem, path.stem, split, path.name, 32, 32, sha256(path)))
     dataset = write_dataset(root / "data", "made", records, {})
     return fill_cache([dataset], load_autoencoder(autoencoder), parse_degradation("bicubic:4"), root / "cache")
 

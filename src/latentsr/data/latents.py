@@ -100,12 +100,15 @@ def fill_cache(
 ) -> LatentCache:
     """The cache of the datasets' latents at `out`; an interrupted one goes on, a finished one is returned.
 
-    A cache made from another autoencoder, other data or another degradation is refused (StaleError).
+    A cache made from another autoencoder, other data or another degradation is refused (StaleError), as are HR files
+    that changed since they were prepared (InputError).
     """
     if unknown := set(conditions) - set(CONDITIONS):
         raise OptionError(f"--condition {', '.join(sorted(unknown))}: expected some of {', '.join(CONDITIONS)}")
     check_names(datasets)
     size = common_size([record for dataset in datasets for record in dataset.records])
+    for dataset in datasets:
+        dataset.check(dataset.records)
     facts = _facts(datasets, autoencoder, degradation, conditions, size)
     key = sha256_json(facts)
     if (out / MANIFEST).is_file() or (out / PARTIAL).is_file():

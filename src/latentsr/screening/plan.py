@@ -79,7 +79,8 @@ def make_plan(
 
     Raises:
         OptionError: an unknown metric, a limit below 1, a reference not screened, or lossless beside lossy ones.
-        InputError: no images in the split, two datasets of one name, a studies file that cannot be used.
+        InputError: no images in the split, two datasets of one name, HR files that changed since they were prepared, a
+            studies file that cannot be used.
         ModelError: an autoencoder, or the weights of a learned measure, that cannot be loaded.
     """
     check_names(datasets)
@@ -93,6 +94,8 @@ def make_plan(
             weights_file(metric.name)
     points = read_points(options.studies)
     records = tuple(spread(dataset.select(options.split), options.limit) for dataset in datasets)
+    for dataset, chosen in zip(datasets, records, strict=True):
+        dataset.check(chosen)
     identified = identify(candidates, device)
     reference = options.reference or _first_lossy(identified)
     _check_reference(reference, identified)

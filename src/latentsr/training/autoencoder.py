@@ -101,7 +101,8 @@ def fit_autoencoder(
     """The folder `out`, with the trained autoencoder: config.json, weights, fit.yaml, manifest.json, logs, pictures.
 
     A training that was killed goes on from its last checkpoint; one that is finished is returned as it is; `out` from
-    other options or data raises StaleError. Several datasets serve as one: each image is drawn as often as any other.
+    other options or data raises StaleError, HR files that changed since they were prepared InputError. Several datasets
+    serve as one: each image is drawn as often as any other.
     """
     out = Path(out)
     check_names(datasets)
@@ -109,6 +110,8 @@ def fit_autoencoder(
     key = sha256_json({"options": config, "data": [d.hash for d in datasets]})
     if _finished(out, key):
         return out
+    for dataset in datasets:
+        dataset.check((*dataset.select("train"), *dataset.select("valid")))
     shape, valid = _latent_shape(network, config), _valid(datasets, cast(KLNetwork, network))
     samples = ImageCrops(datasets, crop=config.crop, latent_shape=shape, seed=config.seed)
     checkpoint = LastCheckpoint(out / "checkpoints", {"key": key})

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from latentsr.report.evaluation_cases import case_section
+from latentsr.report.evaluation_ceiling import ceiling_blocks
 from latentsr.report.evaluation_data import Evaluation, read_evaluation
 from latentsr.report.evaluation_figures import (
     forest_picture,
@@ -100,6 +101,7 @@ def _methods(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
     yield headline_table(evaluation, dataset)
     yield from mean_pictures(evaluation, dataset)
     yield plane_picture(evaluation, dataset)
+    yield from ceiling_blocks(evaluation, dataset)
     yield set_table(evaluation, dataset)
 
 

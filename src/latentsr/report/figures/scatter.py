@@ -58,16 +58,16 @@ def regression(
     """
     found = points_of(points)
     with house_style():
-        figure, axes = _plane(found, x_label, y_label, title, note)
-        handles = _points(axes, found, methods)
+        figure, axes = plane(found, x_label, y_label, title, note)
+        handles = draw_points(axes, found, methods)
         if xs is not None:
-            handles += _bands(axes, np.asarray(xs, dtype=np.float64), bands or (), level)
+            handles += draw_bands(axes, np.asarray(xs, dtype=np.float64), bands or (), level)
         add_legend(figure, handles)
         axes.autoscale_view()
         axes.autoscale(enable=False)
         _label(figure, axes, found)
         line = "" if xs is None else f" Line with {level:.0%} confidence and prediction bands."
-        return drawing(figure, f"Scatter of {y_label} over {x_label}.{line} {_told(found)}.")
+        return drawing(figure, f"Scatter of {y_label} over {x_label}.{line} {told_points(found)}.")
 
 
 def perception_distortion(
@@ -89,8 +89,8 @@ def perception_distortion(
     found = [point._replace(group=point.group or point.label) for point in points_of(points)]
     with house_style():
         labels = f"{x_label}, {x_better} is better", f"{y_label}, {y_better} is better"
-        figure, axes = _plane(found, *labels, title, note)
-        handles = _points(axes, found, methods)
+        figure, axes = plane(found, *labels, title, note)
+        handles = draw_points(axes, found, methods)
         grouped = any(point.group != point.label for point in found)
         named = grouped or len(found) <= LABELLED
         if grouped or not named:
@@ -100,12 +100,12 @@ def perception_distortion(
         better = _best_corner(axes, x_better == "higher", y_better == "higher")
         if named:
             _label(figure, axes, found, better)
-        return drawing(figure, f"Plane of {labels[0]} and {labels[1]}. {_told(found)}.")
+        return drawing(figure, f"Plane of {labels[0]} and {labels[1]}. {told_points(found)}.")
 
 
-def _plane(points: Sequence[Point], x_label: str, y_label: str, title: str, note: str) -> tuple[Figure, Axes]:
+def plane(points: Sequence[Point], x_label: str, y_label: str, title: str, note: str) -> tuple[Figure, Axes]:
     """A figure with axes, and a note that names the points without a place."""
-    absent = [f"{', '.join(filter(None, (p.group, p.label)))} ({_reason(p)})" for p in points if not _placed(p)]
+    absent = [f"{_name(p)} ({_reason(p)})" for p in points if not placed(p)]
     notes = " ".join(filter(None, (note, f"Not drawn: {'; '.join(absent)}." if absent else "")))
     figure = new_figure(HEIGHT, title=title, note=notes)
     axes = figure.subplots()
@@ -115,7 +115,8 @@ def _plane(points: Sequence[Point], x_label: str, y_label: str, title: str, note
     return figure, axes
 
 
-def _placed(point: Point) -> bool:
+def placed(point: Point) -> bool:
+    """Whether it has a place on both axes."""
     return math.isfinite(point.x) and math.isfinite(point.y)
 
 
@@ -123,13 +124,13 @@ def _reason(point: Point) -> str:
     return LOSSLESS if math.inf in (point.x, point.y) else NO_VALUE
 
 
-def _points(axes: Axes, points: Sequence[Point], methods: Sequence[str] | None) -> list[Line2D]:
+def draw_points(axes: Axes, points: Sequence[Point], methods: Sequence[str] | None) -> list[Line2D]:
     """The legend's handles of the points that were drawn, one a group."""
     looks = marks(list(dict.fromkeys(point.group for point in points)), methods)
     handles: dict[str, Line2D] = {}
-    for point in filter(_placed, points):
-        if math.isfinite(point.low) and math.isfinite(point.high):
-            axes.plot([point.x, point.x], [point.low, point.high], color=looks[point.group].colour, linewidth=1.2)
+    for point in filter(placed, points):
+        for left, bottom, right, top in _whiskers(point):
+            axes.plot([left, right], [bottom, top], color=looks[point.group].colour, linewidth=1.2)
         drawn = axes.plot([point.x], [point.y], linestyle="none", **looks[point.group].point, zorder=3, markersize=7)
         handles.setdefault(point.group, drawn[0])
     for group, handle in handles.items():
@@ -137,7 +138,13 @@ def _points(axes: Axes, points: Sequence[Point], methods: Sequence[str] | None) 
     return [handle for group, handle in handles.items() if group]
 
 
-def _bands(axes: Axes, xs: np.ndarray, bands: Sequence[ArrayLike], level: float) -> list[Any]:
+def _whiskers(point: Point) -> list[tuple[float, float, float, float]]:
+    """Those of its two intervals that it has, each (left, bottom, right, top)."""
+    both = (point.x, point.low, point.x, point.high), (point.x_low, point.y, point.x_high, point.y)
+    return [line for line in both if np.isfinite(line).all()]
+
+
+def draw_bands(axes: Axes, xs: np.ndarray, bands: Sequence[ArrayLike], level: float) -> list[Any]:
     """The legend's handles of line and bands; NaN bands (two points only) are not drawn."""
     lines = [np.asarray(band, dtype=np.float64) for band in bands]
     if len(lines) != 5 or any(line.shape != xs.shape for line in lines) or xs.ndim != 1:
@@ -159,7 +166,7 @@ def _bands(axes: Axes, xs: np.ndarray, bands: Sequence[ArrayLike], level: float)
 
 def _label(figure: Figure, axes: Axes, points: Sequence[Point], *taken: Text) -> None:
     """Each point's label beside it."""
-    shown = [point for point in points if _placed(point)]
+    shown = [point for point in points if placed(point)]
     words = [wrapped(point.label, LABEL_LETTERS) for point in shown]
     label_points(figure, axes, [(point.x, point.y) for point in shown], words, taken=taken)
 
@@ -181,13 +188,17 @@ def _best_corner(axes: Axes, right: bool, top: bool) -> Text:
     return note
 
 
-def _told(points: Sequence[Point]) -> str:
+def _name(point: Point) -> str:
+    return ", ".join(dict.fromkeys(filter(None, (point.group, point.label))))
+
+
+def told_points(points: Sequence[Point]) -> str:
+    """The points in words, for an alt text."""
     across, up = decimals(point.x for point in points), decimals(point.y for point in points)
     parts = []
     for point in points:
-        name = ", ".join(dict.fromkeys(filter(None, (point.group, point.label))))
-        where = f"x {number(point.x, across)}, y {number(point.y, up)}" if _placed(point) else _absent(point)
-        parts.append(f"{name}: {where}")
+        where = f"x {number(point.x, across)}, y {number(point.y, up)}" if placed(point) else _absent(point)
+        parts.append(f"{_name(point)}: {where}")
     return told(parts)
 
 

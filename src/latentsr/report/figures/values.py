@@ -34,7 +34,10 @@ class Interval(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A point of a plane; `group` decides its mark, `label` stands beside it; `low` and `high` are an interval of y."""
+    """A point of a plane; `group` decides its mark, `label` stands beside it.
+
+    `low` and `high` are an interval of y, `x_low` and `x_high` one of x; NaN where there is none.
+    """
 
     label: str
     x: float
@@ -42,6 +45,8 @@ class Point(NamedTuple):
     group: str = ""
     low: float = NAN
     high: float = NAN
+    x_low: float = NAN
+    x_high: float = NAN
 
 
 def intervals_of(rows: Iterable[Sequence[Any]]) -> list[Interval]:
@@ -57,8 +62,8 @@ def points_of(rows: Iterable[Sequence[Any]]) -> list[Point]:
     """The points as records, floats where numbers are; InputError without any."""
     found = []
     for row in rows:
-        label, x, y, group, low, high = Point(*row)
-        found.append(Point(str(label), float(x), float(y), str(group), float(low), float(high)))
+        label, x, y, group, *ends = Point(*row)
+        found.append(Point(str(label), float(x), float(y), str(group), *map(float, ends)))
     return required(found, "points")
 
 

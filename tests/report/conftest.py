@@ -1,15 +1,17 @@
-"""The browser that report pages are opened in, and a page with every kind of block and hostile names."""
+"""The browser that report pages are opened in, what figures drew, and a page with every kind of block."""
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from latentsr.io.raster import encode_png
+from latentsr.report.figures import export
 from latentsr.report.page import Drawing, Images, Page, Picture, Section, Slider, Table, Text, Tile
 
 # Markup, a cell's end, writing turned around, a control character and half a character, as file names may hold them.
@@ -34,6 +36,21 @@ def _load_browser() -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
+    """The figures that were drawn during the test, as they stood when they were laid out."""
+    figures: list[Figure] = []
+    original = export.lay_out
+
+    def keep(figure: Figure) -> None:
+        original(figure)
+        if figure not in figures:
+            figures.append(figure)
+
+    monkeypatch.setattr(export, "lay_out", keep)
+    return figures
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr.report.evaluation_data import BASELINE, Evaluation, interval, number
+from latentsr.report.evaluation_data import BASELINE, Evaluation
 from latentsr.report.figures import Point, ceiling_models, ceiling_patients
+from latentsr.report.numbers import interval, number
 from latentsr.report.page import Block, Picture, Table, Text
 from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.regression import Correlation, fit_line, pearson
@@ -40,7 +41,7 @@ def ceiling_blocks(evaluation: Evaluation, dataset: str) -> Iterator[Block]:
         if dataset == evaluation.datasets[0]:
             yield Text((_LOSSLESS.format(", ".join(one.name for one in models)),))
     elif lossy and not evaluation.summary(dataset, RESULT).empty:
-        yield _picture(evaluation, dataset, lossy, [one for one in models if one.lossless])
+        yield from _picture(evaluation, dataset, lossy, [one for one in models if one.lossless])
         yield _table(evaluation, dataset, models)
 
 
@@ -63,12 +64,16 @@ def _finite(evaluation: Evaluation, dataset: str, metric: str) -> pd.DataFrame:
     return evaluation.summary(dataset, metric)[ENDS].dropna(subset="mean").T
 
 
-def _picture(evaluation: Evaluation, dataset: str, lossy: Sequence[_Model], lossless: Sequence[_Model]) -> Picture:
-    """Models as points; of one model, its patients."""
-    title = f"Ceiling and result on {dataset}"
-    if len(lossy) == 1:
-        return Picture(title, *_of_patients(evaluation, dataset, lossy[0]))
-    return Picture(title, *_of_models(evaluation, dataset, lossy, lossless))
+def _picture(
+    evaluation: Evaluation, dataset: str, lossy: Sequence[_Model], lossless: Sequence[_Model]
+) -> Iterator[Picture]:
+    """Models as points; of one model, its patients; nothing where all results are infinite."""
+    title, results = f"Ceiling and result on {dataset}", _finite(evaluation, dataset, RESULT)
+    drawn = [one for one in lossy if one.name in results]
+    if len(drawn) == 1 and not _patients(evaluation, dataset, drawn[0].name).empty:
+        yield Picture(title, *_of_patients(evaluation, dataset, drawn[0]))
+    elif len(drawn) > 1:
+        yield Picture(title, *_of_models(evaluation, dataset, drawn, lossless))
 
 
 def _of_models(
@@ -78,7 +83,6 @@ def _of_models(
     points = [
         Point(one.name, x[0], y[0], "", y[1], y[2], x[1], x[2])
         for one in lossy
-        if one.name in results
         for x, y in [(tuple(ceilings[one.name]), tuple(results[one.name]))]
     ]
     levels = {name: results[name]["mean"] for name in (BASELINE, *(one.name for one in lossless)) if name in results}
@@ -116,7 +120,8 @@ def _of_patients(evaluation: Evaluation, dataset: str, model: _Model) -> tuple[A
 def _above(models: Sequence[_Model]) -> str:
     """What a point above the diagonal means."""
     projecting = [one.name for one in models if one.projects]
-    text = "Results of a model that only decodes its latents seldom lie above the line 'result = ceiling'"
+    line = "the line 'result = ceiling' (drawn where it is near)"
+    text = f"Results of a model that only decodes its latents seldom lie above {line}"
     if not projecting:
         return f"{text}."
     all_of_several = len(projecting) == len(models) > 1

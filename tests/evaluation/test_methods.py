@@ -10,7 +10,7 @@ from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.baselines import Method
 from latentsr.data.records import Dataset
 from latentsr.degrade import Degradation, enlarge, parse_degradation
-from latentsr.errors import InputError, OptionError
+from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.evaluation import evaluate, from_images, from_model, parse_method
 from latentsr.evaluation.files import Target
 from latentsr.evaluation.naming import Naming
@@ -110,6 +110,18 @@ def test_a_model_is_called_with_its_options(dataset: Dataset, monkeypatch: pytes
     assert model.called_with == Sampling(steps=16, samples=4, consistency=False, tile=None)
     parse("mine=some-model", dataset).restore(torch.rand(1, 1, 8, 8), ["a"])
     assert model.called_with == Sampling()
+
+
+def test_what_is_neither_a_folder_nor_a_model_is_told_so(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "nowhere", tmp_path / "file", f"{tmp_path}/nowhere?steps=2"):
+        told = str(place).partition("?")[0]
+        with pytest.raises(ModelError, match=rf"method 'mine': '{told}' is neither a folder nor .* latentsr-tiny$"):
+            parse(f"mine={place}", dataset)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="get the whole model again"):
+        parse(f"mine={tmp_path / 'model'}", dataset)
 
 
 def test_a_model_of_another_scale_is_refused() -> None:

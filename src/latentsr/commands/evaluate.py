@@ -27,7 +27,9 @@ def evaluate(
         str | None, typer.Option(help="Name or folder of the lossy autoencoder whose error is hallucination's floor.")
     ] = None,
     latent: Annotated[str | None, typer.Option(help="Autoencoder in whose latents images are compared.")] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder of a mask an image, named by id: regions.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of a mask an image, named by id: regions; default: the dataset's own.")
+    ] = None,
     features: Annotated[
         str | None, typer.Option(help="For FID and KID: inception, a .pt2 file, or a folder of a vision model.")
     ] = None,

@@ -16,7 +16,7 @@ REASONS: Mapping[str, str] = {
     "mean": "no method was named as the posterior mean (--mean)",
     "sr_latent": "no autoencoder was named to compare latents in (--latent)",
     "reconstruction": "no method is a model whose autoencoder loses anything",
-    "mask": "no masks of a region of interest were given (--masks)",
+    "mask": "the datasets have no masks of a region of interest (prepare --masks) and none were given (--masks)",
 }
 
 

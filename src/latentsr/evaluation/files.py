@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,34 @@ from latentsr.config import sha256
 from latentsr.data.records import Record
 from latentsr.errors import InputError
 from latentsr.evaluation.naming import Naming
-from latentsr.io.raster import PNG_SUFFIXES, TIFF_SUFFIXES, read_pixels
+from latentsr.io.raster import PNG_SUFFIXES, TIFF_SUFFIXES, UnfitError, read_pixels
 
 
 @dataclass(frozen=True)
 class PairedFiles:
-    """One file for each record, by id, and a digest of the ids and contents of all of them."""
+    """One file for each record, by id, and the SHA-256 that each had when it was paired."""
 
     paths: Mapping[str, Path]
-    hash: str
+    digests: Mapping[str, str]
     naming: Naming
 
+    @property
+    def hash(self) -> str:
+        """A digest of the ids and contents of all files."""
+        told = "\n".join(f"{id} {self.digests[id]}" for id in sorted(self.digests))
+        return hashlib.sha256(told.encode()).hexdigest()
+
     def pixels(self, id: str) -> NDArray[Any]:
-        """The image's pixels, uint8 or uint16 (rows, columns); InputError if it can be read no more."""
+        """The image's pixels, uint8 or uint16 (rows, columns); InputError if it is not the one that was paired."""
         try:
-            return read_pixels(self.paths[id])
+            if sha256(self.paths[id]) == self.digests[id]:
+                return read_pixels(self.paths[id])
         except (InputError, OSError):
-            raise InputError(  # without its cause, whose words are the file's path
-                f"the file of image {self.naming(id)} of dataset '{self.naming.dataset}' was removed or altered while "
-                f"the evaluation ran; restore it and run again{self.naming.hint}"
-            ) from None
+            pass  # told below without the cause, whose words are the file's path
+        raise InputError(
+            f"the file of image {self.naming(id)} of dataset '{self.naming.dataset}' was removed or altered while "
+            f"the evaluation ran; restore it and run again{self.naming.hint}"
+        )
 
     def unit(self, id: str) -> NDArray[np.float32]:
         """The image, float32 in [0, 1]: 8 and 16 bit are scaled by their type's largest value, as HR is."""
@@ -63,35 +71,53 @@ def pair_files(folder: Path, target: Target, *, what: str) -> PairedFiles:
         what: what opens the error, such as "method 'mine'".
 
     Raises:
-        InputError: lists files that are missing, surplus, duplicated, unreadable or of another size than HR.
+        InputError: lists files that are missing, surplus, duplicated or of another size than HR, and those that are
+            no image, in colour, of another depth or of several pages.
     """
     records, naming = target.records, target.naming
     inner = folder / naming.dataset
     files = _image_files(inner if inner.is_dir() or target.several else folder)
-    faults = _faults(files, records)
+    stems, wanted = Counter(path.stem for path in files), {record.id for record in records}
+    faults = {
+        "missing": wanted - stems.keys(),
+        "surplus": stems.keys() - wanted,
+        "duplicated": {stem for stem, count in stems.items() if count > 1},
+    } | unfit([(path.stem, path) for path in files], records)
     if any(faults.values()):
-        told = "; ".join(f"{kind}: {naming.listed(names)}" for kind, names in faults.items() if names)
         expected = f"one PNG or TIFF file of HR's size, named by id, for each of {len(records)} images"
         where = f" in a folder '{naming.dataset}'" if target.several else ""
-        raise InputError(f"{what}: expected {expected} of dataset '{naming.dataset}'{where} ({told}){naming.hint}")
+        told = f"expected {expected} of dataset '{naming.dataset}'{where} ({listed(faults, naming)})"
+        raise InputError(f"{what}: {told}{naming.hint}")
     paths = {path.stem: path for path in files}
-    digests = "\n".join(f"{id} {sha256(paths[id])}" for id in sorted(paths))
-    return PairedFiles(paths, hashlib.sha256(digests.encode()).hexdigest(), naming)
+    return PairedFiles(paths, {id: sha256(path) for id, path in paths.items()}, naming)
 
 
-def _faults(files: Sequence[Path], records: Sequence[Record]) -> dict[str, list[str]]:
-    """The ids of what does not pair, by kind of fault."""
-    stems, wanted = Counter(path.stem for path in files), {record.id: record for record in records}
-    shapes = {path: _shape(path) for path in files if path.stem in wanted}
-    return {
-        "missing": sorted(wanted.keys() - stems.keys()),
-        "surplus": sorted(stems.keys() - wanted.keys()),
-        "duplicated": sorted(stem for stem, count in stems.items() if count > 1),
-        "unreadable as grey of 8 or 16 bit": sorted({path.stem for path, shape in shapes.items() if shape is None}),
-        "wrongly sized": sorted(
-            {path.stem for path, shape in shapes.items() if shape and shape != _size(wanted[path.stem])}
-        ),
-    }
+def unfit(files: Iterable[tuple[str, Path]], records: Sequence[Record]) -> dict[str, set[str]]:
+    """The ids of records whose file cannot be measured with them, by kind of fault; files of no record do not count.
+
+    Args:
+        files: pairs of id and file.
+        records: what the files belong to; one and its file have the same size.
+    """
+    sizes = {record.id: (record.rows, record.columns) for record in records}
+    found: dict[str, set[str]] = {}
+    for id, path in files:
+        if id in sizes and (fault := _fault(path, sizes[id])):
+            found.setdefault(fault, set()).add(id)
+    return found
+
+
+def _fault(path: Path, size: tuple[int, int]) -> str:
+    """What is wrong with a file, in words that do not name it; empty if nothing is."""
+    try:
+        return "" if read_pixels(path).shape == size else "wrongly sized"
+    except UnfitError as error:
+        return error.fault
+
+
+def listed(faults: Mapping[str, Collection[str]], naming: Naming) -> str:
+    """The images of each kind of fault, as errors call them."""
+    return "; ".join(f"{kind}: {naming.listed(ids)}" for kind, ids in faults.items() if ids)
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -99,15 +125,3 @@ def _image_files(folder: Path) -> list[Path]:
     found = (path for path in folder.rglob("*") if path.suffix.lower() in (*PNG_SUFFIXES, *TIFF_SUFFIXES))
     visible = (p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
     return sorted(path for path in visible if path.is_file())
-
-
-def _shape(path: Path) -> tuple[int, ...] | None:
-    """Rows and columns, or None for a file that cannot be read."""
-    try:
-        return read_pixels(path).shape
-    except InputError:  # told with all others of the folder, by hash: its own message names the path
-        return None
-
-
-def _size(record: Record) -> tuple[int, int]:
-    return record.rows, record.columns

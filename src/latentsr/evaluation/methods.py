@@ -15,7 +15,7 @@ from latentsr.baselines import BICUBIC, BICUBIC_PROJECTED, Method, bicubic
 from latentsr.config import checked
 from latentsr.data.batches import stacked
 from latentsr.degrade import Degradation
-from latentsr.errors import OptionError
+from latentsr.errors import ModelError, OptionError
 from latentsr.evaluation.files import Target, pair_files
 
 if TYPE_CHECKING:
@@ -71,10 +71,24 @@ def parse_method(text: str, *, degradation: Degradation, device: str = "auto") -
         return from_images(name, Path(place))
     # Imported here, since tables of baselines and image folders should not wait for diffusers.
     from latentsr.restoration import Sampling
-    from latentsr.superres import SuperResolver
 
     sampling = checked(Sampling, options, f"method '{name}'")
-    return from_model(name, SuperResolver.load(place, device=device), degradation, sampling)
+    return from_model(name, _load(name, place, device), degradation, sampling)
+
+
+def _load(name: str, place: str, device: str) -> "SuperResolver":
+    """The model; ModelError, also for a text that may have been meant as a folder of images."""
+    from latentsr.superres import SuperResolver, shipped_models
+
+    try:
+        return SuperResolver.load(place, device=device)
+    except ModelError as error:
+        if Path(place).is_dir() or place in shipped_models():
+            raise
+        raise ModelError(
+            f"method '{name}': '{place}' is neither a folder nor a model's name; expected a folder of SR images, a "
+            f"model folder, or one of {', '.join(shipped_models())}"
+        ) from error
 
 
 def _holds_images(place: Path) -> bool:

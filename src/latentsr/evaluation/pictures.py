@@ -28,7 +28,7 @@ HR_FILE, LR_FILE = "hr.png", "lr.png"
 
 
 def draw_pictures(plan: Plan, table: pd.DataFrame, out: Path) -> list[dict[str, Any]]:
-    """What was drawn, for run.json: dataset, case, the image's hash, its files, PSNR and zoom box.
+    """What was drawn, for run.json: dataset, case, the image's hash, its files, PSNR, zoom box and spacing in mm.
 
     Files: `pictures/HASH/hr.png`, `lr.png` (LR enlarged bicubically), `NUMBER.png` and `NUMBER-error.png` for the
     methods in their order. Error maps are grey from black, no error, to white, WHITE_ERROR and more.
@@ -83,7 +83,12 @@ def _draw(plan: Plan, work: Work, record: Record, out: Path) -> dict[str, Any]:
         _write(folder / f"{number}.png", sr)
         _write(folder / f"{number}-error.png", errors[method.name] / WHITE_ERROR)
     files = {HR_FILE: "HR", LR_FILE: "LR"} | {f"{n}.png": method.name for n, method in enumerate(work.methods)}
-    return {"image": hash, "files": files, "zoom": zoom_box(errors[plan.chief], errors.get(BICUBIC))}
+    return {
+        "image": hash,
+        "files": files,
+        "zoom": zoom_box(errors[plan.chief], errors.get(BICUBIC)),
+        "spacing": record.spacing,
+    }
 
 
 def zoom_box(error: Tensor, other: Tensor | None) -> list[int]:

@@ -12,9 +12,10 @@ from latentsr.data.batches import spread
 from latentsr.data.records import Dataset, check_names, read_dataset
 from latentsr.degrade import parse_degradation
 from latentsr.device import resolve_device
-from latentsr.errors import InputError, OptionError
+from latentsr.errors import OptionError
 from latentsr.evaluation.context import Surroundings, load_latent, load_reference
-from latentsr.evaluation.files import PairedFiles, Target, pair_files
+from latentsr.evaluation.files import Target
+from latentsr.evaluation.masks import find_masks, origin
 from latentsr.evaluation.measure import Work, check_methods
 from latentsr.evaluation.methods import Source, parse_method
 from latentsr.evaluation.naming import Naming
@@ -35,7 +36,8 @@ class Comparison:
         mean: the method that estimates the posterior mean, for the null-space part of the others.
         reference_autoencoder: name or folder of the autoencoder whose error is the noise floor of hallucination.
         latent: name or folder of the autoencoder in whose latents images are compared.
-        masks: folder of a mask an image (named by id, not 0 inside the region of interest).
+        masks: folder of a mask an image (named by id, not 0 inside the region of interest); None: those that the
+            dataset was prepared with, if any.
         margins: (measure, margin) within which methods are tested to be equivalent.
         by: the method by whose PSNR the best, median and worst images are chosen; None: the first after bicubic.
         features: `inception`, a .pt2 file or a folder of a vision model, for FID and KID; None: Inception where its
@@ -106,10 +108,11 @@ def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
         InputError: no images in the split, two datasets of one name, HR files that changed, files that do not pair.
         ModelError: a model or autoencoder that is missing or broken.
     """
-    metrics = _metrics(comparison)
+    metrics = _chosen(comparison)
     degradation, device = parse_degradation(comparison.degradation), resolve_device(comparison.device)
     datasets = [read_dataset(folder) for folder in folders]
     check_names(datasets)
+    _check_margins(comparison, metrics, datasets)
     texts = dict.fromkeys((BICUBIC, *comparison.methods))  # the baseline once, also where it is asked for
     sources = tuple(parse_method(text, degradation=degradation, device=device) for text in texts)
     _check_named(comparison, [source.name for source in sources])
@@ -137,18 +140,13 @@ def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
     return Plan(works, sources, metrics, around, comparison, device, facts)
 
 
-def _metrics(comparison: Comparison) -> tuple[Metric, ...]:
-    chosen = _chosen(comparison)
-    _check_margins(comparison, chosen)
-    return chosen
-
-
-def _check_margins(comparison: Comparison, metrics: Sequence[Metric]) -> None:
+def _check_margins(comparison: Comparison, metrics: Sequence[Metric], datasets: Sequence[Dataset]) -> None:
     """Raises OptionError for a margin that no two methods will be tested by: before the work, not after it."""
+    masked = comparison.masks or any(one.mask for dataset in datasets for one in dataset.select(comparison.split))
     there = {"hr", "lr", "degradation"}
     there |= {"threshold"} if comparison.reference_autoencoder else set()
     there |= {"sr_latent", "hr_latent"} if comparison.latent else set()
-    there |= {"mask"} if comparison.masks else set()
+    there |= {"mask"} if masked else set()
     tested = {name for metric in metrics if metric.needs and set(metric.needs) <= there for name in metric.names}
     names = [name for name, _ in comparison.margins]
     if unmeasured := [name for name in names if name not in tested]:
@@ -192,19 +190,13 @@ def _bind(
 ) -> tuple[Work, dict[str, str]]:
     """The dataset under all methods, and the digests of the files that belong to it."""
     bound = {source.name: source.bind(target) for source in sources}
-    masks = None if comparison.masks is None else _masks(comparison.masks, target)
+    masks = find_masks(comparison.masks, dataset, target)
     hashes = {name: hash for name, (_, hash) in bound.items() if hash}
     methods = tuple(bound[source.name][0] for source in sources)
     chosen = spread(target.records, comparison.limit)
     measured = {record.id for record in chosen}
     others = tuple(record for record in target.records if record.id not in measured)
     return Work(dataset, chosen, methods, metrics, around, masks, comparison.show_ids, others), hashes
-
-
-def _masks(folder: Path, target: Target) -> PairedFiles:
-    if not folder.is_dir():
-        raise InputError(f"--masks {folder}: no such folder; expected one with a PNG or TIFF mask for each image")
-    return pair_files(folder, target, what="masks")
 
 
 def _facts(
@@ -221,7 +213,11 @@ def _facts(
         "data": {work.dataset.name: work.dataset.hash for work in works},
         "methods": [{"name": source.name, "kind": source.kind, **source.facts} for source in sources],
         "files": {work.dataset.name: found for work, found in zip(works, hashes, strict=True) if found},
-        "masks": {work.dataset.name: work.masks.hash for work in works if work.masks is not None},
+        "masks": {
+            work.dataset.name: {"from": origin(comparison.masks), "hash": work.masks.hash}
+            for work in works
+            if work.masks is not None
+        },
         "weights": _weights(comparison, metrics, around),
         "split": comparison.split,
         "limit": comparison.limit,

@@ -2,9 +2,11 @@
 
 import hashlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,21 +42,44 @@ class Parts:
 
     def read(self) -> tuple[Part, ...]:
         """All parts, in the order of their first ids; StaleError names a part that was cut or altered."""
-        return tuple(sorted((_part(path) for path in self._paths()), key=lambda part: part.ids))
+        return tuple(sorted(self.each(), key=lambda part: part.ids))
+
+    def each(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[Part]:
+        """One part after the other, in no order that means anything, with those arrays alone whose name is wanted.
+
+        So that no more than one part is in memory; StaleError as in `read`, of the arrays that are wanted.
+        """
+        return (_part(path, wanted) for path in self._paths())
+
+    def names(self) -> frozenset[str]:
+        """The names of the arrays that every part has."""
+        each = [_names(path) for path in self._paths()]
+        return frozenset.intersection(*each) - {IDS} if each else frozenset()
 
     def done(self) -> frozenset[str]:
         """The ids of the images that need not be done again."""
-        return frozenset(name for path in self._paths() for name in _part(path, only=(IDS,)).ids)
+        return frozenset(name for path in self._paths() for name in _part(path, lambda name: False).ids)
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9a-f]*.npz")) if self.folder.is_dir() else []
 
 
-def _part(path: Path, only: Sequence[str] | None = None) -> Part:
-    """The part of a file, of its arrays those that are named, or all."""
+def _part(path: Path, wanted: Callable[[str], bool]) -> Part:
+    """The part of a file, with those of its arrays that are wanted."""
+    with _opened(path) as file:
+        arrays = {name: file[name] for name in file.files if name == IDS or wanted(name)}
+        return Part(tuple(str(text) for text in arrays.pop(IDS)), arrays)
+
+
+def _names(path: Path) -> frozenset[str]:
+    with _opened(path) as file:
+        return frozenset(file.files)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in only or file.files}
-        return Part(tuple(str(text) for text in arrays.pop(IDS)), arrays)
+            yield file
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise StaleError(f"{path}: cut off or altered; remove this file and run the same command again") from error

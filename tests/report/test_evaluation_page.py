@@ -19,7 +19,6 @@ from latentsr.evaluation.job import Comparison, compare
 from latentsr.io.raster import write_pixels
 from latentsr.report.evaluation_data import Evaluation, number, p_value, read_evaluation
 from latentsr.report.evaluation_page import PAGE, evaluation_page, write_report
-from latentsr.report.evaluation_sets import set_table
 from latentsr.report.evaluation_tables import (
     difference_table,
     equivalence_table,
@@ -299,19 +298,6 @@ class TestTables:
         assert row is not None
         assert shown_row[2] == f"{row['difference']:+.3f}"
         assert shown_row[-1] == "3"
-
-    def test_set_measures_name_their_extractor_and_keep_their_digits(self, evaluation: Evaluation) -> None:
-        sets = evaluation.frames["sets"]
-        more = [("abdomen", name, metric, 6, 0.0043) for name in evaluation.methods for metric in ("fid", "kid")]
-        frame = pd.concat([sets, pd.DataFrame(more, columns=sets.columns)], ignore_index=True)
-        changed = replace(without(evaluation, features="encoder.pt2"), frames={**evaluation.frames, "sets": frame})
-        table = set_table(changed, "abdomen")
-        assert table is not None
-        assert "KID (encoder.pt2)" in table.columns
-        assert table.rows[0][table.columns.index("KID (encoder.pt2)")] == "0.00430"
-        assert "no interval" in " ".join(table.note.split())
-        section = evaluation_page(changed).sections[-1]
-        assert "FID, the Frechet distance of normal distributions of the features of encoder.pt2" in str(section.blocks)
 
     def test_small_equivalence_rows_keep_their_digits(self, evaluation: Evaluation) -> None:
         frame = evaluation.frames["equivalence"].assign(metric="ssim", difference=0.00042, low=-0.001, high=0.002)

@@ -25,9 +25,10 @@ def pairing_facts(plan: Plan, found: Sequence[Results], table: pd.DataFrame) -> 
         psnr = rows.set_index(["method", "id"])["value"]
         ids = [record.id for record in one.work.records]
         values = {name: psnr[name].reindex(ids).to_numpy() for name in plan.names}
-        restored = {name: one.thumbs(name) for name in plan.names}
+        thumbs = one.thumbs()
+        own = thumbs.pop(HR)
         others, gallery = one.other_thumbs()
-        for name, doubts in suspicions(one.thumbs(HR), restored, values, gallery).items():
+        for name, doubts in suspicions(own, thumbs, values, gallery).items():
             told += [_told(one.work, others, name, doubt, values[name]) for doubt in doubts]
     return told
 

@@ -18,14 +18,14 @@ from latentsr.evaluation.plan import Comparison, Plan, make_plan
 from latentsr.evaluation.results import GALLERY, MAPS, Results, keep, write_maps
 from latentsr.evaluation.sets import set_cautions
 from latentsr.evaluation.tables import frames
-from latentsr.parts import Part, Parts
+from latentsr.parts import Parts
 from latentsr.provenance import RESEARCH_USE
 from latentsr.stats.table import read_table, write_table
 
 __all__ = ["RUN", "Comparison", "compare"]
 
 RUN, PARTIAL, PARTS = "run.json", "run.partial.json", "parts"
-TABLES = ("table", "summary", "comparisons", "agreement", "equivalence", "sets")
+TABLES = ("table", "summary", "comparisons", "agreement", "equivalence", "sets", "set_comparisons")
 MOST_WORKERS = 4
 
 Progress = Callable[[int, int], None]
@@ -111,16 +111,16 @@ def _run(plan: Plan, out: Path, progress: Progress) -> None:
             keep(parts, [record.id for record in records], measured, names)
             done += len(records)
             progress(done, plan.images)
-        found.append(Results(work, parts.read(), names, _gallery(plan, work, Parts(folder / f"{number}.others"))))
+        found.append(Results(work, parts, names, _gallery(plan, work, Parts(folder / f"{number}.others"))))
     _conclude(plan, found, out)
 
 
-def _gallery(plan: Plan, work: Work, parts: Parts) -> tuple[Part, ...]:
+def _gallery(plan: Plan, work: Work, parts: Parts) -> Parts:
     """LR thumbnails of the images that a limit left out: a wrongly named file may hold one of them."""
     steps = other_thumbs(work, batch=plan.comparison.batch, device=plan.device, done=parts.done())
     for records, thumbs in steps:
         parts.write([record.id for record in records], {GALLERY: thumbs})
-    return parts.read()
+    return parts
 
 
 def _workers(plan: Plan) -> int:

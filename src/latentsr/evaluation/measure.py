@@ -109,7 +109,7 @@ def evaluate(
     work = Work(dataset, records, tuple(methods), find_metrics(metrics), Surroundings(degradation))
     tables, done = [], 0
     for alike, found in measured_batches(work, batch=batch, device=device):
-        tables += [tidy_rows(dataset, alike, method, one) for method, one in found.items()]
+        tables += [tidy_rows(dataset, alike, method, one.names, one.values) for method, one in found.items()]
         done += len(alike)
         progress(done, len(records))
     return sorted_table(tables)
@@ -267,17 +267,19 @@ def _maps(shown: Tensor, context: dict[str, Any]) -> NDArray[np.uint16]:
     return torch.cat([one.sum(dim=0) for one in maps]).cpu().numpy().astype(np.uint16)
 
 
-def tidy_rows(dataset: Dataset, records: Sequence[Record], method: str, measured: Measured) -> pd.DataFrame:
-    """The rows of one batch and method in the tidy table's columns."""
-    images, measures = measured.values.shape
+def tidy_rows(
+    dataset: Dataset, records: Sequence[Record], method: str, names: Sequence[str], values: NDArray[np.float64]
+) -> pd.DataFrame:
+    """The rows of one batch and method in the tidy table's columns; `values` (images, measures) under `names`."""
+    images, measures = values.shape
     return pd.DataFrame(
         {
             "dataset": dataset.name,
             "id": np.repeat([record.id for record in records], measures),
             "patient": np.repeat([record.patient for record in records], measures),
             "method": method,
-            "metric": list(measured.names) * images,
-            "value": measured.values.ravel(),
+            "metric": list(names) * images,
+            "value": values.ravel(),
         }
     )
 

@@ -1,6 +1,6 @@
 """What the parts on disk of an evaluation add up to, by method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,55 +20,85 @@ GALLERY = "lr_thumbs"
 
 @dataclass(frozen=True)
 class Results:
-    """What the parts of one dataset add up to, by method, HR's own among them; images in the order of the records."""
+    """What the parts of one dataset add up to, by method, HR's own among them; images in the order of the records.
+
+    Each is read from the parts, one after the other, when it is asked for: all that was kept of a few thousand images
+    (thumbnails, patches, features and maps of every method) would take gigabytes.
+    """
 
     work: Work
-    parts: tuple[Part, ...]
+    parts: Parts
     names: tuple[str, ...]
-    gallery: tuple[Part, ...] = ()
-
-    def other_thumbs(self) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-        """Ids and LR thumbnails (others, pixels) of the split's images that were not measured."""
-        ids = tuple(id for part in self.gallery for id in part.ids)
-        none = np.zeros((0, THUMB**2), np.float32)
-        return ids, np.concatenate([none, *(part[GALLERY] for part in self.gallery)]).astype(np.float32)
+    gallery: Parts
 
     def table(self) -> pd.DataFrame:
         """The dataset's tidy rows."""
         records = {record.id: record for record in self.work.records}
         return sorted_table(
             [
-                tidy_rows(self.work.dataset, [records[id] for id in part.ids], name, measured(part, number))
-                for part in self.parts
+                tidy_rows(self.work.dataset, [records[id] for id in part.ids], name, *_values(part, number))
+                for part in self._each("names", "values")
                 for number, name in enumerate(self.names)
             ]
         )
 
-    def thumbs(self, method: str) -> NDArray[np.float32]:
-        """LR thumbnails (images, pixels), in the order of the records."""
-        number = self.names.index(method)
-        found = {
-            id: row for part in self.parts for id, row in zip(part.ids, measured(part, number).thumbs, strict=True)
-        }
-        return np.stack([found[record.id] for record in self.work.records])
+    def thumbs(self) -> dict[str, NDArray[np.float32]]:
+        """LR thumbnails (images, pixels) by method."""
+        return self._by_record("thumbs")
 
-    def sets(self, method: str) -> dict[str, NDArray[np.float32]]:
-        """What the set measures need, of all images together; only what all of them have."""
-        number = self.names.index(method)
-        each = [measured(part, number).sets for part in self.parts]
-        keys = [key for key in each[0] if all(key in one for one in each)]
-        return {key: np.concatenate([one[key] for one in each]) for key in keys}
+    def other_thumbs(self) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+        """Ids and LR thumbnails (others, pixels) of the split's images that were not measured."""
+        others = self.gallery.read()
+        none = np.zeros((0, THUMB**2), np.float32)
+        thumbs = np.concatenate([none, *(part[GALLERY] for part in others)]).astype(np.float32)
+        return tuple(id for part in others for id in part.ids), thumbs
 
-    def maps(self, method: str) -> NDArray[np.float64]:
-        """(2, rows, columns): share of the images hallucinated and lost at each pixel, of the commonest image size."""
-        number = self.names.index(method)
-        each = [(len(part.ids), measured(part, number).maps) for part in self.parts]
+    def set_names(self) -> list[str]:
+        """The names of what set measures need, of those that all images have, as every method has them."""
+        prefix = _key(0, "sets.")
+        return sorted(name.removeprefix(prefix) for name in self.parts.names() if name.startswith(prefix))
+
+    def sets(self, name: str) -> dict[str, NDArray[np.float32]]:
+        """What set measures need under that name, of all images together, by method."""
+        return self._by_record(f"sets.{name}")
+
+    def maps(self) -> dict[str, NDArray[np.float64]]:
+        """(2, rows, columns) by method: share of images, of the commonest size, hallucinated and lost at each pixel."""
         counts: dict[tuple[int, ...], int] = {}
-        for images, one in each:
-            counts[one.shape] = counts.get(one.shape, 0) + images
+        totals: dict[tuple[int, ...], NDArray[np.float64]] = {}
+        for part in self._each("maps"):
+            maps = np.stack([part[_key(number, "maps")] for number in range(1, len(self.names))])
+            counts[maps.shape] = counts.get(maps.shape, 0) + len(part.ids)
+            totals[maps.shape] = totals.get(maps.shape, np.zeros(maps.shape)) + maps
         shape = max(counts, key=lambda one: (counts[one], one))
-        total = sum((one.astype(np.float64) for _, one in each if one.shape == shape), np.zeros(shape))
-        return np.asarray(total / counts[shape])
+        return dict(zip(self.names[1:], totals[shape] / counts[shape], strict=True))
+
+    def _each(self, *kinds: str) -> Iterator[Part]:
+        """The parts, one at a time, with these of their arrays alone."""
+        wanted = {_key(number, kind) for number in range(len(self.names)) for kind in kinds}
+        return self.parts.each(wanted.__contains__)
+
+    def _by_record(self, kind: str) -> dict[str, NDArray[np.float32]]:
+        """One array of each method, with a row a record."""
+        rows = {record.id: row for row, record in enumerate(self.work.records)}
+        found: dict[str, NDArray[np.float32]] = {}
+        for part in self._each(kind):
+            at = [rows[id] for id in part.ids]
+            for number, name in enumerate(self.names):
+                values = part[_key(number, kind)]
+                found.setdefault(name, np.empty((len(rows), *values.shape[1:]), np.float32))[at] = values
+        return found
+
+
+def _key(number: int, kind: str) -> str:
+    """The name of an array of the method of that number in a part."""
+    return f"{number}.{kind}"
+
+
+def _values(part: Part, number: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """The names of a method's measures in a part, and their values (images, measures)."""
+    names, values = (part[_key(number, kind)] for kind in ("names", "values"))
+    return tuple(map(str, names)), values.astype(np.float64)
 
 
 def keep(parts: Parts, ids: Sequence[str], found: Mapping[str, Measured], names: Sequence[str]) -> None:
@@ -76,21 +106,10 @@ def keep(parts: Parts, ids: Sequence[str], found: Mapping[str, Measured], names:
     arrays: dict[str, NDArray[Any]] = {}
     for number, name in enumerate(names):
         one = found[name]
-        arrays |= {
-            f"{number}.names": np.array(one.names, dtype=np.str_),
-            f"{number}.values": one.values,
-            f"{number}.thumbs": one.thumbs,
-            f"{number}.maps": one.maps,
-        } | {f"{number}.sets.{key}": values for key, values in one.sets.items()}
+        kept = {"names": np.array(one.names, dtype=np.str_), "values": one.values, "thumbs": one.thumbs}
+        kept |= {"maps": one.maps} | {f"sets.{key}": values for key, values in one.sets.items()}
+        arrays |= {_key(number, kind): values for kind, values in kept.items()}
     parts.write(ids, arrays)
-
-
-def measured(part: Part, number: int) -> Measured:
-    """What a part holds of its method of that number."""
-    names, values, thumbs, maps = (part[f"{number}.{key}"] for key in ("names", "values", "thumbs", "maps"))
-    prefix = f"{number}.sets."
-    sets = {key.removeprefix(prefix): value for key, value in part.arrays.items() if key.startswith(prefix)}
-    return Measured(tuple(map(str, names)), values, thumbs, maps, sets)  # type: ignore[arg-type]
 
 
 def write_maps(plan: Plan, found: Sequence[Results], out: Path) -> None:
@@ -98,9 +117,9 @@ def write_maps(plan: Plan, found: Sequence[Results], out: Path) -> None:
     if plan.around.reference is None:
         return
     maps = {
-        f"{dataset}.{number}": one.maps(name).astype(np.float32)
+        f"{dataset}.{plan.names.index(name)}": shares.astype(np.float32)
         for dataset, one in enumerate(found)
-        for number, name in enumerate(plan.names)
+        for name, shares in one.maps().items()
     }
     with replacing(out / MAPS) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **maps)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr.metrics.distribution import RELIABLE_FID, SET_METRICS
+from latentsr.metrics.distribution import RELIABLE_FID, SET_METRICS, fid, sliced_wasserstein
+from latentsr.metrics.left_out import kid_left_out, swd_left_out
 from latentsr.metrics.pyramid import PATCHES_PER_IMAGE, SMALLEST_LEVEL, patch_descriptors
+from latentsr.stats.jackknife import FEWEST_GROUPS, jackknife_interval, patient_groups
 
 PATCHES = 16384  # of a level and set in all: what is kept of a set, and the time to sort it, end there
 FEWEST = 16  # of an image and level
 FEATURES, DESCRIPTORS = "features", "swd"
-SET_COLUMNS = ("dataset", "method", "metric", "images", "value")
+SET_COLUMNS = ("dataset", "method", "metric", "images", "patients", "value", "low", "high")
+SET_COMPARISON_COLUMNS = ("dataset", "a", "b", "metric", "images", "patients", "difference", "low", "high")
 
 Extractor = Callable[[Tensor], Tensor]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class SetMeasure:
+    """One measure of every method's set: `value` (methods,), and `without` (groups, methods): each group left out.
+
+    `without` is None where a measure gets no interval. FID gets none: its bias grows as images are left out, and below
+    RELIABLE_FID images is larger than what patients differ by.
+    """
+
+    value: Floats
+    without: Floats | None
 
 
 def patches_an_image(images: int) -> int:
@@ -48,35 +65,117 @@ def _generator(seed: int, id: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+def set_measures(
+    name: str, methods: Sequence[NDArray[Any]], reference: NDArray[Any], patients: Sequence[str], seed: int
+) -> dict[str, SetMeasure]:
+    """What arrays of one kind say of the methods: one `swd/LEVEL`, or of features `fid` and `kid`.
+
+    Args:
+        name: of the arrays, as in `set_arrays`.
+        methods: these arrays of all images together, of each method.
+        reference: the same of HR.
+        patients: of each image, in the same order.
+        seed: of the random directions and of the groups of patients.
+    """
+    groups = patient_groups(patients, seed=seed)
+    if name != FEATURES:
+        return {name: _swd(methods, reference, groups, seed)}
+    if len(reference) < 2:
+        return {}
+    target, sets = torch.from_numpy(reference), [torch.from_numpy(features) for features in methods]
+    # With one patient alone, each image stands for itself: that pairs of one image are left out is the least.
+    members = np.unique(patients, return_inverse=True)[1] if groups.any() else np.arange(len(patients))
+    kids = [kid_left_out(features, target, members, groups) for features in sets]
+    return {
+        "fid": SetMeasure(np.array([fid(features, target) for features in sets]), None),
+        "kid": SetMeasure(np.array([value for value, _ in kids]), np.stack([left for _, left in kids], axis=1)),
+    }
+
+
+def _swd(methods: Sequence[NDArray[Any]], reference: NDArray[Any], groups: NDArray[np.intp], seed: int) -> SetMeasure:
+    target, sets = _flat(reference), [_flat(drawn) for drawn in methods]
+    whole = np.array([sliced_wasserstein(one, target, generator=_directions(seed)) for one in sets])
+    if groups.max() + 1 < FEWEST_GROUPS:
+        return SetMeasure(whole, None)
+    of_patches = np.repeat(groups, reference.shape[1])
+    seen, without = swd_left_out(sets, target, of_patches, generator=_directions(seed))
+    return SetMeasure(whole, without + (whole - seen))  # `seen` is along fewer directions than the value
+
+
+def _directions(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _flat(drawn: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(drawn).flatten(0, 1)
+
+
+def with_mean_level(found: Mapping[str, SetMeasure]) -> dict[str, SetMeasure]:
+    """The measures, and `swd`: the mean over the levels, if there are any."""
+    levels = [one for name, one in found.items() if name.startswith(f"{DESCRIPTORS}/")]
+    if not levels:
+        return dict(found)
+    without = [one.without for one in levels if one.without is not None]
+    mean = SetMeasure(np.mean([one.value for one in levels], axis=0), np.mean(without, axis=0) if without else None)
+    return {**found, DESCRIPTORS: mean}
+
+
 def set_rows(
-    dataset: str, reference: Mapping[str, NDArray[Any]], methods: Mapping[str, Mapping[str, NDArray[Any]]], seed: int
+    dataset: str, methods: Sequence[str], found: Mapping[str, SetMeasure], patients: Sequence[str], seed: int
 ) -> pd.DataFrame:
-    """One row a method and measure: `swd/LEVEL`, `swd` (the mean over levels), and with features `fid` and `kid`.
+    """One row a method and measure: its value and the interval, NaN where there is none.
 
     Args:
         dataset: its name.
-        reference: HR's arrays as of `set_arrays`, all images together; only what all images have.
-        methods: the same of each method.
-        seed: of the random directions.
+        methods: their names, in the order of the measures' values.
+        found: the measures by name.
+        patients: of each image.
+        seed: of the groups of patients.
     """
+    sizes = np.bincount(patient_groups(patients, seed=seed))
     rows = []
-    for method, arrays in methods.items():
-        levels = {name: _swd(arrays[name], reference[name], seed) for name in reference if name != FEATURES}
-        values = dict(levels)
-        if levels:
-            values[DESCRIPTORS] = float(np.mean(list(levels.values())))
-        if FEATURES in reference and len(reference[FEATURES]) > 1:
-            pair = [torch.from_numpy(each[FEATURES]) for each in (arrays, reference)]
-            values |= {name: one.function(*pair) for name, one in SET_METRICS.items() if one.takes == FEATURES}
-        images = len(next(iter(reference.values()), ()))
-        rows += [(dataset, method, name, images, value) for name, value in values.items()]
+    for name, one in found.items():
+        low, high = _interval(one.value, one.without, sizes)
+        least = SET_METRICS[name.partition("/")[0]].range[0]
+        rows += [
+            (dataset, method, name, len(patients), len(set(patients)), *numbers)
+            for method, *numbers in zip(methods, one.value, np.maximum(low, least), high, strict=True)
+        ]
+    rows.sort(key=lambda row: methods.index(row[1]))
     return pd.DataFrame(rows, columns=list(SET_COLUMNS))
 
 
-def _swd(sr: NDArray[Any], hr: NDArray[Any], seed: int) -> float:
-    generator = torch.Generator().manual_seed(seed)
-    flat = [torch.from_numpy(np.ascontiguousarray(each)).flatten(0, 1) for each in (sr, hr)]
-    return SET_METRICS[DESCRIPTORS].function(*flat, generator=generator)
+def set_comparison_rows(
+    dataset: str,
+    methods: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    found: Mapping[str, SetMeasure],
+    patients: Sequence[str],
+    seed: int,
+) -> pd.DataFrame:
+    """One row a pair (a, b) and measure: a's value minus b's, and the interval of the same patients left out of both.
+
+    Of `set_rows`' arguments, and `pairs` of methods.
+    """
+    sizes = np.bincount(patient_groups(patients, seed=seed))
+    first, second = ([methods.index(pair[side]) for pair in pairs] for side in (0, 1))
+    rows = []
+    for name, one in found.items():
+        difference = one.value[first] - one.value[second]
+        without = None if one.without is None else one.without[:, first] - one.without[:, second]
+        bounds = zip(difference, *_interval(difference, without, sizes), strict=True)
+        rows += [
+            (dataset, a, b, name, len(patients), len(set(patients)), *numbers)
+            for (a, b), numbers in zip(pairs, bounds, strict=True)
+        ]
+    return pd.DataFrame(rows, columns=list(SET_COMPARISON_COLUMNS))
+
+
+def _interval(value: Floats, without: Floats | None, sizes: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    if without is None:
+        nothing = np.full(value.shape, np.nan)
+        return nothing, nothing
+    return jackknife_interval(value, without, sizes.tolist())
 
 
 def set_cautions(rows: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ import pandas as pd
 from latentsr.evaluation.measure import HR, LR_PSNR
 from latentsr.evaluation.plan import Plan
 from latentsr.evaluation.results import Results
-from latentsr.evaluation.sets import set_rows
+from latentsr.evaluation.sets import SetMeasure, set_comparison_rows, set_measures, set_rows, with_mean_level
 from latentsr.metrics import Metric
 from latentsr.stats.agreement import compare_agreement
 from latentsr.stats.comparison import compare_methods
@@ -26,7 +26,7 @@ def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
     table = pd.concat([one.table() for one in found], ignore_index=True)
     compared = table[table["metric"].isin(directed(plan.metrics))]
     pairs = [(later, earlier) for earlier, later in combinations(plan.names, 2)]
-    made = {"table": table, "summary": summarise(table, seed=plan.comparison.seed), "sets": _sets(plan, found)}
+    made = {"table": table, "summary": summarise(table, seed=plan.comparison.seed), **_sets(plan, found, pairs)}
     if pairs and len(compared):
         families = {name: family_of(name) for name in compared["metric"].unique()}
         made["comparisons"] = compare_methods(
@@ -39,13 +39,21 @@ def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
     return made
 
 
-def _sets(plan: Plan, found: Sequence[Results]) -> pd.DataFrame:
-    """The measures of whole sets: one row a dataset, method and measure."""
-    rows = []
+def _sets(plan: Plan, found: Sequence[Results], pairs: Sequence[tuple[str, str]]) -> dict[str, pd.DataFrame]:
+    """The measures of whole sets, a row a dataset, method and measure, and their differences, a row a pair."""
+    rows, differences = [], []
     for one in found:
-        methods = {name: one.sets(name) for name in plan.names}
-        rows.append(set_rows(one.work.dataset.name, one.sets(HR), methods, plan.comparison.seed))
-    return pd.concat(rows, ignore_index=True)
+        dataset, seed = one.work.dataset.name, plan.comparison.seed
+        patients = [record.patient for record in one.work.records]
+        measures: dict[str, SetMeasure] = {}
+        for name in one.set_names():
+            arrays = one.sets(name)
+            measures |= set_measures(name, [arrays[method] for method in plan.names], arrays[HR], patients, seed)
+        measures = with_mean_level(measures)
+        rows.append(set_rows(dataset, plan.names, measures, patients, seed))
+        differences.append(set_comparison_rows(dataset, plan.names, pairs, measures, patients, seed))
+    made = {"sets": pd.concat(rows, ignore_index=True)}
+    return made | ({"set_comparisons": pd.concat(differences, ignore_index=True)} if pairs else {})
 
 
 def directed(metrics: Iterable[Metric]) -> list[str]:

@@ -43,7 +43,7 @@ def fid(features: Tensor, reference: Tensor) -> float:
     With Inception-v3's 2048 features it is FID; biased upwards, and unreliable below 2048 images (RELIABLE_FID).
     Source: Heusel et al. 2017, eq. 6.
     """
-    first, second = _checked(features, reference)
+    first, second = check_features(features, reference)
     means = (first.mean(dim=0) - second.mean(dim=0)).square().sum()
     roots = [_covariance_root(values) for values in (first, second)]
     # The trace of (S1 S2)^(1/2) is the sum of the singular values of R1 R2^T, where S = R^T R.
@@ -65,7 +65,7 @@ def kid(
     draws of that many images of each set, by `generator` (a CPU one). It may fall below 0, and holds for few images
     too; bootstrap it by patient. Source: Binkowski et al. 2018, eq. 4.
     """
-    first, second = _checked(features, reference)
+    first, second = check_features(features, reference)
     if subset is None:
         return float(_squared_mmd(first, second))
     if not 2 <= subset <= min(len(first), len(second)):
@@ -92,19 +92,30 @@ def sliced_wasserstein(
     drawn from `generator` (a CPU one): the mean distance of the sorted projections. Both sets need the same number of
     patches. Source: Karras et al. 2018, section 5.
     """
+    check_patches(descriptors, reference)
+    sets = [((values - values.mean()) / values.std(correction=0)).T.contiguous() for values in (descriptors, reference)]
+    total = 0.0
+    for chosen in directions(reference, projections, generator).split(
+        CHUNK, dim=1
+    ):  # a chunk at a time: all projections at once would take gigabytes
+        first, second = (_sorted(chosen.T @ values) for values in sets)
+        total += float((first - second).abs().mean(dim=1).double().sum())
+    return 1000 * total / projections
+
+
+def check_patches(descriptors: Tensor, reference: Tensor) -> None:
+    """InputError unless both are (patches, pixels) of as many patches."""
     if descriptors.shape != reference.shape or descriptors.ndim != 2:
         raise InputError(
             f"patches of shapes {tuple(descriptors.shape)} and {tuple(reference.shape)}: expected two alike, "
             "(patches, pixels); take as many of each set"
         )
-    directions = torch.randn(reference.shape[1], projections, generator=generator)
-    directions = (directions / directions.norm(dim=0)).to(reference)
-    sets = [((values - values.mean()) / values.std(correction=0)).T.contiguous() for values in (descriptors, reference)]
-    total = 0.0
-    for chosen in directions.split(CHUNK, dim=1):  # a chunk at a time: all projections at once would take gigabytes
-        first, second = (_sorted(chosen.T @ values) for values in sets)
-        total += float((first - second).abs().mean(dim=1).double().sum())
-    return 1000 * total / projections
+
+
+def directions(reference: Tensor, projections: int, generator: torch.Generator | None) -> Tensor:
+    """(pixels, projections): random directions of length 1, of the type and device of the patches."""
+    drawn = torch.randn(reference.shape[1], projections, generator=generator)
+    return (drawn / drawn.norm(dim=0)).to(reference)
 
 
 SET_METRICS: Mapping[str, SetMetric] = MappingProxyType(
@@ -121,7 +132,8 @@ SET_METRICS: Mapping[str, SetMetric] = MappingProxyType(
 )
 
 
-def _checked(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def check_features(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float64; InputError unless they are (images, features) of one network, of 2 images or more."""
     if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
         raise InputError(
             f"features of shapes {tuple(features.shape)} and {tuple(reference.shape)}: expected (images, features) "
@@ -139,11 +151,12 @@ def _covariance_root(features: Tensor) -> Tensor:
 
 
 def _squared_mmd(first: Tensor, second: Tensor) -> Tensor:
-    own = [(_kernel(values, values).sum() - _kernel_of_self(values).sum(), len(values)) for values in (first, second)]
-    return sum(total / (n * (n - 1)) for total, n in own) - 2 * _kernel(first, second).mean()
+    own = [(kernel(values, values).sum() - _kernel_of_self(values).sum(), len(values)) for values in (first, second)]
+    return sum(total / (n * (n - 1)) for total, n in own) - 2 * kernel(first, second).mean()
 
 
-def _kernel(first: Tensor, second: Tensor) -> Tensor:
+def kernel(first: Tensor, second: Tensor) -> Tensor:
+    """KID's kernel of each row of one with each row of the other: (x . y / features + 1)^3."""
     return (first @ second.T / first.shape[1] + 1) ** 3
 
 

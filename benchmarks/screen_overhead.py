@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.protocol import Autoencoder
-from latentsr.data.batches import batches
+from latentsr.config import sha256
+from latentsr.data.batches import batches, loaded
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.io.raster import write_pixels
 from latentsr.parts import Parts
 from latentsr.screening import Candidate, Screening, make_plan
 from latentsr.screening.cost import parameters_of
-from latentsr.screening.images import loaded
 from latentsr.screening.job import stream, stream_hr
 
 Seconds = NDArray[np.float64]
@@ -75,8 +75,9 @@ def _dataset(root: Path, images: int) -> Dataset:
     rng = np.random.default_rng(0)
     records = []
     for number in range(images):
-        write_pixels(root / f"{number}.png", rng.integers(0, 255, (SIDE, SIDE), np.uint8))
-        records.append(Record(str(number), str(number), "valid", f"{number}.png", SIDE, SIDE, "0" * 64))
+        path = root / f"{number}.png"
+        write_pixels(path, rng.integers(0, 255, (SIDE, SIDE), np.uint8))
+        records.append(Record(path.stem, path.stem, "valid", path.name, SIDE, SIDE, sha256(path)))
     return write_dataset(root, "noise", records, {})
 
 

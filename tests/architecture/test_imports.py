@@ -16,7 +16,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
 
 LAYERS = (
-    ("errors", "atomic", "config", "intensity", "volume", "provenance", "parts"),
+    ("errors", "atomic", "config", "intensity", "volume", "provenance", "parts", "jobfolder"),
     ("device", "degrade", "consistency", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "conditioning", "diffusion", "data"),
     ("training", "realism", "restoration", "superres", "baselines"),

@@ -10,10 +10,11 @@ from pydicom.data import get_testdata_file
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from latentsr.autoencoders import AutoencoderSpec
+from latentsr.autoencoders import AutoencoderSpec, load_autoencoder
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.io.raster import write_pixels
+from latentsr.screening import Candidate, Screening, make_plan, screen
 
 CORNERS = ((0, 0), (20, 100), (44, 228), (10, 60), (30, 160), (0, 200))
 
@@ -74,6 +75,32 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, windows: list[np.ndarray])
 def pooling() -> type[Pooling]:
     """The class of made-up autoencoders."""
     return Pooling
+
+
+def of(*autoencoders: object) -> list[Candidate]:
+    return [Candidate(one.spec.name, lambda device, one=one: one) for one in autoencoders]
+
+
+def made(dataset: Dataset, candidates: list[Candidate], out: Path, batch: int = 2, **options: object) -> dict:
+    return screen(make_plan([dataset], candidates, Screening(**options)), out, batch=batch)
+
+
+@pytest.fixture(scope="session", name="of")
+def of_fixture() -> Callable[..., list[Candidate]]:
+    """(autoencoders...) -> the candidates that are these, under their own names."""
+    return of
+
+
+@pytest.fixture(scope="session", name="made")
+def made_fixture() -> Callable[..., dict]:
+    """(dataset, candidates, out, batch, options...) -> the content of screening.json."""
+    return made
+
+
+@pytest.fixture
+def pair(pooling: type[Pooling]) -> list[Candidate]:
+    """Two that lose something, in two geometries, and one that does not."""
+    return of(pooling(2, "medical", name="fine"), pooling(4, "medical", name="coarse"), load_autoencoder("haar"))
 
 
 @pytest.fixture(autouse=True)

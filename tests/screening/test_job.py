@@ -1,9 +1,5 @@
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,57 +11,25 @@ import torch
 from latentsr.autoencoders import load_autoencoder
 from latentsr.data.batches import padded
 from latentsr.data.records import Dataset
-from latentsr.diffusion.published import StepCost
-from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.screening import Candidate, Screening, make_plan, screen
 from latentsr.stats import read_table
 from latentsr.stats.names import short_hash
 from latentsr.stats.table import COLUMNS, check_table
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import latentsr.screening.cost as cost
-from latentsr.autoencoders import load_autoencoder
-from latentsr.data.records import read_dataset
-from latentsr.diffusion.published import StepCost
-from latentsr.screening import Candidate, Screening, make_plan, screen
-data, out, place = sys.argv[1:]
-cost.published_step = lambda *shape: StepCost(101_000_000, 70_000_000_000)
-count = 0
-def until_killed(done, total):
-    global count
-    count += 1
-    if count == int(place):
-        os.kill(os.getpid(), signal.SIGKILL)
-made = [Candidate(name, lambda device, name=name: load_autoencoder(name)) for name in ("haar", "haar-2")]
-screen(make_plan([read_dataset(data)], made, Screening()), Path(out), batch=2, progress=until_killed)
-"""
-TABLES = ("table", "ceilings", "differences", "fingerprint", "latents", "expected", "contrasts")
+Made, Of = Callable[..., dict], Callable[..., list[Candidate]]
+TABLES = ("table", "ceilings", "differences", "fingerprint", "latents", "cost", "expected", "contrasts")
 
 
-def of(*autoencoders: object) -> list[Candidate]:
-    return [Candidate(one.spec.name, lambda device, one=one: one) for one in autoencoders]
-
-
-def made(dataset: Dataset, candidates: list[Candidate], out: Path, batch: int = 2, **options: object) -> dict:
-    return screen(make_plan([dataset], candidates, Screening(**options)), out, batch=batch)
-
-
-@pytest.fixture
-def pair(pooling: type) -> list[Candidate]:
-    return of(pooling(2, "medical", name="fine"), pooling(4, "medical", name="coarse"), load_autoencoder("haar"))
-
-
-def test_everything_is_written_and_told(dataset: Dataset, pair: list[Candidate], tmp_path: Path) -> None:
+def test_everything_is_written_and_told(dataset: Dataset, pair: list[Candidate], tmp_path: Path, made: Made) -> None:
     told = made(dataset, pair, tmp_path)
     assert told == json.loads((tmp_path / "screening.json").read_text())
     table = check_table(read_table(tmp_path / "table.parquet"))
     assert tuple(table.columns) == COLUMNS
     assert set(table["method"]) == {"fine", "coarse", "haar", "hr"}
     assert {path.name for path in tmp_path.iterdir()} == {
-        "screening.json", "pictures", *(f"{name}.{kind}" for name in (*TABLES, "cost") for kind in ("csv", "parquet"))
+        "screening.json", "pictures", *(f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet"))
     }  # fmt: skip
     assert told["reference"] == "fine"
     assert told["datasets"]["abdomen"] == {"images": 5, "excluded": 0, "patients": 3, "sizes": ["176x192", "65x97"]}
@@ -73,7 +37,7 @@ def test_everything_is_written_and_told(dataset: Dataset, pair: list[Candidate],
 
 
 def test_means_are_numpys_and_a_lossless_ceiling_is_no_number(
-    dataset: Dataset, pair: list[Candidate], tmp_path: Path
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path, made: Made
 ) -> None:
     made(dataset, pair, tmp_path)
     table, ceilings = read_table(tmp_path / "table.parquet"), read_table(tmp_path / "ceilings.parquet")
@@ -91,7 +55,7 @@ def test_means_are_numpys_and_a_lossless_ceiling_is_no_number(
 
 
 def test_differences_are_paired_and_fingerprints_stand_against_the_reference(
-    dataset: Dataset, pair: list[Candidate], tmp_path: Path
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path, made: Made
 ) -> None:
     made(dataset, pair, tmp_path)
     table = read_table(tmp_path / "table.parquet").set_index(["method", "metric", "id"])["value"].sort_index()
@@ -107,7 +71,9 @@ def test_differences_are_paired_and_fingerprints_stand_against_the_reference(
     assert ("hr", "radial_spectrum/01") in bands.index
 
 
-def test_latents_and_cost_are_those_of_the_autoencoder(dataset: Dataset, pair: list[Candidate], tmp_path: Path) -> None:
+def test_latents_and_cost_are_those_of_the_autoencoder(
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path, made: Made
+) -> None:
     made(dataset, pair, tmp_path)
     latents = read_table(tmp_path / "latents.parquet").set_index(["method", "channel"])
     haar = load_autoencoder("haar")
@@ -124,7 +90,7 @@ def test_latents_and_cost_are_those_of_the_autoencoder(dataset: Dataset, pair: l
     assert (cost["nonfinite_float16"] == 0).all()
 
 
-def test_latents_beyond_float16_are_told(dataset: Dataset, pooling: type, tmp_path: Path) -> None:
+def test_latents_beyond_float16_are_told(dataset: Dataset, pooling: type, tmp_path: Path, made: Made, of: Of) -> None:
     told = made(dataset, of(pooling(2, gain=1e6)), tmp_path)
     cost = told["cost"][0]
     assert cost["nonfinite_float16"] > 0.5
@@ -135,7 +101,7 @@ def test_latents_beyond_float16_are_told(dataset: Dataset, pooling: type, tmp_pa
 
 
 def test_the_worst_images_are_those_of_the_reference_and_bear_no_name(
-    dataset: Dataset, pair: list[Candidate], tmp_path: Path
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path, made: Made
 ) -> None:
     told = made(dataset, pair, tmp_path)
     table = read_table(tmp_path / "table.parquet")
@@ -149,89 +115,20 @@ def test_the_worst_images_are_those_of_the_reference_and_bear_no_name(
     assert "abdomen" not in " ".join(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
 
 
-@pytest.mark.parametrize("place", [2, 6])
-def test_resume_after_sigkill_does_no_image_twice_and_gives_the_same_table(
-    dataset: Dataset, tmp_path: Path, place: int
-) -> None:
-    """Killed in the first autoencoder, and in the second."""
-    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), str(place)]
-    source = str(Path(__file__).resolve().parents[2] / "src")
-    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    there = list((tmp_path / "killed" / "parts" / "0").glob("haar*/*.npz"))
-    before = {path: path.stat().st_mtime_ns for path in there}
-    assert before
-    seen: list[int] = []
-    haars = [load_autoencoder(name) for name in ("haar", "haar-2")]
-    resumed = _counted(dataset, haars, tmp_path / "killed", seen)
-    done_before = sum(_images(path, dataset) for path in before)
-    assert sum(seen) == 2 * len(dataset.records) - done_before
-    undisturbed = _counted(dataset, haars, tmp_path / "undisturbed", [])
-    for name in TABLES:
-        first, second = (read_table(tmp_path / folder / f"{name}.parquet") for folder in ("killed", "undisturbed"))
-        pd.testing.assert_frame_equal(first, second)
-    assert resumed["verdict"] == undisturbed["verdict"]
-    assert not (tmp_path / "killed" / "parts").exists()
-
-
-SIZES: dict[Path, int] = {}
-
-
-def _images(path: Path, dataset: Dataset) -> int:
-    return SIZES[path]
-
-
-def _counted(dataset: Dataset, autoencoders: list, out: Path, seen: list[int]) -> dict:
-    """A screening that notes how many images each measured batch has."""
-    import latentsr.screening.job as job
-
-    SIZES.update({path: len(np.load(path)["ids"]) for path in out.rglob("haar*/*.npz")})
-    whole = job.measured
-
-    def noted(autoencoder: object, hr: torch.Tensor, metrics: object) -> object:
-        seen.append(len(hr))
-        return whole(autoencoder, hr, metrics)
-
-    job.measured = noted
-    try:
-        return made(dataset, of(*autoencoders), out)
-    finally:
-        job.measured = whole
-
-
-def test_a_finished_screening_is_returned_and_anything_else_is_stale(
-    dataset: Dataset, pair: list[Candidate], pooling: type, tmp_path: Path, make_dataset: Callable
-) -> None:
-    told = made(dataset, pair, tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    assert made(dataset, pair, tmp_path, batch=4) == told
-    for candidates, options in (
-        (pair[:2], {}),
-        (pair, {"limit": 2}),
-        (pair, {"seed": 1}),
-        (pair, {"metrics": ("ssim",)}),
-    ):
-        with pytest.raises(StaleError, match="give another -o, or --overwrite"):
-            made(dataset, candidates, tmp_path, **options)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
-    again = screen(make_plan([dataset], pair[:1], Screening()), tmp_path, overwrite=True)
-    assert list(again["methods"]) == ["fine"]
-
-
-def test_batches_change_nothing(dataset: Dataset, pair: list[Candidate], tmp_path: Path) -> None:
+def test_batches_change_nothing(dataset: Dataset, pair: list[Candidate], tmp_path: Path, made: Made) -> None:
     for batch in (1, 4):
         made(dataset, pair, tmp_path / str(batch), batch=batch)
     first, second = (read_table(tmp_path / name / "table.parquet") for name in ("1", "4"))
     pd.testing.assert_frame_equal(first, second, rtol=1e-5)
 
 
-def test_a_limit_is_spread_over_the_images(dataset: Dataset, pair: list[Candidate], tmp_path: Path) -> None:
+def test_a_limit_is_spread_over_the_images(dataset: Dataset, pair: list[Candidate], tmp_path: Path, made: Made) -> None:
     made(dataset, pair, tmp_path, limit=3)
     assert sorted(set(read_table(tmp_path / "table.parquet")["id"])) == ["000", "001", "003"]
 
 
 def test_one_image_and_one_patient_give_no_interval(
-    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path
+    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path, made: Made
 ) -> None:
     single = make_dataset(tmp_path / "one", windows[:1], ["a"])
     told = made(single, pair, tmp_path / "out1")
@@ -244,7 +141,7 @@ def test_one_image_and_one_patient_give_no_interval(
 
 
 def test_constant_images_poison_nothing(
-    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path
+    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path, made: Made
 ) -> None:
     images = [np.zeros_like(windows[0]), np.full_like(windows[0], 128), *windows[:3]]
     told = made(make_dataset(tmp_path / "data", images, list("aabbc")), pair, tmp_path / "out")
@@ -276,7 +173,7 @@ class Blank:
 
 
 def test_an_image_that_one_gives_back_exactly_ranks_nobody(
-    windows: list[np.ndarray], pooling: type, make_dataset: Callable, tmp_path: Path
+    windows: list[np.ndarray], pooling: type, make_dataset: Callable, tmp_path: Path, made: Made, of: Of
 ) -> None:
     """The worse one is at 156 dB on a black image, the better one exact: the mean over own images was the worse's."""
     better, worse = Blank(pooling(2, name="better"), 0.0), Blank(pooling(4, name="worse"), 1.5e-8)
@@ -294,7 +191,7 @@ def test_an_image_that_one_gives_back_exactly_ranks_nobody(
 
 
 def test_constant_images_alone_give_no_ceiling_and_words(
-    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path
+    windows: list[np.ndarray], pair: list[Candidate], make_dataset: Callable, tmp_path: Path, made: Made
 ) -> None:
     images = [np.zeros_like(windows[0]), np.full_like(windows[0], 128)]
     told = made(make_dataset(tmp_path / "data", images, list("ab")), pair, tmp_path / "out")
@@ -305,33 +202,13 @@ def test_constant_images_alone_give_no_ceiling_and_words(
     assert all(row["expected"] is None for row in told["expected"])
 
 
-def test_times_name_their_device_and_one_set_up_only(
-    dataset: Dataset, pair: list[Candidate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Interrupted at batch 1 after one image, and gone on with at batch 2: the times are those of batch 2."""
-    import latentsr.screening.job as job
-
-    whole, count = job.measured, []
-
-    def interrupted(*arguments: object) -> object:
-        count.append(1)
-        if len(count) == 2:
-            raise KeyboardInterrupt
-        return whole(*arguments)
-
-    monkeypatch.setattr(job, "measured", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        made(dataset, pair, tmp_path, batch=1)
-    monkeypatch.undo()
-    monkeypatch.setattr("latentsr.screening.cost.published_step", lambda *shape: StepCost(1, 1))
-    told = made(dataset, pair, tmp_path, batch=2)
-    assert {(row["device"], row["threads"], row["batch"]) for row in told["cost"]} == {
-        ("cpu", torch.get_num_threads(), 2)
-    }
-
-
 def test_bad_input_is_one_line_and_nothing_is_written(
-    dataset: Dataset, pair: list[Candidate], make_dataset: Callable, windows: list[np.ndarray], tmp_path: Path
+    dataset: Dataset,
+    pair: list[Candidate],
+    make_dataset: Callable,
+    windows: list[np.ndarray],
+    tmp_path: Path,
+    made: Made,
 ) -> None:
     cases = [
         ({"split": "train"}, InputError, "no images in split 'train'; there are valid"),
@@ -374,37 +251,3 @@ def test_an_image_that_breaks_meanwhile_is_named_by_its_hash(
     with pytest.raises(InputError, match=f"'abdomen': image {short_hash('abdomen', '001')} is missing, cut") as caught:
         screen(plan, tmp_path / "out", batch=1)
     assert str(tmp_path) not in str(caught.value)
-
-
-def test_a_cut_part_is_named(dataset: Dataset, pair: list[Candidate], tmp_path: Path, monkeypatch: object) -> None:
-    def broken(*arguments: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("latentsr.screening.job.conclude", broken)
-    with pytest.raises(KeyboardInterrupt):
-        made(dataset, pair, tmp_path)
-    part = next((tmp_path / "parts").rglob("*.npz"))
-    part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(StaleError, match="cut off or altered; remove this file"):
-        made(dataset, pair, tmp_path)
-
-
-def test_a_full_disk_leaves_no_half_result(
-    dataset: Dataset, pair: list[Candidate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, count = np.savez, []
-
-    def full(file: object, **arrays: object) -> None:
-        count.append(file)
-        if len(count) == 4:
-            raise OSError(28, "No space left on device", str(file))
-        whole(file, **arrays)
-
-    monkeypatch.setattr("latentsr.screening.parts.np.savez", full)
-    with pytest.raises(OSError, match="No space left"):
-        made(dataset, pair, tmp_path)
-    monkeypatch.undo()
-    assert not (tmp_path / "screening.json").exists()
-    assert not list(tmp_path.rglob(".*"))
-    made(dataset, pair, tmp_path)
-    assert (tmp_path / "screening.json").is_file()

@@ -1,4 +1,4 @@
-"""Images of a dataset batch by batch: which are chosen, those of one size together, padded as a network needs it."""
+"""Images of a dataset batch by batch: which are chosen, those of one size together, read, padded for a network."""
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentsr.data.records import Record
+from latentsr.data.records import Dataset, Record
 from latentsr.errors import OptionError
 
 
@@ -27,6 +27,18 @@ def batches(records: Sequence[Record], size: int, done: Collection[str] = ()) ->
         alike = tuple(group)
         for start in range(0, len(alike), size):
             yield alike[start : start + size]
+
+
+def commonest(records: Sequence[Record]) -> tuple[Record, ...]:
+    """The records of the image size that most have, the larger one if two are as common."""
+    sizes = [_shape(record) for record in records]
+    size = max(set(sizes), key=lambda one: (sizes.count(one), one))
+    return tuple(record for record in records if _shape(record) == size)
+
+
+def loaded(dataset: Dataset, records: Sequence[Record], device: str | torch.device) -> Tensor:
+    """The images (batch, 1, rows, columns) in [0, 1] of records of one size, on a device."""
+    return stacked([torch.from_numpy(dataset.image(record)) for record in records], device)
 
 
 def padded(images: Tensor, factor: int) -> Tensor:

@@ -13,7 +13,6 @@ from latentsr.autoencoders import Autoencoder
 from latentsr.autoencoders.network import Network
 from latentsr.data.batches import padded
 from latentsr.diffusion.published import published_step
-from latentsr.screening.images import latent_shape
 
 HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -59,6 +58,11 @@ def cost_of(autoencoder: Autoencoder, hr: Tensor) -> Cost:
         nonfinite={name: _nonfinite(autoencoder, images, dtype) for name, dtype in HALF.items()},
         probed=len(hr),
     )
+
+
+def latent_shape(channels: int, factor: int, rows: int, columns: int) -> tuple[int, int, int]:
+    """(channels, rows, columns) of the latent of an image of that many pixels, padded to the factor."""
+    return channels, -(-rows // factor), -(-columns // factor)
 
 
 def parameters_of(autoencoder: Autoencoder) -> int:

@@ -1,7 +1,6 @@
 """The screening job: a plan in; tables, pictures and screening.json out. It goes on where it ended."""
 
 import gc
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -12,21 +11,21 @@ from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.config import manifest, read_json, write_json
-from latentsr.data.batches import batches
+from latentsr.data.batches import batches, commonest, loaded
 from latentsr.data.records import Record
-from latentsr.errors import OptionError, StaleError
+from latentsr.errors import OptionError
+from latentsr.jobfolder import JobFolder
 from latentsr.parts import Parts
 from latentsr.provenance import RESEARCH_USE
 from latentsr.screening.candidates import HR, Candidate
 from latentsr.screening.cost import cost_of
-from latentsr.screening.images import commonest, loaded
+from latentsr.screening.kept import arrays_of
 from latentsr.screening.measure import Measured, measured, measured_hr
-from latentsr.screening.parts import arrays_of
 from latentsr.screening.pictures import draw_pictures, worst
 from latentsr.screening.plan import Plan
-from latentsr.screening.results import conclude
+from latentsr.screening.results import COST, TABLES, conclude
 
-RESULT, PARTIAL, PARTS, PICTURES, COST = "screening.json", "screening.partial.json", "parts", "pictures", "cost.json"
+RESULT, PICTURES, PAGE = "screening.json", "pictures", "screening.html"
 PROBED, PROBED_CPU = 4, 1  # images on which half precision is tried: a CPU takes seconds for one
 
 Progress = Callable[[int, int], None]
@@ -47,55 +46,38 @@ def screen(
     autoencoder and one batch of images lie in memory at a time.
 
     Raises:
-        StaleError: `out` holds a screening of other data, autoencoders or options, and not `overwrite`.
+        StaleError: `out` holds a screening of other data, autoencoders or options, and not `overwrite`; or anything
+            else.
         OptionError: a batch below 1.
         InputError: an image that cannot be read, or does not fit an autoencoder.
         ModelError: an autoencoder that gives values which are not finite.
     """
     if batch < 1:
         raise OptionError(f"--batch {batch}: expected 1 image or more")
-    if overwrite:
-        _clear(out)
-    _check_key(out, plan.key)
-    if not (out / RESULT).is_file():
-        write_json(out / PARTIAL, {"key": plan.key})
-        _run(plan, out, batch, device, progress)
-    for left in (out / PARTS, out / PARTIAL):
-        _remove(left)
+    folder = _folder(out)
+    folder.claim(plan.key, overwrite=overwrite)
+    if not folder.whole:
+        _run(plan, folder, batch, device, progress)
+    folder.drop_parts()
     return dict(read_json(out / RESULT))
 
 
-def _check_key(out: Path, key: str) -> None:
-    for path in (out / RESULT, out / PARTIAL):
-        there = read_json(path) if path.is_file() else {"key": key}
-        if not isinstance(there, dict) or there.get("key") != key:
-            raise StaleError(
-                f"{out}: holds a screening of other data, autoencoders or options: give another -o, or --overwrite"
-            )
+def _folder(out: Path) -> JobFolder:
+    """The folder of a screening; its page is written by the report."""
+    tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
+    results = frozenset((PICTURES, PAGE, *tables))
+    return JobFolder(out, "screening", RESULT, results, decided_by="data, autoencoders or options")
 
 
-def _clear(out: Path) -> None:
-    """Removes what an earlier screening goes on from; its tables are replaced at the end."""
-    for name in (RESULT, PARTIAL, PARTS, PICTURES):
-        _remove(out / name)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _run(plan: Plan, out: Path, batch: int, device: str, progress: Progress) -> None:
-    """All parts, pictures and tables; screening.json last, whose presence says that the screening is whole."""
+def _run(plan: Plan, folder: JobFolder, batch: int, device: str, progress: Progress) -> None:
+    """All parts, pictures and tables; screening.json last."""
     counter = _Counter(plan.images, progress)
-    stream_hr(plan, out, batch, device)
+    stream_hr(plan, folder.parts, batch, device)
     for candidate in sorted(plan.candidates, key=lambda one: one.name != plan.reference):  # the reference first
-        _screen_one(plan, candidate, out, batch, device, counter)
+        _screen_one(plan, candidate, folder, batch, device, counter)
         gc.collect()  # a network may lie in reference cycles, and the next one is as large
-    results = conclude(plan, out, partial(_parts, out))
-    write_json(out / RESULT, manifest(note=RESEARCH_USE, key=plan.key, **plan.facts, **results))
+    results = conclude(plan, folder.root, partial(_parts, folder.parts))
+    folder.finish(manifest(note=RESEARCH_USE, key=plan.key, **plan.facts, **results))
 
 
 class _Counter:
@@ -109,18 +91,18 @@ class _Counter:
         self.progress(self.done, self.total)
 
 
-def _parts(out: Path, dataset: int, method: str) -> Parts:
-    return Parts(out / PARTS / str(dataset) / method)
+def _parts(root: Path, dataset: int, method: str) -> Parts:
+    return Parts(root / str(dataset) / method)
 
 
 def _keep(parts: Parts, records: Sequence[Record], hr: Tensor, measured: Measured, batch: int) -> None:
     parts.write([record.id for record in records], arrays_of(measured, hr, batch))
 
 
-def stream_hr(plan: Plan, out: Path, batch: int, device: str) -> None:
-    """Keeps what is said of HR itself: its spectrum, and whether it is constant."""
+def stream_hr(plan: Plan, root: Path, batch: int, device: str) -> None:
+    """Keeps, below `root`, what is said of HR itself: its spectrum, and whether it is constant."""
     for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
-        parts = _parts(out, number, HR)
+        parts = _parts(root, number, HR)
         for alike in batches(records, batch, parts.done()):
             hr = loaded(dataset, alike, device)
             _keep(parts, alike, hr, measured_hr(hr, plan.metrics), batch)
@@ -148,13 +130,16 @@ def stream(
         progress(len(alike))
 
 
-def _screen_one(plan: Plan, candidate: Candidate, out: Path, batch: int, device: str, counter: _Counter) -> None:
-    autoencoder: Autoencoder = candidate.load(device)
+def _screen_one(
+    plan: Plan, candidate: Candidate, folder: JobFolder, batch: int, device: str, counter: _Counter
+) -> None:
+    """One autoencoder on all datasets: parts, cost and pictures."""
+    autoencoder = candidate.load(device)
     for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
-        parts = _parts(out, number, candidate.name)
+        parts = _parts(folder.parts, number, candidate.name)
         stream(plan, number, autoencoder, parts, batch=batch, device=device, progress=counter.add)
         if not (parts.folder / COST).is_file():
             probed = commonest(records)[: PROBED_CPU if device == "cpu" else PROBED]
             write_json(parts.folder / COST, asdict(cost_of(autoencoder, loaded(dataset, probed, device))))
-        shown = worst(_parts(out, number, plan.reference), dataset)
-        draw_pictures(autoencoder, candidate.name, dataset, shown, out / PICTURES, device=device)
+        shown = worst(_parts(folder.parts, number, plan.reference), dataset)
+        draw_pictures(autoencoder, candidate.name, dataset, shown, folder.root / PICTURES, device=device)

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsr.autoencoders import Autoencoder
+from latentsr.data.batches import loaded
 from latentsr.data.records import Dataset, Record
 from latentsr.io.raster import write_pixels
 from latentsr.parts import Parts
-from latentsr.screening.images import loaded
+from latentsr.screening.kept import psnr_of
 from latentsr.screening.measure import reconstructed
-from latentsr.screening.parts import psnr_of
 from latentsr.stats.names import short_hash
 
 SHOWN = 2  # images a dataset

@@ -15,8 +15,8 @@ from latentsr.parts import Parts
 from latentsr.screening.candidates import HR
 from latentsr.screening.cautions import warnings
 from latentsr.screening.contrasts import contrasts, unplaced
+from latentsr.screening.kept import constant_ids, rows, timing, total
 from latentsr.screening.pairing import Excluded, Judged, judged
-from latentsr.screening.parts import constant_ids, rows, timing, total
 from latentsr.screening.pictures import worst
 from latentsr.screening.plan import BANDS, SPECTRUM, Plan
 from latentsr.screening.prediction import expected_sr, regression
@@ -28,6 +28,7 @@ from latentsr.stats.summary import column_means
 from latentsr.stats.table import write_table
 
 COST = "cost.json"
+TABLES = ("table", "ceilings", "differences", "fingerprint", "latents", "cost", "expected", "contrasts")
 MEAN_COLUMNS = (
     "dataset", "method", "metric", "images", "excluded", "patients", "n", "infinite", "missing", "mean", "sd", "low",
     "high",

@@ -1,0 +1,176 @@
+"""A screening that is interrupted, finished, or asked for in a folder that is in use."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentsr.autoencoders import load_autoencoder
+from latentsr.data.records import Dataset
+from latentsr.diffusion.published import StepCost
+from latentsr.errors import StaleError
+from latentsr.screening import Candidate, Screening, make_plan, screen
+from latentsr.screening.results import TABLES
+from latentsr.stats import read_table
+
+Made, Of = Callable[..., dict], Callable[..., list[Candidate]]
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import latentsr.screening.cost as cost
+from latentsr.autoencoders import load_autoencoder
+from latentsr.data.records import read_dataset
+from latentsr.diffusion.published import StepCost
+from latentsr.screening import Candidate, Screening, make_plan, screen
+data, out, place = sys.argv[1:]
+cost.published_step = lambda *shape: StepCost(101_000_000, 70_000_000_000)
+count = 0
+def until_killed(done, total):
+    global count
+    count += 1
+    if count == int(place):
+        os.kill(os.getpid(), signal.SIGKILL)
+made = [Candidate(name, lambda device, name=name: load_autoencoder(name)) for name in ("haar", "haar-2")]
+screen(make_plan([read_dataset(data)], made, Screening()), Path(out), batch=2, progress=until_killed)
+"""
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each batch has that is measured from now on."""
+    import latentsr.screening.job as job
+
+    whole, counts = job.measured, []
+
+    def noted(autoencoder: object, hr: torch.Tensor, metrics: object) -> object:
+        counts.append(len(hr))
+        return whole(autoencoder, hr, metrics)
+
+    monkeypatch.setattr(job, "measured", noted)
+    return counts
+
+
+@pytest.mark.parametrize("place", [2, 6])
+def test_resume_after_sigkill_does_no_image_twice_and_gives_the_same_table(
+    dataset: Dataset, tmp_path: Path, place: int, made: Made, of: Of, seen: list[int]
+) -> None:
+    """Killed in the first autoencoder, and in the second."""
+    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), str(place)]
+    source = str(Path(__file__).resolve().parents[2] / "src")
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    there = list((tmp_path / "killed" / "parts" / "0").glob("haar*/*.npz"))
+    done_before = sum(len(np.load(path)["ids"]) for path in there)
+    assert done_before
+    haars = of(*(load_autoencoder(name) for name in ("haar", "haar-2")))
+    resumed = made(dataset, haars, tmp_path / "killed")
+    assert sum(seen) == 2 * len(dataset.records) - done_before
+    undisturbed = made(dataset, haars, tmp_path / "undisturbed")
+    for name in (name for name in TABLES if name != "cost"):  # which holds seconds
+        first, second = (read_table(tmp_path / folder / f"{name}.parquet") for folder in ("killed", "undisturbed"))
+        pd.testing.assert_frame_equal(first, second)
+    assert resumed["verdict"] == undisturbed["verdict"]
+    assert not (tmp_path / "killed" / "parts").exists()
+
+
+def test_a_finished_screening_is_returned_and_anything_else_is_stale(
+    dataset: Dataset, pair: list[Candidate], pooling: type, tmp_path: Path, make_dataset: Callable, made: Made
+) -> None:
+    told = made(dataset, pair, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert made(dataset, pair, tmp_path, batch=4) == told
+    for candidates, options in (
+        (pair[:2], {}),
+        (pair, {"limit": 2}),
+        (pair, {"seed": 1}),
+        (pair, {"metrics": ("ssim",)}),
+    ):
+        with pytest.raises(StaleError, match="give another -o, or --overwrite"):
+            made(dataset, candidates, tmp_path, **options)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+    again = screen(make_plan([dataset], pair[:1], Screening()), tmp_path, overwrite=True)
+    assert list(again["methods"]) == ["fine"]
+
+
+def test_a_folder_of_other_things_is_refused_and_one_of_a_screening_takes_notes(
+    dataset: Dataset, pooling: type, tmp_path: Path, made: Made, of: Of
+) -> None:
+    candidates = of(pooling(2))
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "table.parquet").write_bytes(b"")
+    (tmp_path / "evaluation" / "run.json").write_text("{}")
+    for overwrite in (False, True):
+        with pytest.raises(StaleError, match="give an -o that is new or empty"):
+            screen(make_plan([dataset], candidates, Screening()), tmp_path / "evaluation", overwrite=overwrite)
+    told = made(dataset, candidates, tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert made(dataset, candidates, tmp_path / "out") == told
+
+
+def test_times_name_their_device_and_one_set_up_only(
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Made
+) -> None:
+    """Interrupted at batch 1 after one image, and gone on with at batch 2: the times are those of batch 2."""
+    import latentsr.screening.job as job
+
+    whole, count = job.measured, []
+
+    def interrupted(*arguments: object) -> object:
+        count.append(1)
+        if len(count) == 2:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(job, "measured", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made(dataset, pair, tmp_path, batch=1)
+    monkeypatch.undo()
+    monkeypatch.setattr("latentsr.screening.cost.published_step", lambda *shape: StepCost(1, 1))
+    told = made(dataset, pair, tmp_path, batch=2)
+    assert {(row["device"], row["threads"], row["batch"]) for row in told["cost"]} == {
+        ("cpu", torch.get_num_threads(), 2)
+    }
+
+
+def test_a_cut_part_is_named(
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path, monkeypatch: object, made: Made
+) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("latentsr.screening.job.conclude", broken)
+    with pytest.raises(KeyboardInterrupt):
+        made(dataset, pair, tmp_path)
+    part = next((tmp_path / "parts").rglob("*.npz"))
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(StaleError, match="cut off or altered; remove this file"):
+        made(dataset, pair, tmp_path)
+
+
+def test_a_full_disk_leaves_no_half_result(
+    dataset: Dataset, pair: list[Candidate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Made
+) -> None:
+    whole, count = np.savez, []
+
+    def full(file: object, **arrays: object) -> None:
+        count.append(file)
+        if len(count) == 4:
+            raise OSError(28, "No space left on device", str(file))
+        whole(file, **arrays)
+
+    monkeypatch.setattr("latentsr.parts.np.savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        made(dataset, pair, tmp_path)
+    monkeypatch.undo()
+    assert not (tmp_path / "screening.json").exists()
+    assert not list(tmp_path.rglob(".*"))
+    made(dataset, pair, tmp_path)
+    assert (tmp_path / "screening.json").is_file()

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+
+from latentsr.errors import StaleError
+from latentsr.jobfolder import JobFolder
+
+
+def of(root: Path) -> JobFolder:
+    return JobFolder(root, "screening", "done.json", frozenset({"table.csv", "pictures"}), "data or options")
+
+
+def interrupted(root: Path, key: str = "k") -> JobFolder:
+    folder = of(root)
+    folder.claim(key)
+    folder.parts.mkdir(exist_ok=True)
+    (folder.parts / "a.npz").write_bytes(b"1")
+    return folder
+
+
+def finished(root: Path) -> JobFolder:
+    folder = interrupted(root)
+    (root / "table.csv").write_text("1")
+    (root / "pictures").mkdir()
+    folder.finish({"key": "k"})
+    folder.drop_parts()
+    return folder
+
+
+def names(root: Path) -> set[str]:
+    return {path.name for path in root.iterdir()}
+
+
+def test_an_interrupted_job_goes_on_and_a_finished_one_is_left(tmp_path: Path) -> None:
+    folder = interrupted(tmp_path / "out")
+    folder.claim("k")
+    assert names(folder.root) == {"done.partial.json", "parts"}
+    assert not folder.whole
+    folder = finished(tmp_path / "out")
+    assert folder.whole
+    folder.claim("k")
+    assert names(folder.root) == {"done.json", "table.csv", "pictures"}
+
+
+@pytest.mark.parametrize("make", [interrupted, finished])
+def test_the_work_of_another_key_is_refused_or_replaced(tmp_path: Path, make: object) -> None:
+    folder = make(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    before = names(tmp_path)
+    with pytest.raises(StaleError, match="holds a screening of other data or options: give another -o, or --overwrite"):
+        folder.claim("other")
+    assert names(tmp_path) == before
+    folder.claim("other", overwrite=True)
+    assert names(tmp_path) == {"done.partial.json", "notes.txt"}
+    with pytest.raises(StaleError, match="of other data"):
+        folder.claim("k")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_is_somebody_elses_is_refused_and_left(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "table.csv").write_text("1")
+    (tmp_path / "Doe_Jane.png").write_text("1")
+    with pytest.raises(StaleError, match="give an -o that is new or empty") as caught:
+        of(tmp_path).claim("k", overwrite=overwrite)
+    assert "Doe" not in str(caught.value)
+    assert names(tmp_path) == {"table.csv", "Doe_Jane.png"}
+
+
+def test_results_without_their_record_are_replaced_only_when_asked_for(tmp_path: Path) -> None:
+    """As a removal that was interrupted leaves them."""
+    (tmp_path / "table.csv").write_text("1")
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(StaleError, match="holds files but no screening"):
+        of(tmp_path).claim("k")
+    of(tmp_path).claim("k", overwrite=True)
+    assert names(tmp_path) == {"done.partial.json"}
+
+
+def test_hidden_files_and_no_folder_are_fine_and_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".DS_Store").write_bytes(b"")
+    of(tmp_path / "out").claim("k")
+    of(tmp_path / "deep" / "new").claim("k")
+    (tmp_path / "file").write_text("")
+    for overwrite in (False, True):
+        with pytest.raises(StaleError, match="is a file, expected a new or empty folder"):
+            of(tmp_path / "file").claim("k", overwrite=overwrite)
+
+
+def test_a_record_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "done.json").write_text("[]")
+    with pytest.raises(StaleError, match="of other data"):
+        of(tmp_path).claim("k")

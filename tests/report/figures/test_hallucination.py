@@ -45,6 +45,15 @@ def test_maps_share_one_scale_and_keep_their_pixels(drawn: list[Figure]) -> None
     assert all(text.get_window_extent().x1 <= drawn[0].bbox.x1 for text in drawn[0].texts)
 
 
+def test_a_scale_that_ends_below_the_greatest_value_says_so(drawn: list[Figure]) -> None:
+    maps = [("a", np.linspace(0, 9, 64).reshape(8, 8))]
+    for greatest in (4.0, 9.0):
+        picture = mean_maps(maps, greatest=greatest)
+        ticks = [label.get_text() for axes in drawn[-1].axes for label in axes.get_xticklabels()]
+        assert ("4 and more" in ticks, "stand there for more too" in picture.alt) == (greatest < 9,) * 2
+    assert "9" in ticks
+
+
 def test_all_zero_maps_are_drawn() -> None:
     assert "from 0 to 1 %" in mean_maps([("nothing", np.zeros((8, 8)))]).alt
 

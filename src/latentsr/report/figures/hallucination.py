@@ -101,7 +101,7 @@ def mean_maps(
         title: above the figure.
         quantity: what the colours are, with its `unit`.
         unit: such as "%".
-        greatest: the scale's end; if None, the greatest value of all maps.
+        greatest: the scale's end, which also stands for all beyond it; if None, the greatest value of all maps.
         spacing: the pixels' size in mm, for a scale bar.
 
     Raises:
@@ -111,6 +111,7 @@ def mean_maps(
     _check_maps(found)
     known = finite(np.concatenate([values.ravel() for _, values in found]))
     end = greatest or float(known.max(initial=0.0)) or 1.0
+    cut = bool(known.size and known.max() > end)
     rows, columns = found[0][1].shape
     height = round(rows * CELL / columns)
     with house_style():
@@ -126,10 +127,10 @@ def mean_maps(
             axes.imshow(values, cmap=COLOURS, vmin=0, vmax=end, interpolation="none", aspect="auto")
             if spacing:
                 sheet.scale_bar((left, head + LINE * lines, CELL, height), columns * spacing)
-        sheet.colour_bar(SIDE, top + step * down, 2 * CELL + GAP, axis_label(quantity, unit), end, open_ended=False)
+        sheet.colour_bar(SIDE, top + step * down, 2 * CELL + GAP, axis_label(quantity, unit), end, open_ended=cut)
         digits = decimals([0.0, end])
+        scale = f"Colours reach from 0 to {end:.3g} {unit}".rstrip() + ", and stand there for more too" * cut
         parts = [f"{name}: mean {number(float(np.nanmean(values)), digits)}" for name, values in found]
-        scale = f"Colours reach from 0 to {end:.3g} {unit}".rstrip()
         return drawing(sheet.figure, f"Maps of {axis_label(quantity, unit)}. {told(parts)}. {scale}.", dpi=DPI)
 
 

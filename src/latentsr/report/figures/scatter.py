@@ -22,7 +22,7 @@ from latentsr.report.figures.values import LOSSLESS, NO_VALUE, Point, absence, d
 HEIGHT = 3.9  # inches
 LABEL_LETTERS = 22
 LABELLED = 6  # points of one name each that are labelled; more get in each other's way
-CORNER = 0.1  # share of an axis that is added for the arrow into the best corner
+CORNER = 0.2  # share of an axis that is added for the arrow into the best corner
 CONFIDENCE, PREDICTION = "#b9c2cc", "#e6eaef"  # greys: the darker band lies within the lighter
 
 

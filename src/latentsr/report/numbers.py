@@ -1,0 +1,55 @@
+"""Values in words: numbers, intervals and p-values of tables and sentences, the same on every page."""
+
+import math
+
+import numpy as np
+
+NONE = "–"
+
+
+def decimals(value: float, unit: str = "") -> int:
+    """How many decimals a value is shown with: two for dB and from ten on, else three, or three digits if small."""
+    if abs(value) >= 1000:
+        return 0
+    if unit == "dB" or abs(value) >= 10:
+        return 2
+    return 3 if abs(value) >= 0.01 or value == 0 else min(2 - math.floor(math.log10(abs(value))), 9)
+
+
+def number(
+    value: float | None, unit: str = "", *, signed: bool = False, unit_shown: bool = False, digits: int | None = None
+) -> str:
+    """A value for a table or sentence, with as many decimals as `decimals` says or is given; a dash for none."""
+    if value is None or not np.isfinite(value):
+        return NONE
+    digits = decimals(value, unit) if digits is None else digits
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    return f"{text} {unit}" if unit_shown and unit else text
+
+
+def interval(
+    low: float | None, high: float | None, unit: str = "", *, signed: bool = False, digits: int | None = None
+) -> str:
+    """Such as "[0.10, 0.32]", both ends with as many decimals, as given or for the larger; nothing without an end."""
+    if low is None or high is None or not (np.isfinite(low) and np.isfinite(high)):
+        return ""
+    digits = decimals(max(abs(low), abs(high)), unit) if digits is None else digits
+    ends = (number(end, unit, signed=signed, digits=digits) for end in (low, high))
+    return f"[{', '.join(ends)}]"
+
+
+def p_value(value: float | None) -> str:
+    """Such as "0.012" or "< 0.001"; a dash for no test."""
+    if value is None or not np.isfinite(value):
+        return NONE
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Such as "1 image" and "12 images"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def listed(names: list[str]) -> str:
+    """Such as "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

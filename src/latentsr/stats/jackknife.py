@@ -60,9 +60,9 @@ def jackknife_interval(
     Measured coverage at level 95 %: of a mean 94 to 95 % from 5 patients on, also of unequal numbers of images; of a
     standard deviation, whose spread is skewed, 91 % at 5 to 8 patients, 93 % at 20 and 94 to 95 % from 60 on.
 
-    Source: Shao and Tu 1995, The jackknife and bootstrap, chapter 2; Kott 2001, The delete-a-group jackknife; MacKinnon,
-    Nielsen and Webb 2023, Cluster-robust inference (CV3J: groups of unequal size); Carter, Schnepel and Steigerwald 2017
-    (effective number of clusters).
+    Source: Shao and Tu 1995, The jackknife and bootstrap, chapter 2; Kott 2001, The delete-a-group jackknife;
+    MacKinnon, Nielsen and Webb 2023, Cluster-robust inference (CV3J: groups of unequal size); Carter, Schnepel and
+    Steigerwald 2017 (effective number of clusters).
     """
     whole, left = np.asarray(value, np.float64), np.asarray(without, np.float64)
     counts = np.asarray(sizes, np.float64)

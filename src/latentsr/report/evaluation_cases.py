@@ -1,20 +1,23 @@
 """The pictured images of an evaluation's report: best, median and worst, with errors and zoom, and a slider."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentsr.io.raster import read_pixels
-from latentsr.report.evaluation_data import Evaluation, number
+from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.figures import Case, Panel, Region, panels
+from latentsr.report.numbers import number
 from latentsr.report.page import Block, Picture, Section, Slider, Text
 
 TITLES = {"best": "Best", "median": "Median", "worst": "Worst"}
 HR_FILE, LR_FILE = "hr.png", "lr.png"
 WINDOW = "0 to 1 of the stored range, the same for all images"
+NOT_SQUARE = 0.01  # how far a pixel's sides may differ, as a share, and still be called equal
 Told = Mapping[str, Any]
+Spacing = Sequence[float]  # (row, column) in mm
 
 
 def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
@@ -27,7 +30,7 @@ def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
         f"The images of highest, middle and lowest PSNR under {chief}, chosen by this rule and not by eye, and named "
         f"by a hash. The frame is where the mean error of {chief} and that of bicubic differ most. Below each image: "
         f"its part in the frame, enlarged, and the absolute error, on one colour scale that ends at {white:g} of the "
-        "range. Prepared datasets hold no pixel spacing, so there is no scale bar."
+        f"range. {scale_text([case.get('spacing') for case in cases])}"
     )
     drawn = panels(
         [_case(evaluation, case) for case in cases], window=WINDOW, greatest=white, unit="parts of the range"
@@ -38,6 +41,23 @@ def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
         *_sliders(evaluation, cases),
     )
     return Section(f"Pictures of {dataset}", blocks)
+
+
+def scale_text(spacings: Sequence[Spacing | None]) -> str:
+    """What to know of the scale bars of some images, from the spacing of each, None where the source said nothing."""
+    known = [spacing for spacing in spacings if spacing]
+    if not known:
+        return "The dataset holds no pixel spacing, so there is no scale bar."
+    told = "The white bar is a length in mm, by the pixel spacing of the source (in radiographs, at the detector)."
+    if len(known) < len(spacings):
+        told += " Images without a bar came without a spacing."
+    if uneven := [(row, column) for row, column in known if abs(row / column - 1) > NOT_SQUARE]:
+        sizes = "; ".join(f"{row:.3g} x {column:.3g} mm" for row, column in dict.fromkeys(uneven))
+        told += (
+            f" Pixels are drawn square, though some are not (height x width: {sizes}): there the bar holds from left "
+            "to right, not from top to bottom."
+        )
+    return told
 
 
 def _case(evaluation: Evaluation, case: Told) -> Case:
@@ -52,7 +72,9 @@ def _case(evaluation: Evaluation, case: Told) -> Case:
         for place, name in enumerate(evaluation.methods)
     ]
     shown.append(Panel("HR", _unit(evaluation, case, HR_FILE), "the truth"))
-    return Case(f"{TITLES[case['case']]}: image {case['image']}", tuple(shown), Region(*case["zoom"]))
+    spacing = case.get("spacing")  # the bar lies along the row, whose pixels are a column apart
+    title = f"{TITLES[case['case']]}: image {case['image']}"
+    return Case(title, tuple(shown), Region(*case["zoom"]), None if spacing is None else spacing[1])
 
 
 def _psnr(case: Told, name: str) -> str:

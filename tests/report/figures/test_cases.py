@@ -87,6 +87,17 @@ def test_pixels_of_an_image_are_whole_in_the_png(drawn: list[Figure]) -> None:
     np.testing.assert_array_equal(shown[::4, ::4] > 0, np.indices((64, 64)).sum(0) % 2 > 0)
 
 
+@pytest.mark.parametrize(("spacing", "words"), [(0.9, "10 mm"), (0.3125, "5 mm"), (0.02, "0.2 mm"), (9.0, "100 mm")])
+def test_the_scale_bar_is_as_long_as_it_says(spacing: float, words: str, drawn: list[Figure]) -> None:
+    panels([Case("one", (Panel("HR", HR[:32]),), spacing=spacing)])
+    assert _texts(drawn[0]).count(words) == 1
+    image, *bars = drawn[0].axes
+    lengths = {axes.get_facecolor()[:3]: axes.get_window_extent().width for axes in bars}
+    shown = lengths[1.0, 1.0, 1.0] / image.get_window_extent().width * 64 * spacing
+    assert shown == pytest.approx(float(words.split()[0]), rel=0.01)
+    assert lengths[0.0, 0.0, 0.0] > lengths[1.0, 1.0, 1.0]  # an edge, by which it is seen on white
+
+
 def test_without_spacing_errors_or_window_nothing_is_claimed(drawn: list[Figure]) -> None:
     picture = panels([Case("one", (Panel("HR", HR),))])
     assert not [text for text in _texts(drawn[0]) if "mm" in text or "Window" in text or "error" in text]

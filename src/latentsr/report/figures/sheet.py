@@ -13,7 +13,7 @@ DPI = 160
 LARGE, NORMAL, SMALL = 9.5, 7.5, 6.8  # pt, of which one is DPI / 72 px
 READ = 9.0  # pt, where a page is read on a phone
 INK, FAINT, FRAME = "#111111", "#555555", "#56B4E9"  # the frame's blue is told apart by all (Okabe and Ito 2008)
-ROUND_LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # mm
+ROUND_LENGTHS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)  # mm
 COLOURS = "inferno"  # lightness rises evenly, so that grey prints and colour-blind readers keep the order
 
 Place = tuple[int, int, int, int]  # left, top, width, height in px
@@ -54,10 +54,11 @@ class Sheet:
         """
         left, top, width, height = place
         length = max((mm for mm in ROUND_LENGTHS if mm <= field_of_view / 3), default=ROUND_LENGTHS[0])
-        axes = self.axes(left + 12, top + height - 16, width * length / field_of_view, 4)
-        axes.set_facecolor("white")
+        wide = width * length / field_of_view
+        self.axes(left + 11, top + height - 17, wide + 2, 6).set_facecolor("black")  # seen on white, too
+        self.axes(left + 12, top + height - 16, wide, 4).set_facecolor("white")
         style = {"color": "white", "va": "bottom", "path_effects": [withStroke(linewidth=2, foreground="black")]}
-        self.write(left + 12, top + height - 20, f"{length} mm", SMALL, **style)
+        self.write(left + 12, top + height - 20, f"{length:g} mm", SMALL, **style)
 
     def colour_bar(
         self, left: float, top: float, width: float, title: str, greatest: float, *, open_ended: bool

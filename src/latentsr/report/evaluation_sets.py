@@ -1,33 +1,88 @@
-"""The table of an evaluation's report on whole sets: how realistic the images of each method are together."""
+"""The tables of an evaluation's report on whole sets: how realistic the images of each method are together."""
 
-from latentsr.report.evaluation_data import Evaluation, number
+from collections.abc import Iterator
+
+import pandas as pd
+
+from latentsr.report.evaluation_data import BASELINE, Evaluation
+from latentsr.report.numbers import interval, number
 from latentsr.report.page import Table
 
 SET_TITLES = {"swd": "Sliced Wasserstein (x 1000)", "fid": "FID", "kid": "KID"}
+RELIABLE_FID = 2048
 
 
 def set_table(evaluation: Evaluation, dataset: str) -> Table | None:
-    """Distances of whole sets: sliced Wasserstein by pyramid level, FID and KID where measured."""
+    """Distances of whole sets with intervals: sliced Wasserstein and its levels, FID and KID where measured."""
     rows = evaluation.frame("sets", dataset)
     if rows.empty:
         return None
     names = sorted(rows["metric"].unique(), key=_set_order)
-    wide = rows.pivot(index="method", columns="metric", values="value")
-    cells = tuple((method, *(number(wide.loc[method, name]) for name in names)) for method in evaluation.methods)
-    extractor = evaluation.run["features"]
-    titles = SET_TITLES | {name: f"{SET_TITLES[name]} ({extractor})" for name in ("fid", "kid")}
-    heads = [titles.get(name) or f"level {name.split('/')[1]} px" for name in names]
-    few = int(rows["images"].iloc[0])
+    wide = rows.set_index(["method", "metric"])
+    cells = tuple((method, *(_cell(wide.loc[(method, name)]) for name in names)) for method in evaluation.methods)
     note = (
-        "How far the SR images as a whole lie from the HR images as a whole, nothing paired; less is better. Sliced "
-        "Wasserstein distance of Laplacian-pyramid patches (Karras 2018), its mean over levels and each level. One "
-        "value a set: no interval, no test."
+        "How far the SR images as a whole lie from the HR images as a whole, not each from its own; less is better. "
+        "Sliced Wasserstein distance of Laplacian-pyramid patches (Karras 2018), its mean over levels and each level. "
+        + interval_note(rows)
     )
     if "fid" in names:
-        note += f" FID of {few} images" + (
-            ", below 2048: biased and unreliable, read KID instead." if few < 2048 else "."
-        )
+        note += _fid_note(int(rows["images"].iloc[0]))
+    heads = [set_title(evaluation, name) for name in names]
     return Table(f"Realism of the whole set on {dataset}", ("method", *heads), cells, note)
+
+
+def set_difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """Differences to bicubic of the measures of whole sets that have intervals, by patient."""
+    rows = evaluation.frame("set_comparisons", dataset)
+    if rows.empty:
+        return None
+    chosen = rows[(rows["b"] == BASELINE) & rows["low"].notna()]
+    cells = tuple(_difference_cells(evaluation, chosen))
+    note = (
+        "Method minus bicubic, below 0: more realistic. The same patients are left out of both methods, so that what "
+        "both owe to them drops out. Not adjusted for the number of rows."
+    )
+    columns = ("measure", "method", "difference", "95 % by patient", "patients")
+    return Table(f"Realism: differences to bicubic on {dataset}", columns, cells, note) if cells else None
+
+
+def _difference_cells(evaluation: Evaluation, rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    ordered = sorted(rows.to_dict(orient="records"), key=lambda row: _set_order(row["metric"]))
+    for row in ordered:
+        yield (
+            set_title(evaluation, row["metric"]),
+            row["a"],
+            number(row["difference"], signed=True),
+            interval(row["low"], row["high"], signed=True),
+            str(int(row["patients"])),
+        )
+
+
+def set_title(evaluation: Evaluation, name: str) -> str:
+    """A measure of whole sets in words, FID and KID with the features that they are of."""
+    if level := name.partition("/")[2]:
+        return f"level {level} px"
+    return SET_TITLES[name] if name == "swd" else f"{SET_TITLES[name]} ({evaluation.run['features']})"
+
+
+def interval_note(rows: pd.DataFrame) -> str:
+    """How the intervals in rows of the table `sets` were made, or why there are none."""
+    if rows["low"].isna().all():
+        return "No intervals: they need five patients or more."
+    return (
+        "In brackets 95 % intervals with the patient as the unit, by leaving out one group of patients after the other "
+        "(at most 20 groups; SR and HR leave together): of such a measure neither images nor patients can be drawn "
+        "twice, since a copy would count as a perfect match."
+    )
+
+
+def _fid_note(images: int) -> str:
+    few = f", below {RELIABLE_FID}: biased and unreliable, read KID instead" if images < RELIABLE_FID else ""
+    return f" FID of {images} images{few}; it has no interval, since its bias grows as images are left out."
+
+
+def _cell(row: "pd.Series") -> str:
+    return f"{number(row['value'])} {interval(row['low'], row['high'])}".strip()
 
 
 def _set_order(name: str) -> tuple[int, int]:

@@ -95,7 +95,7 @@ def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     drawn = perception_distortion(points, y_label="Sliced Wasserstein (x 1000)", methods=evaluation.methods)
     caption = (
         "To the right the images are nearer to HR, each to its own; downwards the whole set's patches are distributed "
-        "more like those of HR. One point a method; the set measure has no interval. Beyond some bound no method can "
+        "more like those of HR. One point a method; intervals stand in the tables. Beyond some bound no method can "
         "gain in both (Blau and Michaeli 2018)."
     )
     return Picture(f"Perception and distortion on {dataset}", drawn, caption)

@@ -16,7 +16,7 @@ from latentsr.report.evaluation_figures import (
     plane_picture,
     violin_picture,
 )
-from latentsr.report.evaluation_sets import set_table
+from latentsr.report.evaluation_sets import set_difference_table, set_table
 from latentsr.report.evaluation_tables import (
     agreement_table,
     definition_table,
@@ -103,6 +103,7 @@ def _methods(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
     yield plane_picture(evaluation, dataset)
     yield from ceiling_blocks(evaluation, dataset)
     yield set_table(evaluation, dataset)
+    yield set_difference_table(evaluation, dataset)
 
 
 def _differences(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
@@ -163,9 +164,15 @@ def _set_definitions(evaluation: Evaluation) -> Iterator[str]:
     if "fid" in measured:
         features = f"of the features of {evaluation.run['features']}"
         told.append(f"FID, the Frechet distance of normal distributions {features} (Heusel et al. 2017)")
-        told.append(f"KID, the unbiased squared maximum mean discrepancy {features} (Binkowski et al. 2018)")
+        told.append(
+            f"KID, the unbiased squared maximum mean discrepancy {features} (Binkowski et al. 2018), from pairs of "
+            "images of different patients: SR and HR of one image are no independent pair (Gretton et al. 2012)"
+        )
     if told:
-        yield f"Measures of whole sets, one value a set and so without interval or test: {'; '.join(told)}."
+        yield (
+            f"Measures of whole sets: {'; '.join(told)}. Their intervals are those of the delete-a-group jackknife "
+            "over patients with Student's t (Kott 2001); FID has none, and no test is made of them."
+        )
 
 
 def _facts(evaluation: Evaluation) -> dict[str, str]:

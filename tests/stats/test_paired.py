@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import special, stats
+from scipy import integrate, special, stats
 from statsmodels.stats.proportion import proportion_effectsize
 
 from latentsr.errors import InputError
@@ -121,6 +122,26 @@ def test_the_interval_of_dz_inverts_the_noncentral_t(d_z: float, n: int) -> None
     np.testing.assert_allclose(tails, [0.975, 0.025], atol=1e-8)
     assert low < d_z < high
     assert dz_interval(-d_z, n) == pytest.approx((-high, -low), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 13, 31])
+def test_the_interval_of_dz_is_there_for_large_effects_of_few_pairs(n: int) -> None:
+    for d_z in (4.5, 9.0, 15.0, 40.0):
+        low, high = dz_interval(d_z, n)
+        below = [_share_below(d_z * n**0.5, n - 1, end * n**0.5) for end in (low, high)]
+        np.testing.assert_allclose(below, [0.975, 0.025], atol=1e-6)
+        assert dz_interval(-d_z, n) == pytest.approx((-high, -low), rel=1e-6)
+
+
+def _share_below(t: float, freedom: int, centre: float) -> float:
+    """P(T < t) of T = (Z + centre) / (S / sqrt(freedom)), Z normal and S chi: by numerical integration."""
+    root = freedom**0.5
+    parts = np.linspace(0, root + 12, 13)
+
+    def density(s: float) -> float:
+        return float(stats.chi.pdf(s, freedom) * stats.norm.cdf(t * s / root - centre))
+
+    return sum(integrate.quad(density, *ends)[0] for ends in pairwise(parts))
 
 
 def test_the_interval_of_dz_equals_another_implementation() -> None:

@@ -113,7 +113,9 @@ def _centre(t: float, freedom: int, share: float) -> float:
     """The noncentrality at which a share of the distribution lies below t: found between ends widened step by step."""
 
     def beyond(centre: float) -> float:
-        return float(nct.cdf(t, freedom, centre)) - share
+        below = float(nct.cdf(t, freedom, centre))
+        # scipy 1.17 has NaN far out, where the share is within 1e-6 of none or all: sides differ, or lie far apart.
+        return (float(centre < t) if math.isnan(below) else below) - share
 
     low = high = t
     step = 1 + abs(t) / math.sqrt(2 * freedom)

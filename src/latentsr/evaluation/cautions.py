@@ -7,8 +7,8 @@ import pandas as pd
 
 from latentsr.evaluation.plan import Plan
 from latentsr.metrics import METRICS
+from latentsr.stats.comparison import LEVEL
 
-LEVEL = 0.05  # of tests
 FEW = 10  # patients: below, intervals are wide and tests find little
 SHOWN = 8  # images that a sentence names
 REASONS: Mapping[str, str] = {
@@ -105,12 +105,12 @@ def reach_cautions(comparisons: pd.DataFrame) -> list[str]:
     told = []
     for dataset, part in rows.groupby("dataset", sort=False):
         families = [
-            f"{family} ({_tests(int(group['p'].notna().sum()))}, least p {group['p_least'].iloc[0]:.2g})"
+            f"{family} ({_tests(int(group['p'].notna().sum()))}, least possible p {group['p_least'].iloc[0]:.2g})"
             for family, group in part.groupby("family", sort=False)
         ]
         told.append(
-            f"With the {int(part['n'].max())} patients of '{dataset}' no test can reach {LEVEL:g} once adjusted for "
-            f"its family: {', '.join(families)}. There, intervals are what there is."
+            f"Too few patients for some tests: with the {int(part['n'].max())} of '{dataset}' nothing can reach "
+            f"{LEVEL:g} once adjusted for its family in {', '.join(families)}. There, intervals are what there is."
         )
     return told
 

@@ -1,6 +1,5 @@
 """What an evaluation wrote, read back for its report: tables, run.json and pictures. Nothing is measured again."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,10 @@ class Evaluation:
     def methods(self) -> list[str]:
         """The methods' names, the baseline first, without HR."""
         return [str(method["name"]) for method in self.run["methods"]]
+
+    def truths(self, dataset: str) -> list[str]:
+        """The methods whose images on a dataset are all HR itself, or HR but for rounding: no restorations."""
+        return [str(truth["method"]) for truth in self.run["truth"] if truth["dataset"] == dataset]
 
     @property
     def measures(self) -> dict[str, Mapping[str, Any]]:
@@ -91,40 +94,6 @@ class Evaluation:
 def read_evaluation(folder: Path) -> Evaluation:
     """The finished evaluation in `folder`; InputError if there is none."""
     run = read_json(folder / RUN)
-    if not isinstance(run, dict) or "tables" not in run:
+    if not isinstance(run, dict) or not {"tables", "truth"} <= run.keys():
         raise InputError(f"{folder}: holds no evaluation that a report can be made of; run 'latentsr evaluate' again")
     return Evaluation(folder, run, {name: read_table(folder / f"{name}.parquet") for name in run["tables"]})
-
-
-def decimals(value: float, unit: str = "") -> int:
-    """How many decimals a value is shown with: two for dB and from ten on, else three, or three digits if small."""
-    if abs(value) >= 1000:
-        return 0
-    if unit == "dB" or abs(value) >= 10:
-        return 2
-    return 3 if abs(value) >= 0.01 or value == 0 else min(2 - math.floor(math.log10(abs(value))), 9)
-
-
-def number(
-    value: float | None, unit: str = "", *, signed: bool = False, unit_shown: bool = False, digits: int | None = None
-) -> str:
-    """A value for a table or sentence, with as many decimals as `decimals` says or is given; a dash for none."""
-    if value is None or not np.isfinite(value):
-        return "–"
-    digits = decimals(value, unit) if digits is None else digits
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    return f"{text} {unit}" if unit_shown and unit else text
-
-
-def interval(low: float, high: float, unit: str = "", *, signed: bool = False) -> str:
-    """Such as "[0.10, 0.32]", or nothing where there is no interval."""
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return ""
-    return f"[{number(low, unit, signed=signed)}, {number(high, unit, signed=signed)}]"
-
-
-def p_value(value: float) -> str:
-    """Such as "0.012" or "< 0.001"; a dash for no test."""
-    if not np.isfinite(value):
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -16,13 +16,13 @@ from latentsr.report.evaluation_figures import (
     plane_picture,
     violin_picture,
 )
+from latentsr.report.evaluation_headline import headline_table
 from latentsr.report.evaluation_sets import set_difference_table, set_table
 from latentsr.report.evaluation_tables import (
     agreement_table,
     definition_table,
     difference_table,
     equivalence_table,
-    headline_table,
     null_space_table,
     pair_table,
     rate_table,

@@ -1,12 +1,12 @@
 """The tables of an evaluation's report: means, differences, all pairs, agreement, equivalence."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from latentsr.report.evaluation_data import BASELINE, HR, Evaluation, decimals, interval, number, p_value
+from latentsr.report.evaluation_data import BASELINE, Evaluation
+from latentsr.report.numbers import NONE, counted, interval, listed, number, p_value
 from latentsr.report.page import Table
 from latentsr.stats.rates import rate_effects
 
@@ -14,70 +14,11 @@ ARROWS = {"higher": "↑", "lower": "↓", "closer": "→ HR"}
 BETTER = {"higher": "more", "lower": "less", "closer": "as HR"}
 UNDIRECTED = ("null_space", "null_space_share")  # what is added beyond the mean: neither more nor less is better
 TABLED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "latent_psnr")  # drawn, not listed
-HEADLINE = ("psnr", "ms_ssim", "haarpsi", "gmsd", "lpips", "dists", "laplacian_variance", "lr_psnr")
-SHARPNESS = "laplacian_variance"
-
-
-def headline_table(evaluation: Evaluation, dataset: str) -> Table | None:
-    """The measures that most are asked about: a row a method, a column a measure, the best in bold."""
-    names = [name for name in HEADLINE if not evaluation.summary(dataset, name).empty]
-    if not names:
-        return None
-    facts = [evaluation.measures[name] for name in names]
-    means = {name: evaluation.summary(dataset, name)["mean"] for name in names}
-    methods = evaluation.methods
-    rows = tuple((method, *(_mean_cell(evaluation, dataset, name, method) for name in names)) for method in methods)
-    return Table(
-        f"The methods on {dataset}",
-        ("method", *(f"{_titled(one)} {ARROWS[one['better']]}" for one in facts)),
-        rows,
-        "Mean ± sd over images. ↑ more is better, ↓ less is better. Sharpness: Laplacian variance in % of HR's, best "
-        "near 100 %. LR PSNR: before clamping and rounding. Bold: the best mean, or images identical to HR; the next "
-        "section tells how far the differences can be relied on.",
-        frozenset(_best(evaluation, dataset, means)),
-    )
-
-
-def _titled(facts: Mapping[str, Any]) -> str:
-    if facts["name"] == SHARPNESS:
-        return "Sharpness"
-    return f"{facts['title']} ({facts['unit']})" if facts["unit"] else str(facts["title"])
-
-
-def _mean_cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -> str:
-    rows = evaluation.summary(dataset, metric)
-    if method not in rows.index:
-        return "–"
-    row, unit = rows.loc[method], evaluation.measures[metric]["unit"]
-    if row["n"] == 0:
-        return "identical" if _lossless(row) else "–"
-    if metric == "lr_psnr" and row["mean"] > 100:
-        return "> 100"
-    if metric == SHARPNESS and np.isfinite(row["ratio_to_hr"]):
-        return f"{row['ratio_to_hr']:.0%}"
-    spread = f" ± {number(row['sd'], digits=decimals(row['mean'], unit))}" if np.isfinite(row["sd"]) else ""
-    apart = f" (+{int(row['infinite'])} identical)" if row["infinite"] else ""
-    return f"{number(row['mean'], unit)}{spread}{apart}"
-
-
-def _lossless(row: "pd.Series[Any]") -> bool:
-    """Whether all values are infinite: images identical to HR, which no finite mean is better than."""
-    return bool(row["n"] == 0 and row["infinite"] > 0)
-
-
-def _best(evaluation: Evaluation, dataset: str, means: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
-    methods = evaluation.methods
-    for column, (metric, mean) in enumerate(means.items(), start=1):
-        rows = evaluation.summary(dataset, metric)
-        if same := [name for name in methods if name in rows.index and _lossless(rows.loc[name])]:
-            yield from ((methods.index(name), column) for name in same)
-            continue
-        values = mean.drop(HR, errors="ignore").dropna()
-        better = evaluation.measures[metric]["better"]
-        if metric == "lr_psnr" or len(values) < 2 or (better == "closer" and HR not in mean.index):
-            continue
-        ranked = {"higher": -values, "lower": values}.get(better, (values - mean.get(HR, 0)).abs())
-        yield methods.index(str(ranked.idxmin())), column
+FAMILIES = {  # of evaluation/tables.py, in words
+    "primary": "the primary family",
+    "whole image": "other measures of the whole image",
+    "parts": "bands, scales and thresholds",
+}
 
 
 def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
@@ -95,17 +36,33 @@ def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
     ]
     if not cells:
         return None
-    tested = rows[(rows["unit"] == "patient") & ~rows["metric"].str.contains("/") & rows["p"].notna()]
     note = (
         "Paired difference method minus bicubic, with 95 % bootstrap intervals: patients drawn with all their images, "
         "and beside it images drawn as if each were independent, as much of the literature does; where patients have "
         "several images the latter is too sure of itself. p: Wilcoxon signed-rank test over patients, adjusted by Holm "
-        f"for the {len(tested)} tests of whole-image measures on this dataset; bands, scales and thresholds are a "
-        "family of their own. d: pooled sd, as published; d_z: sd of the differences; r: rank-biserial correlation. n: "
-        "patients. Images with an infinite or missing value are left out of that row and counted in comparisons.csv."
+        f"within families of tests that were fixed before any data: {_families(evaluation, rows)}. d: pooled sd, as "
+        "published; d_z: sd of the differences; r: rank-biserial correlation. n: patients. Images with an infinite or "
+        "missing value are left out of that row, its test too, and counted in comparisons.csv."
     )
-    columns = ("measure", "method", "difference", "95 % by patient", "95 % by image", "p (Holm)", "d", "d_z", "r", "n")
+    columns = (
+        "measure", "method", "difference", "95 % by patient", "95 % by image", "p (Holm)", "d", "d_z", "r", "n",
+        "family",
+    )  # fmt: skip
     return Table(f"Differences to bicubic on {dataset}", columns, tuple(cells), note)
+
+
+def _families(evaluation: Evaluation, rows: pd.DataFrame) -> str:
+    """Each family of tests by patient with its number of tests, the measures of the first by name."""
+    by_patient = rows[rows["unit"] == "patient"]
+    told = []
+    for family, words in FAMILIES.items():
+        found = by_patient[by_patient["family"] == family]
+        if found.empty:
+            continue
+        first = [name for name in found["metric"].unique() if family == "primary"]
+        named = f" ({listed([str(evaluation.measures[name]['title']) for name in first])})" if first else ""
+        told.append(f"{words}{named}, {counted(int(found['p'].notna().sum()), 'test')}")
+    return "; ".join(told)
 
 
 def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
@@ -118,19 +75,20 @@ def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
 def _difference_cells(evaluation: Evaluation, dataset: str, metric: str, a: str, b: str) -> tuple[str, ...]:
     patient, image = (evaluation.compared(dataset, metric, a, b, unit) for unit in ("patient", "image"))
     if patient is None or image is None:
-        return (metric_title(evaluation, metric), a, *("–",) * 8)
+        return (metric_title(evaluation, metric), a, *(NONE,) * 9)
     unit = evaluation.measures[metric.split("/")[0]]["unit"]
     return (
         metric_title(evaluation, metric),
         a,
         number(patient["difference"], unit, signed=True),
-        interval(patient["low"], patient["high"], unit, signed=True) or "–",
-        interval(image["low"], image["high"], unit, signed=True) or "–",
+        interval(patient["low"], patient["high"], unit, signed=True) or NONE,
+        interval(image["low"], image["high"], unit, signed=True) or NONE,
         p_value(patient["p_holm"]),
         number(patient["d"], "dB"),
         number(patient["d_z"], "dB"),
         number(patient["rank_biserial"], "dB"),
         str(int(patient["n"])),
+        str(patient["family"]),
     )
 
 
@@ -146,26 +104,27 @@ def _unit(evaluation: Evaluation, metric: str) -> str:
     return str(evaluation.measures[metric.split("/")[0]]["unit"])
 
 
-def pair_table(evaluation: Evaluation, dataset: str, metric: str = "psnr") -> Table | None:
-    """All pairs of methods in one measure, by patient."""
+def pair_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """All pairs of methods in the measures of the primary family, by patient; None where there is but one pair."""
     rows = evaluation.frame("comparisons", dataset)
-    if rows.empty or metric not in set(rows["metric"]) or len(evaluation.methods) < 3:
+    if rows.empty or len(evaluation.methods) < 3:
         return None
-    chosen = rows[(rows["metric"] == metric) & (rows["unit"] == "patient")]
-    unit = evaluation.measures[metric]["unit"]
+    chosen = rows[(rows["family"] == "primary") & (rows["unit"] == "patient")]
     cells = [
         (
             f"{row['a']} – {row['b']}",
-            number(row["difference"], unit, signed=True),
-            interval(row["low"], row["high"], unit, signed=True) or "–",
+            metric_title(evaluation, row["metric"]),
+            number(row["difference"], _unit(evaluation, row["metric"]), signed=True),
+            interval(row["low"], row["high"], _unit(evaluation, row["metric"]), signed=True) or NONE,
             p_value(row["p_holm"]),
             number(row["d_z"], "dB"),
             str(int(row["n"])),
         )
         for row in chosen.to_dict(orient="records")
     ]
-    title = f"All pairs in {metric_title(evaluation, metric)} on {dataset}"
-    return Table(title, ("pair", "difference", "95 % by patient", "p (Holm)", "d_z", "n"), tuple(cells))
+    columns = ("pair", "measure", "difference", "95 % by patient", "p (Holm)", "d_z", "n")
+    note = "First minus second, by patient; p adjusted for the tests of this table."
+    return Table(f"All pairs of methods on {dataset}", columns, tuple(cells), note) if cells else None
 
 
 def agreement_table(evaluation: Evaluation, dataset: str) -> Table | None:
@@ -191,7 +150,7 @@ def agreement_table(evaluation: Evaluation, dataset: str) -> Table | None:
 
 def _with_interval(value: float, low: float, high: float) -> str:
     if not np.isfinite(value):
-        return "–"
+        return NONE
     bounds = f" [{1000 * low:+.2f}, {1000 * high:+.2f}]" if np.isfinite(low) and np.isfinite(high) else ""
     return f"{1000 * value:+.2f}{bounds}"
 
@@ -207,7 +166,7 @@ def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
             metric_title(evaluation, row["metric"]),
             f"± {row['margin']:g}",
             number(row["difference"], _unit(evaluation, row["metric"]), signed=True),
-            interval(row["low"], row["high"], _unit(evaluation, row["metric"]), signed=True) or "–",
+            interval(row["low"], row["high"], _unit(evaluation, row["metric"]), signed=True) or NONE,
             p_value(row["p"]),
             row["verdict"],
             row["unit"],

@@ -18,6 +18,7 @@ COMPARISON_COLUMNS = (
     "difference", "low", "high", "sd_difference", "p", "p_holm", "d", "d_z", "rank_biserial", "family", "p_least",
 )  # fmt: skip
 ONE_FAMILY = "all"
+LEVEL = 0.05  # of a family's tests: below it an adjusted p is called a finding
 
 Floats = NDArray[np.float64]
 

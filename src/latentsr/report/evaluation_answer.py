@@ -1,0 +1,142 @@
+"""The answer of an evaluation, a sentence a dataset: who is best in fidelity, in perceptual likeness, at what price."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from latentsr.report.evaluation_data import BASELINE, Evaluation
+from latentsr.report.evaluation_judgement import either_way, judgement
+from latentsr.report.numbers import counted, listed, number
+from latentsr.stats.comparison import LEVEL
+
+# What is told of each aspect: the first of its measures that was measured; all others are in the tables.
+ASPECTS = {"fidelity": ("psnr",), "perceptual likeness": ("haarpsi", "gmsd", "ssim")}
+SHARPNESS = "laplacian_variance"
+HALLUCINATED, LOST = "hallucinated/2sigma", "lost/2sigma"
+
+
+class Lead(NamedTuple):
+    """Who leads in one aspect: the best mean's method first in `names`, then all that are not told apart from it.
+
+    `all`: whether these are all methods; `testable`: whether any test of the first one could find something.
+    """
+
+    aspect: str
+    metric: str
+    names: tuple[str, ...]
+    all: bool
+    testable: bool
+
+    @property
+    def sole(self) -> str:
+        """The method that is better than all others, or nothing."""
+        return self.names[0] if len(self.names) == 1 else ""
+
+
+def answer(evaluation: Evaluation, dataset: str) -> str:
+    """The sentence; nothing where neither aspect was measured."""
+    if restoring(evaluation, dataset) in ([], [BASELINE]):
+        counts = evaluation.run["datasets"][dataset]
+        of = f"{counted(counts['images'], 'image')} of {counted(counts['patients'], 'patient')}"
+        return f"On {dataset} only bicubic was measured, on {of}: there is nothing to compare."
+    if not (found := leads(evaluation, dataset)):
+        return ""
+    return f"On {dataset}, {'; '.join([*_led(evaluation, dataset, found), *_paid(evaluation, dataset, found)])}."
+
+
+def restoring(evaluation: Evaluation, dataset: str) -> list[str]:
+    """The methods whose images are not the truth itself, the baseline first."""
+    return [name for name in evaluation.methods if name not in evaluation.truths(dataset)]
+
+
+def aspect_metrics(evaluation: Evaluation, dataset: str) -> list[str]:
+    """The measure of each aspect that has values here."""
+    first = [[name for name in names if not evaluation.summary(dataset, name).empty][:1] for names in ASPECTS.values()]
+    return [name for names in first for name in names]
+
+
+def leads(evaluation: Evaluation, dataset: str) -> list[Lead]:
+    """Who leads in each aspect that was measured, fidelity first."""
+    metrics = aspect_metrics(evaluation, dataset)
+    titles = [next(title for title, names in ASPECTS.items() if metric in names) for metric in metrics]
+    found = [_lead(evaluation, dataset, title, metric) for title, metric in zip(titles, metrics, strict=True)]
+    return [lead for lead in found if lead is not None]
+
+
+def _lead(evaluation: Evaluation, dataset: str, aspect: str, metric: str) -> Lead | None:
+    means = evaluation.summary(dataset, metric)["mean"].reindex(restoring(evaluation, dataset)).dropna()
+    if len(means) < 2:
+        return None
+    ranked = means.sort_values(ascending=evaluation.measures[metric]["better"] == "lower", kind="stable")
+    first, *others = (str(name) for name in ranked.index)
+    rows = [either_way(evaluation, dataset, metric, (first, name)) for name in others]
+    found = {name: judgement(evaluation, dataset, metric, (first, name)) for name in others}
+    level = [name for name in others if (one := found[name]) is None or one.kind != "better"]
+    testable = any(row is not None and row["p_least"] < LEVEL for row in rows)
+    return Lead(aspect, metric, (first, *level), len(level) == len(others), testable)
+
+
+def soles(found: list[Lead]) -> list[str]:
+    """The methods that lead alone in some aspect, each once."""
+    return list(dict.fromkeys(lead.sole for lead in found if lead.sole))
+
+
+def _led(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
+    """The leads in words, a method that leads alone in both named once."""
+    measured = {lead.aspect: f"{lead.aspect} ({_mean(evaluation, dataset, lead)})" for lead in found}
+    alone = {name: [measured[lead.aspect] for lead in found if lead.sole == name] for name in soles(found)}
+    parts = [f"{name} is best in {listed(aspects)}" for name, aspects in alone.items()]
+    if unproved := [lead for lead in found if not lead.sole and not lead.testable]:
+        patients = counted(evaluation.run["datasets"][dataset]["patients"], "patient")
+        means = [f"{lead.names[0]} in {measured[lead.aspect]}" for lead in unproved]
+        parts.append(f"the best means are those of {listed(means)}, which {patients} cannot prove")
+    return [*parts, *(_tied(evaluation, dataset, lead) for lead in found if not lead.sole and lead.testable)]
+
+
+def _mean(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
+    facts = evaluation.measures[lead.metric]
+    mean = evaluation.summary(dataset, lead.metric).loc[lead.names[0], "mean"]
+    return f"{facts['title']} {number(mean, facts['unit'], unit_shown=True)}"
+
+
+def _tied(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
+    """What is to be said where no method leads alone though a test could tell."""
+    mean, first = _mean(evaluation, dataset, lead), lead.names[0]
+    if lead.all:
+        return f"in {lead.aspect} no method is told apart from the best mean ({first}, {mean})"
+    return f"in {lead.aspect} {listed(list(lead.names))} lead and are not told apart ({mean})"
+
+
+def _paid(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
+    """What the best ones pay: fidelity for likeness, measures that are worse than bicubic's, sharpness not restored."""
+    best = soles(found)
+    paid = [_less(evaluation, dataset, found[0].metric, best[0], best[1])] if len(best) == 2 else []
+    losses = {name: worse(evaluation, dataset, name) for name in best}
+    paid += [f"{name} is worse than bicubic in {listed(titles)}" for name, titles in losses.items() if titles]
+    shares = sharpness(evaluation, dataset)
+    if kept := [f"{name} keeps {shares[name]} of HR's sharpness" for name in best if name in shares]:
+        paid.append(", ".join(kept))
+    return paid
+
+
+def _less(evaluation: Evaluation, dataset: str, metric: str, first: str, second: str) -> str:
+    """By how much the second is behind the first, such as "sample pays with PSNR by 1.08 dB [0.80, 1.51]"."""
+    behind = judgement(evaluation, dataset, metric, (second, first))
+    return f"{second} pays with {behind.words} less than {first}" if behind is not None else ""
+
+
+def worse(evaluation: Evaluation, dataset: str, method: str) -> list[str]:
+    """The titles of further measures in which a method is worse than bicubic, hallucinated and lost pixels too."""
+    if method == BASELINE:
+        return []
+    aspects = aspect_metrics(evaluation, dataset)
+    names = [name for name in (*evaluation.measures, HALLUCINATED, LOST) if name not in aspects]
+    found = {name: judgement(evaluation, dataset, name, (method, BASELINE)) for name in names}
+    chosen = [name.partition("/")[0] for name, one in found.items() if one is not None and one.kind == "worse"]
+    return [str(evaluation.measures[name]["title"]) for name in chosen]
+
+
+def sharpness(evaluation: Evaluation, dataset: str) -> Mapping[str, str]:
+    """Each restoring method's Laplacian variance in % of HR's, where both are known."""
+    rows = evaluation.summary(dataset, SHARPNESS)
+    shares = {} if rows.empty else rows["ratio_to_hr"].dropna().to_dict()
+    return {name: f"{100 * shares[name]:.0f} %" for name in restoring(evaluation, dataset) if name in shares}

@@ -125,7 +125,7 @@ def test_masks_of_another_shape_are_listed_together(tmp_path: Path) -> None:
     nifti(tmp_path / "seg/v.nii", np.zeros((20, 16, 3), np.uint8))
     refused(
         tmp_path,
-        r"3 masks do not fit .*: b\.png \(20x16, its image 16x20\), c\.png \(8x10, .*\), "
+        r"masks that do not fit their images: b\.png \(20x16, its image 16x20\), c\.png \(8x10, .*\), "
         r"v\.nii \(16x20, 3 slices, its image 16x20, 4 slices\); expected",
     )
 
@@ -191,14 +191,14 @@ def test_masks_that_are_no_masks_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "seg/text.png").write_text("no image")
     (tmp_path / "seg/nan.png").unlink()
     nifti(tmp_path / "seg/nan.nii", np.full((20, 16, 1), np.nan, np.float32))
-    told = refused(tmp_path, "4 masks do not fit their images", grey=True)
+    told = refused(tmp_path, "masks that do not fit their images", grey=True)
     for words in ("colour.png (in colour)", "jpeg.jpg (a JPEG", "text.png (", "is no image that can", "NaN"):
         assert words in told
 
 
 @pytest.mark.parametrize(("masks", "message"), [
     ("in", "not one within the other"), ("in/seg", "not one within the other"), (".", "not one within the other"),
-    ("nowhere", "does not exist"),
+    ("nowhere", "--masks .*nowhere: no such folder; expected"),
 ])  # fmt: skip
 def test_a_folder_that_cannot_hold_the_masks_is_refused(tmp_path: Path, masks: str, message: str) -> None:
     picture(tmp_path / "in/x.png")

@@ -146,8 +146,8 @@ class _Made:
         """InputError that lists the masks which do not fit their images."""
         if self.misfits:
             raise InputError(
-                f"{len(self.misfits)} masks do not fit their images: {listed(self.misfits)}; expected each on its "
-                "image's grid, in grey, not 0 inside the region"
+                f"masks that do not fit their images: {listed(self.misfits)}; expected each on its image's grid, in "
+                "grey, not 0 inside the region"
             )
 
 

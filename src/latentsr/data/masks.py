@@ -62,6 +62,8 @@ def pair_masks(folder: Path, source: Path, images: Sequence[Item]) -> Masks:
 
 
 def _check_apart(folder: Path, source: Path) -> None:
+    if not folder.exists():
+        raise InputError(f"--masks {folder}: no such folder; expected one with a mask for each image of {source}")
     inner, outer = folder.resolve(), source.resolve()
     if inner == outer or outer in inner.parents or inner in outer.parents:
         raise InputError(f"--masks {folder}: expected a folder beside {source}, not one within the other; move it")

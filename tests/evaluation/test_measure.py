@@ -1,17 +1,23 @@
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
+from latentsr.autoencoders import load_autoencoder
 from latentsr.baselines import Method, bicubic
 from latentsr.data.records import Dataset
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.errors import InputError, OptionError
 from latentsr.evaluation import evaluate
-from latentsr.metrics import applicable, find_metrics, measure
+from latentsr.evaluation.context import Surroundings
+from latentsr.evaluation.measure import Measured, Work, measured_batches, other_thumbs
+from latentsr.metrics import METRICS, applicable, find_metrics, measure
+from latentsr.metrics.hallucination import noise_thresholds
 from latentsr.stats import COLUMNS, check_table
 
 X4 = parse_degradation("bicubic:4")
@@ -130,3 +136,88 @@ def test_a_split_that_is_not_there_is_refused(dataset: Dataset) -> None:
 def test_images_that_the_scale_does_not_divide_are_refused(dataset: Dataset) -> None:
     with pytest.raises(InputError, match="not a multiple of the scale 5"):
         evaluate(dataset, [bicubic(parse_degradation("bicubic:5"))], parse_degradation("bicubic:5"))
+
+
+@pytest.fixture
+def bright() -> Method:
+    """Bicubic, brighter: many pixels lie above 1 until they are clamped."""
+    return Method("bright", lambda lr, ids: enlarge(lr, 4) + 0.5)
+
+
+class TestBatch:
+    """What `measured_batches` gives of each method, against the measures on the images themselves."""
+
+    def measured(self, dataset: Dataset, methods: Sequence[Method], **around: object) -> dict[str, Measured]:
+        """The first two images, of one size, as one batch."""
+        metrics = find_metrics(["psnr", "null_space", "latent_mse", "laplacian_variance"])
+        work = Work(dataset, dataset.records[:2], tuple(methods), metrics, Surroundings(X4, **around))
+        ((_, found),) = measured_batches(work, batch=2, device="cpu")
+        return found
+
+    def images(self, dataset: Dataset) -> tuple[Tensor, Tensor]:
+        hr = torch.stack([torch.from_numpy(dataset.image(record)) for record in dataset.records[:2]])[:, None]
+        return hr, X4.apply(hr.double()).float()
+
+    def test_the_mean_is_restored_first_and_clamped(self, dataset: Dataset, bright: Method) -> None:
+        found = self.measured(dataset, [bicubic(X4), bright], mean="bright")
+        _, lr = self.images(dataset)
+        shown, mean = enlarge(lr, 4).clamp(0, 1), (enlarge(lr, 4) + 0.5).clamp(0, 1)
+        assert (mean == 1).any()
+        expected = METRICS["null_space"](shown, mean=mean, degradation=X4)
+        values = dict(zip(found["bicubic"].names, found["bicubic"].values.T, strict=True))
+        np.testing.assert_allclose(values["null_space"], expected, rtol=1e-4)
+        assert "null_space" not in found["bright"].names
+
+    def test_latents_are_those_of_the_clamped_image(self, dataset: Dataset, bright: Method) -> None:
+        haar = load_autoencoder("haar")
+        found = self.measured(dataset, [bright], latent=haar)["bright"]
+        hr, lr = self.images(dataset)
+        pair = [haar.encode(2 * image - 1) for image in ((enlarge(lr, 4) + 0.5).clamp(0, 1), hr)]
+        expected = METRICS["latent_mse"](None, sr_latent=pair[0], hr_latent=pair[1])
+        columns = [found.names.index(name) for name in METRICS["latent_mse"].names]
+        np.testing.assert_allclose(found.values[:, columns], expected, rtol=1e-4)
+
+    def test_thumbnails_are_of_what_each_image_reduces_to(self, dataset: Dataset, bright: Method) -> None:
+        found = self.measured(dataset, [bright])
+        _, lr = self.images(dataset)
+        for name, image in (("hr", lr), ("bright", X4.apply(enlarge(lr, 4) + 0.5))):
+            expected = adaptive_avg_pool2d(image, 16).flatten(1)
+            np.testing.assert_allclose(found[name].thumbs, expected, atol=1e-5)
+
+    def test_maps_count_images_at_two_sigma_the_invented_first(self, dataset: Dataset, bright: Method) -> None:
+        hr, _ = self.images(dataset)
+        reference = load_autoencoder("haar")  # its error is rounding alone: nearly every pixel is brighter than that
+        found = self.measured(dataset, [bright], reference=reference)["bright"]
+        assert found.maps.shape == (2, *hr.shape[-2:])
+        threshold = noise_thresholds(reference.decode(reference.encode(2 * hr - 1)).add(1).div(2).clamp(0, 1), hr)
+        shown = (enlarge(X4.apply(hr), 4) + 0.5).clamp(0, 1)
+        brighter = float((shown - hr > threshold[:, 1, None, None, None]).sum())
+        assert float(found.maps[0].sum()) == pytest.approx(brighter, rel=0.001)
+        assert found.maps[0].max() == 2
+        assert found.maps[0].sum() > 10 * found.maps[1].sum()
+
+    def test_lr_is_neither_rounded_nor_clamped(self, dataset: Dataset) -> None:
+        """Bicubic reduction overshoots at edges; methods see that."""
+        seen: list[Tensor] = []
+        method = Method("mine", lambda lr, ids: seen.append(lr) or enlarge(lr, 4))
+        self.measured(dataset, [method])
+        torch.testing.assert_close(seen[0], self.images(dataset)[1])
+        assert (seen[0] * 255 - (seen[0] * 255).round()).abs().max() > 0.4
+        edge = torch.zeros(1, 1, 64, 64)
+        edge[..., 30:] = 1
+        assert X4.apply(edge).max() > 1
+
+    def test_hr_is_measured_where_no_reference_is_needed(self, dataset: Dataset) -> None:
+        found = self.measured(dataset, [bicubic(X4)])["hr"]
+        assert found.names == ("laplacian_variance",)
+
+    def test_thumbnails_of_the_rest_leave_out_what_is_done(self, dataset: Dataset) -> None:
+        rest = dataset.records[1:4]
+        work = Work(dataset, dataset.records[:1], (), find_metrics(["psnr"]), Surroundings(X4), others=rest)
+        found = {}
+        for alike, thumbs in other_thumbs(work, batch=2, device="cpu", done={rest[0].id}):
+            found |= dict(zip([record.id for record in alike], thumbs, strict=True))
+        assert list(found) == [record.id for record in rest[1:]]
+        for record in rest[1:]:
+            lr = X4.apply(torch.from_numpy(dataset.image(record))[None, None])
+            np.testing.assert_allclose(found[record.id], adaptive_avg_pool2d(lr, 16).flatten(), atol=1e-5)

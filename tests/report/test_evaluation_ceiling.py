@@ -161,6 +161,14 @@ def test_who_projects_is_said() -> None:
     assert "one projects its results onto the input" in mixed
 
 
+def test_three_patients_have_no_r() -> None:
+    found = one_model()
+    few = found.frames["table"]
+    few = few[few["patient"].isin(["p0", "p1", "p2"])]
+    (table,) = of_kind(blocks(replace(found, frames={"table": few, "summary": summarise(few)})), Table)
+    assert table.rows[0][5:] == ("–", "–", "3")
+
+
 @pytest.mark.parametrize("images", [1, 2])
 def test_one_image_and_one_patient(images: int) -> None:
     found = one_model()

@@ -160,8 +160,8 @@ def _table(evaluation: Evaluation, dataset: str, models: Sequence[_Model]) -> Ta
     note = (
         "AE ceiling: PSNR of HR, encoded and decoded, against HR, mean over images; in brackets 95 % intervals of a "
         "bootstrap of patients. r: Pearson's correlation over patients' means of the model's PSNR with its ceiling, "
-        "with Fisher's interval; beside it that of bicubic's PSNR with the same ceiling: where both are alike, they "
-        "tell how hard the images are, not what the autoencoder costs."
+        "with Fisher's interval, from four patients on; beside it that of bicubic's PSNR with the same ceiling: where "
+        "both are alike, they tell how hard the images are, not what the autoencoder costs."
     )
     return Table(f"AE ceilings on {dataset}", columns, tuple(_cells(evaluation, dataset, one) for one in models), note)
 
@@ -178,7 +178,7 @@ def _cells(evaluation: Evaluation, dataset: str, model: _Model) -> tuple[str, ..
         _mean(evaluation, dataset, CEILING, model.name),
         result,
         _gap(images[CEILING] - images[model.name], evaluation.run["seed"]),
-        *(_bounded(one.r, one.low, one.high) for one in both),
+        *(_bounded(one.r, one.low, one.high) if np.isfinite(one.low) else "–" for one in both),
         str(len(patients)),
     )
 

@@ -60,7 +60,7 @@ def bland_altman(
         axes.axhline(0, color=SOFT, linewidth=0.8)
         words = [_line(axes, *line, digits) for line in _lines(agreement)]
         axes.set_xlabel(wrapped(f"Mean of {first} and {second}: {measured}", 56))
-        axes.set_ylabel(wrapped(f"{first} minus {second}" + f" ({unit})" * bool(unit), 32))
+        axes.set_ylabel(wrapped(f"{first} minus {second}", 32) + f"\n({wrapped(unit, 32)})" * bool(unit))
         axes.margins(x=0.04)
         axes.set_ylim(*_limits(agreement))
         axes.grid(axis="both")

@@ -17,7 +17,8 @@ class Publication:
     """Where the weights of an autoencoder are, and in which form.
 
     `repository` is a repository of the Hugging Face hub, or empty where `page` says where else; `weights` and `config`
-    are files in it (`config` empty: none is needed); `aliases` are other names under which the weights go around.
+    are files in it (`config` empty: none is needed); `aliases` are other names under which the weights go around;
+    `kind` is the network that they make, as config.json names it.
     """
 
     form: Literal["diffusers", "compvis", "taef2"]
@@ -26,6 +27,7 @@ class Publication:
     config: str = ""
     page: str = ""
     aliases: tuple[str, ...] = ()
+    kind: str = "AutoencoderKL"
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -50,7 +52,8 @@ def _diffusers(
     name: str, repository: str, latent_channels: int, dtype: Literal["float32", "bfloat16", "float16"]
 ) -> Published:
     spec = AutoencoderSpec(name, repository, "MIT", "natural", 3, latent_channels, 8, dtype)
-    return Published(spec, Publication("diffusers", repository, (WEIGHTS,), CONFIG))
+    kind = "AutoencoderTiny" if name.startswith("tae") else "AutoencoderKL"
+    return Published(spec, Publication("diffusers", repository, (WEIGHTS,), CONFIG, kind=kind))
 
 
 def _compvis(name: str, factor: int, latent_channels: int) -> Published:
@@ -76,7 +79,11 @@ def _medvae(factor: int, latent_channels: int, image_channels: int) -> Published
 _TAEF2 = Published(
     AutoencoderSpec("taef2", "madebyollin/taef2", "MIT", "natural", 3, 32, 8, "bfloat16"),  # its model card
     Publication(
-        "taef2", "madebyollin/taef2", ("taef2.safetensors",), aliases=("taef2_encoder.pth", "taef2_decoder.pth")
+        "taef2",
+        "madebyollin/taef2",
+        ("taef2.safetensors",),
+        aliases=("taef2_encoder.pth", "taef2_decoder.pth"),
+        kind="Taef2",
     ),
 )
 

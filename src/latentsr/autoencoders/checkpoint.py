@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from latentsr.autoencoders.filekind import check_kind
 from latentsr.errors import ModelError
 
 
@@ -43,8 +44,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     ModelError: nothing in it is executed.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"{path}: missing; expected a file of weights")
+    check_kind(path)
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     return _tensors(content, path)
 

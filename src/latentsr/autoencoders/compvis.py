@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from latentsr.autoencoders.filekind import check_family
 from latentsr.autoencoders.strict import check_finite, check_tensors
 from latentsr.errors import ModelError
 
@@ -63,10 +64,11 @@ def diffusers_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tens
     """
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(DROPPED)}
     check_finite(kept, origin)
-    folded = fold_lora(kept, origin)
     levels = 1 + max(int(m[1]) for name in expected if (m := re.match(r"decoder\.up_blocks\.(\d)", name)))
     names = {name: published_name(name, levels) for name in expected}
     shapes = {published: _published_shape(name, expected[name]) for name, published in names.items()}
+    check_family(kept, shapes, origin)
+    folded = fold_lora(kept, origin)
     check_tensors(folded, shapes, origin, fix="take the config that belongs to it")
     return {name: folded[published].reshape(expected[name].shape) for name, published in names.items()}
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
 from latentsr.autoencoders.checkpoint import read_tensors
+from latentsr.autoencoders.filekind import no_autoencoder
 from latentsr.autoencoders.frozen import FrozenAutoencoder, frozen
 from latentsr.autoencoders.network import (
     MANIFEST,
@@ -75,6 +76,8 @@ def load_folder_network(folder: Path) -> nn.Module:
 
 def _checked_network(folder: Path) -> tuple[nn.Module, str]:
     """The network, and the SHA-256 of the file that its weights came from."""
+    if folder.is_dir() and not (folder / CONFIG).is_file():
+        raise no_autoencoder(folder)
     config = read_mapping(folder / CONFIG)
     network = make_network(config.pop("_class_name", None), config, str(folder / CONFIG))
     path = folder / WEIGHTS

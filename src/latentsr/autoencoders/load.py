@@ -47,6 +47,11 @@ def load_autoencoder(
         from latentsr.autoencoders.folder import load_folder
 
         return load_folder(Path(name_or_folder), device=device)
+    if Path(name_or_folder).is_file():
+        from latentsr.autoencoders.filekind import import_command
+
+        command = import_command(Path(name), [Path(name).name])
+        raise ModelError(f"autoencoder '{name}': is a file, expected a folder or a name; {command}")
     raise ModelError(f"autoencoder '{name}': expected a folder, or one of {', '.join(SPECS)}{_nearest(name, SPECS)}")
 
 

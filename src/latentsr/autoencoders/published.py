@@ -8,6 +8,7 @@ from torch import nn
 
 from latentsr.autoencoders.catalogue import Published, Weights
 from latentsr.autoencoders.checkpoint import read_tensors
+from latentsr.autoencoders.filekind import check_family, held
 from latentsr.autoencoders.folder import make_network
 from latentsr.autoencoders.network import Network, fill_network, image_channels, read_mapping
 from latentsr.config import read_yaml_mapping
@@ -49,6 +50,11 @@ def read_published(published: Published, files: Files) -> nn.Module:
     """The network with the files' weights, on the CPU; any fault is a ModelError that names file and tensor."""
     network = _READERS[published.publication.form](files)
     spec, own = published.spec, cast(Network, network)
+    if own.kind != published.publication.kind:
+        raise ModelError(
+            f"{spec.name}: {files.all[-1]} is that of an {own.kind}, expected an {published.publication.kind}; "
+            f"give the files of {spec.name}"
+        )
     found = (image_channels(own), own.config["latent_channels"], own.factor)
     if found != (expected := (spec.image_channels, spec.latent_channels, spec.factor)):
         raise ModelError(
@@ -85,7 +91,9 @@ def _taef2(files: Files) -> nn.Module:
     from latentsr.autoencoders.taef2 import from_one_file, joined
 
     if len(files.weights) == 1:
-        tensors = from_one_file(read_tensors(files.weights[0]))
+        read = read_tensors(files.weights[0])
+        check_family(read, ["encoder.layers.0.weight"], str(files.weights[0]))
+        tensors = from_one_file(read)
     elif len(files.weights) == 2:
         encoder, decoder = sorted(files.weights, key=lambda path: "decoder" in path.name)
         tensors = joined(read_tensors(encoder), read_tensors(decoder))
@@ -105,7 +113,9 @@ def _inside(published: Published, folder: Path) -> list[Path]:
         if found and all(path.is_file() for path in found):
             return found
     wanted = " and ".join(PurePosixPath(name).name for name in published.publication.weights)
-    raise ModelError(f"{folder}: holds no weights of {published.spec.name}; expected {wanted} in it")
+    raise ModelError(
+        f"{folder}: holds no weights of {published.spec.name}; expected {wanted} in it, found {held(folder)}"
+    )
 
 
 def _in_folder(folder: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from latentsr.atomic import replacing
 from latentsr.autoencoders.checkpoint import read_tensors
+from latentsr.autoencoders.filekind import check_family
 from latentsr.errors import ModelError
 
 _METADATA = {"format": "pt"}
@@ -48,6 +49,8 @@ def check_tensors(
     tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], origin: str, *, fix: str
 ) -> None:
     """Raises ModelError, with the first tensor at fault, unless names and shapes are the expected ones."""
+    if len(shapes.keys() & tensors.keys()) < len(shapes) / 2:
+        check_family(tensors, shapes, origin)
     for problem, names in (
         ("lacks", shapes.keys() - tensors.keys()),
         ("has surplus", tensors.keys() - shapes.keys()),

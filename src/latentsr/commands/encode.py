@@ -11,7 +11,9 @@ from latentsr.commands.options import Datasets, Device, Out
 def encode(
     datasets: Datasets,
     out: Out,
-    vae: Annotated[str, typer.Option(help="Autoencoder: a name (see 'models list') or a folder.")] = "haar",
+    vae: Annotated[
+        str, typer.Option(help="Autoencoder: a folder, or a name; published files get theirs by 'models import'.")
+    ] = "haar",
     degradation: Annotated[str, typer.Option(help="How LR is made from HR, such as bicubic:4.")] = "bicubic:4",
     condition: Annotated[
         list[str] | None,

@@ -16,7 +16,9 @@ COLUMNS = ("autoencoder", "latent", "AE ceiling, dB", "95 % interval", "MS-SSIM"
 def screen(
     datasets: Datasets,
     out: Out,
-    vae: Annotated[list[str], typer.Option(help="Autoencoder: NAME, FOLDER or LABEL=FOLDER; repeatable.")],
+    vae: Annotated[
+        list[str], typer.Option(help="Autoencoder: NAME (see 'models list'), FOLDER or LABEL=FOLDER; repeatable.")
+    ],
     weights: Annotated[
         list[str] | None, typer.Option(help="LABEL=FILE_OR_FOLDER: published weights of one of them; repeatable.")
     ] = None,

@@ -10,7 +10,7 @@ from latentsr.commands.options import ConfigFile, Device, Out, numbers, options_
 
 
 def train(
-    cache: Annotated[Path, typer.Argument(help="Folder made by 'encode'.")],
+    cache: Annotated[Path, typer.Argument(help="Folder made by 'encode', which keeps its autoencoder.")],
     out: Out,
     config: ConfigFile = None,
     target: Annotated[str | None, typer.Option(help="latent, or residual to the enlarged LR.")] = None,

@@ -37,9 +37,7 @@ def mean_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
         rows = evaluation.summary(dataset, metric).drop(index=HR, errors="ignore")
         facts = evaluation.measures[metric]
         shown = [
-            Interval(
-                name, np.inf if row["n"] == 0 and row["infinite"] else row["mean"], row["mean_low"], row["mean_high"]
-            )
+            Interval(str(name), _finite_or_whole(row), row["mean_low"], row["mean_high"])
             for name, row in rows.iterrows()
         ]
         drawn = intervals(
@@ -47,6 +45,11 @@ def mean_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
         )
         caption = "Mean over images; whiskers: 95 % bootstrap interval of patients. Paired differences are far surer."
         yield Picture(f"{facts['title']} on {dataset}", drawn, caption)
+
+
+def _finite_or_whole(row: "pd.Series[Any]") -> float:
+    """The mean of a summary's row; +inf where every image is HR itself."""
+    return np.inf if row["n"] == 0 and row["infinite"] else float(row["mean"])
 
 
 def forest_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
@@ -86,11 +89,9 @@ def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
         return None
     values = rows[rows["metric"] == "swd"].set_index("method")["value"]
     points = [
-        Point(name, psnr.loc[name, "mean"], values[name])
-        for name in evaluation.methods
-        if name in psnr.index and np.isfinite(psnr.loc[name, "mean"])
+        Point(name, _finite_or_whole(psnr.loc[name]), values[name]) for name in evaluation.methods if name in psnr.index
     ]
-    if not points:
+    if not any(np.isfinite(point.x) for point in points):
         return None
     drawn = perception_distortion(points, y_label="Sliced Wasserstein (x 1000)", methods=evaluation.methods)
     caption = (

@@ -81,7 +81,7 @@ def test_levels_differ_in_dash_and_those_without_a_value_are_left_out(drawn: lis
 def test_a_model_without_a_finite_result_is_named_once(drawn: list[Figure]) -> None:
     ceiling_models([*MODELS, Point("perfect", 40.0, math.inf), Point("none", math.nan, 3.0)])
     note = " ".join(" ".join(text.get_text() for text in drawn[0].texts).split())
-    assert "Not drawn: perfect (lossless); none (no value)." in note
+    assert "Not drawn: perfect (identical to HR); none (no value)." in note
     assert "perfect" not in legend(drawn[0])
 
 

@@ -109,6 +109,13 @@ def test_the_arrow_points_to_the_best_corner(better: str, corner: int, drawn: li
     assert drawn[0].axes[0].get_xlabel() == f"PSNR (dB), {better} is better"
 
 
+def test_a_method_that_gives_hr_back_is_named_in_words(drawn: list[Figure]) -> None:
+    picture = perception_distortion([("a", 30.0, 2.0), ("same", math.inf, 0.0), ("none", 31.0, math.nan)])
+    note = " ".join(" ".join(text.get_text() for text in drawn[0].texts).split())
+    assert "Not drawn: same (identical to HR); none (no value)." in note
+    assert "same: identical to HR, not drawn" in picture.alt
+
+
 @pytest.mark.parametrize("point", [("a", 1.0, 2.0), ("a", math.inf, 0.0), ("a", math.nan, math.nan)])
 def test_one_point_is_drawn_or_named(point: tuple, drawn: list[Figure]) -> None:
     picture = perception_distortion([point])

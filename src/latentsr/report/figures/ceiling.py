@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure
-from latentsr.report.figures.scatter import HEIGHT, draw_bands, draw_points, placed, plane, told_points
+from latentsr.report.figures.scatter import HEIGHT, IDENTICAL, draw_bands, draw_points, placed, plane, told_points
 from latentsr.report.figures.style import LEGEND_LETTERS, SOFT, Look, house_style, marks, wrapped
 from latentsr.report.figures.values import decimals, finite, number, points_of, required
 
@@ -49,7 +49,7 @@ def ceiling_models(
     levels = {name: value for name, value in (levels or {}).items() if np.isfinite(value)}
     shown = [point for point in found if placed(point)]
     with house_style():
-        figure, axes = plane(found, X_LABEL, Y_LABEL, "", note)
+        figure, axes = plane(found, X_LABEL, Y_LABEL, "", note, IDENTICAL)
         handles: list[Any] = draw_points(axes, found, methods)
         if xs is not None:
             handles += draw_bands(axes, np.asarray(xs, dtype=np.float64), bands or (), 0.95)
@@ -61,7 +61,7 @@ def ceiling_models(
         handles += [*_diagonal(axes), *_levels(axes, levels, methods)]
         add_legend(figure, handles)
         across = "".join(f" {name}: {number(value, 2)} at any ceiling." for name, value in levels.items())
-        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}. {told_points(found)}.{across}")
+        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}. {told_points(found, IDENTICAL)}.{across}")
 
 
 def ceiling_patients(

@@ -17,12 +17,13 @@ from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure
 from latentsr.report.figures.placement import label_points
 from latentsr.report.figures.style import INK, LEGEND_LETTERS, SOFT, Look, house_style, marks, wrapped
-from latentsr.report.figures.values import LOSSLESS, NO_VALUE, Point, absence, decimals, number, points_of, told
+from latentsr.report.figures.values import LOSSLESS, NO_VALUE, Point, decimals, number, points_of, told
 
 HEIGHT = 3.9  # inches
 LABEL_LETTERS = 22
 LABELLED = 6  # points of one name each that are labelled; more get in each other's way
 CORNER = 0.2  # share of an axis that is added for the arrow into the best corner
+IDENTICAL = "identical to HR"  # what an infinite PSNR means of a result
 CONFIDENCE, PREDICTION = "#b9c2cc", "#e6eaef"  # greys: the darker band lies within the lighter
 
 
@@ -89,7 +90,7 @@ def perception_distortion(
     found = [point._replace(group=point.group or point.label) for point in points_of(points)]
     with house_style():
         labels = f"{x_label}, {x_better} is better", f"{y_label}, {y_better} is better"
-        figure, axes = plane(found, *labels, title, note)
+        figure, axes = plane(found, *labels, title, note, IDENTICAL)
         handles = draw_points(axes, found, methods)
         grouped = any(point.group != point.label for point in found)
         named = grouped or len(found) <= LABELLED
@@ -100,12 +101,14 @@ def perception_distortion(
         better = _best_corner(axes, x_better == "higher", y_better == "higher")
         if named:
             _label(figure, axes, found, better)
-        return drawing(figure, f"Plane of {labels[0]} and {labels[1]}. {told_points(found)}.")
+        return drawing(figure, f"Plane of {labels[0]} and {labels[1]}. {told_points(found, IDENTICAL)}.")
 
 
-def plane(points: Sequence[Point], x_label: str, y_label: str, title: str, note: str) -> tuple[Figure, Axes]:
-    """A figure with axes, and a note that names the points without a place."""
-    absent = [f"{_name(p)} ({_reason(p)})" for p in points if not placed(p)]
+def plane(
+    points: Sequence[Point], x_label: str, y_label: str, title: str, note: str, infinite: str = LOSSLESS
+) -> tuple[Figure, Axes]:
+    """A figure with axes, and a note that names the points without a place; `infinite` is what +inf means there."""
+    absent = [f"{_name(p)} ({_reason(p, infinite)})" for p in points if not placed(p)]
     notes = " ".join(filter(None, (note, f"Not drawn: {'; '.join(absent)}." if absent else "")))
     figure = new_figure(HEIGHT, title=title, note=notes)
     axes = figure.subplots()
@@ -120,8 +123,8 @@ def placed(point: Point) -> bool:
     return math.isfinite(point.x) and math.isfinite(point.y)
 
 
-def _reason(point: Point) -> str:
-    return LOSSLESS if math.inf in (point.x, point.y) else NO_VALUE
+def _reason(point: Point, infinite: str = LOSSLESS) -> str:
+    return infinite if math.inf in (point.x, point.y) else NO_VALUE
 
 
 def draw_points(axes: Axes, points: Sequence[Point], methods: Sequence[str] | None) -> list[Line2D]:
@@ -192,15 +195,15 @@ def _name(point: Point) -> str:
     return ", ".join(dict.fromkeys(filter(None, (point.group, point.label))))
 
 
-def told_points(points: Sequence[Point]) -> str:
+def told_points(points: Sequence[Point], infinite: str = LOSSLESS) -> str:
     """The points in words, for an alt text."""
     across, up = decimals(point.x for point in points), decimals(point.y for point in points)
     parts = []
     for point in points:
-        where = f"x {number(point.x, across)}, y {number(point.y, up)}" if placed(point) else _absent(point)
+        where = (
+            f"x {number(point.x, across)}, y {number(point.y, up)}"
+            if placed(point)
+            else f"{_reason(point, infinite)}, not drawn"
+        )
         parts.append(f"{_name(point)}: {where}")
     return told(parts)
-
-
-def _absent(point: Point) -> str:
-    return f"{absence(point.x if not math.isfinite(point.x) else point.y)}, not drawn"

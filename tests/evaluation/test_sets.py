@@ -1,0 +1,161 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentsr.config import sha256
+from latentsr.data.records import Dataset, Record, write_dataset
+from latentsr.errors import StaleError
+from latentsr.evaluation.job import TABLES, Comparison, compare
+from latentsr.evaluation.sets import (
+    SetMeasure,
+    set_cautions,
+    set_comparison_rows,
+    set_measures,
+    set_rows,
+    with_mean_level,
+)
+from latentsr.io.raster import write_pixels
+from latentsr.metrics.distribution import fid, sliced_wasserstein
+from latentsr.metrics.left_out import kid_left_out
+from latentsr.parts import Parts
+
+PATIENTS = [f"p{n // 3}" for n in range(24)]
+METHODS = ("bicubic", "mine")
+
+
+def drawn(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(24, *shape)).astype(np.float32)
+
+
+@pytest.fixture
+def found() -> dict[str, SetMeasure]:
+    """Two levels and features of two methods, the first of which is HR itself."""
+    measures: dict[str, SetMeasure] = {}
+    for name, shape in (("swd/16", (20, 49)), ("swd/32", (20, 49)), ("features", (9,))):
+        hr = drawn(0, *shape)
+        measures |= set_measures(name, [hr, 1.5 * drawn(1, *shape) + 0.5], hr, PATIENTS, seed=3)
+    return with_mean_level(measures)
+
+
+def test_values_are_those_of_the_measures(found: dict[str, SetMeasure]) -> None:
+    hr, mine = (torch.from_numpy(one) for one in (drawn(0, 20, 49), 1.5 * drawn(1, 20, 49) + 0.5))
+    directions = torch.Generator().manual_seed(3)
+    expected = sliced_wasserstein(mine.flatten(0, 1), hr.flatten(0, 1), generator=directions)
+    np.testing.assert_allclose(found["swd/16"].value, [0, expected], rtol=1e-6)
+    np.testing.assert_allclose(found["swd"].value, found["swd/16"].value)
+    hr, mine = (torch.from_numpy(one) for one in (drawn(0, 9), 1.5 * drawn(1, 9) + 0.5))
+    np.testing.assert_allclose(found["fid"].value, [0, fid(mine, hr)], atol=1e-6)
+    of = np.unique(PATIENTS, return_inverse=True)[1]
+    np.testing.assert_allclose(found["kid"].value, [0, kid_left_out(mine, hr, of, of)[0]], atol=1e-12)
+
+
+def test_intervals_hold_their_value_and_fid_has_none(found: dict[str, SetMeasure]) -> None:
+    rows = set_rows("abdomen", METHODS, found, PATIENTS, seed=3)
+    assert rows["method"].tolist() == ["bicubic"] * 5 + ["mine"] * 5
+    assert set(rows["images"]) == {24}
+    assert set(rows["patients"]) == {8}
+    mine = rows[rows["method"] == "mine"].set_index("metric")
+    assert mine.loc["fid", ["low", "high"]].isna().all()
+    others = mine.drop(index="fid")
+    assert ((others["low"] < others["value"]) & (others["value"] < others["high"])).all()
+    same = rows[(rows["method"] == "bicubic") & (rows["metric"] == "swd")].iloc[0]
+    assert (same["low"], same["high"]) == (0, 0)
+
+
+def test_differences_are_paired(found: dict[str, SetMeasure]) -> None:
+    """A method against HR's copy differs by its own value; against itself by nothing, for sure."""
+    rows = set_rows("abdomen", METHODS, found, PATIENTS, seed=3)
+    differences = set_comparison_rows("abdomen", METHODS, [("mine", "bicubic")], found, PATIENTS, seed=3)
+    mine = rows[rows["method"] == "mine"].set_index("metric").loc[differences["metric"]]
+    np.testing.assert_allclose(differences["difference"], mine["value"], atol=1e-6)
+    kid = differences["metric"].eq("kid")
+    np.testing.assert_allclose(differences.loc[kid, "low"], mine.loc["kid", "low"])
+    alike = {name: SetMeasure(one.value[[1, 1]], _twice(one.without)) for name, one in found.items()}
+    none = set_comparison_rows("abdomen", METHODS, [("mine", "bicubic")], alike, PATIENTS, seed=3)
+    assert none.loc[none["metric"] != "fid", ["difference", "low", "high"]].eq(0).all(axis=None)
+
+
+def _twice(without: np.ndarray | None) -> np.ndarray | None:
+    return None if without is None else without[:, [1, 1]]
+
+
+def test_an_interval_never_goes_below_what_the_measure_can_be() -> None:
+    measure = SetMeasure(np.array([0.1]), np.array([[0.3], [0.0], [0.2], [0.05], [0.0]]))
+    for name, least in (("swd", 0.0), ("kid", None)):
+        row = set_rows("abdomen", ["mine"], {name: measure}, list("abcde"), seed=0).iloc[0]
+        assert row["low"] == least if least is not None else row["low"] < 0
+
+
+@pytest.mark.parametrize("patients", [["p"] * 24, [f"p{n % 4}" for n in range(24)]], ids=["one", "four"])
+def test_few_patients_have_values_but_no_interval(patients: list[str]) -> None:
+    measures: dict[str, SetMeasure] = {}
+    for name, shape in (("swd/16", (20, 49)), ("features", (9,))):
+        measures |= set_measures(name, [drawn(1, *shape)], drawn(0, *shape), patients, seed=0)
+    rows = set_rows("abdomen", ["mine"], with_mean_level(measures), patients, seed=0)
+    assert set(rows["metric"]) == {"swd/16", "fid", "kid", "swd"}
+    assert np.isfinite(rows["value"]).all()
+    assert rows[["low", "high"]].isna().all(axis=None)
+
+
+def test_features_of_one_image_have_no_measure() -> None:
+    assert set_measures("features", [drawn(1, 9)[:1]], drawn(0, 9)[:1], ["p"], seed=0) == {}
+
+
+def test_fid_of_few_images_is_cautioned(found: dict[str, SetMeasure]) -> None:
+    told = set_cautions(set_rows("abdomen", METHODS, found, PATIENTS, seed=3))
+    assert len(told) == 1
+    assert "FID of 'abdomen' is of 24 images" in told[0]
+
+
+@pytest.fixture(scope="module")
+def windows(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Nine windows of one image, three of each patient, every other one wider: two shapes with the same levels."""
+    root = tmp_path_factory.mktemp("windows") / "abdomen"
+    whole = np.round(dataset.image(dataset.records[0]) * 255).astype(np.uint8)
+    records = []
+    for n in range(9):
+        cut = np.ascontiguousarray(whole[10 * n : 10 * n + 64, 8 * n : 8 * n + (96 if n % 2 else 64)])
+        write_pixels(root / f"{n}.png", cut)
+        records.append(Record(f"{n}", f"p{n // 3}", "valid", f"{n}.png", *cut.shape, sha256=sha256(root / f"{n}.png")))
+    return write_dataset(root, "abdomen", records, {})
+
+
+def sets_of(dataset: Dataset, out: Path, batch: int, workers: int) -> dict[str, pd.DataFrame]:
+    options = {"metrics": ("psnr",), "device": "cpu", "batch": batch, "workers": workers}
+    compare([dataset.root], out, Comparison(("bicubic+projection",), **options))
+    return {name: pd.read_parquet(out / f"{name}.parquet") for name in ("sets", "set_comparisons")}
+
+
+def test_an_evaluation_writes_both_tables_whatever_the_batch(windows: Dataset, tmp_path: Path) -> None:
+    assert "set_comparisons" in TABLES
+    one, other = (sets_of(windows, tmp_path / str(batch), batch, batch - 1) for batch in (1, 4))
+    for name in ("sets", "set_comparisons"):
+        pd.testing.assert_frame_equal(one[name], other[name], check_exact=True)
+    assert one["sets"]["metric"].tolist() == 2 * ["swd/16", "swd/32", "swd/64", "swd"]
+    assert set(one["set_comparisons"]["a"]) == {"bicubic+projection"}
+    assert set(one["sets"]["patients"]) == {3}
+
+
+def test_levels_that_some_images_lack_are_not_compared(dataset: Dataset, tmp_path: Path) -> None:
+    """Sides of 176 px and 64 px have no level in common."""
+    found = sets_of(dataset, tmp_path, batch=2, workers=0)
+    assert (len(found["sets"]), len(found["set_comparisons"])) == (0, 0)
+
+
+def test_parts_are_read_one_at_a_time_with_what_is_wanted_alone(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    assert parts.names() == frozenset()
+    parts.write(["a"], {"0.values": np.zeros(3), "0.maps": np.ones(4)})
+    parts.write(["b"], {"0.values": np.ones(3)})
+    assert parts.names() == {"0.values"}
+    each = parts.each({"0.values"}.__contains__)
+    assert sorted((part.ids, sorted(part.arrays)) for part in each) == [(("a",), ["0.values"]), (("b",), ["0.values"])]
+    damaged = next(tmp_path.glob("*.npz"))
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    with pytest.raises(StaleError, match="cut off or altered"):
+        list(parts.each())
+    with pytest.raises(StaleError, match=damaged.name):
+        parts.names()

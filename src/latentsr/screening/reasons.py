@@ -17,7 +17,7 @@ Rows = Sequence[dict[str, Any]]
 
 
 def contrast_sentences(contrasts: pd.DataFrame, unplaced: Sequence[str]) -> list[str]:
-    """A sentence a kind, the datasets one after the other; then what they do not tell, and of whom they are silent."""
+    """A text a kind; the last one says what they do not tell, and of whom they are silent."""
     told = [_kind(kind, contrasts[contrasts["kind"] == kind]) for kind in TITLES if kind in set(contrasts["kind"])]
     silent = f"In no contrast, their domain not known: {listed(unplaced)}." if unplaced else ""
     if not told:
@@ -28,37 +28,34 @@ def contrast_sentences(contrasts: pd.DataFrame, unplaced: Sequence[str]) -> list
 
 
 def _kind(kind: str, rows: pd.DataFrame) -> str:
-    parts = [
-        f"on {dataset}: {', and '.join(_groups(kind, own))}" for dataset, own in rows.groupby("dataset", sort=False)
-    ]
-    return f"{TITLES[kind]} {'; '.join(parts)}."
+    """A sentence a group of pairs, in each the datasets one after the other."""
+    return f"{TITLES[kind]}: {' '.join(_groups(rows))}"
 
 
-def _groups(kind: str, rows: pd.DataFrame) -> Iterator[str]:
+def _groups(rows: pd.DataFrame) -> Iterator[str]:
     """Pairs of one source first; those of several, and those of as many numbers, are ranges of their own."""
     for (several, as_many), own in rows.groupby([~rows["one_source"].astype(bool), rows["as_many"].astype(bool)]):
-        words = ("with as many numbers in another shape " if as_many else "") + ("between sources " if several else "")
-        yield words + _range(kind, list(own.to_dict(orient="records")))
+        words = " ".join(filter(None, ("as many numbers in another shape" * as_many, "between sources" * several)))
+        ranges = [
+            f"on {dataset} {_range(list(here.to_dict(orient='records')))}"
+            for dataset, here in own.groupby("dataset", sort=False)
+        ]
+        yield f"{words[:1].upper()}{words[1:]}{': ' * bool(words)}{'; '.join(ranges)}."
 
 
-def _range(kind: str, rows: Rows) -> str:
+def _range(rows: Rows) -> str:
+    """Such as "+4.54 to +5.12 dB (3 of 4 pairs told apart)"; of a single pair its interval and names."""
     if len(rows) == 1:
-        return f"{_named(rows[0])}, {_judged(rows)}"
-    ordered = sorted(rows, key=lambda row: row["difference"])
-    text = f"{ordered[0]['difference']:+.2f} to {ordered[-1]['difference']:+.2f} dB over {len(rows)} pairs"
-    largest = f", the largest {_named(max(rows, key=lambda row: abs(row['difference'])))}" if kind == GEOMETRY else ""
-    return f"{text}, {_judged(rows)}{largest}"
-
-
-def _named(row: dict[str, Any]) -> str:
-    return f"{gap(row, '+')} ({row['a']} over {row['b']})"
+        return f"{gap(rows[0], '+')} ({rows[0]['a']} over {rows[0]['b']}, {_judged(rows)})"
+    differences = [row["difference"] for row in rows]
+    return f"{min(differences):+.2f} to {max(differences):+.2f} dB ({_judged(rows)})"
 
 
 def _judged(rows: Rows) -> str:
     if not any(judgeable(row) for row in rows):
-        return "which cannot be judged"
+        return "not to be judged" if len(rows) == 1 else f"{len(rows)} pairs, not to be judged"
     apart = sum(told_apart(row) for row in rows)
     if len(rows) == 1:
-        return "told apart from 0" if apart else "not told apart from 0"
-    count = "all" if apart == len(rows) else f"{apart} of them" if apart else "none"
-    return f"{count} told apart from 0"
+        return "told apart" if apart else "not told apart"
+    count = f"all {apart}" if apart == len(rows) else f"{apart or 'none'} of {len(rows)}"
+    return f"{count} pairs told apart"

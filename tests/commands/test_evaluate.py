@@ -193,6 +193,23 @@ def test_identical_images_do_not_poison_a_mean(run: Run, dataset: Dataset, tmp_p
     assert "1 image of method &#39;mine&#39; on &#39;blocks&#39; is identical to HR" in page
 
 
+def test_models_in_lossy_latents_have_a_ceiling(
+    run: Run, dataset: Dataset, tmp_path: Path, model_folder: Path, lossy_model_folders: tuple[Path, ...]
+) -> None:
+    methods = [f"kl{number}={folder}" for number, folder in enumerate(lossy_model_folders)]
+    options = [word for text in (*methods, f"haar={model_folder}") for word in ("--method", text)]
+    metrics = ("--metric", "psnr", "--metric", "ceiling_psnr")
+    said = run("evaluate", dataset.root, "-o", tmp_path / "out", *options, *metrics)
+    assert said.status == 0, said.err
+    page = (tmp_path / "out" / "report.html").read_text()
+    for words in ("Ceiling and result on blocks", "AE ceilings on blocks", "n = 3", "lossless"):
+        assert words in page, words
+    told = told_by(tmp_path / "out", said)
+    assert not [
+        secret for secret in (*SECRETS, str(tmp_path), str(model_folder)) if secret in told.replace(said.out, "")
+    ]
+
+
 @pytest.mark.parametrize("images", [1, 2])
 def test_one_image_and_one_patient(run: Run, dataset: Dataset, tmp_path: Path, images: int) -> None:
     few = write_dataset(dataset.root, "few", dataset.records[:images], {})

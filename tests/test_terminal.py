@@ -26,6 +26,16 @@ def test_json_has_null_for_infinity(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"psnr": None, "minus": [None]}
 
 
+def test_stages_are_told_on_a_terminal_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.show_stage("statistics")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    terminal.show_stage("statistics")
+    assert capsys.readouterr() == ("", "statistics ...\n")
+
+
 def test_a_pipe_gets_no_progress_and_no_import_of_rich(capsys: pytest.CaptureFixture[str]) -> None:
     with terminal.progress("work") as report:
         report(0.5, 3)

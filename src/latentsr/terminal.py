@@ -27,6 +27,12 @@ def progress(title: str) -> Iterator[Report]:
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
+def show_stage(name: str) -> None:
+    """A line on standard error that says what goes on after a bar has come to its end, if that is a terminal."""
+    if sys.stderr.isatty():
+        print(f"{name} ...", file=sys.stderr, flush=True)
+
+
 def show_error(message: str) -> None:
     """One line on standard error, whatever line breaks the message has."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)

@@ -94,6 +94,28 @@ def test_an_altered_sr_file_is_another_evaluation(dataset: Dataset, images: Path
         compare([dataset.root], tmp_path / "out", asked)
 
 
+def test_what_follows_the_measuring_is_told_once(dataset: Dataset, tmp_path: Path) -> None:
+    told: list[str] = []
+    for _ in range(2):
+        compare([dataset.root], tmp_path / "out", COMPARISON, stage=told.append)
+    assert told == ["statistics", "pictures"]
+
+
+def test_a_part_damaged_after_a_kill_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    subprocess.run([sys.executable, "-c", KILLED, dataset.root, out], check=False)
+    damaged = next((out / "parts").rglob("*.npz"))
+    whole = damaged.read_bytes()
+    place = whole.index(b"1.values.npy") + 170  # in the numbers: neither the name nor the header
+    damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+    with pytest.raises(StaleError, match=rf"{damaged.name}: cut off or altered; remove this file"):
+        compare([dataset.root], out, COMPARISON)
+    assert not (out / "run.json").exists()
+    damaged.unlink()
+    compare([dataset.root], out, COMPARISON)
+    assert (out / "run.json").exists()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_change_nothing(dataset: Dataset, tmp_path: Path, workers: int) -> None:
     tables = []

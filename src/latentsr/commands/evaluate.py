@@ -57,7 +57,8 @@ def evaluate(
         margins=tuple(_margin(text) for text in margin or ()), show_ids=show_ids,
     )  # fmt: skip
     with terminal.progress("evaluate") as report:
-        summary = compare(datasets, out, comparison, overwrite=overwrite, progress=report)
+        summary = compare(datasets, out, comparison, overwrite=overwrite, progress=report, stage=terminal.show_stage)
+    terminal.show_stage("report")
     page = write_report(out)
     for warning in read_json(out / RUN)["warnings"]:
         terminal.show_warning(warning)

@@ -29,6 +29,7 @@ TABLES = ("table", "summary", "comparisons", "agreement", "equivalence", "sets",
 MOST_WORKERS = 4
 
 Progress = Callable[[int, int], None]
+Stage = Callable[[str], None]
 
 
 def compare(
@@ -38,10 +39,12 @@ def compare(
     *,
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
+    stage: Stage = lambda name: None,
 ) -> pd.DataFrame:
     """The summary of the tidy table; `out` then holds the tables (Parquet and CSV), pictures and `run.json`.
 
-    An interrupted evaluation goes on, no image is measured twice; a finished one is returned as it is.
+    An interrupted evaluation goes on, no image is measured twice; a finished one is returned as it is. `progress` is
+    called with the numbers of images measured and of all, `stage` with what is made when all are measured.
 
     Raises:
         StaleError: `out` holds an evaluation of other data, methods or options, and not `overwrite`.
@@ -54,7 +57,7 @@ def compare(
         _clear(out)
     _check_key(out, plan.key)
     if not (out / RUN).is_file():
-        _run(plan, out, progress)
+        _run(plan, out, progress, stage)
     for left in (out / PARTS, out / PARTIAL):
         _remove(left)
     return read_table(out / "summary.parquet")
@@ -91,7 +94,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _run(plan: Plan, out: Path, progress: Progress) -> None:
+def _run(plan: Plan, out: Path, progress: Progress, stage: Stage) -> None:
     """Parts, then tables and pictures; run.json last, whose presence says that the evaluation is whole."""
     names = (HR, *plan.names)
     folder = out / PARTS / plan.key[:16]  # so that parts made under other options never mix with these
@@ -112,7 +115,7 @@ def _run(plan: Plan, out: Path, progress: Progress) -> None:
             done += len(records)
             progress(done, plan.images)
         found.append(Results(work, parts, names, _gallery(plan, work, Parts(folder / f"{number}.others"))))
-    _conclude(plan, found, out)
+    _conclude(plan, found, out, stage)
 
 
 def _gallery(plan: Plan, work: Work, parts: Parts) -> Parts:
@@ -130,12 +133,14 @@ def _workers(plan: Plan) -> int:
     return min(MOST_WORKERS, os.cpu_count() or 1) if plan.device == "cpu" else 0
 
 
-def _conclude(plan: Plan, found: Sequence[Results], out: Path) -> None:
+def _conclude(plan: Plan, found: Sequence[Results], out: Path, stage: Stage) -> None:
+    stage("statistics")
     made = frames(plan, found)
     for name, frame in made.items():
         write_table(frame, out, name, overwrite=True)
     write_maps(plan, found, out)
     table = made["table"]
+    stage("pictures")
     pictures = draw_pictures(plan, table, out)
     doubts = pairing_facts(plan, found, table)
     datasets, truths = dataset_facts(plan), truth_facts(table)

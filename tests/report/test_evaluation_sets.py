@@ -6,7 +6,7 @@ import pytest
 
 from latentsr.evaluation.sets import SET_COLUMNS, SET_COMPARISON_COLUMNS
 from latentsr.report.evaluation_data import Evaluation
-from latentsr.report.evaluation_sets import set_difference_table, set_table
+from latentsr.report.evaluation_sets import set_definitions, set_difference_table, set_table
 
 VALUES = {"kid": (0.0043, 0.0021), "fid": (31.0, 12.0), "swd/16": (4.0, 2.0), "swd/32": (8.0, 6.0), "swd": (6.0, 4.0)}
 
@@ -70,3 +70,11 @@ def test_without_rows_there_is_no_table() -> None:
     nothing = Evaluation(Path(), evaluation().run, {})
     assert set_table(nothing, "abdomen") is None
     assert set_difference_table(nothing, "abdomen") is None
+
+
+def test_definitions_name_what_was_measured_and_how_it_got_intervals() -> None:
+    (told,) = set_definitions(evaluation())
+    assert "FID, the Frechet distance of normal distributions of the features of encoder.pt2" in told
+    assert "pairs of images of different patients" in told
+    assert "delete-a-group jackknife over patients" in told
+    assert list(set_definitions(Evaluation(Path(), evaluation().run, {}))) == []

@@ -17,7 +17,7 @@ from latentsr.report.evaluation_figures import (
     violin_picture,
 )
 from latentsr.report.evaluation_headline import headline_table
-from latentsr.report.evaluation_sets import set_difference_table, set_table
+from latentsr.report.evaluation_sets import set_definitions, set_difference_table, set_table
 from latentsr.report.evaluation_tables import (
     agreement_table,
     definition_table,
@@ -142,7 +142,7 @@ def _methods_section(evaluation: Evaluation) -> Section:
         "LR PSNR is the PSNR of SR, reduced again, against LR; of SR as the method gave it, neither clamped nor "
         "rounded (given images as stored). Of a projected result floating point alone limits it; the same image "
         "saved as an 8-bit PNG agrees with LR to some 55 to 70 dB.",
-        *_set_definitions(evaluation),
+        *set_definitions(evaluation),
         "In this report images bear a hash. The tables beside it (table.csv and table.parquet) keep the dataset's own "
         "ids and patients, by which their owner can find an image; do not pass them on with the report.",
     )
@@ -150,29 +150,6 @@ def _methods_section(evaluation: Evaluation) -> Section:
     if run["not_measured"]:
         blocks.append(Text(("What could not be measured:",), tuple(run["not_measured"])))
     return Section("How it was measured", tuple(blocks))
-
-
-def _set_definitions(evaluation: Evaluation) -> Iterator[str]:
-    """How the measures of whole sets are defined, of those that were measured."""
-    measured = {str(name) for one in evaluation.datasets for name in evaluation.frame("sets", one).get("metric", ())}
-    told = []
-    if "swd" in measured:
-        told.append(
-            "sliced Wasserstein, the mean distance of two sets of 7x7 patches of each Laplacian-pyramid level along "
-            "random directions, times 1000 (Karras et al. 2018)"
-        )
-    if "fid" in measured:
-        features = f"of the features of {evaluation.run['features']}"
-        told.append(f"FID, the Frechet distance of normal distributions {features} (Heusel et al. 2017)")
-        told.append(
-            f"KID, the unbiased squared maximum mean discrepancy {features} (Binkowski et al. 2018), from pairs of "
-            "images of different patients: SR and HR of one image are no independent pair (Gretton et al. 2012)"
-        )
-    if told:
-        yield (
-            f"Measures of whole sets: {'; '.join(told)}. Their intervals are those of the delete-a-group jackknife "
-            "over patients with Student's t (Kott 2001); FID has none, and no test is made of them."
-        )
 
 
 def _facts(evaluation: Evaluation) -> dict[str, str]:

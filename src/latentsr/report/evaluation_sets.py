@@ -76,6 +76,29 @@ def interval_note(rows: pd.DataFrame) -> str:
     )
 
 
+def set_definitions(evaluation: Evaluation) -> Iterator[str]:
+    """How the measures of whole sets are defined, of those that were measured."""
+    measured = {str(name) for one in evaluation.datasets for name in evaluation.frame("sets", one).get("metric", ())}
+    told = []
+    if "swd" in measured:
+        told.append(
+            "sliced Wasserstein, the mean distance of two sets of 7x7 patches of each Laplacian-pyramid level along "
+            "random directions, times 1000 (Karras et al. 2018)"
+        )
+    if "fid" in measured:
+        features = f"of the features of {evaluation.run['features']}"
+        told.append(f"FID, the Frechet distance of normal distributions {features} (Heusel et al. 2017)")
+        told.append(
+            f"KID, the unbiased squared maximum mean discrepancy {features} (Binkowski et al. 2018), from pairs of "
+            "images of different patients: SR and HR of one image are no independent pair (Gretton et al. 2012)"
+        )
+    if told:
+        yield (
+            f"Measures of whole sets: {'; '.join(told)}. Their intervals are those of the delete-a-group jackknife "
+            "over patients with Student's t (Kott 2001); FID has none, and no test is made of them."
+        )
+
+
 def _fid_note(images: int) -> str:
     few = f", below {RELIABLE_FID}: biased and unreliable, read KID instead" if images < RELIABLE_FID else ""
     return f" FID of {images} images{few}; it has no interval, since its bias grows as images are left out."

@@ -4,7 +4,9 @@ import os
 import random
 import socket
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 # Before numpy and torch are imported: they read these once. The processes that tests start inherit them.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -64,6 +66,49 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect_here)
+
+
+class Said(NamedTuple):
+    """What a command left: exit status, standard output and standard error."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """`latentsr ARGUMENTS...` in this process, as the console script calls it."""
+    from latentsr import cli
+
+    def command(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["latentsr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        shown = capsys.readouterr()
+        return Said(int(left.value.code or 0), shown.out, shown.err)
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def make_dataset() -> Callable[..., Any]:
+    """(root, images, patients, name, split) -> a prepared dataset of these 8 or 16 bit images; ids are 000, 001, ..."""
+    from latentsr.config import sha256
+    from latentsr.data.records import Dataset, Record, write_dataset
+    from latentsr.io.raster import write_pixels
+
+    def make(
+        root: Path, images: Sequence[np.ndarray], patients: Sequence[str], name: str = "abdomen", split: str = "valid"
+    ) -> Dataset:
+        records = []
+        for number, (pixels, patient) in enumerate(zip(images, patients, strict=True)):
+            file = f"images/{number:03d}.png"
+            write_pixels(root / file, np.ascontiguousarray(pixels))
+            records.append(Record(f"{number:03d}", patient, split, file, *pixels.shape, sha256(root / file)))
+        return write_dataset(root, name, records, {})
+
+    return make
 
 
 @pytest.fixture(scope="session")

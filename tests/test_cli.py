@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from latentsr import __version__, cli
+from latentsr import __version__
 from latentsr.commands.options import MODEL
 from latentsr.superres import shipped_models
 
@@ -22,29 +22,7 @@ BY_FOLDER = ("--patient-pattern", r"(?P<patient>p\d)", "--split", "0.34,0.33,0.3
 MR = Path(get_testdata_file("MR_small.dcm", download=False))
 
 
-class Said(NamedTuple):
-    """What a command left: exit status, standard output and standard error."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`latentsr ARGUMENTS...` in this process, as the console script calls it."""
-
-    def command(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["latentsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        shown = capsys.readouterr()
-        return Said(int(left.value.code or 0), shown.out, shown.err)
-
-    return command
+Run = Callable[..., Any]  # gives the exit status, standard output and standard error
 
 
 @pytest.fixture
@@ -64,7 +42,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-def one_line(said: Said, *words: str) -> None:
+def one_line(said: Any, *words: str) -> None:
     """The command failed with one line that holds the words."""
     assert said.status == 1
     assert said.out == ""

@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,6 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from latentsr import cli
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, read_dataset, write_dataset
 from latentsr.io.raster import write_pixels
@@ -24,25 +22,7 @@ SECRETS = ("Doe^Jane", "Doe_", "SECRET-4711", "19700131", "ACC-0815", "planted")
 BY_PATIENT = ("--split", "0,1,0")
 
 
-class Said(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def command(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["latentsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        shown = capsys.readouterr()
-        return Said(int(left.value.code or 0), shown.out, shown.err)
-
-    return command
+Run = Callable[..., Any]  # gives the exit status, standard output and standard error
 
 
 @pytest.fixture
@@ -66,7 +46,7 @@ def sr_folder(dataset: Dataset, folder: Path, *, noise: int = 9) -> Path:
     return folder
 
 
-def told_by(out: Path, said: Said) -> str:
+def told_by(out: Path, said: Any) -> str:
     """Everything that a run shows or writes but for the tables, whose id and patient columns are their owner's."""
     texts = [path for path in out.rglob("*") if path.is_file() and path.suffix in (".html", ".md", ".json", ".svg")]
     pictures = [path for path in out.rglob("*.png") if path.is_file()]

@@ -1,21 +1,13 @@
 """`latentsr prepare folder` as it is called: what it says of images that were left out, and of masks."""
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from latentsr import cli
 from latentsr.io.raster import write_pixels
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["latentsr", "prepare", "folder", *map(str, arguments)])
-    with pytest.raises(SystemExit) as left:
-        cli.main()
-    return int(left.value.code or 0)
 
 
 @pytest.fixture
@@ -29,30 +21,25 @@ def scans(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_constant_images_are_told_by_their_number(
-    scans: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_constant_images_are_told_by_their_number(scans: Path, run: Callable) -> None:
     arguments = (scans / "in", "-o", scans / "out", "--split", "1,0,0")
     for _ in range(2):  # a dataset that is there already says it again
-        assert run(monkeypatch, *arguments, "--json") == 0
-        shown = capsys.readouterr()
-        assert "warning: 1 constant image or slice was left out" in shown.err
-        assert "Doe" not in shown.err
-        assert json.loads(shown.out)["splits"] == {"train": {"images": 3, "patients": 3}}
+        said = run("prepare", "folder", *arguments, "--json")
+        assert said.status == 0
+        assert "warning: 1 constant image or slice was left out" in said.err
+        assert "Doe" not in said.err
+        assert json.loads(said.out)["splits"] == {"train": {"images": 3, "patients": 3}}
     assert json.loads((scans / "out" / "dataset.json").read_text())["constant_left_out"] == 1
 
 
-def test_masks_go_into_the_dataset_or_are_one_line(
-    scans: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = (scans / "in", "--masks", scans / "seg", "--split", "1,0,0")
-    assert run(monkeypatch, *arguments, "-o", scans / "out") == 0
+def test_masks_go_into_the_dataset_or_are_one_line(scans: Path, run: Callable) -> None:
+    arguments = ("prepare", "folder", scans / "in", "--masks", scans / "seg", "--split", "1,0,0")
+    assert run(*arguments, "-o", scans / "out").status == 0
     assert len(list((scans / "out" / "masks").iterdir())) == 3
-    capsys.readouterr()
     (scans / "seg" / "Doe_2.png").unlink()
-    assert run(monkeypatch, *arguments, "-o", scans / "other") == 1
-    shown = capsys.readouterr()
-    assert shown.err.startswith("error: --masks")
-    assert "missing: Doe_2.png" in shown.err
-    assert shown.err.count("\n") == 1
+    said = run(*arguments, "-o", scans / "other")
+    assert said.status == 1
+    assert said.err.startswith("error: --masks")
+    assert "missing: Doe_2.png" in said.err
+    assert said.err.count("\n") == 1
     assert not (scans / "other").exists()

@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from latentsr.autoencoders import AutoencoderSpec, load_autoencoder
-from latentsr.config import sha256
-from latentsr.data.records import Dataset, Record, write_dataset
-from latentsr.io.raster import write_pixels
+from latentsr.data.records import Dataset
 from latentsr.screening import Candidate, Screening, make_plan, screen
 
 CORNERS = ((0, 0), (20, 100), (44, 228), (10, 60), (30, 160), (0, 200))
@@ -42,21 +40,6 @@ def window() -> np.ndarray:
     return np.round((pixels - pixels.min()) / np.ptp(pixels) * 255).astype(np.uint8)
 
 
-def written(root: Path, images: list[np.ndarray], patients: list[str], name: str = "abdomen") -> Dataset:
-    records = []
-    for number, (pixels, patient) in enumerate(zip(images, patients, strict=True)):
-        file = f"images/{number:03d}.png"
-        write_pixels(root / file, np.ascontiguousarray(pixels))
-        records.append(Record(f"{number:03d}", patient, "valid", file, *pixels.shape, sha256(root / file)))
-    return write_dataset(root, name, records, {})
-
-
-@pytest.fixture(scope="session")
-def make_dataset() -> Callable[..., Dataset]:
-    """(root, images, patients, name) -> a prepared dataset."""
-    return written
-
-
 @pytest.fixture(scope="session")
 def windows() -> list[np.ndarray]:
     """Six 176 x 192 windows of an abdominal MR, uint8."""
@@ -65,10 +48,12 @@ def windows() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory, windows: list[np.ndarray]) -> Dataset:
+def dataset(
+    tmp_path_factory: pytest.TempPathFactory, windows: list[np.ndarray], make_dataset: Callable[..., Dataset]
+) -> Dataset:
     """Five images of three patients; the last is of another size, odd and too small for MS-SSIM."""
     images = [*windows[:4], windows[4][:65, :97]]
-    return written(tmp_path_factory.mktemp("data") / "abdomen", images, ["a", "a", "b", "b", "c"])
+    return make_dataset(tmp_path_factory.mktemp("data") / "abdomen", images, ["a", "a", "b", "b", "c"])
 
 
 @pytest.fixture(scope="session")

@@ -28,16 +28,8 @@ def spectra(
 ) -> Drawing:
     """Radial spectra as curves; given a `reference`, a second axes with each method's difference to it.
 
-    Args:
-        frame: a row a method, a column a ring from the centre to the corner of the spectrum.
-        title: above the figure.
-        unit: of the values.
-        reference: the row drawn as a black line without marks, such as hr.
-        methods: all methods of the report in their order, so that each has the same mark in all figures.
-        note: a line below the figure.
-
-    Raises:
-        InputError: no values, a method twice, or no row of the reference
+    `frame` has a column a ring from the centre to the corner of the spectrum; the row of the reference, such as hr, is
+    a black line without marks. Other arguments and errors as in `band_bars`; InputError, too, without that row.
     """
     values = checked_frame(frame)
     if reference is not None and reference not in values.index:
@@ -67,19 +59,9 @@ def latent_curves(
     methods: Sequence[str] | None = None,
     note: str = "",
 ) -> Drawing:
-    """Latent fidelity over scales as curves.
+    """Latent fidelity over scales as curves; arguments and errors as in `band_bars`.
 
-    Args:
-        frame: a row a method, a column a scale (side of the pooled latent, such as 64, 32, ..., 1), fine to coarse.
-        title: above the figure.
-        quantity: what is measured, with its `unit` and direction at the axis.
-        unit: such as "dB".
-        better: "higher", "lower", "closer" (to HR) or "".
-        methods: all methods of the report in their order, so that each has the same mark in all figures.
-        note: a line below the figure.
-
-    Raises:
-        InputError: no values, or a method twice
+    `frame` has a column a scale (side of the pooled latent, such as 64, 32, ..., 1), fine to coarse.
     """
     values = checked_frame(frame)
     label = axis_label(quantity, unit, better)

@@ -32,19 +32,8 @@ def violins(
 ) -> Drawing:
     """The distribution of each method's values: density, middle half as a bar, median as a white line.
 
-    The mean stands beside it. With fewer than five values, or where they are all alike, points stand alone.
-
-    Args:
-        frame: a row a method, a column an image (or patient); +inf (lossless) and NaN (no value) are counted in words.
-        title: above the figure.
-        quantity: what is measured, with its `unit` and direction at the axis.
-        unit: such as "dB".
-        better: "higher", "lower", "closer" (to HR) or "".
-        methods: all methods of the report in their order, so that each has the same mark in all figures.
-        note: a line below the figure.
-
-    Raises:
-        InputError: no values, or a method twice
+    The mean stands beside it. With fewer than five values, or where they are all alike, points stand alone. Arguments
+    and errors as in `band_bars`; `frame` has a column an image (or patient).
     """
     values = checked_frame(frame)
     names = [str(name) for name in values.index]

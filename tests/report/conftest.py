@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from latentsr.io.raster import encode_png
+from latentsr.report.evaluation_data import Evaluation, read_evaluation
 from latentsr.report.figures import export
 from latentsr.report.page import Drawing, Images, Page, Picture, Section, Slider, Table, Text, Tile
 
@@ -29,13 +30,29 @@ SVG = """<?xml version="1.0"?>
 """
 
 
-def _load_browser() -> ModuleType:
-    """browser.py of this folder: tests are no package, so that it cannot be imported by name."""
-    spec = importlib.util.spec_from_file_location("report_browser", Path(__file__).with_name("browser.py"))
+def _load(name: str) -> ModuleType:
+    """A module of this folder, in sys.modules as `report_NAME`: tests are no package, so it has no name of its own."""
+    spec = importlib.util.spec_from_file_location(f"report_{name}", Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+browser = _load("browser")
+evaluations = _load("evaluations")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished evaluation of three methods on two datasets with everything there is; not to be changed."""
+    return evaluations.evaluated(tmp_path_factory.mktemp("evaluation"))
+
+
+@pytest.fixture(scope="session")
+def evaluation(folder: Path) -> Evaluation:
+    """That evaluation, read for its report."""
+    return read_evaluation(folder)
 
 
 @pytest.fixture
@@ -56,7 +73,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
 @pytest.fixture(scope="session")
 def open_page() -> Callable:
     """`open_page(path, width, screenshot=None, ...) -> Findings` of browser.py; skips where there is no Chromium."""
-    browser = _load_browser()
     if browser.find_browser() is None:
         pytest.skip("no Chromium: " + ", ".join(browser.NAMES))
     return browser.open_page

@@ -43,7 +43,8 @@ def evaluation(tmp_path: Path) -> Evaluation:
             write_pixels(tmp_path / "pictures" / image / f"{file}.png", pixels)
         case = {"dataset": "mr", "case": name, "image": image, "psnr": {"bicubic": 30.0}, "zoom": [4, 8, 8, 8]}
         cases.append(case | ({"spacing": [0.8, 0.5]} if name == "best" else {}))
-    run = {"methods": [{"name": "bicubic"}], "pictures": {"chief": "bicubic", "white_error": 0.1, "cases": cases}}
+    pictures = {"chief": "bicubic", "chosen_by": "psnr", "white_error": 0.1, "cases": cases}
+    run = {"methods": [{"name": "bicubic"}], "pictures": pictures}
     return Evaluation(tmp_path, run, {})
 
 

@@ -12,7 +12,10 @@ from latentsr.report.figures import Case, Panel, Region, panels
 from latentsr.report.numbers import number
 from latentsr.report.page import Block, Picture, Section, Slider, Text
 
-TITLES = {"best": "Best", "median": "Median", "worst": "Worst"}
+TITLES = {  # of the cases, by what they were chosen by
+    "psnr": {"best": "Best", "median": "Median", "worst": "Worst"},
+    "id": {"best": "First", "median": "Middle", "worst": "Last"},
+}
 HR_FILE, LR_FILE = "hr.png", "lr.png"
 WINDOW = "0 to 1 of the stored range, the same for all images"
 NOT_SQUARE = 0.01  # how far a pixel's sides may differ, as a share, and still be called equal
@@ -26,10 +29,13 @@ def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
     if not cases:
         return None
     chief, white = evaluation.run["pictures"]["chief"], evaluation.run["pictures"]["white_error"]
+    by = evaluation.run["pictures"]["chosen_by"]
+    first, middle, last = TITLES[by].values()
+    rule = f"highest, middle and lowest PSNR under {chief}" if by == "psnr" else "first, middle and last id (no PSNR)"
     text = (
-        f"The images of highest, middle and lowest PSNR under {chief}, chosen by this rule and not by eye, and named "
-        f"by a hash. The frame is where the mean error of {chief} and that of bicubic differ most. Below each image: "
-        f"its part in the frame, enlarged, and the absolute error, on one colour scale that ends at {white:g} of the "
+        f"The images of {rule}, chosen by this rule and not by eye, and named by a hash. The frame is where the mean "
+        f"error of {chief} and that of bicubic differ most. Below each image: its part in the frame, enlarged, and the "
+        f"absolute error, on one colour scale that ends at {white:g} of the "
         f"range. {scale_text([case.get('spacing') for case in cases])}"
     )
     drawn = panels(
@@ -37,7 +43,7 @@ def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
     )
     blocks: tuple[Block, ...] = (
         Text((text,)),
-        Picture(f"Best, median and worst image of {dataset}", drawn),
+        Picture(f"{first}, {middle.lower()} and {last.lower()} image of {dataset}", drawn),
         *_sliders(evaluation, cases),
     )
     return Section(f"Pictures of {dataset}", blocks)
@@ -73,7 +79,7 @@ def _case(evaluation: Evaluation, case: Told) -> Case:
     ]
     shown.append(Panel("HR", _unit(evaluation, case, HR_FILE), "the truth"))
     spacing = case.get("spacing")  # the bar lies along the row, whose pixels are a column apart
-    title = f"{TITLES[case['case']]}: image {case['image']}"
+    title = f"{TITLES[evaluation.run['pictures']['chosen_by']][case['case']]}: image {case['image']}"
     return Case(title, tuple(shown), Region(*case["zoom"]), None if spacing is None else spacing[1])
 
 

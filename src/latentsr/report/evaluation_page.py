@@ -6,6 +6,7 @@ from pathlib import Path
 from latentsr.report.evaluation_cases import case_section
 from latentsr.report.evaluation_ceiling import ceiling_blocks
 from latentsr.report.evaluation_data import Evaluation, read_evaluation
+from latentsr.report.evaluation_facts import evaluation_facts
 from latentsr.report.evaluation_figures import (
     forest_picture,
     frequency_pictures,
@@ -52,7 +53,7 @@ def evaluation_page(evaluation: Evaluation) -> Page:
         verdict=verdict(evaluation),
         warnings=(*evaluation.run["warnings"], *evaluation.run["cautions"]),
         sections=tuple(_sections(evaluation)),
-        facts=_facts(evaluation),
+        facts=evaluation_facts(evaluation),
     )
 
 
@@ -150,34 +151,3 @@ def _methods_section(evaluation: Evaluation) -> Section:
     if run["not_measured"]:
         blocks.append(Text(("What could not be measured:",), tuple(run["not_measured"])))
     return Section("How it was measured", tuple(blocks))
-
-
-def _facts(evaluation: Evaluation) -> dict[str, str]:
-    """Versions, options and hashes; no path and no id."""
-    run = evaluation.run
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if version)
-    facts = {
-        "date": run["date"],
-        "versions": f"{versions}, python {run['python']}, {run['platform']}",
-        "split": run["split"],
-        "images a dataset": "all" if run["limit"] is None else f"at most {run['limit']}, evenly spread",
-        "degradation": run["degradation"],
-        "seed": str(run["seed"]),
-        "device": run["device"],
-    }
-    facts |= {f"dataset {name}": f"SHA-256 of its records {digest}" for name, digest in run["data"].items()}
-    facts |= {f"method {method['name']}": _origin(evaluation, method) for method in run["methods"]}
-    for key, title in (("reference_autoencoder", "reference autoencoder"), ("latent", "latent autoencoder")):
-        if run[key]:
-            facts[title] = f"{run[key]['name']}, hash {run[key]['hash']}"
-    return facts
-
-
-def _origin(evaluation: Evaluation, method: dict[str, object]) -> str:
-    if method["kind"] == "model":
-        options = ", ".join(f"{key} {value}" for key, value in dict(method["options"]).items())  # type: ignore[call-overload]
-        return f"model {method['model']}, hash {method['hash']}, {options}"
-    if method["kind"] == "images":
-        hashes = [files[str(method["name"])] for files in evaluation.run["files"].values() if method["name"] in files]
-        return f"images, SHA-256 of their contents {', '.join(hashes)}"
-    return "baseline, from this package"

@@ -4,8 +4,9 @@ import math
 from typing import Any
 
 from latentsr.report.figures import Interval, intervals
+from latentsr.report.numbers import NONE, p_value
 from latentsr.report.page import Block, Picture, Section, Table, Text
-from latentsr.report.screening_rows import LOSSLESS, NONE, Row, Told, bracket, by_ceiling, number, written
+from latentsr.report.screening_rows import LOSSLESS, Row, Told, bracket, by_ceiling, number, written
 
 PAIRS = 12  # pairs of autoencoders in a table of differences; the CSV has all
 
@@ -101,12 +102,11 @@ def _upright(row: Row) -> dict[str, Any]:
 
 
 def _difference_cells(row: Row) -> tuple[str, ...]:
-    p = row["p_holm"]
     return (
         f"{row['a']} – {row['b']}",
         written(row["difference"], ".2f"),
         bracket(row).strip() or NONE,
         str(row["n"]),
         written(row["d_z"], ".2f"),
-        NONE if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}",
+        p_value(row["p_holm"]),
     )

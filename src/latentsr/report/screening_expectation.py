@@ -4,8 +4,9 @@ import math
 
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures import Point, regression
+from latentsr.report.numbers import NONE
 from latentsr.report.page import Block, Picture, Section, Table, Text
-from latentsr.report.screening_rows import LOSSLESS, NONE, Row, Told, lossless, of, written
+from latentsr.report.screening_rows import LOSSLESS, Row, Told, lossless, of, written
 
 STUDY, OWN = "the six published points", "your finished studies"
 BANDS = ("centre", "confidence_low", "confidence_high", "prediction_low", "prediction_high")

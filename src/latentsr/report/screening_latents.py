@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from latentsr.report.figures import band_bars, spectra
+from latentsr.report.numbers import NONE
 from latentsr.report.page import Block, Images, Picture, Section, Table, Text, Tile
-from latentsr.report.screening_rows import LOSSLESS, NONE, Row, Told, by_ceiling, lossless, of, written
+from latentsr.report.screening_rows import LOSSLESS, Row, Told, by_ceiling, lossless, of, written
 
 BANDS = ("LL3", "LH3", "HL3", "HH3", "LH2", "HL2", "HH2", "LH1", "HL1", "HH1")
 RINGS = tuple(f"{number:02}" for number in range(1, 11))

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from latentsr.config import read_json
+from latentsr.report.facts import data_facts, run_facts
 from latentsr.report.page import Page, Section, write_page
 from latentsr.report.screening_ceilings import ceiling_section
 from latentsr.report.screening_contrasts import contrast_section
@@ -61,17 +62,8 @@ def _sections(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Iterator
 
 def _facts(told: Told) -> dict[str, str]:
     """Versions, options and hashes."""
-    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items() if version)
-    facts = {
-        "date": told["date"],
-        "versions": f"{versions}, python {told['python']}, {told['platform']}",
-        "split": told["split"],
-        "images a dataset": "all" if told["limit"] is None else f"at most {told['limit']}, spread over the patients",
-        "reference": told["reference"],
-        "seed of the bootstrap": str(told["seed"]),
-    }
-    facts |= {f"dataset {name}": f"SHA-256 of its records {digest}" for name, digest in told["data"].items()}
-    return facts | {f"autoencoder {name}": _origin(spec) for name, spec in told["methods"].items()}
+    facts = run_facts(told) | {"reference": told["reference"], "seed of the bootstrap": str(told["seed"])}
+    return facts | data_facts(told) | {f"autoencoder {name}": _origin(spec) for name, spec in told["methods"].items()}
 
 
 def _origin(spec: Mapping[str, Any]) -> str:

@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from latentsr.report.numbers import NONE, interval
+
 Told = Mapping[str, Any]
 Row = Mapping[str, Any]
-LOSSLESS, NONE = "lossless", "–"
+LOSSLESS = "lossless"
 
 
 def of(rows: Sequence[Row], dataset: str) -> list[Row]:
@@ -32,9 +34,8 @@ def written(value: float | None, form: str) -> str:
 
 def bracket(row: Row, digits: int = 2, *, signed: bool = False) -> str:
     """The interval after a blank, such as [27.10, 28.61], or nothing where there is none."""
-    form = f"{'+' if signed else ''}.{digits}f"
-    ends = row["low"], row["high"]
-    return "" if None in ends else f" [{', '.join(format(end, form) for end in ends)}]"
+    shown = interval(row["low"], row["high"], signed=signed, digits=digits)
+    return f" {shown}" if shown else ""
 
 
 def number(value: float | None, null: float = math.nan) -> float:

@@ -1,0 +1,103 @@
+"""An evaluation of everything there is, and the same with other numbers in it, for the tests of its report."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.data import get_testdata_file
+
+from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.config import sha256
+from latentsr.data.records import Dataset, Record, write_dataset
+from latentsr.evaluation.job import Comparison, compare
+from latentsr.io.raster import write_pixels
+from latentsr.report.evaluation_data import Evaluation
+
+PATIENT = "Doe^Jane-19610203"
+HOSTILE = "fine <u>&'\"|*"
+
+
+def windows(root: Path, name: str, side: int, images: int) -> Dataset:
+    """Windows of an abdominal MR that comes with pydicom, two of each patient, whose names must not be seen."""
+    pixels = pydicom.dcmread(get_testdata_file("examples_overlay.dcm", download=False)).pixel_array
+    grey = np.round((pixels - pixels.min()) / np.ptp(pixels) * 255).astype(np.uint8)
+    records = []
+    for n in range(images):
+        cut = np.ascontiguousarray(grey[12 * n + 40 : 12 * n + 40 + side, 16 * n + 60 : 16 * n + 60 + side])
+        file = f"images/{n}.png"
+        write_pixels(root / file, cut)
+        digest = sha256(root / file)
+        records.append(Record(f"{PATIENT}-{n}", f"{PATIENT}-{n // 2}", "valid", file, side, side, digest))
+    return write_dataset(root, name, records, {})
+
+
+def sr_folder(dataset: Dataset, folder: Path, noise: float) -> Path:
+    """HR with noise, the first image identical to HR."""
+    rng = np.random.default_rng(0)
+    for place, record in enumerate(dataset.records):
+        pixels = dataset.image(record) * 255 + (noise if place else 0) * rng.normal(size=(record.rows, record.columns))
+        write_pixels(folder / dataset.name / f"{record.id}.png", np.round(pixels).clip(0, 255).astype(np.uint8))
+    return folder
+
+
+def evaluated(root: Path) -> Path:
+    """A finished evaluation of three methods on two datasets with everything there is."""
+    sets = [windows(root / "mr", "abdomen", 64, 6), windows(root / "small", "small<u>", 32, 4)]
+    save_kl(SmallKL(width=4, blocks=1), root / "vae", domain="medical")
+    for dataset in sets:
+        sr_folder(dataset, root / "good", 2)
+        sr_folder(dataset, root / "bad", 25)
+        for record in dataset.records:
+            mask = np.zeros((record.rows, record.columns), np.uint8)
+            mask[8:24, 8:24] = 1
+            write_pixels(root / "masks" / dataset.name / f"{record.id}.png", mask)
+    asked = Comparison(
+        (f"{HOSTILE}={root / 'good'}", f"noisy={root / 'bad'}"), device="cpu", mean="noisy", workers=0,
+        reference_autoencoder=str(root / "vae"), latent=str(root / "vae"), masks=root / "masks",
+        margins=(("psnr", 1.0),),
+    )  # fmt: skip
+    compare([dataset.root for dataset in sets], root / "out", asked)
+    return root / "out"
+
+
+def without(evaluation: Evaluation, *tables: str, **run: object) -> Evaluation:
+    """The evaluation with some tables missing and some facts changed."""
+    frames = {name: frame for name, frame in evaluation.frames.items() if name not in tables}
+    return replace(evaluation, frames=frames, run={**evaluation.run, **run})
+
+
+SURE = {"low": 1.2, "high": 1.8, "p_holm": 0.001, "p_least": 0.001, "d_z": 1.0, "rank_biserial": 0.9}
+
+
+TURNED = {
+    "difference": -1.5, "low": -1.8, "high": -1.2, "p_holm": 0.001, "p_least": 0.001, "d_z": -1.0,
+    "rank_biserial": -0.9,
+}  # fmt: skip
+
+
+def with_all(evaluation: Evaluation, metric: str, a: str, b: str, **values: float) -> Evaluation:
+    """The evaluation with other numbers for one pair of methods in one measure, by patient, on abdomen."""
+    table = evaluation.frames["comparisons"].copy()
+    chosen = (table["a"] == a) & (table["b"] == b) & (table["metric"] == metric) & (table["dataset"] == "abdomen")
+    assert chosen.any()
+    table.loc[chosen, list(values)] = tuple(values.values())
+    return replace(evaluation, frames={**evaluation.frames, "comparisons": table})
+
+
+def with_means(evaluation: Evaluation, metric: str, **means: float) -> Evaluation:
+    """The evaluation with other means on abdomen; `good` stands for the method of the hostile name."""
+    table = evaluation.frames["summary"].copy()
+    for name, mean in means.items():
+        chosen = (table["method"] == {"good": HOSTILE}.get(name, name)) & (table["metric"] == metric)
+        table.loc[chosen & (table["dataset"] == "abdomen"), "mean"] = mean
+    return replace(evaluation, frames={**evaluation.frames, "summary": table})
+
+
+def with_comparison(evaluation: Evaluation, metric: str, **values: float) -> Evaluation:
+    """The evaluation with other numbers for noisy against bicubic in one measure."""
+    table = evaluation.frames["comparisons"].copy()
+    chosen = (table["a"] == "noisy") & (table["b"] == "bicubic") & (table["metric"] == metric)
+    table.loc[chosen, list(values)] = tuple(values.values())
+    return replace(evaluation, frames={**evaluation.frames, "comparisons": table})

@@ -1,0 +1,127 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from report_evaluations import HOSTILE, with_means
+
+from latentsr.report.evaluation_data import Evaluation
+from latentsr.report.evaluation_headline import headline_table
+from latentsr.report.evaluation_tables import (
+    difference_table,
+    equivalence_table,
+    null_space_table,
+    pair_table,
+    rate_table,
+)
+from latentsr.report.numbers import interval, number, p_value
+from latentsr.stats.paired import cohen_h
+
+
+class TestTables:
+    def test_the_best_is_bold_and_identical_images_are_counted_apart(self, evaluation: Evaluation) -> None:
+        table = headline_table(evaluation, "abdomen")
+        assert table is not None
+        assert [row[0] for row in table.rows] == ["bicubic", HOSTILE, "noisy"]
+        assert (1, 1) in table.strong
+        assert "(+1 identical)" in table.rows[1][1]
+
+    @pytest.mark.parametrize(
+        ("metric", "means", "strong"),
+        [
+            ("psnr", (27.0, 30.0, 28.0), {1}),
+            ("psnr", (27.0, 30.001, 30.004), {1, 2}),  # both print 30.00
+            ("psnr", (30.001, 30.002, 30.003), set()),  # all print alike
+            ("gmsd", (0.05, 0.0499, 0.10), {0, 1}),
+            ("gmsd", (0.05, 0.048, 0.10), {1}),
+            ("gmsd", (0.0502, 0.0499, 0.0501), set()),
+            ("haarpsi", (0.91, np.nan, 0.90), {0}),
+            ("lr_psnr", (38.0, 120.0, 90.0), set()),
+        ],
+    )
+    def test_bold_is_the_best_as_printed(
+        self, evaluation: Evaluation, metric: str, means: tuple[float, ...], strong: set[int]
+    ) -> None:
+        named = dict(zip(("bicubic", "good", "noisy"), means, strict=True))
+        table = headline_table(with_means(evaluation, metric, **named), "abdomen")
+        assert table is not None
+        title = f"{evaluation.measures[metric]['title']} "
+        column = next(number for number, head in enumerate(table.columns) if head.startswith(title))
+        assert {row for row, at in table.strong if at == column} == strong
+
+    @pytest.mark.parametrize(
+        ("shares", "strong"),
+        [((0.03, 0.45, 0.12), {1}), ((0.9, 1.1, 3.0), {0, 1}), ((1.002, 0.9, 1.3), {0}), ((0.981, 0.98, 1.02), set())],
+    )
+    def test_sharpness_is_best_near_hr(
+        self, evaluation: Evaluation, shares: tuple[float, ...], strong: set[int]
+    ) -> None:
+        summary = evaluation.frames["summary"].copy()
+        for name, share in zip(evaluation.methods, shares, strict=True):
+            chosen = (summary["method"] == name) & (summary["metric"] == "laplacian_variance")
+            summary.loc[chosen, "ratio_to_hr"] = share
+        table = headline_table(replace(evaluation, frames={**evaluation.frames, "summary": summary}), "abdomen")
+        assert table is not None
+        column = next(number for number, head in enumerate(table.columns) if head.startswith("Sharpness"))
+        assert {row for row, at in table.strong if at == column} == strong
+        assert table.rows[0][column] == f"{100 * shares[0]:.0f} %"
+
+    def test_differences_are_those_of_the_table(self, evaluation: Evaluation) -> None:
+        table = difference_table(evaluation, "abdomen")
+        assert table is not None
+        row = evaluation.compared("abdomen", "ssim", "noisy", "bicubic")
+        shown_row = next(cells for cells in table.rows if cells[:2] == ("SSIM ↑", "noisy"))
+        assert row is not None
+        assert shown_row[2] == f"{row['difference']:+.3f}"
+        assert shown_row[-2:] == ("3", "whole image")
+        assert "the primary family (HaarPSI and PSNR), 6 tests; other measures of the whole image" in table.note
+
+    def test_all_pairs_are_told_in_the_primary_measures(self, evaluation: Evaluation) -> None:
+        table = pair_table(evaluation, "abdomen")
+        assert table is not None
+        assert sorted({cells[1] for cells in table.rows}) == ["HaarPSI ↑", "PSNR (dB) ↑"]
+        assert len(table.rows) == 6
+
+    def test_small_equivalence_rows_keep_their_digits(self, evaluation: Evaluation) -> None:
+        frame = evaluation.frames["equivalence"].assign(metric="ssim", difference=0.00042, low=-0.001, high=0.002)
+        table = equivalence_table(replace(evaluation, frames={**evaluation.frames, "equivalence": frame}), "abdomen")
+        assert table is not None
+        assert table.rows[0][3:5] == ("+0.000420", "[-0.00100, +0.00200]")
+
+    def test_shares_have_cohens_h(self, evaluation: Evaluation) -> None:
+        table = rate_table(evaluation, "abdomen")
+        row = evaluation.compared("abdomen", "lost/2sigma", "noisy", "bicubic")
+        assert table is not None
+        assert row is not None
+        cells = dict(zip(table.columns, table.rows[7], strict=True))
+        assert cells["method, threshold"] == "noisy, 2 sigma"
+        assert cells["h lost"] == f"{float(cohen_h(row['mean_a'], row['mean_b'])):+.2f}"
+        assert table.rows[0][3:5] == ("–", "–")
+
+    def test_what_is_added_beyond_the_mean_is_described_not_judged(self, evaluation: Evaluation) -> None:
+        tested = {cells[0] for cells in difference_table(evaluation, "abdomen").rows}  # type: ignore[union-attr]
+        assert not [title for title in tested if title.startswith("Null-space")]
+        table = null_space_table(evaluation, "abdomen")
+        assert table is not None
+        assert [row[0] for row in table.rows] == ["bicubic", HOSTILE]
+
+    @pytest.mark.parametrize(
+        ("value", "unit", "expected"),
+        [
+            (1.234, "dB", "1.23"),
+            (0.9876, "", "0.988"),
+            (0.00123, "", "0.00123"),
+            (12345.6, "", "12346"),
+            (4.3e-6, "", "0.00000430"),
+        ],
+    )
+    def test_numbers(self, value: float, unit: str, expected: str) -> None:
+        assert number(value, unit) == expected
+
+    def test_no_number(self) -> None:
+        assert (number(None), number(float("nan")), p_value(float("nan"))) == ("–", "–", "–")
+        assert (p_value(0.0001), p_value(0.02)) == ("< 0.001", "0.020")
+        assert (interval(float("nan"), 1.0), interval(None, 1.0), p_value(None)) == ("", "", "–")
+
+    def test_both_ends_of_an_interval_have_as_many_decimals(self) -> None:
+        assert interval(-0.0341, 0.00884, signed=True) == "[-0.034, +0.009]"
+        assert interval(9.5, 10.5, digits=1) == "[9.5, 10.5]"

@@ -150,6 +150,7 @@ def test_slices_takes_that_many_evenly(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "in" / "v.nii")
     dataset = prepared(tmp_path, split=ONE_SPLIT, slices=3)
     assert [r.id for r in dataset.records] == ["v-s001", "v-s004", "v-s007"]
+    assert left_out(dataset) == 0  # slices that were not asked for are not constant
 
 
 def series(folder: Path, n: int, suffix: str = "") -> None:

@@ -79,6 +79,8 @@ def test_the_digest_follows_ids_and_contents(dataset: Dataset, images: Path) -> 
     assert paired(images, dataset).hash != first
     (images / "009.png").write_bytes(pixels)
     assert paired(images, dataset).hash != first  # the same files under other names
+    one, other = (PairedFiles({}, {id: "0" * 64}, Naming("abdomen")).hash for id in ("a", "b"))
+    assert one != other
 
 
 def test_paths_are_not_part_of_what_a_run_records(dataset: Dataset, images: Path) -> None:

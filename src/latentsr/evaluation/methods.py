@@ -130,7 +130,7 @@ def from_model(name: str, model: "SuperResolver", degradation: Degradation, samp
 
 
 def _autoencoder_facts(autoencoder: Autoencoder) -> dict[str, Any]:
-    """What a report says of a model's autoencoder: its name (within a model's folder no telling one), hash and latent."""
+    """What a report says of a model's autoencoder: name (within a model's folder no telling one), hash and latent."""
     spec = autoencoder.spec
     latent = {"channels": spec.latent_channels, "factor": spec.factor, "lossless": spec.lossless}
     return {"name": spec.name, "hash": autoencoder.hash, **latent}

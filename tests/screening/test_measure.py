@@ -2,6 +2,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,16 @@ def test_a_lossless_autoencoder_is_exact_and_not_of_many_db(name: str, hr: torch
     assert np.isposinf(found["psnr"]).all()
     assert all(np.isposinf(found[key]).all() for key in found if key.startswith(BANDS))
     assert np.allclose(found["ms_ssim"], 1, atol=1e-4)
+
+
+@pytest.mark.parametrize(("off", "psnr"), [(1e-4, 80), (5e-7, 126)])
+@pytest.mark.parametrize("lossless", [True, False])
+def test_what_is_beyond_100_db_is_exact_in_lossless_ones_alone(
+    hr: torch.Tensor, pooling: type, off: float, psnr: float, lossless: bool
+) -> None:
+    hr = 0.9 * hr
+    found = values(measured(Replaying(replace(pooling(1).spec, lossless=lossless), hr + off), hr, METRICS))["psnr"]
+    assert found == pytest.approx(math.inf if lossless and psnr > 100 else psnr, abs=1)
 
 
 def test_sides_that_do_not_fit_are_padded_and_cut_again(hr: torch.Tensor) -> None:

@@ -1,0 +1,166 @@
+"""Times a whole `latentsr evaluate`, from prepared images to the report, and says which share of it went where.
+
+    python benchmarks/evaluate_speed.py                          # 1,000 pairs of 256x256
+    python benchmarks/evaluate_speed.py --pairs 100 --keep OUT   # the evaluation stays in OUT
+
+The images are those of `measure_speed.py`, windows of scikit-image's test photographs, five a patient. Compared with
+bicubic, which is always measured, is a folder of 16-bit PNG files: bicubic's own results, so that nothing but reading
+is timed of the method. There is a mask of a disc an image, latents are Haar's, and the reference autoencoder, which
+gives hallucination its threshold, is a small KL autoencoder of random weights: it costs what a trained one costs, and
+its threshold means nothing. So all measures without learned weights are made, of twice as many images as there are
+pairs, and the statistics of all of them.
+
+The command runs in its own process. Prints one JSON line: seconds that passed, seconds of processor, peak resident
+memory in GB, and the processor's seconds of each step. Other work on the machine slows the clock; the processor's
+seconds hardly. The exit status is 1 if the peak is not below LIMIT GB (10^9 bytes).
+"""
+
+import argparse
+import importlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure_speed import SIDE, pairs_from
+
+from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.config import sha256
+from latentsr.data.records import Record, write_dataset
+from latentsr.io.raster import write_pixels
+
+LIMIT = 2.0
+IMAGES_A_PATIENT = 5
+# The step that a function is, wherever it is called from; what is under none of them is measuring, or starting.
+STEPS = {
+    ("latentsr.evaluation.job", "make_plan"): "plan",
+    ("latentsr.evaluation.measure", "read_hr_lr"): "restore",
+    ("latentsr.evaluation.measure", "restored"): "restore",
+    ("latentsr.evaluation.measure", "shared_context"): "autoencoders",
+    ("latentsr.evaluation.measure", "own_context"): "autoencoders",
+    ("latentsr.evaluation.job", "keep"): "parts",
+    ("latentsr.evaluation.job", "_run"): "run",
+    ("latentsr.evaluation.job", "_conclude"): "conclude",
+    ("latentsr.evaluation.tables", "summarise"): "statistics",
+    ("latentsr.evaluation.tables", "compare_methods"): "statistics",
+    ("latentsr.evaluation.tables", "compare_agreement"): "statistics",
+    ("latentsr.evaluation.tables", "_sets"): "sets",
+    ("latentsr.evaluation.job", "draw_pictures"): "pictures",
+    ("latentsr.report.evaluation_page", "write_report"): "report",
+}
+
+
+def main() -> int:
+    """The exit status, after the figures have been printed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--keep", type=Path, help="folder for images and evaluation; default: a temporary one")
+    parser.add_argument("--child", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        return _evaluate(options.child)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        _prepare(folder, options.pairs)
+        figures = _measured(folder, options.batch)
+    print(json.dumps({"pairs": options.pairs, "cores": os.cpu_count(), **figures}))
+    return int(figures["gb"] >= LIMIT)
+
+
+def _prepare(folder: Path, pairs: int) -> None:
+    """The dataset, the SR images, the masks and the reference autoencoder."""
+    records = []
+    offsets = np.arange(SIDE) - SIDE / 2
+    disc = np.hypot(offsets[:, None], offsets[None, :]) < SIDE / 4
+    for number in range(pairs):
+        sr, hr = (image[0, 0].numpy() for image in pairs_from(number, 1))
+        name, file = f"{number:05d}", f"images/{number:05d}.png"
+        write_pixels(folder / "data" / file, np.round(hr * 255).astype(np.uint8))
+        write_pixels(folder / "sr" / f"{name}.png", np.round(sr * 65535).astype(np.uint16))
+        write_pixels(folder / "masks" / f"{name}.png", 255 * disc.astype(np.uint8))
+        digest = sha256(folder / "data" / file)
+        records.append(Record(name, f"p{number // IMAGES_A_PATIENT:05d}", "valid", file, SIDE, SIDE, digest))
+    write_dataset(folder / "data", "photographs", records, {})
+    save_kl(SmallKL(factor=4, latent_channels=3, image_channels=1, width=16, blocks=1), folder / "kl")
+
+
+def _measured(folder: Path, batch: int) -> dict[str, Any]:
+    """What the command took, in a process of its own."""
+    arguments = [
+        "evaluate", folder / "data", "-o", folder / "out", "--method", f"theirs={folder / 'sr'}", "--masks",
+        folder / "masks", "--latent", "haar", "--reference-autoencoder", folder / "kl", "--batch", batch,
+        "--device", "cpu", "--overwrite", "--json",
+    ]  # fmt: skip
+    command = [sys.executable, __file__, "--child", *map(str, arguments)]
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    told = process.stderr.read() if process.stderr else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"evaluate failed with status {os.waitstatus_to_exitcode(status)}: {told}")
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return {
+        "s": round(time.perf_counter() - begin, 1),
+        "processor_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "gb": round(usage.ru_maxrss * unit / 1e9, 2),
+        **json.loads(told.splitlines()[-1]),
+    }
+
+
+def _evaluate(arguments: list[str]) -> int:
+    """Runs the command with its steps timed, and prints their processor seconds to standard error."""
+    spent: dict[str, float] = {}
+    for (module, name), step in STEPS.items():
+        place = importlib.import_module(module)
+        setattr(place, name, _timed(getattr(place, name), step, spent))
+    from latentsr.cli import main as command
+
+    sys.argv = ["latentsr", *arguments]
+    try:
+        command()
+    except SystemExit as ended:
+        if ended.code:
+            return int(ended.code)
+    print(json.dumps(_shares(spent)), file=sys.stderr)
+    return 0
+
+
+def _timed(function: Callable[..., Any], step: str, spent: dict[str, float]) -> Callable[..., Any]:
+    """The function, adding the processor seconds that pass in all threads, or its own while others measure."""
+    clock = time.thread_time if step in ("restore", "autoencoders", "parts") else time.process_time
+
+    def timed(*given: Any, **options: Any) -> Any:
+        begin = clock()
+        try:
+            return function(*given, **options)
+        finally:
+            spent[step] = spent.get(step, 0) + clock() - begin
+
+    return timed
+
+
+def _shares(spent: dict[str, float]) -> dict[str, Any]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    run, conclude = spent.pop("run"), spent.pop("conclude")
+    beside = sum(spent[name] for name in ("restore", "autoencoders", "parts"))
+    told = ("statistics", "sets", "pictures")
+    steps = {
+        "start": usage.ru_utime + usage.ru_stime - run - spent["plan"] - spent["report"],
+        **spent,
+        "measure": run - conclude - beside,
+        "conclude otherwise": conclude - sum(spent[name] for name in told),
+    }
+    return {"steps": {name: round(seconds, 1) for name, seconds in steps.items()}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

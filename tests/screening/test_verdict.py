@@ -211,3 +211,16 @@ def test_ranges_are_of_one_source_and_others_are_named_apart() -> None:
     )
     assert "In no contrast, their domain not known: odd and code." in text
     assert len(text) < 3000
+
+
+def test_pairs_that_are_not_told_apart_or_cannot_be_judged_are_counted_as_such() -> None:
+    identified = [made("m3", "medical", 3, 4), made("m2", "medical", 2, 4), made("m1", "medical", 1, 4)]
+    rows = [("d", "m3", "m2", 0.5, -1, 2), ("d", "m3", "m1", 0.7, -1, 2)]
+    found = contrasts(identified, differences(*rows))
+    means = ceilings(("d", "m3", 30.0, False), ("d", "m1", 29.0, False))
+    text = " ".join(said(means, differences(*rows), found))
+    assert "on d +0.50 to +0.70 dB (none of 2 pairs told apart)" in text
+    few = " ".join(said(means, differences(*rows), found.assign(n=3)))
+    assert "on d +0.50 to +0.70 dB (2 pairs, not to be judged)" in few
+    one_known = found.assign(n=[3, 40], low=0.1, p_holm=0.001)
+    assert "(1 of 2 pairs told apart)" in " ".join(said(means, differences(*rows), one_known))

@@ -57,7 +57,7 @@ def measured(autoencoder: Autoencoder, hr: Tensor, metrics: Sequence[Metric]) ->
 @torch.inference_mode()
 def measured_hr(hr: Tensor, metrics: Sequence[Metric]) -> Measured:
     """What the measures that need no reference say of HR itself; no latents, no seconds."""
-    values = measure([metric for metric in metrics if not metric.needs], hr, {})
+    values = measure(metrics, hr, {})  # of these, what needs nothing beside the image
     columns = np.stack([value.double().cpu().numpy() for value in values.values()], axis=1)
     return Measured(tuple(values), columns, latent_sums(hr[:, :0]), (0.0, 0.0))
 

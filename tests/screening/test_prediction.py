@@ -53,9 +53,9 @@ def test_own_studies_take_the_place_of_the_published(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("ceiling,quality\n1,2\n", "lacks sr; expected columns ceiling and sr"),
-        ("ceiling,sr\n1,2\n3,4\n", "2 rows"),
+        ("ceiling,sr\n1,2\n3,4\n5,7\n", "3 rows"),
         ("ceiling,sr\n1,2\n3,4\n5,x\n7,8\n", "4 rows, some perhaps no numbers"),
-        ("ceiling,sr\n1,2\n1,4\n1,3\n1,8\n", "fewer than three different ceilings"),
+        ("ceiling,sr\n1,2\n1,4\n1,3\n2,8\n", "fewer than three different ceilings"),
         ("", "cannot be read as CSV"),
     ],
 )

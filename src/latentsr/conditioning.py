@@ -20,6 +20,6 @@ def encode_roles(roles: Sequence[str], lr: Tensor, scale: int, encode: Encode) -
     """Each role of LR images (batch, 1, rows, columns) in [-1, 1], unscaled.
 
     `latent-up`: latent of the bicubically enlarged LR; `latent-native`: latent of the LR as it is (the published way,
-    protocol.md section 4); `pixels`: the LR itself.
+    arXiv 2604.12152's code); `pixels`: the LR itself.
     """
     return {role: _MAKERS[role](lr, scale, encode) for role in roles}

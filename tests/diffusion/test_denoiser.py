@@ -15,7 +15,7 @@ def published(latent_channels: int, attention: tuple[bool, ...]) -> int:
 
 
 def test_the_published_networks_have_their_number_of_parameters() -> None:
-    """Attention where the map is 16x16: the third level of 64x64 latents, the second of 32x32 (protocol.md, 1)."""
+    """Attention where the map is 16x16: the third level of 64x64 latents, the second of 32x32 (arXiv 2604.12152)."""
     assert published(3, (False, False, True, False)) / 1e6 == pytest.approx(101.1, abs=0.05)
     assert published(4, (False, True, False, False)) / 1e6 == pytest.approx(97.2, abs=0.05)
 

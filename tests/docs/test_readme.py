@@ -17,7 +17,13 @@ SHORTER = {
     "fit-vae": "--steps 2 --crop 32 --batch 1",
     "train": "--steps 2 --channels 8,16 --crop 16 --batch 1 --validate-every 2",
 }
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/design.md", "src/latentsr/models/latentsr-tiny/README.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/design.md",
+    "docs/evaluation.md",
+    "src/latentsr/models/latentsr-tiny/README.md",
+)
 
 
 def _commands(text: str) -> list[str]:

@@ -87,7 +87,7 @@ def test_constant_and_small_images_have_no_value(hr: Tensor) -> None:
 
 
 def radial_spectrum_of_numpy(image: np.ndarray) -> list[float]:
-    """The definition of protocol section 3 written with numpy on the whole, centred plane."""
+    """The published definition written with numpy on the whole, centred plane."""
     power = np.log10(np.abs(np.fft.fftshift(np.fft.fft2(image))) ** 2 + 1e-12)
     rows, columns = (np.fft.fftshift(np.fft.fftfreq(n)) for n in image.shape)
     radius = np.hypot(rows[:, None], columns[None, :]) / np.sqrt(0.5) * 10

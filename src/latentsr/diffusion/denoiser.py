@@ -12,7 +12,7 @@ class DenoiserSpec(Config):
 
     `channels` a level, each level at half the size of the one before; `attention` a level (empty: none) and in the
     middle block. The published network is channels (128, 256, 512, 512), attention on the third level and the middle,
-    `groups` 32 (protocol.md section 1).
+    `groups` 32 (arXiv 2604.12152).
     """
 
     latent_channels: int

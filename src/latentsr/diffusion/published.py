@@ -1,6 +1,6 @@
 """The published denoiser: its size at a latent's size, and what one step of it costs, without making its weights.
 
-Source: protocol section 1 (diffusers UNet2DModel, base 128, multipliers 1, 2, 4, 4, two layers a block, attention where
+Source: arXiv 2604.12152 (diffusers UNet2DModel, base 128, multipliers 1, 2, 4, 4, two layers a block, attention where
 the feature map is 16 x 16 and in the middle block; the LR latent on channels beside the noisy one).
 """
 

@@ -59,7 +59,7 @@ def highpass_spectrum(image: Tensor) -> Tensor:
 
     The high pass zeroes a centred square of the 2-D spectrum, from -s to s - 1 along each axis, where s is 60 px of a
     512 px side in proportion. NaN for sides under 16 px and for constant images (nothing is left to take the
-    logarithm of). Source: the FFT blur measure of the published poster, protocol section 3.
+    logarithm of). Source: the FFT blur measure of the published poster of 2024.
     """
     if smaller_than(check_image(image), HIGHPASS_SIDE):
         return no_value(image)
@@ -113,7 +113,7 @@ def radial_spectrum(image: Tensor) -> Tensor:
 
     The rings are equally wide, from 0 to the corner frequency (half a cycle a pixel on both axes), upper edge excluded;
     RADIAL_BINS names them, from coarse to fine. NaN for sides under 16 px, where rings stay empty.
-    Source: protocol section 3.
+    Source: arXiv 2604.12152.
     """
     if smaller_than(check_image(image), RADIAL_SIDE):
         return no_value(image)[:, None].expand(-1, len(RADIAL_BINS))

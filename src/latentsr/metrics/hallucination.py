@@ -31,7 +31,7 @@ class LinearOperator(Protocol):
 def noise_threshold(ae: Tensor, hr: Tensor, k: float = 2.0) -> Tensor:
     """Mean + k standard deviations (population) of abs(AE - HR) of each image, (batch,).
 
-    `ae` is HR encoded and decoded by the reference autoencoder. Source: protocol section 3.
+    `ae` is HR encoded and decoded by the reference autoencoder. Source: arXiv 2604.12152.
     """
     return noise_thresholds(ae, hr, (k,))[:, 0]
 

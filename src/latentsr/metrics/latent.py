@@ -2,7 +2,7 @@
 
 Latents are (batch, channels, rows, columns) of any scale of values, the SR image's and the HR image's of one
 autoencoder. Both are average-pooled to squares of each of SCALES; a latent smaller than a scale has no value there.
-Source: protocol section 3.
+Source: arXiv 2604.12152.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Fidelity inside a region of interest and in the background around it.
 
 `mask` is (batch, 1, rows, columns), bool or numbers that are not 0 inside the region. An image whose mask leaves no
-pixel has no value (NaN). Source: protocol section 3.
+pixel has no value (NaN). Source: arXiv 2604.12152.
 """
 
 import torch

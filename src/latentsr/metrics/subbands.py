@@ -19,7 +19,7 @@ def subband_psnr(sr: Tensor, hr: Tensor) -> Tensor:
     """PSNR in dB of each Haar band, (batch, 10) in the order of BANDS, peak = largest magnitude of the HR band.
 
     100 where the band's MSE is under 1e-12, 0 where the HR band is empty (all zero) and the SR band is not.
-    Images are (batch, 1, rows, columns) in [0, 1], of any size. Source: protocol section 3.
+    Images are (batch, 1, rows, columns) in [0, 1], of any size. Source: arXiv 2604.12152.
     """
     sr, hr = check_pair(sr, hr)
     values = [_band_psnr(a, b) for a, b in zip(haar_bands(sr), haar_bands(hr), strict=True)]

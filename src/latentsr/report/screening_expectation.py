@@ -11,7 +11,7 @@ from latentsr.report.screening_rows import LOSSLESS, Row, Told, lossless, of, wr
 STUDY, OWN = "the six published points", "your finished studies"
 BANDS = ("centre", "confidence_low", "confidence_high", "prediction_low", "prediction_high")
 CAPPED = "capped by the ceiling"  # what a newer screening itself says in a note
-# protocol.md, sections 2 and 4
+# arXiv 2604.12152, its results and the later re-analysis against the true HR
 PROVENANCE = (
     "They are 2 autoencoders (MedVAE, SD-VAE) on 3 datasets (MRNet, BraTS, MIMIC-CXR), so they are not independent.",
     "The study's main evaluation took the PSNR of SR against decode(encode(HR)), not against HR: it does not contain "

@@ -1,0 +1,41 @@
+"""The page on evaluation says of every measure what the METRICS table says, and names every table that is written."""
+
+from pathlib import Path
+
+import pytest
+
+from latentsr.evaluation.job import TABLES
+from latentsr.evaluation.tables import PRIMARY_METRICS
+from latentsr.metrics import METRICS, Metric
+
+NEEDS = {
+    "mask": "`--masks`",
+    "threshold": "`--reference-autoencoder`",
+    "mean": "`--mean`",
+    "hr_latent": "`--latent`",
+    "reconstruction": "a model in a lossy latent",
+}
+BETTER = {"higher": "more", "lower": "less", "closer": "as HR"}
+
+
+@pytest.fixture(scope="module")
+def page(repository: Path) -> str:
+    return (repository / "docs" / "evaluation.md").read_text(encoding="utf-8")
+
+
+def _row(metric: Metric) -> str:
+    needs = ["weights"] if metric.group == "learned" else [text for need, text in NEEDS.items() if need in metric.needs]
+    side = f"{metric.smallest_side} px" if metric.smallest_side > 1 else ""
+    parts = f" ({metric.parts[0]} to {metric.parts[-1]})" if metric.parts else ""
+    cells = (f"`{metric.name}`", metric.title + parts, metric.unit, BETTER[metric.better], side, *(needs or [""]))
+    return f"| {' | '.join(cells)} | {metric.source} |".replace("  ", " ")
+
+
+def test_the_table_of_measures_is_that_of_the_code(page: str) -> None:
+    rows = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 8]
+    assert rows == [_row(metric) for metric in METRICS.values()]
+
+
+def test_every_table_and_primary_measure_is_named(page: str) -> None:
+    assert [name for name in TABLES if f"`{name}`" not in page] == []
+    assert f"primary ({' and '.join(METRICS[name].title for name in PRIMARY_METRICS)})" in page

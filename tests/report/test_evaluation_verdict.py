@@ -6,16 +6,21 @@ from report_evaluations import HOSTILE, SURE, TURNED, with_all, with_comparison,
 
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.evaluation_headline import headline_table
-from latentsr.report.evaluation_verdict import verdict
+from latentsr.report.evaluation_verdict import details, verdict
+
+
+def sentences(evaluation: Evaluation) -> tuple[str, ...]:
+    """All that is said: doubts and answers, then what bears them out."""
+    return (*verdict(evaluation), *details(evaluation))
 
 
 class TestVerdict:
     def test_doubts_about_pairing_come_first(self, evaluation: Evaluation) -> None:
         doubted = without(evaluation, pairing=[{"method": "noisy", "dataset": "abdomen"}])
-        assert verdict(doubted)[0].startswith("Do not rely on this yet: images of 'noisy' on 'abdomen'")
+        assert sentences(doubted)[0].startswith("Do not rely on this yet: images of 'noisy' on 'abdomen'")
 
     def test_few_patients_prove_nothing(self, evaluation: Evaluation) -> None:
-        told = " ".join(verdict(evaluation))
+        told = " ".join(sentences(evaluation))
         assert "patients cannot prove" in told
         assert not [claim for claim in ("is better than", "is worse than", "is best in") if claim in told]
 
@@ -43,13 +48,13 @@ class TestVerdict:
             evaluation, "psnr", difference=difference, low=low, high=high, p_holm=p, d_z=difference,
             rank_biserial=np.sign(difference), p_least=0.001,
         )  # fmt: skip
-        assert expected in " ".join(verdict(changed))
+        assert expected in " ".join(sentences(changed))
 
     @pytest.mark.parametrize("name", ["d_z", "rank_biserial"])
     def test_images_and_patients_that_point_to_different_sides_decide_nothing(
         self, evaluation: Evaluation, name: str
     ) -> None:
-        told = " ".join(verdict(with_comparison(evaluation, "psnr", difference=1.5, **SURE | {name: -0.5})))
+        told = " ".join(sentences(with_comparison(evaluation, "psnr", difference=1.5, **SURE | {name: -0.5})))
         assert "is not told apart from bicubic in PSNR (+1.50 dB [+1.20, +1.80]): by image and by patient" in told
         assert "is better than bicubic in PSNR by 1.50" not in told
 
@@ -64,12 +69,12 @@ class TestVerdict:
         sign = 1.0 if up else -1.0
         ends = {"low": 1.2, "high": 1.8} if up else {"low": -1.8, "high": -1.2}
         sure = SURE | ends | {"difference": 1.5 * sign, "d_z": sign, "rank_biserial": sign}
-        told = next(one for one in verdict(with_comparison(evaluation, metric, **sure)) if "abdomen: noisy" in one)
+        told = next(one for one in sentences(with_comparison(evaluation, metric, **sure)) if "abdomen: noisy" in one)
         assert title in told.partition("is worse than bicubic in ")[2]
-        assert title not in " ".join(verdict(with_comparison(evaluation, metric, **sure | {"p_holm": 0.2})))
+        assert title not in " ".join(sentences(with_comparison(evaluation, metric, **sure | {"p_holm": 0.2})))
 
     def test_methods_are_compared_with_each_other(self, evaluation: Evaluation) -> None:
-        told = [one for one in verdict(evaluation) if one.startswith(f"abdomen: {HOSTILE} ") and "noisy" in one]
+        told = [one for one in sentences(evaluation) if one.startswith(f"abdomen: {HOSTILE} ") and "noisy" in one]
         assert len(told) == 1
         assert "HaarPSI" in told[0]
         back = evaluation.compared("abdomen", "psnr", "noisy", HOSTILE)
@@ -80,17 +85,17 @@ class TestVerdict:
         table = evaluation.frames["table"].copy()
         chosen = (table["metric"] == "lr_psnr") & (table["method"] == "noisy") & (table["dataset"] == "abdomen")
         table.loc[chosen, "value"] = [170.0, 170.0, 170.0, 31.0, 170.0, np.nan]
-        told = " ".join(verdict(replace(evaluation, frames={**evaluation.frames, "table": table})))
+        told = " ".join(sentences(replace(evaluation, frames={**evaluation.frames, "table": table})))
         assert "abdomen: Before clamping and rounding, reduced again, the worst image matches LR to: " in told
         assert "noisy 31.0 dB" in told.partition("abdomen: Before clamping")[2].partition("(not wholly true to")[0]
 
     def test_identical_images_are_counted_and_named(self, evaluation: Evaluation) -> None:
-        assert "is identical to HR in 1 of 6 images, which are left out of PSNR" in " ".join(verdict(evaluation))
+        assert "is identical to HR in 1 of 6 images, which are left out of PSNR" in " ".join(sentences(evaluation))
 
     def test_a_method_that_is_hr_is_called_the_truth_and_takes_no_part(self, evaluation: Evaluation) -> None:
         truth = {"dataset": "abdomen", "method": HOSTILE, "images": 6, "exact": True}
         changed = without(evaluation, truth=[truth], pairing=[])
-        first, *rest = verdict(changed)
+        first, *rest = sentences(changed)
         assert first == f"On abdomen, {HOSTILE} is the truth itself, not a restoration: left aside in this verdict."
         assert not [one for one in rest if "abdomen" in one and HOSTILE in one and "Within" not in one]
         table = headline_table(changed, "abdomen")
@@ -99,7 +104,7 @@ class TestVerdict:
         assert (0, 1) in table.strong
 
     def test_it_names_the_reference_and_says_what_is_not_adjusted(self, evaluation: Evaluation) -> None:
-        told = " ".join(verdict(evaluation))
+        told = " ".join(sentences(evaluation))
         assert "own error of reference autoencoder vae" in told
         assert "tests by patient, not adjusted" in told
 
@@ -109,7 +114,7 @@ class TestVerdict:
         sure = ["difference", "low", "high", "p_holm", "p_least", "d_z", "rank_biserial"]
         table.loc[chosen, sure] = -0.1, -0.2, -0.05, 0.001, 0.001, -1.0, -0.9
         changed = replace(evaluation, frames={**evaluation.frames, "comparisons": table})
-        told = next(sentence for sentence in verdict(changed) if sentence.startswith("abdomen: noisy"))
+        told = next(sentence for sentence in sentences(changed) if sentence.startswith("abdomen: noisy"))
         worse = told.partition("is worse than bicubic in ")[2]
         assert "SSIM" in told
         assert "MAE" not in worse
@@ -130,21 +135,21 @@ class TestAnswer:
         return without(found, pairing=[])
 
     def test_it_stands_first_for_each_dataset(self, sure: Evaluation) -> None:
-        told = verdict(sure)
+        told = sentences(sure)
         assert [one.startswith("On ") for one in told] == [True, True] + [False] * (len(told) - 2)
         assert all(one.startswith(("abdomen: ", "small<u>: ")) for one in told[2:])
 
     def test_who_is_better_than_all_others_is_best(self, sure: Evaluation) -> None:
-        assert verdict(sure)[0].startswith(
+        assert sentences(sure)[0].startswith(
             f"On abdomen, {HOSTILE} is best in fidelity (PSNR 33.00 dB) and perceptual likeness (HaarPSI 33.00); "
         )
-        assert f"{HOSTILE} keeps " in verdict(sure)[0]
+        assert f"{HOSTILE} keeps " in sentences(sure)[0]
 
     def test_two_who_are_best_in_one_thing_each_pay(self, sure: Evaluation) -> None:
         changed = with_means(sure, "haarpsi", noisy=35.0)
         changed = with_all(changed, "haarpsi", "noisy", "bicubic", difference=1.5, **SURE)
         changed = with_all(changed, "haarpsi", "noisy", HOSTILE, difference=1.5, **SURE)
-        told = verdict(changed)[0]
+        told = sentences(changed)[0]
         assert f"{HOSTILE} is best in fidelity (PSNR 33.00 dB); noisy is best in perceptual likeness (HaarPSI" in told
         assert f"noisy pays with PSNR by 1.50 dB [1.20, 1.80] less than {HOSTILE}" in told
 
@@ -153,7 +158,7 @@ class TestAnswer:
     )
     def test_who_is_not_told_apart_from_one_is_not_best(self, sure: Evaluation, change: dict[str, float]) -> None:
         changed = with_all(sure, "psnr", "noisy", HOSTILE, **change)
-        told = verdict(changed)[0]
+        told = sentences(changed)[0]
         assert "best in fidelity" not in told
         assert f"in fidelity {HOSTILE} and noisy lead and are not told apart (PSNR 33.00 dB)" in told
 
@@ -161,11 +166,11 @@ class TestAnswer:
         changed = sure
         for a, b in ((HOSTILE, "bicubic"), ("noisy", "bicubic"), ("noisy", HOSTILE)):
             changed = with_all(changed, "psnr", a, b, p_holm=0.5)
-        assert f"in fidelity no method is told apart from the best mean ({HOSTILE}, PSNR 33.00" in verdict(changed)[0]
+        assert f"in fidelity no method is told apart from the best mean ({HOSTILE}, PSNR 33.00" in sentences(changed)[0]
 
     def test_what_few_patients_cannot_prove_is_said(self, sure: Evaluation) -> None:
         table = sure.frames["comparisons"].assign(p_least=0.25, p_holm=0.25)
-        told = verdict(replace(sure, frames={**sure.frames, "comparisons": table}))
+        told = sentences(replace(sure, frames={**sure.frames, "comparisons": table}))
         assert f"the best means are those of {HOSTILE} in fidelity (PSNR 33.00 dB) and {HOSTILE} in" in told[0]
         assert "which 3 patients cannot prove" in told[0]
         assert "differs from bicubic in PSNR by +1.50 dB [+1.20, +1.80]" in " ".join(told)
@@ -174,12 +179,12 @@ class TestAnswer:
 
     def test_one_dataset_and_two_methods_are_told_briefly(self, sure: Evaluation) -> None:
         facts = {"abdomen": sure.run["datasets"]["abdomen"]}
-        told = verdict(without(sure, "equivalence", datasets=facts))
+        told = sentences(without(sure, "equivalence", datasets=facts))
         assert len(told) == 6
         assert not [one for one in told if "abdomen: " in one]
 
     def test_bicubic_alone_is_compared_with_nothing(self, evaluation: Evaluation) -> None:
         alone = without(evaluation, "comparisons", "equivalence", methods=[evaluation.run["methods"][0]], pairing=[])
-        assert verdict(alone)[0] == (
+        assert sentences(alone)[0] == (
             "On abdomen only bicubic was measured, on 6 images of 3 patients: there is nothing to compare."
         )

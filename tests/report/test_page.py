@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from latentsr.errors import InputError, LatentSRError
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.page import Page, Picture, Section, Slider, Table, Text, render_page, write_page
+from latentsr.report.page import Page, Picture, Section, Slider, Table, Text, render_page, write_markdown, write_page
 
 TEMPLATES = Path(__file__).parents[2] / "src" / "latentsr" / "report" / "templates"
 
@@ -254,3 +254,20 @@ def test_two_drawings_with_the_same_ids_keep_their_own(html: str, sample_page: P
     drawings = [block for section in sample_page.sections for block in section.blocks if isinstance(block, Picture)]
     assert len(drawings) == 2
     assert {f"figure-{number}-drawing-tick" for number in (1, 2)} <= set(re.findall(r'id="([^"]+)"', html))
+
+
+def test_a_number_and_its_unit_stay_on_one_line() -> None:
+    html = render_page(Page("t", verdict=("12 % of 1.5 dB in 3 images at 100 mm",)))
+    assert "12\u00a0% of 1.5\u00a0dB in 3 images at 100\u00a0mm" in html
+
+
+@pytest.mark.parametrize(("width", "unfolded"), [(1280, True), (390, False)])
+def test_details_are_folded_on_a_phone_alone(tmp_path: Path, open_page: Callable, width: int, unfolded: bool) -> None:
+    path = write_page(Page("t", verdict=("v",), details=("bears it out",)), tmp_path / "page.html")
+    found = open_page(path, width, scripts=["document.querySelector('details').open"])
+    assert (found.clean, found.values) == (True, (unfolded,))
+
+
+def test_details_stand_in_the_supplement(tmp_path: Path) -> None:
+    write_markdown(Page("t", verdict=("v",), details=("bears it out",)), tmp_path)
+    assert "## In detail\n\n- bears it out\n" in (tmp_path / "report.md").read_text()

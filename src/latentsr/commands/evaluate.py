@@ -48,6 +48,7 @@ def evaluate(
     """Compares methods with bicubic and the truth: tables, statistics, pictures and a report; run again to go on."""
     from latentsr.config import read_json
     from latentsr.evaluation.job import RUN, Comparison, compare
+    from latentsr.report.evaluation_headline import HEADLINE
     from latentsr.report.evaluation_page import write_report
 
     comparison = Comparison(
@@ -65,9 +66,9 @@ def evaluate(
     if json:
         terminal.show_json(summary.to_dict(orient="records"))
         return
-    whole = summary[~summary["metric"].str.contains("/")]  # bands, scales and thresholds stand in the report
-    terminal.show_summary(whole.to_dict(orient="records"))
-    for sentence in page.verdict:
+    shown = summary[summary["metric"].isin(metric or HEADLINE)]  # all others stand in the report
+    terminal.show_summary(shown.to_dict(orient="records"))
+    for sentence in (*page.verdict, *page.details):
         terminal.show(sentence)
     terminal.show(f"report in {out / 'report.html'}, tables beside it. {RESEARCH_USE}")
 

@@ -148,7 +148,8 @@ class Section:
 class Page:
     """A report: the verdict first (its first sentence stands out), then warnings, sections, and the facts at the end.
 
-    `warnings` are what a reader must know before believing the rest. `facts` are versions, hashes and the command,
+    `warnings` are what a reader must know before believing the rest. `details` follow them, sentences that bear the
+    verdict out; on a phone they are folded away. `facts` are versions, hashes and the command,
     in the order in which they are given. `note` stands at the top and at the end.
     """
 
@@ -158,6 +159,7 @@ class Page:
     sections: tuple[Section, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
     note: str = RESEARCH_USE
 
 

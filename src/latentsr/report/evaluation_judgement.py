@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from latentsr.report.evaluation_data import Evaluation
-from latentsr.report.numbers import interval, number, p_value
+from latentsr.report.numbers import estimate, p_value
 from latentsr.stats.comparison import LEVEL
 
 Row = Mapping[str, Any]
@@ -41,10 +41,10 @@ def judgement(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str
     kind, why = _weighed(row, facts["better"])
     if kind in ("better", "worse"):
         low, high = sorted((abs(row["low"]), abs(row["high"])))
-        amount = number(abs(row["difference"]), unit, unit_shown=True)
-        return Judgement(kind, f"{title} by {amount} {interval(low, high, unit)}")
-    difference = number(row["difference"], unit, signed=True, unit_shown=True)
-    shown = f"{difference} {interval(row['low'], row['high'], unit, signed=True)}".strip()
+        amount = " ".join(estimate(abs(row["difference"]), low, high, unit, unit_shown=True))
+        return Judgement(kind, f"{title} by {amount}")
+    ends = row["low"], row["high"]
+    shown = " ".join(estimate(row["difference"], *ends, unit, signed=True, unit_shown=True)).strip()
     return Judgement(kind, f"{title} by {shown}" if kind == "untested" else f"{title} ({shown})", why)
 
 

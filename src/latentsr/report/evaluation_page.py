@@ -28,7 +28,7 @@ from latentsr.report.evaluation_tables import (
     pair_table,
     rate_table,
 )
-from latentsr.report.evaluation_verdict import verdict
+from latentsr.report.evaluation_verdict import details, verdict
 from latentsr.report.page import Block, Page, Section, Text, write_markdown, write_page
 
 PAGE, SUPPLEMENT = "report.html", "report"
@@ -52,6 +52,7 @@ def evaluation_page(evaluation: Evaluation) -> Page:
         subtitle=_subtitle(evaluation),
         verdict=verdict(evaluation),
         warnings=(*evaluation.run["warnings"], *evaluation.run["cautions"]),
+        details=details(evaluation),
         sections=tuple(_sections(evaluation)),
         facts=evaluation_facts(evaluation),
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from latentsr.report.evaluation_data import BASELINE, Evaluation
-from latentsr.report.numbers import interval, number
+from latentsr.report.numbers import estimate, number
 from latentsr.report.page import Table
 
 SET_TITLES = {"swd": "Sliced Wasserstein (x 1000)", "fid": "FID", "kid": "KID"}
@@ -19,11 +19,11 @@ def set_table(evaluation: Evaluation, dataset: str) -> Table | None:
         return None
     names = sorted(rows["metric"].unique(), key=_set_order)
     wide = rows.set_index(["method", "metric"])
-    cells = tuple((method, *(_cell(wide.loc[(method, name)]) for name in names)) for method in evaluation.methods)
+    cells = tuple((method, *(_cell(name, wide.loc[(method, name)]) for name in names)) for method in evaluation.methods)
     note = (
         "How far the SR images as a whole lie from the HR images as a whole, not each from its own; less is better. "
-        "Sliced Wasserstein distance of Laplacian-pyramid patches (Karras 2018), its mean over levels and each level. "
-        + interval_note(rows)
+        "Sliced Wasserstein distance of Laplacian-pyramid patches (Karras 2018), its mean over levels and each level, "
+        "whose intervals stand in sets.csv. " + interval_note(rows)
     )
     if "fid" in names:
         note += _fid_note(int(rows["images"].iloc[0]))
@@ -36,11 +36,12 @@ def set_difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
     rows = evaluation.frame("set_comparisons", dataset)
     if rows.empty:
         return None
-    chosen = rows[(rows["b"] == BASELINE) & rows["low"].notna()]
+    chosen = rows[(rows["b"] == BASELINE) & rows["low"].notna() & ~rows["metric"].str.contains("/")]
     cells = tuple(_difference_cells(evaluation, chosen))
     note = (
         "Method minus bicubic, below 0: more realistic. The same patients are left out of both methods, so that what "
-        "both owe to them drops out. Not adjusted for the number of rows."
+        "both owe to them drops out. Not adjusted for the number of rows. The levels' differences "
+        "stand in set_comparisons.csv."
     )
     columns = ("measure", "method", "difference", "95 % by patient", "patients")
     return Table(f"Realism: differences to bicubic on {dataset}", columns, cells, note) if cells else None
@@ -52,8 +53,7 @@ def _difference_cells(evaluation: Evaluation, rows: pd.DataFrame) -> Iterator[tu
         yield (
             set_title(evaluation, row["metric"]),
             row["a"],
-            number(row["difference"], signed=True),
-            interval(row["low"], row["high"], signed=True),
+            *estimate(row["difference"], row["low"], row["high"], signed=True),
             str(int(row["patients"])),
         )
 
@@ -104,8 +104,11 @@ def _fid_note(images: int) -> str:
     return f" FID of {images} images{few}; it has no interval, since its bias grows as images are left out."
 
 
-def _cell(row: "pd.Series") -> str:
-    return f"{number(row['value'])} {interval(row['low'], row['high'])}".strip()
+def _cell(name: str, row: "pd.Series") -> str:
+    """The value, with its interval but for levels: theirs stand in sets.csv."""
+    if "/" in name:
+        return number(row["value"])
+    return " ".join(estimate(row["value"], row["low"], row["high"])).strip()
 
 
 def _set_order(name: str) -> tuple[int, int]:

@@ -1,12 +1,13 @@
 """The tables of an evaluation's report: means, differences, all pairs, agreement, equivalence."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from latentsr.report.evaluation_data import BASELINE, Evaluation
-from latentsr.report.numbers import NONE, counted, interval, listed, number, p_value
+from latentsr.report.numbers import NONE, counted, estimate, listed, number, p_value
 from latentsr.report.page import Table
 from latentsr.stats.rates import rate_effects
 
@@ -44,10 +45,7 @@ def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
         "published; d_z: sd of the differences; r: rank-biserial correlation. n: patients. Images with an infinite or "
         "missing value are left out of that row, its test too, and counted in comparisons.csv."
     )
-    columns = (
-        "measure", "method", "difference", "95 % by patient", "95 % by image", "p (Holm)", "d", "d_z", "r", "n",
-        "family",
-    )  # fmt: skip
+    columns = ("measure", "method", "difference", "95 % by patient", "95 % by image", "p (Holm)", "d", "d_z", "r", "n")
     return Table(f"Differences to bicubic on {dataset}", columns, tuple(cells), note)
 
 
@@ -75,20 +73,17 @@ def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
 def _difference_cells(evaluation: Evaluation, dataset: str, metric: str, a: str, b: str) -> tuple[str, ...]:
     patient, image = (evaluation.compared(dataset, metric, a, b, unit) for unit in ("patient", "image"))
     if patient is None or image is None:
-        return (metric_title(evaluation, metric), a, *(NONE,) * 9)
-    unit = evaluation.measures[metric.split("/")[0]]["unit"]
+        return (metric_title(evaluation, metric), a, *(NONE,) * 8)
     return (
         metric_title(evaluation, metric),
         a,
-        number(patient["difference"], unit, signed=True),
-        interval(patient["low"], patient["high"], unit, signed=True) or NONE,
-        interval(image["low"], image["high"], unit, signed=True) or NONE,
+        *_difference(evaluation, dict(patient)),
+        _difference(evaluation, dict(image))[1],
         p_value(patient["p_holm"]),
         number(patient["d"], "dB"),
         number(patient["d_z"], "dB"),
         number(patient["rank_biserial"], "dB"),
         str(int(patient["n"])),
-        str(patient["family"]),
     )
 
 
@@ -104,6 +99,13 @@ def _unit(evaluation: Evaluation, metric: str) -> str:
     return str(evaluation.measures[metric.split("/")[0]]["unit"])
 
 
+def _difference(evaluation: Evaluation, row: Mapping[Hashable, Any]) -> tuple[str, str]:
+    """A row's difference and its interval."""
+    ends = row["low"], row["high"]
+    value, bounds = estimate(row["difference"], *ends, _unit(evaluation, row["metric"]), signed=True)
+    return value, bounds or NONE
+
+
 def pair_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """All pairs of methods in the measures of the primary family, by patient; None where there is but one pair."""
     rows = evaluation.frame("comparisons", dataset)
@@ -114,8 +116,7 @@ def pair_table(evaluation: Evaluation, dataset: str) -> Table | None:
         (
             f"{row['a']} – {row['b']}",
             metric_title(evaluation, row["metric"]),
-            number(row["difference"], _unit(evaluation, row["metric"]), signed=True),
-            interval(row["low"], row["high"], _unit(evaluation, row["metric"]), signed=True) or NONE,
+            *_difference(evaluation, row),
             p_value(row["p_holm"]),
             number(row["d_z"], "dB"),
             str(int(row["n"])),
@@ -165,8 +166,7 @@ def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
             f"{row['a']} – {row['b']}",
             metric_title(evaluation, row["metric"]),
             f"± {row['margin']:g}",
-            number(row["difference"], _unit(evaluation, row["metric"]), signed=True),
-            interval(row["low"], row["high"], _unit(evaluation, row["metric"]), signed=True) or NONE,
+            *_difference(evaluation, row),
             p_value(row["p"]),
             row["verdict"],
             row["unit"],

@@ -26,13 +26,18 @@ VERDICTS = {"equivalent": "equivalent", "different": "different by more", "undec
 
 
 def verdict(evaluation: Evaluation) -> tuple[str, ...]:
-    """Sentences, the most important first; where there are several datasets each of the details names its own."""
+    """Doubts, then an answer a dataset."""
     answers = [answer(evaluation, dataset) for dataset in evaluation.datasets]
-    details: list[str] = []
+    return (*_doubts(evaluation), *filter(None, answers))
+
+
+def details(evaluation: Evaluation) -> tuple[str, ...]:
+    """What bears the answers out, sentences; where there are several datasets each names its own."""
+    told: list[str] = []
     for dataset in evaluation.datasets:
         name = f"{dataset}: " if len(evaluation.datasets) > 1 else ""
-        details += [f"{name}{sentence}" for sentence in _details(evaluation, dataset)]
-    return (*_doubts(evaluation), *filter(None, answers), *details)
+        told += [f"{name}{sentence}" for sentence in _details(evaluation, dataset)]
+    return tuple(told)
 
 
 def _doubts(evaluation: Evaluation) -> Iterator[str]:

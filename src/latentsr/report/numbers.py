@@ -38,6 +38,16 @@ def interval(
     return f"[{', '.join(ends)}]"
 
 
+def estimate(
+    value: float, low: float, high: float, unit: str = "", *, signed: bool = False, unit_shown: bool = False
+) -> tuple[str, str]:
+    """A value and its interval as `number` and `interval` show them, with as many decimals: those of the largest."""
+    known = [abs(one) for one in (value, low, high) if np.isfinite(one)]
+    digits = decimals(max(known, default=0.0), unit)
+    shown = number(value, unit, signed=signed, unit_shown=unit_shown, digits=digits)
+    return shown, interval(low, high, unit, signed=signed, digits=digits)
+
+
 def p_value(value: float | None) -> str:
     """Such as "0.012" or "< 0.001"; a dash for no test."""
     if value is None or not np.isfinite(value):

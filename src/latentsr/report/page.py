@@ -5,6 +5,7 @@ The records it is made of are those of `report/blocks.py`, given here too, so th
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ MANY_ROWS = 30  # a longer table scrolls in its own box, under a head that stays
 MANY_COLUMNS = 9  # a wider one is printed on a page turned on its side
 HALF_WIDTH = 520  # CSS px up to which two drawings stand side by side on a wide screen
 SORTED_ROWS = 6  # from this many rows on, a reader may want another order
+_AMOUNT = re.compile(r"(?<=\d) (?=(?:%|dB|px|mm)(?!\w))")  # a number and its unit stay on one line
 
 
 def write_page(page: Page, path: Path) -> Path:
@@ -68,7 +70,7 @@ def _environment() -> Environment:
 
 
 def _finalize(value: Any) -> Any:
-    return value if hasattr(value, "__html__") or not isinstance(value, str) else readable(value)
+    return value if hasattr(value, "__html__") or not isinstance(value, str) else _AMOUNT.sub("\u00a0", readable(value))
 
 
 def _policy(script: str) -> str:

@@ -44,6 +44,8 @@ def _render(page: Page) -> tuple[list[str], dict[str, bytes]]:
         lines += ["## Verdict", "", f"**{escaped(page.verdict[0])}**", "", *_paragraphs(page.verdict[1:])]
     if page.warnings:
         lines += ["## Know before you rely on this", "", *_items(page.warnings)]
+    if page.details:
+        lines += ["## In detail", "", *_items(page.details)]
     files: dict[str, bytes] = {}
     for number, (section, blocks) in enumerate(numbered(page), start=1):
         lines += [f"## {number} {escaped(section.title)}", "", *_paragraphs((section.note,))]

@@ -59,6 +59,13 @@ def test_every_panel_is_drawn_and_nothing_is_cut(methods: int, drawn: list[Figur
     _assert_nothing_is_cut_or_overlaps(figure)
 
 
+@pytest.mark.parametrize(("methods", "rows"), [(4, [6]), (5, [4, 3]), (11, [5, 5, 3])])
+def test_rows_are_few_and_as_equal_as_can_be(methods: int, rows: list[int], drawn: list[Figure]) -> None:
+    panels([_case(methods, region=None)])
+    tops = [image.axes.get_position().y1 for image in _images(drawn[0], "gray")]
+    assert [tops.count(top) for top in dict.fromkeys(tops)] == rows
+
+
 def test_errors_share_one_scale(drawn: list[Figure]) -> None:
     panels([_case(3)], greatest=0.5)
     assert {image.get_clim() for image in _images(drawn[0], "inferno")} == {(0, 0.5)}

@@ -20,7 +20,7 @@ from latentsr.report.figures.values import required, told
 
 Image = NDArray[np.floating]
 
-ABREAST = 4  # images side by side; more go on below
+ABREAST = 6  # images side by side at most; more go on below, in rows as equal as can be
 CELL = 256  # px of an image's width: 154 CSS px, 41 mm in print
 GAP, SIDE = 14, 12  # px between images, and left and right of all
 LINE = 27  # px of height of a line of words
@@ -84,9 +84,7 @@ def panels(
     found = [_checked(case) for case in required(list(cases), "cases")]
     end = _greatest(found) if greatest is None else greatest
     with house_style():
-        blocks = [
-            (case, case.panels[at : at + ABREAST]) for case in found for at in range(0, len(case.panels), ABREAST)
-        ]
+        blocks = [(case, block) for case in found for block in _rows(case.panels)]
         top = 14 + LINE * (bool(title) + bool(window)) + 8
         widest = max(len(block) for _, block in blocks)
         width = 2 * SIDE + max(widest, 3) * (CELL + GAP) - GAP
@@ -102,6 +100,13 @@ def panels(
             sheet.colour_bar(SIDE, int(tops[-1]), 2 * CELL + GAP, words, end, open_ended=True)
         sheet.write(SIDE, sheet.height - LINE - 4, RESEARCH_USE, TINY, weight="bold")
         return drawing(sheet.figure, _told(found, window, end, unit), dpi=DPI)
+
+
+def _rows(panels: Sequence[Panel]) -> list[Sequence[Panel]]:
+    """The panels in as few rows as can be, none of more than ABREAST, the first ones the longer."""
+    rows = math.ceil(len(panels) / ABREAST)
+    abreast = math.ceil(len(panels) / rows)
+    return [panels[start : start + abreast] for start in range(0, len(panels), abreast)]
 
 
 def worst_region(errors: Sequence[Image], side: int) -> Region:

@@ -1,6 +1,12 @@
 "use strict";
 document.documentElement.classList.add("script");
 
+/* On a phone the details under the verdict wait to be asked for; on paper they are there. */
+for (const details of document.querySelectorAll("details")) {
+  details.open = !window.matchMedia("screen and (max-width: 599px)").matches;
+  window.addEventListener("beforeprint", () => { details.open = true; });
+}
+
 /* Sliders: a share of the one picture over the other, at whole-number zoom so that no pixel is invented. */
 for (const figure of document.querySelectorAll(".slider")) {
   const box = figure.querySelector(".scroll"), stage = figure.querySelector(".stage");

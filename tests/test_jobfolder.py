@@ -13,6 +13,7 @@ def of(root: Path) -> JobFolder:
 def interrupted(root: Path, key: str = "k") -> JobFolder:
     folder = of(root)
     folder.claim(key)
+    folder.begin(key)
     folder.parts.mkdir(exist_ok=True)
     (folder.parts / "a.npz").write_bytes(b"1")
     return folder
@@ -47,10 +48,14 @@ def test_the_work_of_another_key_is_refused_or_replaced(tmp_path: Path, make: ob
     folder = make(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     before = names(tmp_path)
-    with pytest.raises(StaleError, match="holds a screening of other data or options: give another -o, or --overwrite"):
+    with pytest.raises(
+        StaleError, match="holds another screening, of other data or options: give another -o, or --overwrite"
+    ):
         folder.claim("other")
     assert names(tmp_path) == before
     folder.claim("other", overwrite=True)
+    assert names(tmp_path) == {"notes.txt"}
+    folder.begin("other")
     assert names(tmp_path) == {"done.partial.json", "notes.txt"}
     with pytest.raises(StaleError, match="of other data"):
         folder.claim("k")
@@ -73,7 +78,7 @@ def test_results_without_their_record_are_replaced_only_when_asked_for(tmp_path:
     with pytest.raises(StaleError, match="holds files but no screening"):
         of(tmp_path).claim("k")
     of(tmp_path).claim("k", overwrite=True)
-    assert names(tmp_path) == {"done.partial.json"}
+    assert names(tmp_path) == set()
 
 
 def test_hidden_files_and_no_folder_are_fine_and_a_file_is_refused(tmp_path: Path) -> None:

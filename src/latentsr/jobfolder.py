@@ -39,6 +39,20 @@ class JobFolder:
         """Whether the job is done."""
         return self._record.is_file()
 
+    def check(self, *, overwrite: bool = False) -> None:
+        """StaleError for a folder that is in use for something else; hidden files do not count."""
+        if self.whole or self._partial.is_file():
+            return
+        if self.root.exists() and not self.root.is_dir():
+            raise StaleError(f"{self.root}: is a file, expected a new or empty folder; give another -o")
+        names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
+        visible = {name for name in names if not name.startswith(".")}
+        foreign = visible - self.results - {PARTS}
+        if visible and not overwrite:
+            raise StaleError(f"{self.root}: holds files but no {self.job}; give an -o that is new or empty")
+        if foreign:  # to replace an earlier job's results is not to write among somebody else's files
+            raise StaleError(f"{self.root}: holds files of no {self.job}; give an -o that is new or empty")
+
     def claim(self, key: str, *, overwrite: bool = False) -> None:
         """Makes it the folder of the job of this key, which may go on from what lies there.
 
@@ -48,17 +62,19 @@ class JobFolder:
             StaleError: it holds the work of another key, and not `overwrite`; or files that are nobody's record of
                 such work.
         """
-        self._check_kind(overwrite=overwrite)
+        self.check(overwrite=overwrite)
         if overwrite:
             self._clear()
         for path in (self._record, self._partial):
             there = read_json(path) if path.is_file() else {"key": key}
             if not isinstance(there, dict) or there.get("key") != key:
-                raise StaleError(
-                    f"{self.root}: holds a {self.job} of other {self.decided_by}: give another -o, or --overwrite"
-                )
-        if not self.whole:
-            write_json(self._partial, {"key": key})  # before there are parts, so that none is ever without its key
+                other = f"holds another {self.job}, of other {self.decided_by}"
+                raise StaleError(f"{self.root}: {other}: give another -o, or --overwrite")
+
+    def begin(self, key: str) -> None:
+        """Says whose parts will lie here; to be called before the first, so that none is ever without its key."""
+        if not self._partial.is_file():
+            write_json(self._partial, {"key": key})
 
     def finish(self, content: dict[str, Any]) -> None:
         """Writes the record; the folder is whole then."""
@@ -77,20 +93,6 @@ class JobFolder:
     def _partial(self) -> Path:
         name = Path(self.record)
         return self.root / f"{name.stem}.partial{name.suffix}"
-
-    def _check_kind(self, *, overwrite: bool) -> None:
-        """StaleError for a folder that is in use for something else; hidden files do not count."""
-        if self.whole or self._partial.is_file():
-            return
-        if self.root.exists() and not self.root.is_dir():
-            raise StaleError(f"{self.root}: is a file, expected a new or empty folder; give another -o")
-        names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
-        visible = {name for name in names if not name.startswith(".")}
-        foreign = visible - self.results - {PARTS}
-        if visible and not overwrite:
-            raise StaleError(f"{self.root}: holds files but no {self.job}; give an -o that is new or empty")
-        if foreign:  # to replace an earlier job's results is not to write among somebody else's files
-            raise StaleError(f"{self.root}: holds files of no {self.job}; give an -o that is new or empty")
 
     def _clear(self) -> None:
         """Removes all that an earlier job left."""

@@ -35,11 +35,22 @@ def test_table_summary_and_record_are_written(
 def test_an_existing_evaluation_is_kept_unless_asked(dataset: Dataset, tmp_path: Path) -> None:
     compare([dataset.root], tmp_path / "out", comparison())
     before = (tmp_path / "out" / "table.csv").read_bytes()
-    with pytest.raises(StaleError, match="holds an evaluation already; give another -o, or --overwrite"):
+    with pytest.raises(
+        StaleError, match="holds another evaluation, of other data, methods or options: give another -o, or --overwrite"
+    ):
         compare([dataset.root], tmp_path / "out", comparison(metrics=("mae",)))
     assert (tmp_path / "out" / "table.csv").read_bytes() == before
     compare([dataset.root], tmp_path / "out", comparison(metrics=("mae",)), overwrite=True)
     assert set(pd.read_csv(tmp_path / "out" / "table.csv")["metric"]) >= {"mae"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_other_things_is_refused_and_left(dataset: Dataset, tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(StaleError, match="evaluation; give an -o that is new or empty"):
+        compare([dataset.root], tmp_path / "out", comparison(), overwrite=overwrite)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(

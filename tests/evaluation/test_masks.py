@@ -81,7 +81,7 @@ def test_the_datasets_masks_are_used_and_a_folder_comes_first(
 def test_other_masks_are_another_evaluation(masked: Callable[..., Dataset], dataset: Dataset, tmp_path: Path) -> None:
     root = masked().root
     compare([root], tmp_path / "out", comparison())
-    with pytest.raises(StaleError, match="holds an evaluation already"):
+    with pytest.raises(StaleError, match="holds another evaluation, of other data"):
         compare([root], tmp_path / "out", comparison(masks=folder_of(dataset, tmp_path / "upper", upper=True)))
 
 

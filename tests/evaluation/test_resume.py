@@ -80,7 +80,7 @@ def test_an_interrupted_evaluation_of_something_else_is_refused(
 
     with pytest.raises(KeyboardInterrupt):
         compare([dataset.root], tmp_path / "out", COMPARISON, progress=stop)
-    with pytest.raises(StaleError, match="holds an evaluation already"):
+    with pytest.raises(StaleError, match="holds another evaluation, of other data"):
         compare([dataset.root], tmp_path / "out", Comparison(("bicubic",), device="cpu"))
     compare([dataset.root], tmp_path / "out", Comparison((), metrics=("psnr",), device="cpu"), overwrite=True)
     assert set(pd.read_parquet(tmp_path / "out" / "table.parquet")["method"]) == {"bicubic"}

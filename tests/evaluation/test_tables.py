@@ -10,6 +10,7 @@ import torch
 
 from latentsr.config import sha256
 from latentsr.data.records import Dataset
+from latentsr.errors import StaleError
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.evaluation.plan import make_plan
 from latentsr.evaluation.tables import PARTS, PRIMARY, WHOLE, directed, family_of
@@ -104,17 +105,21 @@ def test_run_json_holds_the_weights(dataset: Dataset, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "run.json").read_text())["weights"] == {"features": sha256(Path(name))}
 
 
-def test_parts_lie_under_the_key_that_they_were_made_under(dataset: Dataset, tmp_path: Path) -> None:
+def test_parts_never_lie_without_the_key_that_they_were_made_under(dataset: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = Comparison((), metrics=("psnr",), batch=1, device="cpu", workers=0)
+
     def stop(done: int, total: int) -> None:
         if done:
             raise KeyboardInterrupt
 
-    asked = Comparison((), metrics=("psnr",), batch=1, device="cpu", workers=0)
     with pytest.raises(KeyboardInterrupt):
-        compare([dataset.root], tmp_path / "out", asked, progress=stop)
-    key = make_plan([dataset.root], asked).key
-    assert [path.name for path in (tmp_path / "out" / "parts").iterdir()] == [key[:16]]
-    assert list((tmp_path / "out" / "parts" / key[:16]).rglob("*.npz"))
+        compare([dataset.root], out, asked, progress=stop)
+    assert json.loads((out / "run.partial.json").read_text())["key"] == make_plan([dataset.root], asked).key
+    assert list((out / "parts").rglob("*.npz"))
+    (out / "run.partial.json").unlink()
+    with pytest.raises(StaleError, match="holds files but no evaluation"):
+        compare([dataset.root], out, asked)
 
 
 def test_a_measure_of_agreement_with_lr_alone_leaves_nothing_to_test(dataset: Dataset, tmp_path: Path) -> None:

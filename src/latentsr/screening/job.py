@@ -71,6 +71,7 @@ def _folder(out: Path) -> JobFolder:
 
 def _run(plan: Plan, folder: JobFolder, batch: int, device: str, progress: Progress) -> None:
     """All parts, pictures and tables; screening.json last."""
+    folder.begin(plan.key)
     counter = _Counter(plan.images, progress)
     stream_hr(plan, folder.parts, batch, device)
     for candidate in sorted(plan.candidates, key=lambda one: one.name != plan.reference):  # the reference first

@@ -141,7 +141,8 @@ class TestAnswer:
 
     def test_who_is_better_than_all_others_is_best(self, sure: Evaluation) -> None:
         assert sentences(sure)[0].startswith(
-            f"On abdomen, {HOSTILE} is best in fidelity (PSNR 33.00 dB) and perceptual likeness (HaarPSI 33.00); "
+            f"On abdomen, {HOSTILE} is best in fidelity (PSNR 33.00 dB, bicubic 31.50 dB) and perceptual likeness "
+            "(HaarPSI 33.00, bicubic 31.50); "
         )
         assert f"{HOSTILE} keeps " in sentences(sure)[0]
 
@@ -150,7 +151,7 @@ class TestAnswer:
         changed = with_all(changed, "haarpsi", "noisy", "bicubic", difference=1.5, **SURE)
         changed = with_all(changed, "haarpsi", "noisy", HOSTILE, difference=1.5, **SURE)
         told = sentences(changed)[0]
-        assert f"{HOSTILE} is best in fidelity (PSNR 33.00 dB); noisy is best in perceptual likeness (HaarPSI" in told
+        assert f"{HOSTILE} is best in fidelity (PSNR 33.00 dB, bicubic 31.50 dB); noisy is best in perc" in told
         assert f"noisy pays with PSNR by 1.50 dB [1.20, 1.80] less than {HOSTILE}" in told
 
     @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from latentsr.errors import InputError, StaleError
 from latentsr.stats import COLUMNS, check_table, read_table, short_hash, write_table
+from latentsr.stats.table import sorted_table, tidy_rows
 
 
 @pytest.fixture
@@ -67,3 +68,14 @@ def test_errors_name_no_id(table: pd.DataFrame) -> None:
         with pytest.raises(InputError) as raised:
             check_table(broken)
         assert "Miller" not in str(raised.value)
+
+
+def test_rows_are_made_image_by_image_and_sorted() -> None:
+    values = np.array([[1.0, 2.0], [3.0, 4.0]])
+    rows = tidy_rows("set", {"b": "p2", "a": "p1"}, "m", ["psnr", "mae"], values)
+    made = sorted_table([rows, rows.iloc[:0]])
+    assert made.columns.tolist() == list(COLUMNS)
+    assert made.to_numpy().tolist() == [
+        ["set", "a", "p1", "m", "mae", 4.0], ["set", "a", "p1", "m", "psnr", 3.0],
+        ["set", "b", "p2", "m", "mae", 2.0], ["set", "b", "p2", "m", "psnr", 1.0],
+    ]  # fmt: skip

@@ -26,7 +26,7 @@ from latentsr.evaluation.sets import patches_an_image, set_arrays
 from latentsr.metrics import Metric, find_metrics, measure
 from latentsr.metrics.hallucination import SIGMAS, hallucination_maps
 from latentsr.metrics.reprojection import lr_psnr
-from latentsr.stats.table import COLUMNS
+from latentsr.stats.table import sorted_table, tidy_rows
 
 HR, LR_PSNR = "hr", "lr_psnr"
 THUMB = 16  # px a side of the LR thumbnails by which images are told apart
@@ -109,7 +109,8 @@ def evaluate(
     work = Work(dataset, records, tuple(methods), find_metrics(metrics), Surroundings(degradation))
     tables, done = [], 0
     for alike, found in measured_batches(work, batch=batch, device=device):
-        tables += [tidy_rows(dataset, alike, method, one.names, one.values) for method, one in found.items()]
+        images = {record.id: record.patient for record in alike}
+        tables += [tidy_rows(dataset.name, images, method, one.names, one.values) for method, one in found.items()]
         done += len(alike)
         progress(done, len(records))
     return sorted_table(tables)
@@ -265,26 +266,3 @@ def _maps(shown: Tensor, context: dict[str, Any]) -> NDArray[np.uint16]:
         return np.zeros((2, 0, 0), np.uint16)
     maps = hallucination_maps(shown, context["hr"], context["threshold"][:, MAP_SIGMA])
     return torch.cat([one.sum(dim=0) for one in maps]).cpu().numpy().astype(np.uint16)
-
-
-def tidy_rows(
-    dataset: Dataset, records: Sequence[Record], method: str, names: Sequence[str], values: NDArray[np.float64]
-) -> pd.DataFrame:
-    """The rows of one batch and method in the tidy table's columns; `values` (images, measures) under `names`."""
-    images, measures = values.shape
-    return pd.DataFrame(
-        {
-            "dataset": dataset.name,
-            "id": np.repeat([record.id for record in records], measures),
-            "patient": np.repeat([record.patient for record in records], measures),
-            "method": method,
-            "metric": list(names) * images,
-            "value": values.ravel(),
-        }
-    )
-
-
-def sorted_table(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The tidy table of these rows, sorted by all columns but the value."""
-    table = pd.concat([table for table in tables if len(table)], ignore_index=True)
-    return table[list(COLUMNS)].sort_values(list(COLUMNS[:-1]), ignore_index=True)

@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsr.atomic import replacing
-from latentsr.evaluation.measure import THUMB, Measured, Work, sorted_table, tidy_rows
+from latentsr.evaluation.measure import THUMB, Measured, Work
 from latentsr.evaluation.plan import Plan
 from latentsr.parts import Part, Parts
+from latentsr.stats.table import sorted_table, tidy_rows
 
 MAPS = "maps.npz"
 GALLERY = "lr_thumbs"
@@ -33,13 +34,11 @@ class Results:
 
     def table(self) -> pd.DataFrame:
         """The dataset's tidy rows."""
-        records = {record.id: record for record in self.work.records}
+        patients, dataset = {record.id: record.patient for record in self.work.records}, self.work.dataset.name
         return sorted_table(
-            [
-                tidy_rows(self.work.dataset, [records[id] for id in part.ids], name, *_values(part, number))
-                for part in self._each("names", "values")
-                for number, name in enumerate(self.names)
-            ]
+            tidy_rows(dataset, {id: patients[id] for id in part.ids}, name, *_values(part, number))
+            for part in self._each("names", "values")
+            for number, name in enumerate(self.names)
         )
 
     def thumbs(self) -> dict[str, NDArray[np.float32]]:

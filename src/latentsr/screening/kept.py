@@ -16,7 +16,7 @@ from latentsr.data.records import Dataset
 from latentsr.parts import Part
 from latentsr.screening.latent import LatentSums
 from latentsr.screening.measure import Measured
-from latentsr.stats.table import COLUMNS
+from latentsr.stats.table import sorted_table, tidy_rows
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def _names(part: Part) -> list[str]:
 def rows(parts: Sequence[Part], dataset: Dataset, method: str) -> pd.DataFrame:
     """The tidy rows of the parts, sorted."""
     patients = {record.id: record.patient for record in dataset.records}
-    wide = pd.concat([pd.DataFrame(part["values"], index=part.ids, columns=_names(part)) for part in parts])
-    long = wide.rename_axis(index="id", columns="metric").stack(future_stack=True).rename("value").reset_index()
-    long = long.assign(dataset=dataset.name, method=method, patient=long["id"].map(patients))
-    return long[list(COLUMNS)].sort_values(list(COLUMNS[:-1]), ignore_index=True)
+    return sorted_table(
+        tidy_rows(dataset.name, {id: patients[id] for id in part.ids}, method, _names(part), part["values"])
+        for part in parts
+    )
 
 
 def total(parts: Sequence[Part]) -> LatentSums:

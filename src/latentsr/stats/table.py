@@ -1,8 +1,12 @@
 """The tidy table: one row an image, method and metric; written as Parquet and CSV, read from Parquet."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from latentsr.atomic import replacing
 from latentsr.errors import InputError, StaleError
@@ -10,6 +14,31 @@ from latentsr.stats.names import short_hash
 
 COLUMNS = ("dataset", "id", "patient", "method", "metric", "value")
 NAMED = 5
+
+
+def tidy_rows(
+    dataset: str, images: Mapping[str, str], method: str, names: Sequence[str], values: NDArray[Any]
+) -> pd.DataFrame:
+    """The rows of some images under one method in COLUMNS: `values`, (images, metrics), under `names`.
+
+    `images` gives each image's patient by its id, in the order of the values' rows.
+    """
+    return pd.DataFrame(
+        {
+            "dataset": dataset,
+            "id": np.repeat(list(images), len(names)),
+            "patient": np.repeat(list(images.values()), len(names)),
+            "method": method,
+            "metric": list(names) * len(images),
+            "value": values.ravel(),
+        }
+    )
+
+
+def sorted_table(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The tidy table of these rows, sorted by all columns but the value."""
+    table = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    return table[list(COLUMNS)].sort_values(list(COLUMNS[:-1]), ignore_index=True)
 
 
 def check_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pytest
 from latentsr.evaluation.job import TABLES
 from latentsr.evaluation.tables import PRIMARY_METRICS
 from latentsr.metrics import METRICS, Metric
+from latentsr.report.evaluation_tables import BETTER, UNDIRECTED
 
 NEEDS = {
     "mask": "`--masks`",
@@ -15,7 +16,6 @@ NEEDS = {
     "hr_latent": "`--latent`",
     "reconstruction": "a model in a lossy latent",
 }
-BETTER = {"higher": "more", "lower": "less", "closer": "as HR"}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,8 @@ def _row(metric: Metric) -> str:
     needs = ["weights"] if metric.group == "learned" else [text for need, text in NEEDS.items() if need in metric.needs]
     side = f"{metric.smallest_side} px" if metric.smallest_side > 1 else ""
     parts = f" ({metric.parts[0]} to {metric.parts[-1]})" if metric.parts else ""
-    cells = (f"`{metric.name}`", metric.title + parts, metric.unit, BETTER[metric.better], side, *(needs or [""]))
+    better = "neither" if metric.name in UNDIRECTED else BETTER[metric.better]
+    cells = (f"`{metric.name}`", metric.title + parts, metric.unit, better, side, *(needs or [""]))
     return f"| {' | '.join(cells)} | {metric.source} |".replace("  ", " ")
 
 

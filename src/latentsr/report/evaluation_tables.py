@@ -244,13 +244,12 @@ def definition_table(evaluation: Evaluation) -> Table:
     """Every measure with unit, direction, range and source, from METRICS."""
     rows = tuple(
         (
-            str(one["title"]),
+            f"{one['title']} ({one['unit']})" if one["unit"] else str(one["title"]),
             str(one["name"]),
-            str(one["unit"]),
             "neither" if one["name"] in UNDIRECTED else BETTER[one["better"]],
             f"{one['range'][0]} to {one['range'][1]}",
             str(one["source"]),
         )
         for one in evaluation.measures.values()
     )
-    return Table("The measures", ("measure", "name in tables", "unit", "better", "range", "source"), rows)
+    return Table("The measures", ("measure", "name in tables", "better", "range", "source"), rows)

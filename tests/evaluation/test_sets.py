@@ -11,6 +11,8 @@ from latentsr.errors import StaleError
 from latentsr.evaluation.job import TABLES, Comparison, compare
 from latentsr.evaluation.sets import (
     SetMeasure,
+    patches_an_image,
+    set_arrays,
     set_cautions,
     set_comparison_rows,
     set_measures,
@@ -21,6 +23,7 @@ from latentsr.io.raster import write_pixels
 from latentsr.metrics.distribution import fid, sliced_wasserstein
 from latentsr.metrics.left_out import kid_left_out
 from latentsr.parts import Parts
+from latentsr.stats.jackknife import patient_groups
 
 PATIENTS = [f"p{n // 3}" for n in range(24)]
 METHODS = ("bicubic", "mine")
@@ -100,14 +103,72 @@ def test_few_patients_have_values_but_no_interval(patients: list[str]) -> None:
     assert rows[["low", "high"]].isna().all(axis=None)
 
 
+def test_five_patients_are_enough_for_intervals() -> None:
+    patients, measures = [f"p{n % 5}" for n in range(24)], {}
+    for name, shape in (("swd/16", (20, 49)), ("features", (9,))):
+        measures |= set_measures(name, [drawn(1, *shape)], drawn(0, *shape), patients, seed=0)
+    rows = set_rows("abdomen", ["mine"], measures, patients, seed=0).set_index("metric")
+    assert np.isfinite(rows.loc[["swd/16", "kid"], ["low", "high"]]).all(axis=None)
+
+
+def test_of_sliced_wasserstein_whole_images_are_left_out() -> None:
+    """Images far from HR by their patient: the distance without a group is that of the others' patches."""
+    hr, far = drawn(0, 20, 49), np.repeat(np.linspace(0, 2, 8), 3).astype(np.float32)
+    sr = hr + far[:, None, None] * drawn(1, 20, 49) ** 2
+    measure = set_measures("swd/16", [sr], hr, PATIENTS, seed=3)["swd/16"]
+    groups = patient_groups(PATIENTS, seed=3)
+    assert measure.without is not None
+    for number, found in enumerate(measure.without[:, 0]):
+        kept = [torch.from_numpy(one[groups != number]).flatten(0, 1) for one in (sr, hr)]
+        expected = sliced_wasserstein(*kept, generator=torch.Generator().manual_seed(3))
+        assert found == pytest.approx(expected, rel=0.03)  # along half as many directions
+    assert measure.without.max() > 1.2 * measure.without.min()
+
+
+def test_the_spread_lies_around_the_value_though_it_is_seen_along_fewer_directions() -> None:
+    """A group that changes nothing, here of images like all others, leaves the value itself."""
+    hr, sr = (np.repeat(drawn(seed, 20, 49)[:1], 24, axis=0) for seed in (0, 1))
+    measure = set_measures("swd/16", [sr], hr, PATIENTS, seed=3)["swd/16"]
+    assert measure.without is not None
+    np.testing.assert_allclose(measure.without, measure.value[0], rtol=1e-5)
+
+
+def test_the_seed_deals_more_patients_than_groups() -> None:
+    patients = [f"p{n}" for n in range(24)]
+    one, other = (set_measures("features", [drawn(1, 9)], drawn(0, 9), patients, seed=seed)["kid"] for seed in (0, 1))
+    np.testing.assert_allclose(one.value, other.value)
+    assert one.without is not None
+    assert other.without is not None
+    assert not np.allclose(np.sort(one.without, axis=0), np.sort(other.without, axis=0))
+
+
+@pytest.mark.parametrize(("images", "patches"), [(1, 128), (128, 128), (256, 64), (1024, 16), (9000, 16)])
+def test_many_images_have_few_patches_each(images: int, patches: int) -> None:
+    assert patches_an_image(images) == patches
+
+
+def test_an_images_patches_follow_from_seed_and_id_and_not_from_its_batch() -> None:
+    images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def arrays(images: torch.Tensor, ids: list[str], seed: int) -> np.ndarray:
+        return set_arrays(images, ids, seed=seed, patches=16, extractor=None)["swd/32"]
+
+    both = arrays(images, ["a", "b"], 0)
+    np.testing.assert_array_equal(arrays(images[1:], ["b"], 0)[0], both[1])
+    assert (arrays(images[1:], ["c"], 0)[0] != both[1]).any()
+    assert (arrays(images[1:], ["b"], 1)[0] != both[1]).any()
+
+
 def test_features_of_one_image_have_no_measure() -> None:
     assert set_measures("features", [drawn(1, 9)[:1]], drawn(0, 9)[:1], ["p"], seed=0) == {}
+    assert set(set_measures("features", [drawn(1, 9)[:2]], drawn(0, 9)[:2], ["p", "q"], seed=0)) == {"fid", "kid"}
 
 
-def test_fid_of_few_images_is_cautioned(found: dict[str, SetMeasure]) -> None:
-    told = set_cautions(set_rows("abdomen", METHODS, found, PATIENTS, seed=3))
-    assert len(told) == 1
-    assert "FID of 'abdomen' is of 24 images" in told[0]
+@pytest.mark.parametrize(("images", "cautioned"), [(24, True), (2047, True), (2048, False)])
+def test_fid_of_few_images_is_cautioned(found: dict[str, SetMeasure], images: int, cautioned: bool) -> None:
+    told = set_cautions(set_rows("abdomen", METHODS, found, PATIENTS, seed=3).assign(images=images))
+    assert len(told) == cautioned
+    assert all(f"FID of 'abdomen' is of {images} images" in one for one in told)
 
 
 @pytest.fixture(scope="module")

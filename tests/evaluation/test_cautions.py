@@ -94,6 +94,27 @@ class TestFewPatients:
         (told,) = size_cautions({"set": {"patients": 1, "images": 4, "image_is_patient": False}})
         assert told.startswith("'set' has one patient: no interval, no test")
 
+    @pytest.mark.parametrize(("patients", "cautioned"), [(2, True), (9, True), (10, False)])
+    def test_below_ten_patients_are_few(self, patients: int, cautioned: bool) -> None:
+        told = size_cautions({"set": {"patients": patients, "images": 40, "image_is_patient": False}})
+        assert (
+            told == [f"'set' has {patients} patients: intervals are wide, and small effects stay unseen."] * cautioned
+        )
+
+    def test_one_image_is_no_doubt_about_its_patient(self) -> None:
+        (told,) = size_cautions({"set": {"patients": 1, "images": 1, "image_is_patient": True}})
+        assert "has one patient" in told
+
+    def test_the_level_itself_is_not_reached_and_tests_by_image_do_not_count(self) -> None:
+        compared = self.compared(9, 1, {"m0": "all"})
+        by_patient = compared["unit"].eq("patient")
+        assert len(reach_cautions(compared.assign(p_least=np.where(by_patient, 0.05, 0.01)))) == 1
+        assert reach_cautions(compared.assign(p_least=np.where(by_patient, 0.01, 0.05))) == []
+
+    def test_an_image_without_value_counts_once_whatever_the_methods(self) -> None:
+        (told,) = value_cautions(tidy({"bicubic": [NAN, 30.0, NAN], "mine": [NAN, 31.0, NAN]}))
+        assert told.endswith("psnr (2).")
+
     def test_all_cautions_together_need_no_comparisons(self) -> None:
         facts = {"set": {"patients": 2, "images": 2, "image_is_patient": True}}
         told = cautions(facts, {"table": tidy({"bicubic": [27.0, NAN]})}, [])

@@ -39,7 +39,10 @@ def test_measures_name_their_extractor_keep_their_digits_and_have_intervals() ->
     assert table.rows[1][0] == "mine"
 
 
-@pytest.mark.parametrize(("images", "told"), [(60, "below 2048"), (3000, "FID of 3000 images; it has no interval")])
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [(60, "below 2048"), (2048, "FID of 2048 images; it has no"), (3000, "FID of 3000 images; it has no interval")],
+)
 def test_the_note_says_how_sure_the_measures_are(images: int, told: str) -> None:
     table = set_table(evaluation(images=images), "abdomen")
     assert table is not None

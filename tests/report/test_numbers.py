@@ -9,7 +9,20 @@ from latentsr.report.numbers import counted, estimate, interval, listed, number,
 
 @pytest.mark.parametrize(
     ("value", "unit", "shown"),
-    [(27.789, "dB", "27.79"), (0.12345, "", "0.123"), (0.0012345, "", "0.00123"), (1234.5, "", "1234")],
+    [
+        (27.789, "dB", "27.79"),
+        (0.12345, "", "0.123"),
+        (0.0012345, "", "0.00123"),
+        (1234.5, "", "1234"),
+        (1000.0, "dB", "1000"),
+        (-999.5, "", "-999.50"),
+        (10.0, "", "10.00"),
+        (9.9994, "", "9.999"),
+        (0.01, "", "0.010"),
+        (0.00999, "", "0.00999"),
+        (0.0, "", "0.000"),
+        (1e-12, "", "0.000000000"),
+    ],  # fmt: skip
 )
 def test_a_number_has_the_decimals_of_its_size_and_unit(value: float, unit: str, shown: str) -> None:
     assert number(value, unit) == shown
@@ -32,12 +45,16 @@ def test_a_value_and_its_interval_have_as_many_decimals(values: tuple[float, ...
     assert estimate(*values, signed=True) == shown
 
 
+def test_the_end_farther_from_zero_decides_on_an_intervals_decimals() -> None:
+    assert interval(-12.3456, 0.5) == "[-12.35, 0.50]"
+    assert interval(-0.002, 0.0005) == "[-0.00200, 0.00050]"
+
+
 def test_a_value_with_its_unit() -> None:
     assert estimate(1.5, 1.0, 2.0, "dB", unit_shown=True) == ("1.50 dB", "[1.00, 2.00]")
 
 
 def test_words() -> None:
-    assert [p_value(0.0001), p_value(0.0123), counted(1, "image"), counted(2, "image")] == [
-        "< 0.001", "0.012", "1 image", "2 images",
-    ]  # fmt: skip
+    assert [p_value(0.0001), p_value(0.001), p_value(0.0123)] == ["< 0.001", "0.001", "0.012"]
+    assert [counted(1, "image"), counted(2, "image")] == ["1 image", "2 images"]
     assert [listed(["a"]), listed(["a", "b", "c"])] == ["a", "a, b and c"]

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 from statsmodels.stats.weightstats import DescrStatsW
 
 from latentsr.errors import InputError, OptionError
@@ -50,6 +50,20 @@ def test_the_intervals_hold_the_true_bias_and_limits(n: int) -> None:
     assert ((np.mean(held, axis=0) > 0.93) & (np.mean(held, axis=0) < 0.97)).all()
 
 
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_the_ends_of_a_limit_are_exact_for_normal_differences(n: int) -> None:
+    """Integrated over the sd's chi distribution, mean and sd being independent: 97.5 of 100 lie on either side."""
+    found = bland_altman(np.random.default_rng(n).normal(size=n), np.zeros(n))
+    for end, share in ((found.upper_high, 0.975), (found.upper_low, 0.025)):
+        factor, freedom = (end - found.bias) / found.sd, n - 1
+
+        def beyond(sd: float, factor: float = factor) -> float:
+            above = stats.norm.cdf(np.sqrt(n) * (factor * sd / np.sqrt(freedom) - 1.96))
+            return float(above * stats.chi.pdf(sd, freedom))
+
+        assert integrate.quad(beyond, 0, 20)[0] == pytest.approx(share, abs=1e-6)
+
+
 def test_a_patient_counts_once() -> None:
     rng = np.random.default_rng(4)
     a, b = rng.normal(size=(2, 10))
@@ -86,8 +100,12 @@ def test_methods_against_hr_on_the_table() -> None:
     assert list(zip(found["a"], found["unit"], found["n"], strict=True)) == [
         ("mine", "patient", 8), ("yours", "patient", 8), ("mine", "image", 24), ("yours", "image", 24)
     ]  # fmt: skip
+    assert set(found["images"]) == {24}
+    assert set(found["patients"]) == {8}
     assert found["bias"][2] == pytest.approx((values["mine"] - values["hr"]).mean())
     assert found["sd"][0] < found["sd"][2]
+    narrow, wide = (compare_agreement(table, level=level) for level in (0.5, 0.95))
+    assert ((narrow["bias_high"] - narrow["bias_low"]) < (wide["bias_high"] - wide["bias_low"])).all()
     with pytest.raises(InputError, match="no method theirs"):
         compare_agreement(table, reference="theirs")
     with pytest.raises(InputError, match="no metric psnr in the table: it has mean_intensity"):

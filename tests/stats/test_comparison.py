@@ -84,6 +84,16 @@ def test_by_patient_the_patients_means_count(table: pd.DataFrame, values: dict[t
     assert (found["low"], found["high"]) == pytest.approx((low[0], high[0]))
 
 
+def test_level_draws_and_seed_are_those_of_the_interval(
+    table: pd.DataFrame, values: dict[tuple[str, str], np.ndarray]
+) -> None:
+    options = {"level": 0.8, "draws": 300, "seed": 7}
+    found = row(compare_methods(table, baseline="bicubic", **options), metric="psnr", a="mine")
+    differences = values["mine", "psnr"] - values["bicubic", "psnr"]
+    low, high = cluster_intervals(differences[:, None], list(PATIENTS), **options)
+    assert (found["low"], found["high"]) == pytest.approx((low[0], high[0]), rel=1e-12)
+
+
 def test_holm_takes_a_dataset_and_unit_as_its_family(table: pd.DataFrame) -> None:
     two = pd.concat([table, table.assign(dataset="zoo")])
     compared = compare_methods(two, unit="both", draws=100)

@@ -61,6 +61,12 @@ def test_few_units_or_none_that_vary() -> None:
     assert np.isnan([tost([], 0.15).p, tost([0.0], 0.15).p, tost([0.0, 0.1], 0.15, patients=["a", "a"]).low]).all()
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_difference_of_just_the_margin_is_not_within_it(sign: int) -> None:
+    found = tost([sign * 0.5, sign * 0.5], 0.5)
+    assert (found.p, found.verdict) == (1.0, "different")
+
+
 def test_methods_on_the_table() -> None:
     rng, images = np.random.default_rng(6), len(NAMES)
     base = rng.normal(30, 2, size=images)
@@ -79,6 +85,10 @@ def test_methods_on_the_table() -> None:
     assert found["verdict"]["worse", "image"] == "different"
     assert found["infinite"]["steps-100", "image"] == 1
     assert found["n"]["worse", "patient"] == 20
+    narrow = compare_equivalence(table, {"psnr": 0.15}, baseline="steps-50", alpha=0.4).set_index("a")
+    assert narrow["high"]["steps-100"] - narrow["low"]["steps-100"] < 0.5 * (
+        found["high"]["steps-100", "patient"] - found["low"]["steps-100", "patient"]
+    )
     with pytest.raises(InputError, match="no metric ssim in the table: it has psnr"):
         compare_equivalence(table, {"ssim": 0.01})
 

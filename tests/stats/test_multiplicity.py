@@ -22,6 +22,7 @@ def test_tests_that_could_not_be_made_are_left_out_of_the_family() -> None:
 
 def test_nothing_of_a_family_falls_below_its_number_times_the_least_p() -> None:
     assert least_adjusted([1 / 16, 1 / 32, np.nan]) == pytest.approx(2 / 32)
+    assert least_adjusted([1 / 4, 1 / 64]) == pytest.approx(2 / 64)  # as of families whose tests have unequal n
     assert least_adjusted([0.4, 0.4, 0.4]) == 1
     assert np.isnan([least_adjusted([]), least_adjusted([np.nan])]).all()
     least = np.full(4, 1 / 64)

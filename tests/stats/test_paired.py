@@ -41,13 +41,19 @@ def test_wilcoxon_equals_scipys_with_zeros_and_ties(pairs: int, digits: int) -> 
 
 @pytest.mark.parametrize("pairs", [2, 5, 13, 14, 50])
 def test_the_least_p_is_that_of_pairs_all_to_one_side(pairs: int) -> None:
-    assert least_p(pairs) == pytest.approx(stats.wilcoxon(np.arange(1.0, pairs + 1)).pvalue, rel=1e-9)
+    assert least_p(pairs) == pytest.approx(stats.wilcoxon(np.arange(1.0, pairs + 1)).pvalue, rel=1e-9, abs=0)
     assert least_p(pairs) <= wilcoxon(np.ones(pairs))  # ties only raise it
 
 
 def test_pairs_too_few_or_very_many_have_no_least_p_to_speak_of() -> None:
     assert np.isnan([least_p(0), least_p(1)]).all()
     assert least_p(51) <= wilcoxon(np.arange(1.0, 52)) < 1e-8
+
+
+def test_ties_are_exact_up_to_thirteen_pairs_and_normal_beyond() -> None:
+    """All alike, to one side: 2 of 2^13 ways; then z = sqrt(14), as scipy's "auto" has it, which takes seconds here."""
+    assert wilcoxon(np.ones(13)) == 2.0**-12
+    assert wilcoxon(np.ones(14)) == pytest.approx(2 * stats.norm.sf(14**0.5), rel=1e-12)
 
 
 def test_no_difference_anywhere_is_no_finding() -> None:

@@ -78,6 +78,7 @@ def test_few_or_flat_points_have_no_band_or_correlation() -> None:
     line = fit_line([1.0, 2.0], [3.0, 5.0])
     assert (line.slope, line.intercept) == pytest.approx((2, 1))
     assert np.isnan(line.predict([1.5]).prediction_low).all()
+    assert np.isnan([pearson([1.0, 2.0], [3.0, 5.0]).r, pearson([1.0, 2.0], [3.0, 5.0]).p]).all()
     assert np.isnan(pearson([1.0, 2.0, 3.0], [4.0, 4.0, 4.0]).r)
     assert np.isnan(pearson([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]).low)
     assert fisher_interval(1.0, 10) == (1.0, 1.0)

@@ -99,6 +99,20 @@ def test_a_table_without_baseline_has_means_with_intervals(table: pd.DataFrame) 
         assert (mine["mean_low"], mine["mean_high"]) == pytest.approx((low[0], high[0]))
 
 
+def test_level_draws_and_seed_are_those_of_both_intervals() -> None:
+    values, patients = np.random.default_rng(0).normal(size=(2, 30)), [f"p{n // 3}" for n in range(30)]
+    cells = [
+        ("set", f"i{n:02d}", patients[n], method, "psnr", value)
+        for method, column in zip(("bicubic", "mine"), values, strict=True)
+        for n, value in enumerate(column)
+    ]
+    options = {"level": 0.8, "draws": 300, "seed": 7}
+    mine = cell(summarise(pd.DataFrame(cells, columns=list(COLUMNS)), **options), "mine", "psnr")
+    for column, names in ((values[1], ("mean_low", "mean_high")), (values[1] - values[0], ("low", "high"))):
+        expected = [ends[0] for ends in cluster_intervals(column[:, None], patients, **options)]
+        assert [mine[name] for name in names] == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_lossless_method_has_no_mean_and_says_so(table: pd.DataFrame) -> None:
     lossless = table[(table["metric"] == "psnr") & (table["method"] == "mine")].assign(value=np.inf, method="haar")
     found = cell(summarise(pd.concat([table, lossless])), "haar", "psnr")

@@ -141,6 +141,37 @@ def test_duplicates_in_a_set_are_no_mismatch() -> None:
     assert not nearest_other(own, own + 1e-3)[1].any()
 
 
+@pytest.mark.parametrize(("apart", "doubted"), [(2e-3, False), (2e-2, True)])
+def test_images_alike_but_for_less_than_the_floor_are_no_swap(apart: float, doubted: bool) -> None:
+    """The first image is the second's, from which it differs by an MSE of 4e-6, or of 4e-4."""
+    own = np.outer([0, apart], np.ones(16))
+    assert nearest_other(own, own[[1, 1]])[1].tolist() == [doubted, False]
+
+
+def test_nobody_is_his_own_other_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentsr.evaluation.pairing.CHUNK", 7)
+    own = np.random.default_rng(0).uniform(size=(20, 64))
+    nearest, swapped = nearest_other(own, own)
+    assert (nearest != np.arange(20)).all()
+    assert not swapped.any()
+
+
+@pytest.mark.parametrize(
+    ("bicubic", "mine", "kinds"),
+    [
+        (170.0, [60.0] * 20, []),  # far below bicubic, yet as good as equal
+        (42.0, [33.0] * 20, []),
+        (42.0, [31.9] * 20, ["all"]),
+        (42.0, [42.0] * 10 + [22.5] * 10, ["outlier"]),
+        (42.0, [42.0] * 9 + [22.5] * 11, ["all"]),
+    ],
+)
+def test_who_fits_ten_decibels_worse_than_bicubic_is_doubted(bicubic: float, mine: list, kinds: list[str]) -> None:
+    own = np.random.default_rng(0).uniform(size=(20, 64))
+    psnr = {"bicubic": np.full(20, bicubic), "mine": np.array(mine)}
+    assert [doubt.kind for doubt in suspicions(own, {"mine": own}, psnr)["mine"]] == kinds
+
+
 def test_one_image_has_no_other() -> None:
     assert suspicions(np.zeros((1, 16)), {"a": np.zeros((1, 16))}, {"a": np.array([60.0])}) == {"a": []}
 
@@ -161,6 +192,8 @@ def test_a_permutation_is_undone_whatever_the_block(monkeypatch: pytest.MonkeyPa
         ([45, 46, 44, 45, 20], [4]),
         ([45, 46, 44, 45, 41], []),
         ([170, 180, 175, 60, 172], []),
+        ([39, 39, 39, 39, 38.9], []),  # all alike: what differs at all is not yet far
+        ([20, 25, 30, 35, 39], []),  # spread wide: the last is as far from the median as the others from each other
         ([np.inf, np.inf, np.inf, np.inf, 25], [4]),
     ],
 )

@@ -22,7 +22,7 @@ from latentsr.report.numbers import counted, estimate, interval, listed, number,
         (0.00999, "", "0.00999"),
         (0.0, "", "0.000"),
         (1e-12, "", "0.000000000"),
-    ],  # fmt: skip
+    ],
 )
 def test_a_number_has_the_decimals_of_its_size_and_unit(value: float, unit: str, shown: str) -> None:
     assert number(value, unit) == shown

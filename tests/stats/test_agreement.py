@@ -54,14 +54,14 @@ def test_the_intervals_hold_the_true_bias_and_limits(n: int) -> None:
 def test_the_ends_of_a_limit_are_exact_for_normal_differences(n: int) -> None:
     """Integrated over the sd's chi distribution, mean and sd being independent: 97.5 of 100 lie on either side."""
     found = bland_altman(np.random.default_rng(n).normal(size=n), np.zeros(n))
+
+    def beyond(sd: float, factor: float) -> float:
+        above = stats.norm.cdf(np.sqrt(n) * (factor * sd / np.sqrt(n - 1) - 1.96))
+        return float(above * stats.chi.pdf(sd, n - 1))
+
     for end, share in ((found.upper_high, 0.975), (found.upper_low, 0.025)):
-        factor, freedom = (end - found.bias) / found.sd, n - 1
-
-        def beyond(sd: float, factor: float = factor) -> float:
-            above = stats.norm.cdf(np.sqrt(n) * (factor * sd / np.sqrt(freedom) - 1.96))
-            return float(above * stats.chi.pdf(sd, freedom))
-
-        assert integrate.quad(beyond, 0, 20)[0] == pytest.approx(share, abs=1e-6)
+        factor = (end - found.bias) / found.sd
+        assert integrate.quad(beyond, 0, 20, args=(factor,))[0] == pytest.approx(share, abs=1e-6)
 
 
 def test_a_patient_counts_once() -> None:

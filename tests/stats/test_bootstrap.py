@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 from scipy.stats import bootstrap, norm
+from scipy.stats import t as student
 
 from latentsr.errors import InputError, OptionError
 from latentsr.stats import bootstrap as module
@@ -80,6 +81,16 @@ def test_the_tail_of_many_equal_clusters_is_the_percentile_intervals() -> None:
 def test_unequal_clusters_count_for_fewer() -> None:
     equal, unequal = np.full((12, 1), 5), np.array([[1]] * 11 + [[49]])
     assert expanded_tail(unequal, 0.95)[0] < expanded_tail(equal, 0.95)[0]
+    n = 20**2 / 130  # of sizes 1, 2, 3, 4 and 10
+    expected = norm.cdf(np.sqrt(n / (n - 1)) * student.ppf(0.025, n - 1))
+    assert expanded_tail([[1], [2], [3], [4], [10]], 0.95)[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_another_seed_draws_anew_and_one_seed_the_same() -> None:
+    values, patients = np.random.default_rng(7).normal(size=(20, 1)), [f"p{n % 7}" for n in range(20)]
+    one, other, again = (cluster_intervals(values, patients, draws=500, seed=seed) for seed in (1, 2, 1))
+    assert one == again
+    assert one != other
 
 
 def test_the_order_of_images_changes_nothing() -> None:

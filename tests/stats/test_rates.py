@@ -18,6 +18,7 @@ def test_rates_get_cohens_h(comparison: pd.DataFrame) -> None:
     assert list(found["metric"]) == ["hallucinated", "lost"]
     assert found["h"][0] == pytest.approx(proportion_effectsize(0.247, 0.252))
     assert abs(found["h"]).max() < 0.02
+    assert rate_effects(comparison, ["lost"])["h"][0] == pytest.approx(proportion_effectsize(0.271, 0.269))
 
 
 def test_what_is_no_rate_is_refused(comparison: pd.DataFrame) -> None:

@@ -115,6 +115,13 @@ def test_twelve_missing_masks_are_ten_and_a_number(tmp_path: Path) -> None:
     assert "11.png" not in told
 
 
+def test_ten_missing_masks_are_all_named(tmp_path: Path) -> None:
+    for number in range(11):
+        picture(tmp_path / f"in/{number:02d}.png")
+    write_pixels(tmp_path / "seg/00.png", region())
+    assert "more" not in refused(tmp_path, "09.png, 10.png")
+
+
 def test_masks_of_another_shape_are_listed_together(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         picture(tmp_path / f"in/{name}.png")
@@ -137,10 +144,52 @@ def test_a_nifti_mask_that_is_turned_or_moved_is_refused(tmp_path: Path, grid: n
     refused(tmp_path, r"v\.nii \(by its header elsewhere in the patient, or turned\)")
 
 
+@pytest.mark.parametrize("form", ["sform", "qform"])
+def test_either_form_of_a_nifti_header_says_where_it_lies_and_none_says_nothing(tmp_path: Path, form: str) -> None:
+    other = "qform" if form == "sform" else "sform"
+    for name, code in (("seg", 1), ("none", 0)):
+        image = nibabel.Nifti1Image(np.ones((20, 16, 4), np.uint8), None)
+        getattr(image, f"set_{form}")(GRID + np.eye(4, 4, 3) * 2, code=code)
+        getattr(image, f"set_{other}")(None, code=0)
+        (tmp_path / name).mkdir()
+        nibabel.save(image, tmp_path / name / "v.nii")
+    nifti(tmp_path / "in/v.nii", volume())
+    refused(tmp_path, "elsewhere in the patient")
+    recipe = FolderRecipe(split=ONE_SPLIT)
+    assert len(stored(prepare_folder(tmp_path / "in", tmp_path / "out", recipe, masks=tmp_path / "none"))) == 4
+
+
 def test_rounding_in_a_header_is_no_fault(tmp_path: Path) -> None:
     nifti(tmp_path / "in/v.nii", volume())
     nifti(tmp_path / "seg/v.nii", np.ones((20, 16, 4), np.uint8), GRID * (1 + 1e-4))
     assert all((mask == 255).all() for mask in stored(prepared(tmp_path)).values())
+
+
+@pytest.mark.parametrize(
+    ("change", "entry", "fits"),
+    [
+        (0.24, (0, 3), True),
+        (0.26, (0, 3), False),
+        (0.24, (2, 3), True),
+        (0.26, (2, 3), False),
+        (0.26 / 19, (0, 0), False),  # the last of 20 columns is that far off
+        (0.24 / 19, (0, 0), True),
+        (0.26 / 15, (1, 1), False),  # the last of 16 rows
+        (0.24 / 15, (1, 1), True),
+    ],
+)
+def test_half_the_smaller_side_of_a_pixel_is_near(
+    tmp_path: Path, change: float, entry: tuple[int, int], *, fits: bool
+) -> None:
+    """Of pixels of 0.5 x 0.8 mm no corner may be 0.25 mm off."""
+    grid = GRID.copy()
+    grid[entry] += change
+    nifti(tmp_path / "in/v.nii", volume())
+    nifti(tmp_path / "seg/v.nii", np.ones((20, 16, 4), np.uint8), grid)
+    if fits:
+        assert len(stored(prepared(tmp_path))) == 4
+    else:
+        refused(tmp_path, "elsewhere in the patient")
 
 
 def dicom_series(folder: Path, n: int = 3) -> None:

@@ -200,6 +200,20 @@ def test_an_evaluation_writes_both_tables_whatever_the_batch(windows: Dataset, t
     assert set(one["sets"]["patients"]) == {3}
 
 
+def test_directions_and_groups_are_of_the_evaluations_seed(
+    windows: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = []
+
+    def noted(*given: object) -> dict[str, SetMeasure]:
+        seeds.append(given[-1])
+        return set_measures(*given)
+
+    monkeypatch.setattr("latentsr.evaluation.tables.set_measures", noted)
+    compare([windows.root], tmp_path, Comparison((), metrics=("psnr",), device="cpu", workers=0, seed=6))
+    assert seeds == [6] * 3
+
+
 def test_levels_that_some_images_lack_are_not_compared(dataset: Dataset, tmp_path: Path) -> None:
     """Sides of 176 px and 64 px have no level in common."""
     found = sets_of(dataset, tmp_path, batch=2, workers=0)

@@ -15,7 +15,9 @@ from latentsr.evaluation.job import Comparison, compare
 from latentsr.evaluation.plan import make_plan
 from latentsr.evaluation.tables import PARTS, PRIMARY, WHOLE, directed, family_of
 from latentsr.metrics import METRICS
+from latentsr.stats.comparison import compare_methods
 from latentsr.stats.multiplicity import holm
+from latentsr.stats.summary import summarise
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,32 @@ def test_the_first_family_is_fidelity_and_likeness_alone(comparisons: pd.DataFra
 def test_p_is_adjusted_within_each_family(comparisons: pd.DataFrame) -> None:
     for _, family in comparisons.groupby(["dataset", "unit", "family"]):
         np.testing.assert_allclose(family["p_holm"], holm(family["p"]))
+
+
+def test_seed_units_and_side_of_pairs_reach_every_table(dataset: Dataset, tmp_path: Path) -> None:
+    """A method minus those before it, intervals of the evaluation's own seed, both units everywhere."""
+    asked = Comparison(
+        ("bicubic+projection",), metrics=("psnr", "mean_intensity"), margins=(("psnr", 1.0),), seed=5, device="cpu",
+        workers=0,
+    )  # fmt: skip
+    compare([dataset.root], tmp_path, asked)
+    names = ("table", "summary", "comparisons", "agreement", "equivalence")
+    found = {name: pd.read_parquet(tmp_path / f"{name}.parquet") for name in names}
+    table, pair = found["table"], ("bicubic+projection", "bicubic")
+    pd.testing.assert_frame_equal(found["summary"], summarise(table, seed=5))
+    tested = table[table["metric"] == "psnr"]
+    expected = compare_methods(tested, pairs=[pair], unit="both", families={"psnr": PRIMARY}, seed=5)
+    pd.testing.assert_frame_equal(found["comparisons"], expected, check_dtype=False)
+    for name in ("agreement", "equivalence"):
+        assert set(found[name]["unit"]) == {"patient", "image"}
+    assert set(zip(found["equivalence"]["a"], found["equivalence"]["b"], strict=True)) == {pair}
+
+
+def test_what_is_of_the_truth_alone_is_not_tested() -> None:
+    """A ceiling is of HR and an autoencoder; no method of restoring it has one that is better."""
+    of_hr = [name for one in METRICS.values() if not one.of_result for name in one.names]
+    assert of_hr
+    assert not set(of_hr) & set(directed(METRICS.values()))
 
 
 def test_the_csv_says_which_family_each_row_is_of(folder: Path) -> None:

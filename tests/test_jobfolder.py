@@ -81,6 +81,21 @@ def test_results_without_their_record_are_replaced_only_when_asked_for(tmp_path:
     assert names(tmp_path) == set()
 
 
+def test_a_removal_that_is_interrupted_leaves_no_parts_without_their_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    folder = interrupted(tmp_path)
+    monkeypatch.setattr("latentsr.jobfolder.shutil.rmtree", stop)
+    with pytest.raises(KeyboardInterrupt):
+        folder.claim("other", overwrite=True)
+    assert names(tmp_path) == {"parts", "done.partial.json"}
+    with pytest.raises(StaleError, match="holds another screening"):
+        folder.claim("other")
+
+
 def test_hidden_files_and_no_folder_are_fine_and_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".DS_Store").write_bytes(b"")

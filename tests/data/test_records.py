@@ -85,7 +85,7 @@ def test_images_are_shares_of_their_own_depth(dataset: Dataset, dtype: type) -> 
     assert np.allclose(image, [[0, 1], [0.2, 1 / top]], atol=1e-7)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no image", (4, 5), "colour"])
+@pytest.mark.parametrize("content", [None, b"", b"no image", (4, 5), (6, 4), "colour"])
 def test_an_image_that_cannot_be_had_is_named_by_its_hash(dataset: Dataset, content: object) -> None:
     record = dataset.records[0]
     path = dataset.root / record.file
@@ -117,6 +117,8 @@ def test_files_that_are_not_those_prepared_are_counted_and_named_by_hash(tmp_pat
     with pytest.raises(InputError, match=r"12 of 12 image files are missing .* and 2 more") as caught:
         dataset.check(records)
     assert "Doe" not in str(caught.value)
+    with pytest.raises(InputError, match=rf"10 of 10 image .*{short_hash('brain', 'Doe_9')}\)"):
+        dataset.check(records[:10])
 
 
 def test_a_mask_that_is_not_the_one_prepared_is_counted_too(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from report_evaluations import HOSTILE, SURE, TURNED, with_all, with_comparison,
 
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.evaluation_headline import headline_table
+from latentsr.report.evaluation_judgement import judgement
 from latentsr.report.evaluation_verdict import details, verdict
 
 
@@ -49,6 +50,39 @@ class TestVerdict:
             rank_biserial=np.sign(difference), p_least=0.001,
         )  # fmt: skip
         assert expected in " ".join(sentences(changed))
+
+    @pytest.mark.parametrize(
+        ("change", "kind"),
+        [
+            ({}, "better"),
+            ({"low": 0.0}, "open"),
+            ({"p_holm": 0.05}, "open"),
+            ({"p_holm": 0.0499}, "better"),
+            ({"p_least": 0.05, "p_holm": 0.05}, "untested"),
+        ],
+    )
+    def test_zero_and_the_level_themselves_are_no_finding(
+        self, evaluation: Evaluation, change: dict[str, float], kind: str
+    ) -> None:
+        """The same of the pair turned round, but for better and worse."""
+        changed = with_comparison(evaluation, "psnr", difference=1.5, **SURE | change)
+        there, back = (
+            judgement(changed, "abdomen", "psnr", pair) for pair in (("noisy", "bicubic"), ("bicubic", "noisy"))
+        )
+        assert there is not None
+        assert back is not None
+        assert (there.kind, back.kind) == (kind, {"better": "worse"}.get(kind, kind))
+        if kind == "better":
+            assert there.words == back.words == "PSNR by 1.50 dB [1.20, 1.80]"
+        if change == {"low": 0.0}:
+            assert back.words.startswith("PSNR (-1.50 dB [-1.80, ")
+
+    def test_fifty_decibels_are_true_to_the_input(self, evaluation: Evaluation) -> None:
+        table = evaluation.frames["table"].copy()
+        chosen = (table["metric"] == "lr_psnr") & (table["method"] == "noisy")
+        table.loc[chosen, "value"] = 50.0
+        told = " ".join(details(replace(evaluation, frames={**evaluation.frames, "table": table})))
+        assert "noisy 50.0 dB" in told.partition("abdomen: Before clamping")[2].partition("(true to ")[0]
 
     @pytest.mark.parametrize("name", ["d_z", "rank_biserial"])
     def test_images_and_patients_that_point_to_different_sides_decide_nothing(
@@ -153,6 +187,7 @@ class TestAnswer:
         told = sentences(changed)[0]
         assert f"{HOSTILE} is best in fidelity (PSNR 33.00 dB, bicubic 31.50 dB); noisy is best in perc" in told
         assert f"noisy pays with PSNR by 1.50 dB [1.20, 1.80] less than {HOSTILE}" in told
+        assert "PSNR" not in told.partition("noisy is worse than bicubic in ")[2].partition(";")[0]  # told already
 
     @pytest.mark.parametrize(
         "change", [{"p_holm": 0.2}, {"low": -0.1, "high": 3.0}, {"d_z": 1.0}, {"rank_biserial": 0.5}]
@@ -177,6 +212,14 @@ class TestAnswer:
         assert "differs from bicubic in PSNR by +1.50 dB [+1.20, +1.80]" in " ".join(told)
         assert "which no test of 3 patients can prove" in " ".join(told)
         assert "is better than" not in " ".join(told)
+
+    def test_one_test_that_could_find_something_is_enough_to_be_told_as_not_told_apart(self, sure: Evaluation) -> None:
+        """Of fewer images that both have, say: of one pair no test can prove anything, of the other it did not."""
+        changed = with_all(sure, "psnr", HOSTILE, "bicubic", p_least=0.25, p_holm=0.25)
+        changed = with_all(changed, "psnr", "noisy", HOSTILE, p_least=0.01, p_holm=0.5)
+        told = sentences(changed)[0]
+        assert f"in fidelity no method is told apart from the best mean ({HOSTILE}" in told
+        assert "cannot prove" not in told
 
     def test_one_dataset_and_two_methods_are_told_briefly(self, sure: Evaluation) -> None:
         facts = {"abdomen": sure.run["datasets"]["abdomen"]}

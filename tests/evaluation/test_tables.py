@@ -1,6 +1,7 @@
 """The tables of an evaluation: families of tests chosen in advance, and what has no test."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 import torch
 
 from latentsr.config import sha256
-from latentsr.data.records import Dataset
+from latentsr.data.records import Dataset, write_dataset
 from latentsr.errors import StaleError
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.evaluation.plan import make_plan
 from latentsr.evaluation.tables import PARTS, PRIMARY, WHOLE, directed, family_of
+from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.metrics import METRICS
 from latentsr.stats.comparison import compare_methods
 from latentsr.stats.multiplicity import holm
@@ -53,11 +55,15 @@ def test_seed_units_and_side_of_pairs_reach_every_table(dataset: Dataset, tmp_pa
         ("bicubic+projection",), metrics=("psnr", "mean_intensity"), margins=(("psnr", 1.0),), seed=5, device="cpu",
         workers=0,
     )  # fmt: skip
-    compare([dataset.root], tmp_path, asked)
+    records = [replace(record, patient=record.id) for record in dataset.records]  # of three patients no seed matters
+    for record in records:
+        write_pixels(tmp_path / "set" / record.file, read_pixels(dataset.root / record.file))
+    compare([write_dataset(tmp_path / "set", "abdomen", records, {}).root], tmp_path / "out", asked)
     names = ("table", "summary", "comparisons", "agreement", "equivalence")
-    found = {name: pd.read_parquet(tmp_path / f"{name}.parquet") for name in names}
+    found = {name: pd.read_parquet(tmp_path / "out" / f"{name}.parquet") for name in names}
     table, pair = found["table"], ("bicubic+projection", "bicubic")
     pd.testing.assert_frame_equal(found["summary"], summarise(table, seed=5))
+    assert not found["summary"].equals(summarise(table, seed=0))
     tested = table[table["metric"] == "psnr"]
     expected = compare_methods(tested, pairs=[pair], unit="both", families={"psnr": PRIMARY}, seed=5)
     pd.testing.assert_frame_equal(found["comparisons"], expected, check_dtype=False)

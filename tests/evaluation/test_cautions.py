@@ -1,17 +1,19 @@
 """What a reader is warned of: the truth given for a restoration, too few patients for tests, what has no value."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.data.records import Dataset
+from latentsr.config import read_json, sha256
+from latentsr.data.records import Dataset, write_dataset
 from latentsr.evaluation.cautions import cautions, reach_cautions, size_cautions, truth_warnings, value_cautions
 from latentsr.evaluation.facts import truth_facts
 from latentsr.evaluation.job import Comparison, compare
-from latentsr.io.raster import write_pixels
+from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.stats.comparison import compare_methods
 from latentsr.stats.table import COLUMNS
 
@@ -119,3 +121,31 @@ class TestFewPatients:
         facts = {"set": {"patients": 2, "images": 2, "image_is_patient": True}}
         told = cautions(facts, {"table": tidy({"bicubic": [27.0, NAN]})}, [])
         assert [one.partition(" ")[0] for one in told] == ["'set'", "In", "No"]
+
+
+def masked(dataset: Dataset, root: Path) -> Dataset:
+    """The dataset again under another name, with a mask an image."""
+    records = []
+    for record in dataset.records:
+        write_pixels(root / record.file, read_pixels(dataset.root / record.file))
+        inside = np.zeros((record.rows, record.columns), np.uint8)
+        inside[20:60, 20:60] = 1
+        write_pixels(root / "masks" / f"{record.id}.png", inside)
+        path = f"masks/{record.id}.png"
+        records.append(replace(record, mask=path, mask_sha256=sha256(root / path)))
+    return write_dataset(root, "masked", records, {})
+
+
+def test_what_one_of_two_datasets_lacks_is_told_of_that_one(dataset: Dataset, tmp_path: Path) -> None:
+    folders = [dataset.root, masked(dataset, tmp_path / "data").root]
+    asked = Comparison((), metrics=("psnr", "roi_psnr", "roi_ssim", "hallucinated"), device="cpu", workers=0)
+    compare(folders, tmp_path / "out", asked)
+    told = read_json(tmp_path / "out" / "run.json")["not_measured"]
+    assert [one for one in told if "region" in one] == [
+        "Not measured on 'abdomen', since there are no masks of a region of interest (prepare --masks) and none were "
+        "given (--masks): PSNR in the region, SSIM in the region."
+    ]
+    assert [one for one in told if "Hallucinated" in one] == [
+        "Not measured, since no reference autoencoder gives a noise floor (--reference-autoencoder): "
+        "Hallucinated share."
+    ]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,12 +6,15 @@ import pandas as pd
 import pytest
 import torch
 
-from latentsr.config import sha256
+from latentsr.baselines import bicubic
+from latentsr.config import read_json, sha256
 from latentsr.data.records import Dataset, Record, write_dataset
+from latentsr.degrade import parse_degradation
 from latentsr.errors import StaleError
 from latentsr.evaluation.job import TABLES, Comparison, compare
 from latentsr.evaluation.sets import (
     SetMeasure,
+    array_order,
     patches_an_image,
     set_arrays,
     set_cautions,
@@ -19,7 +23,7 @@ from latentsr.evaluation.sets import (
     set_rows,
     with_mean_level,
 )
-from latentsr.io.raster import write_pixels
+from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.metrics.distribution import fid, sliced_wasserstein
 from latentsr.metrics.left_out import kid_left_out
 from latentsr.parts import Parts
@@ -37,7 +41,7 @@ def drawn(seed: int, *shape: int) -> np.ndarray:
 def found() -> dict[str, SetMeasure]:
     """Two levels and features of two methods, the first of which is HR itself."""
     measures: dict[str, SetMeasure] = {}
-    for name, shape in (("swd/16", (20, 49)), ("swd/32", (20, 49)), ("features", (9,))):
+    for name, shape in (("swd/x2", (20, 49)), ("swd/x1", (20, 49)), ("features", (9,))):
         hr = drawn(0, *shape)
         measures |= set_measures(name, [hr, 1.5 * drawn(1, *shape) + 0.5], hr, PATIENTS, seed=3)
     return with_mean_level(measures)
@@ -47,8 +51,8 @@ def test_values_are_those_of_the_measures(found: dict[str, SetMeasure]) -> None:
     hr, mine = (torch.from_numpy(one) for one in (drawn(0, 20, 49), 1.5 * drawn(1, 20, 49) + 0.5))
     directions = torch.Generator().manual_seed(3)
     expected = sliced_wasserstein(mine.flatten(0, 1), hr.flatten(0, 1), generator=directions)
-    np.testing.assert_allclose(found["swd/16"].value, [0, expected], rtol=1e-6)
-    np.testing.assert_allclose(found["swd"].value, found["swd/16"].value)
+    np.testing.assert_allclose(found["swd/x2"].value, [0, expected], rtol=1e-6)
+    np.testing.assert_allclose(found["swd"].value, found["swd/x2"].value)
     hr, mine = (torch.from_numpy(one) for one in (drawn(0, 9), 1.5 * drawn(1, 9) + 0.5))
     np.testing.assert_allclose(found["fid"].value, [0, fid(mine, hr)], atol=1e-6)
     of = np.unique(PATIENTS, return_inverse=True)[1]
@@ -95,27 +99,27 @@ def test_an_interval_never_goes_below_what_the_measure_can_be() -> None:
 @pytest.mark.parametrize("patients", [["p"] * 24, [f"p{n % 4}" for n in range(24)]], ids=["one", "four"])
 def test_few_patients_have_values_but_no_interval(patients: list[str]) -> None:
     measures: dict[str, SetMeasure] = {}
-    for name, shape in (("swd/16", (20, 49)), ("features", (9,))):
+    for name, shape in (("swd/x2", (20, 49)), ("features", (9,))):
         measures |= set_measures(name, [drawn(1, *shape)], drawn(0, *shape), patients, seed=0)
     rows = set_rows("abdomen", ["mine"], with_mean_level(measures), patients, seed=0)
-    assert set(rows["metric"]) == {"swd/16", "fid", "kid", "swd"}
+    assert set(rows["metric"]) == {"swd/x2", "fid", "kid", "swd"}
     assert np.isfinite(rows["value"]).all()
     assert rows[["low", "high"]].isna().all(axis=None)
 
 
 def test_five_patients_are_enough_for_intervals() -> None:
     patients, measures = [f"p{n % 5}" for n in range(24)], {}
-    for name, shape in (("swd/16", (20, 49)), ("features", (9,))):
+    for name, shape in (("swd/x2", (20, 49)), ("features", (9,))):
         measures |= set_measures(name, [drawn(1, *shape)], drawn(0, *shape), patients, seed=0)
     rows = set_rows("abdomen", ["mine"], measures, patients, seed=0).set_index("metric")
-    assert np.isfinite(rows.loc[["swd/16", "kid"], ["low", "high"]]).all(axis=None)
+    assert np.isfinite(rows.loc[["swd/x2", "kid"], ["low", "high"]]).all(axis=None)
 
 
 def test_of_sliced_wasserstein_whole_images_are_left_out() -> None:
     """Images far from HR by their patient: the distance without a group is that of the others' patches."""
     hr, far = drawn(0, 20, 49), np.repeat(np.linspace(0, 2, 8), 3).astype(np.float32)
     sr = hr + far[:, None, None] * drawn(1, 20, 49) ** 2
-    measure = set_measures("swd/16", [sr], hr, PATIENTS, seed=3)["swd/16"]
+    measure = set_measures("swd/x2", [sr], hr, PATIENTS, seed=3)["swd/x2"]
     groups = patient_groups(PATIENTS, seed=3)
     assert measure.without is not None
     for number, found in enumerate(measure.without[:, 0]):
@@ -128,7 +132,7 @@ def test_of_sliced_wasserstein_whole_images_are_left_out() -> None:
 def test_the_spread_lies_around_the_value_though_it_is_seen_along_fewer_directions() -> None:
     """A group that changes nothing, here of images like all others, leaves the value itself."""
     hr, sr = (np.repeat(drawn(seed, 20, 49)[:1], 24, axis=0) for seed in (0, 1))
-    measure = set_measures("swd/16", [sr], hr, PATIENTS, seed=3)["swd/16"]
+    measure = set_measures("swd/x2", [sr], hr, PATIENTS, seed=3)["swd/x2"]
     assert measure.without is not None
     np.testing.assert_allclose(measure.without, measure.value[0], rtol=1e-5)
 
@@ -151,7 +155,7 @@ def test_an_images_patches_follow_from_seed_and_id_and_not_from_its_batch() -> N
     images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
     def arrays(images: torch.Tensor, ids: list[str], seed: int) -> np.ndarray:
-        return set_arrays(images, ids, seed=seed, patches=16, extractor=None)["swd/32"]
+        return set_arrays(images, ids, seed=seed, levels=1, patches=16, extractor=None)["swd/x1"]
 
     both = arrays(images, ["a", "b"], 0)
     np.testing.assert_array_equal(arrays(images[1:], ["b"], 0)[0], both[1])
@@ -195,7 +199,7 @@ def test_an_evaluation_writes_both_tables_whatever_the_batch(windows: Dataset, t
     one, other = (sets_of(windows, tmp_path / str(batch), batch, batch - 1) for batch in (1, 4))
     for name in ("sets", "set_comparisons"):
         pd.testing.assert_frame_equal(one[name], other[name], check_exact=True)
-    assert one["sets"]["metric"].tolist() == 2 * ["swd/16", "swd/32", "swd/64", "swd"]
+    assert one["sets"]["metric"].tolist() == 2 * ["swd/x1", "swd/x2", "swd/x4", "swd"]
     assert set(one["set_comparisons"]["a"]) == {"bicubic+projection"}
     assert set(one["sets"]["patients"]) == {3}
 
@@ -214,10 +218,54 @@ def test_directions_and_groups_are_of_the_evaluations_seed(
     assert seeds == [6] * 3
 
 
-def test_levels_that_some_images_lack_are_not_compared(dataset: Dataset, tmp_path: Path) -> None:
-    """Sides of 176 px and 64 px have no level in common."""
+def test_images_of_several_sizes_are_compared_in_the_levels_of_the_smallest(dataset: Dataset, tmp_path: Path) -> None:
+    """Sides of 176 px, four of them, and of 64 px: three levels of each."""
     found = sets_of(dataset, tmp_path, batch=2, workers=0)
-    assert (len(found["sets"]), len(found["set_comparisons"])) == (0, 0)
+    assert found["sets"]["metric"].tolist() == 2 * ["swd/x1", "swd/x2", "swd/x4", "swd"]
+    assert set(found["sets"]["images"]) == {5}
+    assert (found["sets"]["value"] > 0).all()
+    ids = [[record.id for record in dataset.records][at] for at in (slice(4), slice(4, 5))]
+    images = [torch.from_numpy(np.stack([dataset.image(r) for r in dataset.records if r.id in some])) for some in ids]
+    hr = [
+        set_arrays(one[:, None], some, seed=0, levels=3, patches=128, extractor=None)
+        for one, some in zip(images, ids, strict=True)
+    ]
+    sr = [
+        set_arrays(projected(one[:, None]), some, seed=0, levels=3, patches=128, extractor=None)
+        for one, some in zip(images, ids, strict=True)
+    ]
+    coarsest = [torch.from_numpy(np.concatenate([part["swd/x4"] for part in one])).flatten(0, 1) for one in (sr, hr)]
+    rows = found["sets"].set_index(["method", "metric"])["value"]
+    expected = sliced_wasserstein(*coarsest, generator=torch.Generator().manual_seed(0))
+    assert rows["bicubic+projection", "swd/x4"] == pytest.approx(expected, rel=1e-4)
+
+
+def projected(hr: torch.Tensor) -> torch.Tensor:
+    """What the tested method makes of the LR of `hr`."""
+    degradation = parse_degradation("bicubic:4")
+    lr = degradation.apply(hr.double()).to(hr.dtype)
+    return bicubic(degradation, projected=True).restore(lr, []).clamp(0, 1)
+
+
+def test_levels_come_finest_first_beyond_nine() -> None:
+    names = ["swd/x16", "swd/x2", "features", "swd/x1", "swd/x8"]
+    assert sorted(names, key=array_order) == ["features", "swd/x1", "swd/x2", "swd/x8", "swd/x16"]
+
+
+def test_of_images_without_any_level_there_is_none_and_it_is_said(windows: Dataset, tmp_path: Path) -> None:
+    cut = tmp_path / "data" / "tiny"
+    records = []
+    for number, record in enumerate(windows.records):
+        pixels = read_pixels(windows.root / record.file)[: 12 if number == 4 else 64]
+        write_pixels(cut / record.file, pixels)
+        records.append(replace(record, rows=len(pixels), sha256=sha256(cut / record.file)))
+    tiny = write_dataset(cut, "tiny", records, {})
+    asked = Comparison((), metrics=("psnr",), device="cpu", workers=0)
+    compare([windows.root, tiny.root], tmp_path / "out", asked)
+    sets = pd.read_parquet(tmp_path / "out" / "sets.parquet")
+    assert set(sets["dataset"]) == {"abdomen"}
+    told = read_json(tmp_path / "out" / "run.json")["not_measured"]
+    assert told[0] == "Not measured on 'tiny', since not all images have 16 px a side: sliced Wasserstein distance."
 
 
 def test_parts_are_read_one_at_a_time_with_what_is_wanted_alone(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from latentsr.evaluation.sets import SET_COLUMNS, SET_COMPARISON_COLUMNS
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.evaluation_sets import set_definitions, set_difference_table, set_table
 
-VALUES = {"kid": (0.0043, 0.0021), "fid": (31.0, 12.0), "swd/16": (4.0, 2.0), "swd/32": (8.0, 6.0), "swd": (6.0, 4.0)}
+VALUES = {"kid": (0.0043, 0.0021), "fid": (31.0, 12.0), "swd/x2": (4.0, 2.0), "swd/x1": (8.0, 6.0), "swd": (6.0, 4.0)}
 
 
 def evaluation(reach: float = 0.001, images: int = 60) -> Evaluation:
@@ -33,8 +33,8 @@ def evaluation(reach: float = 0.001, images: int = 60) -> Evaluation:
 def test_measures_name_their_extractor_keep_their_digits_and_have_intervals() -> None:
     table = set_table(evaluation(), "abdomen")
     assert table is not None
-    heads = ("method", "Sliced Wasserstein (x 1000)", "FID (encoder.pt2)", "KID (encoder.pt2)", "level 32 px")
-    assert table.columns == (*heads, "level 16 px")
+    heads = ("method", "Sliced Wasserstein (x 1000)", "FID (encoder.pt2)", "KID (encoder.pt2)", "level x1")
+    assert table.columns == (*heads, "level x2")
     assert table.rows[0][:4] == ("bicubic", "6.000 [5.999, 6.001]", "31.00", "0.00430 [0.00330, 0.00530]")
     assert table.rows[1][0] == "mine"
 

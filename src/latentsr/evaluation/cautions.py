@@ -1,12 +1,13 @@
 """What a reader must know before believing an evaluation, in sentences: wrong pairs, few patients, what is missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from latentsr.evaluation.plan import Plan
 from latentsr.metrics import METRICS
+from latentsr.metrics.pyramid import SMALLEST_LEVEL
 from latentsr.stats.comparison import LEVEL
 
 FEW = 10  # patients: below, intervals are wide and tests find little
@@ -16,7 +17,7 @@ REASONS: Mapping[str, str] = {
     "mean": "no method was named as the posterior mean (--mean)",
     "sr_latent": "no autoencoder was named to compare latents in (--latent)",
     "reconstruction": "no method is a model whose autoencoder loses anything",
-    "mask": "the datasets have no masks of a region of interest (prepare --masks) and none were given (--masks)",
+    "mask": "there are no masks of a region of interest (prepare --masks) and none were given (--masks)",
 }
 
 
@@ -141,17 +142,43 @@ def value_cautions(table: pd.DataFrame, truths: Sequence[Mapping[str, Any]] = ()
 
 
 def not_measured(plan: Plan, table: pd.DataFrame) -> list[str]:
-    """Measures that were asked for and could not be made, a sentence a reason."""
-    there = set(table["metric"])
-    told: dict[str, list[str]] = {}
+    """Measures that were asked for and could not be made, on all datasets or some, a sentence a reason."""
+    every = tuple(work.dataset.name for work in plan.works)
+    told: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for reason, without, title in (*_lacking(plan, table, every), *_lacking_sets(plan, every)):
+        if without:
+            told.setdefault((reason, without), []).append(title)
+    return [
+        f"Not measured{_on(without, every)}, since {reason}: {', '.join(titles)}."
+        for (reason, without), titles in told.items()
+    ]
+
+
+def _on(without: Sequence[str], every: Sequence[str]) -> str:
+    return "" if without == every else f" on {', '.join(map(repr, without))}"
+
+
+def _lacking(plan: Plan, table: pd.DataFrame, every: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """(reason, datasets without it, title) of each measure of images."""
+    there = {(dataset, metric) for dataset, metric in table[["dataset", "metric"]].drop_duplicates().to_numpy()}
     for metric in plan.metrics:
-        if not there & set(metric.names):
-            for need in metric.needs:
-                if need in REASONS:
-                    told.setdefault(REASONS[need], []).append(METRICS[metric.name].title)
-    learned = [one.title for one in METRICS.values() if one.group == "learned" and not there & set(one.names)]
-    if plan.comparison.metrics is None and learned:
-        told["their learned weights are not on this machine (LATENTSR_WEIGHTS)"] = learned
-    if plan.around.extractor is None:
-        told["no feature extractor is on this machine (--features)"] = ["FID", "KID"]
-    return [f"Not measured, since {reason}: {', '.join(titles)}." for reason, titles in told.items()]
+        without = tuple(dataset for dataset in every if not {(dataset, name) for name in metric.names} & there)
+        for need in metric.needs:
+            if need in REASONS:
+                yield REASONS[need], without, metric.title
+    if plan.comparison.metrics is None:
+        for metric in METRICS.values():
+            if metric.group == "learned" and metric not in plan.metrics:
+                yield "their learned weights are not on this machine (LATENTSR_WEIGHTS)", every, metric.title
+
+
+def _lacking_sets(plan: Plan, every: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """The same of the measures of whole sets."""
+    tiny = tuple(work.dataset.name for work in plan.works if not work.levels)
+    yield f"not all images have {SMALLEST_LEVEL} px a side", tiny, "sliced Wasserstein distance"
+    single = tuple(work.dataset.name for work in plan.works if len(work.records) < 2)
+    for title in ("FID", "KID"):
+        if plan.around.extractor is None:
+            yield "no feature extractor is on this machine (--features)", every, title
+        else:
+            yield "one image is no set", single, title

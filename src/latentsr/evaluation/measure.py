@@ -25,6 +25,7 @@ from latentsr.evaluation.naming import Naming
 from latentsr.evaluation.sets import patches_an_image, set_arrays
 from latentsr.metrics import Metric, find_metrics, measure
 from latentsr.metrics.hallucination import SIGMAS, hallucination_maps
+from latentsr.metrics.pyramid import pyramid_levels
 from latentsr.metrics.reprojection import lr_psnr
 from latentsr.stats.table import sorted_table, tidy_rows
 
@@ -66,6 +67,11 @@ class Work:
     def naming(self) -> Naming:
         """How its images are called in errors."""
         return Naming(self.dataset.name, self.show_ids)
+
+    @property
+    def levels(self) -> int:
+        """Of every image's pyramid: as many as its smallest image has, so that all are compared in the same."""
+        return min((pyramid_levels(min(record.rows, record.columns)) for record in self.records), default=0)
 
 
 Batch = tuple[tuple[Record, ...], dict[str, Measured]]
@@ -257,8 +263,8 @@ def _thumbs(lr: Tensor) -> NDArray[np.float32]:
 
 
 def _sets(work: Work, shown: Tensor, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    patches = patches_an_image(len(work.records))
-    return set_arrays(shown, ids, seed=work.around.seed, patches=patches, extractor=work.around.extractor)
+    around, patches = work.around, patches_an_image(len(work.records))
+    return set_arrays(shown, ids, seed=around.seed, levels=work.levels, patches=patches, extractor=around.extractor)
 
 
 def _maps(shown: Tensor, context: dict[str, Any]) -> NDArray[np.uint16]:

@@ -23,7 +23,7 @@ from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.features import load_extractor
 from latentsr.metrics.weights import learned_available, weights_file
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

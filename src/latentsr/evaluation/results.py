@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentsr.atomic import replacing
 from latentsr.evaluation.measure import THUMB, Measured, Work
 from latentsr.evaluation.plan import Plan
+from latentsr.evaluation.sets import array_order
 from latentsr.parts import Part, Parts
 from latentsr.stats.table import sorted_table, tidy_rows
 
@@ -53,9 +54,10 @@ class Results:
         return tuple(id for part in others for id in part.ids), thumbs
 
     def set_names(self) -> list[str]:
-        """The names of what set measures need, of those that all images have, as every method has them."""
+        """The names of what set measures need, as all images and every method have them, finer levels first."""
         prefix = _key(0, "sets.")
-        return sorted(name.removeprefix(prefix) for name in self.parts.names() if name.startswith(prefix))
+        names = (name.removeprefix(prefix) for name in self.parts.names() if name.startswith(prefix))
+        return sorted(names, key=array_order)
 
     def sets(self, name: str) -> dict[str, NDArray[np.float32]]:
         """What set measures need under that name, of all images together, by method."""

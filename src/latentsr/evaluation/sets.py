@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentsr.metrics.distribution import RELIABLE_FID, SET_METRICS, fid, sliced_wasserstein
 from latentsr.metrics.left_out import kid_left_out, swd_left_out
-from latentsr.metrics.pyramid import PATCHES_PER_IMAGE, SMALLEST_LEVEL, patch_descriptors
+from latentsr.metrics.pyramid import PATCHES_PER_IMAGE, patch_descriptors
 from latentsr.stats.jackknife import FEWEST_GROUPS, jackknife_interval, patient_groups
 
 PATCHES = 16384  # of a level and set in all: what is kept of a set, and the time to sort it, end there
@@ -44,20 +44,33 @@ def patches_an_image(images: int) -> int:
 
 
 def set_arrays(
-    images: Tensor, ids: Sequence[str], *, seed: int, patches: int, extractor: Extractor | None
+    images: Tensor, ids: Sequence[str], *, seed: int, levels: int, patches: int, extractor: Extractor | None
 ) -> dict[str, NDArray[np.float32]]:
     """What set measures need of each image: `swd/LEVEL` (batch, patches, 49), and `features` (batch, features).
 
-    An image's patches lie at places that follow from the seed and its id, the same for HR and every method. No patches
-    of images under 16 px.
+    An image's patches lie at places that follow from the seed and its id, the same for HR and every method.
+
+    Args:
+        images: (batch, 1, rows, columns) in [0, 1].
+        ids: one an image.
+        seed: of the patches' places.
+        levels: of the pyramid, as many as the smallest image of the whole set has; none where it is 0.
+        patches: of each image and level.
+        extractor: of the features; None: none are taken.
     """
     found: dict[str, NDArray[np.float32]] = {}
-    if min(images.shape[-2:]) >= SMALLEST_LEVEL:
-        drawn = patch_descriptors(images, [_generator(seed, id) for id in ids], patches=patches)
+    if levels:
+        drawn = patch_descriptors(images, [_generator(seed, id) for id in ids], levels=levels, patches=patches)
         found |= {f"{DESCRIPTORS}/{level}": value.float().cpu().numpy() for level, value in drawn.items()}
     if extractor is not None:
         found[FEATURES] = extractor(images).float().cpu().numpy()
     return found
+
+
+def array_order(name: str) -> tuple[str, int]:
+    """What names of `set_arrays` are sorted by: features, then the levels, the finest first."""
+    kind, _, level = name.partition("/")
+    return kind, int(level.removeprefix("x") or 0)
 
 
 def _generator(seed: int, id: str) -> torch.Generator:

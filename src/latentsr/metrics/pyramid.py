@@ -20,36 +20,55 @@ BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
 def patch_descriptors(
-    images: Tensor, generators: Sequence[torch.Generator], *, patches: int = PATCHES_PER_IMAGE
+    images: Tensor,
+    generators: Sequence[torch.Generator],
+    *,
+    levels: int | None = None,
+    patches: int = PATCHES_PER_IMAGE,
 ) -> dict[str, Tensor]:
     """7x7 patches at random places of each level of each image's Laplacian pyramid, by level: (batch, patches, 49).
 
-    Levels are named by their smaller side, such as "256", "128", ... "16"; levels under 16 px are not taken.
-    At 128 patches an image and level takes 25 kB.
+    Levels are named by how much coarser their pixels are than the image's, fine to coarse: "x1", "x2", "x4" ...;
+    so levels of one name hold the same frequencies, whatever the images' sizes. At 128 patches an image and level
+    takes 25 kB.
 
     Args:
         images: (batch, 1, rows, columns) in [0, 1], sides of 16 px or more.
         generators: one an image, on the CPU, seeded from the image's id.
+        levels: as of `laplacian_pyramid`; images of several sizes are comparable in as many as the smallest has.
         patches: of each image and level.
     """
     if len(generators) != len(check_image(images)):
         raise InputError(f"{len(generators)} generators for {len(images)} images: expected one an image")
-    return {str(min(level.shape[-2:])): _drawn(level, generators, patches) for level in laplacian_pyramid(images)}
+    pyramid = laplacian_pyramid(images, levels)
+    return {f"x{2**octave}": _drawn(level, generators, patches) for octave, level in enumerate(pyramid)}
 
 
-def laplacian_pyramid(images: Tensor) -> list[Tensor]:
+def pyramid_levels(side: int) -> int:
+    """How many levels the pyramid of an image has whose smaller side is `side` px: none of them is under 16 px."""
+    levels = int(side >= SMALLEST_LEVEL)
+    while side >= 2 * SMALLEST_LEVEL:
+        levels, side = levels + 1, (side + 1) // 2
+    return levels
+
+
+def laplacian_pyramid(images: Tensor, levels: int | None = None) -> list[Tensor]:
     """The band-pass levels of `images` from fine to coarse, the coarsest one a low-pass; their sides halve.
 
     Each level is the image less its blurred, halved and again enlarged self; their (enlarged) sum is the image.
+    As many levels as `pyramid_levels` says, or fewer if `levels` is given: then the last one is larger than 16 px.
     """
-    if min(images.shape[-2:]) < SMALLEST_LEVEL:
+    most = pyramid_levels(min(images.shape[-2:]))
+    if not most:
         raise InputError(f"images of {images.shape[-2]}x{images.shape[-1]} px: sides of {SMALLEST_LEVEL} px or more")
-    levels = []
-    while min(images.shape[-2:]) >= 2 * SMALLEST_LEVEL:
+    if levels is not None and not 1 <= levels <= most:
+        raise InputError(f"{levels} levels of images of {images.shape[-2]}x{images.shape[-1]} px: expected 1 to {most}")
+    found = []
+    for _ in range((levels or most) - 1):
         smaller = _blurred(images)[..., ::2, ::2]
-        levels.append(images - enlarged(smaller, (images.shape[-2], images.shape[-1])))
+        found.append(images - enlarged(smaller, (images.shape[-2], images.shape[-1])))
         images = smaller
-    return [*levels, images]
+    return [*found, images]
 
 
 def enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:

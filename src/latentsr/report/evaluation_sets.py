@@ -23,7 +23,8 @@ def set_table(evaluation: Evaluation, dataset: str) -> Table | None:
     note = (
         "How far the SR images as a whole lie from the HR images as a whole, not each from its own; less is better. "
         "Sliced Wasserstein distance of Laplacian-pyramid patches (Karras 2018), its mean over levels and each level, "
-        "whose intervals stand in sets.csv. " + interval_note(rows)
+        "named by how much coarser its pixels are (x1: the finest); the levels' intervals stand in sets.csv. "
+        + interval_note(rows)
     )
     if "fid" in names:
         note += _fid_note(int(rows["images"].iloc[0]))
@@ -61,7 +62,7 @@ def _difference_cells(evaluation: Evaluation, rows: pd.DataFrame) -> Iterator[tu
 def set_title(evaluation: Evaluation, name: str) -> str:
     """A measure of whole sets in words, FID and KID with the features that they are of."""
     if level := name.partition("/")[2]:
-        return f"level {level} px"
+        return f"level {level}"
     return SET_TITLES[name] if name == "swd" else f"{SET_TITLES[name]} ({evaluation.run['features']})"
 
 
@@ -83,7 +84,8 @@ def set_definitions(evaluation: Evaluation) -> Iterator[str]:
     if "swd" in measured:
         told.append(
             "sliced Wasserstein, the mean distance of two sets of 7x7 patches of each Laplacian-pyramid level along "
-            "random directions, times 1000 (Karras et al. 2018)"
+            "random directions, times 1000 (Karras et al. 2018); as many levels as the smallest image has, whose level "
+            "is not under 16 px, of all images"
         )
     if "fid" in measured:
         features = f"of the features of {evaluation.run['features']}"
@@ -113,4 +115,6 @@ def _cell(name: str, row: "pd.Series") -> str:
 
 def _set_order(name: str) -> tuple[int, int]:
     level = name.partition("/")[2]
-    return (1, -int(level)) if level else (0, list(SET_TITLES).index(name) if name in SET_TITLES else 9)
+    return (
+        (1, int(level.removeprefix("x"))) if level else (0, list(SET_TITLES).index(name) if name in SET_TITLES else 9)
+    )

@@ -1,8 +1,11 @@
+import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -114,6 +117,36 @@ def test_a_part_damaged_after_a_kill_is_named(dataset: Dataset, tmp_path: Path) 
     damaged.unlink()
     compare([dataset.root], out, COMPARISON)
     assert (out / "run.json").exists()
+
+
+def test_datasets_given_in_another_order_keep_their_values(
+    tmp_path: Path, make_dataset: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch, restored: list[str]
+) -> None:
+    """Their images have the same ids, and the order of datasets is no part of the key."""
+    roots = []
+    for name in ("first", "second"):
+        noise = np.random.default_rng(len(name)).integers(0, 255, (3, 16, 16), np.uint8)
+        roots.append(make_dataset(tmp_path / name, noise, ["a", "b", "c"], name).root)
+    asked = Comparison((), metrics=("psnr",), device="cpu", workers=0)
+    compare(roots, tmp_path / "whole", asked)
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr("latentsr.evaluation.job._conclude", _interrupted)
+        compare(roots, tmp_path / "out", asked)
+    restored.clear()
+    compare(roots[::-1], tmp_path / "out", asked)
+    assert restored == []
+    key = ["dataset", "id", "method", "metric"]
+    whole, out = (
+        pd.read_parquet(tmp_path / folder / "table.parquet").sort_values(key, ignore_index=True)
+        for folder in ("whole", "out")
+    )
+    pd.testing.assert_frame_equal(out, whole)
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert list(run["datasets"]) == ["second", "first"]
+
+
+def _interrupted(*arguments: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("workers", [0, 2])

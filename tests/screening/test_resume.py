@@ -67,7 +67,7 @@ def test_resume_after_sigkill_does_no_image_twice_and_gives_the_same_table(
     source = str(Path(__file__).resolve().parents[2] / "src")
     killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    there = list((tmp_path / "killed" / "parts" / "0").glob("haar*/*.npz"))
+    there = list((tmp_path / "killed" / "parts").glob("*/haar*/*.npz"))
     done_before = sum(len(np.load(path)["ids"]) for path in there)
     assert done_before
     haars = of(*(load_autoencoder(name) for name in ("haar", "haar-2")))
@@ -79,6 +79,32 @@ def test_resume_after_sigkill_does_no_image_twice_and_gives_the_same_table(
         pd.testing.assert_frame_equal(first, second)
     assert resumed["verdict"] == undisturbed["verdict"]
     assert not (tmp_path / "killed" / "parts").exists()
+
+
+def test_datasets_given_in_another_order_keep_their_values(
+    tmp_path: Path, pooling: type, make_dataset: Callable, monkeypatch: pytest.MonkeyPatch, of: Of, seen: list[int]
+) -> None:
+    """Their images have the same ids, and the order of datasets is no part of the key."""
+    datasets = []
+    for name in ("first", "second"):
+        noise = np.random.default_rng(len(name)).integers(0, 255, (3, 32, 32), np.uint8)
+        datasets.append(make_dataset(tmp_path / name, noise, ["a", "b", "c"], name))
+    candidates = of(pooling(2))
+    told = screen(make_plan(datasets, candidates, Screening()), tmp_path / "whole")
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr("latentsr.screening.job.conclude", interrupted)
+        screen(make_plan(datasets, candidates, Screening()), tmp_path / "out")
+    seen.clear()
+    again = screen(make_plan(datasets[::-1], candidates, Screening()), tmp_path / "out")
+    assert seen == []
+    first, second = (read_table(tmp_path / folder / "table.parquet") for folder in ("whole", "out"))
+    pd.testing.assert_frame_equal(first, second)
+    by = [{(row["dataset"], row["metric"]): row["mean"] for row in one["ceilings"]} for one in (told, again)]
+    assert by[0] == by[1]
 
 
 def test_a_finished_screening_is_returned_and_anything_else_is_stale(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from latentsr.atomic import replacing
-from latentsr.config import read_json, sha256, write_json
+from latentsr.config import read_json, sha256, sha256_json, write_json
 from latentsr.errors import InputError
 from latentsr.io.raster import read_pixels
 from latentsr.stats.names import short_hash
@@ -56,6 +56,14 @@ class Dataset:
     def hash(self) -> str:
         """SHA-256 of `records.csv`, which holds the hash of every image."""
         return sha256(self.root / "records.csv")
+
+    @property
+    def folder_name(self) -> str:
+        """What a job's folder of this dataset is called: the same wherever the dataset stands among others.
+
+        A digest of name and records, as a name may be one that is no folder's.
+        """
+        return sha256_json([self.name, self.hash])[:16]
 
     def select(self, split: str) -> tuple[Record, ...]:
         """The records of one split, or an InputError that names the splits there are."""

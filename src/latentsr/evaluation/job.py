@@ -71,8 +71,9 @@ def _run(plan: Plan, folder: JobFolder, progress: Progress, stage: Stage) -> Non
     names = (HR, *plan.names)
     found = []
     done = 0
-    for number, work in enumerate(plan.works):
-        parts = Parts(folder.parts / str(number))
+    for work in plan.works:
+        place = work.dataset.folder_name  # not its number: the key does not tell A B from B A
+        parts = Parts(folder.parts / place)
         there = parts.done()
         done += len(there)
         progress(done, plan.images)
@@ -84,7 +85,7 @@ def _run(plan: Plan, folder: JobFolder, progress: Progress, stage: Stage) -> Non
             keep(parts, [record.id for record in records], measured, names)
             done += len(records)
             progress(done, plan.images)
-        found.append(Results(work, parts, names, _gallery(plan, work, Parts(folder.parts / f"{number}.others"))))
+        found.append(Results(work, parts, names, _gallery(plan, work, Parts(folder.parts / f"{place}.others"))))
     _conclude(plan, found, folder, stage)
 
 

@@ -77,7 +77,7 @@ def _run(plan: Plan, folder: JobFolder, batch: int, device: str, progress: Progr
     for candidate in sorted(plan.candidates, key=lambda one: one.name != plan.reference):  # the reference first
         _screen_one(plan, candidate, folder, batch, device, counter)
         gc.collect()  # a network may lie in reference cycles, and the next one is as large
-    results = conclude(plan, folder.root, partial(_parts, folder.parts))
+    results = conclude(plan, folder.root, partial(_parts, plan, folder.parts))
     folder.finish(manifest(note=RESEARCH_USE, key=plan.key, **plan.facts, **results))
 
 
@@ -92,8 +92,9 @@ class _Counter:
         self.progress(self.done, self.total)
 
 
-def _parts(root: Path, dataset: int, method: str) -> Parts:
-    return Parts(root / str(dataset) / method)
+def _parts(plan: Plan, root: Path, number: int, method: str) -> Parts:
+    """Those of a method on the plan's dataset `number`: by its name, as the key does not tell A B from B A."""
+    return Parts(root / plan.datasets[number].folder_name / method)
 
 
 def _keep(parts: Parts, records: Sequence[Record], hr: Tensor, measured: Measured, batch: int) -> None:
@@ -103,7 +104,7 @@ def _keep(parts: Parts, records: Sequence[Record], hr: Tensor, measured: Measure
 def stream_hr(plan: Plan, root: Path, batch: int, device: str) -> None:
     """Keeps, below `root`, what is said of HR itself: its spectrum, and whether it is constant."""
     for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
-        parts = _parts(root, number, HR)
+        parts = _parts(plan, root, number, HR)
         for alike in batches(records, batch, parts.done()):
             hr = loaded(dataset, alike, device)
             _keep(parts, alike, hr, measured_hr(hr, plan.metrics), batch)
@@ -137,10 +138,10 @@ def _screen_one(
     """One autoencoder on all datasets: parts, cost and pictures."""
     autoencoder = candidate.load(device)
     for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
-        parts = _parts(folder.parts, number, candidate.name)
+        parts = _parts(plan, folder.parts, number, candidate.name)
         stream(plan, number, autoencoder, parts, batch=batch, device=device, progress=counter.add)
         if not (parts.folder / COST).is_file():
             probed = commonest(records)[: PROBED_CPU if device == "cpu" else PROBED]
             write_json(parts.folder / COST, asdict(cost_of(autoencoder, loaded(dataset, probed, device))))
-        shown = worst(_parts(folder.parts, number, plan.reference), dataset)
+        shown = worst(_parts(plan, folder.parts, number, plan.reference), dataset)
         draw_pictures(autoencoder, candidate.name, dataset, shown, folder.root / PICTURES, device=device)

@@ -96,7 +96,9 @@ def _whole(factor: float) -> int:
 def _divided(n: int, factor: float) -> int:
     whole = _whole(factor)
     if n % whole:
-        raise InputError(f"image side of {n} px is not a multiple of the scale {whole}; crop it (prepare --size)")
+        raise InputError(
+            f"image side of {n} px is not a multiple of the scale {whole}; crop it (prepare --multiple {whole})"
+        )
     return n // whole
 
 

@@ -266,3 +266,28 @@ def test_colour_pictures_keep_their_grey_levels(tmp_path: Path) -> None:
         assert found.dtype == np.uint8
         assert np.abs(found[:, 0] - 140.0).max() < 3
         assert np.abs(found[:, -1] - 100.0).max() < 3
+
+
+@pytest.mark.parametrize(("multiple", "shape"), [(4, (20, 28)), (5, (20, 30)), (1, (22, 31))])
+def test_multiple_crops_the_centre_to_sides_that_it_divides(
+    tmp_path: Path, multiple: int, shape: tuple[int, int]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (22, 31), np.uint8)
+    write_pixels(tmp_path / "src" / "odd.png", pixels)
+    recipe = FolderRecipe(split=(1.0, 0.0, 0.0), multiple=multiple)
+    (record,) = prepare_folder(tmp_path / "src", tmp_path / "out", recipe).records
+    top, left = (22 - shape[0]) // 2, (31 - shape[1]) // 2
+    stored = read_pixels(tmp_path / "out" / record.file)
+    np.testing.assert_array_equal(stored, pixels[top : top + shape[0], left : left + shape[1]])
+    assert (record.rows, record.columns) == shape
+
+
+@pytest.mark.parametrize(("size", "multiple"), [(None, 0), (16, 4)])
+def test_a_multiple_that_cannot_be_is_an_error(size: int | None, multiple: int) -> None:
+    with pytest.raises(OptionError, match=f"--multiple {multiple}: expected 1 or more, and not beside --size"):
+        FolderRecipe(size=size, multiple=multiple)
+
+
+def test_without_a_multiple_the_recipe_is_what_it_was() -> None:
+    assert "multiple" not in FolderRecipe().facts
+    assert FolderRecipe(multiple=4).facts["multiple"] == 4

@@ -32,6 +32,9 @@ def prepare_folder(
         Path | None, typer.Option(help="Folder of a mask an image, under the same names as SRC: regions for evaluate.")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Crop the centre to a square of this many pixels.")] = None,
+    multiple: Annotated[
+        int | None, typer.Option(help="Crop the centre to sides that this number divides, such as the scale.")
+    ] = None,
     slices: Annotated[int, typer.Option(help="Take this many slices of each volume; 0: all.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     drop_shared: Annotated[
@@ -51,7 +54,7 @@ def prepare_folder(
     table = None if patients is None else read_patient_table(patients, file_column, patient_column)
     rule = PatientRule(table=table, pattern=patient_pattern, block=block)
     shares = split if split == BY_FOLDER else numbers(split, "--split")
-    recipe = FolderRecipe(rule, shares, size, slices, seed, drop_shared, grey)
+    recipe = FolderRecipe(rule, shares, size, slices, seed, drop_shared, grey, multiple)
     with terminal.progress("prepare") as report:
         dataset = prepare(source, out, recipe, name=name, masks=masks, progress=report)
     terminal.show_dataset(dataset, json=json)
@@ -65,3 +68,21 @@ def prepare_folder(
             "each image counts as a patient of its own; if some share a patient, start anew with --patient-pattern, "
             "--patients or --block, or that patient may be in two splits"
         )
+
+
+@prepare_app.command("lr", epilog="Example: latentsr prepare lr dataset/ -o lr/")
+def prepare_lr(
+    dataset: Annotated[Path, typer.Argument(help="A dataset made by 'latentsr prepare folder'.")],
+    out: Out,
+    split: Annotated[str, typer.Option(help="Which images.")] = "valid",
+    degradation: Annotated[str, typer.Option(help="How LR is made from HR, as for evaluate.")] = "bicubic:4",
+) -> None:
+    """The LR images of a dataset as 16-bit PNG, for methods outside latentsr to restore and evaluate to compare."""
+    from latentsr.data.low_resolution import write_low_resolution
+    from latentsr.data.records import read_dataset
+    from latentsr.degrade import parse_degradation
+
+    given, operator = read_dataset(dataset), parse_degradation(degradation)
+    with terminal.progress("prepare lr") as report:
+        images = write_low_resolution(given, operator, split, out, progress=report)
+    terminal.show(f"{images} LR images in {out}; save what a method makes of them under the same names, in 16 bit")

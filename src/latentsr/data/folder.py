@@ -26,8 +26,9 @@ class FolderRecipe:
     """How a folder is prepared.
 
     `split` is three shares of the patients (train, valid, test), or "folders": the split is the folder named train,
-    valid or test above each file. `size` crops the centre to a square of that many pixels; `slices` takes that many
-    evenly spaced slices of each volume (0: all). `drop_shared`: where folders decide, leave out the images of a lower
+    valid or test above each file. `size` crops the centre to a square of that many pixels, `multiple` to the largest
+    rows and columns that it divides; `slices` takes that many evenly spaced slices of each volume (0: all).
+    `drop_shared`: where folders decide, leave out the images of a lower
     split (train, then valid) whose patient also stands in a higher one.
     """
 
@@ -38,6 +39,18 @@ class FolderRecipe:
     seed: int = 0
     drop_shared: bool = False
     grey: bool = False
+    multiple: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.multiple is not None and (self.multiple < 1 or self.size is not None):
+            raise OptionError(f"--multiple {self.multiple}: expected 1 or more, and not beside --size")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides the images, for key and dataset.json; without `multiple` where it is not asked for, so that
+        datasets prepared before there was such an option are known again.
+        """
+        return {name: value for name, value in vars(self).items() if name != "multiple" or value is not None}
 
 
 def prepare_folder(
@@ -64,7 +77,7 @@ def prepare_folder(
     """
     items = find([source])
     paired = None if masks is None else pair_masks(masks, source, items)
-    facts: dict[str, Any] = {"recipe": recipe, "source": _listing(items)}
+    facts: dict[str, Any] = {"recipe": recipe.facts, "source": _listing(items)}
     if paired is not None:
         facts["masks"] = _listing([paired.of(item) for item in items])
     key = sha256_json(facts)
@@ -78,7 +91,7 @@ def prepare_folder(
         progress(len(items), len(items))
         made.check()
         kept = _without_dropped(partial, _split(made.records, recipe))
-        told = {"key": key, "recipe": recipe, LEFT_OUT: made.constant}
+        told = {"key": key, "recipe": recipe.facts, LEFT_OUT: made.constant}
         write_dataset(partial, name or source.resolve().name, kept, told)
     return read_dataset(out)
 
@@ -122,7 +135,9 @@ class _Made:
         """Writes an item's slices with their masks."""
         recipe = self.recipe
         try:
-            found, constant = read_slices(item, mask, size=recipe.size, slices=recipe.slices, grey=recipe.grey)
+            found, constant = read_slices(
+                item, mask, size=recipe.size, slices=recipe.slices, grey=recipe.grey, multiple=recipe.multiple
+            )
         except MisfitError as error:  # told with all others, at the end
             self.misfits.append(str(error))
             return

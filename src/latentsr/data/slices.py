@@ -37,7 +37,9 @@ class Slice:
     mask: NDArray[np.uint8] | None
 
 
-def read_slices(item: Item, mask: Item | None, *, size: int | None, slices: int, grey: bool) -> tuple[list[Slice], int]:
+def read_slices(
+    item: Item, mask: Item | None, *, size: int | None, slices: int, grey: bool, multiple: int | None = None
+) -> tuple[list[Slice], int]:
     """The slices of an item that are not constant, and how many are constant and left out.
 
     Args:
@@ -46,6 +48,7 @@ def read_slices(item: Item, mask: Item | None, *, size: int | None, slices: int,
         size: crops the centre to a square of so many pixels; the spacing stays.
         slices: takes so many, evenly spaced; 0: all.
         grey: turns colour into grey.
+        multiple: crops the centre to the largest rows and columns that it divides.
 
     Raises:
         MisfitError: the mask cannot be laid over the item.
@@ -59,8 +62,8 @@ def read_slices(item: Item, mask: Item | None, *, size: int | None, slices: int,
     found = []
     for index in _evenly(filled, slices):
         suffix = f"-s{index:03d}" if len(stored) > 1 else ""
-        pixels = _centre(stored[index], size, item.relative)
-        region = None if inside is None else _centre(inside[index], size, item.relative) * np.uint8(INSIDE)
+        pixels = _centre(stored[index], size, multiple, item.relative)
+        region = None if inside is None else _centre(inside[index], size, multiple, item.relative) * np.uint8(INSIDE)
         found.append(Slice(suffix, pixels, spacing, patient, region))
     return found, len(stored) - len(filled)
 
@@ -91,12 +94,15 @@ def _header_patient(header: object) -> str | None:
     return hashlib.sha256(identity.encode()).hexdigest()[:12] if identity else None
 
 
-def _centre(pixels: NDArray[Any], size: int | None, relative: Path) -> NDArray[Any]:
-    """The square of `size` pixels in the middle, or all for None."""
-    if size is None:
-        return pixels
+def _centre(pixels: NDArray[Any], size: int | None, multiple: int | None, relative: Path) -> NDArray[Any]:
+    """The middle: a square of `size` pixels, or the most of both sides that `multiple` divides, or all for None."""
     rows, columns = pixels.shape
-    if min(rows, columns) < size:
-        raise InputError(f"{relative}: {rows}x{columns} px is smaller than --size {size}; give a smaller --size")
-    top, left = (rows - size) // 2, (columns - size) // 2
-    return pixels[top : top + size, left : left + size]
+    step = multiple or 1
+    height, width = (size, size) if size is not None else (rows // step * step, columns // step * step)
+    if min(rows, columns) < (size or step):
+        option = "--size" if size is not None else "--multiple"
+        raise InputError(
+            f"{relative}: {rows}x{columns} px is smaller than {option} {size or step}; give a smaller {option}"
+        )
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return pixels[top : top + height, left : left + width]

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from latentsr.data.batches import commonest
+from latentsr.data.records import Record
 from latentsr.evaluation.measure import HR, LR_PSNR, Work
 from latentsr.evaluation.pairing import Suspicion, suspicions
 from latentsr.evaluation.plan import Plan
@@ -51,16 +53,26 @@ def _told(
 
 
 def dataset_facts(plan: Plan) -> dict[str, Any]:
-    """Images, patients and sizes of what was measured, and whether each of the dataset's images has its own patient."""
+    """Images, patients and sizes of what was measured, and whether each of the dataset's images has its own patient.
+
+    `mapped` are the images of the commonest size: those that mean maps are of.
+    """
+    return {work.dataset.name: _dataset_facts(work) for work in plan.works}
+
+
+def _dataset_facts(work: Work) -> dict[str, Any]:
+    mapped = commonest(work.records)
     return {
-        work.dataset.name: {
-            "images": len(work.records),
-            "patients": len({record.patient for record in work.records}),
-            "sizes": sorted({f"{record.rows}x{record.columns}" for record in work.records}),
-            "image_is_patient": len({r.patient for r in work.dataset.records}) == len(work.dataset.records),
-        }
-        for work in plan.works
+        "images": len(work.records),
+        "patients": len({record.patient for record in work.records}),
+        "sizes": sorted({_size(record) for record in work.records}),
+        "mapped": {"images": len(mapped), "size": _size(mapped[0])},
+        "image_is_patient": len({record.patient for record in work.dataset.records}) == len(work.dataset.records),
     }
+
+
+def _size(record: Record) -> str:
+    return f"{record.rows}x{record.columns}"
 
 
 def truth_facts(table: pd.DataFrame) -> list[dict[str, Any]]:

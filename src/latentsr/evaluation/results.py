@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsr.atomic import replacing
+from latentsr.data.batches import commonest
 from latentsr.evaluation.measure import THUMB, Measured, Work
 from latentsr.evaluation.plan import Plan
 from latentsr.evaluation.sets import array_order
@@ -65,14 +66,13 @@ class Results:
 
     def maps(self) -> dict[str, NDArray[np.float64]]:
         """(2, rows, columns) by method: share of images, of the commonest size, hallucinated and lost at each pixel."""
-        counts: dict[tuple[int, ...], int] = {}
-        totals: dict[tuple[int, ...], NDArray[np.float64]] = {}
+        mapped = commonest(self.work.records)
+        totals = np.zeros((len(self.names) - 1, 2, mapped[0].rows, mapped[0].columns))
         for part in self._each("maps"):
             maps = np.stack([part[_key(number, "maps")] for number in range(1, len(self.names))])
-            counts[maps.shape] = counts.get(maps.shape, 0) + len(part.ids)
-            totals[maps.shape] = totals.get(maps.shape, np.zeros(maps.shape)) + maps
-        shape = max(counts, key=lambda one: (counts[one], one))
-        return dict(zip(self.names[1:], totals[shape] / counts[shape], strict=True))
+            if maps.shape == totals.shape:
+                totals += maps
+        return dict(zip(self.names[1:], totals / len(mapped), strict=True))
 
     def _each(self, *kinds: str) -> Iterator[Part]:
         """The parts, one at a time, with these of their arrays alone."""

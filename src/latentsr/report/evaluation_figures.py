@@ -20,6 +20,7 @@ from latentsr.report.figures import (
     spectra,
     violins,
 )
+from latentsr.report.numbers import listed
 from latentsr.report.page import Picture
 from latentsr.stats.agreement import bland_altman as bland_altman_limits
 from latentsr.stats.paired import dz_interval
@@ -136,13 +137,14 @@ def latent_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
 
 def invention_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
     """Hallucinated and lost shares at two sigma, and where in the image they lie on average."""
-    if "hallucinated" not in evaluation.measures:
+    names = [name for name in ("hallucinated", "lost") if name in evaluation.measures]
+    if not names:
         return
     pair = [_rates(evaluation, dataset, name) for name in ("hallucinated", "lost")]
     caption = (
         "Beyond two sigma of the reference autoencoder's own error; whiskers: 95 % bootstrap interval of patients."
     )
-    yield Picture(f"Hallucinated and lost pixels on {dataset}", rates(*pair), caption)
+    yield Picture(f"{listed(names).capitalize()} pixels on {dataset}", rates(*pair), caption)
     maps = [
         (f"{title}, {method}", 100 * share)
         for method in evaluation.methods
@@ -152,10 +154,19 @@ def invention_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture
     if maps:
         greatest = max(1.0, float(np.percentile(np.stack([share for _, share in maps]), SHOWN)))
         caption = (
-            "In which share of the images a pixel is hallucinated or lost, beyond two sigma. One colour scale, which "
-            f"ends at the {SHOWN} % quantile of all pixels."
+            f"In which share of {_mapped(evaluation, dataset)} a pixel is hallucinated or lost, beyond two sigma. One "
+            f"colour scale, which ends at the {SHOWN} % quantile of all pixels."
         )
         yield Picture(f"Where on {dataset}", mean_maps(maps, greatest=greatest), caption)
+
+
+def _mapped(evaluation: Evaluation, dataset: str) -> str:
+    """The images that the mean maps are of, in words: all, or those of the commonest size."""
+    facts = evaluation.run["datasets"][dataset]
+    images, size = facts["mapped"]["images"], facts["mapped"]["size"]
+    if images == facts["images"]:
+        return "the images"
+    return f"the {images} images of {size} px, the commonest size of all {facts['images']},"
 
 
 def _rates(evaluation: Evaluation, dataset: str, name: str) -> list[Interval]:

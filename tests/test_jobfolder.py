@@ -1,9 +1,11 @@
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from latentsr.errors import StaleError
-from latentsr.jobfolder import JobFolder
+from latentsr.jobfolder import JobFolder, _remove
 
 
 def of(root: Path) -> JobFolder:
@@ -71,14 +73,45 @@ def test_a_folder_that_is_somebody_elses_is_refused_and_left(tmp_path: Path, ove
     assert names(tmp_path) == {"table.csv", "Doe_Jane.png"}
 
 
-def test_results_without_their_record_are_replaced_only_when_asked_for(tmp_path: Path) -> None:
-    """As a removal that was interrupted leaves them."""
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_names_of_results_make_no_folder_the_jobs_own(tmp_path: Path, overwrite: bool) -> None:
+    """Without a record nothing says that they are not somebody's own table and pictures."""
     (tmp_path / "table.csv").write_text("1")
     (tmp_path / "parts").mkdir()
-    with pytest.raises(StaleError, match="holds files but no screening"):
-        of(tmp_path).claim("k")
-    of(tmp_path).claim("k", overwrite=True)
-    assert names(tmp_path) == set()
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "holiday.jpg").write_text("1")
+    with pytest.raises(StaleError, match="holds files but no screening; give an -o that is new or empty"):
+        of(tmp_path).claim("k", overwrite=overwrite)
+    assert names(tmp_path) == {"table.csv", "parts", "pictures"}
+    assert names(tmp_path / "pictures") == {"holiday.jpg"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("record", ["done.json", "done.partial.json"])
+@pytest.mark.parametrize("text", ['{"job": "evaluation", "key": "k"}', '{"key": "k"}', "[]", "{", ""])
+def test_a_record_of_another_job_or_of_none_is_refused(tmp_path: Path, text: str, record: str, overwrite: bool) -> None:
+    (tmp_path / record).write_text(text)
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(StaleError, match=f"its {record} is of no screening; give an -o that is new or empty"):
+        of(tmp_path).claim("k", overwrite=overwrite)
+    assert names(tmp_path) == {record, "pictures"}
+    assert (tmp_path / record).read_text() == text
+
+
+def test_a_folder_of_both_jobs_is_no_ones(tmp_path: Path) -> None:
+    """An interrupted job's folder in which another command has put its own record since."""
+    folder = interrupted(tmp_path)
+    (tmp_path / "done.json").write_text("{}")
+    with pytest.raises(StaleError, match=r"its done\.json is of no screening"):
+        folder.claim("k", overwrite=True)
+    assert names(tmp_path) == {"done.json", "done.partial.json", "parts"}
+
+
+def test_both_records_say_whose_they_are(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    assert json.loads((tmp_path / "done.partial.json").read_text()) == {"job": "screening", "key": "k"}
+    finished(tmp_path)
+    assert json.loads((tmp_path / "done.json").read_text()) == {"job": "screening", "key": "k"}
 
 
 def test_a_removal_that_is_interrupted_leaves_no_parts_without_their_key(
@@ -96,6 +129,43 @@ def test_a_removal_that_is_interrupted_leaves_no_parts_without_their_key(
         folder.claim("other")
 
 
+@pytest.mark.parametrize("nth", [0, 1, 2, 3])
+def test_a_removal_that_is_interrupted_anywhere_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """Of a finished job: its folder still says whose it is, and is never taken for whole."""
+    folder, removed = finished(tmp_path), []
+    (tmp_path / "parts").mkdir()  # as where a job ended between its record and the removal of its parts
+    whole = _remove
+
+    def stop(path: Path) -> None:
+        if len(removed) == nth:
+            raise KeyboardInterrupt
+        removed.append(path)
+        whole(path)
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr("latentsr.jobfolder._remove", stop)
+        folder.claim("other", overwrite=True)
+    assert not folder.whole
+    with pytest.raises(StaleError, match="holds another screening, of other data or options"):
+        folder.claim("other")
+    folder.claim("k")
+    folder.claim("other", overwrite=True)
+    assert names(tmp_path) == set()
+
+
+def test_a_link_to_somebodys_pictures_is_removed_and_they_are_not(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "pictures")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "holiday.jpg").write_text("1")
+    (tmp_path / "out" / "pictures").symlink_to(tmp_path / "mine", target_is_directory=True)
+    folder.claim("other", overwrite=True)
+    assert names(tmp_path / "out") == set()
+    assert names(tmp_path / "mine") == {"holiday.jpg"}
+
+
 def test_hidden_files_and_no_folder_are_fine_and_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".DS_Store").write_bytes(b"")
@@ -105,9 +175,3 @@ def test_hidden_files_and_no_folder_are_fine_and_a_file_is_refused(tmp_path: Pat
     for overwrite in (False, True):
         with pytest.raises(StaleError, match="is a file, expected a new or empty folder"):
             of(tmp_path / "file").claim("k", overwrite=overwrite)
-
-
-def test_a_record_that_is_none_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "done.json").write_text("[]")
-    with pytest.raises(StaleError, match="of other data"):
-        of(tmp_path).claim("k")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latentsr.config import read_json, write_json
-from latentsr.errors import StaleError
+from latentsr.errors import InputError, StaleError
 
 PARTS = "parts"
 
@@ -17,9 +17,9 @@ class JobFolder:
 
     Attributes:
         root: the folder, there or not.
-        job: what errors call the job's work, such as "screening".
-        record: the name of its last file, JSON with the job's key, whose presence says that the work is whole.
-        results: the names of all else that it leaves.
+        job: what the record and errors call the job's work, such as "screening".
+        record: the name of its last file, JSON with job and key, whose presence says that the work is whole.
+        results: the names of all else that it leaves; such files are its own only beside its record.
         decided_by: what the key is the digest of, in the words of an error.
     """
 
@@ -39,19 +39,18 @@ class JobFolder:
         """Whether the job is done."""
         return self._record.is_file()
 
-    def check(self, *, overwrite: bool = False) -> None:
-        """StaleError for a folder that is in use for something else; hidden files do not count."""
-        if self.whole or self._partial.is_file():
-            return
+    def check(self) -> None:
+        """StaleError for a folder that is in use for something else; hidden files do not count.
+
+        Only a record of this job says that a folder is its own. Names do not: `pictures` may be anybody's.
+        """
         if self.root.exists() and not self.root.is_dir():
             raise StaleError(f"{self.root}: is a file, expected a new or empty folder; give another -o")
-        names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
-        visible = {name for name in names if not name.startswith(".")}
-        foreign = visible - self.results - {PARTS}
-        if visible and not overwrite:
+        records = [path for path in (self._record, self._partial) if path.exists()]
+        if foreign := [path.name for path in records if not self._is_own(path)]:
+            raise StaleError(f"{self.root}: its {foreign[0]} is of no {self.job}; give an -o that is new or empty")
+        if not records and self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):
             raise StaleError(f"{self.root}: holds files but no {self.job}; give an -o that is new or empty")
-        if foreign:  # to replace an earlier job's results is not to write among somebody else's files
-            raise StaleError(f"{self.root}: holds files of no {self.job}; give an -o that is new or empty")
 
     def claim(self, key: str, *, overwrite: bool = False) -> None:
         """Makes it the folder of the job of this key, which may go on from what lies there.
@@ -59,26 +58,25 @@ class JobFolder:
         With `overwrite` an earlier job's results are removed first, and nothing else.
 
         Raises:
-            StaleError: it holds the work of another key, and not `overwrite`; or files that are nobody's record of
-                such work.
+            StaleError: it holds the work of another key, and not `overwrite`; or anything without a record of this
+                job, `overwrite` or not.
         """
-        self.check(overwrite=overwrite)
+        self.check()
         if overwrite:
             self._clear()
         for path in (self._record, self._partial):
-            there = read_json(path) if path.is_file() else {"key": key}
-            if not isinstance(there, dict) or there.get("key") != key:
+            if path.exists() and read_json(path).get("key") != key:
                 other = f"holds another {self.job}, of other {self.decided_by}"
                 raise StaleError(f"{self.root}: {other}: give another -o, or --overwrite")
 
     def begin(self, key: str) -> None:
         """Says whose parts will lie here; to be called before the first, so that none is ever without its key."""
         if not self._partial.is_file():
-            write_json(self._partial, {"key": key})
+            write_json(self._partial, {"job": self.job, "key": key})
 
     def finish(self, content: dict[str, Any]) -> None:
-        """Writes the record; the folder is whole then."""
-        write_json(self._record, content)
+        """Writes the record, with the job's name before the content; the folder is whole then."""
+        write_json(self._record, {"job": self.job, **content})
 
     def drop_parts(self) -> None:
         """Removes what only an interrupted job needs."""
@@ -94,14 +92,28 @@ class JobFolder:
         name = Path(self.record)
         return self.root / f"{name.stem}.partial{name.suffix}"
 
+    def _is_own(self, record: Path) -> bool:
+        """Whether it is a record of this job, of any key."""
+        try:
+            there = read_json(record)
+        except InputError:
+            return False
+        return isinstance(there, dict) and there.get("job") == self.job
+
     def _clear(self) -> None:
-        """Removes all that an earlier job left."""
-        for name in (PARTS, self.record, self._partial.name, *sorted(self.results)):  # no parts without their key
+        """Removes all that an earlier job left.
+
+        Its record goes last, as that of a job that is not whole, so that a removal that is interrupted still says
+        whose the folder is.
+        """
+        if self._record.exists():
+            self._record.replace(self._partial)
+        for name in (PARTS, *sorted(self.results), self._partial.name):
             _remove(self.root / name)
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

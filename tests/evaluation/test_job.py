@@ -45,6 +45,17 @@ def test_an_existing_evaluation_is_kept_unless_asked(dataset: Dataset, tmp_path:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_enhance_wrote_is_refused_and_left(dataset: Dataset, tmp_path: Path, overwrite: bool) -> None:
+    """Its record has the name of an evaluation's, and somebody may have put a report beside it."""
+    (tmp_path / "out" / "report").mkdir(parents=True)
+    (tmp_path / "out" / "report" / "thesis.tex").write_text("mine")
+    (tmp_path / "out" / "run.json").write_text('{"model": "latentsr-tiny", "files": []}')
+    with pytest.raises(StaleError, match=r"its run\.json is of no evaluation; give an -o that is new or empty"):
+        compare([dataset.root], tmp_path / "out", comparison(), overwrite=overwrite)
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["report", "run.json", "thesis.tex"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_other_things_is_refused_and_left(dataset: Dataset, tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")

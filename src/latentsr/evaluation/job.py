@@ -11,6 +11,7 @@ from latentsr.config import manifest
 from latentsr.evaluation.cautions import cautions, not_measured, pairing_cautions, truth_warnings
 from latentsr.evaluation.facts import dataset_facts, measure_facts, pairing_facts, truth_facts
 from latentsr.evaluation.measure import HR, Work, measured_batches, other_thumbs
+from latentsr.evaluation.method_cautions import method_cautions
 from latentsr.evaluation.pictures import PICTURES, WHITE_ERROR, chosen_by, draw_pictures
 from latentsr.evaluation.plan import Comparison, Plan, make_plan
 from latentsr.evaluation.results import GALLERY, MAPS, Results, keep, write_maps
@@ -50,7 +51,7 @@ def compare(
         OptionError, InputError, ModelError: what `make_plan` and `measured_batches` raise.
     """
     folder = _folder(out)
-    folder.check(overwrite=overwrite)  # before models are loaded
+    folder.check()  # before models are loaded
     plan = make_plan(folders, comparison)
     folder.claim(plan.key, overwrite=overwrite)
     if not folder.whole:
@@ -128,7 +129,11 @@ def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: St
         "pairing": doubts,
         "truth": truths,
         "warnings": [*truth_warnings(truths), *pairing_cautions(doubts)],
-        "cautions": [*cautions(datasets, made, truths), *set_cautions(made["sets"])],
+        "cautions": [
+            *cautions(datasets, made, truths),
+            *method_cautions(plan.works, table),
+            *set_cautions(made["sets"]),
+        ],
         "pictures": {
             "chief": plan.chief,
             "chosen_by": chosen_by(plan, table),

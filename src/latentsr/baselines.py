@@ -19,12 +19,14 @@ class Method:
 
     `restore` takes LR images (batch, 1, rows, columns), float in [0, 1] but for the degradation's overshoot, and the
     record id of each; it gives SR images (batch, 1, scale x rows, scale x columns) on the same intensity scale.
-    `autoencoder` is the one in whose latents a model works, None for all else.
+    `autoencoder` is the one in whose latents a model works, None for all else; `bits` are the least of a pixel where
+    the images are files, None where they are made in float.
     """
 
     name: str
     restore: Callable[[Tensor, Sequence[str]], Tensor]
     autoencoder: Autoencoder | None = None
+    bits: int | None = None
 
 
 def bicubic(degradation: Degradation, *, projected: bool = False) -> Method:

@@ -31,6 +31,11 @@ class PairedFiles:
         told = "\n".join(f"{id} {self.digests[id]}" for id in sorted(self.digests))
         return hashlib.sha256(told.encode()).hexdigest()
 
+    @property
+    def bits(self) -> int:
+        """The least number of bits a pixel among all files: 8 or 16."""
+        return min(8 * self.pixels(id).dtype.itemsize for id in self.paths)
+
     def pixels(self, id: str) -> NDArray[Any]:
         """The image's pixels, uint8 or uint16 (rows, columns); InputError if it is not the one that was paired."""
         try:

@@ -145,6 +145,6 @@ def from_images(name: str, folder: Path) -> Source:
         def restore(lr: Tensor, ids: Sequence[str]) -> Tensor:
             return stacked([torch.from_numpy(files.unit(id)) for id in ids], lr.device).to(lr.dtype)
 
-        return Method(name, restore), files.hash
+        return Method(name, restore, bits=files.bits), files.hash
 
     return Source(name, "images", {}, bind)

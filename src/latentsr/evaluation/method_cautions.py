@@ -1,0 +1,39 @@
+"""What to know of the methods as they were given: images of 8 bits beside others in float, two that are the same."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from latentsr.evaluation.measure import HR, Work
+
+COARSE = 8  # bits of a pixel, whose rounding is as strong as the fine detail that is measured
+
+
+def method_cautions(works: Sequence[Work], table: pd.DataFrame) -> list[str]:
+    """The sentences, in the order of the datasets."""
+    return [told for work in works for told in (*_rounded(work), *_twins(work, table))]
+
+
+def _rounded(work: Work) -> Iterator[str]:
+    """Images of 8 bits: their rounding is white noise, which bicubic and models, measured in float, do not have."""
+    if names := [f"'{method.name}'" for method in work.methods if method.bits == COARSE]:
+        yield (
+            f"On '{work.dataset.name}' the images of {', '.join(names)} have 8 bits, those of bicubic and of models "
+            "are measured in float: rounding adds noise that sharpness, spectra, high bands and sliced Wasserstein "
+            "distance take for detail. Compare these measures on images of 16 bits."
+        )
+
+
+def _twins(work: Work, table: pd.DataFrame) -> Iterator[str]:
+    """Methods all of whose values are equal."""
+    rows = table[(table["dataset"] == work.dataset.name) & (table["method"] != HR)]
+    wide = rows.pivot(index=["metric", "id"], columns="method", values="value")
+    for first, second in combinations(work.methods, 2):
+        pair = wide[[first.name, second.name]].dropna(how="all").to_numpy()
+        if len(pair) and np.array_equal(pair[:, 0], pair[:, 1], equal_nan=True):
+            yield (
+                f"On '{work.dataset.name}' methods '{first.name}' and '{second.name}' are the same in every value of "
+                "every image: check what was given."
+            )

@@ -101,3 +101,23 @@ def with_comparison(evaluation: Evaluation, metric: str, **values: float) -> Eva
     chosen = (table["a"] == "noisy") & (table["b"] == "bicubic") & (table["metric"] == metric)
     table.loc[chosen, list(values)] = tuple(values.values())
     return replace(evaluation, frames={**evaluation.frames, "comparisons": table})
+
+
+def only(evaluation: Evaluation, *metrics: str) -> Evaluation:
+    """The evaluation as if `--metric` had asked for these alone, on abdomen, without pictures; LR PSNR is always there.
+
+    Tables without a row are missing, as the job does not write them.
+    """
+    there = {*metrics, "lr_psnr"}
+    frames = {}
+    for name, frame in evaluation.frames.items():
+        chosen = frame if "metric" not in frame else frame[frame["metric"].str.partition("/")[0].isin(there)]
+        if name.startswith("set") or len(chosen):
+            frames[name] = frame if name.startswith("set") else chosen
+    run = {
+        **evaluation.run,
+        "measures": [one for one in evaluation.run["measures"] if one["name"] in there],
+        "datasets": {"abdomen": evaluation.run["datasets"]["abdomen"]},
+        "pictures": {"cases": [], "chief": "noisy", "chosen_by": "psnr" if "psnr" in there else "id"},
+    }
+    return replace(evaluation, frames=frames, run=run)

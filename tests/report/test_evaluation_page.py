@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_evaluations import without
+from report_evaluations import only, without
 
 from latentsr.errors import InputError
+from latentsr.metrics import METRICS
 from latentsr.report.evaluation_cases import case_section
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.evaluation_facts import evaluation_facts
@@ -92,6 +93,42 @@ class TestPage:
         titles = [section.title for section in evaluation_page(bare).sections]
         assert "The methods" in titles
         assert not [title for title in titles if title.startswith("Pictures")]
+
+
+class TestFewMeasures:
+    """What `--metric` was asked for decides what there is to tell: any choice must make a page."""
+
+    @pytest.mark.parametrize(
+        "metrics",
+        [
+            *((name,) for name, one in METRICS.items() if one.group != "learned" and name != "ceiling_psnr"),
+            ("hallucinated", "lost"),
+            ("hallucinated", "hallucinated_magnitude"),
+            ("lost", "lost_magnitude"),
+        ],
+    )
+    def test_any_choice_makes_a_page(self, evaluation: Evaluation, metrics: tuple[str, ...]) -> None:
+        assert set(metrics) <= set(evaluation.measures)
+        chosen = only(evaluation, *metrics)
+        page = evaluation_page(chosen)
+        definitions = next(
+            one for one in page.sections[-1].blocks if one.kind == "table" and one.columns[0] == "measure"
+        )
+        assert {row[1] for row in definitions.rows} == {*metrics, "lr_psnr"}
+
+    @pytest.mark.parametrize(("name", "other"), [("hallucinated", "lost"), ("lost", "hallucinated")])
+    def test_one_kind_of_wrong_pixels_is_told_without_the_other(
+        self, evaluation: Evaluation, name: str, other: str
+    ) -> None:
+        page = evaluation_page(only(evaluation, name, f"{name}_magnitude"))
+        told = next(one for one in page.details if one.startswith("Pixels"))
+        assert told.startswith(f"Pixels {name}: bicubic ")
+        assert other not in told
+        section = next(one for one in page.sections if one.title.startswith("What was invented"))
+        assert section.blocks[0].title == f"{name.capitalize()} pixels on abdomen"  # type: ignore[union-attr]
+        table = next(one for one in section.blocks if one.kind == "table")
+        mean = {"hallucinated": "mean excess", "lost": "mean deficit"}[name]
+        assert table.columns == ("method, threshold", name, f"h {name}", mean)  # type: ignore[union-attr]
 
 
 class TestFacts:

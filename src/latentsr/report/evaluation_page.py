@@ -76,7 +76,8 @@ def _sections(evaluation: Evaluation) -> Iterator[Section]:
         if (cases := case_section(evaluation, dataset)) is not None:
             yield cases
     yield from _section("Where in frequency", _per_dataset(evaluation, frequency_pictures))
-    yield from _section("What was invented and what was lost", _per_dataset(evaluation, _invention), INVENTION)
+    note = INVENTION if evaluation.run["reference_autoencoder"] else ""
+    yield from _section("What was invented and what was lost", _per_dataset(evaluation, _invention), note)
     yield from _section("Latents", _per_dataset(evaluation, _latents))
     yield from _section("Agreement of intensity", _per_dataset(evaluation, _agreement))
     yield _methods_section(evaluation)

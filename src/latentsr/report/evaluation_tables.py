@@ -15,6 +15,8 @@ ARROWS = {"higher": "↑", "lower": "↓", "closer": "→ HR"}
 BETTER = {"higher": "more", "lower": "less", "closer": "as HR"}
 UNDIRECTED = ("null_space", "null_space_share")  # what is added beyond the mean: neither more nor less is better
 TABLED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "latent_psnr")  # drawn, not listed
+SHARES = ("hallucinated", "lost")
+MAGNITUDES = {"hallucinated_magnitude": "mean excess", "lost_magnitude": "mean deficit"}  # with their columns' heads
 FAMILIES = {  # of evaluation/tables.py, in words
     "primary": "the primary family",
     "whole image": "other measures of the whole image",
@@ -179,25 +181,26 @@ def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
 
 
 def rate_table(evaluation: Evaluation, dataset: str) -> Table | None:
-    """Hallucinated and lost shares and magnitudes at 1, 2 and 3 sigma."""
+    """Hallucinated and lost shares and magnitudes at 1, 2 and 3 sigma, those that were measured; None without any."""
+    there = [name for name in (*SHARES, *MAGNITUDES) if not evaluation.summary(dataset, f"{name}/2sigma").empty]
+    if not there:
+        return None
+    shares, magnitudes = ([name for name in names if name in there] for names in (SHARES, MAGNITUDES))
     rows = evaluation.frame("summary", dataset)
     wide = rows.pivot(index="method", columns="metric", values="mean")
-    if "hallucinated/2sigma" not in wide.columns:
-        return None
-    sigmas = evaluation.measures["hallucinated"]["parts"]
     effects = _rate_effects(evaluation, dataset)
     cells = [
         (
             f"{method}, {sigma.replace('sigma', ' sigma')}",
-            *(f"{wide.loc[method, f'{name}/{sigma}']:.2%}" for name in ("hallucinated", "lost")),
-            *(number(effects.get((method, f"{name}/{sigma}")), "dB", signed=True) for name in ("hallucinated", "lost")),
-            *(number(wide.loc[method, f"{name}_magnitude/{sigma}"]) for name in ("hallucinated", "lost")),
+            *(f"{wide.loc[method, f'{name}/{sigma}']:.2%}" for name in shares),
+            *(number(effects.get((method, f"{name}/{sigma}")), "dB", signed=True) for name in shares),
+            *(number(wide.loc[method, f"{name}/{sigma}"]) for name in magnitudes),
         )
         for method in evaluation.methods
-        for sigma in sigmas
+        for sigma in evaluation.measures[there[0]]["parts"]
     ]
     columns = (
-        "method, threshold", "hallucinated", "lost", "h hallucinated", "h lost", "mean excess", "mean deficit",
+        "method, threshold", *shares, *(f"h {name}" for name in shares), *(MAGNITUDES[name] for name in magnitudes),
     )  # fmt: skip
     reference = evaluation.run["reference_autoencoder"]["name"]
     note = (
@@ -215,7 +218,7 @@ def _rate_effects(evaluation: Evaluation, dataset: str) -> dict[tuple[str, str],
     if rows.empty:
         return {}
     chosen = rows[(rows["b"] == BASELINE) & (rows["unit"] == "patient")]
-    shares = [name for name in chosen["metric"].unique() if name.partition("/")[0] in ("hallucinated", "lost")]
+    shares = [name for name in chosen["metric"].unique() if name.partition("/")[0] in SHARES]
     found = rate_effects(chosen, shares)
     return dict(zip(zip(found["a"], found["metric"], strict=True), found["h"], strict=True))
 

@@ -94,13 +94,12 @@ def _costs(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     parts = []
     if shares := sharpness(evaluation, dataset):
         parts.append(f"sharpness (Laplacian variance over HR's): {_figures(shares)}")
-    wrong = [evaluation.summary(dataset, name)["mean"] for name in (HALLUCINATED, LOST)]
-    if len(wrong[0]):
+    wrong = [(name.partition("/")[0], evaluation.summary(dataset, name)["mean"]) for name in (HALLUCINATED, LOST)]
+    names = restoring(evaluation, dataset)
+    if rates := [f"{word}: {_figures(_shares(means, names))}" for word, means in wrong if len(means)]:
         reference = evaluation.run["reference_autoencoder"]["name"]
-        hallucinated, lost = (_figures(_shares(means, restoring(evaluation, dataset))) for means in wrong)
         parts.append(
-            f"pixels hallucinated: {hallucinated}; lost: {lost}, beyond two sigma of the own error of reference "
-            f"autoencoder {reference}"
+            f"pixels {'; '.join(rates)}, beyond two sigma of the own error of reference autoencoder {reference}"
         )
     if parts:
         joined = "; ".join(parts)

@@ -1,6 +1,7 @@
 """Values in words: numbers, intervals and p-values of tables and sentences, the same on every page."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -60,6 +61,6 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
-def listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Such as "a, b and c"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -25,6 +25,15 @@ def test_two_bars_a_method_and_words_where_one_is_missing(drawn: list[Figure]) -
     assert axes.get_xlabel() == "Share of pixels (%), lower is better"
 
 
+@pytest.mark.parametrize(("pair", "name"), [((INVENTED, []), "hallucinated"), (([], INVENTED), "lost")])
+def test_one_of_both_is_drawn_alone(drawn: list[Figure], pair: tuple[list, list], name: str) -> None:
+    picture = rates(*pair)
+    axes = drawn[0].axes[0]
+    assert [patch.get_width() for patch in axes.patches] == [24.7, 25.2]
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == [name]
+    assert f"MRNet, medvae: {name} 24.70;" in picture.alt
+
+
 def test_other_rows_are_an_error() -> None:
     with pytest.raises(InputError, match="other rows"):
         rates(INVENTED, LOST[::-1])

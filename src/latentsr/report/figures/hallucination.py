@@ -1,7 +1,7 @@
 """What was invented and what was lost: the shares of pixels, and where in the image."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.patches import Patch
@@ -37,7 +37,7 @@ def rates(
 
     Args:
         hallucinated: `Interval` or (label, centre, low, high, group), in `unit`.
-        lost: the same rows, in the same order.
+        lost: the same rows, in the same order. One of both may be empty: then only the other is drawn.
         title: above the figure.
         quantity: what the bars are, with its `unit`; lower is better.
         unit: such as "%".
@@ -46,27 +46,44 @@ def rates(
     Raises:
         InputError: no rows, or other rows in the second than in the first
     """
-    invented, missed = intervals_of(hallucinated), intervals_of(lost)
-    names = [(row.label, row.group) for row in invented]
-    if names != [(row.label, row.group) for row in missed]:
-        raise InputError("hallucinated and lost have other rows: give both for the same methods in the same order")
-    digits = decimals(value for row in [*invented, *missed] for value in row[1:4])
+    sides = [side for side in _sides(hallucinated, lost) if side.rows]
+    names = [(row.label, row.group) for row in sides[0].rows]
+    digits = decimals(value for side in sides for row in side.rows for value in row[1:4])
     with house_style():
         plan = new_rows(names, title=title, note=note, row=ROW)
-        for row, pair in enumerate(zip(invented, missed, strict=True)):
-            for value, look, shift in zip(pair, (INVENTED, LOST), (-BAR / 2 - 0.01, BAR / 2 + 0.01), strict=True):
-                _bar(plan, row, shift, value, look, digits)
-        if finite(row.centre for row in [*invented, *missed]).size:
+        for row in range(len(names)):
+            for side in sides:
+                _bar(plan, row, side.shift if len(sides) > 1 else 0.0, side.rows[row], side.look, digits)
+        if finite(row.centre for side in sides for row in side.rows).size:
             plan.axes.set_xlabel(axis_label(quantity, unit, "lower"))
         else:
             plan.axes.set_xticks([])
-        add_legend(plan.figure, [Patch(label="hallucinated", **INVENTED), Patch(label="lost", **LOST)])
+        add_legend(plan.figure, [Patch(label=side.name, **side.look) for side in sides])
         parts = [
-            f"{', '.join(filter(None, (a.group, a.label)))}: hallucinated {number(a.centre, digits)}, "
-            f"lost {number(b.centre, digits)}"
-            for a, b in zip(invented, missed, strict=True)
+            f"{', '.join(filter(None, (group, label)))}: "
+            + ", ".join(f"{side.name} {number(side.rows[row].centre, digits)}" for side in sides)
+            for row, (label, group) in enumerate(names)
         ]
         return drawing(plan.figure, f"Bars of {axis_label(quantity, unit)}, lower is better. {told(parts)}.")
+
+
+class _Side(NamedTuple):
+    """One of the two bars of each row: its name, how it looks, how far it lies off the row's middle, its values."""
+
+    name: str
+    look: Look
+    shift: float
+    rows: list[Interval]
+
+
+def _sides(hallucinated: Iterable[Sequence[Any]], lost: Iterable[Sequence[Any]]) -> list[_Side]:
+    given = [list(rows) for rows in (hallucinated, lost)]
+    found = [intervals_of(rows) if rows or not any(given) else [] for rows in given]
+    first, second = ([(row.label, row.group) for row in rows] for rows in found)
+    if first and second and first != second:
+        raise InputError("hallucinated and lost have other rows: give both for the same methods in the same order")
+    off = BAR / 2 + 0.01
+    return [_Side("hallucinated", INVENTED, -off, found[0]), _Side("lost", LOST, off, found[1])]
 
 
 def _bar(plan: Rows, row: int, shift: float, value: Interval, look: Look, digits: int) -> None:

@@ -16,12 +16,15 @@ def evaluate(
     out: Out,
     method: Annotated[
         list[str],
-        typer.Option(help="NAME=FOLDER of SR images, or NAME=MODEL?steps=16; repeatable. Bicubic is added."),
+        typer.Option(
+            help="NAME=FOLDER of SR images named by id (of several datasets: FOLDER/DATASET), NAME=MODEL?steps=16, or "
+            "bicubic+projection; repeatable. Bicubic is added."
+        ),
     ],
     split: Annotated[str, typer.Option(help="Which images.")] = "valid",
     limit: Annotated[int | None, typer.Option(help="Only so many images a dataset, evenly spread.")] = None,
     degradation: Annotated[str, typer.Option(help="How LR is made from HR.")] = "bicubic:4",
-    metric: Annotated[list[str] | None, typer.Option(help="Only these measures; repeatable.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Only these measures, and LR PSNR; repeatable.")] = None,
     mean: Annotated[str | None, typer.Option(help="Method that is the posterior mean, for null-space parts.")] = None,
     reference_autoencoder: Annotated[
         str | None, typer.Option(help="Name or folder of the lossy autoencoder whose error is hallucination's floor.")
@@ -36,7 +39,9 @@ def evaluate(
     margin: Annotated[
         list[str] | None, typer.Option(help="METRIC=0.15: test equivalence within this margin; repeatable.")
     ] = None,
-    by: Annotated[str | None, typer.Option(help="Method by whose PSNR pictures are chosen.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Method by whose PSNR pictures are chosen; default: the first given.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
     workers: Annotated[int | None, typer.Option(help="Threads that measure; default: the cores, up to 4.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,

@@ -102,3 +102,12 @@ def test_records_are_a_table_with_a_column_a_field(capsys: pytest.CaptureFixture
     out = capsys.readouterr().out
     assert all(word in out for word in ("results", "image", "psnr", "30.12"))
     assert "None" not in out
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_an_interruption_says_whether_the_same_command_goes_on(
+    resumes: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyboardInterrupt), terminal.progress("work", resumes=resumes):
+        raise KeyboardInterrupt
+    assert ("the same command goes on" in capsys.readouterr().err) == resumes

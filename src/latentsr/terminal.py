@@ -13,8 +13,22 @@ Report = Callable[[float, int], None]
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Report]:
-    """A function (done, total) that moves a bar on standard error, if that is a terminal."""
+def progress(title: str, *, resumes: bool = False) -> Iterator[Report]:
+    """A function (done, total) that moves a bar on standard error, if that is a terminal.
+
+    Where the work `resumes`, an interruption says that the same command goes on.
+    """
+    try:
+        with _bar(title) as report:
+            yield report
+    except KeyboardInterrupt:
+        if resumes:
+            print("interrupted: the same command goes on where it was", file=sys.stderr)
+        raise
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Report]:
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

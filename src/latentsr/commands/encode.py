@@ -30,7 +30,7 @@ def encode(
     from latentsr.device import resolve_device
 
     where = resolve_device(device)
-    with terminal.progress("encode") as report:
+    with terminal.progress("encode", resumes=True) as report:
         cache = fill_cache(
             [read_dataset(folder) for folder in datasets],
             load_autoencoder(vae, device=where),

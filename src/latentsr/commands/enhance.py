@@ -45,7 +45,7 @@ def enhance(
     resolver = SuperResolver.load(model, device=device)
     check_scale(resolver, scale)
     job = Job(resolver, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey)
-    with terminal.progress("enhance") as report:
+    with terminal.progress("enhance", resumes=True) as report:
         outcomes = enhance_files(
             inputs, job, progress=report, finished=lambda outcome: _show_outcome(outcome, out, json=json)
         )

@@ -62,7 +62,7 @@ def evaluate(
         latent=latent, masks=masks, features=features, by=by, workers=workers,
         margins=tuple(_margin(text) for text in margin or ()), show_ids=show_ids,
     )  # fmt: skip
-    with terminal.progress("evaluate") as report:
+    with terminal.progress("evaluate", resumes=True) as report:
         summary = compare(datasets, out, comparison, overwrite=overwrite, progress=report, stage=terminal.show_stage)
     terminal.show_stage("report")
     page = write_report(out)

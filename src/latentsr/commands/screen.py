@@ -60,7 +60,7 @@ def screen(
     )
     candidates = parse_candidates(vae, weights=weights or (), configs=config or ())
     plan = make_plan([read_dataset(folder) for folder in datasets], candidates, options, device=where)
-    with terminal.progress("screen") as report:
+    with terminal.progress("screen", resumes=True) as report:
         told = run(plan, out, batch=batch, device=where, overwrite=overwrite, progress=report)
     page = write_screening_page(out)
     if json:

@@ -161,5 +161,16 @@ def test_bad_text_is_refused_at_once(text: str, message: str) -> None:
 
 
 def test_a_side_that_does_not_divide_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"side of 30 px is not a multiple of the scale 4.*--size"):
+    with pytest.raises(InputError, match=r"side of 30 px is not a multiple of the scale 4.*--multiple 4"):
         parse_degradation("bicubic:4").apply(torch.zeros(32, 30))
+
+
+@pytest.mark.parametrize("text", [*OPERATORS, "down:4,up:2", "down:2,down:3", "up:3,down:2,down:6", "up:7,down:7"])
+def test_the_divisor_is_what_sides_must_be_multiples_of(text: str) -> None:
+    operator = parse_degradation(text)
+    for n in range(1, 25):
+        if n % operator.divisor:
+            with pytest.raises(InputError, match="is not a multiple"):
+                operator.matrix(n)
+        else:
+            assert operator.matrix(n).shape == (n // operator.scale, n)

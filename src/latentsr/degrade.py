@@ -6,9 +6,12 @@ pseudo-inverses. Pixel centres are kept: LR pixel i covers HR pixels s i to s i 
 """
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -17,6 +20,7 @@ from torch import Tensor
 from latentsr.errors import InputError, OptionError
 
 PINV_RCOND = 1e-6
+LARGEST_FACTOR = 10_000  # that 1 / factor, a float, is told back from
 MATRICES = 8  # kept of each kind: of large images each takes tens of MB
 
 
@@ -132,6 +136,13 @@ class Degradation:
     def scale(self) -> int:
         """HR side over LR side."""
         return round(math.prod(STEPS[name].divides(value) for name, value in self.steps))
+
+    @property
+    def divisor(self) -> int:
+        """What both HR sides must be multiples of, so that each step gives whole pixels: the scale, or more."""
+        shares = (Fraction(STEPS[name].divides(value)).limit_denominator(LARGEST_FACTOR) for name, value in self.steps)
+        ratios = accumulate((1 / share for share in shares), operator.mul)
+        return math.lcm(*(ratio.denominator for ratio in ratios))
 
     def matrix(self, n: int) -> np.ndarray:
         """The operator on one axis of `n` HR pixels: (LR pixels, n), float64."""

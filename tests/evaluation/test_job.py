@@ -1,6 +1,8 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -100,6 +102,28 @@ def test_a_method_folder_with_a_missing_file_is_named(dataset: Dataset, images: 
         compare([dataset.root], tmp_path / "out", comparison(f"files={images}"))
     with pytest.raises(InputError, match=r"missing: 008\)$"):
         compare([dataset.root], tmp_path / "out", comparison(f"files={images}", show_ids=True))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", [(66, 64), (64, 66)])
+@pytest.mark.parametrize("limit", [None, 1])
+def test_sides_that_the_scale_does_not_divide_are_told_before_any_work(
+    tmp_path: Path, make_dataset: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int], limit: int | None,
+) -> None:  # fmt: skip
+    """Also of an image that a limit leaves out: its LR thumbnail is compared with."""
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, sides, np.uint8) for sides in ((64, 64), (64, 64), size)]
+    odd = make_dataset(tmp_path / "odd", noise, ["a", "b", "c"])
+    monkeypatch.setattr("latentsr.evaluation.plan.parse_method", lambda *given, **options: pytest.fail("a model"))
+    hashed = (
+        rf"1 of 3 images have a side that is not a multiple of 4, .*\({short_hash('abdomen', '002')}\).*--multiple 4"
+    )
+    with pytest.raises(InputError, match=hashed) as caught:
+        compare([odd.root], tmp_path / "out", comparison(limit=limit))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"needs \(002\); prepare it again with --multiple 4$"):
+        compare([odd.root], tmp_path / "out", comparison(limit=limit, show_ids=True))
     assert not (tmp_path / "out").exists()
 
 

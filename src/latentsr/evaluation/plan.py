@@ -10,9 +10,9 @@ from latentsr.baselines import BICUBIC, BICUBIC_PROJECTED
 from latentsr.config import sha256, sha256_json
 from latentsr.data.batches import spread
 from latentsr.data.records import Dataset, check_names, read_dataset
-from latentsr.degrade import parse_degradation
+from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
-from latentsr.errors import OptionError
+from latentsr.errors import InputError, OptionError
 from latentsr.evaluation.context import Surroundings, load_latent, load_reference
 from latentsr.evaluation.files import Target
 from latentsr.evaluation.masks import find_masks, origin
@@ -105,13 +105,16 @@ def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
 
     Raises:
         OptionError: an unknown metric, method, degradation, device or option; a lossless reference autoencoder.
-        InputError: no images in the split, two datasets of one name, HR files that changed, files that do not pair.
+        InputError: no images in the split, two datasets of one name, HR sides that the degradation does not divide, HR
+            files that changed, files that do not pair.
         ModelError: a model or autoencoder that is missing or broken.
     """
     metrics = _chosen(comparison)
     degradation, device = parse_degradation(comparison.degradation), resolve_device(comparison.device)
     datasets = [read_dataset(folder) for folder in folders]
     check_names(datasets)
+    for dataset in datasets:
+        _check_sides(degradation, dataset, comparison)
     _check_margins(comparison, metrics, datasets)
     texts = dict.fromkeys((BICUBIC, *comparison.methods))  # the baseline once, also where it is asked for
     sources = tuple(parse_method(text, degradation=degradation, device=device) for text in texts)
@@ -138,6 +141,18 @@ def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
         check_methods(work.methods, comparison.batch)
     facts = _facts(comparison, works, sources, [hashes for _, hashes in bound], metrics, around)
     return Plan(works, sources, metrics, around, comparison, device, facts)
+
+
+def _check_sides(degradation: Degradation, dataset: Dataset, comparison: Comparison) -> None:
+    """InputError that lists the images of the split, measured or not, of which no LR can be made."""
+    records, divisor = dataset.select(comparison.split), degradation.divisor
+    if wrong := [one.id for one in records if one.rows % divisor or one.columns % divisor]:
+        naming = Naming(dataset.name, comparison.show_ids)
+        raise InputError(
+            f"dataset '{dataset.name}': {len(wrong)} of {len(records)} images have a side that is not a multiple of "
+            f"{divisor}, as {degradation.text} needs ({naming.listed(wrong)}); prepare it again with --multiple "
+            f"{divisor}{naming.hint}"
+        )
 
 
 def _check_margins(comparison: Comparison, metrics: Sequence[Metric], datasets: Sequence[Dataset]) -> None:

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -107,6 +108,14 @@ class TestVerdict:
         assert title in told.partition("is worse than bicubic in ")[2]
         assert title not in " ".join(sentences(with_comparison(evaluation, metric, **sure | {"p_holm": 0.2})))
 
+    def test_methods_that_are_the_same_differ_by_a_zero_without_a_sign(self, evaluation: Evaluation) -> None:
+        same = {"difference": 0.0, "low": 0.0, "high": 0.0, "p_holm": 1.0, "d_z": 0.0, "rank_biserial": 0.0}
+        changed = with_all(evaluation, "psnr", "noisy", HOSTILE, **same)
+        for pair in (("noisy", HOSTILE), (HOSTILE, "noisy")):
+            found = judgement(changed, "abdomen", "psnr", pair)
+            assert found is not None
+            assert (found.kind, found.words) == ("open", "PSNR (0.00 dB [0.00, 0.00])")
+
     def test_methods_are_compared_with_each_other(self, evaluation: Evaluation) -> None:
         told = [one for one in sentences(evaluation) if one.startswith(f"abdomen: {HOSTILE} ") and "noisy" in one]
         assert len(told) == 1
@@ -178,7 +187,7 @@ class TestAnswer:
             f"On abdomen, {HOSTILE} is best in fidelity (PSNR 33.00 dB, bicubic 31.50 dB) and perceptual likeness "
             "(HaarPSI 33.00, bicubic 31.50); "
         )
-        assert f"{HOSTILE} keeps " in sentences(sure)[0]
+        assert re.search(r" has \d{3} % of HR's sharpness, more than is there\.$", sentences(sure)[0])  # HR and noise
 
     def test_two_who_are_best_in_one_thing_each_pay(self, sure: Evaluation) -> None:
         changed = with_means(sure, "haarpsi", noisy=35.0)
@@ -207,11 +216,36 @@ class TestAnswer:
     def test_what_few_patients_cannot_prove_is_said(self, sure: Evaluation) -> None:
         table = sure.frames["comparisons"].assign(p_least=0.25, p_holm=0.25)
         told = sentences(replace(sure, frames={**sure.frames, "comparisons": table}))
-        assert f"the best means are those of {HOSTILE} in fidelity (PSNR 33.00 dB) and {HOSTILE} in" in told[0]
+        told_once = (
+            f"the best means are those of {HOSTILE} in fidelity (PSNR 33.00 dB) and perceptual likeness (HaarPSI"
+        )
+        assert told_once in told[0]
         assert "which 3 patients cannot prove" in told[0]
         assert "differs from bicubic in PSNR by +1.50 dB [+1.20, +1.80]" in " ".join(told)
         assert "which no test of 3 patients can prove" in " ".join(told)
         assert "is better than" not in " ".join(told)
+
+    def test_means_of_two_methods_that_few_patients_cannot_prove_are_told_of_each(self, sure: Evaluation) -> None:
+        changed = with_means(sure, "haarpsi", noisy=35.0)
+        table = changed.frames["comparisons"].assign(p_least=0.25, p_holm=0.25)
+        told = sentences(replace(changed, frames={**changed.frames, "comparisons": table}))[0]
+        assert f"those of {HOSTILE} in fidelity (PSNR 33.00 dB) and noisy in perceptual likeness (HaarPSI 35.0" in told
+
+    @pytest.mark.parametrize(
+        ("share", "words"),
+        [
+            (0.31, "keeps 31 % of HR's sharpness"),
+            (1.104, "keeps 110 % of HR's sharpness"),
+            (1.106, "has 111 % of HR's sharpness, more than is there"),
+            (2.36, "has 236 % of HR's sharpness, more than is there"),
+        ],
+    )
+    def test_more_sharpness_than_there_is_is_not_kept(self, sure: Evaluation, share: float, words: str) -> None:
+        summary = sure.frames["summary"].copy()
+        summary.loc[(summary["method"] == HOSTILE) & (summary["metric"] == "laplacian_variance"), "ratio_to_hr"] = share
+        told = sentences(replace(sure, frames={**sure.frames, "summary": summary}))
+        assert told[0].endswith(f"{HOSTILE} {words}.")
+        assert f"{HOSTILE} {100 * share:.0f} %" in " ".join(told[1:])
 
     def test_one_test_that_could_find_something_is_enough_to_be_told_as_not_told_apart(self, sure: Evaluation) -> None:
         """Of fewer images that both have, say: of one pair no test can prove anything, of the other it did not."""

@@ -28,6 +28,12 @@ def test_a_number_has_the_decimals_of_its_size_and_unit(value: float, unit: str,
     assert number(value, unit) == shown
 
 
+def test_a_zero_has_no_sign() -> None:
+    assert [number(value, "dB", signed=signed) for value in (0.0, -0.0) for signed in (True, False)] == ["0.00"] * 4
+    assert estimate(-0.0, -0.0, 0.0, "dB", signed=True) == ("0.00", "[0.00, 0.00]")
+    assert number(-0.001, "dB", signed=True) == "-0.00"  # not a zero: on which side it lies
+
+
 def test_no_value_is_a_dash_and_no_interval_is_nothing() -> None:
     assert number(math.nan) == number(None) == p_value(math.nan) == "–"
     assert interval(math.nan, 1.0) == interval(None, 1.0) == ""

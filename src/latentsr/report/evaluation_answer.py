@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from latentsr.report.evaluation_data import BASELINE, Evaluation
+from latentsr.report.evaluation_data import BASELINE, SHARPNESS, Evaluation
 from latentsr.report.evaluation_judgement import either_way, judgement
 from latentsr.report.numbers import counted, listed, number
 from latentsr.stats.comparison import LEVEL
 
 # What is told of each aspect: the first of its measures that was measured; all others are in the tables.
 ASPECTS = {"fidelity": ("psnr",), "perceptual likeness": ("haarpsi", "gmsd", "ssim")}
-SHARPNESS = "laplacian_variance"
 HALLUCINATED, LOST = "hallucinated/2sigma", "lost/2sigma"
+TOO_SHARP = 110  # % of HR's sharpness, beyond which it is no praise
 
 
 class Lead(NamedTuple):
@@ -87,7 +87,9 @@ def _led(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
     parts = [f"{name} is best in {listed(aspects)}" for name, aspects in alone.items()]
     if unproved := [lead for lead in found if not lead.sole and not lead.testable]:
         patients = counted(evaluation.run["datasets"][dataset]["patients"], "patient")
-        means = [f"{lead.names[0]} in {measured[lead.aspect]}" for lead in unproved]
+        firsts = dict.fromkeys(lead.names[0] for lead in unproved)
+        theirs = {name: [measured[lead.aspect] for lead in unproved if lead.names[0] == name] for name in firsts}
+        means = [f"{name} in {listed(aspects)}" for name, aspects in theirs.items()]
         parts.append(f"the best means are those of {listed(means)}, which {patients} cannot prove")
     return [*parts, *(_tied(evaluation, dataset, lead) for lead in found if not lead.sole and lead.testable)]
 
@@ -116,9 +118,16 @@ def _paid(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
     losses = {name: worse(evaluation, dataset, name) for name in best}
     paid += [f"{name} is worse than bicubic in {listed(titles)}" for name, titles in losses.items() if titles]
     shares = sharpness(evaluation, dataset)
-    if kept := [f"{name} keeps {shares[name]} of HR's sharpness" for name in best if name in shares]:
+    if kept := [_kept(name, shares[name]) for name in best if name in shares]:
         paid.append(", ".join(kept))
     return paid
+
+
+def _kept(name: str, share: int) -> str:
+    """Such as "mine keeps 31 % of HR's sharpness", and no praise where it is more than there is to keep."""
+    if share > TOO_SHARP:
+        return f"{name} has {share} % of HR's sharpness, more than is there"
+    return f"{name} keeps {share} % of HR's sharpness"
 
 
 def _less(evaluation: Evaluation, dataset: str, metric: str, first: str, second: str) -> str:
@@ -138,8 +147,8 @@ def worse(evaluation: Evaluation, dataset: str, method: str) -> list[str]:
     return [str(evaluation.measures[name]["title"]) for name in chosen]
 
 
-def sharpness(evaluation: Evaluation, dataset: str) -> Mapping[str, str]:
-    """Each restoring method's Laplacian variance in % of HR's, where both are known."""
+def sharpness(evaluation: Evaluation, dataset: str) -> Mapping[str, int]:
+    """Each restoring method's Laplacian variance in % of HR's, rounded, where both are known."""
     rows = evaluation.summary(dataset, SHARPNESS)
     shares = {} if rows.empty else rows["ratio_to_hr"].dropna().to_dict()
-    return {name: f"{100 * shares[name]:.0f} %" for name in restoring(evaluation, dataset) if name in shares}
+    return {name: round(100 * shares[name]) for name in restoring(evaluation, dataset) if name in shares}

@@ -15,6 +15,7 @@ from latentsr.stats.table import read_table
 
 RUN, MAPS, PICTURES = "run.json", "maps.npz", "pictures"
 HR, BASELINE = "hr", "bicubic"
+SHARPNESS, LR_PSNR = "laplacian_variance", "lr_psnr"  # which the report treats unlike other measures
 
 
 @dataclass(frozen=True, eq=False)

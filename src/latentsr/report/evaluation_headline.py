@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from latentsr.report.evaluation_data import Evaluation
+from latentsr.report.evaluation_data import HR, LR_PSNR, SHARPNESS, Evaluation
 from latentsr.report.evaluation_tables import ARROWS
 from latentsr.report.numbers import NONE, decimals, number
 from latentsr.report.page import Table
 
-HEADLINE = ("psnr", "ms_ssim", "haarpsi", "gmsd", "lpips", "dists", "laplacian_variance", "lr_psnr")
-SHARPNESS, LR_PSNR = "laplacian_variance", "lr_psnr"
+HEADLINE = ("psnr", "ms_ssim", "haarpsi", "gmsd", "lpips", "dists", SHARPNESS, LR_PSNR)
 MOST = 100  # dB of LR PSNR, beyond which floating point alone is measured
 NOTE = (
     "Mean ± sd over images; images identical to HR are left out and counted (+n identical). ↑ more is better, ↓ less "
@@ -68,7 +67,7 @@ def _behind(evaluation: Evaluation, dataset: str, metric: str) -> dict[int, floa
     """How far each method is from the best there could be, up to a constant, as printed; by its row."""
     rows, facts = evaluation.summary(dataset, metric), evaluation.measures[metric]
     column = "ratio_to_hr" if facts["better"] == "closer" else "mean"
-    values = rows[column].drop([*evaluation.truths(dataset), "hr"], errors="ignore").dropna()
+    values = rows[column].drop([*evaluation.truths(dataset), HR], errors="ignore").dropna()
     found = {}
     for method, value in values.items():
         if facts["better"] == "closer":

@@ -16,7 +16,7 @@ from latentsr.report.evaluation_answer import (
     soles,
     worse,
 )
-from latentsr.report.evaluation_data import BASELINE, Evaluation
+from latentsr.report.evaluation_data import BASELINE, LR_PSNR, Evaluation
 from latentsr.report.evaluation_judgement import judgement, told
 from latentsr.report.numbers import listed, number
 
@@ -92,8 +92,8 @@ def _same(evaluation: Evaluation, dataset: str, method: str) -> Iterator[str]:
 def _costs(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     """Sharpness, hallucinated and lost pixels of all methods, in one sentence."""
     parts = []
-    if shares := sharpness(evaluation, dataset):
-        parts.append(f"sharpness (Laplacian variance over HR's): {_figures(shares)}")
+    if kept := {name: f"{share} %" for name, share in sharpness(evaluation, dataset).items()}:
+        parts.append(f"sharpness (Laplacian variance over HR's): {_figures(kept)}")
     wrong = [(name.partition("/")[0], evaluation.summary(dataset, name)["mean"]) for name in (HALLUCINATED, LOST)]
     names = restoring(evaluation, dataset)
     if rates := [f"{word}: {_figures(_shares(means, names))}" for word, means in wrong if len(means)]:
@@ -117,7 +117,7 @@ def _figures(values: Mapping[str, str]) -> str:
 def _consistency(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     """Whether each method's worst image agrees with its LR: a mean of decibels would hide one that does not."""
     rows = evaluation.frame("table", dataset)
-    least = rows[rows["metric"] == "lr_psnr"].groupby("method")["value"].min().dropna()
+    least = rows[rows["metric"] == LR_PSNR].groupby("method")["value"].min().dropna()
     names = [name for name in restoring(evaluation, dataset) if name != BASELINE and name in least.index]
     parts = []
     for true, words in ((True, "true to"), (False, "not wholly true to")):

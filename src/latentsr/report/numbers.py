@@ -20,11 +20,11 @@ def decimals(value: float, unit: str = "") -> int:
 def number(
     value: float | None, unit: str = "", *, signed: bool = False, unit_shown: bool = False, digits: int | None = None
 ) -> str:
-    """A value for a table or sentence, with as many decimals as `decimals` says or is given; a dash for none."""
+    """A value for a table or sentence, with as many decimals as `decimals` says or is given; a dash for none. No zero has a sign."""
     if value is None or not np.isfinite(value):
         return NONE
     digits = decimals(value, unit) if digits is None else digits
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    text = f"{value:+.{digits}f}" if signed and value else f"{value + 0.0:.{digits}f}"  # a zero has no sign
     return f"{text} {unit}" if unit_shown and unit else text
 
 

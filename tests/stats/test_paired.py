@@ -36,7 +36,8 @@ def test_the_published_values(published: dict) -> None:
 )
 def test_wilcoxon_equals_scipys_with_zeros_and_ties(pairs: int, digits: int) -> None:
     a, b = np.random.default_rng(pairs).normal(0.2, 2, size=(2, pairs)).round(digits)
-    assert wilcoxon(a - b) == pytest.approx(stats.wilcoxon(a, b).pvalue, rel=1e-12)
+    exact = np.round(a - b, 9)  # scipy ranks by the last bit too, ours has such differences tied
+    assert wilcoxon(a - b) == pytest.approx(stats.wilcoxon(exact).pvalue, rel=1e-12)
 
 
 @pytest.mark.parametrize("pairs", [2, 5, 13, 14, 50])
@@ -54,6 +55,22 @@ def test_ties_are_exact_up_to_thirteen_pairs_and_normal_beyond() -> None:
     """All alike, to one side: 2 of 2^13 ways; then z = sqrt(14), as scipy's "auto" has it, which takes seconds here."""
     assert wilcoxon(np.ones(13)) == 2.0**-12
     assert wilcoxon(np.ones(14)) == pytest.approx(2 * stats.norm.sf(14**0.5), rel=1e-12)
+
+
+def test_rounding_decides_no_tie_and_no_zero() -> None:
+    """Without ties p would be that of other ranks: here .047 or .078 instead of .0625, by the last bit of a sum."""
+    exact = np.array([3.0, -3.0, 3.0, 5.0, 7.0, 9.0, 11.0, 0.0])
+    noise = np.array([1.0, 0.0, -1.0, 2.0, 0.0, 1.0, 0.0, 1.0]) * 1e-16
+    for noisy in (exact / 10 + noise, exact / 10 - noise, np.array([0.1 + 0.2, -0.3, 0.3, 0.5, 0.7, 0.9, 1.1, 1e-17])):
+        assert wilcoxon(noisy) == wilcoxon(exact)
+        assert rank_biserial(noisy) == rank_biserial(exact)
+    assert wilcoxon(exact) == pytest.approx(stats.wilcoxon(exact).pvalue)
+
+
+def test_steps_of_more_than_rounding_are_no_ties() -> None:
+    differences = np.array([1.0, -1 - 1e-8, 1 + 2e-8, 2.0, 3.0])
+    assert rank_biserial(differences) == pytest.approx((1 - 2 + 3 + 4 + 5) / 15)
+    assert rank_biserial(1e-12 * differences) == pytest.approx((1 - 2 + 3 + 4 + 5) / 15)
 
 
 def test_no_difference_anywhere_is_no_finding() -> None:

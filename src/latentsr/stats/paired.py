@@ -14,14 +14,15 @@ from scipy.stats import nct
 
 from latentsr.errors import InputError
 
-ROUNDING = 1e-9
+ROUNDING = 1e-9  # of the largest: smaller steps are nothing but rounding
 EXACT, EXACT_WITH_TIES = 50, 13  # pairs up to which p is exact, as in scipy
 
 
 def wilcoxon(differences: ArrayLike) -> float:
     """The two-sided p-value of the Wilcoxon signed-rank test that the differences, (pairs,), lie around zero.
 
-    Zero differences are dropped and tied ones share the mean of their ranks. Exact up to 50 pairs, or up to 13 where
+    Zero differences are dropped and tied ones share the mean of their ranks, where steps below 1e-9 of the largest
+    difference count as none. Exact up to 50 pairs, or up to 13 where
     there are zeros or ties; beyond, the normal approximation with its tie correction: equal to scipy's "wilcox" and
     "auto", whose tries of all signs take a thousand times longer. p = 1 where all differences are zero, NaN where there
     are fewer than two pairs. Source: Wilcoxon 1945; Lehmann 1975 (ties).
@@ -71,9 +72,18 @@ def _normal_p(ranks: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
 
 
 def _signed_ranks(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Ranks of the absolute differences that are not zero, ties shared, and which of these are positive."""
-    moved = differences[differences != 0]
-    _, place, times = np.unique(np.abs(moved), return_inverse=True, return_counts=True)
+    """Ranks of the absolute differences that are not zero, ties shared, and which of these are positive.
+
+    Differences of sizes that lie within ROUNDING of the largest are tied, or zero: without that, the last bits of
+    patients' means (0.1 + 0.2 against 0.3) would decide which of two equal differences has the higher rank.
+    """
+    sizes = np.abs(differences)
+    near = ROUNDING * sizes.max(initial=0)
+    moved, sizes = differences[sizes > near], sizes[sizes > near]
+    order = np.argsort(sizes)
+    place = np.empty(len(sizes), dtype=np.intp)
+    place[order] = np.cumsum(np.diff(sizes[order], prepend=0) > near) - 1
+    times = np.bincount(place)
     return (np.cumsum(times) - (times - 1) / 2)[place], moved > 0
 
 
@@ -129,8 +139,8 @@ def _centre(t: float, freedom: int, share: float) -> float:
 def rank_biserial(differences: ArrayLike) -> float:
     """The matched-pairs rank-biserial correlation in [-1, 1]: (ranks for a - ranks against a) / all ranks.
 
-    Ranks are those of the absolute differences, zeros dropped, ties shared. 0 where all differences are zero, NaN
-    without pairs. Source: Kerby 2014, The simple difference formula.
+    Ranks are those of the absolute differences, zeros dropped, ties shared, as `wilcoxon` has them. 0 where all
+    differences are zero, NaN without pairs. Source: Kerby 2014, The simple difference formula.
     """
     kept = _present(differences)
     if not len(kept):

@@ -57,6 +57,22 @@ def test_the_interval_holds_the_truth_in_95_of_100_studies(patients: int, most: 
     assert 0.92 <= coverage(*studies(patients, most, alike, seed=patients + most)) <= 0.98
 
 
+@pytest.mark.parametrize(
+    ("sizes", "low", "high"),
+    [
+        ([1] * 3, 0.72, 0.78), ([1] * 5, 0.90, 0.935), ([1] * 6, 0.92, 0.95), ([1] * 9 + [30], 0.965, 0.99),
+        ([1] * 30 + [40] * 3, 0.98, 1.0),
+    ],
+)  # fmt: skip
+def test_coverage_of_few_and_of_very_unequal_patients_is_as_described(
+    sizes: list[int], low: float, high: float
+) -> None:
+    rng = np.random.default_rng(1)
+    members = np.repeat(np.arange(len(sizes)), sizes)
+    values = rng.normal(size=(len(sizes), 3000))[members] + rng.normal(size=(len(members), 3000))
+    assert low <= coverage(values, [f"p{member:03d}" for member in members]) <= high
+
+
 def test_taking_images_for_independent_does_not_cover() -> None:
     values, patients = studies(30, 20, 0.5, seed=5)
     assert coverage(values, [str(n) for n in range(len(patients))]) < 0.75

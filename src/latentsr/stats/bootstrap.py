@@ -23,9 +23,12 @@ def cluster_intervals(
     Whole clusters are drawn with replacement, and a drawn cluster brings all its images, so a resampled mean is a
     ratio of sums; the same draws serve all columns. The plain percentile interval is too narrow with few clusters
     (it takes normal for Student quantiles, and n for n - 1): its levels are therefore moved outwards as
-    `expanded_tail` says. Measured coverage at level 95 %: 94 to 96 % of normal values from 6 patients on, 93 % at 5;
-    with fewer the interval is the range of the resampled means and covers less (4: 88 %, 3: 75 %); of exponential
-    patient means 91 to 95 % at 15 and 93 to 94 % at 60. An interval is NaN where fewer than two clusters have values.
+    `expanded_tail` says. Measured coverage of normal values at level 95 %, in 3,000 studies each: 94 to 95 % from 6
+    patients on where these have about as many images, and more, up to 99 %, where few have most of the images (98 % of
+    nine patients with 1 and one with 30, 99 % of thirty with 1 and three with 40): such intervals are too wide rather
+    than too narrow. 92 % at 5 patients; with fewer the interval is the range of the resampled means and covers less (4:
+    87 %, 3: 75 %). Of exponential patient means 91 to 95 % at 15 and 93 to 94 % at 60. An interval is NaN where fewer
+    than two clusters have values.
 
     Args:
         values: (images, columns); NaN where an image has no value.
@@ -57,8 +60,8 @@ def expanded_tail(counts: ArrayLike, level: float) -> Floats:
     """The quantile level of each column's lower bound, (columns,): normal(sqrt(n / (n - 1)) t), t Student's quantile.
 
     Student's t has n - 1 degrees of freedom, and n is the effective number of clusters: (sum of sizes)^2 / sum of
-    squared sizes, which is their number where they are equally large. With it, patients of very unequal numbers of
-    images are covered as well as equal ones.
+    squared sizes, which is their number where they are equally large. With it, the truth is covered at least as often
+    where patients have very unequal numbers of images as where they have equal ones.
 
     Args:
         counts: (clusters, columns), the number of values in each cluster.

@@ -73,6 +73,23 @@ def test_dists_equals_torchmetrics(
     np.testing.assert_allclose(dists(hr, hr), 0, atol=1e-5)
 
 
+def test_no_image_is_outside_their_ranges(hr: Tensor) -> None:
+    hr = hr[..., 60:124, 60:124]
+    noise = torch.rand(hr.shape, generator=torch.Generator().manual_seed(3))
+    for image in (hr.clone(), (hr + 4e-6 * (noise - 0.5)).clamp(0, 1), 1 - hr, noise, torch.zeros_like(hr)):
+        for metric in find_metrics(["lpips", "dists"]):
+            values = metric(image, hr)
+            assert ((values >= metric.range[0]) & (values <= metric.range[1])).all(), metric.name
+
+
+def test_dists_ends_where_all_structure_is_turned_around() -> None:
+    learned = torch.load(torchmetrics_dists._PATH_WEIGHT_DISTS, map_location="cpu", weights_only=True)
+    alpha, beta = (learned[name].double() for name in ("alpha", "beta"))
+    assert min(alpha.min(), beta.min()) >= 0
+    assert float(1 + beta.sum() / (alpha.sum() + beta.sum())) == pytest.approx(METRICS["dists"].range[1], abs=5e-4)
+    assert float(1 + beta.sum() / (alpha.sum() + beta.sum())) <= METRICS["dists"].range[1]
+
+
 def test_learned_measures_are_not_taken_unasked() -> None:
     assert METRICS["lpips"].group == METRICS["dists"].group == "learned"
     assert not {"lpips", "dists"} & {metric.name for metric in find_metrics()}

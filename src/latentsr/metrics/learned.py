@@ -20,6 +20,7 @@ LPIPS_LAYERS = (1, 4, 7, 9, 11)
 LPIPS_SHIFT = (-0.030, -0.088, -0.188)
 LPIPS_SCALE = (0.458, 0.448, 0.450)
 DISTS_SIDE = 16
+DISTS_MOST = 1.124  # 1 + the share that structure has in the published weights, all of them 0 or more
 DISTS_LAYERS = (3, 8, 15, 22, 29)
 VGG_POOLS = (4, 9, 16, 23)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -51,9 +52,11 @@ def lpips(sr: Tensor, hr: Tensor) -> Tensor:
 
 @torch.no_grad()
 def dists(sr: Tensor, hr: Tensor) -> Tensor:
-    """Deep image structure and texture similarity, a distance of about 0 to 1; NaN for sides under 16 px.
+    """Deep image structure and texture similarity, a distance of 0 to DISTS_MOST; NaN for sides under 16 px.
 
-    VGG-16 with Hann-windowed poolings, at the images' own size. Source: Ding et al. 2020, eq. 9.
+    Above 1 are images whose structure is turned around, as in a negative: likeness of texture is 0 to 1, as no map is
+    negative, that of structure, a correlation, -1 to 1. VGG-16 with Hann-windowed poolings, at the images' own size.
+    Source: Ding et al. 2020, eq. 9.
     """
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, DISTS_SIDE):
@@ -66,7 +69,7 @@ def dists(sr: Tensor, hr: Tensor) -> Tensor:
         texture, structure = _texture_and_structure(mine, true)
         total += (alpha[chosen].to(hr.dtype) * texture + beta[chosen].to(hr.dtype) * structure).sum(dim=1)
         first += mine.shape[1]
-    return 1 - total
+    return (1 - total).clamp_min(0)  # of equal images the sum may be above 1 by rounding
 
 
 def _texture_and_structure(mine: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,7 +51,7 @@ _TABLE = (
            perceptual.GMSD_SIDE, group="perceptual"),
     Metric("hfen", "HFEN", frequency.hfen, "", "lower", (0.0, INF), "Ravishankar and Bresler 2011",
            frequency.HFEN_SIDE, group="frequency"),
-    Metric("subband_psnr", "Subband PSNR", subbands.subband_psnr, "dB", "higher", (-INF, 100.0),
+    Metric("subband_psnr", "Subband PSNR", subbands.subband_psnr, "dB", "higher", (-INF, INF),
            f"Haar bands of pywt.wavedec2, {STUDY}", parts=subbands.BANDS, group="frequency"),
     Metric("laplacian_variance", "Laplacian variance", frequency.laplacian_variance, "grey levels^2", "closer",
            (0.0, INF), f"Pech-Pacheco et al. 2000, {STUDY}", frequency.LAPLACIAN_SIDE, needs=(), group="frequency"),
@@ -96,7 +96,7 @@ _TABLE = (
            "mean SR - mean HR, Bland and Altman 1986", group="intensity"),
     Metric("lpips", "LPIPS", learned.lpips, "", "lower", (0.0, INF), "Zhang et al. 2018, eq. 1 (AlexNet, v0.1)",
            learned.LPIPS_SIDE, group="learned"),
-    Metric("dists", "DISTS", learned.dists, "", "lower", (-INF, 1.0), "Ding et al. 2020, eq. 9",
+    Metric("dists", "DISTS", learned.dists, "", "lower", (0.0, learned.DISTS_MOST), "Ding et al. 2020, eq. 9",
            learned.DISTS_SIDE, group="learned"),
 )
 # fmt: on

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from latentsr.errors import InputError
+from latentsr.metrics import SET_METRICS
 from latentsr.metrics.distribution import kid, sliced_wasserstein
-from latentsr.metrics.left_out import kid_left_out, swd_left_out
+from latentsr.metrics.left_out import kid_left_out, paired_kid, swd_left_out
 from latentsr.stats.jackknife import jackknife_interval, patient_groups
 
 PATIENTS = np.repeat(np.arange(9), [1, 2, 3, 4, 5, 4, 3, 2, 1])
@@ -42,6 +43,19 @@ def test_kid_is_that_of_pairs_of_different_patients(monkeypatch: pytest.MonkeyPa
         kept = groups != number
         expected = kernel_distance(sr[torch.from_numpy(kept)], hr[torch.from_numpy(kept)], PATIENTS[kept])
         assert without[number] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_kid_of_tables_is_that_of_all_images() -> None:
+    sr, hr, alone = draw(1, 0.5), draw(2), np.arange(len(PATIENTS))
+    assert SET_METRICS["kid"].function is paired_kid
+    assert paired_kid(sr, hr, PATIENTS) == pytest.approx(kernel_distance(sr, hr, PATIENTS), rel=1e-9)
+    assert paired_kid(sr, hr) == pytest.approx(kernel_distance(sr, hr, alone), rel=1e-9)
+
+
+def test_kid_of_one_patient_is_of_pairs_of_different_images() -> None:
+    sr, hr, one = draw(1, 0.5), draw(2), np.zeros(len(PATIENTS), dtype=np.intp)
+    expected = kernel_distance(sr, hr, np.arange(len(PATIENTS)))
+    assert kid_left_out(sr, hr, one + 3, one)[0] == pytest.approx(expected, rel=1e-9)
 
 
 def test_kid_of_unrelated_images_is_the_published_one_but_for_the_pairs_of_one_image() -> None:

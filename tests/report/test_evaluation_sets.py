@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,13 @@ def test_without_rows_there_is_no_table() -> None:
 def test_definitions_name_what_was_measured_and_how_it_got_intervals() -> None:
     (told,) = set_definitions(evaluation())
     assert "FID, the Frechet distance of normal distributions of the features of encoder.pt2" in told
-    assert "pairs of images of different patients" in told
+    assert "pairs of images of different patients: SR and HR" in told
     assert "delete-a-group jackknife over patients" in told
     assert list(set_definitions(Evaluation(Path(), evaluation().run, {}))) == []
+
+
+def test_kid_of_one_patient_is_called_what_it_is() -> None:
+    many = evaluation()
+    one = replace(many, frames={**many.frames, "sets": many.frames["sets"].assign(patients=1)})
+    (told,) = set_definitions(one)
+    assert "different patients (of different images where there is but one patient): SR and HR" in told

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr.metrics.distribution import RELIABLE_FID, SET_METRICS, fid, sliced_wasserstein
+from latentsr.metrics import SET_METRICS
+from latentsr.metrics.distribution import RELIABLE_FID, fid, sliced_wasserstein
 from latentsr.metrics.left_out import kid_left_out, swd_left_out
 from latentsr.metrics.pyramid import PATCHES_PER_IMAGE, patch_descriptors
 from latentsr.stats.jackknife import FEWEST_GROUPS, jackknife_interval, patient_groups
@@ -96,8 +97,7 @@ def set_measures(
     if len(reference) < 2:
         return {}
     target, sets = torch.from_numpy(reference), [torch.from_numpy(features) for features in methods]
-    # With one patient alone, each image stands for itself: that pairs of one image are left out is the least.
-    members = np.unique(patients, return_inverse=True)[1] if groups.any() else np.arange(len(patients))
+    members = np.unique(patients, return_inverse=True)[1]
     kids = [kid_left_out(features, target, members, groups) for features in sets]
     return {
         "fid": SetMeasure(np.array([fid(features, target) for features in sets]), None),

@@ -4,11 +4,6 @@ FID and KID take features (images, features) of a network (`learned`), computed 
 distance takes the patch descriptors of `pyramid` and needs no learned weights. None pairs images.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,23 +13,6 @@ from latentsr.errors import InputError
 RELIABLE_FID = 2048  # images below which FID is biased: say so next to the number
 PROJECTIONS = 512
 CHUNK = 32
-
-
-@dataclass(frozen=True)
-class SetMetric:
-    """The facts of one measure of two sets: `function(sr, reference)` is one number.
-
-    `takes` says of what: `features` of a network, or `descriptors` of patches, one pyramid level a value.
-    """
-
-    name: str
-    title: str
-    function: Callable[..., float]
-    unit: str
-    better: Literal["higher", "lower"]
-    range: tuple[float, float]
-    source: str
-    takes: Literal["features", "descriptors"]
 
 
 def fid(features: Tensor, reference: Tensor) -> float:
@@ -63,7 +41,8 @@ def kid(
 
     The kernel is (x . y / features + 1)^3. Over all images at once, or if `subset` is given the mean over `subsets`
     draws of that many images of each set, by `generator` (a CPU one). It may fall below 0, and holds for few images
-    too; bootstrap it by patient. Source: Binkowski et al. 2018, eq. 4.
+    too. As published, it takes the two sets for independent: of SR and HR of the same images it is too low, and
+    evaluations show `left_out.paired_kid` instead. Source: Binkowski et al. 2018, eq. 4.
     """
     first, second = check_features(features, reference)
     if subset is None:
@@ -116,20 +95,6 @@ def directions(reference: Tensor, projections: int, generator: torch.Generator |
     """(pixels, projections): random directions of length 1, of the type and device of the patches."""
     drawn = torch.randn(reference.shape[1], projections, generator=generator)
     return (drawn / drawn.norm(dim=0)).to(reference)
-
-
-SET_METRICS: Mapping[str, SetMetric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            SetMetric("fid", "FID", fid, "", "lower", (0.0, np.inf), "Heusel et al. 2017, eq. 6", "features"),
-            SetMetric("kid", "KID", kid, "", "lower", (-np.inf, np.inf), "Binkowski et al. 2018, eq. 4", "features"),
-            SetMetric(
-                "swd", "SWD", sliced_wasserstein, "1e-3", "lower", (0.0, np.inf), "Karras et al. 2018", "descriptors"
-            ),
-        )
-    }
-)
 
 
 def check_features(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:

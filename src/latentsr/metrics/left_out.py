@@ -21,24 +21,38 @@ Floats = NDArray[np.float64]
 Groups = NDArray[np.intp]
 
 
+def paired_kid(features: Tensor, reference: Tensor, patients: Groups | None = None) -> float:
+    """The KID of an evaluation's tables: that of `kid_left_out`, of all images.
+
+    Args:
+        features: of the SR images, (images, features).
+        reference: of the HR images, in the same order.
+        patients: number of the patient of each image; None: each image is a patient of its own.
+    """
+    members = np.arange(len(features)) if patients is None else patients
+    return kid_left_out(features, reference, members, np.zeros(len(features), dtype=np.intp))[0]
+
+
 def kid_left_out(features: Tensor, reference: Tensor, patients: Groups, groups: Groups) -> tuple[float, Floats]:
     """KID of all images, and with each group left out, (groups,), from pairs of images of different patients alone.
 
     The mean over pairs (i, j) of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i): unbiased where x_i, the SR
     image's features, and y_i, HR's, belong together, and where images of a patient are alike. KID as published takes
     the two sets for independent; of SR and HR of the same images it is too low, by the more the nearer each SR image is
-    to its own HR and the fewer images there are, and below 0 if they are the same. Here it is 0 then.
+    to its own HR and the fewer images there are, and below 0 if they are the same. Here it is 0 then. Where all images
+    are of one patient, the pairs are those of different images: that none is of one image alone is the least.
 
     Args:
         features: of the SR images, (images, features).
         reference: of the HR images, in the same order.
-        patients: number of the patient of each image; two or more patients.
+        patients: number of the patient of each image.
         groups: number of the group of each image, from 0; a patient's images are in one group.
 
     Source: Gretton et al. 2012, lemma 6 with equation 4 (one sample of pairs); the kernel of Binkowski et al. 2018.
     """
     first, second = check_features(features, reference)
-    of_patient, of_group = torch.from_numpy(patients), torch.nn.functional.one_hot(torch.from_numpy(groups)).double()
+    apart_by = patients if len(np.unique(patients)) > 1 else np.arange(len(patients))
+    of_patient, of_group = torch.from_numpy(apart_by), torch.nn.functional.one_hot(torch.from_numpy(groups)).double()
     blocks, pairs = torch.zeros(2, of_group.shape[1], of_group.shape[1], dtype=torch.float64)
     for rows in torch.arange(len(first)).split(ROWS):
         cross = kernel(first[rows], second)

@@ -92,13 +92,20 @@ def set_definitions(evaluation: Evaluation) -> Iterator[str]:
         told.append(f"FID, the Frechet distance of normal distributions {features} (Heusel et al. 2017)")
         told.append(
             f"KID, the unbiased squared maximum mean discrepancy {features} (Binkowski et al. 2018), from pairs of "
-            "images of different patients: SR and HR of one image are no independent pair (Gretton et al. 2012)"
+            f"images of different patients{_of_one_patient(evaluation)}: SR and HR of one image are no independent "
+            "pair (Gretton et al. 2012)"
         )
     if told:
         yield (
             f"Measures of whole sets: {'; '.join(told)}. Their intervals are those of the delete-a-group jackknife "
             "over patients with Student's t (Kott 2001); FID has none, and no test is made of them."
         )
+
+
+def _of_one_patient(evaluation: Evaluation) -> str:
+    """What KID is of where there are no two patients, if a dataset has but one."""
+    patients = [evaluation.frame("sets", one).get("patients", pd.Series(dtype=int)) for one in evaluation.datasets]
+    return " (of different images where there is but one patient)" if any(one.eq(1).any() for one in patients) else ""
 
 
 def _fid_note(images: int) -> str:

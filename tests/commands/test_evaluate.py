@@ -223,6 +223,7 @@ def test_masks_make_regions(run: Run, dataset: Dataset, tmp_path: Path) -> None:
         (["--margin", "roi_psnr=1"], ["--margin roi_psnr: will not be measured here"]),
         (["--margin", "psnr=1", "--metric", "ssim"], ["--margin psnr: will not be measured here; choose from ssim"]),
         (["--margin", "psnr=1", "--margin", "psnr=2"], ["--margin psnr: given twice"]),
+        (["--margin", "lr_psnr=1"], ["--margin lr_psnr: is not tested", "that is how it was made"]),
         (["--margin", "psnr=-1"], ["--margin psnr=-1: expected a positive number"]),
         (["--mean", "foo"], ["--mean foo: no such method; expected one of bicubic"]),
         (["--by", "foo"], ["--by foo: no such method"]),
@@ -244,6 +245,22 @@ def test_a_wrong_option_is_one_line(
     for word in words:
         assert word in said.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "data", "--method", "bicubic"),
+        ("screen", "data", "--vae", "haar"),
+        ("train", "cache"),
+        ("fit-vae", "data"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_seed_below_0_is_a_wrong_call(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    said = run(*command, "-o", tmp_path / "out", "--seed", "-1")
+    assert said.status == 2
+    assert "--seed" in said.err
 
 
 def test_a_limit_takes_some_images_of_all_patients(run: Run, dataset: Dataset, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`latentsr evaluate`: methods are compared with the truth, and a report says what came out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,7 +44,7 @@ def evaluate(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
     workers: Annotated[int | None, typer.Option(help="Threads that measure; default: the cores, up to 4.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     device: Device = "auto",
     show_ids: Annotated[bool, typer.Option("--show-ids", help="Errors name images by id, not by a hash.")] = False,
     overwrite: Overwrite = False,
@@ -53,7 +53,6 @@ def evaluate(
     """Compares methods with bicubic and the truth: tables, statistics, pictures and a report; run again to go on."""
     from latentsr.config import read_json
     from latentsr.evaluation.job import RUN, Comparison, compare
-    from latentsr.report.evaluation_headline import HEADLINE
     from latentsr.report.evaluation_page import write_report
 
     comparison = Comparison(
@@ -71,6 +70,13 @@ def evaluate(
     if json:
         terminal.show_json(summary.to_dict(orient="records"))
         return
+    _show(summary, metric, page, out)
+
+
+def _show(summary: Any, metric: list[str] | None, page: Any, out: Path) -> None:
+    """The means of the measures that were asked for, or of the headline's, the verdict in words, and where the rest is."""
+    from latentsr.report.evaluation_headline import HEADLINE
+
     shown = summary[summary["metric"].isin(metric or HEADLINE)]  # all others stand in the report
     terminal.show_summary(shown.to_dict(orient="records"))
     for sentence in (*page.verdict, *page.details):

@@ -23,7 +23,7 @@ def fit_vae(
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     gradient_weight: Annotated[float | None, typer.Option(help="Weight of the gradient term.")] = None,
     frequency_weight: Annotated[float | None, typer.Option(help="Weight of the frequency term.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of crops and weights.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of crops and weights.")] = None,
     devices: Annotated[int | None, typer.Option(help="How many GPUs.")] = None,
     device: Device = "auto",
 ) -> None:

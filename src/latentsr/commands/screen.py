@@ -37,7 +37,7 @@ def screen(
         Path | None, typer.Option(help="CSV of your finished studies, columns ceiling and sr in dB.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
     json: Json = False,

@@ -24,7 +24,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes, if before the steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     validate_every: Annotated[int | None, typer.Option(help="Steps between checkpoints and validations.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of crops, noise and weights.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of crops, noise and weights.")] = None,
     modality: Annotated[list[str] | None, typer.Option(help="DICOM modality of the images, such as MR.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="How many GPUs.")] = 1,
     device: Device = "auto",

@@ -16,12 +16,13 @@ from latentsr.errors import InputError, OptionError
 from latentsr.evaluation.context import Surroundings, load_latent, load_reference
 from latentsr.evaluation.files import Target
 from latentsr.evaluation.masks import find_masks, origin
-from latentsr.evaluation.measure import Work, check_methods
+from latentsr.evaluation.measure import LR_PSNR, Work, check_methods
 from latentsr.evaluation.methods import Source, parse_method
 from latentsr.evaluation.naming import Naming
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.features import load_extractor
 from latentsr.metrics.weights import learned_available, weights_file
+from latentsr.stats.seed import check_seed
 
 FORMAT = 3
 
@@ -109,6 +110,7 @@ def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
             files that changed, files that do not pair.
         ModelError: a model or autoencoder that is missing or broken.
     """
+    check_seed(comparison.seed)
     metrics = _chosen(comparison)
     degradation, device = parse_degradation(comparison.degradation), resolve_device(comparison.device)
     datasets = [read_dataset(folder) for folder in folders]
@@ -162,8 +164,14 @@ def _check_margins(comparison: Comparison, metrics: Sequence[Metric], datasets: 
     there |= {"threshold"} if comparison.reference_autoencoder else set()
     there |= {"sr_latent", "hr_latent"} if comparison.latent else set()
     there |= {"mask"} if masked else set()
-    tested = {name for metric in metrics if metric.needs and set(metric.needs) <= there for name in metric.names}
+    measured = [metric for metric in metrics if metric.needs and set(metric.needs) <= there and metric.name != LR_PSNR]
+    tested = {name for metric in measured for name in metric.names}
     names = [name for name, _ in comparison.margins]
+    if LR_PSNR in names:
+        raise OptionError(
+            f"--margin {LR_PSNR}: is not tested, since a projection makes a result agree with its LR: that is how it "
+            "was made, no finding; leave this margin out"
+        )
     if unmeasured := [name for name in names if name not in tested]:
         choice = ", ".join(sorted(tested))
         raise OptionError(f"--margin {', '.join(unmeasured)}: will not be measured here; choose from {choice}")

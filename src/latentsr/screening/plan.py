@@ -15,6 +15,7 @@ from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.weights import learned_available, weights_file
 from latentsr.screening.candidates import Candidate, Identified, identify
 from latentsr.screening.prediction import COLUMNS, read_points
+from latentsr.stats.seed import check_seed
 
 CEILING = ("psnr", "ms_ssim", "haarpsi")
 BANDS, SPECTRUM = "subband_psnr", "radial_spectrum"
@@ -78,11 +79,13 @@ def make_plan(
     """The plan, if all can be done: each candidate is loaded once, so that a fault shows before hours of work.
 
     Raises:
-        OptionError: an unknown metric, a limit below 1, a reference not screened, or lossless beside lossy ones.
+        OptionError: an unknown metric, a seed or limit that cannot be used, a reference not screened, or lossless
+            beside lossy ones.
         InputError: no images in the split, two datasets of one name, HR files that changed since they were prepared, a
             studies file that cannot be used.
         ModelError: an autoencoder, or the weights of a learned measure, that cannot be loaded.
     """
+    check_seed(options.seed)
     check_names(datasets)
     names = [candidate.name for candidate in candidates]
     if options.reference not in (None, *names):

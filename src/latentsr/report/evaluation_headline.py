@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from latentsr.report.evaluation_data import HR, LR_PSNR, SHARPNESS, Evaluation
+from latentsr.report.evaluation_means import mean_cell
 from latentsr.report.evaluation_tables import ARROWS
-from latentsr.report.numbers import NONE, decimals, number
+from latentsr.report.numbers import number
 from latentsr.report.page import Table
 
 HEADLINE = ("psnr", "ms_ssim", "haarpsi", "gmsd", "lpips", "dists", SHARPNESS, LR_PSNR)
@@ -40,18 +41,12 @@ def _titled(facts: Mapping[str, Any]) -> str:
 
 def _cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -> str:
     rows = evaluation.summary(dataset, metric)
-    if method not in rows.index:
-        return NONE
-    row, unit = rows.loc[method], evaluation.measures[metric]["unit"]
-    if not np.isfinite(row["mean"]):
-        return "identical" if row["infinite"] else NONE
-    if metric == LR_PSNR and row["mean"] > MOST:
-        return f"> {MOST}"
-    if metric == SHARPNESS and np.isfinite(row["ratio_to_hr"]):
-        return f"{100 * row['ratio_to_hr']:.0f} %"
-    spread = f" ± {number(row['sd'], digits=decimals(row['mean'], unit))}" if np.isfinite(row["sd"]) else ""
-    apart = f" (+{int(row['infinite'])} identical)" if row["infinite"] else ""
-    return f"{number(row['mean'], unit)}{spread}{apart}"
+    if method in rows.index and np.isfinite((row := rows.loc[method])["mean"]):
+        if metric == LR_PSNR and row["mean"] > MOST:
+            return f"> {MOST}"
+        if metric == SHARPNESS and np.isfinite(row["ratio_to_hr"]):
+            return f"{100 * row['ratio_to_hr']:.0f} %"
+    return mean_cell(evaluation, dataset, metric, method)
 
 
 def _strong(evaluation: Evaluation, dataset: str, names: Sequence[str]) -> Iterator[tuple[int, int]]:

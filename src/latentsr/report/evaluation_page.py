@@ -18,6 +18,7 @@ from latentsr.report.evaluation_figures import (
     violin_picture,
 )
 from latentsr.report.evaluation_headline import headline_table
+from latentsr.report.evaluation_means import mean_table
 from latentsr.report.evaluation_sets import set_definitions, set_difference_table, set_table
 from latentsr.report.evaluation_tables import (
     agreement_table,
@@ -80,6 +81,7 @@ def _sections(evaluation: Evaluation) -> Iterator[Section]:
     yield from _section("What was invented and what was lost", _per_dataset(evaluation, _invention), note)
     yield from _section("Latents", _per_dataset(evaluation, _latents))
     yield from _section("Agreement of intensity", _per_dataset(evaluation, _agreement))
+    yield from _section("All means", _per_dataset(evaluation, _means))
     yield _methods_section(evaluation)
 
 
@@ -130,6 +132,10 @@ def _latents(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
 def _agreement(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
     yield from intensity_pictures(evaluation, dataset)
     yield agreement_table(evaluation, dataset)
+
+
+def _means(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
+    yield mean_table(evaluation, dataset)
 
 
 def _methods_section(evaluation: Evaluation) -> Section:

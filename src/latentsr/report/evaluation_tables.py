@@ -14,7 +14,8 @@ from latentsr.stats.rates import rate_effects
 ARROWS = {"higher": "↑", "lower": "↓", "closer": "→ HR"}
 BETTER = {"higher": "more", "lower": "less", "closer": "as HR"}
 UNDIRECTED = ("null_space", "null_space_share")  # what is added beyond the mean: neither more nor less is better
-TABLED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "latent_psnr")  # drawn, not listed
+# Drawn by band, or in the table of means by scale; so many rows of differences stand in comparisons.csv alone.
+UNLISTED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "latent_psnr")
 SHARES = ("hallucinated", "lost")
 MAGNITUDES = {"hallucinated_magnitude": "mean excess", "lost_magnitude": "mean deficit"}  # with their columns' heads
 FAMILIES = {  # of evaluation/tables.py, in words
@@ -45,7 +46,8 @@ def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
         "several images the latter is too sure of itself. p: Wilcoxon signed-rank test over patients, adjusted by Holm "
         f"within families of tests that were fixed before any data: {_families(evaluation, rows)}. d: pooled sd, as "
         "published; d_z: sd of the differences; r: rank-biserial correlation. n: patients. Images with an infinite or "
-        "missing value are left out of that row, its test too, and counted in comparisons.csv."
+        "missing value are left out of that row, its test too, and counted in comparisons.csv, where bands and scales "
+        "of latents stand too."
     )
     columns = ("measure", "method", "difference", "95 % by patient", "95 % by image", "p (Holm)", "d", "d_z", "r", "n")
     return Table(f"Differences to bicubic on {dataset}", columns, tuple(cells), note)
@@ -68,7 +70,7 @@ def _families(evaluation: Evaluation, rows: pd.DataFrame) -> str:
 def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
     """The metrics that are listed, in the order of METRICS."""
     for name, facts in evaluation.measures.items():
-        if name not in (*TABLED, *UNDIRECTED):
+        if name not in (*UNLISTED, *UNDIRECTED):
             yield from (f"{name}/{part}" for part in facts["parts"]) if facts["parts"] else (name,)
 
 

@@ -20,7 +20,7 @@ def decimals(value: float, unit: str = "") -> int:
 def number(
     value: float | None, unit: str = "", *, signed: bool = False, unit_shown: bool = False, digits: int | None = None
 ) -> str:
-    """A value for a table or sentence, with as many decimals as `decimals` says or is given; a dash for none. No zero has a sign."""
+    """A value in words, with as many decimals as `decimals` says or is given; no zero has a sign; a dash for none."""
     if value is None or not np.isfinite(value):
         return NONE
     digits = decimals(value, unit) if digits is None else digits

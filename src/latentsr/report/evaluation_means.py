@@ -1,0 +1,50 @@
+"""The means of an evaluation's report: a cell of them, and the table that holds those of all measures."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from latentsr.report.evaluation_data import HR, Evaluation
+from latentsr.report.evaluation_tables import MAGNITUDES, SHARES, UNDIRECTED, metric_title
+from latentsr.report.numbers import NONE, decimals, number
+from latentsr.report.page import Table
+
+# Drawn by band, or in a table of their own with what has to be said of them.
+ELSEWHERE = ("subband_psnr", "radial_spectrum", *SHARES, *MAGNITUDES, *UNDIRECTED)
+NOTE = (
+    "Mean ± sd over images, HR's own where a measure needs the image alone; images with an infinite value (identical "
+    "to HR) are left out and counted (+n identical). Bands, thresholds and their intervals, and everything here with "
+    "intervals and medians too, stand in summary.csv. ↑ more is better, ↓ less is better, → HR nearest to HR's."
+)
+
+
+def mean_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """A row a measure of the whole image or scale of latents, a column a method, HR last; None without any value."""
+    columns = (*evaluation.methods, HR)
+    cells = {
+        metric: tuple(mean_cell(evaluation, dataset, metric, name) for name in columns)
+        for metric in _tidy_names(evaluation)
+    }
+    rows = tuple((metric_title(evaluation, metric), *row) for metric, row in cells.items() if set(row) != {NONE})
+    heads = ("measure", *evaluation.methods, "HR")
+    return Table(f"Means of all measures on {dataset}", heads, rows, NOTE) if rows else None
+
+
+def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
+    """Those whose means are told nowhere else with their sd, in the order of METRICS."""
+    for name, facts in evaluation.measures.items():
+        if name not in ELSEWHERE:
+            yield from (f"{name}/{part}" for part in facts["parts"]) if facts["parts"] else (name,)
+
+
+def mean_cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -> str:
+    """Such as "31.50 ± 2.10 (+1 identical)"; "identical" where all images are, a dash for no value."""
+    rows = evaluation.summary(dataset, metric)
+    if method not in rows.index:
+        return NONE
+    row, unit = rows.loc[method], evaluation.measures[metric.partition("/")[0]]["unit"]
+    if not np.isfinite(row["mean"]):
+        return "identical" if row["infinite"] else NONE
+    spread = f" ± {number(row['sd'], digits=decimals(row['mean'], unit))}" if np.isfinite(row["sd"]) else ""
+    apart = f" (+{int(row['infinite'])} identical)" if row["infinite"] else ""
+    return f"{number(row['mean'], unit)}{spread}{apart}"

@@ -63,6 +63,47 @@ def test_half_a_spacing_or_none_is_an_error(dataset: Dataset, values: str) -> No
         read_dataset(dataset.root)
 
 
+GOOD = f"Doe_Jane,Doe,valid,a.png,4,6,{'1' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([GOOD, GOOD.replace("_Jane", "_John"), GOOD], "lines 2 and 4 have the same id"),
+        ([GOOD.replace("4,6", "Doe_Jane,6")], "line 2: expected rows and columns as two whole numbers above 0"),
+        ([GOOD.replace("4,6", "4,-6")], "line 2: expected rows and columns"),
+        ([GOOD.replace("4,6", "4,0")], "line 2: expected rows and columns"),
+        ([GOOD.replace("4,6", "4,6.5")], "line 2: expected rows and columns"),
+        (
+            [GOOD, GOOD.replace("Jane", "John").replace("valid", "Doe")],
+            "line 3: expected a split of train, valid, test",
+        ),
+        ([GOOD.replace("valid,", "valid,Doe,")], "line 2: expected as many values as there are columns"),
+        ([GOOD.replace("valid,", "")], "line 2: expected as many values as there are columns"),
+        ([f"x,{GOOD}"], "line 2: expected as many values"),
+    ],
+)
+def test_a_faulty_line_is_named_and_no_value_is(dataset: Dataset, lines: list[str], told: str) -> None:
+    """A value may be an id that stands in another column than its own."""
+    (dataset.root / "records.csv").write_text("\n".join([OLD.splitlines()[0], *lines, ""]))
+    with pytest.raises(InputError, match=rf"records\.csv: cannot be read as records \({told}") as caught:
+        read_dataset(dataset.root)
+    assert "Doe" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_a_spacing_that_is_an_id_is_not_told(dataset: Dataset) -> None:
+    (dataset.root / "records.csv").write_text(f"{OLD.splitlines()[0]},row_mm,column_mm\n{GOOD},Doe_Jane,1\n")
+    with pytest.raises(InputError, match=r"line 2: expected row_mm and column_mm as two positive numbers") as caught:
+        read_dataset(dataset.root)
+    assert "Doe" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_records_in_another_encoding_are_one_line(dataset: Dataset) -> None:
+    (dataset.root / "records.csv").write_bytes(OLD.replace("a,p", "Dör,p").encode("latin-1"))
+    with pytest.raises(InputError, match=r"cannot be read as records \(is no UTF-8 text\)"):
+        read_dataset(dataset.root)
+
+
 def test_hash_follows_the_records(dataset: Dataset, tmp_path: Path) -> None:
     assert dataset.hash == sha256(dataset.root / "records.csv")
     same = write_dataset(tmp_path / "same", "other name", reversed(RECORDS), {})

@@ -74,7 +74,7 @@ def evaluate(
 
 
 def _show(summary: Any, metric: list[str] | None, page: Any, out: Path) -> None:
-    """The means of the measures that were asked for, or of the headline's, the verdict in words, and where the rest is."""
+    """The means of the measures that were asked for, or of the headline's, the verdict, and where the rest is."""
     from latentsr.report.evaluation_headline import HEADLINE
 
     shown = summary[summary["metric"].isin(metric or HEADLINE)]  # all others stand in the report

@@ -118,24 +118,57 @@ def read_dataset(root: str | Path) -> Dataset:
 
 
 def _read_records(path: Path) -> tuple[Record, ...]:
+    """The records of a file; its errors name lines, never a value, which may be an id in a column that is not its."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             there = tuple(reader.fieldnames or ())
             if there[: len(COLUMNS)] != COLUMNS or not set(there[len(COLUMNS) :]) <= set(MORE_COLUMNS):
                 raise ValueError(f"expected the columns {', '.join(COLUMNS)}")
-            return tuple(_record(row) for row in reader)
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as records ({error}); run 'latentsr prepare' again") from error
+            found = [(reader.line_num, _record(row, reader.line_num)) for row in reader]
+            _check_ids(found)
+    except OSError as error:
+        raise _unreadable(path, error.strerror or type(error).__name__) from error
+    except UnicodeDecodeError:
+        raise _unreadable(path, "is no UTF-8 text") from None
+    except (ValueError, csv.Error) as error:
+        raise _unreadable(path, str(error)) from error
+    return tuple(record for _, record in found)
 
 
-def _record(row: dict[str, str]) -> Record:
+def _unreadable(path: Path, reason: str) -> InputError:
+    return InputError(f"{path}: cannot be read as records ({reason}); run 'latentsr prepare' again")
+
+
+def _record(row: dict[str, str], line: int) -> Record:
+    if None in row or None in row.values():  # as csv marks what is too many and too few
+        raise ValueError(f"line {line}: expected as many values as there are columns")
     id, patient, split, file, rows, columns, digest = (row[name] for name in COLUMNS)
-    row_mm, column_mm, mask, mask_digest = (row.get(name) or "" for name in MORE_COLUMNS)
-    spacing = (float(row_mm), float(column_mm)) if row_mm or column_mm else None
-    if spacing and not all(0 < value < math.inf for value in spacing):
-        raise ValueError(f"a spacing of {row_mm} x {column_mm} mm: expected two positive numbers")
+    row_mm, column_mm, mask, mask_digest = (row.get(name, "") for name in MORE_COLUMNS)
+    if split not in SPLITS:
+        raise ValueError(f"line {line}: expected a split of {', '.join(SPLITS)}")
+    if not all(side.isascii() and side.isdigit() and int(side) for side in (rows, columns)):
+        raise ValueError(f"line {line}: expected rows and columns as two whole numbers above 0")
+    spacing = _spacing(row_mm, column_mm, line) if row_mm or column_mm else None
     return Record(id, patient, split, file, int(rows), int(columns), digest, spacing, mask, mask_digest)
+
+
+def _spacing(row_mm: str, column_mm: str, line: int) -> tuple[float, float]:
+    try:
+        spacing = float(row_mm), float(column_mm)
+    except ValueError:
+        spacing = (math.nan, math.nan)
+    if not all(0 < value < math.inf for value in spacing):
+        raise ValueError(f"line {line}: expected row_mm and column_mm as two positive numbers, or neither")
+    return spacing
+
+
+def _check_ids(found: Iterable[tuple[int, Record]]) -> None:
+    """ValueError, which names the lines, where two records have one id: their values could not be told apart."""
+    first: dict[str, int] = {}
+    for line, record in found:
+        if (earlier := first.setdefault(record.id, line)) != line:
+            raise ValueError(f"lines {earlier} and {line} have the same id")
 
 
 def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[str, Any]) -> Dataset:

@@ -13,8 +13,8 @@ from latentsr.report.page import Table
 ELSEWHERE = ("subband_psnr", "radial_spectrum", *SHARES, *MAGNITUDES, *UNDIRECTED)
 NOTE = (
     "Mean ± sd over images, HR's own where a measure needs the image alone; images with an infinite value (identical "
-    "to HR) are left out and counted (+n identical). Bands, thresholds and their intervals, and everything here with "
-    "intervals and medians too, stand in summary.csv. ↑ more is better, ↓ less is better, → HR nearest to HR's."
+    "to HR) are left out and counted (+n identical). All of these with 95 % intervals, and all bands and thresholds, "
+    "stand in summary.csv. ↑ more is better, ↓ less is better, → HR nearest to HR's."
 )
 
 

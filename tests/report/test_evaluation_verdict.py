@@ -38,7 +38,13 @@ class TestVerdict:
                 0.6,
                 "is not told apart from bicubic in PSNR (+0.10 dB [-0.20, +0.40]): the interval holds",
             ),
-            (1.5, 1.2, 1.8, 0.2, "in PSNR (+1.50 dB [+1.20, +1.80]): not significant once adjusted, p 0.200"),
+            (
+                1.5,
+                1.2,
+                1.8,
+                0.2,
+                "in PSNR by +1.50 dB [+1.20, +1.80], not significant once adjusted for all pairs, p 0.200",
+            ),
             (1.5, -0.1, 1.8, 0.01, "is not told apart from bicubic in PSNR (+1.50 dB [-0.10, +1.80]): the interval"),
             (1.5, np.nan, np.nan, np.nan, "differs from bicubic in PSNR by +1.50 dB, which one patient cannot test"),
         ],
@@ -57,9 +63,9 @@ class TestVerdict:
         [
             ({}, "better"),
             ({"low": 0.0}, "open"),
-            ({"p_holm": 0.05}, "open"),
+            ({"p_holm": 0.05}, "unproved"),
             ({"p_holm": 0.0499}, "better"),
-            ({"p_least": 0.05, "p_holm": 0.05}, "untested"),
+            ({"p_least": 0.05, "p_holm": 0.05}, "unproved"),
         ],
     )
     def test_zero_and_the_level_themselves_are_no_finding(
@@ -198,19 +204,29 @@ class TestAnswer:
         assert f"noisy pays with PSNR by 1.50 dB [1.20, 1.80] less than {HOSTILE}" in told
         assert "PSNR" not in told.partition("noisy is worse than bicubic in ")[2].partition(";")[0]  # told already
 
-    @pytest.mark.parametrize(
-        "change", [{"p_holm": 0.2}, {"low": -0.1, "high": 3.0}, {"d_z": 1.0}, {"rank_biserial": 0.5}]
-    )
+    @pytest.mark.parametrize("change", [{"low": -0.1, "high": 3.0}, {"d_z": 1.0}, {"rank_biserial": 0.5}])
     def test_who_is_not_told_apart_from_one_is_not_best(self, sure: Evaluation, change: dict[str, float]) -> None:
         changed = with_all(sure, "psnr", "noisy", HOSTILE, **change)
         told = sentences(changed)[0]
         assert "best in fidelity" not in told
         assert f"in fidelity {HOSTILE} and noisy lead and are not told apart (PSNR 33.00 dB)" in told
 
+    def test_who_is_far_behind_without_significance_does_not_lead(self, sure: Evaluation) -> None:
+        """Its interval lies away from zero: it is behind, only unproved."""
+        told = sentences(with_all(sure, "psnr", "noisy", HOSTILE, p_holm=0.2))[0]
+        assert "best in fidelity" not in told
+        assert "not told apart" not in told
+        assert f"in fidelity {HOSTILE} has the best mean (PSNR 33.00 dB), and its lead over noisy is not signif" in told
+
+    def test_a_level_one_and_one_far_behind_are_told_each(self, sure: Evaluation) -> None:
+        changed = with_all(sure, "psnr", "noisy", HOSTILE, p_holm=0.2)
+        told = sentences(with_all(changed, "psnr", HOSTILE, "bicubic", low=-0.1))[0]
+        assert "is not told apart from bicubic, and its lead over noisy is not significant" in told
+
     def test_where_none_is_told_apart_none_is_named_best(self, sure: Evaluation) -> None:
         changed = sure
         for a, b in ((HOSTILE, "bicubic"), ("noisy", "bicubic"), ("noisy", HOSTILE)):
-            changed = with_all(changed, "psnr", a, b, p_holm=0.5)
+            changed = with_all(changed, "psnr", a, b, p_holm=0.5, low=-3.0, high=3.0)
         assert f"in fidelity no method is told apart from the best mean ({HOSTILE}, PSNR 33.00" in sentences(changed)[0]
 
     def test_what_few_patients_cannot_prove_is_said(self, sure: Evaluation) -> None:
@@ -247,12 +263,13 @@ class TestAnswer:
         assert told[0].endswith(f"{HOSTILE} {words}.")
         assert f"{HOSTILE} {100 * share:.0f} %" in " ".join(told[1:])
 
-    def test_one_test_that_could_find_something_is_enough_to_be_told_as_not_told_apart(self, sure: Evaluation) -> None:
+    def test_one_test_that_could_find_something_is_enough_to_be_told_as_not_significant(self, sure: Evaluation) -> None:
         """Of fewer images that both have, say: of one pair no test can prove anything, of the other it did not."""
         changed = with_all(sure, "psnr", HOSTILE, "bicubic", p_least=0.25, p_holm=0.25)
         changed = with_all(changed, "psnr", "noisy", HOSTILE, p_least=0.01, p_holm=0.5)
         told = sentences(changed)[0]
-        assert f"in fidelity no method is told apart from the best mean ({HOSTILE}" in told
+        assert f"in fidelity {HOSTILE} has the best mean" in told
+        assert "is not significant once adjusted" in told
         assert "cannot prove" not in told
 
     def test_one_dataset_and_two_methods_are_told_briefly(self, sure: Evaluation) -> None:

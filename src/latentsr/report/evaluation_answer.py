@@ -17,19 +17,21 @@ TOO_SHARP = 110  # % of HR's sharpness, beyond which it is no praise
 class Lead(NamedTuple):
     """Who leads in one aspect: the best mean's method first in `names`, then all that are not told apart from it.
 
-    `all`: whether these are all methods; `testable`: whether any test of the first one could find something.
+    `unproved`: those that it is better than by the interval but not by the test; `all`: whether `names` are all
+    methods; `testable`: whether any test of the first one could find something.
     """
 
     aspect: str
     metric: str
     names: tuple[str, ...]
+    unproved: tuple[str, ...]
     all: bool
     testable: bool
 
     @property
     def sole(self) -> str:
         """The method that is better than all others, or nothing."""
-        return self.names[0] if len(self.names) == 1 else ""
+        return self.names[0] if len(self.names) == 1 and not self.unproved else ""
 
 
 def answer(evaluation: Evaluation, dataset: str) -> str:
@@ -70,9 +72,10 @@ def _lead(evaluation: Evaluation, dataset: str, aspect: str, metric: str) -> Lea
     first, *others = (str(name) for name in ranked.index)
     rows = [either_way(evaluation, dataset, metric, (first, name)) for name in others]
     found = {name: judgement(evaluation, dataset, metric, (first, name)) for name in others}
-    level = [name for name in others if (one := found[name]) is None or one.kind != "better"]
+    unproved = tuple(name for name in others if (one := found[name]) is not None and one.kind == "unproved")
+    level = [name for name in others if name not in unproved and ((one := found[name]) is None or one.kind != "better")]
     testable = any(row is not None and row["p_least"] < LEVEL for row in rows)
-    return Lead(aspect, metric, (first, *level), len(level) == len(others), testable)
+    return Lead(aspect, metric, (first, *level), unproved, len(level) == len(others), testable)
 
 
 def soles(found: list[Lead]) -> list[str]:
@@ -105,7 +108,11 @@ def _mean(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
 
 def _tied(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
     """What is to be said where no method leads alone though a test could tell."""
-    mean, first = _mean(evaluation, dataset, lead), lead.names[0]
+    mean, first, *level = _mean(evaluation, dataset, lead), *lead.names
+    if lead.unproved:
+        apart = f", is not told apart from {listed(level)}" if level else ""
+        over = f"its lead over {listed(list(lead.unproved))} is not significant once adjusted for all pairs"
+        return f"in {lead.aspect} {first} has the best mean ({mean}){apart}, and {over}"
     if lead.all:
         return f"in {lead.aspect} no method is told apart from the best mean ({first}, {mean})"
     return f"in {lead.aspect} {listed(list(lead.names))} lead and are not told apart ({mean})"

@@ -10,19 +10,20 @@ from latentsr.report.numbers import estimate, p_value
 from latentsr.stats.comparison import LEVEL
 
 Row = Mapping[str, Any]
-Kind = Literal["better", "worse", "open", "untested"]
+Kind = Literal["better", "worse", "open", "unproved"]
 OPENINGS: Mapping[Kind, str] = {
     "better": "is better than {other} in ",
     "worse": "is worse than {other} in ",
     "open": "is not told apart from {other} in ",
-    "untested": "differs from {other} in ",
+    "unproved": "differs from {other} in ",
 }
 
 
 class Judgement(NamedTuple):
     """Whether a pair's first method is better than its second in a measure, in words such as "PSNR by 1.58 dB".
 
-    `why`: a clause that says why it is open, or untested.
+    `open`: the difference may as well be none; `unproved`: the interval says there is one, no test bears it out. `why`
+    is a clause that says so.
     """
 
     kind: Kind
@@ -45,7 +46,7 @@ def judgement(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str
         return Judgement(kind, f"{title} by {amount}")
     ends = row["low"], row["high"]
     shown = " ".join(estimate(row["difference"], *ends, unit, signed=True, unit_shown=True)).strip()
-    return Judgement(kind, f"{title} by {shown}" if kind == "untested" else f"{title} ({shown})", why)
+    return Judgement(kind, f"{title} by {shown}" if kind == "unproved" else f"{title} ({shown})", why)
 
 
 def either_way(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str, str]) -> Row | None:
@@ -66,13 +67,13 @@ def _weighed(row: Row, better: str) -> tuple[Kind, str]:
     have unequally many images, these can point to different sides.
     """
     if not np.isfinite(row["p_holm"]):
-        return "untested", ", which one patient cannot test"
+        return "unproved", ", which one patient cannot test"
     if row["low"] <= 0 <= row["high"]:
         return "open", ": the interval holds zero"
     if row["p_least"] >= LEVEL:
-        return "untested", f", which no test of {int(row['n'])} patients can prove"
+        return "unproved", f", which no test of {int(row['n'])} patients can prove once adjusted for all pairs"
     if not row["p_holm"] < LEVEL:
-        return "open", f": not significant once adjusted, p {p_value(row['p_holm'])}"
+        return "unproved", f", not significant once adjusted for all pairs, p {p_value(row['p_holm'])}"
     if any(row[name] * row["difference"] < 0 for name in ("d_z", "rank_biserial")):
         return "open", ": by image and by patient the sign differs"
     return ("better" if (row["difference"] > 0) == (better == "higher") else "worse"), ""

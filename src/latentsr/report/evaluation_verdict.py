@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import combinations, islice
 
+import numpy as np
 import pandas as pd
 
 from latentsr.report.evaluation_answer import (
@@ -20,7 +21,12 @@ from latentsr.report.evaluation_data import BASELINE, LR_PSNR, Evaluation
 from latentsr.report.evaluation_judgement import judgement, told
 from latentsr.report.numbers import listed, number
 
-TRUE_TO_INPUT = 50.0  # dB, of the worst image
+TRUE_TO_INPUT, UNTRUE_TO_INPUT = 50.0, 30.0  # dB, of the worst image
+FIDELITIES = (
+    (TRUE_TO_INPUT, np.inf, "true to"),
+    (UNTRUE_TO_INPUT, TRUE_TO_INPUT, "not wholly true to"),
+    (-np.inf, UNTRUE_TO_INPUT, "not true to"),
+)
 METHODS, PAIRS = 4, 3  # that get words of their own; the tables hold all
 VERDICTS = {"equivalent": "equivalent", "different": "different by more", "undecided": "undecided"}
 
@@ -120,8 +126,8 @@ def _consistency(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     least = rows[rows["metric"] == LR_PSNR].groupby("method")["value"].min().dropna()
     names = [name for name in restoring(evaluation, dataset) if name != BASELINE and name in least.index]
     parts = []
-    for true, words in ((True, "true to"), (False, "not wholly true to")):
-        if chosen := [name for name in names if bool(least[name] >= TRUE_TO_INPUT) is true]:
+    for floor, roof, words in FIDELITIES:
+        if chosen := [name for name in names if floor <= least[name] < roof]:
             figures = {name: "over 100 dB" if least[name] > 100 else f"{least[name]:.1f} dB" for name in chosen}
             parts.append(f"{_figures(figures)} ({words} {'its' if len(chosen) == 1 else 'their'} input)")
     if parts:

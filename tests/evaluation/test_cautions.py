@@ -10,7 +10,14 @@ import pytest
 
 from latentsr.config import read_json, sha256
 from latentsr.data.records import Dataset, write_dataset
-from latentsr.evaluation.cautions import cautions, reach_cautions, size_cautions, truth_warnings, value_cautions
+from latentsr.evaluation.cautions import (
+    cautions,
+    reach_cautions,
+    reference_cautions,
+    size_cautions,
+    truth_warnings,
+    value_cautions,
+)
 from latentsr.evaluation.facts import truth_facts
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.io.raster import read_pixels, write_pixels
@@ -149,3 +156,17 @@ def test_what_one_of_two_datasets_lacks_is_told_of_that_one(dataset: Dataset, tm
         "Not measured, since no reference autoencoder gives a noise floor (--reference-autoencoder): "
         "Hallucinated share."
     ]
+
+
+@pytest.mark.parametrize(("floors", "warned"), [((0.05, 0.06), True), ((0.05, 0.08), False), ((0.05, 0.07), True)])
+def test_a_reference_that_errs_as_much_as_bicubic_is_told(floors: tuple[float, float], warned: bool) -> None:
+    values = {"mae": 0.03, "noise_floor/1sigma": floors[0], "noise_floor/2sigma": floors[1]}
+    rows = [("set", "a", "p", "bicubic", metric, value) for metric, value in values.items()]
+    found = reference_cautions(pd.DataFrame(rows, columns=list(COLUMNS)))
+    assert bool(found) == warned
+    assert all("the reference autoencoder errs as much as bicubic" in one for one in found)
+
+
+def test_without_a_floor_nothing_is_said_of_the_reference() -> None:
+    rows = [("set", "a", "p", "bicubic", "mae", 0.03)]
+    assert reference_cautions(pd.DataFrame(rows, columns=list(COLUMNS))) == []

@@ -160,3 +160,7 @@ def test_a_measure_of_agreement_with_lr_alone_leaves_nothing_to_test(dataset: Da
     asked = Comparison(("bicubic+projection",), metrics=("lr_psnr",), device="cpu", workers=0)
     compare([dataset.root], tmp_path / "out", asked)
     assert "comparisons" not in json.loads((tmp_path / "out" / "run.json").read_text())["tables"]
+
+
+def test_what_is_an_autoencoders_alone_is_not_tested() -> None:
+    assert not [name for name in directed(METRICS.values()) if name.startswith(("ceiling", "noise_floor"))]

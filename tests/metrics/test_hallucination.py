@@ -6,6 +6,7 @@ from torch import Tensor
 from latentsr.consistency import project
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.errors import InputError
+from latentsr.metrics import METRICS
 from latentsr.metrics.hallucination import (
     SIGMAS,
     hallucinated,
@@ -96,3 +97,10 @@ def test_a_mean_of_another_size_is_refused(hr: Tensor) -> None:
     with pytest.raises(InputError, match="must be alike"):
         null_space(hr, hr[..., :128], X4)
     assert null_space_share(hr, hr, X4).isnan().all()
+
+
+def test_the_noise_floor_is_the_threshold_whatever_is_restored(hr: Tensor) -> None:
+    floors = noise_thresholds((hr + 0.05).clamp(0, 1), hr)
+    for sr in (hr, hr.flip(-1)):
+        assert torch.equal(METRICS["noise_floor"](sr, hr, threshold=floors), floors)
+    assert not METRICS["noise_floor"].of_result

@@ -87,6 +87,13 @@ class TestTables:
         assert table is not None
         assert table.rows[0][3:5] == ("+0.00042", "[-0.00100, +0.00200]")
 
+    def test_the_note_of_wrong_pixels_says_how_large_an_error_must_be(self, evaluation: Evaluation) -> None:
+        table = rate_table(evaluation, "abdomen")
+        assert table is not None
+        floor = evaluation.summary("abdomen", "noise_floor/2sigma")["mean"]
+        assert floor.nunique() == 1  # one reference for all methods
+        assert f"noise floor at 2 sigma: {number(floor.iloc[0])} on average" in table.note
+
     def test_shares_have_cohens_h(self, evaluation: Evaluation) -> None:
         table = rate_table(evaluation, "abdomen")
         row = evaluation.compared("abdomen", "lost/2sigma", "noisy", "bicubic")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from latentsr.baselines import BICUBIC
 from latentsr.evaluation.plan import Plan
 from latentsr.metrics import METRICS
 from latentsr.metrics.pyramid import SMALLEST_LEVEL
@@ -97,7 +98,28 @@ def cautions(
 ) -> list[str]:
     """All that numbers of patients and values call for; `datasets` and `truths` are run.json's, `frames` the tables."""
     tested = reach_cautions(frames["comparisons"]) if "comparisons" in frames else []
-    return [*size_cautions(datasets), *tested, *value_cautions(frames["table"], truths)]
+    table = frames["table"]
+    return [*size_cautions(datasets), *tested, *value_cautions(table, truths), *reference_cautions(table)]
+
+
+def reference_cautions(table: pd.DataFrame) -> list[str]:
+    """A sentence for each dataset on which the reference autoencoder errs as much as bicubic: its floor hides a lot.
+
+    Its mean absolute error follows from its noise floor, mean + k sd: twice that at one sigma less that at two.
+    """
+    told = []
+    for dataset, rows in table[table["method"] == BICUBIC].groupby("dataset", sort=False):
+        means = rows.groupby("metric")["value"].mean()
+        if not {"mae", "noise_floor/1sigma", "noise_floor/2sigma"} <= set(means.index):
+            continue
+        error = 2 * means["noise_floor/1sigma"] - means["noise_floor/2sigma"]
+        if error >= means["mae"]:
+            told.append(
+                f"On '{dataset}' the reference autoencoder errs as much as bicubic (mean absolute error {error:.3f} "
+                f"against {means['mae']:.3f} of the range): most of what methods invent or lose stays below its noise "
+                "floor and is not counted. Give a better one (--reference-autoencoder)."
+            )
+    return told
 
 
 def reach_cautions(comparisons: pd.DataFrame) -> list[str]:

@@ -190,7 +190,7 @@ def _measure_batch(
 
 def _ceiling_autoencoders(work: Work) -> dict[str, Autoencoder]:
     """By method, the autoencoders that lose something, where their ceilings are measured."""
-    if all(metric.of_result for metric in work.metrics):
+    if not any("reconstruction" in metric.needs for metric in work.metrics):
         return {}
     used = {method.name: method.autoencoder for method in work.methods}
     return {name: one for name, one in used.items() if one is not None and not one.spec.lossless}

@@ -164,7 +164,8 @@ def _check_margins(comparison: Comparison, metrics: Sequence[Metric], datasets: 
     there |= {"threshold"} if comparison.reference_autoencoder else set()
     there |= {"sr_latent", "hr_latent"} if comparison.latent else set()
     there |= {"mask"} if masked else set()
-    measured = [metric for metric in metrics if metric.needs and set(metric.needs) <= there and metric.name != LR_PSNR]
+    compared = [metric for metric in metrics if metric.needs and metric.of_result and metric.name != LR_PSNR]
+    measured = [metric for metric in compared if set(metric.needs) <= there]
     tested = {name for metric in measured for name in metric.names}
     names = [name for name, _ in comparison.margins]
     if LR_PSNR in names:

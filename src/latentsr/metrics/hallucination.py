@@ -74,6 +74,11 @@ def lost_magnitude(sr: Tensor, hr: Tensor, threshold: Tensor) -> Tensor:
     return _share_and_magnitude(sr, hr, threshold, -1)[1]
 
 
+def noise_floor(threshold: Tensor) -> Tensor:
+    """The thresholds of `noise_thresholds` themselves, (batch, sigmas): how large an error must be to be counted."""
+    return threshold
+
+
 def _share_and_magnitude(sr: Tensor, hr: Tensor, threshold: Tensor, sign: int) -> tuple[Tensor, Tensor]:
     sr, hr = check_pair(sr, hr)
     if threshold.ndim != 2 or threshold.shape[0] != hr.shape[0]:

@@ -63,8 +63,8 @@ class Metric:
 
     @property
     def of_result(self) -> bool:
-        """Whether it says anything of SR; a ceiling is the autoencoder's alone, whatever is restored in its latents."""
-        return "reconstruction" not in self.needs
+        """Whether it says anything of SR; a ceiling or noise floor is an autoencoder's alone, whatever is restored."""
+        return self.of_image or "sr_latent" in self.needs
 
     def __call__(self, sr: Tensor, hr: Tensor | None = None, **context: Any) -> Tensor:
         """The value of each SR image, (batch,) or (batch, parts); what it does not need is left aside."""

@@ -13,7 +13,8 @@ from latentsr.stats.rates import rate_effects
 
 ARROWS = {"higher": "↑", "lower": "↓", "closer": "→ HR"}
 BETTER = {"higher": "more", "lower": "less", "closer": "as HR"}
-UNDIRECTED = ("null_space", "null_space_share")  # what is added beyond the mean: neither more nor less is better
+# What is added beyond the mean, and the noise floor of what is counted: neither more nor less is better.
+UNDIRECTED = ("null_space", "null_space_share", "noise_floor")
 # Drawn by band, or in the table of means by scale; so many rows of differences stand in comparisons.csv alone.
 UNLISTED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "latent_psnr")
 SHARES = ("hallucinated", "lost")
@@ -210,8 +211,14 @@ def rate_table(evaluation: Evaluation, dataset: str) -> Table | None:
         "absolute error on the same image; lost: darker by more. h: Cohen's h of the share against bicubic's, below 0 "
         "where it is less; 0.2 is small, 0.5 medium, 0.8 large. Magnitudes are means over those pixels, of a "
         "range of 1."
-    )
+    ) + _floor(evaluation, dataset)
     return Table(f"Hallucinated and lost pixels on {dataset}", columns, tuple(cells), note)
+
+
+def _floor(evaluation: Evaluation, dataset: str) -> str:
+    """How large an error must be to be counted, on average; nothing where that was not measured."""
+    floor = evaluation.summary(dataset, "noise_floor/2sigma")
+    return "" if floor.empty else f" Its noise floor at 2 sigma: {number(floor['mean'].iloc[0])} on average."
 
 
 def _rate_effects(evaluation: Evaluation, dataset: str) -> dict[tuple[str, str], float]:

@@ -9,6 +9,10 @@ class InputError(LatentSRError):
     """An image, a file or a dataset that cannot be used as it is."""
 
 
+class NotAnImageError(InputError):
+    """A file that holds no image, such as a text or a structured report: a job over a folder skips it."""
+
+
 class OptionError(LatentSRError):
     """An option with a value outside what is valid."""
 

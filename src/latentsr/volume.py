@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from latentsr.errors import InputError
 from latentsr.intensity import Pixels, Window
 
+MAX_PIXELS = 2**27  # of a volume, where nothing else is said: 512 MB as float32
+
 Kind = Literal["dicom", "nifti", "png", "tiff", "jpeg", "memory"]
 
 
@@ -19,13 +21,15 @@ class Source:
 
     `paths` has one file a slice for a DICOM series and one file otherwise; `header` belongs to the `latentsr.io`
     module of that format and always describes the source's own grid, whatever the volume's scale; `modality` is
-    DICOM's code, empty where the file does not say.
+    DICOM's code, empty where the file does not say. `warnings` are what the reader has to say of the files, such as
+    what it dropped, in words that name no file, so that equal ones of many files can be counted.
     """
 
     kind: Kind
     paths: tuple[Path, ...] = ()
     header: Any = None
     modality: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,12 +19,14 @@ from latentsr.io.dicom_header import MALFORMED, load, quiet
 from latentsr.io.dicom_series import Slice, in_order
 from latentsr.io.dicom_stored import to_physical, to_stored
 from latentsr.provenance import Provenance
-from latentsr.volume import Source, Volume
+from latentsr.volume import MAX_PIXELS, Source, Volume
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
-def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False) -> Volume:
+def read(
+    paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS
+) -> Volume:
     """The volume of one file, or of the files of one series in the order of their positions.
 
     `source.header` is a tuple of data sets without pixels, one a slice. `force` lets burned-in annotation

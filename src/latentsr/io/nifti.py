@@ -21,7 +21,7 @@ from latentsr.errors import InputError
 from latentsr.intensity import Pixels, Window
 from latentsr.io.atomic import replacing
 from latentsr.provenance import WITHOUT_MODEL, Provenance
-from latentsr.volume import Source, Volume, first_pixel_shift
+from latentsr.volume import MAX_PIXELS, Source, Volume, first_pixel_shift
 
 SUFFIXES = (".nii", ".nii.gz")
 
@@ -40,7 +40,7 @@ class NiftiHeader(NamedTuple):
     dimensions: int
 
 
-def read(path: Path, *, constant: bool = False) -> Volume:
+def read(path: Path, *, constant: bool = False, axis: int | None = None, max_pixels: int = MAX_PIXELS) -> Volume:
     """The volume of a 2D or 3D image, slope applied; array axes (i, j, k) become (columns, rows, slices).
 
     `constant` lets an image of one value through.

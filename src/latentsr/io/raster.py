@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from latentsr.errors import InputError
 from latentsr.io.atomic import replacing
+from latentsr.volume import MAX_PIXELS
 
 PNG_SUFFIXES = (".png",)
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -41,7 +42,7 @@ class RasterHeader(NamedTuple):
     dtype: str
 
 
-def read_pixels(path: Path, *, grey: bool = False) -> NDArray[Any]:
+def read_pixels(path: Path, *, grey: bool = False, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
     """The pixels of a grey PNG, TIFF or JPEG (upright, as its EXIF says), uint8 or uint16 (rows, columns).
 
     Args:

@@ -10,11 +10,17 @@ from latentsr.intensity import Window
 from latentsr.io import dicom, nifti, raster
 from latentsr.io.dicom_header import is_dicom
 from latentsr.io.kinds import FileKind, kind_of, unreadable
-from latentsr.volume import Source, Volume
+from latentsr.volume import MAX_PIXELS, Source, Volume
 
 
 def read(
-    path: Path | str | Sequence[Path], *, grey: bool = False, force: bool = False, constant: bool = False
+    path: Path | str | Sequence[Path],
+    *,
+    grey: bool = False,
+    force: bool = False,
+    constant: bool = False,
+    axis: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Volume:
     """The volume of an image file, of a folder that is one DICOM series, or of the files of one series.
 
@@ -23,6 +29,8 @@ def read(
         grey: turn colour PNG and TIFF into grey
         force: let DICOM images with burned-in annotation through
         constant: let images of one value through, such as an empty mask; such a volume is 0 of its window
+        axis: the slice axis of a NIfTI image, 0, 1 or 2; None: what its header says
+        max_pixels: of the volume; a file that claims more is refused before memory is taken for it
 
     Raises:
         InputError: with one line of what came, what was expected and how to mend it
@@ -34,21 +42,29 @@ def read(
     if len(paths) > 1 and kinds != {"dicom"}:
         raise InputError(f"{paths[0]} and {len(paths) - 1} more are not all DICOM: give other images one by one")
     try:
-        return _volume(paths, kinds.pop(), grey, force, constant)
+        return _volume(paths, kinds.pop(), grey, force, constant, axis, max_pixels)
     except InputError as error:
         raise _named(error, paths) from error
 
 
-def _volume(paths: Sequence[Path], kind: FileKind, grey: bool, force: bool, constant: bool) -> Volume:
+def _volume(
+    paths: Sequence[Path],
+    kind: FileKind,
+    grey: bool,
+    force: bool,
+    constant: bool,
+    axis: int | None,
+    max_pixels: int,
+) -> Volume:
     if kind == "dicom":
-        return dicom.read(paths, force=force, constant=constant)
+        return dicom.read(paths, force=force, constant=constant, max_pixels=max_pixels)
     if kind == "nifti":
-        return nifti.read(paths[0], constant=constant)
-    return _raster(paths[0], kind, grey, constant)
+        return nifti.read(paths[0], constant=constant, axis=axis, max_pixels=max_pixels)
+    return _raster(paths[0], kind, grey, constant, max_pixels)
 
 
-def _raster(path: Path, kind: FileKind, grey: bool, constant: bool) -> Volume:
-    stored = raster.read_pixels(path, grey=grey)
+def _raster(path: Path, kind: FileKind, grey: bool, constant: bool, max_pixels: int) -> Volume:
+    stored = raster.read_pixels(path, grey=grey, max_pixels=max_pixels)
     if min(stored.shape) < 2:
         raise InputError(f"{path} has {stored.shape[0]} x {stored.shape[1]} pixels: expected at least 2 x 2")
     pixels = stored.astype(np.float32)[None]

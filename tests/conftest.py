@@ -1,10 +1,13 @@
 """What all tests share: one thread, fixed seeds, no network, and the folders of reference data."""
 
+import json
 import os
 import random
 import socket
 import sys
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +19,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import settings
 
 # The same examples on every run, and no time limit an example: two shared cores are slow at times.
@@ -128,6 +132,61 @@ def lossy_model_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
         save_kl(SmallKL(latent_channels=channels, width=4, blocks=1), root / f"vae-{channels}", domain="medical")
         made.append(save_small_model(root / f"kl-{channels}", str(root / f"vae-{channels}")))
     return made[0], made[1], made[2]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A golden autoencoder: its published files, and what goes in and comes out, as tensors."""
+
+    weights: Path
+    config: Path
+    image: Any
+    mean: Any
+    sd: Any
+    decoded: Any
+
+    def change(self, edit: Callable[[dict[str, Any]], object]) -> Path:
+        """The weights, written again after `edit`."""
+        import torch
+
+        tensors = torch.load(self.weights, weights_only=True)["state_dict"]
+        edit(tensors)
+        torch.save({"state_dict": tensors}, self.weights)
+        return self.weights
+
+
+@pytest.fixture
+def golden_medvae(golden: Path, tmp_path: Path) -> Callable[[str], Golden]:
+    """Writes the golden MedVAE of that shape ("4x3") as it is published, and says what it makes of an image."""
+    import torch
+
+    def write(shape: str) -> Golden:
+        arrays = np.load(golden / f"medvae_{shape}.npz")
+        meta = json.loads(str(arrays["meta"]))
+        tensors = {name: torch.from_numpy(value) for name, value in _formula(meta["seed"], meta["shapes"]).items()}
+        factor, channels = shape.split("x")
+        weights, config = tmp_path / f"vae_{factor}x_{channels}c_2D.ckpt", tmp_path / f"medvae_{shape}.yaml"
+        torch.save({"state_dict": tensors, "epoch": 3, "loops": {}}, weights)
+        config.write_text(yaml.safe_dump(meta["config"]))
+        given = (torch.from_numpy(arrays[key]) for key in ("image", "latent_mean", "latent_std", "decoded"))
+        return Golden(weights, config, *given)
+
+    return write
+
+
+def _formula(seed: int, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:
+    """The weights of section 5 of the published protocol, a function of seed and name."""
+    arrays = {}
+    for name, shape in shapes.items():
+        draw = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape).astype(np.float32)
+        if len(shape) >= 2:
+            draw = draw * 0.7 / np.sqrt(np.prod(shape[1:]))
+        elif "norm" in name and name.endswith("weight"):
+            draw = 1 + 0.1 * draw
+        else:
+            draw = 0.1 * draw
+        arrays[name] = draw.astype(np.float32)
+    return arrays
 
 
 def save_small_model(folder: Path, autoencoder: str) -> Path:

@@ -1,73 +1,17 @@
 """Autoencoders of made-up weights, in the form in which each was published, and the golden ones."""
 
-import json
-import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from latentsr.autoencoders.catalogue import CATALOGUE
 from latentsr.autoencoders.taef2 import Taef2
-
-
-@dataclass(frozen=True)
-class Golden:
-    """A golden autoencoder: its published files, and what goes in and comes out."""
-
-    weights: Path
-    config: Path
-    image: Tensor
-    mean: Tensor
-    sd: Tensor
-    decoded: Tensor
-
-    def change(self, edit: Callable[[dict[str, Tensor]], object]) -> Path:
-        """The weights, written again after `edit`."""
-        tensors = torch.load(self.weights, weights_only=True)["state_dict"]
-        edit(tensors)
-        torch.save({"state_dict": tensors}, self.weights)
-        return self.weights
-
-
-def formula(seed: int, shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:
-    """The weights of section 5 of the published protocol, a function of seed and name."""
-    tensors = {}
-    for name, shape in shapes.items():
-        draw = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape).astype(np.float32)
-        if len(shape) >= 2:
-            draw = draw * 0.7 / np.sqrt(np.prod(shape[1:]))
-        elif "norm" in name and name.endswith("weight"):
-            draw = 1 + 0.1 * draw
-        else:
-            draw = 0.1 * draw
-        tensors[name] = torch.from_numpy(draw.astype(np.float32))
-    return tensors
-
-
-@pytest.fixture
-def golden_medvae(golden: Path, tmp_path: Path) -> Callable[[str], Golden]:
-    """Writes the golden MedVAE of that shape ("4x3") as it is published, and says what it makes of an image."""
-
-    def write(shape: str) -> Golden:
-        arrays = np.load(golden / f"medvae_{shape}.npz")
-        meta = json.loads(str(arrays["meta"]))
-        tensors = formula(meta["seed"], meta["shapes"])
-        factor, channels = shape.split("x")
-        weights, config = tmp_path / f"vae_{factor}x_{channels}c_2D.ckpt", tmp_path / f"medvae_{shape}.yaml"
-        torch.save({"state_dict": tensors, "epoch": 3, "loops": {}}, weights)
-        config.write_text(yaml.safe_dump(meta["config"]))
-        given = (torch.from_numpy(arrays[key]) for key in ("image", "latent_mean", "latent_std", "decoded"))
-        return Golden(weights, config, *given)
-
-    return write
 
 
 @pytest.fixture

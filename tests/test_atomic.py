@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from latentsr.atomic import replacing
+from latentsr.atomic import refuse_links, replacing
+from latentsr.errors import LatentSRError
 
 
 def test_file_takes_its_name_only_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -87,3 +88,25 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
     with replacing(target) as temporary:
         temporary.write_bytes(b"4")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([other.name, "another.png", "image.png"])
+
+
+def test_a_link_below_the_output_is_not_followed(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "real").mkdir()
+    out.symlink_to(tmp_path / "real")  # the output itself may be a link: the user named it
+    (out / "plain").mkdir()
+    refuse_links(out, out / "plain" / "new" / "a.png")
+    (out / "sub").symlink_to(elsewhere)
+    (out / "b.png").symlink_to(elsewhere / "missing.png")
+    for path in (out / "sub" / "a.png", out / "sub" / "deep" / "a.png", out / "b.png", out / "sub"):
+        with pytest.raises(LatentSRError, match="symbolic link inside the output folder") as caught:
+            refuse_links(out, path)
+        assert "\n" not in str(caught.value)
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("path", ["../x.png", "a/../../x.png", "/tmp/x.png"])
+def test_a_path_outside_the_output_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(LatentSRError, match="outside the output folder"):
+        refuse_links(tmp_path / "out", tmp_path / "out" / path)

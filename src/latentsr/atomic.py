@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from latentsr.errors import LatentSRError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -29,6 +31,22 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         _remove(temporary)
     _flush_folder(path.parent)
+
+
+def refuse_links(root: Path, path: Path) -> None:
+    """Raises LatentSRError unless `path` lies below the folder `root` by its name and through no symbolic link.
+
+    The root itself may be a link: the user named it. What lies below was perhaps put there by others, and a link
+    there, the last component included, would lead the writing elsewhere.
+    """
+    if not path.is_relative_to(root) or ".." in (inside := path.relative_to(root)).parts:
+        raise LatentSRError(f"{path} lies outside the output folder {root}: remove '..' and absolute names")
+    for place in (inside, *inside.parents):
+        if (link := root / place) != root and link.is_symlink():
+            raise LatentSRError(
+                f"{link} is a symbolic link inside the output folder, and links there are not followed: "
+                "remove it or choose another output folder"
+            )
 
 
 def _prefix(path: Path) -> str:

@@ -32,7 +32,7 @@ def test_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> N
 
 
 def test_nothing_written_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), replacing(tmp_path / "image.png"):
+    with pytest.raises(LatentSRError, match="cannot write"), replacing(tmp_path / "image.png"):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -106,7 +106,7 @@ def test_a_link_below_the_output_is_not_followed(tmp_path: Path) -> None:
     assert not list(elsewhere.iterdir())
 
 
-@pytest.mark.parametrize("path", ["../x.png", "a/../../x.png", "/tmp/x.png"])
+@pytest.mark.parametrize("path", ["../x.png", "a/../../x.png", "/x.png"])
 def test_a_path_outside_the_output_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(LatentSRError, match="outside the output folder"):
         refuse_links(tmp_path / "out", tmp_path / "out" / path)

@@ -63,7 +63,7 @@ def test_a_folder_that_fails_keeps_the_old_one(tmp_path: Path) -> None:
 
 
 def test_an_existing_output_needs_overwrite(tmp_path: Path) -> None:
-    with pytest.raises(StaleError, match="--overwrite"):
+    with pytest.raises(StaleError, match="the option overwrite"):
         refuse_existing(tmp_path, overwrite=False)
     refuse_existing(tmp_path, overwrite=True)
     refuse_existing(tmp_path / "none", overwrite=False)

@@ -59,7 +59,7 @@ def test_spread_maps_are_float32_tiff(tmp_path: Path) -> None:
 def test_colour_is_refused_unless_grey_is_asked_for(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "colour.png"
     Image.fromarray(_ramp(np.uint8)).convert(mode).save(path)
-    with pytest.raises(UnfitError, match="--grey") as caught:
+    with pytest.raises(UnfitError, match="the option grey") as caught:
         read_pixels(path)
     assert caught.value.fault == "in colour"
     assert read_pixels(path, grey=True).dtype == np.uint8

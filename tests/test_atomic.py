@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentsr.atomic import refuse_links, replacing
+from latentsr.atomic import refuse_links, replacing, write_bytes
 from latentsr.errors import LatentSRError
 
 
@@ -110,3 +111,26 @@ def test_a_link_below_the_output_is_not_followed(tmp_path: Path) -> None:
 def test_a_path_outside_the_output_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(LatentSRError, match="outside the output folder"):
         refuse_links(tmp_path / "out", tmp_path / "out" / path)
+
+
+@pytest.mark.parametrize(("code", "fix"), [
+    (errno.ENOSPC, "free the disk"), (errno.EIO, "free the disk"), (errno.EACCES, "allow writing there"),
+    (errno.EROFS, "allow writing there"),
+])  # fmt: skip
+def test_what_the_disk_refuses_is_one_line_with_the_fix(tmp_path: Path, code: int, fix: str) -> None:
+    target = tmp_path / "a.csv"
+    with pytest.raises(LatentSRError) as caught, replacing(target):
+        raise OSError(code, os.strerror(code))
+    assert str(caught.value) == f"cannot write {target}: {os.strerror(code)}; {fix} or choose another output folder"
+
+
+def test_a_file_that_cannot_be_read_while_writing_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "copy.png") as temporary:
+        temporary.write_bytes((tmp_path / "missing.png").read_bytes())
+
+
+def test_bytes_that_do_not_all_reach_the_disk_name_their_file(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(OSError, match=r"No space left.*/dev/full"):
+        write_bytes(Path("/dev/full"), b"1")

@@ -47,18 +47,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file; OSError unless every byte has reached the disk.
+    """Writes a file; OSError with its name unless every byte has reached the disk.
 
     For use inside `replacing`. Libraries that write files themselves may not notice that a full disk took only a part
     (tifffile drops the count that an unbuffered write returns): let them write to memory, and this to the disk.
     """
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-        size = os.fstat(file.fileno()).st_size
-    if size != len(content):
-        raise OSError(errno.ENOSPC, f"{size} of {len(content)} bytes were written")
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            if (size := os.fstat(file.fileno()).st_size) != len(content):
+                raise OSError(errno.ENOSPC, f"{size} of {len(content)} bytes were written")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def refuse_links(root: Path, path: Path) -> None:

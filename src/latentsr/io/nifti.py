@@ -157,7 +157,7 @@ def _header(stream: BufferedIOBase, path: Path) -> tuple[Any, tuple[str, ...]]:
 def _fault(fields: Any) -> str:
     """What in a header breaks the NIfTI standard and has no mending; empty if nothing does."""
     dimensions, first = int(fields["dim"][0]), float(fields["vox_offset"])
-    sizes, quaternion = fields["pixdim"][1:4], np.array([fields[f"quatern_{axis}"] for axis in "bcd"], np.float64)
+    sizes, length = fields["pixdim"][1:4], math.hypot(*(float(fields[f"quatern_{axis}"]) for axis in "bcd"))
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])  # a slope of NaN is none (nibabel)
     if not 1 <= dimensions <= 7:
         return f"{dimensions} dimensions (dim[0])"
@@ -167,8 +167,8 @@ def _fault(fields: Any) -> str:
         return f"voxel sizes of {_times(sizes)} (pixdim)"
     if np.isinf(slope) or (np.isfinite(slope) and slope != 0 and not np.isfinite(intercept)):
         return f"slope {slope:g} and intercept {intercept:g} (scl_slope, scl_inter)"
-    if fields["qform_code"] > 0 and not quaternion @ quaternion <= 1 + fields.quaternion_threshold:
-        return f"a quaternion of length {np.linalg.norm(quaternion):g} (quatern_b, c, d)"
+    if fields["qform_code"] > 0 and not length * length <= 1 + fields.quaternion_threshold:
+        return f"a quaternion of length {length:g} (quatern_b, c, d)"
     return ""
 
 
@@ -234,19 +234,20 @@ def _values(stream: BufferedIOBase, fields: Any, path: Path, most: int) -> Pixel
     shape, kind = (*fields.get_data_shape(), 1)[:3], fields.get_data_dtype()
     count, skipped = math.prod(shape), int(fields["vox_offset"]) - fields.sizeof_hdr
     slope, intercept = fields.get_slope_inter() if fields.get_slope_inter()[0] is not None else (1.0, 0.0)
+    cut = InputError(f"{path} ends before the last of the {shape} voxels of its header: copy or export it again")
     if count * kind.itemsize > most or len(stream.read(skipped)) < skipped:
-        raise EOFError
+        raise cut
     pixels = np.empty(count, np.float32)
     for start in range(0, count, _CHUNK):
         piece = pixels[start : start + _CHUNK]
         content = stream.read(piece.size * kind.itemsize)
         if len(content) < piece.size * kind.itemsize:
-            raise EOFError
+            raise cut
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinite and is refused
             values = np.frombuffer(content, kind).astype(np.promote_types(kind, np.float64)) * slope + intercept
             piece[:] = values.astype(np.float64)
     if stream.read(1):
-        raise InputError(f"{path} holds more data than the {_times(shape)} voxels of its header: export it again")
+        raise InputError(f"{path} holds more data than the {shape} voxels of its header: export it again")
     return pixels.reshape(shape, order="F")
 
 

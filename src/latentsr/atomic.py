@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
         if _names_another(error, temporary, path):
             raise
         fix = "allow writing there" if error.errno in _FORBIDDEN else "free the disk"
-        reason = error.strerror or type(error).__name__
+        reason = error.strerror or str(error).partition("\n")[0] or type(error).__name__
         raise LatentSRError(f"cannot write {path}: {reason}; {fix} or choose another output folder") from error
 
 

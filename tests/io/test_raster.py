@@ -1,6 +1,10 @@
 """PNG and TIFF: both depths unchanged, colour and other kinds refused, provenance inside."""
 
+import io
 import json
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +131,74 @@ def test_a_jpeg_is_read_upright_and_grey_only_where_asked(tmp_path: Path) -> Non
     grey.write_bytes(grey.read_bytes()[:200])
     with pytest.raises(InputError, match="cannot be read as PNG, TIFF or JPEG"):
         read_pixels(grey)
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _with_chunk(path: Path, kind: bytes, body: bytes, before: bytes) -> Path:
+    """A PNG with one more chunk before the first of the kind `before`."""
+    buffer = io.BytesIO()
+    Image.fromarray(_ramp(np.uint8)).save(buffer, "PNG")
+    place = buffer.getvalue().index(before) - 4
+    path.write_bytes(buffer.getvalue()[:place] + _chunk(kind, body) + buffer.getvalue()[place:])
+    return path
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"name\0", b"name\0\1"])
+def test_a_broken_profile_behind_the_pixels_is_one_line(tmp_path: Path, body: bytes) -> None:
+    with pytest.raises(UnfitError, match="cannot be read as PNG, TIFF or JPEG") as caught:
+        read_pixels(_with_chunk(tmp_path / "a.png", b"iCCP", body, b"IEND"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "start"), [
+    (b"iCCP", b"a\0\0"), (b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"),
+])  # fmt: skip
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+def test_what_a_png_says_beside_its_pixels_is_bounded(tmp_path: Path, kind: bytes, start: bytes, before: bytes) -> None:
+    path = _with_chunk(tmp_path / "a.png", kind, start + zlib.compress(bytes(2**26)), before)
+    tracemalloc.start()
+    with pytest.raises(UnfitError):
+        read_pixels(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+def _claim(suffix: str, rows: int, columns: int) -> bytes:
+    """The bytes of a header that say how large a grey 8-bit image is."""
+    if suffix == "png":
+        return _chunk(b"IHDR", struct.pack(">II5B", columns, rows, 8, 0, 0, 0, 0))
+    if suffix == "jpeg":
+        return struct.pack(">BHH", 8, rows, columns)
+    return struct.pack("<HHII", 256, 4, 1, columns) + struct.pack("<HHII", 257, 4, 1, rows)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "jpeg"])
+def test_an_image_that_claims_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path, suffix: str) -> None:
+    path, huge = tmp_path / f"a.{suffix}", tmp_path / f"huge.{suffix}"
+    Image.fromarray(_ramp(np.uint8)).save(path)
+    huge.write_bytes(path.read_bytes().replace(_claim(suffix, 20, 30), _claim(suffix, 50000, 60000)))
+    with pytest.raises(UnfitError, match="claims 50000 x 60000 pixels, more than 134217728: raise the option max_"):
+        read_pixels(huge)
+    with pytest.raises(UnfitError, match="claims 20 x 30 pixels, more than 599"):
+        read_pixels(path, max_pixels=599)
+    assert read_pixels(path, max_pixels=600).shape == (20, 30)
+
+
+def test_the_limit_of_pil_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pixels(tmp_path / "a.png", _ramp(np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_pixels(tmp_path / "a.png").shape == (20, 30)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_libtiff_says_nothing_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(_ramp(np.uint16)).save(tmp_path / "a.tif", compression="tiff_deflate")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    content[content.index(b"\x78") + 8] ^= 255
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(UnfitError, match="cannot be read"):
+        read_pixels(tmp_path / "a.tif")
+    assert capfd.readouterr() == ("", "")

@@ -92,7 +92,7 @@ def write(
         raise InputError(f"{path}: {size} voxels along an axis: NIfTI-1 holds 32767, convert to NIfTI-2") from error
     image.header["descrip"] = f"latentsr {made_by.version} x{volume.scale}; research use only".encode()[:79]
     content = image.to_bytes()
-    packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
+    packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix.lower() == ".gz" else content
     sidecar = sidecar_path(path)
     with replacing(path) as part, replacing(sidecar) as text_part:  # the image last: where it is, all is
         write_bytes(part, packed)
@@ -137,11 +137,14 @@ def _header(stream: BufferedIOBase, path: Path) -> tuple[Any, tuple[str, ...]]:
     InputError names a fault that cannot be mended.
     """
     start = stream.read(nibabel.Nifti1Header.sizeof_hdr)
-    sizes = [int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")]
+    orders = {int.from_bytes(start[:4], "little"): "<", int.from_bytes(start[:4], "big"): ">"}
     for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header):
-        block = start + stream.read(kind.sizeof_hdr - len(start)) if kind.sizeof_hdr in sizes else b""
-        if len(block) == kind.sizeof_hdr and (fields := kind(block, check=False))["magic"].item() == kind.single_magic:
-            break
+        if kind.sizeof_hdr in orders:
+            block = start + stream.read(kind.sizeof_hdr - len(start))
+            block = block.ljust(kind.sizeof_hdr, b"\0")  # of a cut file: its voxels are missed next
+            fields = kind(block, orders[kind.sizeof_hdr], check=False)
+            if fields["magic"].item() == kind.single_magic:
+                break
     else:
         raise InputError(f"{path} is not NIfTI inside: expected a single .nii or .nii.gz file")
     if fault := _fault(fields):
@@ -167,7 +170,7 @@ def _fault(fields: Any) -> str:
         return f"voxel sizes of {_times(sizes)} (pixdim)"
     if np.isinf(slope) or (np.isfinite(slope) and slope != 0 and not np.isfinite(intercept)):
         return f"slope {slope:g} and intercept {intercept:g} (scl_slope, scl_inter)"
-    if fields["qform_code"] > 0 and not length * length <= 1 + fields.quaternion_threshold:
+    if fields["qform_code"] > 0 and not length * length <= 1 + float(fields.quaternion_threshold):
         return f"a quaternion of length {length:g} (quatern_b, c, d)"
     return ""
 
@@ -244,8 +247,7 @@ def _values(stream: BufferedIOBase, fields: Any, path: Path, most: int) -> Pixel
         if len(content) < piece.size * kind.itemsize:
             raise cut
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinite and is refused
-            values = np.frombuffer(content, kind).astype(np.promote_types(kind, np.float64)) * slope + intercept
-            piece[:] = values.astype(np.float64)
+            piece[:] = np.frombuffer(content, kind).astype(np.float64) * slope + intercept
     if stream.read(1):
         raise InputError(f"{path} holds more data than the {shape} voxels of its header: export it again")
     return pixels.reshape(shape, order="F")

@@ -199,6 +199,8 @@ def test_the_thick_axis_of_a_sagittal_scan_keeps_its_size(tmp_path: Path) -> Non
     ((1, 3, 1.2), (4, 5, 6), None, 1, "along axis 1, of voxels of 1 x 3 x 1.2: set the option axis"),
     ((1, 1, 1), (4, 5, 6), 1, 1, "along axis 1, as dim_info says: set the option axis"),
     ((5, 1, 1), (4, 5, 6), 2, 2, "along axis 2, as dim_info says, though voxels of 5 x 1 x 1 are longest along axis 0"),
+    ((1, 1, 1), (4, 5), 0, 2, ""),
+    ((1, 4, 1), (4, 5, 1), None, 2, ""),
     ((1, 1, 1), (1, 5, 6), None, 0, "along axis 0, of one voxel: set the option axis"),
 ])  # fmt: skip
 def test_the_slice_axis_and_what_is_said_of_it(
@@ -206,7 +208,7 @@ def test_the_slice_axis_and_what_is_said_of_it(
 ) -> None:
     volume = io.read(_with_sizes(tmp_path / "x.nii", sizes, shape, told))
     assert volume.source.header.axis == axis
-    assert len(volume.pixels) == shape[axis]
+    assert len(volume.pixels) == (*shape, 1)[axis]
     assert len(volume.source.warnings) == bool(warning)
     assert warning in "".join(volume.source.warnings)
     asked = io.read(tmp_path / "x.nii", axis=axis)
@@ -220,6 +222,17 @@ def test_an_axis_that_cannot_be_is_one_line(tmp_path: Path) -> None:
         io.read(path, axis=3)
     with pytest.raises(InputError, match="slices along axis 0: expected at least 2 x 2 pixels"):
         io.read(path, axis=0)
+    with pytest.raises(InputError, match="slices along axis 2: expected at least 2 x 2 pixels"):
+        io.read(_with_sizes(tmp_path / "x.nii", (1, 1, 1), (4, 1), None))
+
+
+def test_a_2d_image_stays_2d_in_its_place(tmp_path: Path) -> None:
+    nibabel.Nifti1Image(_ramp(6, 4), ROTATED).to_filename(tmp_path / "x.nii")
+    volume = io.read(tmp_path / "x.nii")
+    fine = volume.enlarged(np.kron(volume.pixels, np.ones((1, 4, 4))), 4)
+    made = nibabel.load(io.write(fine, tmp_path / "out.nii", provenance=None)[0])
+    assert made.shape == (24, 16)
+    np.testing.assert_allclose(made.affine, finer_affine(ROTATED, 4), atol=2e-6)
 
 
 @pytest.mark.parametrize("slope", [(None, None), (0.1, -3.3), (1e-30, 7e-30)])

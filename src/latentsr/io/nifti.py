@@ -196,26 +196,26 @@ def _slice_axis(fields: Any, axis: int | None, path: Path) -> tuple[int, tuple[s
     In this order: `axis`, `dim_info`, the only axis of one voxel, the axis along which voxels are clearly longer than
     along both others, the third. A 2D image is one slice along the third.
     """
-    shape, sizes = fields.get_data_shape()[:3], fields.get_zooms()[:3]
-    if len(shape) == 2:
-        return 2, ()
-    longest = int(np.argmax(sizes)) if max(sizes) > _COARSER * sorted(sizes)[1] else None
+    shape, sizes = (*fields.get_data_shape(), 1)[:3], (*fields.get_zooms(), 1.0)[:3]
+    single = shape.index(1) if shape.count(1) == 1 else None
+    thick = int(np.argmax(sizes)) if single is None and max(sizes) > _COARSER * sorted(sizes)[1] else None
     choices = {
+        "as it has two axes": 2 if fields["dim"][0] == 2 else None,
         "as asked for": axis,
         "as dim_info says": fields.get_dim_info()[2],
-        "of one voxel": shape.index(1) if shape.count(1) == 1 else None,
-        f"of voxels of {_times(sizes)}": longest,
+        "of one voxel": single,
+        f"of voxels of {_times(sizes)}": thick,
         "the third": 2,
     }
     reason, chosen = next((reason, found) for reason, found in choices.items() if found is not None)
     if min(shape[other] for other in _in_plane(chosen)) < 2:
         planes = f"shape {shape} and its slices along axis {chosen}"
         raise InputError(f"{path} has {planes}: expected at least 2 x 2 pixels and one slice, or set the option axis")
-    if axis is not None or (chosen == 2 and longest in (None, 2)):
+    if axis is not None or (chosen == 2 and thick in (None, 2)):
         return chosen, ()
     told = f"slices are taken along axis {chosen}, {reason}"
-    if longest not in (None, chosen):
-        told += f", though voxels of {_times(sizes)} are longest along axis {longest}"
+    if thick not in (None, chosen):
+        told += f", though voxels of {_times(sizes)} are longest along axis {thick}"
     return chosen, (f"{told}: set the option axis if that is wrong",)
 
 

@@ -187,6 +187,18 @@ def test_an_image_that_claims_too_many_pixels_is_refused_before_it_is_decoded(tm
     assert read_pixels(path, max_pixels=600).shape == (20, 30)
 
 
+def test_a_jpeg_of_many_scans_is_refused(tmp_path: Path) -> None:
+    """Each takes a tenth of a second at 11000 x 11000 pixels, and 170 bytes of the file."""
+    path = tmp_path / "a.jpg"
+    Image.fromarray(_ramp(np.uint8)).save(path, progressive=True)
+    assert read_pixels(path).shape == (20, 30)
+    content = path.read_bytes()
+    last = content[content.rindex(b"\xff\xda") : -2]
+    path.write_bytes(content[:-2] + 200 * last + content[-2:])
+    with pytest.raises(UnfitError, match="scans: expected at most 100"):
+        read_pixels(path)
+
+
 def test_the_limit_of_pil_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pixels(tmp_path / "a.png", _ramp(np.uint8))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)

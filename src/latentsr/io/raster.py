@@ -31,6 +31,7 @@ _UNREADABLE = (
     OverflowError, struct.error, zlib.error,
 )  # fmt: skip
 _PROCESS = threading.Lock()  # for what belongs to the process: PIL's limit, standard error
+_SCANS, _START_OF_SCAN = 100, b"\xff\xda"  # a scan of a few bytes passes over all pixels; progressive JPEG has ten
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
 
 
@@ -61,10 +62,7 @@ def read_pixels(path: Path, *, grey: bool = False, max_pixels: int = MAX_PIXELS)
     """
     try:
         with warnings.catch_warnings(action="ignore"), _opened(path) as image:  # what PIL cannot read it raises
-            if image.width * image.height > max_pixels:
-                claimed = f"{image.height} x {image.width} pixels"
-                told = f"{path} claims {claimed}, more than {max_pixels}: raise the option max_pixels"
-                raise UnfitError(told, "of more pixels than the limit")
+            _refuse_bomb(image, path, max_pixels)
             with _libtiff_muted() if image.format == "TIFF" else nullcontext():
                 return _grey_pixels(_upright(image), path, grey)
     except _UNREADABLE as error:
@@ -133,6 +131,18 @@ def _libtiff_muted() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             os.close(nowhere)
+
+
+def _refuse_bomb(image: Image.Image, path: Path, max_pixels: int) -> None:
+    """Raises UnfitError where decoding would take memory or time that the size of the file does not foretell."""
+    if image.width * image.height > max_pixels:
+        claimed = f"{image.height} x {image.width} pixels"
+        told = f"{path} claims {claimed}, more than {max_pixels}: raise the option max_pixels"
+        raise UnfitError(told, "of more pixels than the limit")
+    if image.format == "JPEG" and (scans := path.read_bytes().count(_START_OF_SCAN)) > _SCANS:
+        raise UnfitError(
+            f"{path} is a JPEG of {scans} scans: expected at most {_SCANS}, export it again", "of many scans"
+        )
 
 
 def _grey_pixels(image: Image.Image, path: Path, grey: bool) -> NDArray[Any]:

@@ -155,6 +155,7 @@ def test_each_slice_axis_keeps_its_field_of_view(tmp_path: Path, axis: int, form
     in_plane = [other for other in range(3) if other != axis]
     assert volume.pixels.shape == (source.shape[axis], *(source.shape[other] for other in in_plane[::-1]))
     assert volume.spacing == tuple(source.header.get_zooms()[other] for other in in_plane[::-1])
+    np.testing.assert_array_equal(volume.source.header.affine[:, [2, 1, 0]], source.affine[:, [axis, *in_plane[::-1]]])
     fine = volume.enlarged(np.kron(volume.pixels, np.ones((1, 2, 2))), 2)
     made = nibabel.load(io.write(fine, tmp_path / "out.nii", provenance=None)[0])
     assert type(made) is KINDS[kind]

@@ -35,9 +35,13 @@ _COARSER = 1.5
 
 
 class NiftiHeader(NamedTuple):
-    """What a NIfTI file says of its grid: its header, its number of dimensions, and which axis counts the slices."""
+    """What a NIfTI file says of its grid.
+
+    `fields` is its header, `affine` maps (column, row, slice, 1) to mm, `axis` of the stored array counts the slices.
+    """
 
     fields: Any
+    affine: NDArray[np.float64]
     dimensions: int
     axis: int
 
@@ -71,10 +75,12 @@ def read(path: Path, *, constant: bool = False, axis: int | None = None, max_pix
         fault = type(error).__name__
         raise InputError(f"{path} is not a whole NIfTI file ({fault}): copy or export it again") from error
     pixels = np.ascontiguousarray(np.moveaxis(values.T, 2 - axis, 0))
-    column, row = (float(fields.get_zooms()[other]) for other in _in_plane(axis))
-    header = NiftiHeader(fields, min(len(fields.get_data_shape()), 3), axis)
+    column, row = _in_plane(axis)
+    affine = np.array(fields.get_best_affine(), np.float64)[:, [column, row, axis, 3]]
+    header = NiftiHeader(fields, affine, min(len(fields.get_data_shape()), 3), axis)
     source = Source("nifti", (path,), header, warnings=(*remarks, *choice))
-    return Volume(pixels, (row, column), Window.of(pixels, constant=constant), source)
+    spacing = float(fields.get_zooms()[row]), float(fields.get_zooms()[column])
+    return Volume(pixels, spacing, Window.of(pixels, constant=constant), source)
 
 
 def write(

@@ -140,9 +140,8 @@ def _refuse_bomb(image: Image.Image, path: Path, max_pixels: int) -> None:
         told = f"{path} claims {claimed}, more than {max_pixels}: raise the option max_pixels"
         raise UnfitError(told, "of more pixels than the limit")
     if image.format == "JPEG" and (scans := path.read_bytes().count(_START_OF_SCAN)) > _SCANS:
-        raise UnfitError(
-            f"{path} is a JPEG of {scans} scans: expected at most {_SCANS}, export it again", "of many scans"
-        )
+        told = f"{path} is a JPEG of {scans} scans: expected at most {_SCANS}, export it again"
+        raise UnfitError(told, "of many scans")
 
 
 def _grey_pixels(image: Image.Image, path: Path, grey: bool) -> NDArray[Any]:

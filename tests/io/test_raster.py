@@ -3,6 +3,8 @@
 import io
 import json
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -206,11 +208,18 @@ def test_the_limit_of_pil_does_not_count(tmp_path: Path, monkeypatch: pytest.Mon
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-def test_libtiff_says_nothing_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    Image.fromarray(_ramp(np.uint16)).save(tmp_path / "a.tif", compression="tiff_deflate")
+@pytest.mark.parametrize("place", [b"\x78\x9c", struct.pack("<HHI", 277, 3, 1)])  # zlib's stream, SamplesPerPixel
+def test_pil_and_libtiff_print_nothing_of_their_own(tmp_path: Path, place: bytes) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _ramp(np.uint8), compression="zlib", photometric="minisblack")
     content = bytearray((tmp_path / "a.tif").read_bytes())
-    content[content.index(b"\x78") + 8] ^= 255
+    content[content.index(place) + 8] ^= 255
     (tmp_path / "a.tif").write_bytes(content)
-    with pytest.raises(UnfitError, match="cannot be read"):
-        read_pixels(tmp_path / "a.tif")
-    assert capfd.readouterr() == ("", "")
+    program = (  # in a process of its own, as pytest's handlers would catch what PIL logs
+        "import pathlib, sys; from latentsr.io.raster import UnfitError, read_pixels\n"
+        "try: read_pixels(pathlib.Path(sys.argv[1]))\n"
+        "except UnfitError as error: print(error)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.tif")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "cannot be read" in done.stdout
+    assert done.stderr == ""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import struct
 import threading
@@ -30,6 +31,7 @@ _UNREADABLE = (
     UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
     OverflowError, struct.error, zlib.error,
 )  # fmt: skip
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it cannot read it raises, too
 _PROCESS = threading.Lock()  # for what belongs to the process: PIL's limit, standard error
 _SCANS, _START_OF_SCAN = 100, b"\xff\xda"  # a scan of a few bytes passes over all pixels; progressive JPEG has ten
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -5,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from latentsr.atomic import replacing
+from latentsr.atomic import refuse_links, replacing, write_bytes
+from latentsr.errors import LatentSRError
 
 
 def test_file_takes_its_name_only_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -31,7 +33,7 @@ def test_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> N
 
 
 def test_nothing_written_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), replacing(tmp_path / "image.png"):
+    with pytest.raises(LatentSRError, match="cannot write"), replacing(tmp_path / "image.png"):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -87,3 +89,48 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
     with replacing(target) as temporary:
         temporary.write_bytes(b"4")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([other.name, "another.png", "image.png"])
+
+
+def test_a_link_below_the_output_is_not_followed(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "real").mkdir()
+    out.symlink_to(tmp_path / "real")  # the output itself may be a link: the user named it
+    (out / "plain").mkdir()
+    refuse_links(out, out / "plain" / "new" / "a.png")
+    (out / "sub").symlink_to(elsewhere)
+    (out / "b.png").symlink_to(elsewhere / "missing.png")
+    for path in (out / "sub" / "a.png", out / "sub" / "deep" / "a.png", out / "b.png", out / "sub"):
+        with pytest.raises(LatentSRError, match="symbolic link inside the output folder") as caught:
+            refuse_links(out, path)
+        assert "\n" not in str(caught.value)
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("path", ["../x.png", "a/../../x.png", "/x.png"])
+def test_a_path_outside_the_output_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(LatentSRError, match="outside the output folder"):
+        refuse_links(tmp_path / "out", tmp_path / "out" / path)
+
+
+@pytest.mark.parametrize(("code", "fix"), [
+    (errno.ENOSPC, "free the disk"), (errno.EIO, "free the disk"), (errno.EACCES, "allow writing there"),
+    (errno.EROFS, "allow writing there"),
+])  # fmt: skip
+def test_what_the_disk_refuses_is_one_line_with_the_fix(tmp_path: Path, code: int, fix: str) -> None:
+    target = tmp_path / "a.csv"
+    with pytest.raises(LatentSRError) as caught, replacing(target):
+        raise OSError(code, os.strerror(code))
+    assert str(caught.value) == f"cannot write {target}: {os.strerror(code)}; {fix} or choose another output folder"
+
+
+def test_a_file_that_cannot_be_read_while_writing_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "copy.png") as temporary:
+        temporary.write_bytes((tmp_path / "missing.png").read_bytes())
+
+
+def test_bytes_that_do_not_all_reach_the_disk_name_their_file(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(OSError, match=r"No space left.*/dev/full"):
+        write_bytes(Path("/dev/full"), b"1")

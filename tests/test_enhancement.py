@@ -181,8 +181,7 @@ def test_nothing_is_left_where_nothing_was_made(resolver: SuperResolver, tree: P
 def test_a_full_disk_is_one_line_and_leaves_nothing(
     resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    def full(self: Image.Image, path: Path, **_: object) -> None:
-        Path(path).write_bytes(b"half")
+    def full(self: Image.Image, file: object, **_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if place == "image":

@@ -1,5 +1,6 @@
 """Writing to a temporary name and then renaming, so that a reader never meets half a file."""
 
+import errno
 import os
 import re
 import shutil
@@ -7,6 +8,10 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from latentsr.errors import LatentSRError
+
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
@@ -16,19 +21,70 @@ def replacing(path: Path) -> Iterator[Path]:
     The caller makes a file or a folder there. The temporary name begins with a dot, so that no walk over inputs takes
     it for an image, and ends like `path`, so that libraries which choose a format by the extension choose the same.
     Parent folders are made. A file that is there already is replaced in one step (rename); an existing non-empty
-    folder is not, and raises OSError. What an earlier process left behind when it was killed is removed.
+    folder is not. What an earlier process left behind when it was killed is removed.
+
+    Raises:
+        LatentSRError: the disk refuses: an OSError of the block, unless it names a file that lies elsewhere
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
     temporary = path.with_name(f"{_prefix(path)}{os.getpid()}{_suffix(path)}")
     try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
-    finally:
-        _remove(temporary)
-    _flush_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        try:
+            yield temporary
+            _flush(temporary)
+            temporary.replace(path)
+        finally:
+            _remove(temporary)
+        _flush_folder(path.parent)
+    except OSError as error:
+        if _names_another(error, temporary, path):
+            raise
+        fix = "allow writing there" if error.errno in _FORBIDDEN else "free the disk"
+        reason = error.strerror or str(error).partition("\n")[0] or type(error).__name__
+        raise LatentSRError(f"cannot write {path}: {reason}; {fix} or choose another output folder") from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file; OSError with its name unless every byte has reached the disk.
+
+    For use inside `replacing`. Libraries that write files themselves may not notice that a full disk took only a part
+    (tifffile drops the count that an unbuffered write returns): let them write to memory, and this to the disk.
+    """
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            if (size := os.fstat(file.fileno()).st_size) != len(content):
+                raise OSError(errno.ENOSPC, f"{size} of {len(content)} bytes were written")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def refuse_links(root: Path, path: Path) -> None:
+    """Raises LatentSRError unless `path` lies below the folder `root` by its name and through no symbolic link.
+
+    The root itself may be a link: the user named it. What lies below was perhaps put there by others, and a link
+    there, the last component included, would lead the writing elsewhere.
+    """
+    if not path.is_relative_to(root) or ".." in (inside := path.relative_to(root)).parts:
+        raise LatentSRError(f"{path} lies outside the output folder {root}: remove '..' and absolute names")
+    for place in (inside, *inside.parents):
+        if (link := root / place) != root and link.is_symlink():
+            raise LatentSRError(
+                f"{link} is a symbolic link inside the output folder, and links there are not followed: "
+                "remove it or choose another output folder"
+            )
+
+
+def _names_another(error: OSError, temporary: Path, path: Path) -> bool:
+    """Whether an error is of a file that was read while writing, say, and no fault of the output."""
+    if not isinstance(error.filename, str):
+        return False
+    named = Path(error.filename)
+    return not named.is_relative_to(temporary) and named not in (path, *path.parents)
 
 
 def _prefix(path: Path) -> str:

@@ -1,6 +1,12 @@
 """PNG and TIFF: both depths unchanged, colour and other kinds refused, provenance inside."""
 
+import io
 import json
+import struct
+import subprocess
+import sys
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +65,7 @@ def test_spread_maps_are_float32_tiff(tmp_path: Path) -> None:
 def test_colour_is_refused_unless_grey_is_asked_for(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "colour.png"
     Image.fromarray(_ramp(np.uint8)).convert(mode).save(path)
-    with pytest.raises(UnfitError, match="--grey") as caught:
+    with pytest.raises(UnfitError, match="the option grey") as caught:
         read_pixels(path)
     assert caught.value.fault == "in colour"
     assert read_pixels(path, grey=True).dtype == np.uint8
@@ -127,3 +133,93 @@ def test_a_jpeg_is_read_upright_and_grey_only_where_asked(tmp_path: Path) -> Non
     grey.write_bytes(grey.read_bytes()[:200])
     with pytest.raises(InputError, match="cannot be read as PNG, TIFF or JPEG"):
         read_pixels(grey)
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _with_chunk(path: Path, kind: bytes, body: bytes, before: bytes) -> Path:
+    """A PNG with one more chunk before the first of the kind `before`."""
+    buffer = io.BytesIO()
+    Image.fromarray(_ramp(np.uint8)).save(buffer, "PNG")
+    place = buffer.getvalue().index(before) - 4
+    path.write_bytes(buffer.getvalue()[:place] + _chunk(kind, body) + buffer.getvalue()[place:])
+    return path
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"name\0", b"name\0\1"])
+def test_a_broken_profile_behind_the_pixels_is_one_line(tmp_path: Path, body: bytes) -> None:
+    with pytest.raises(UnfitError, match="cannot be read as PNG, TIFF or JPEG") as caught:
+        read_pixels(_with_chunk(tmp_path / "a.png", b"iCCP", body, b"IEND"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "start"), [
+    (b"iCCP", b"a\0\0"), (b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"),
+])  # fmt: skip
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+def test_what_a_png_says_beside_its_pixels_is_bounded(tmp_path: Path, kind: bytes, start: bytes, before: bytes) -> None:
+    path = _with_chunk(tmp_path / "a.png", kind, start + zlib.compress(bytes(2**26)), before)
+    tracemalloc.start()
+    with pytest.raises(UnfitError):
+        read_pixels(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
+def _claim(suffix: str, rows: int, columns: int) -> bytes:
+    """The bytes of a header that say how large a grey 8-bit image is."""
+    if suffix == "png":
+        return _chunk(b"IHDR", struct.pack(">II5B", columns, rows, 8, 0, 0, 0, 0))
+    if suffix == "jpeg":
+        return struct.pack(">BHH", 8, rows, columns)
+    return struct.pack("<HHII", 256, 4, 1, columns) + struct.pack("<HHII", 257, 4, 1, rows)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "jpeg"])
+def test_an_image_that_claims_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path, suffix: str) -> None:
+    path, huge = tmp_path / f"a.{suffix}", tmp_path / f"huge.{suffix}"
+    Image.fromarray(_ramp(np.uint8)).save(path)
+    huge.write_bytes(path.read_bytes().replace(_claim(suffix, 20, 30), _claim(suffix, 50000, 60000)))
+    with pytest.raises(UnfitError, match="claims 50000 x 60000 pixels, more than 134217728: raise the option max_"):
+        read_pixels(huge)
+    with pytest.raises(UnfitError, match="claims 20 x 30 pixels, more than 599"):
+        read_pixels(path, max_pixels=599)
+    assert read_pixels(path, max_pixels=600).shape == (20, 30)
+
+
+def test_a_jpeg_of_many_scans_is_refused(tmp_path: Path) -> None:
+    """Each takes a tenth of a second at 11000 x 11000 pixels, and 170 bytes of the file."""
+    path = tmp_path / "a.jpg"
+    Image.fromarray(_ramp(np.uint8)).save(path, progressive=True)
+    assert read_pixels(path).shape == (20, 30)
+    content = path.read_bytes()
+    last = content[content.rindex(b"\xff\xda") : -2]
+    path.write_bytes(content[:-2] + 200 * last + content[-2:])
+    with pytest.raises(UnfitError, match="scans: expected at most 100"):
+        read_pixels(path)
+
+
+def test_the_limit_of_pil_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pixels(tmp_path / "a.png", _ramp(np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_pixels(tmp_path / "a.png").shape == (20, 30)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("place", [b"\x78\x9c", struct.pack("<HHI", 277, 3, 1)])  # zlib's stream, SamplesPerPixel
+def test_pil_and_libtiff_print_nothing_of_their_own(tmp_path: Path, place: bytes) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _ramp(np.uint8), compression="zlib", photometric="minisblack")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    content[content.index(place) + 8] ^= 255
+    (tmp_path / "a.tif").write_bytes(content)
+    program = (  # in a process of its own, as pytest's handlers would catch what PIL logs
+        "import pathlib, sys; from latentsr.io.raster import UnfitError, read_pixels\n"
+        "try: read_pixels(pathlib.Path(sys.argv[1]))\n"
+        "except UnfitError as error: print(error)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.tif")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "cannot be read" in done.stdout
+    assert done.stderr == ""

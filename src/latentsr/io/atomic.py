@@ -11,18 +11,18 @@ from latentsr.errors import LatentSRError, StaleError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """`latentsr.atomic.replacing`, but also in place of a folder with files in it, and LatentSRError for OSError."""
-    old = path.with_name(f".old-{path.name}")
+    """`latentsr.atomic.replacing`, but also in place of a folder with files in it."""
+    old = path.with_name(f".old-{path.name[:100]}")
     try:
         with atomic.replacing(path) as part:
             yield part
             if path.is_dir():
                 path.rename(old)  # a rename cannot take the place of a folder that holds files
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
+    except LatentSRError:
         if old.exists() and not path.exists():
             old.rename(path)
-        raise _unwritable(path, error) from error
+        raise
 
 
 @contextmanager
@@ -36,9 +36,4 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raises StaleError where `path` exists and may not be replaced."""
     if path.exists() and not overwrite:
-        raise StaleError(f"{path} exists: remove it, choose another output folder, or give --overwrite")
-
-
-def _unwritable(path: Path, error: OSError) -> LatentSRError:
-    reason = error.strerror or type(error).__name__
-    return LatentSRError(f"cannot write {path}: {reason}; free the disk or choose another output folder")
+        raise StaleError(f"{path} exists: remove it, choose another output folder, or set the option overwrite")

@@ -3,21 +3,20 @@
 import gzip
 import json
 import logging
+import math
 import re
-import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from latentsr.errors import InputError
+from latentsr.atomic import write_bytes
+from latentsr.errors import InputError, OptionError
 from latentsr.intensity import Pixels, Window
 from latentsr.io.atomic import replacing
 from latentsr.provenance import WITHOUT_MODEL, Provenance
@@ -25,40 +24,63 @@ from latentsr.volume import MAX_PIXELS, Source, Volume, first_pixel_shift
 
 SUFFIXES = (".nii", ".nii.gz")
 
-_UNREADABLE = (
-    ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, KeyError, OverflowError, MemoryError,
-    struct.error, zlib.error,
-)  # fmt: skip
 _BIDS = re.compile(r"(?P<entities>sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)_(?P<suffix>[A-Za-z0-9]+)")
+_SILENT = logging.Logger("nibabel", logging.CRITICAL + 1)  # for what nibabel mends in headers
+_EXTENSIONS = 2**26  # bytes between header and voxels that are skipped
+_DEFLATE = 1032  # the most bytes that one byte of gzip can become (zlib's technical details)
+_CHUNK = 2**20  # voxels converted at a time
+# Near-isotropic 3D sequences have slices up to 1.3 times as thick as their pixels are wide, and no plane of their own;
+# the slices of 2D sequences are twice as thick or more.
+_COARSER = 1.5
 
 
 class NiftiHeader(NamedTuple):
-    """What a NIfTI file says of its grid: `fields` is its header, `affine` maps (i, j, k) to mm."""
+    """What a NIfTI file says of its grid.
+
+    `fields` is its header, `affine` maps (column, row, slice, 1) to mm, `axis` of the stored array counts the slices.
+    """
 
     fields: Any
     affine: NDArray[np.float64]
     dimensions: int
+    axis: int
 
 
 def read(path: Path, *, constant: bool = False, axis: int | None = None, max_pixels: int = MAX_PIXELS) -> Volume:
-    """The volume of a 2D or 3D image, slope applied; array axes (i, j, k) become (columns, rows, slices).
+    """The volume of a 2D or 3D image, slope applied; the values are those of nibabel's `get_fdata`, as float32.
 
-    `constant` lets an image of one value through.
+    Of the array's axes (i, j, k) the slice axis comes first, then the rows, then the columns: (k, j, i), (j, k, i) or
+    (i, k, j). The file is read to its end, so that gzip's checksum is compared.
+
+    Args:
+        path: a single .nii or .nii.gz file, NIfTI-1 or NIfTI-2
+        constant: let an image of one value through
+        axis: the slice axis of a 3D image, 0, 1 or 2; None: see `_slice_axis`
+        max_pixels: a header that claims more is refused before memory is taken
+
+    Raises:
+        InputError: a header that breaks the standard, colour or complex voxels, or a file that is not whole
+        OptionError: no such axis
     """
+    if axis not in (None, 0, 1, 2):
+        raise OptionError(f"axis {axis}: expected 0, 1 or 2, the axis of a NIfTI image that counts its slices")
+    packed = path.suffix.lower() == ".gz"
     try:
-        with _quiet():
-            image: Any = nibabel.load(path)
-            _refuse_unfit(image, path)
-            values = image.get_fdata(dtype=np.float64, caching="unchanged")
-            header = NiftiHeader(image.header.copy(), np.array(image.affine, np.float64), min(values.ndim, 3))
-            widths = [float(width) for width in image.header.get_zooms()[:2]]
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{path} is not a whole NIfTI file ({type(error).__name__}): copy or export it again"
-        ) from error
-    pixels = _slices(values)
-    window = Window.of(pixels, constant=constant)
-    return Volume(pixels, (widths[1], widths[0]), window, Source("nifti", (path,), header))
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            fields, remarks = _header(stream, path)
+            _refuse_unfit(fields, path, max_pixels)
+            axis, choice = _slice_axis(fields, axis, path)
+            values = _values(stream, fields, path, path.stat().st_size * (_DEFLATE if packed else 1))
+    except (OSError, EOFError, zlib.error) as error:
+        fault = type(error).__name__
+        raise InputError(f"{path} is not a whole NIfTI file ({fault}): copy or export it again") from error
+    pixels = np.ascontiguousarray(np.moveaxis(values.T, 2 - axis, 0))
+    column, row = _in_plane(axis)
+    affine = np.array(fields.get_best_affine(), np.float64)[:, [column, row, axis, 3]]
+    header = NiftiHeader(fields, affine, min(len(fields.get_data_shape()), 3), axis)
+    source = Source("nifti", (path,), header, warnings=(*remarks, *choice))
+    spacing = float(fields.get_zooms()[row]), float(fields.get_zooms()[column])
+    return Volume(pixels, spacing, Window.of(pixels, constant=constant), source)
 
 
 def write(
@@ -69,26 +91,30 @@ def write(
     `affine` places the source's grid where the volume does not come from NIfTI.
     """
     made_by = provenance or WITHOUT_MODEL
-    image = _image(volume, affine)
+    try:
+        image = _image(volume, affine)
+    except HeaderDataError as error:
+        size = max(volume.pixels.shape)
+        raise InputError(f"{path}: {size} voxels along an axis: NIfTI-1 holds 32767, convert to NIfTI-2") from error
     image.header["descrip"] = f"latentsr {made_by.version} x{volume.scale}; research use only".encode()[:79]
     content = image.to_bytes()
-    packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
+    packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix.lower() == ".gz" else content
     sidecar = sidecar_path(path)
     with replacing(path) as part, replacing(sidecar) as text_part:  # the image last: where it is, all is
-        part.write_bytes(packed)
-        text_part.write_text(json.dumps(_sidecar(volume, made_by), indent=2, sort_keys=True) + "\n")
+        write_bytes(part, packed)
+        write_bytes(text_part, (json.dumps(_sidecar(volume, made_by), indent=2, sort_keys=True) + "\n").encode())
     return path, sidecar
 
 
-def finer_affine(affine: NDArray[Any], scale: int) -> NDArray[np.float64]:
-    """The affine of a grid `scale` times finer along the first two axes over the same field of view.
+def finer_affine(affine: NDArray[Any], scale: int, axes: tuple[int, int] = (0, 1)) -> NDArray[np.float64]:
+    """The affine of a grid `scale` times finer along the two in-plane axes over the same field of view.
 
-    A' = A diag(1/s, 1/s, 1), and its origin is where A sends [(1/s - 1)/2, (1/s - 1)/2, 0], as coordinates are voxel
-    centres.
+    A' = A S, where S divides these axes by the scale and sends their origin to (1/scale - 1)/2, as coordinates are
+    voxel centres.
     """
-    shift = first_pixel_shift(scale)
-    step = np.diag([1 / scale, 1 / scale, 1.0, 1.0])
-    step[:2, 3] = shift
+    step = np.eye(4)
+    for axis in axes:
+        step[axis, axis], step[axis, 3] = 1 / scale, first_pixel_shift(scale)
     return np.asarray(np.asarray(affine, np.float64) @ step)
 
 
@@ -111,66 +137,158 @@ def output_name(name: str, scale: int) -> str:
     return "_".join([*entities, f"res-{scale}x", "desc-latentsr", match["suffix"]]) + name[len(stem(name)) :]
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps nibabel's remarks on odd headers off the terminal inside the block."""
-    logger = logging.getLogger("nibabel.global")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _header(stream: BufferedIOBase, path: Path) -> tuple[Any, tuple[str, ...]]:
+    """The header at the start of a file, small faults mended as nibabel does, and what is to be said of them.
 
-
-def _refuse_unfit(image: Any, path: Path) -> None:
-    if not isinstance(image, nibabel.Nifti1Image):
+    InputError names a fault that cannot be mended.
+    """
+    start = stream.read(nibabel.Nifti1Header.sizeof_hdr)
+    orders = {int.from_bytes(start[:4], "little"): "<", int.from_bytes(start[:4], "big"): ">"}
+    for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header):
+        if kind.sizeof_hdr in orders:
+            block = start + stream.read(kind.sizeof_hdr - len(start))
+            block = block.ljust(kind.sizeof_hdr, b"\0")  # of a cut file: its voxels are missed next
+            fields = kind(block, orders[kind.sizeof_hdr], check=False)
+            if fields["magic"].item() == kind.single_magic:
+                break
+    else:
         raise InputError(f"{path} is not NIfTI inside: expected a single .nii or .nii.gz file")
-    shape, kind = image.shape, image.get_data_dtype()
+    if fault := _fault(fields):
+        raise InputError(f"{path} has a broken NIfTI header, {fault}: mend it or export the file again")
+    unset = (fields["pixdim"][1 : fields["dim"][0] + 1][:3] == 0).any()
+    try:
+        fields.check_fix(_SILENT, error_level=40)
+    except HeaderDataError as error:  # of the data type, by number
+        raise InputError(f"{path} has a broken NIfTI header, {error}: export the file again") from error
+    return fields, ("a voxel size of 0 in the header is taken as 1 mm",) if unset else ()
+
+
+def _fault(fields: Any) -> str:
+    """What in a header breaks the NIfTI standard and has no mending; empty if nothing does."""
+    dimensions, first = int(fields["dim"][0]), float(fields["vox_offset"])
+    sizes, length = fields["pixdim"][1:4], math.hypot(*(float(fields[f"quatern_{axis}"]) for axis in "bcd"))
+    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])  # a slope of NaN is none (nibabel)
+    if not 1 <= dimensions <= 7:
+        return f"{dimensions} dimensions (dim[0])"
+    if not fields.single_vox_offset <= first <= fields.single_vox_offset + _EXTENSIONS:
+        return f"voxels from byte {first:g} (vox_offset)"
+    if not (np.isfinite(sizes).all() and (sizes >= 0).all()):
+        return f"voxel sizes of {_times(sizes)} (pixdim)"
+    if np.isinf(slope) or (np.isfinite(slope) and slope != 0 and not np.isfinite(intercept)):
+        return f"slope {slope:g} and intercept {intercept:g} (scl_slope, scl_inter)"
+    if fields["qform_code"] > 0 and not length * length <= 1 + float(fields.quaternion_threshold):
+        return f"a quaternion of length {length:g} (quatern_b, c, d)"
+    return ""
+
+
+def _refuse_unfit(fields: Any, path: Path, max_pixels: int) -> None:
+    shape, kind = fields.get_data_shape(), fields.get_data_dtype()
     if kind.kind not in "iuf":
         raise InputError(f"{path} holds colour or complex voxels ({kind}): expected one real number a voxel")
     if len(shape) < 2 or any(size != 1 for size in shape[3:]):
         raise InputError(f"{path} has {len(shape)} dimensions {shape}: expected a 2D or 3D image, split it first")
-    if 0 in shape or min(shape[:2]) < 2:
+    if min(shape) < 1:
         raise InputError(f"{path} has shape {shape}: expected at least 2 x 2 pixels and one slice")
-    if not np.isfinite(image.affine).all():
+    if (pixels := math.prod(shape)) > max_pixels:
+        raise InputError(f"{path} claims {pixels} pixels, more than {max_pixels}: raise the option max_pixels")
+    forms = [fields.get_best_affine(), fields.get_qform() if fields["qform_code"] > 0 else np.eye(4)]
+    if not np.isfinite(forms).all():
         raise InputError(f"{path} has an affine that is not finite: mend its header")
 
 
-def _slices(values: NDArray[Any]) -> Pixels:
-    cube = values.reshape((*values.shape[:2], -1))
-    return np.ascontiguousarray(cube.T, np.float32)
+def _slice_axis(fields: Any, axis: int | None, path: Path) -> tuple[int, tuple[str, ...]]:
+    """The axis that counts the slices, and what is to be said of the choice.
+
+    In this order: `axis`, `dim_info`, the only axis of one voxel, the axis along which voxels are clearly longer than
+    along both others, the third. A 2D image is one slice along the third.
+    """
+    shape, sizes = (*fields.get_data_shape(), 1)[:3], (*fields.get_zooms(), 1.0)[:3]
+    single = shape.index(1) if shape.count(1) == 1 else None
+    thick = int(np.argmax(sizes)) if single is None and max(sizes) > _COARSER * sorted(sizes)[1] else None
+    choices = {
+        "as it has two axes": 2 if fields["dim"][0] == 2 else None,
+        "as asked for": axis,
+        "as dim_info says": fields.get_dim_info()[2],
+        "of one voxel": single,
+        f"of voxels of {_times(sizes)}": thick,
+        "the third": 2,
+    }
+    reason, chosen = next((reason, found) for reason, found in choices.items() if found is not None)
+    if min(shape[other] for other in _in_plane(chosen)) < 2:
+        planes = f"shape {shape} and its slices along axis {chosen}"
+        raise InputError(f"{path} has {planes}: expected at least 2 x 2 pixels and one slice, or set the option axis")
+    if axis is not None or (chosen == 2 and thick in (None, 2)):
+        return chosen, ()
+    told = f"slices are taken along axis {chosen}, {reason}"
+    if thick not in (None, chosen):
+        told += f", though voxels of {_times(sizes)} are longest along axis {thick}"
+    return chosen, (f"{told}: set the option axis if that is wrong",)
+
+
+def _in_plane(axis: int) -> tuple[int, int]:
+    """The array's axes of columns and rows, in this order, where the slices lie along `axis`."""
+    column, row = (other for other in range(3) if other != axis)
+    return column, row
+
+
+def _times(sizes: NDArray[Any] | tuple[float, ...]) -> str:
+    return " x ".join(f"{size:.3g}" for size in sizes)
+
+
+def _values(stream: BufferedIOBase, fields: Any, path: Path, most: int) -> Pixels:
+    """The voxels (i, j, k) with slope and intercept applied in float64, converted piece by piece.
+
+    InputError unless the file holds exactly what its header claims; `most` bytes is all that it can hold.
+    """
+    shape, kind = (*fields.get_data_shape(), 1)[:3], fields.get_data_dtype()
+    count, skipped = math.prod(shape), int(fields["vox_offset"]) - fields.sizeof_hdr
+    slope, intercept = fields.get_slope_inter() if fields.get_slope_inter()[0] is not None else (1.0, 0.0)
+    cut = InputError(f"{path} ends before the last of the {shape} voxels of its header: copy or export it again")
+    if count * kind.itemsize > most or len(stream.read(skipped)) < skipped:
+        raise cut
+    pixels = np.empty(count, np.float32)
+    for start in range(0, count, _CHUNK):
+        piece = pixels[start : start + _CHUNK]
+        content = stream.read(piece.size * kind.itemsize)
+        if len(content) < piece.size * kind.itemsize:
+            raise cut
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinite and is refused
+            piece[:] = np.frombuffer(content, kind).astype(np.float64) * slope + intercept
+    if stream.read(1):
+        raise InputError(f"{path} holds more data than the {shape} voxels of its header: export it again")
+    return pixels.reshape(shape, order="F")
 
 
 def _image(volume: Volume, affine: NDArray[Any] | None) -> Any:
-    array = np.asarray(volume.pixels, np.float32).T
     if volume.source.kind != "nifti":
         row, column = volume.spacing or (1.0, 1.0)
         own = np.diag([column * volume.scale, -row * volume.scale, 1.0, 1.0]) if affine is None else affine
-        image = nibabel.Nifti1Image(array, finer_affine(own, volume.scale))
+        image = nibabel.Nifti1Image(np.asarray(volume.pixels, np.float32).T, finer_affine(own, volume.scale))
         image.header.set_xyzt_units("mm" if volume.spacing else "unknown")
         return image
     source: NiftiHeader = volume.source.header
+    array = np.moveaxis(np.asarray(volume.pixels, np.float32), 0, 2 - source.axis).T
     array = array[:, :, 0] if source.dimensions == 2 else array
     fields = source.fields.__class__()
     fields.set_data_dtype(np.float32)
     fields.set_data_shape(array.shape)
-    _place(fields, source.fields, volume.scale)
+    _place(fields, source, volume.scale)
     image_class = nibabel.Nifti2Image if isinstance(fields, nibabel.Nifti2Header) else nibabel.Nifti1Image
     return image_class(array, None, fields)
 
 
-def _place(fields: Any, source: Any, scale: int) -> None:
+def _place(fields: Any, header: NiftiHeader, scale: int) -> None:
     """Copies codes, units, quaternion and matrix field by field, as a detour over matrices would lose digits."""
+    source, axes = header.fields, _in_plane(header.axis)
     fields["pixdim"][:4] = source["pixdim"][:4]
-    fields["pixdim"][1:3] /= scale
-    fields["xyzt_units"] = source["xyzt_units"]
-    for name in ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"):
+    fields["pixdim"][[axis + 1 for axis in axes]] /= scale
+    for name in ("xyzt_units", "dim_info", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"):
         fields[name] = source[name]
     if source["qform_code"] > 0:
-        fields["qoffset_x"], fields["qoffset_y"], fields["qoffset_z"] = finer_affine(source.get_qform(), scale)[:3, 3]
+        origin = finer_affine(source.get_qform(), scale, axes)[:3, 3]
+        fields["qoffset_x"], fields["qoffset_y"], fields["qoffset_z"] = origin
     if source["sform_code"] > 0:
-        fields["srow_x"], fields["srow_y"], fields["srow_z"] = finer_affine(source.get_sform(), scale)[:3]
+        fields["srow_x"], fields["srow_y"], fields["srow_z"] = finer_affine(source.get_sform(), scale, axes)[:3]
 
 
 def _sidecar(volume: Volume, made_by: Provenance) -> dict[str, Any]:

@@ -2,9 +2,14 @@
 
 import io
 import json
+import logging
+import os
 import struct
+import threading
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from latentsr.atomic import write_bytes
 from latentsr.errors import InputError
 from latentsr.io.atomic import replacing
 from latentsr.volume import MAX_PIXELS
@@ -22,9 +28,12 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 _UNREADABLE = (
-    UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError, KeyError,
-    TypeError, OverflowError, struct.error, zlib.error,
+    UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
+    OverflowError, struct.error, zlib.error,
 )  # fmt: skip
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it cannot read it raises, too
+_PROCESS = threading.Lock()  # for what belongs to the process: PIL's limit, standard error
+_SCANS, _START_OF_SCAN = 100, b"\xff\xda"  # a scan of a few bytes passes over all pixels; progressive JPEG has ten
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
 
 
@@ -48,14 +57,15 @@ def read_pixels(path: Path, *, grey: bool = False, max_pixels: int = MAX_PIXELS)
     Args:
         path: the file
         grey: turn colour into grey (ITU-R 601 luma, 8 bit) and drop transparency
+        max_pixels: an image whose header claims more is refused before it is decoded
 
     Raises:
-        UnfitError: colour without `grey`, another depth, several pages, or a file that cannot be read
+        UnfitError: colour without `grey`, another depth, several pages, too many pixels, or a file that cannot be read
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL warns of large images and odd tags; what it cannot read it raises
-            with Image.open(path, formats=("PNG", "TIFF", "JPEG")) as image:
+        with warnings.catch_warnings(action="ignore"), _opened(path) as image:  # what PIL cannot read it raises
+            _refuse_bomb(image, path, max_pixels)
+            with _libtiff_muted() if image.format == "TIFF" else nullcontext():
                 return _grey_pixels(_upright(image), path, grey)
     except _UNREADABLE as error:
         told = f"{path} cannot be read as PNG, TIFF or JPEG ({_reason(error)}): export it again"
@@ -73,11 +83,13 @@ def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = 
         came = f"pixels of shape {array.shape}, {array.dtype}"
         raise InputError(f"{path.name}: {came}: expected (rows, columns) of {depths}")
     with replacing(path) as part:
+        buffer = io.BytesIO()  # tifffile would not notice a disk that takes only a part
         if suffix in PNG_SUFFIXES:
-            Image.fromarray(array).save(part, format="PNG", pnginfo=_text_chunks(text))
+            Image.fromarray(array).save(buffer, format="PNG", pnginfo=_text_chunks(text))
         else:
             description = json.dumps(text, sort_keys=True) if text else None
-            tifffile.imwrite(part, array, photometric="minisblack", description=description, metadata=None)
+            tifffile.imwrite(buffer, array, photometric="minisblack", description=description, metadata=None)
+        write_bytes(part, buffer.getvalue())
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -96,11 +108,48 @@ def _depths(suffix: str) -> tuple[str, ...]:
     return ("uint8", "uint16", "float32") if suffix in TIFF_SUFFIXES else ()
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image of a file, only its header read, with PIL's own limit of pixels off: the caller has another."""
+    with _PROCESS:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(path, formats=("PNG", "TIFF", "JPEG"))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        yield image
+
+
+@contextmanager
+def _libtiff_muted() -> Iterator[None]:
+    """Sends what libtiff prints on standard error to nowhere: what it cannot read raises."""
+    with _PROCESS:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
+
+
+def _refuse_bomb(image: Image.Image, path: Path, max_pixels: int) -> None:
+    """Raises UnfitError where decoding would take memory or time that the size of the file does not foretell."""
+    if image.width * image.height > max_pixels:
+        claimed = f"{image.height} x {image.width} pixels"
+        told = f"{path} claims {claimed}, more than {max_pixels}: raise the option max_pixels"
+        raise UnfitError(told, "of more pixels than the limit")
+    if image.format == "JPEG" and (scans := path.read_bytes().count(_START_OF_SCAN)) > _SCANS:
+        told = f"{path} is a JPEG of {scans} scans: expected at most {_SCANS}, export it again"
+        raise UnfitError(told, "of many scans")
+
+
 def _grey_pixels(image: Image.Image, path: Path, grey: bool) -> NDArray[Any]:
-    if (pages := getattr(image, "n_frames", 1)) != 1:
-        raise UnfitError(
-            f"{path} has {pages} pages: expected one image a file, save the pages apart", "of several pages"
-        )
+    if getattr(image, "is_animated", False):  # not `n_frames`, which walks through all pages of a TIFF
+        told = f"{path} has several pages: expected one image a file, save the pages apart"
+        raise UnfitError(told, "of several pages")
     if image.mode == "1":
         image = image.convert("L")  # black and white is grey, without loss
     if image.mode not in ("L", "I;16", "I;16B", "I;16L"):
@@ -127,7 +176,7 @@ def _without_colour(image: Image.Image, path: Path, grey: bool) -> Image.Image:
         told = f"{path} holds {image.mode}-type pixels: expected 8 or 16 bit grey, save it as 16 bit"
         raise UnfitError(told, "of another depth than 8 or 16 bit")
     if not grey:
-        told = f"{path} is a colour image (mode {image.mode}): expected grey, convert it or give --grey"
+        told = f"{path} is a colour image (mode {image.mode}): expected grey, convert it or set the option grey"
         raise UnfitError(told, "in colour")
     return image.convert("RGB").convert("L")
 

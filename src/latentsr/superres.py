@@ -48,6 +48,9 @@ class SuperResolver:
         self.restorer = restorer
         self.hash = hash
 
+    def __repr__(self) -> str:
+        return f"SuperResolver({self.name}, {self.degradation.text}, on {self.restorer.device})"
+
     @classmethod
     def load(cls, name_or_folder: str | Path, *, device: str = "auto") -> "SuperResolver":
         """The model of that name which comes with the package, or the one in a folder; every file's hash is checked."""

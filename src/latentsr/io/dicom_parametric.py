@@ -74,10 +74,13 @@ def map_headers(spread: Volume) -> list[Dataset]:
 def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
     """Writes a volume of spread, in the source's physical units, as one parametric map with a frame a slice.
 
-    InputError where the slices do not say where they lie in the patient, as a parametric map has to.
+    InputError where the slices do not say where they lie in the patient, or several lie at one position.
     """
-    if not all(is_placed(header) and header.get("FrameOfReferenceUID") for header in spread.source.header):
-        raise InputError("the source does not say where it lies, as a parametric map needs: write the map without one")
+    headers = spread.source.header
+    placed = all(is_placed(header) and header.get("FrameOfReferenceUID") for header in headers)
+    if not placed or len({tuple(header.ImagePositionPatient) for header in headers}) < len(headers):
+        came = "several slices lie at one position" if placed else "the source does not say where it lies"
+        raise InputError(f"{came}: a parametric map needs a position a slice, leave out the option parametric_map")
     made_by = replace(provenance, image=PARAMETRIC_MAP)
     try:
         with quiet():

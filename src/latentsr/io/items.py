@@ -53,13 +53,18 @@ def find(paths: Sequence[Path]) -> list[Item]:
     written = (item.relative for item in items if _holds_an_image(item.paths[0], outlines.get(item.paths[0])))
     if twice := [relative for relative, count in Counter(written).items() if count > 1]:
         raise InputError(f"two inputs would write {twice[0]}: give the folder above them, or run them apart")
-    instances: dict[str, set[str]] = defaultdict(set)
-    for known in outlines.values():
-        if known:
-            instances[known.series].add(known.instance)
-    digests = {series: sha256_json([series, *sorted(found)]) for series, found in instances.items()}
-    series = {path: digests[known.series] for path, known in outlines.items() if known}
+    series = _series_digests(outlines)
     return [replace(item, series_digest=series.get(item.paths[0], "")) for item in items]
+
+
+def _series_digests(outlines: Outlines) -> dict[Path, str]:
+    """For each DICOM file the digest of all instances found of its series."""
+    series: dict[tuple[str, ...], dict[Path, str]] = defaultdict(dict)
+    for path, found in outlines.items():
+        if found:
+            owner = (str(found.header.get(keyword)) for keyword in ("PatientID", "StudyInstanceUID"))
+            series[*owner, found.series][path] = found.instance
+    return {path: sha256_json([key, sorted(set(group.values()))]) for key, group in series.items() for path in group}
 
 
 def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:

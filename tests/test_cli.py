@@ -168,7 +168,11 @@ class TestEnhance:
         options = ("--samples", "2", "--steps", "2")
         assert run("enhance", MR, "-o", tmp_path, "--model", model_folder, *options).status == 0
         assert "MR_small_uncertainty.dcm" in names(tmp_path)
-        assert pydicom.dcmread(tmp_path / "MR_small_uncertainty.dcm").SOPClassUID.name == "Parametric Map Storage"
+        assert not [name for name in names(tmp_path) if ".nii" in name]
+        image, shown = (pydicom.dcmread(tmp_path / f"MR_small{mark}.dcm") for mark in ("", "_uncertainty"))
+        assert shown.SOPClassUID == image.SOPClassUID == pydicom.uid.MRImageStorage
+        assert "x4 mean of 2 samples" in image.SeriesDescription
+        assert "x4 uncertainty" in shown.SeriesDescription
 
     def test_colour_is_refused_unless_grey(self, run: Run, model_folder: Path, tmp_path: Path) -> None:
         pixels = np.random.default_rng(0).integers(0, 255, (9, 9, 3), dtype=np.uint8)

@@ -194,6 +194,13 @@ def test_provenance_says_how_it_was_made(folder: Path) -> None:
     assert (said.model, said.model_hash, said.seed, said.synthetic) == ("tiny", model.hash, 9, True)
     assert json.loads(said.options)["steps"] == 2
     assert json.loads(said.options)["degradation"] == "bicubic:4"
+    images = {
+        "posterior mean": [Sampling(), Sampling(steps=2, realism=0)],
+        "sample": [Sampling(steps=2)],
+        "mean of 3 samples": [Sampling(steps=2, samples=3)],
+    }
+    for image, samplings in images.items():
+        assert {model.provenance(sampling).image for sampling in samplings} == {image}
 
 
 def test_progress_counts_the_slices(folder: Path) -> None:

@@ -1,10 +1,20 @@
 """Volume: shapes, spacing and scale of enlarged volumes."""
 
-import numpy as np
-import pytest
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+import latentsr
+from latentsr.data.records import Dataset, Record
 from latentsr.errors import InputError
 from latentsr.intensity import Window
+from latentsr.io import Item
+from latentsr.restoration import Sampling
+from latentsr.superres import SuperResolver
 from latentsr.volume import Source, Volume, first_pixel_shift
 
 
@@ -43,3 +53,39 @@ def test_pixels_of_another_type_or_shape_are_refused() -> None:
 def test_the_first_pixel_moves_outwards() -> None:
     assert first_pixel_shift(1) == 0
     assert first_pixel_shift(4) == -0.375
+
+
+@pytest.fixture
+def public(model_folder: Path, tmp_path: Path) -> dict[str, object]:
+    """One of each public class but the errors, made from a file whose header and path name a patient."""
+    image = pydicom.dcmread(get_testdata_file("MR_small.dcm", download=False))
+    image.PatientName, image.PatientID = "Doe^Jane", "4711"
+    path = tmp_path / "Doe_Jane" / "4711.dcm"
+    path.parent.mkdir()
+    image.save_as(path)
+    volume = latentsr.read(path)
+    resolver = SuperResolver.load(model_folder, device="cpu")
+    enhanced = resolver.enhance(volume)
+    record = Record("4711", "Doe", "train", "Doe/4711.png", 64, 64, "f00d" * 16)
+    objects = (
+        volume, volume.source, volume.window, Item(Path("Doe_Jane"), (path,) * 40), enhanced, enhanced.provenance,
+        Dataset(Path("mr"), "mr", (record,) * 100), record, resolver, resolver.config, resolver.restorer,
+        resolver.autoencoder, resolver.degradation, Sampling(),
+    )  # fmt: skip
+    return {type(one).__name__: one for one in objects}
+
+
+def test_the_repr_of_public_classes_is_short_and_free_of_identity(public: dict[str, object]) -> None:
+    names = {name for name in latentsr.__all__ if isinstance(getattr(latentsr, name), type)}
+    assert names - public.keys() == {name for name in names if name.endswith("Error")}
+    for name, one in public.items():
+        assert repr(one).startswith(name)
+        assert len(repr(one)) < 400
+        assert not [word for word in ("Doe", "Jane", "4711", "CompressedSamples", "\n") if word in repr(one)]
+
+
+def test_the_repr_of_a_volume_says_what_it_is() -> None:
+    volume = Volume.from_array(np.arange(24.0).reshape(2, 3, 4), spacing=(0.5, 0.25))
+    assert repr(volume) == "Volume(2 x 3 x 4, 0.5 x 0.25 mm, window 0 to 23, scale 1, Source(memory))"
+    series = replace(volume, source=Source("dicom", (Path("a"), Path("b"))))
+    assert "Source(dicom, 2 files)" in repr(series)

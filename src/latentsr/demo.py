@@ -38,8 +38,7 @@ DISPLAY = Window(55, 845)  # ABDOMEN's first window, centre 450 and width 790
 MARK, PANEL = "demo.json", "panel.png"
 TRUTH, LR, MEAN, SAMPLE, AVERAGE = (f"abdomen_{name}.dcm" for name in ("truth", "lr", "sr", "sample", "average"))
 SPREAD = "abdomen_average_uncertainty.dcm"
-SPREADS = (SPREAD, SPREAD.replace(".dcm", ".nii.gz"), SPREAD.replace(".dcm", ".json"))
-OWN = (RUN, SMALL, TRUTH, LR, MEAN, SAMPLE, AVERAGE, *SPREADS, PANEL)
+OWN = (RUN, SMALL, TRUTH, LR, MEAN, SAMPLE, AVERAGE, SPREAD, PANEL)
 GREATEST_ERROR = 99.5  # percentile of bicubic's error at the end of the colour scale
 
 Image = NDArray[np.float32]

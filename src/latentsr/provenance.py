@@ -6,12 +6,19 @@ from latentsr import __version__
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
 
+# The version of all that decides pixels. Raise it with every change of code after which the same input, model, options
+# and seed give other pixels: derived identities and the digests of finished work depend on it.
+PIXELS = 1
+
+POSTERIOR_MEAN, SAMPLE, UNCERTAINTY = "posterior mean", "sample", "uncertainty"
+
 
 @dataclass(frozen=True)
 class Provenance:
     """Who made an image: `model` and its hash, latentsr's `version`, the seed and the options as canonical JSON.
 
-    `synthetic` says whether detail was made up (diffusion), as DICOM's SyntheticData asks.
+    `synthetic` says whether detail was made up (diffusion), as DICOM's SyntheticData asks. `image` says what the pixels
+    are: `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples" or `UNCERTAINTY`; empty where no model touched them.
     """
 
     model: str
@@ -20,10 +27,16 @@ class Provenance:
     seed: int
     options: str
     synthetic: bool = True
+    image: str = ""
+
+    def __repr__(self) -> str:
+        made = f"latentsr {self.version}, model {self.model}"
+        return f"Provenance({self.image or 'image'}, {made}, seed {self.seed})"
 
     def note(self, scale: int) -> str:
         """One line for a reader of the output: model, version, scale and what the image may not be used for."""
-        made = f"Enlarged {scale} times in plane by latentsr {self.version}, model {self.model}."
+        kind = f" ({self.image})" if self.image else ""
+        made = f"Enlarged {scale} times in plane by latentsr {self.version}, model {self.model}{kind}."
         return f"{made} {'Detail is partly made up. ' if self.synthetic else ''}{RESEARCH_USE}"
 
     def text(self, scale: int) -> dict[str, str]:
@@ -31,6 +44,7 @@ class Provenance:
         return {
             "Description": self.note(scale),
             "Software": f"latentsr {self.version}",
+            "latentsr:image": self.image,
             "latentsr:model": self.model,
             "latentsr:model_hash": self.model_hash,
             "latentsr:seed": str(self.seed),

@@ -53,6 +53,9 @@ class ModelConfig(Config):
     spread: SpreadCalibration | None = None
     files: dict[str, str] = Field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"ModelConfig({self.name}, {self.degradation}, {self.autoencoder})"
+
 
 def _or_none(value: object) -> object:
     """None for what stands for it on a command line."""
@@ -105,6 +108,9 @@ class Restorer:
         self.autoencoder = autoencoder
         self.device = device
         self.degradation = parse_degradation(config.degradation)
+
+    def __repr__(self) -> str:
+        return f"Restorer({self.config!r}, on {self.device})"
 
     @torch.inference_mode()
     def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:

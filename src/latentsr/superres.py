@@ -24,7 +24,7 @@ from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
 from latentsr.diffusion.sampler import make_solver
 from latentsr.errors import LatentSRError, ModelError
-from latentsr.provenance import Provenance
+from latentsr.provenance import POSTERIOR_MEAN, SAMPLE, Provenance
 from latentsr.restoration import ModelConfig, Restored, Restorer, Sampling
 from latentsr.volume import Volume
 
@@ -47,6 +47,9 @@ class SuperResolver:
     def __init__(self, restorer: Restorer, hash: str) -> None:
         self.restorer = restorer
         self.hash = hash
+
+    def __repr__(self) -> str:
+        return f"SuperResolver({self.name}, {self.degradation.text}, on {self.restorer.device})"
 
     @classmethod
     def load(cls, name_or_folder: str | Path, *, device: str = "auto") -> "SuperResolver":
@@ -125,7 +128,14 @@ class SuperResolver:
     def provenance(self, sampling: Sampling) -> Provenance:
         """Who made a result, and how: what goes into every output file."""
         options = canonical_json({**sampling.model_dump(), "scale": self.scale, "degradation": self.degradation.text})
-        return Provenance(self.name, __version__, self.hash, sampling.seed, options)
+        return Provenance(self.name, __version__, self.hash, sampling.seed, options, image=self._image(sampling))
+
+    def _image(self, sampling: Sampling) -> str:
+        """What the pixels of a result are."""
+        if sampling.samples > 1:
+            return f"mean of {sampling.samples} samples"
+        realism = self.config.realism if sampling.realism is None else sampling.realism
+        return POSTERIOR_MEAN if self.restorer.has_mean and (sampling.steps == 1 or realism == 0) else SAMPLE
 
 
 def save_model(

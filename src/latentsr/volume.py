@@ -22,7 +22,9 @@ class Source:
     `paths` has one file a slice for a DICOM series and one file otherwise; `header` belongs to the `latentsr.io`
     module of that format and always describes the source's own grid, whatever the volume's scale; `modality` is
     DICOM's code, empty where the file does not say. `warnings` are what the reader has to say of the files, such as
-    what it dropped, in words that name no file, so that equal ones of many files can be counted.
+    what it dropped, in words that name no file, so that equal ones of many files can be counted. `digest` is that of
+    all that was read, instances and pixels in their order, and `series_digest` that of all instances of the series of
+    which this is a part: from them follow the identities of derived DICOM images. Only DICOM has them.
     """
 
     kind: Kind
@@ -30,6 +32,12 @@ class Source:
     header: Any = None
     modality: str = ""
     warnings: tuple[str, ...] = ()
+    digest: str = ""
+    series_digest: str = ""
+
+    def __repr__(self) -> str:
+        count = f", {len(self.paths)} files" if len(self.paths) > 1 else ""
+        return f"Source({self.kind}{count})"  # neither the header nor a path, which may name a patient
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +58,12 @@ class Volume:
         if self.pixels.ndim != 3 or self.pixels.dtype != np.float32:
             shape, dtype = self.pixels.shape, self.pixels.dtype
             raise InputError(f"volume of shape {shape}, {dtype}: expected (slices, rows, columns) of float32")
+
+    def __repr__(self) -> str:
+        size = " x ".join(str(side) for side in self.pixels.shape)
+        spacing = f"{self.spacing[0]:.4g} x {self.spacing[1]:.4g} mm" if self.spacing else "no spacing"
+        window = f"window {self.window.low:g} to {self.window.high:g}"
+        return f"Volume({size}, {spacing}, {window}, scale {self.scale}, {self.source!r})"
 
     @classmethod
     def from_array(cls, array: NDArray[Any], spacing: tuple[float, float] | None = None) -> "Volume":

@@ -1,6 +1,7 @@
 """DICOM in and out: the derived image of imaging.md, row by row."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom
@@ -11,7 +12,8 @@ from pydicom.data import get_testdata_file
 
 from latentsr import io
 from latentsr.errors import InputError, StaleError
-from latentsr.provenance import Provenance
+from latentsr.intensity import Window
+from latentsr.provenance import WITHOUT_MODEL, Provenance
 from latentsr.volume import Volume
 
 MADE_BY = Provenance("tiny", "1.2.3", "f00d" * 16, 7, json.dumps({"steps": 1}))
@@ -160,16 +162,115 @@ def test_pixels_beyond_the_stored_range_are_clipped(tmp_path: Path) -> None:
     assert written.LargestImagePixelValue == 2047
 
 
-def test_what_no_longer_fits_is_dropped(tmp_path: Path) -> None:
-    volume = io.read(get_testdata_file("examples_overlay.dcm"))
+def test_overlays_are_enlarged_with_the_pixels(tmp_path: Path) -> None:
+    source = pydicom.dcmread(get_testdata_file("examples_overlay.dcm"))
+    source.add_new((0x6000, 0x0050), "SS", [3, -1])
+    source.add_new((0x6000, 0x1301), "IS", 12)
+    source.save_as(tmp_path / "source.dcm")
+    volume = io.read(tmp_path / "source.dcm")
+    assert volume.source.warnings == ()
     io.write(volume, tmp_path / "same.dcm", provenance=None)
-    io.write(_enlarged(volume, 2), tmp_path / "fine.dcm", provenance=MADE_BY)
-    assert (0x6000, 0x3000) in pydicom.dcmread(tmp_path / "same.dcm")
-    fine = pydicom.dcmread(tmp_path / "fine.dcm")
-    assert not any(0x6000 <= element.tag.group < 0x6100 for element in fine)
+    io.write(_enlarged(volume, 3), tmp_path / "fine.dcm", provenance=MADE_BY)
+    same, fine = pydicom.dcmread(tmp_path / "same.dcm"), pydicom.dcmread(tmp_path / "fine.dcm")
+    before = source.overlay_array(0x6000)
+    np.testing.assert_array_equal(same.overlay_array(0x6000), before)
+    np.testing.assert_array_equal(fine.overlay_array(0x6000), np.kron(before, np.ones((3, 3))))
+    assert fine[0x6000, 0x0050].value == [7, -5]  # its first pixel, counted from 1 at the image's first
+    assert len(fine[0x6000, 0x3000].value) % 2 == 0
+    assert (0x6000, 0x1301) not in fine
+
+
+def test_overlays_in_unused_bits_and_curves_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    path = _changed(tmp_path)
+    source = pydicom.dcmread(path)
+    for group, vr, element, value in [
+        (0x6000, "US", 0x0010, 64), (0x6000, "US", 0x0011, 64), (0x6000, "US", 0x0100, 16), (0x6000, "US", 0x0102, 12),
+        (0x6002, "US", 0x0010, 64), (0x6002, "US", 0x0011, 64), (0x6002, "OB", 0x3000, b"\1\1"),
+        (0x5000, "US", 0x0005, 2),
+    ]:  # fmt: skip
+        source.add_new((group, element), vr, value)
+    source.save_as(path)
+    volume = io.read(path)
+    assert [text.split(":")[0] for text in volume.source.warnings] == [
+        "an overlay without bits of its own (60xx)", "curves (50xx, retired)",
+    ]  # fmt: skip
+    (out,) = io.write(_enlarged(volume, 2), tmp_path / "out.dcm", provenance=MADE_BY)
+    assert not any(element.tag.group >> 8 in (0x50, 0x60) for element in pydicom.dcmread(out))
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_implicit.dcm"])
+def test_a_voi_table_stays_as_the_stored_values_keep_their_scale(tmp_path: Path, name: str) -> None:
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.LUTData = [4, -5, 16], np.array([0, 100, 1000, 4000], "<u2").tobytes()
+    volume = io.read(_changed(tmp_path, name, VOILUTSequence=[table]))
+    (out,) = io.write(_enlarged(volume), tmp_path / "out.dcm", provenance=MADE_BY)
+    (kept,) = pydicom.dcmread(out).VOILUTSequence
+    assert (kept.LUTDescriptor, kept.LUTData) == ([4, -5, 16], table.LUTData)
+
+
+def test_what_is_the_source_s_alone_stays_behind(tmp_path: Path) -> None:
+    volume = io.read(get_testdata_file("examples_overlay.dcm"))
+    (out,) = io.write(_enlarged(volume, 2), tmp_path / "fine.dcm", provenance=MADE_BY)
+    fine = pydicom.dcmread(out)
     assert "IconImageSequence" not in fine
     assert fine.AcquisitionMatrix == [256, 0, 0, 134]
     assert fine.ImageType[:3] == ["DERIVED", "SECONDARY", "MPR"]
+
+
+@pytest.mark.parametrize(("image", "digit"), [
+    ("", 0), ("posterior mean", 1), ("sample", 2), ("mean of 16 samples", 3), ("uncertainty", 4),
+])  # fmt: skip
+def test_the_kinds_of_image_are_told_apart_and_sort_together(tmp_path: Path, image: str, digit: int) -> None:
+    volume = _enlarged(io.read(_changed(tmp_path, SeriesDescription="t2 tse tra " * 5, SeriesNumber=12)))
+    (path,) = io.write(volume, tmp_path / "out.dcm", provenance=replace(MADE_BY, image=image))
+    written = pydicom.dcmread(path)
+    assert written.SeriesNumber == 12_040 + digit
+    assert f"x4 {image}" in written.SeriesDescription
+    assert written.SeriesDescription.startswith("t2 tse")
+    assert written.SeriesDescription.endswith("research use only")
+    assert len(written.SeriesDescription) <= 64
+    assert image in written.DerivationDescription
+
+
+def test_a_series_number_is_an_integer_string_whatever_the_source_s(tmp_path: Path) -> None:
+    volume = _enlarged(io.read(_changed(tmp_path, SeriesNumber=-(2**31))))
+    (path,) = io.write(volume, tmp_path / "out.dcm", provenance=MADE_BY)
+    assert 0 <= pydicom.dcmread(path).SeriesNumber < 2**31
+
+
+def _identity(volume: Volume, path: Path, made_by: Provenance = MADE_BY) -> tuple[str, str]:
+    (out,) = io.write(volume, path, provenance=made_by, overwrite=True)
+    written = pydicom.dcmread(out)
+    return written.SOPInstanceUID, written.SeriesInstanceUID
+
+
+def test_an_identity_follows_all_that_decides_the_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = _enlarged(io.read(_changed(tmp_path)))
+    stored = pydicom.dcmread(get_testdata_file("MR_small.dcm")).pixel_array.copy()
+    stored[0, 0] += 1
+    others = {
+        "pixels": (_enlarged(io.read(_with_pixels(tmp_path, stored))), MADE_BY),
+        "window": (replace(volume, window=Window(0, 1)), MADE_BY),
+        "scale": (_enlarged(io.read(_changed(tmp_path)), 2), MADE_BY),
+        "model": (volume, replace(MADE_BY, model_hash="beef")),
+        "options": (volume, replace(MADE_BY, options="{}")),
+        "seed": (volume, replace(MADE_BY, seed=8)),
+        "image": (volume, replace(MADE_BY, image="sample")),
+    }
+    identities = {name: _identity(one, tmp_path / "o.dcm", by) for name, (one, by) in others.items()}
+    identities["same"] = _identity(_enlarged(io.read(_changed(tmp_path))), tmp_path / "o.dcm")
+    assert identities["same"] == _identity(volume, tmp_path / "o.dcm")
+    monkeypatch.setattr("latentsr.io.dicom_derive.PIXELS", -1)
+    identities["version"] = _identity(volume, tmp_path / "o.dcm")
+    uids = [uid for identity in identities.values() for uid in identity]
+    assert len(set(uids)) == len(uids)
+
+
+def test_without_a_model_an_identity_follows_the_pixels_that_are_written(tmp_path: Path) -> None:
+    volume = io.read(_changed(tmp_path))
+    brighter = replace(volume, pixels=volume.pixels + 1)
+    one, two = (_identity(image, tmp_path / "o.dcm", WITHOUT_MODEL) for image in (volume, brighter))
+    assert not set(one) & set(two)
 
 
 def test_detector_spacing_and_shutters_follow_the_grid(tmp_path: Path) -> None:

@@ -58,15 +58,13 @@ def test_a_rewritten_series_replaces_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("places", "changes", "name", "message"), [
-    ([0, 1, 2, 4], {}, "IM3", "missing or misplaced"),
-    ([0, 1, 1], {}, "IM2", "lies where IM1"),
     ([0, 1, 2], {2: {"PatientID": "someone else"}}, "IM2", "another patient"),
     ([0, 1, 2], {1: {"SeriesInstanceUID": "1.2.9"}}, "IM1", "another series"),
     ([0, 1, 2], {1: {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}}, "IM1", "orientation"),
     ([0, 1, 2], {1: {"PixelSpacing": [1, 1]}}, "IM1", "spacing"),
+    ([0, 1, 2], {1: {"ImageType": ["ORIGINAL", "PRIMARY", "P"]}}, "IM1", "image type"),
     ([0, 1, 2], {1: {"Rows": 4, "PixelData": bytes(range(64))}}, "IM1", "size"),
     ([0, 1, 2], {1: {"ImagePositionPatient": None}}, "IM1", "does not say where"),
-    ([0, 3], {0: {"SpacingBetweenSlices": 1}, 1: {"SpacingBetweenSlices": 1}}, "IM1", "missing"),
 ])  # fmt: skip
 def test_the_slice_that_does_not_fit_is_named(
     tmp_path: Path, places: list[float], changes: dict[int, dict[str, object]], name: str, message: str
@@ -78,9 +76,57 @@ def test_the_slice_that_does_not_fit_is_named(
     assert "someone" not in str(caught.value)
 
 
-def test_rounded_positions_are_no_gap(tmp_path: Path) -> None:
-    _series(tmp_path / "in", [0, 1.02, 1.99, 3.0])
-    assert io.read(tmp_path / "in").pixels.shape == (4, 8, 8)
+UNEVEN, SHARED = "slices at uneven distances", "several slices at one position"
+
+
+@pytest.mark.parametrize(("places", "told", "warnings"), [
+    ([0, 1, 2, 3], None, []), ([0, 1.02, 1.99, 3.0], None, []), ([0, 3], None, []), ([0, 3], 3, []), ([0, 3], -3, []),
+    ([0, 1, 2, 4], None, [UNEVEN]), ([0, 3], 1, [UNEVEN]), ([0, 1, 1], None, [SHARED]), ([1, 1], None, [SHARED]),
+    ([0, 0, 1, 1, 3, 3, 4, 4], None, [SHARED, UNEVEN]),
+])  # fmt: skip
+def test_odd_distances_are_a_warning_and_no_slice_is_left_out(
+    tmp_path: Path, places: list[float], told: float | None, warnings: list[str]
+) -> None:
+    changes = {number: {"SpacingBetweenSlices": told} for number in range(len(places))}
+    volume = io.read(_series(tmp_path / "in", places, changes))
+    assert len(volume.pixels) == len(places)
+    assert [text.split(",")[0] for text in volume.source.warnings] == [text.split(",")[0] for text in warnings]
+    fine = volume.enlarged(np.kron(volume.pixels, np.ones((1, 2, 2))), 2)
+    assert len(io.write(fine, tmp_path / "out", provenance=MADE_BY)) == len(places)
+    if warnings:
+        with pytest.raises(InputError, match="evenly spaced"):
+            io.write(fine, tmp_path / "out.nii.gz", provenance=MADE_BY)
+
+
+@pytest.mark.parametrize("keyword", ["TemporalPositionIdentifier", "DiffusionBValue", "EchoTime", "InstanceNumber"])
+def test_slices_at_one_position_are_ordered_by_what_tells_them_apart(tmp_path: Path, keyword: str) -> None:
+    changes = {number: {keyword: value} for number, value in enumerate([30, 2, 1000, 2, 30, 1000])}
+    volume = io.read(_series(tmp_path / "in", [0, 1, 0, 0, 1, 1], changes))
+    assert [path.name for path in volume.source.paths] == ["IM3", "IM0", "IM2", "IM1", "IM4", "IM5"]
+
+
+def test_a_late_slice_changes_every_identity(tmp_path: Path) -> None:
+    uids: dict[int, set[str]] = {}
+    for count in (5, 6):
+        volume = io.read(_series(tmp_path / f"in{count}", list(range(count))))
+        for path in io.write(volume, tmp_path / f"out{count}", provenance=MADE_BY):
+            written = pydicom.dcmread(path)
+            uids.setdefault(count, set()).update((written.SOPInstanceUID, written.SeriesInstanceUID))
+    assert (len(uids[5]), len(uids[6])) == (6, 7)
+    assert not uids[5] & uids[6]
+
+
+def test_the_order_of_the_files_changes_nothing(tmp_path: Path) -> None:
+    paths = _series(tmp_path / "in", [0, 1, 1, 2])
+    one, two = (io.read(order) for order in (paths, paths[::-1]))
+    assert one.source.paths == two.source.paths
+    assert one.source.digest == two.source.digest
+
+
+def test_a_mosaic_is_warned_of(tmp_path: Path) -> None:
+    changes = {0: {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]}}
+    (text,) = io.read(_series(tmp_path / "in", [0], changes)).source.warnings
+    assert "mosaic" in text
 
 
 def test_a_folder_without_dicom_is_one_line(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import pytest
 from latentsr import io
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
+from latentsr.provenance import Provenance
 
 CORPUS = Path(pydicom.data.__file__).parent / "test_files"
+MADE_BY = Provenance("tiny", "1.2.3", "f00d", 7, "{}")
 AXIAL = CORPUS / "dicomdirtests" / "98892001" / "CT5N"
 
 
@@ -43,6 +45,81 @@ def test_a_series_beside_other_files_gets_a_name_of_its_own(tmp_path: Path) -> N
 
 def test_a_given_series_folder_keeps_its_name(tmp_path: Path) -> None:
     assert _relative(io.find([AXIAL])) == ["CT5N"]
+
+
+def _localizer(folder: Path, changes: list[dict[str, object]]) -> None:
+    """MR files of one series, IM0, IM1, ..., each with other elements."""
+    folder.mkdir(parents=True)
+    for number, elements in enumerate(changes):
+        dataset = pydicom.dcmread(CORPUS / "MR_small.dcm")
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        for keyword, value in elements.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(folder / f"IM{number}")
+
+
+AXIAL_PLANE, CORONAL, SAGITTAL = ([1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1])
+
+
+def test_a_localizer_of_three_planes_is_a_stack_a_plane_and_one_derived_series(tmp_path: Path) -> None:
+    planes = [AXIAL_PLANE, CORONAL, SAGITTAL, AXIAL_PLANE, CORONAL]
+    places = [[0, 0, number] for number in range(5)]
+    _localizer(tmp_path / "in", [
+        {"ImageOrientationPatient": plane, "ImagePositionPatient": place}
+        for plane, place in zip(planes, places, strict=True)
+    ])  # fmt: skip
+    items = io.find([tmp_path / "in"])
+    assert _relative(items) == ["series-1-0", "series-1-1", "IM2"]
+    assert [len(item.paths) for item in items] == [2, 2, 1]
+    series, instances = set(), set()
+    for item in items:
+        volume = io.read(item)
+        for path in io.write(volume, tmp_path / "out" / item.relative, provenance=MADE_BY):
+            written = pydicom.dcmread(path)
+            series.add(written.SeriesInstanceUID)
+            instances.add(written.SOPInstanceUID)
+    assert (len(series), len(instances)) == (1, 5)
+    assert io.read(items[0].paths).source.series_digest == ""  # a stack that is read by itself knows of no other
+
+
+@pytest.mark.parametrize(("keyword", "value"), [
+    ("PixelSpacing", [1, 1]), ("SOPClassUID", pydicom.uid.CTImageStorage), ("FrameOfReferenceUID", "1.2"),
+    ("PhotometricInterpretation", "MONOCHROME1"), ("ImageType", ["ORIGINAL", "PRIMARY", "P"]), ("PatientID", "other"),
+])  # fmt: skip
+def test_what_does_not_fit_into_one_volume_is_another_stack(tmp_path: Path, keyword: str, value: object) -> None:
+    places = [{"ImagePositionPatient": [0, 0, number]} for number in range(4)]
+    _localizer(tmp_path / "in", [*places[:2], *({**place, keyword: value} for place in places[2:])])
+    items = io.find([tmp_path / "in"])
+    assert [[path.name for path in item.paths] for item in items] == [["IM0", "IM1"], ["IM2", "IM3"]]
+    assert all(len(io.read(item).pixels) == 2 for item in items)
+    assert (items[0].series_digest == items[1].series_digest) == (keyword != "PatientID")
+
+
+def test_files_given_one_by_one_still_become_one_derived_series() -> None:
+    whole = io.find([AXIAL])[0].series_digest
+    assert {item.series_digest for item in io.find(sorted(AXIAL.iterdir()))} == {whole}
+    assert io.find(sorted(AXIAL.iterdir())[:4])[0].series_digest != whole
+
+
+def test_a_series_beside_files_without_an_image_keeps_its_folder(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(AXIAL, tmp_path / name)
+        (tmp_path / name / "README.txt").write_text("a study")
+    items = io.find([tmp_path / "a", tmp_path / "b"])  # the two of one name are nobody's output
+    assert _relative(items) == ["a", "README.txt", "b", "README.txt"]
+
+
+def test_every_series_of_scanner_data_is_planned_and_read(shared: Path) -> None:
+    folders = [folder for folder in sorted((shared / "dicom").iterdir()) if folder.is_dir()]
+    folders = [folder for folder in folders if folder.name not in ("enhanced", "agfa-export")]
+    items = [item for item in io.find(folders) if item.paths[0].suffix == ".dcm"]
+    volumes = [io.read(item) for item in items]
+    files = [path for folder in folders for path in folder.rglob("*.dcm")]
+    assert sum(len(volume.pixels) for volume in volumes) == len(files) == 179
+    named = {item.relative.name: volume.source.warnings for item, volume in zip(items, volumes, strict=True)}
+    assert named["sagittal-hfs"] == ()
+    assert "several slices at one position" in named["time-series-ge"][0]
+    assert "mosaic" in named["mosaic-siemens"][1]
 
 
 def test_copies_of_one_instance_are_single_items(tmp_path: Path) -> None:

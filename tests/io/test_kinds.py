@@ -55,7 +55,7 @@ def test_a_series_keeps_its_folder() -> None:
 
 
 @pytest.mark.parametrize(("output", "kind", "expected"), [
-    ("x.dcm", "dicom", "x_uncertainty.dcm"), ("CT1.5mm", "dicom", "CT1.5mm_uncertainty.dcm"),
+    ("x.dcm", "dicom", "x_uncertainty.dcm"), ("CT1.5mm", "dicom", "CT1.5mm_uncertainty"),
     ("x.nii.gz", "nifti", "x_uncertainty.nii.gz"), ("x.png", "png", "x_uncertainty.tif"),
     ("sub-01_res-4x_desc-latentsr_T1w.nii", "nifti", "sub-01_res-4x_desc-latentsrUncertainty_T1w.nii"),
 ])  # fmt: skip

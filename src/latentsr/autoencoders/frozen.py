@@ -25,6 +25,9 @@ class FrozenAutoencoder:
         self.hash = digest
         self.folder = folder
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.spec.name})"
+
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """The posterior mean (batch, latent_channels, rows / factor, columns / factor).

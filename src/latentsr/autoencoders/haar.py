@@ -37,6 +37,9 @@ class Haar:
         self.hash = f"haar-{factor}"
         self.folder = None
 
+    def __repr__(self) -> str:
+        return f"Haar({self.spec.name})"
+
     def encode(self, images: Tensor) -> Tensor:
         """Packet coefficients (batch, factor^2, rows / factor, columns / factor); the sum of squares is kept."""
         if images.shape[-2] % self.factor or images.shape[-1] % self.factor:

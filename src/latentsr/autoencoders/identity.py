@@ -24,6 +24,9 @@ class Identity:
     hash = "identity"
     folder = None
 
+    def __repr__(self) -> str:
+        return f"Identity({self.spec.name})"
+
     def encode(self, images: Tensor) -> Tensor:
         """The images, unchanged."""
         return images

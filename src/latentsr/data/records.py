@@ -43,6 +43,9 @@ class Record:
     mask: str = ""
     mask_sha256: str = ""
 
+    def __repr__(self) -> str:
+        return f"Record({self.rows} x {self.columns}, {self.split})"  # ids and files may name a patient
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -51,6 +54,9 @@ class Dataset:
     root: Path
     name: str
     records: tuple[Record, ...]
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name}, {len(self.records)} images)"
 
     @cached_property
     def hash(self) -> str:

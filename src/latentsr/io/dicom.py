@@ -1,11 +1,10 @@
 """DICOM: one file or one series in, derived images of the same kind out."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.filewriter import correct_ambiguous_vr
 
@@ -14,20 +13,19 @@ from latentsr.intensity import Window
 from latentsr.io.atomic import replacing, replacing_folder
 from latentsr.io.dicom_capture import capture
 from latentsr.io.dicom_derive import derive
-from latentsr.io.dicom_grid import spacing
+from latentsr.io.dicom_grid import left_out, spacing
 from latentsr.io.dicom_header import MALFORMED, load, quiet
-from latentsr.io.dicom_series import Slice, in_order
+from latentsr.io.dicom_parametric import map_headers
+from latentsr.io.dicom_series import Slice, in_order, irregularities
 from latentsr.io.dicom_stored import to_physical, to_stored
-from latentsr.provenance import Provenance
+from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import MAX_PIXELS, Source, Volume
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
-def read(
-    paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS
-) -> Volume:
-    """The volume of one file, or of the files of one series in the order of their positions.
+def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS) -> Volume:
+    """The volume of one file, or of the files of one stack in the order of `dicom_series.in_order`.
 
     `source.header` is a tuple of data sets without pixels, one a slice. `force` lets burned-in annotation
     through, `constant` images of one value.
@@ -35,16 +33,18 @@ def read(
     slices = in_order([Slice(path, *load(path, force=force)) for path in paths])
     headers = tuple(one.header for one in slices)
     pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
-    source = Source("dicom", tuple(one.path for one in slices), headers, str(headers[0].get("Modality", "")))
+    files, modality = tuple(one.path for one in slices), str(headers[0].get("Modality", ""))
+    source = Source("dicom", files, headers, modality, tuple(_warnings(headers)), _digest(slices))
     return Volume(pixels, spacing(headers[0]), Window.of(pixels, constant=constant), source)
 
 
 def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple[Path, ...]:
     """Writes a derived image, or a folder of them for a series, all or none; gives the files' paths.
 
-    A volume that does not come from DICOM becomes Secondary Captures.
+    A volume that does not come from DICOM becomes Secondary Captures. One that the provenance calls an uncertainty is
+    stored as `dicom_parametric.map_headers` says.
     """
-    images = _images(volume, provenance)
+    images = _images(volume, provenance or WITHOUT_MODEL)
     if len(images) == 1:
         with replacing(path) as part:
             _save(images[0], part)
@@ -69,21 +69,36 @@ def with_suffix(name: str) -> str:
     return name if name.lower().endswith(SUFFIXES) else f"{name}.dcm"
 
 
-def _images(volume: Volume, provenance: Provenance | None) -> list[Dataset]:
+def _warnings(headers: Sequence[Dataset]) -> list[str]:
+    """What a derived volume will lack or show that its user may not expect, each text once."""
+    texts = irregularities(headers)
+    if any("MOSAIC" in (header.get("ImageType") or ()) for header in headers):
+        texts.append("a Siemens mosaic, enlarged as the one picture that it is: its tiles blend at their borders")
+    return [*texts, *dict.fromkeys(text for header in headers for text in left_out(header))]
+
+
+def _digest(slices: Sequence[Slice]) -> str:
+    """The SHA-256 of all instances of a volume, identifiers and stored pixels, in their order."""
+    digest = hashlib.sha256()
+    for one in slices:
+        digest.update(f"{one.header.SOPInstanceUID} {one.stored.dtype} {one.stored.shape}".encode())
+        digest.update(np.ascontiguousarray(one.stored).data)
+    return digest.hexdigest()
+
+
+def _images(volume: Volume, made_by: Provenance) -> list[Dataset]:
     if volume.source.kind != "dicom":
-        return capture(volume, provenance)
+        return capture(volume, made_by)
     headers: tuple[Dataset, ...] = volume.source.header
     if len(headers) != len(volume.pixels):
         raise InputError(f"{len(volume.pixels)} slices for {len(headers)} source files: expected one each")
-    with quiet():
-        return [
-            _derived(one, header, volume.scale, provenance) for one, header in zip(volume.pixels, headers, strict=True)
-        ]
-
-
-def _derived(pixels: NDArray[Any], header: Dataset, scale: int, provenance: Provenance | None) -> Dataset:
+    forms = map_headers(volume) if made_by.image == UNCERTAINTY else headers
     try:
-        return derive(header, to_stored(pixels, header), scale, provenance)
+        with quiet():
+            return [
+                derive(header, to_stored(one, form), volume, made_by, form=form)
+                for one, header, form in zip(volume.pixels, headers, forms, strict=True)
+            ]
     except MALFORMED as error:
         raise InputError(
             f"the source's header cannot be carried over ({type(error).__name__}): mend the file"

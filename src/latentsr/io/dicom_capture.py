@@ -9,22 +9,21 @@ from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from latentsr.io.dicom_derive import derived_uid, describe, file_meta, set_pixels
-from latentsr.provenance import WITHOUT_MODEL, Provenance
+from latentsr.provenance import Provenance
 from latentsr.volume import Volume
 
 _TOP = 65535
 
 
-def capture(volume: Volume, provenance: Provenance | None) -> list[Dataset]:
+def capture(volume: Volume, provenance: Provenance) -> list[Dataset]:
     """One Secondary Capture data set a slice, in one new study without a patient.
 
     16 bits stored; slope and intercept map them to the volume's physical values. The same pixels give the same UIDs.
     """
-    made_by = provenance or WITHOUT_MODEL
     content = hashlib.sha256(volume.pixels.tobytes()).hexdigest()
     low, slope = _scale(volume.pixels)
     stored = np.rint((volume.pixels.astype(np.float64) - low) / slope).astype("<u2")
-    return [_image(one, number, volume, (low, slope), content, made_by) for number, one in enumerate(stored, 1)]
+    return [_image(one, number, volume, (low, slope), content, provenance) for number, one in enumerate(stored, 1)]
 
 
 def _scale(pixels: NDArray[Any]) -> tuple[float, float]:
@@ -41,8 +40,8 @@ def _image(
 ) -> Dataset:
     image = Dataset()
     image.SOPClassUID = SecondaryCaptureImageStorage
-    image.SOPInstanceUID = derived_uid(content, f"image {number}", volume.scale, made_by)
-    image.SeriesInstanceUID = derived_uid(content, "series", volume.scale, made_by)
+    image.SOPInstanceUID = derived_uid([content, f"image {number}"], volume.scale, made_by)
+    image.SeriesInstanceUID = derived_uid([content, "series"], volume.scale, made_by)
     image.StudyInstanceUID = str(generate_uid(entropy_srcs=[content, "study"]))
     image.Modality, image.ConversionType, image.ImageType = "OT", "WSD", ["DERIVED", "SECONDARY"]
     for keyword in _UNKNOWN:

@@ -1,64 +1,92 @@
 """A derived DICOM image from its source: PS3.3's words for a finer grid, a new identity and what made it."""
 
 import copy
+import hashlib
+from collections.abc import Sequence as Several
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from latentsr.config import canonical_json
 from latentsr.io.dicom_grid import move_to_finer_grid
-from latentsr.provenance import WITHOUT_MODEL, Provenance
+from latentsr.provenance import PIXELS, POSTERIOR_MEAN, SAMPLE, UNCERTAINTY, WITHOUT_MODEL, Provenance
+from latentsr.volume import Volume
 
 RESEARCH = "research use only"
 
+PARAMETRIC_MAP = f"parametric map of {UNCERTAINTY}"
+
+# The last digit of a derived series' number, so that a viewer lists what belongs together side by side.
+_SERIES_DIGITS = {POSTERIOR_MEAN: 1, SAMPLE: 2, "mean of": 3, UNCERTAINTY: 4, PARAMETRIC_MAP: 5}
+_LAST_SERIES = 2_000_000  # a thousand times it is still an integer string (PS3.5 section 6.2)
+
 _SPATIAL_RESAMPLING = ("113085", "DCM", "Spatial resampling")
+_STANDARD_DEVIATION = ("113061", "DCM", "Standard Deviation")
 _SOURCE_IMAGE = ("121322", "DCM", "Source image for image processing operation")
 _PROCESSING = ("109102", "DCM", "Processing Equipment")
 _SHORT, _LONG = 64, 1024  # characters that LO and ST hold
-_LAST_SERIES = 10**7
 
 # True of the source's pixels or of its file, not of the derived image.
 _STALE = (
     "SmallestPixelValueInSeries", "LargestPixelValueInSeries", "SmallestImagePixelValueInPlane",
-    "LargestImagePixelValueInPlane", "VOILUTSequence", "IconImageSequence", "DigitalSignaturesSequence",
+    "LargestImagePixelValueInPlane", "IconImageSequence", "DigitalSignaturesSequence",
     "MACParametersSequence", "DataSetTrailingPadding", "InstanceCreationDate", "InstanceCreationTime",
     "InstanceCreatorUID", "PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
 
 
-def derive(header: Dataset, stored: NDArray[Any], scale: int, provenance: Provenance | None) -> Dataset:
-    """The data set, ready to be saved, of an image `scale` times finer than the one `header` describes.
+def derive(
+    header: Dataset, stored: NDArray[Any], volume: Volume, provenance: Provenance, *, form: Dataset | None = None
+) -> Dataset:
+    """The data set, ready to be saved, of one image of `volume`, finer by its scale than the one `header` describes.
 
-    `stored` are integers (rows, columns) in the source's scale and sense. The same source, model and options give
-    the same bytes: nothing in it depends on the time of the run.
+    `stored` are integers (rows, columns) in the scale and sense of `form`, a header like the source's own but for how
+    pixels are stored; without one, of the source's. The same source, window, model and options give the same bytes:
+    nothing in it depends on the time of the run.
     """
-    made_by = provenance or WITHOUT_MODEL
-    image = copy.deepcopy(header)
+    image = copy.deepcopy(header if form is None else form)
     for keyword in _STALE:
         image.pop(keyword, None)
-    move_to_finer_grid(image, scale)
+    move_to_finer_grid(image, volume.scale)
     set_pixels(image, stored)
-    image.ImageType = _image_type(header)
-    _identify(image, header, scale, made_by)
+    image.ImageType = _image_type(header, provenance)
+    made_from = content(volume, provenance)
+    series = volume.source.series_digest or made_from
+    image.SOPInstanceUID = derived_uid(["image", header.SOPInstanceUID, made_from], volume.scale, provenance)
+    image.SeriesInstanceUID = derived_uid(["series", header.SeriesInstanceUID, series], volume.scale, provenance)
+    image.SeriesNumber = series_number(header, volume.scale, provenance)
     image.SourceImageSequence = Sequence([_reference(header)])
-    describe(image, scale, made_by)
+    describe(image, volume.scale, provenance)
     image.file_meta = file_meta(image)
     return image
 
 
-def derived_uid(source: str, role: str, scale: int, provenance: Provenance) -> str:
-    """A UID that the same source, model, options, seed, scale and role always give again."""
-    made_by = [provenance.model_hash, provenance.options, str(provenance.seed)]
-    return str(generate_uid(entropy_srcs=[source, *made_by, str(scale), role]))
+def content(volume: Volume, provenance: Provenance) -> str:
+    """What a derived volume's pixels follow from, beside what the provenance says: all its input and the window.
+
+    Where no model made them they may be anything, and are taken themselves.
+    """
+    own = provenance.model_hash == WITHOUT_MODEL.model_hash
+    pixels = hashlib.sha256(np.ascontiguousarray(volume.pixels).data).hexdigest() if own else ""
+    return canonical_json([volume.source.digest, volume.window.low, volume.window.high, pixels])
 
 
-def series_number(header: Dataset, scale: int) -> int:
-    """A number for the derived series that is seldom taken: the source's, followed by the scale in two digits."""
+def derived_uid(source: Several[str], scale: int, provenance: Provenance) -> str:
+    """A UID that the same source, model, options, seed, scale and kind of image always give again, and no others."""
+    made_by = [PIXELS, provenance.model_hash, provenance.options, provenance.seed, provenance.image, scale]
+    return str(generate_uid(entropy_srcs=[canonical_json([*source, *made_by])]))
+
+
+def series_number(header: Dataset, scale: int, provenance: Provenance) -> int:
+    """A number for the derived series that is seldom taken and sorts: the source's, the scale, a digit for the kind."""
+    digits = (digit for kind, digit in _SERIES_DIGITS.items() if provenance.image.startswith(kind))
     number = int(header.get("SeriesNumber") or 0)
-    return (abs(number) % _LAST_SERIES) * 100 + scale
+    return (abs(number) % _LAST_SERIES) * 1000 + scale * 10 + next(digits, 0)
 
 
 def set_pixels(image: Dataset, stored: NDArray[Any]) -> None:
@@ -77,10 +105,13 @@ def describe(image: Dataset, scale: int, provenance: Provenance) -> None:
     text = provenance.note(scale) + (f" Before: {earlier}" if earlier else "")
     image.DerivationDescription = text[:_LONG]
     codes = list(image.get("DerivationCodeSequence") or [])
-    image.DerivationCodeSequence = Sequence([*codes, code(*_SPATIAL_RESAMPLING)])
+    codes.append(code(*_SPATIAL_RESAMPLING))
+    if provenance.image == UNCERTAINTY:
+        codes.append(code(*_STANDARD_DEVIATION))
+    image.DerivationCodeSequence = Sequence(codes)
     equipment = list(image.get("ContributingEquipmentSequence") or [])
     image.ContributingEquipmentSequence = Sequence([*equipment, _equipment(provenance)])
-    image.SeriesDescription = _series_description(image.get("SeriesDescription") or "", scale)
+    image.SeriesDescription = _series_description(image.get("SeriesDescription") or "", scale, provenance)
     if provenance.synthetic or not image.get("SyntheticData"):  # once made up, always made up
         image.SyntheticData = "YES" if provenance.synthetic else "NO"
 
@@ -102,19 +133,16 @@ def file_meta(image: Dataset) -> FileMetaDataset:
     return meta
 
 
-def _image_type(header: Dataset) -> list[str]:
+def _image_type(header: Dataset, provenance: Provenance) -> list[str]:
     """DERIVED, SECONDARY and the source's further values; MR wants a third one (PS3.3 C.8.3.1.1.1)."""
     values = header.get("ImageType") or []
     further = [str(value) for value in values[2:]] if not isinstance(values, str) else []
-    if header.SOPClassUID == MRImageStorage and not (further and further[0]):
+    if provenance.image == UNCERTAINTY:  # of an MR image it is neither magnitude nor phase
+        third = further[0] if further and header.SOPClassUID != MRImageStorage else ""
+        further = [third or "OTHER", UNCERTAINTY.upper()]
+    elif header.SOPClassUID == MRImageStorage and not (further and further[0]):
         further[:1] = ["OTHER"]
     return ["DERIVED", "SECONDARY", *further]
-
-
-def _identify(image: Dataset, header: Dataset, scale: int, provenance: Provenance) -> None:
-    image.SOPInstanceUID = derived_uid(header.SOPInstanceUID, "image", scale, provenance)
-    image.SeriesInstanceUID = derived_uid(header.SeriesInstanceUID, "series", scale, provenance)
-    image.SeriesNumber = series_number(header, scale)
 
 
 def _reference(header: Dataset) -> Dataset:
@@ -136,6 +164,7 @@ def _equipment(provenance: Provenance) -> Dataset:
     return item
 
 
-def _series_description(earlier: str, scale: int) -> str:
-    added = f"x{scale} latentsr, {RESEARCH}"
+def _series_description(earlier: str, scale: int, provenance: Provenance) -> str:
+    kind = f"{provenance.image}, " if provenance.image else ""
+    added = f"x{scale} {kind}latentsr, {RESEARCH}"
     return f"{earlier[: _SHORT - len(added) - 1]} {added}".strip()

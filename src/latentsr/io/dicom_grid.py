@@ -21,10 +21,12 @@ _EDGES = (
     "CollimatorLowerHorizontalEdge", "CenterOfCircularShutter", "VerticesOfThePolygonalShutter",
     "CenterOfCircularCollimator", "VerticesOfThePolygonalCollimator",
 )  # fmt: skip
+_OVERLAYS, _CURVES = 0x6000, 0x5000  # the first of each repeating family of groups
 _RADII = ("RadiusOfCircularShutter", "RadiusOfCircularCollimator")
 
-_OVERLAYS, _CURVES, _LAST_REPEAT = 0x6000, 0x5000, 0x1E  # repeating groups, even numbers only
-_OVERLAY_ROWS, _OVERLAY_COLUMNS, _OVERLAY_DATA = 0x0010, 0x0011, 0x3000
+# Elements of an overlay's repeating group 60xx (PS3.3 C.9.2).
+_ROWS, _COLUMNS, _FRAMES, _ORIGIN, _BITS, _DATA = 0x0010, 0x0011, 0x0015, 0x0050, 0x0100, 0x3000
+_OF_ITS_PIXELS = (0x1301, 0x1302, 0x1303)  # area, mean and standard deviation of the region
 
 
 def spacing(header: Dataset) -> tuple[float, float] | None:
@@ -38,7 +40,13 @@ def spacing(header: Dataset) -> tuple[float, float] | None:
 
 def move_to_finer_grid(image: Dataset, scale: int) -> None:
     """Changes spacing, position, shutters and overlays in place, for pixels `scale` times finer in plane."""
-    _drop_overlays(image, scale)
+    for group in _groups(image, _OVERLAYS):
+        if _is_whole(image, group):
+            _enlarge_overlay(image, group, scale)
+        else:
+            _drop_group(image, group)
+    for group in _groups(image, _CURVES):
+        _drop_group(image, group)
     if scale == 1:
         return  # every digit of the geometry stays
     _move_position(image, scale)
@@ -49,6 +57,16 @@ def move_to_finer_grid(image: Dataset, scale: int) -> None:
         _map(image, keyword, lambda pixel: round((pixel - 0.5) * scale + 0.5))
     for keyword in _RADII:
         _map(image, keyword, lambda radius: radius * scale)
+
+
+def left_out(header: Dataset) -> list[str]:
+    """What a derived image cannot keep of its source, one text each."""
+    texts = []
+    if not all(_is_whole(header, group) for group in _groups(header, _OVERLAYS)):
+        texts.append("an overlay without bits of its own (60xx): it is left out of the output")
+    if _groups(header, _CURVES):
+        texts.append("curves (50xx, retired): they are left out of the output")
+    return texts
 
 
 def position(header: Dataset, scale: int) -> Affine:
@@ -78,7 +96,8 @@ def affine(headers: Sequence[Dataset]) -> Affine:
 
 def is_placed(header: Dataset) -> bool:
     """True where the header says where its pixels lie in the patient."""
-    return all(header.get(keyword) for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"))
+    sizes = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+    return all(np.size(header.get(keyword)) == size for keyword, size in sizes.items())
 
 
 def normal(header: Dataset) -> Affine:
@@ -105,19 +124,36 @@ def _map(image: Dataset, keyword: str, change: Callable[[int], int]) -> None:
     setattr(image, keyword, [change(int(one)) for one in value] if many else change(int(value)))
 
 
-def _drop_overlays(image: Dataset, scale: int) -> None:
-    """Removes overlays whose size or place no longer fits, those kept in unused pixel bits, and curves (retired)."""
-    for offset in range(0, _LAST_REPEAT + 1, 2):
-        _drop_group(image, _CURVES + offset)
-        if scale != 1 or not _overlay_fits(image, _OVERLAYS + offset):
-            _drop_group(image, _OVERLAYS + offset)
+def _groups(image: Dataset, first: int) -> list[int]:
+    """The groups of a repeating family that the data set has; odd ones are private."""
+    return sorted({one.tag.group for one in image if first <= one.tag.group <= first + 0xFE and one.tag.group % 2 == 0})
 
 
-def _overlay_fits(image: Dataset, group: int) -> bool:
-    if any((group, element) not in image for element in (_OVERLAY_ROWS, _OVERLAY_COLUMNS, _OVERLAY_DATA)):
+def _is_whole(image: Dataset, group: int) -> bool:
+    """Whether an overlay is one picture with bits of its own, not in the unused bits of the pixels (retired)."""
+    if any((group, element) not in image for element in (_ROWS, _COLUMNS, _DATA)):
         return False
-    size = [image[group, element].value for element in (_OVERLAY_ROWS, _OVERLAY_COLUMNS)]
-    return bool(size == [image.Rows, image.Columns])
+    if any((group, element) in image and image[group, element].value != 1 for element in (_FRAMES, _BITS)):
+        return False
+    rows, columns, data = (image[group, element].value for element in (_ROWS, _COLUMNS, _DATA))
+    return bool(rows and columns and data and 8 * len(data) >= rows * columns)
+
+
+def _enlarge_overlay(image: Dataset, group: int, scale: int) -> None:
+    """Repeats each bit `scale` times along both axes: bits are packed, the first one lowest (PS3.5 section 8.1.2)."""
+    if scale == 1:
+        return
+    rows, columns = image[group, _ROWS].value, image[group, _COLUMNS].value
+    packed = np.frombuffer(image[group, _DATA].value, np.uint8)
+    bits = np.unpackbits(packed, count=rows * columns, bitorder="little").reshape(rows, columns)
+    fine = np.packbits(bits.repeat(scale, axis=0).repeat(scale, axis=1), bitorder="little").tobytes()
+    image[group, _DATA].value = fine + b"\0" * (len(fine) % 2)
+    image[group, _ROWS].value, image[group, _COLUMNS].value = rows * scale, columns * scale
+    if (group, _ORIGIN) in image:
+        image[group, _ORIGIN].value = [(first - 1) * scale + 1 for first in image[group, _ORIGIN].value]
+    for element in _OF_ITS_PIXELS:
+        if (group, element) in image:
+            del image[group, element]
 
 
 def _drop_group(image: Dataset, group: int) -> None:

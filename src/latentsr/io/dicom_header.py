@@ -17,6 +17,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import get_decoder
 
 from latentsr.errors import InputError
+from latentsr.io.dicom_series import OF_A_STACK
 
 # What pydicom and its decoders raise on files that break the standard.
 MALFORMED = (
@@ -66,12 +67,12 @@ def quiet() -> Iterator[None]:
 
 
 class Outline(NamedTuple):
-    """What sorts a DICOM file into a series: its identifiers, and whether it has a place or is a DICOMDIR."""
+    """What sorts a DICOM file into a stack: its identifiers, what `dicom_series` compares, and if it is a DICOMDIR."""
 
     instance: str
     series: str
     number: int | None
-    placed: bool
+    header: Dataset
     directory: bool
 
 
@@ -83,7 +84,7 @@ def is_dicom(path: Path) -> bool:
 
 def outline(path: Path) -> Outline | None:
     """The outline of a DICOM file, read without its pixels; None if it is malformed."""
-    tags = ["SOPInstanceUID", "SeriesInstanceUID", "ImagePositionPatient", "SeriesNumber"]
+    tags = ["SOPInstanceUID", "SeriesNumber", "ImagePositionPatient", *OF_A_STACK]
     try:
         with quiet():
             found = dcmread(path, stop_before_pixels=True, specific_tags=tags)
@@ -92,7 +93,7 @@ def outline(path: Path) -> Outline | None:
                 str(found.get("SOPInstanceUID")),
                 str(found.get("SeriesInstanceUID")),
                 None if number is None else int(number),
-                bool(found.get("ImagePositionPatient")),
+                _plain(found),
                 found.file_meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage,
             )
     except MALFORMED:

@@ -1,21 +1,40 @@
-"""Uncertainty maps as DICOM: a highdicom ParametricMap in float32 on the enlarged grid of its source images."""
+"""Uncertainty maps as DICOM, on the enlarged grid of their source images: as viewers show them, and as numbers.
+
+For viewers a map is images of the source's own class, or Secondary Captures where that class cannot hold one: integers
+whose rescale slope gives physical units. As numbers it is a highdicom ParametricMap in float32, which few viewers show.
+"""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import highdicom
 import numpy as np
-from pydicom import Dataset
+from pydicom import Dataset, uid
 from pydicom.sr.coding import Code
 
 from latentsr.errors import InputError
 from latentsr.io.atomic import replacing
-from latentsr.io.dicom_derive import derived_uid, describe, series_number
+from latentsr.io.dicom_derive import PARAMETRIC_MAP, content, derived_uid, describe, series_number
 from latentsr.io.dicom_grid import is_placed, position
 from latentsr.io.dicom_header import MALFORMED, quiet
-from latentsr.provenance import WITHOUT_MODEL, Provenance
+from latentsr.provenance import Provenance
 from latentsr.volume import Volume
+
+# Classes whose images may have any rescale slope (PS3.3 C.8.2.1, C.8.9.1, C.11.1; MR as many scanners write it). That
+# of a digital X-ray image is 1, too coarse for a spread of few steps (PS3.3 C.8.11.3).
+_SCALED = (
+    uid.MRImageStorage, uid.CTImageStorage, uid.PositronEmissionTomographyImageStorage,
+    uid.ComputedRadiographyImageStorage, uid.SecondaryCaptureImageStorage,
+)  # fmt: skip
+# What says of the source's stored values how they are meant or shown.
+_OF_STORED_VALUES = (
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "VOILUTSequence",
+    "WindowCenterWidthExplanation", "RealWorldValueMappingSequence", "PresentationLUTShape",
+    "PresentationIntentType",
+)  # fmt: skip
+_TOP = 65535
 
 _HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 _NO_UNITS = Code("1", "UCUM", "no units")
@@ -25,14 +44,44 @@ _WANTED = (
 )  # fmt: skip
 
 
-def can_map(volume: Volume) -> bool:
-    """True where the slices say where they lie in the patient, as a parametric map has to."""
-    return all(is_placed(header) and header.get("FrameOfReferenceUID") for header in volume.source.header)
+def map_headers(spread: Volume) -> list[Dataset]:
+    """A header for each slice that stores a spread above 0 in 16 bits, with its own window, in the source's units."""
+    top = float(spread.pixels.max()) or 1.0
+    how: dict[str, Any] = {
+        "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 0,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "RescaleIntercept": "0", "RescaleSlope": f"{top / _TOP:.9g}", "RescaleType": "US",
+        "WindowCenter": f"{top / 2:.9g}", "WindowWidth": f"{top:.9g}",
+        "VOILUTFunction": "LINEAR_EXACT",  # whose width may be below 1
+    }  # fmt: skip
+    headers = []
+    for header in spread.source.header:
+        changed = dict(how)
+        if header.SOPClassUID == uid.CTImageStorage:
+            changed["RescaleType"] = "HU"
+        if header.SOPClassUID not in _SCALED:
+            changed |= {"SOPClassUID": uid.SecondaryCaptureImageStorage, "ConversionType": "WSD"}
+        made = Dataset()  # setting a value of a copy would change the source's own element
+        for element in header:
+            if element.keyword not in (*changed, *_OF_STORED_VALUES):
+                made.add(element)
+        for keyword, value in changed.items():
+            setattr(made, keyword, value)
+        headers.append(made)
+    return headers
 
 
-def write_map(spread: Volume, path: Path, *, provenance: Provenance | None) -> None:
-    """Writes a volume of spread, in the source's physical units, as one parametric map with a frame a slice."""
-    made_by = provenance or WITHOUT_MODEL
+def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
+    """Writes a volume of spread, in the source's physical units, as one parametric map with a frame a slice.
+
+    InputError where the slices do not say where they lie in the patient, or several lie at one position.
+    """
+    headers = spread.source.header
+    placed = all(is_placed(header) and header.get("FrameOfReferenceUID") for header in headers)
+    if not placed or len({tuple(header.ImagePositionPatient) for header in headers}) < len(headers):
+        came = "several slices lie at one position" if placed else "the source does not say where it lies"
+        raise InputError(f"{came}: a parametric map needs a position a slice, leave out the option parametric_map")
+    made_by = replace(provenance, image=PARAMETRIC_MAP)
     try:
         with quiet():
             image = _map(spread, made_by)
@@ -46,13 +95,13 @@ def write_map(spread: Volume, path: Path, *, provenance: Provenance | None) -> N
 
 def _map(spread: Volume, made_by: Provenance) -> Dataset:
     headers = [_complete(header) for header in spread.source.header]
-    first, scale = headers[0], spread.scale
+    first, scale, made_from = headers[0], spread.scale, content(spread, made_by)
     image: Dataset = highdicom.pm.ParametricMap(
         source_images=headers,
         pixel_array=spread.pixels,
-        series_instance_uid=derived_uid(first.SeriesInstanceUID, "uncertainty series", scale, made_by),
-        series_number=series_number(first, scale) + 50,
-        sop_instance_uid=derived_uid(first.SOPInstanceUID, "uncertainty", scale, made_by),
+        series_instance_uid=derived_uid(["series", first.SeriesInstanceUID, made_from], scale, made_by),
+        series_number=series_number(first, scale, made_by),
+        sop_instance_uid=derived_uid(["image", first.SOPInstanceUID, made_from], scale, made_by),
         instance_number=1,
         manufacturer="latentsr",
         manufacturer_model_name=made_by.model[:64],
@@ -66,7 +115,7 @@ def _map(spread: Volume, made_by: Provenance) -> Dataset:
         **_grid(spread, headers),
     )
     describe(image, scale, made_by)
-    _settle(image, first, derived_uid(first.SOPInstanceUID, "dimensions", scale, made_by))
+    _settle(image, first, derived_uid(["dimensions", made_from], scale, made_by))
     return image
 
 

@@ -1,6 +1,6 @@
-"""A DICOM series in order: slices sorted along their normal, or one line that names the slice that does not fit."""
+"""A DICOM series taken apart into stacks, each of slices of one grid and direction, and a stack in order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from latentsr.errors import InputError
-from latentsr.io.dicom_grid import normal
+from latentsr.io.dicom_grid import is_placed, normal
 
 _SAME = (
     ("PatientID", "another patient"),
@@ -20,8 +20,11 @@ _SAME = (
     ("Rows", "another size"),
     ("Columns", "another size"),
     ("PhotometricInterpretation", "another photometric interpretation"),
+    ("ImageType", "another image type"),
 )
-_DIRECTION_TOLERANCE = 1e-3  # of a unit vector: headers round directions to three or more digits
+_CLOSE = (("PixelSpacing", "another spacing", 1e-4), ("ImageOrientationPatient", "another orientation", 1e-3))
+OF_A_STACK = tuple(keyword for keyword, *_ in (*_SAME, *_CLOSE))
+
 _SAME_PLACE = 1e-3  # mm
 _GAP_TOLERANCE = 0.1  # of the slice distance: headers round positions, and a missing slice doubles the distance
 
@@ -34,54 +37,85 @@ class Slice(NamedTuple):
     stored: NDArray[Any]
 
 
-def in_order(slices: Sequence[Slice]) -> list[Slice]:
-    """The slices of one series sorted by position along their normal.
+def stacks(headers: Mapping[Path, Dataset]) -> list[list[Path]]:
+    """The files that fit into one volume, in their order, a list for each: one grid, direction and type of image.
 
-    InputError, which names the slice, where a file belongs to another patient, study or series, differs in size,
-    spacing or orientation, lies where another lies, or leaves a gap.
+    The headers need the elements `OF_A_STACK` alone. Every file is in one stack.
     """
-    first = slices[0]
-    for other in slices[1:]:
-        _refuse_difference(first, other)
+    found: list[list[Path]] = []
+    for path, header in headers.items():
+        fitting = (stack for stack in found if not _difference(headers[stack[0]], header))
+        if (stack := next(fitting, None)) is not None:
+            stack.append(path)
+        else:
+            found.append([path])
+    return found
+
+
+def in_order(slices: Sequence[Slice]) -> list[Slice]:
+    """The slices of one stack sorted by position along their normal.
+
+    Slices at one position are sorted by what scanners tell them apart by: time point, b-value, echo, then number, time
+    and identifier of the instance. InputError, which names the file, where one does not fit into a stack with the first
+    or does not say where it lies.
+    """
     if len(slices) == 1:
         return list(slices)
+    first = slices[0]
+    for other in slices[1:]:
+        if what := _difference(first.header, other.header):
+            raise InputError(f"{other.path} is of {what} than {first.path.name}: give such files apart")
     places = np.array([_place(one) for one in slices])
-    order = np.argsort(places, kind="stable")
-    ordered = [slices[index] for index in order]
-    _refuse_gaps(ordered, np.diff(places[order]))
-    return ordered
+    upwards = np.argsort(places, kind="stable")
+    steps = np.diff(places[upwards], prepend=places[upwards[0]]) > _SAME_PLACE
+    level = dict(zip(upwards.tolist(), np.cumsum(steps).tolist(), strict=True))
+    order = sorted(level, key=lambda index: (level[index], *_moment(slices[index].header)))
+    return [slices[index] for index in order]
 
 
-def _refuse_difference(first: Slice, other: Slice) -> None:
+def irregularities(headers: Sequence[Dataset]) -> list[str]:
+    """In what the slices of a stack, in their order, are not evenly spaced, one text each."""
+    if len(headers) == 1:
+        return []
+    along = normal(headers[0])
+    places = np.array([np.dot(np.array(one.ImagePositionPatient, np.float64), along) for one in headers])
+    distances = np.diff(places)
+    texts = []
+    if (distances < _SAME_PLACE).any():
+        texts.append("several slices at one position, such as time points: enlarged as they are, each for itself")
+    gaps = distances[distances >= _SAME_PLACE]
+    told = abs(float(headers[0].get("SpacingBetweenSlices") or 0))
+    usual = told if told and len(gaps) == 1 else np.median(gaps) if len(gaps) else 0  # one gap has no other beside it
+    if (np.abs(gaps - usual) > _GAP_TOLERANCE * usual).any():
+        texts.append("slices at uneven distances, perhaps one is missing: enlarged as they are, each for itself")
+    return texts
+
+
+def _difference(first: Dataset, other: Dataset) -> str:
+    """In what two files cannot be of one stack, such as "another size"; empty where they can."""
     for keyword, what in _SAME:
-        if first.header.get(keyword) != other.header.get(keyword):
-            raise InputError(f"{other.path} is of {what} than {first.path.name}: expected one series, give them apart")
-    pairs = (("PixelSpacing", "spacing", 1e-4), ("ImageOrientationPatient", "orientation", _DIRECTION_TOLERANCE))
-    for keyword, what, tolerance in pairs:
-        one, two = first.header.get(keyword), other.header.get(keyword)
-        if (one is None) != (two is None) or (one is not None and not np.allclose(one, two, rtol=0, atol=tolerance)):
-            raise InputError(f"{other.path} has another {what} than {first.path.name}: give such slices one by one")
+        if first.get(keyword) != other.get(keyword):
+            return what
+    for keyword, what, tolerance in _CLOSE:
+        one, two = first.get(keyword) or (), other.get(keyword) or ()
+        if len(one) != len(two) or not all(abs(a - b) <= tolerance for a, b in zip(one, two, strict=True)):
+            return what
+    return ""
 
 
 def _place(one: Slice) -> float:
     """How far along the normal the slice lies, in mm."""
-    if not one.header.get("ImagePositionPatient") or not one.header.get("ImageOrientationPatient"):
-        raise InputError(
-            f"{one.path} does not say where it lies, so its series has no order: give its files one by one"
-        )
+    if not is_placed(one.header):
+        raise InputError(f"{one.path} does not say where it lies: a series needs it, give its files one by one")
     return float(np.dot(np.array(one.header.ImagePositionPatient, np.float64), normal(one.header)))
 
 
-def _refuse_gaps(ordered: Sequence[Slice], distances: NDArray[np.float64]) -> None:
-    for before, after, distance in zip(ordered, ordered[1:], distances, strict=False):
-        if distance < _SAME_PLACE:
-            raise InputError(f"{after.path} lies where {before.path.name} lies: leave one of them out")
-    usual = float(np.median(distances))
-    if len(distances) == 1:  # nothing to compare with but what the header says
-        usual = abs(float(ordered[0].header.get("SpacingBetweenSlices") or usual))
-    for before, after, distance in zip(ordered, ordered[1:], distances, strict=False):
-        if abs(distance - usual) > _GAP_TOLERANCE * usual:
-            gap = f"{distance:.2f} mm between {before.path.name} and it, {usual:.2f} mm between others"
-            raise InputError(
-                f"{after.path}: a slice is missing or misplaced ({gap}): add it or give the files one by one"
-            )
+def _moment(header: Dataset) -> tuple[float | str, ...]:
+    """What sorts the slices at one position."""
+    numbers = ("TemporalPositionIdentifier", "DiffusionBValue", "EchoTime", "InstanceNumber")
+    values = (header.get(keyword) for keyword in numbers)
+    texts = ("AcquisitionTime", "SOPInstanceUID")
+    return (
+        *(float(value) if isinstance(value, int | float) else -np.inf for value in values),
+        *(str(header.get(keyword) or "") for keyword in texts),
+    )

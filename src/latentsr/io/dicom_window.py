@@ -1,7 +1,7 @@
 """A DICOM of a part of an image, coarser where asked for: what is restored and compared with the truth."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from latentsr.io import dicom
 from latentsr.io.atomic import refuse_existing
 from latentsr.io.dicom_grid import is_placed
 from latentsr.provenance import Provenance
-from latentsr.volume import Source, Volume, first_pixel_shift
+from latentsr.volume import Volume, first_pixel_shift
 
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _GRAPHICS = (0x50, 0x60)  # the first byte of the groups of curves and overlays
@@ -64,7 +64,7 @@ def write_window(
         raise InputError(f"pixels of shape {part.shape}: expected {box.rows} x {box.columns} divided by {scale}")
     refuse_existing(path, overwrite)
     header = _on_grid(volume.source.header[0], box, scale)
-    source = Source("dicom", volume.source.paths, (header,))
+    source = replace(volume.source, header=(header,))
     options = f'{{"box":[{box.top},{box.left},{box.rows},{box.columns}],"made":"{made}","scale":{scale}}}'
     reduced = Volume(part[None], None, volume.window, source)
     dicom.write(reduced, path, provenance=_Reduction("none", __version__, "none", 0, options, synthetic=False))

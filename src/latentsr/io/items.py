@@ -2,49 +2,77 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from latentsr.config import sha256_json
 from latentsr.errors import InputError
+from latentsr.io.dicom_grid import is_placed
 from latentsr.io.dicom_header import Outline, is_dicom, outline
+from latentsr.io.dicom_series import stacks
+from latentsr.io.kinds import kind_of
 from latentsr.io.nifti import sidecar_path, stem
+
+Outlines = Mapping[Path, Outline | None]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image or series: where it lies below the given path (its output mirrors that), and its files."""
+    """One image or stack of slices: where it lies below the given path (its output mirrors that), and its files.
+
+    `series_digest` is that of all instances that were found of its DICOM series, for the identity of the derived one.
+    """
 
     relative: Path
     paths: tuple[Path, ...]
+    series_digest: str = ""
 
     @property
     def series(self) -> bool:
-        """Whether it is a DICOM series of several files."""
+        """Whether it is a stack of several DICOM files."""
         return len(self.paths) > 1
+
+    def __repr__(self) -> str:
+        return f"Item({len(self.paths)} file{'s' if self.series else ''})"  # no path: folders are named after patients
 
 
 def find(paths: Sequence[Path]) -> list[Item]:
     """The items of files and folders, in the order of their paths.
 
     A file is one item. A folder is walked: DICOM files in one folder that share a series, lie at a place in the
-    patient and are all different instances are one item; every other file is one. Hidden files, run.json, NIfTI
-    sidecars and DICOMDIR are none. A folder that cannot be listed is one too, so that reading it says why. InputError
-    where a path does not exist, nothing is found, or two would write the same output.
+    patient, fit into one volume (`dicom_series.stacks`) and are all different instances are one item; every other file
+    is one. Hidden files, run.json, NIfTI sidecars and DICOMDIR are none. A folder that cannot be listed is one too, so
+    that reading it says why. InputError where a path does not exist, nothing is found, or two would write the same
+    output.
     """
-    items = [item for path in paths for item in _below(Path(path))]
+    outlines: dict[Path, Outline | None] = {}
+    items = [item for path in paths for item in _below(Path(path), outlines)]
     if not items:
         raise InputError(f"no files in {', '.join(str(path) for path in paths)}: give images or folders with images")
-    twice = [relative for relative, count in Counter(item.relative for item in items).items() if count > 1]
-    if twice:
+    written = (item.relative for item in items if _holds_an_image(item.paths[0], outlines.get(item.paths[0])))
+    if twice := [relative for relative, count in Counter(written).items() if count > 1]:
         raise InputError(f"two inputs would write {twice[0]}: give the folder above them, or run them apart")
-    return items
+    series = _series_digests(outlines)
+    return [replace(item, series_digest=series.get(item.paths[0], "")) for item in items]
 
 
-def _below(root: Path) -> list[Item]:
+def _series_digests(outlines: Outlines) -> dict[Path, str]:
+    """For each DICOM file the digest of all instances found of its series."""
+    series: dict[tuple[str, ...], dict[Path, str]] = defaultdict(dict)
+    for path, found in outlines.items():
+        if found:
+            owner = (str(found.header.get(keyword)) for keyword in ("PatientID", "StudyInstanceUID"))
+            series[*owner, found.series][path] = found.instance
+    return {path: sha256_json([key, sorted(set(group.values()))]) for key, group in series.items() for path in group}
+
+
+def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
+    """The items of a file or folder, whose outlines are added to the others."""
     if not root.exists():
         raise InputError(f"{root} does not exist: check its name")
     if root.is_file():
+        outlines[root] = _outline(root)
         return [Item(Path(root.name), (root,))]
     items: list[Item] = []
     closed: list[Path] = []
@@ -55,7 +83,10 @@ def _below(root: Path) -> list[Item]:
         visible = (name for name in sorted(subfolders) if not name.startswith("."))
         subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in been]  # links may go round
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        items += _in_folder([path for path in files if not _never_ends(path)], root)
+        files = [path for path in files if not _never_ends(path)]
+        here = {path: _outline(path) for path in files}
+        outlines.update(here)
+        items += _in_folder(files, here, root)
     return items + [Item(_place(path, root), (path,)) for path in closed]
 
 
@@ -69,21 +100,22 @@ def _place(path: Path, root: Path) -> Path:
     return Path(root.resolve().name) if path == root else path.relative_to(root)
 
 
-def _in_folder(files: Sequence[Path], root: Path) -> list[Item]:
-    """The items of the files of one folder; a series alone in its folder takes the folder's place."""
-    outlines = {path: _outline(path) for path in files}
+def _in_folder(files: Sequence[Path], outlines: Outlines, root: Path) -> list[Item]:
+    """The items of the files of one folder; a stack whose outputs are alone in the folder takes the folder's place."""
     images = [path for path in files if not _is_aside(path, files, outlines[path])]
-    grouped: dict[str, list[Path]] = defaultdict(list)
+    series: dict[str, dict[Path, Outline]] = defaultdict(dict)
     for path in images:
-        if (found := outlines[path]) and found.placed:
-            grouped[found.series].append(path)
-    series = [group for group in grouped.values() if _is_series([outlines[path] for path in group])]
-    together = {path for group in series for path in group}
-    alone = len(series) == 1 and len(together) == len(images)
+        if (found := outlines[path]) and is_placed(found.header):
+            series[found.series][path] = found
+    groups = [stack for group in series.values() if _are_different(group) for stack in _stacks(group)]
+    together = {path for group in groups for path in group}
+    rest = [path for path in images if path not in together]
+    alone = len(groups) == 1 and not any(_holds_an_image(path, outlines[path]) for path in rest)
     items = [
-        Item(_series_place(group, outlines, root, alone, number), tuple(group)) for number, group in enumerate(series)
+        Item(_place(group[0].parent, root) if alone else _stack_place(group[0], outlines, root, number), tuple(group))
+        for number, group in enumerate(groups)
     ]
-    items += [Item(path.relative_to(root), (path,)) for path in images if path not in together]
+    items += [Item(path.relative_to(root), (path,)) for path in rest]
     return sorted(items, key=lambda item: item.paths)
 
 
@@ -102,16 +134,26 @@ def _is_aside(path: Path, files: Iterable[Path], found: Outline | None) -> bool:
     return path in beside
 
 
-def _is_series(group: Sequence[Outline | None]) -> bool:
-    instances = [found.instance for found in group if found]
-    return len(instances) > 1 and len(set(instances)) == len(instances)
+def _are_different(group: Mapping[Path, Outline]) -> bool:
+    instances = [found.instance for found in group.values()]
+    return len(set(instances)) == len(instances)
 
 
-def _series_place(
-    group: Sequence[Path], outlines: dict[Path, Outline | None], root: Path, alone: bool, number: int
-) -> Path:
-    folder = group[0].parent
-    if alone:
-        return _place(folder, root)
-    found = outlines[group[0]]
-    return folder.relative_to(root) / f"series-{(found.number if found else None) or 0}-{number}"
+def _stacks(group: Mapping[Path, Outline]) -> list[list[Path]]:
+    """The stacks of several files of one series; a file that fits to no other is an item of its own."""
+    return [stack for stack in stacks({path: found.header for path, found in group.items()}) if len(stack) > 1]
+
+
+def _holds_an_image(path: Path, found: Outline | None) -> bool:
+    """Whether a file may get an output: a README or a structured report beside a series does not."""
+    if found:
+        return "Rows" in found.header
+    try:
+        return bool(kind_of(path))
+    except InputError:
+        return False
+
+
+def _stack_place(first: Path, outlines: Outlines, root: Path, number: int) -> Path:
+    found = outlines[first]
+    return first.parent.relative_to(root) / f"series-{(found.number if found else None) or 0}-{number}"

@@ -56,11 +56,11 @@ def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) 
 
 
 def uncertainty_name(output: Path, kind: str) -> Path:
-    """Where the uncertainty map of an output goes: beside it, named _uncertainty, one file also for a series."""
+    """Where the uncertainty map of an output goes: beside it, named _uncertainty; for a DICOM series a folder."""
     name = output.name
     if kind == "dicom":
         known = next((suffix for suffix in dicom.SUFFIXES if name.lower().endswith(suffix)), "")
-        return output.with_name(f"{name[: len(name) - len(known)]}_uncertainty.dcm")
+        return output.with_name(f"{name[: len(name) - len(known)]}_uncertainty{'.dcm' if known else ''}")
     if kind == "nifti":
         stem = nifti.stem(name)
         marked = stem.replace("_desc-latentsr_", "_desc-latentsrUncertainty_")

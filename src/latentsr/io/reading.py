@@ -1,6 +1,7 @@
 """Reading: any image or series becomes a Volume, or one line that says why not."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ from latentsr.errors import InputError
 from latentsr.intensity import Window
 from latentsr.io import dicom, nifti, raster
 from latentsr.io.dicom_header import is_dicom
+from latentsr.io.items import Item
 from latentsr.io.kinds import FileKind, kind_of, unreadable
 from latentsr.volume import MAX_PIXELS, Source, Volume
 
 
 def read(
-    path: Path | str | Sequence[Path],
+    path: Path | str | Sequence[Path] | Item,
     *,
     grey: bool = False,
     force: bool = False,
@@ -22,10 +24,10 @@ def read(
     axis: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Volume:
-    """The volume of an image file, of a folder that is one DICOM series, or of the files of one series.
+    """The volume of an image file, of a folder that is one DICOM stack, or of the files of one stack.
 
     Args:
-        path: a file, a folder, or several DICOM files
+        path: a file, a folder, several DICOM files, or an item of `find`, whose series then becomes one derived series
         grey: turn colour PNG and TIFF into grey
         force: let DICOM images with burned-in annotation through
         constant: let images of one value through, such as an empty mask; such a volume is 0 of its window
@@ -35,6 +37,9 @@ def read(
     Raises:
         InputError: with one line of what came, what was expected and how to mend it
     """
+    if isinstance(path, Item):
+        volume = read(path.paths, grey=grey, force=force, constant=constant, axis=axis, max_pixels=max_pixels)
+        return replace(volume, source=replace(volume.source, series_digest=path.series_digest))
     paths = _files(Path(path)) if isinstance(path, Path | str) else [Path(one) for one in path]
     if not paths:
         raise InputError("no files given: expected an image, or the files of one DICOM series")

@@ -1,5 +1,6 @@
 """Writing: a Volume goes back into the kind of file that it came from, whole and never over its source."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from latentsr.errors import InputError
 from latentsr.io import dicom, dicom_parametric, nifti, raster
 from latentsr.io.atomic import refuse_existing
 from latentsr.io.dicom_grid import affine
-from latentsr.provenance import WITHOUT_MODEL, Provenance
+from latentsr.io.dicom_series import irregularities
+from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import Volume
 
 
@@ -35,32 +37,39 @@ def write(
 
 
 def write_uncertainty(
-    spread: Volume, path: Path | str, *, provenance: Provenance | None, overwrite: bool = False
+    spread: Volume,
+    path: Path | str,
+    *,
+    provenance: Provenance | None,
+    overwrite: bool = False,
+    parametric_map: bool = False,
 ) -> tuple[Path, ...]:
     """Writes a map of spread, in the volume's physical units, and gives the files that were made.
 
-    From DICOM: a parametric map where the source says where it lies in the patient, and always a NIfTI of the same
-    name. From NIfTI: NIfTI. From others: TIFF. All float32.
+    From DICOM: images that viewers show, as 16-bit integers with a rescale slope, in a folder for a series; and with
+    `parametric_map` beside them a DICOM Parametric Map in float32, named _parametric. From NIfTI: NIfTI, from others:
+    TIFF, both float32.
+
+    Raises:
+        StaleError: the path exists and may not be overwritten
+        InputError: the map is not finite, or no parametric map can be made as the source does not say where it lies
+        LatentSRError: the disk refuses
     """
     path = Path(path)
     _refuse(spread, path, overwrite)
     if not np.isfinite(spread.pixels).all():
         raise InputError("the uncertainty map holds NaN or infinite pixels: it is not written; report the model")
-    if spread.source.kind == "dicom":
-        return _write_dicom_map(spread, path, provenance)
+    made_by = replace(provenance or WITHOUT_MODEL, image=UNCERTAINTY)
     if spread.source.kind == "nifti":
-        return nifti.write(spread, path, provenance=provenance)
-    raster.write_pixels(path, _one_slice(spread), (provenance or WITHOUT_MODEL).text(spread.scale))
-    return (path,)
-
-
-def _write_dicom_map(spread: Volume, path: Path, provenance: Provenance | None) -> tuple[Path, ...]:
-    plain = path.with_name(path.name.removesuffix(".dcm") + ".nii.gz")
-    written = nifti.write(spread, plain, provenance=provenance, affine=_affine(spread))
-    if not dicom_parametric.can_map(spread):
-        return written
-    dicom_parametric.write_map(spread, path, provenance=provenance)
-    return path, *written
+        return nifti.write(spread, path, provenance=made_by)
+    if spread.source.kind != "dicom":
+        raster.write_pixels(path, _one_slice(spread), made_by.text(spread.scale))
+        return (path,)
+    numbers = path.with_name(f"{path.name.removesuffix('.dcm')}_parametric.dcm")
+    if parametric_map:
+        refuse_existing(numbers, overwrite)
+        dicom_parametric.write_map(spread, numbers, provenance=made_by)
+    return *dicom.write(spread, path, provenance=made_by), *([numbers] if parametric_map else [])
 
 
 def _write_raster(volume: Volume, path: Path, provenance: Provenance | None) -> tuple[Path, ...]:
@@ -85,7 +94,11 @@ def _one_slice(volume: Volume) -> np.ndarray:
 
 
 def _affine(volume: Volume) -> np.ndarray | None:
-    return affine(volume.source.header) if volume.source.kind == "dicom" else None
+    if volume.source.kind != "dicom":
+        return None
+    if texts := irregularities(volume.source.header):
+        raise InputError(f"NIfTI holds evenly spaced slices, and here are {texts[0].split(':')[0]}: write DICOM")
+    return affine(volume.source.header)
 
 
 def _refuse(volume: Volume, path: Path, overwrite: bool) -> None:

@@ -24,15 +24,13 @@ from latentsr.volume import MAX_PIXELS, Source, Volume
 SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
-def read(
-    paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS
-) -> Volume:
+def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS) -> Volume:
     """The volume of one file, or of the files of one series in the order of their positions.
 
     `source.header` is a tuple of data sets without pixels, one a slice. `force` lets burned-in annotation
     through, `constant` images of one value.
     """
-    slices = in_order([Slice(path, *load(path, force=force)) for path in paths])
+    slices = in_order([Slice(path, *load(path, force=force, max_pixels=max_pixels // len(paths))) for path in paths])
     headers = tuple(one.header for one in slices)
     pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
     source = Source("dicom", tuple(one.path for one in slices), headers, str(headers[0].get("Modality", "")))

@@ -30,7 +30,7 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
     `source.header` is a tuple of data sets without pixels, one a slice. `force` lets burned-in annotation
     through, `constant` images of one value.
     """
-    slices = in_order([Slice(path, *load(path, force=force, max_pixels=max_pixels // len(paths))) for path in paths])
+    slices = in_order([Slice(path, *load(path, force=force, max_pixels=max_pixels)) for path in paths])
     headers = tuple(one.header for one in slices)
     pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
     source = Source("dicom", tuple(one.path for one in slices), headers, str(headers[0].get("Modality", "")))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, uid
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
@@ -75,8 +75,10 @@ _LARGEST = 1e30  # of a number in a header: float32 holds its square no more
 
 # What a header may take, so that no file of a few bytes grows without end.
 _DEEPEST = 16  # levels of nested sequences: pydicom's time and messages double with each where one cannot be written
-_MOST_READS = 10**6  # of elements; two or three an element
-_LARGEST_SEQUENCE = 2**24  # bytes, which become up to sixty times as much
+_TOO_DEEP = f"{{}} has sequences nested over {_DEEPEST} levels deep: expected the header of an image"
+_MOST_READS = 200_000  # of elements; two or three an element
+_SEQUENCES = 2**21  # bytes of all sequences together, which become up to a hundred times as much
+_ITEM = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # its tag in either byte order
 _BESIDE_PIXELS = 2**26  # bytes of a data set that are not pixels
 _CHUNK = 2**20
 _SHOWN = 8  # numbers of an element in a message
@@ -196,6 +198,10 @@ def _refuse_inflation(file: io.BufferedReader, path: Path, limit: int) -> None:
 
 def _plain(full: Dataset, path: Path) -> Dataset:
     """The data set with every element decoded and no pixels, free of the file that it came from."""
+    if (size := sum(len(raw.value) for raw in full.elements() if _is_raw_sequence(raw))) > _SEQUENCES:
+        raise InputError(
+            f"{path} has sequences of {size} bytes: expected at most {_SEQUENCES}, as an image's header has"
+        )
     header = Dataset()
     for tag in sorted(full.keys()):
         if tag not in _PIXELS:
@@ -204,13 +210,21 @@ def _plain(full: Dataset, path: Path) -> Dataset:
     return header
 
 
+def _is_raw_sequence(element: DataElement | RawDataElement) -> bool:
+    """Whether decoding the element's bytes makes data sets of them."""
+    if not isinstance(element, RawDataElement) or not element.value:
+        return False
+    if element.VR is None and dictionary_has_tag(element.tag):
+        return bool(dictionary_VR(element.tag) == "SQ")
+    return element.VR == "SQ" or (element.VR in (None, "UN") and element.value[:4] in _ITEM)
+
+
 def _element(data: Dataset, tag: BaseTag, path: Path) -> DataElement:
     """A decoded element; InputError that names it, and not its value, where it is none of its type."""
-    raw = data.get_item(tag)
-    if isinstance(raw.value, bytes) and raw.VR in ("SQ", "UN", None) and len(raw.value) > _LARGEST_SEQUENCE:
-        raise InputError(f"{path}: {_name(tag)} has {len(raw.value)} bytes: expected at most {_LARGEST_SEQUENCE}")
     try:
         return data[tag]
+    except RecursionError as error:
+        raise InputError(_TOO_DEEP.format(path)) from error
     except MALFORMED as error:
         raise InputError(f"{path}: {_name(tag)} holds no value of its type: mend the header") from error
 
@@ -220,7 +234,7 @@ def _refuse_depth(element: DataElement, path: Path, depth: int) -> None:
     if element.VR != "SQ":
         return
     if depth > _DEEPEST:
-        raise InputError(f"{path} has sequences nested over {_DEEPEST} levels deep: expected the header of an image")
+        raise InputError(_TOO_DEEP.format(path))
     for item in element.value:
         for inner in item.elements():
             if inner.VR in ("SQ", "UN", None):

@@ -40,6 +40,7 @@ _JPEG_2000 = (*uid.JPEG2000TransferSyntaxes,)
 
 _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # ISO/IEC 10918-1 table B.1, 14495-1 section C.2.2
 _CODESTREAM = b"\xff\x4f\xff\x51"  # SOC and SIZ, which come first (ISO/IEC 15444-1 section A.5.1)
+_END, _END_IN = b"\xff\xd9", 16  # EOI and EOC, in the last bytes: some writers pad
 _RLE_HEADER, _LONGEST_RUN = 64, 128  # PS3.5 annex G: two bytes stand for up to 128
 
 
@@ -125,6 +126,8 @@ def _refuse_false_claims(full: Dataset, frame: bytes) -> None:
     if full.file_meta.TransferSyntaxUID == uid.RLELossless:
         _refuse_false_runs(full, frame)
         return
+    if _END not in frame.rstrip(b"\0")[-_END_IN:]:  # decoders of JPEG 2000 fill up what is missing
+        raise InputError("its compressed pixel data has no end marker: it is cut off, export again")
     jpeg_2000 = full.file_meta.TransferSyntaxUID in _JPEG_2000
     found = _jpeg_2000_grid(frame) if jpeg_2000 else _jpeg_grid(frame)
     if found is None:

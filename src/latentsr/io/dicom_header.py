@@ -77,7 +77,7 @@ _LARGEST = 1e30  # of a number in a header: float32 holds its square no more
 _DEEPEST = 16  # levels of nested sequences: pydicom's time and messages double with each where one cannot be written
 _TOO_DEEP = f"{{}} has sequences nested over {_DEEPEST} levels deep: expected the header of an image"
 _MOST_READS = 200_000  # of elements; two or three an element
-_SEQUENCES = 2**21  # bytes of all sequences together, which become up to a hundred times as much
+_SEQUENCES = 2**20  # bytes of all sequences together, which become up to a hundred times as much
 _ITEM = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # its tag in either byte order
 _BESIDE_PIXELS = 2**26  # bytes of a data set that are not pixels
 _CHUNK = 2**20
@@ -155,6 +155,8 @@ def load(path: Path, *, force: bool = False, max_pixels: int = MAX_PIXELS) -> tu
             stored = _decoded(full, path)
             _note_lossy(full, header)
             return header, stored
+    except RecursionError as error:
+        raise InputError(_TOO_DEEP.format(path)) from error
     except MALFORMED as error:
         raise InputError(f"{path} is not a whole DICOM file ({type(error).__name__}): export it again") from error
 
@@ -198,7 +200,7 @@ def _refuse_inflation(file: io.BufferedReader, path: Path, limit: int) -> None:
 
 def _plain(full: Dataset, path: Path) -> Dataset:
     """The data set with every element decoded and no pixels, free of the file that it came from."""
-    if (size := sum(len(raw.value) for raw in full.elements() if _is_raw_sequence(raw))) > _SEQUENCES:
+    if (size := sum(map(_sequence_bytes, full.elements()))) > _SEQUENCES:
         raise InputError(
             f"{path} has sequences of {size} bytes: expected at most {_SEQUENCES}, as an image's header has"
         )
@@ -210,21 +212,23 @@ def _plain(full: Dataset, path: Path) -> Dataset:
     return header
 
 
-def _is_raw_sequence(element: DataElement | RawDataElement) -> bool:
-    """Whether decoding the element's bytes makes data sets of them."""
+def _sequence_bytes(element: DataElement | RawDataElement) -> int:
+    """How many bytes of data sets the element holds that are not decoded yet."""
     if not isinstance(element, RawDataElement) or not element.value:
-        return False
+        return 0
     if element.VR is None and dictionary_has_tag(element.tag):
-        return bool(dictionary_VR(element.tag) == "SQ")
-    return element.VR == "SQ" or (element.VR in (None, "UN") and element.value[:4] in _ITEM)
+        sequence = dictionary_VR(element.tag) == "SQ"
+    else:
+        sequence = element.VR == "SQ" or (element.VR in (None, "UN") and element.value[:4] in _ITEM)
+    return len(element.value) if sequence else 0
 
 
 def _element(data: Dataset, tag: BaseTag, path: Path) -> DataElement:
     """A decoded element; InputError that names it, and not its value, where it is none of its type."""
     try:
         return data[tag]
-    except RecursionError as error:
-        raise InputError(_TOO_DEEP.format(path)) from error
+    except RecursionError:
+        raise
     except MALFORMED as error:
         raise InputError(f"{path}: {_name(tag)} holds no value of its type: mend the header") from error
 
@@ -248,12 +252,12 @@ def _name(tag: BaseTag) -> str:
 
 def class_name(value: object) -> str:
     """The registered name of a SOP class; never what else the element holds, which may be of the patient."""
-    return str(uid.UID(str(value)).name) if value in uid.UID_dictionary else "an unregistered class"
+    return str(uid.UID(str(value)).name) if str(value) in uid.UID_dictionary else "an unregistered class"
 
 
 def _refuse_class(value: object, path: Path) -> None:
     """Raises NotAnImageError for a registered class of which no file is an image."""
-    if value in uid.UID_dictionary and not any(part in class_name(value) for part in _IMAGE_CLASS):
+    if str(value) in uid.UID_dictionary and not any(part in class_name(value) for part in _IMAGE_CLASS):
         raise NotAnImageError(f"{path} holds no image but {class_name(value)}: give images")
 
 
@@ -263,7 +267,7 @@ def _refuse_no_image(full: Dataset, path: Path) -> None:
     if "PixelData" in full:
         return
     message = f"{path} holds no pixels ({class_name(value)}): give an image file"
-    if value and value not in uid.UID_dictionary:  # a vendor's own, such as Siemens' reports and raw data
+    if value and str(value) not in uid.UID_dictionary:  # a vendor's own, such as Siemens' reports and raw data
         raise NotAnImageError(message)
     raise InputError(message)
 
@@ -291,7 +295,7 @@ def _is_number(value: object) -> bool:
 def _refuse_unfit(full: Dataset, path: Path, force: bool, max_pixels: int) -> None:
     if (frames := int(full.get("NumberOfFrames") or 1)) > 1:
         raise InputError(f"{path} is multi-frame ({frames} frames): split it into single-frame files first")
-    if full.get("SOPClassUID") not in SOP_CLASSES:
+    if str(full.get("SOPClassUID")) not in SOP_CLASSES:
         accepted = ", ".join(dict.fromkeys(SOP_CLASSES.values()))
         kind = class_name(full.get("SOPClassUID"))
         raise InputError(f"{path} is of {kind}: expected a single-frame image of {accepted}")

@@ -70,11 +70,13 @@ def test_more_pixels_than_the_limit_are_refused_before_memory_is_taken(
         io.read(_altered(tmp_path, "MR_small_RLE.dcm", Rows=8000, Columns=8000))
 
 
-def test_the_limit_can_be_set(tmp_path: Path) -> None:
+def test_the_limit_can_be_set() -> None:
     path = get_testdata_file("MR_small.dcm")
     assert io.read(path, max_pixels=64 * 64).pixels.size == 64 * 64
     with pytest.raises(InputError, match="at most 4095"):
         io.read(path, max_pixels=64 * 64 - 1)
+    with pytest.raises(InputError, match=r"2 files of 4096 pixels: expected at most 4096 in all.* to 8192"):
+        io.read([Path(path), Path(path)], max_pixels=64 * 64)
 
 
 @pytest.mark.parametrize("name", ["MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm"])

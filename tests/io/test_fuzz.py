@@ -21,6 +21,7 @@ from typing import NamedTuple
 import nibabel
 import numpy as np
 import pydicom
+import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
@@ -253,6 +254,7 @@ def _lines(folder: Path, first: int) -> Iterator[str]:
             yield f"FAULT on standard error: {heard[-1000:]}"
 
 
+@pytest.mark.slow
 def test_a_spoilt_file_is_a_volume_or_one_line(tmp_path: Path) -> None:
     first, faults = 0, []
     while first < MUTATIONS:

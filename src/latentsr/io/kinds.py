@@ -42,7 +42,9 @@ def kind_of(path: Path) -> FileKind:
         raise InputError(f"{path} is empty: copy or export it again")
     if path.name.lower().endswith(dicom.SUFFIXES):
         raise InputError(f"{path} has no DICOM preamble: export it again as a DICOM Part 10 file")
-    raise InputError(f"{path} does not begin like the image that its name says: copy or export it again")
+    raise InputError(
+        f"{path} is no image that can be read: it does not begin as its name says, copy or export it again"
+    )
 
 
 def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentsr.errors import InputError, printable
+from latentsr.errors import InputError, LatentSRError, printable
 from latentsr.intensity import Window
 from latentsr.io import dicom, nifti, raster
 from latentsr.io.dicom_header import is_dicom
@@ -48,6 +48,8 @@ def read(
             return _volume(paths, kinds.pop(), grey, force, constant, axis, max_pixels)
     except InputError as error:
         raise _named(error, paths) from error
+    except LatentSRError:
+        raise
     except OSError as error:
         raise unreadable(paths[0], error) from error
     except MemoryError as error:

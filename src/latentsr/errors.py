@@ -1,8 +1,29 @@
 """The errors that a user can mend: each message says what came, what was expected and the fix, on one line."""
 
+_SPACES = "\t\n\v\f\r\x85\u2028\u2029"
+
+
+def printable(text: object, limit: int | None = None) -> str:
+    r"""The text on one line of printable characters, safe for a terminal and a log.
+
+    A line break or tab becomes a space. Other control characters, such as ESC, and bytes of a file name that are not
+    UTF-8 become Python's escapes (`\x1b`, `\udcff`). A text longer than `limit` characters is cut and ends in "...".
+    """
+    line = "".join(
+        one if one.isprintable() else " " if one in _SPACES else one.encode("unicode_escape").decode("ascii")
+        for one in str(text)
+    )
+    return line if limit is None or len(line) <= limit else f"{line[: limit - 3]}..."
+
 
 class LatentSRError(Exception):
-    """Root of all errors that latentsr raises on purpose; the command line prints its text and no traceback."""
+    """Root of all errors that latentsr raises on purpose; the command line prints its text and no traceback.
+
+    Its text is `printable`, whatever file names it holds.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(LatentSRError):

@@ -298,7 +298,7 @@ def test_lossy_stays_lossy(tmp_path: Path) -> None:
 
 def test_burned_in_annotation_needs_force(tmp_path: Path) -> None:
     path = _changed(tmp_path, BurnedInAnnotation="YES")
-    with pytest.raises(InputError, match="--force"):
+    with pytest.raises(InputError, match="option force"):
         io.read(path)
     assert io.read(path, force=True).pixels.shape == (1, 64, 64)
 

@@ -6,7 +6,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from latentsr import io
-from latentsr.errors import InputError
+from latentsr.errors import InputError, NotAnImageError
 
 
 @pytest.mark.parametrize(("start", "name", "kind"), [
@@ -27,6 +27,22 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
             io.kind_of(path)
     with pytest.raises(InputError, match="preamble"):
         io.kind_of(Path(get_testdata_file("no_meta.dcm")))
+
+
+@pytest.mark.parametrize("name", ["README", "Thumbs.db", "dwi.bval", "notes.txt", "empty"])
+def test_a_file_without_the_content_or_name_of_an_image_is_told_apart(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"" if name == "empty" else b"0 1000 1000 " * 40)
+    with pytest.raises(NotAnImageError):
+        io.kind_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["cut.png", "cut.dcm", "cut.TIF", "cut.jpeg"])
+def test_a_broken_image_is_a_failure_and_no_file_without_an_image(tmp_path: Path, name: str) -> None:
+    for content in (b"", b"\0" * 50):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            io.kind_of(tmp_path / name)
+        assert not isinstance(caught.value, NotAnImageError)
 
 
 def test_no_permission_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

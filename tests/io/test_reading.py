@@ -1,5 +1,7 @@
 """Reading: what is let through where it is asked for."""
 
+import contextlib
+import os
 from pathlib import Path
 
 import nibabel
@@ -9,7 +11,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from latentsr.errors import InputError
-from latentsr.io import read
+from latentsr.io import read, write
 from latentsr.io.raster import write_pixels
 
 
@@ -32,3 +34,30 @@ def test_a_constant_image_is_read_where_it_is_asked_for(tmp_path: Path, name: st
         read(path)
     volume = read(path, constant=True)
     assert (volume.window.apply(volume.pixels) == 0).all()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.dcm", b"\x1b[2J\x07red.dcm", b"two\nlines.dcm"])
+def test_a_file_name_of_any_bytes_is_read_and_its_error_is_one_printable_line(tmp_path: Path, name: bytes) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    image = Path(get_testdata_file("MR_small.dcm")).read_bytes()
+    path.write_bytes(image)
+    volume = read(path)
+    assert volume.pixels.shape == (1, 64, 64)
+    write(volume, path.with_name("out.dcm"), provenance=None)
+    path.write_bytes(image[:5000])
+    with pytest.raises(InputError) as caught:
+        read(path)
+    assert str(caught.value).isprintable()
+    assert str(caught.value).count(".dcm") == 1
+
+
+def test_what_a_reader_raises_is_the_failure_of_its_file(tmp_path: Path) -> None:
+    """A PNG of which Pillow raises a TypeError or what it likes: one line, whatever it is."""
+    write_pixels(tmp_path / "a.png", np.arange(64, dtype=np.uint8).reshape(8, 8))
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    for place in range(8, len(content)):
+        changed = content.copy()
+        changed[place] ^= 0xFF
+        (tmp_path / "b.png").write_bytes(changed)
+        with contextlib.suppress(InputError):
+            read(tmp_path / "b.png")

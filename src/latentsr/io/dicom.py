@@ -30,7 +30,13 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
     `source.header` is a tuple of data sets without pixels, one a slice. `force` lets burned-in annotation
     through, `constant` images of one value.
     """
-    slices = in_order([Slice(path, *load(path, force=force)) for path in paths])
+    slices: list[Slice] = []
+    for path in paths:
+        slices.append(Slice(path, *load(path, force=force, max_pixels=max_pixels)))
+        if (total := len(paths) * slices[0].stored.size) > max_pixels:
+            came = f"{len(paths)} files of {slices[0].stored.size} pixels"
+            raise InputError(f"{came}: expected at most {max_pixels} in all, raise the option max_pixels to {total}")
+    slices = in_order(slices)
     headers = tuple(one.header for one in slices)
     pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
     files, modality = tuple(one.path for one in slices), str(headers[0].get("Modality", ""))

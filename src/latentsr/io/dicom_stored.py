@@ -8,6 +8,8 @@ from pydicom import Dataset
 
 from latentsr.intensity import Pixels
 
+_ROWS = 64  # at once in float64, of which a whole large image would take several times its own memory
+
 
 def stored_range(header: Dataset) -> tuple[int, int]:
     """The least and greatest integer that BitsStored and PixelRepresentation can hold (PS3.5 section 8.1.1)."""
@@ -24,8 +26,11 @@ def to_physical(stored: NDArray[Any], header: Dataset) -> Pixels:
     slope and intercept keeps its stored values.
     """
     slope, intercept = _rescale(header)
-    upright = _upright(stored.astype(np.float64), header)
-    return (upright * slope + intercept).astype(np.float32)
+    physical = np.empty(stored.shape, np.float32)
+    for first in range(0, len(stored), _ROWS):
+        rows = _upright(stored[first : first + _ROWS].astype(np.float64), header)
+        physical[first : first + _ROWS] = rows * slope + intercept
+    return physical
 
 
 def to_stored(pixels: NDArray[Any], header: Dataset) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from latentsr.errors import InputError
+from latentsr.errors import InputError, NotAnImageError
 from latentsr.io import dicom, nifti
 from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES
 
@@ -22,7 +22,12 @@ _DICOM_OFFSET, _DICOM_MAGIC = 128, b"DICM"
 
 
 def kind_of(path: Path) -> FileKind:
-    """The format that a file's first bytes show, or its name for NIfTI; InputError for others and unreadable files."""
+    """The format that a file's first bytes show, or its name for NIfTI.
+
+    Raises:
+        NotAnImageError: neither the content nor the name is that of an image: a text, a table, Thumbs.db
+        InputError: the file is named like an image but does not begin like one, or cannot be opened
+    """
     start = _start(path)
     if start[_DICOM_OFFSET:] == _DICOM_MAGIC:
         return "dicom"
@@ -31,11 +36,15 @@ def kind_of(path: Path) -> FileKind:
             return kind
     if path.name.lower().endswith(nifti.SUFFIXES):
         return "nifti"
+    if not path.name.lower().endswith(SUFFIXES):
+        raise NotAnImageError(f"{path} holds no image: expected DICOM, NIfTI, PNG, TIFF or JPEG")
     if not start:
         raise InputError(f"{path} is empty: copy or export it again")
     if path.name.lower().endswith(dicom.SUFFIXES):
         raise InputError(f"{path} has no DICOM preamble: export it again as a DICOM Part 10 file")
-    raise InputError(f"{path} is no image that can be read: expected DICOM, NIfTI, PNG, TIFF or JPEG, and a whole file")
+    raise InputError(
+        f"{path} is no image that can be read: it does not begin as its name says, copy or export it again"
+    )
 
 
 def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) -> Path:

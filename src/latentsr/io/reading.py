@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from latentsr.errors import InputError
+from latentsr.errors import InputError, LatentSRError, printable
 from latentsr.intensity import Window
 from latentsr.io import dicom, nifti, raster
 from latentsr.io.dicom_header import is_dicom
+from latentsr.io.dicom_pixels import muted
 from latentsr.io.items import Item
 from latentsr.io.kinds import FileKind, kind_of, unreadable
 from latentsr.volume import MAX_PIXELS, Source, Volume
@@ -35,6 +36,7 @@ def read(
         max_pixels: of the volume; a file that claims more is refused before memory is taken for it
 
     Raises:
+        NotAnImageError: the file holds no image, such as a text or a structured report
         InputError: with one line of what came, what was expected and how to mend it
     """
     if isinstance(path, Item):
@@ -47,9 +49,21 @@ def read(
     if len(paths) > 1 and kinds != {"dicom"}:
         raise InputError(f"{paths[0]} and {len(paths) - 1} more are not all DICOM: give other images one by one")
     try:
-        return _volume(paths, kinds.pop(), grey, force, constant, axis, max_pixels)
+        with muted():
+            return _volume(paths, kinds.pop(), grey, force, constant, axis, max_pixels)
     except InputError as error:
         raise _named(error, paths) from error
+    except LatentSRError:
+        raise
+    except OSError as error:
+        raise unreadable(paths[0], error) from error
+    except MemoryError as error:
+        raise InputError(f"{paths[0]} does not fit into memory: enlarge a part of it, or free memory") from error
+    except Exception as error:  # the readers of others end here, and raise anything on a broken file
+        cause = type(error).__name__  # not its text, which may hold what the header holds
+        raise InputError(
+            f"{paths[0]} breaks its format in a way that its reader does not tell ({cause}): export it again"
+        ) from error
 
 
 def _volume(
@@ -93,6 +107,6 @@ def _files(path: Path) -> list[Path]:
 
 def _named(error: InputError, paths: Sequence[Path]) -> InputError:
     """The error with a path in front, where it comes from pixels, which do not know their file."""
-    if any(str(path) in str(error) for path in paths):
+    if any(printable(path) in str(error) for path in paths):
         return error
-    return InputError(f"{paths[0] if len(paths) == 1 else paths[0].parent}: {error}")
+    return type(error)(f"{paths[0] if len(paths) == 1 else paths[0].parent}: {error}")

@@ -148,7 +148,7 @@ def test_realism_goes_from_the_posterior_mean_to_the_whole_sample() -> None:
 def test_a_model_without_posterior_mean_refuses_the_dial() -> None:
     model, images = restorer(objective="epsilon"), lr(8, 8)
     model.restore(images, ids=IDS, sampling=Sampling(steps=3))
-    with pytest.raises(OptionError, match=r"--realism 0\.5: a model of epsilon has no posterior mean"):
+    with pytest.raises(OptionError, match=r"realism 0\.5: a model of epsilon has no posterior mean"):
         model.restore(images, ids=IDS, sampling=Sampling(steps=3, realism=0.5))
 
 
@@ -219,7 +219,7 @@ def test_bad_requests_are_refused() -> None:
     model = restorer()
     with pytest.raises(InputError, match="3 images with 2 ids: expected one id an image"):
         model.restore(lr(8, 8), ids=["a", "b"])
-    with pytest.raises(OptionError, match="--tile 65: expected a multiple of 2"):
+    with pytest.raises(OptionError, match="tile 65: expected a multiple of 2"):
         model.restore(lr(8, 8), ids=IDS, sampling=Sampling(tile=65))
     with pytest.raises(OptionError, match="solver 'euler' does not fit"):
         model.restore(lr(8, 8), ids=IDS, sampling=Sampling(solver="euler"))
@@ -233,7 +233,7 @@ def test_bad_requests_are_refused() -> None:
     ("options", "message"),
     [
         ({"steps": 0}, "steps"), ({"steps": 1001}, "steps"), ({"samples": 0}, "samples"), ({"realism": 1.5}, "realism"),
-        ({"tile": 16}, "tile"), ({"samples": 2}, "several samples of the posterior mean do not vary"),
+        ({"tile": 16}, "tile"), ({"samples": 2, "steps": 1}, "several samples of the posterior mean do not vary"),
         ({"samples": 2, "steps": 16, "realism": 0}, "several samples of the posterior mean do not vary"),
         ({"step": 2}, "step"),
     ],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from latentsr import __version__
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
+PIXELS = 1  # the version of what decides pixels: raise it with every change that gives other ones
 
 
 @dataclass(frozen=True)

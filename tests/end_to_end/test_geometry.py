@@ -116,7 +116,7 @@ class TestGeometry:
         made = io.raster.read_pixels(tmp_path / "out" / name)
         assert (made.dtype, made.shape) == (np.dtype(dtype), (28, 44))
         assert b"Research use only" in (tmp_path / "out" / name).read_bytes()
-        assert files(tmp_path / "out") == sorted([name, "a_uncertainty.tif", "run.json"])
+        assert files(tmp_path / "out") == sorted([name, "a_uncertainty.tif"])
 
     @pytest.mark.parametrize("size", [(2, 2), (2, 3), (17, 5), (33, 64), (37, 41)])
     def test_any_size_gives_exactly_four_times_as_many_pixels(

@@ -229,6 +229,14 @@ def test_bad_requests_are_refused() -> None:
         model.restore(lr(8, 8) * torch.nan, ids=IDS)
 
 
+def test_several_samples_take_sixteen_steps_unless_told_otherwise() -> None:
+    assert [Sampling(samples=samples).steps for samples in (1, 2, 8)] == [1, 16, 16]
+    assert Sampling(samples=8, steps=4).steps == 4
+    assert restorer().evaluations(Sampling()) == restorer().evaluations(Sampling(steps=9, realism=0)) == 1
+    assert restorer().evaluations(Sampling(samples=8)) == 8 * 16 + 1
+    assert restorer(objective="epsilon").evaluations(Sampling(samples=8)) == 8 * 16
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

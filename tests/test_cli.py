@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -146,10 +147,29 @@ class TestEnhance:
         assert (said.status, said.err.count("note.txt"), said.err.count("\n")) == (2, 1, 1)
         assert said.out == "0 of 1 done, 1 skipped. Research use only. Not for diagnosis.\n"
 
+    def test_some_failures_are_status_1_and_warnings_are_counted(
+        self, run: Run, model_folder: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "in").mkdir()
+        for name in ("a", "b"):
+            Image.fromarray(np.arange(81, dtype=np.uint16).reshape(9, 9)).save(tmp_path / "in" / f"{name}.png")
+        (tmp_path / "in" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        (tmp_path / "in" / "notes.txt").write_text("no image")
+        said = run("enhance", tmp_path / "in", "-o", tmp_path / "out", "--model", model_folder)
+        assert said.status == 1
+        failure, warning = said.err.splitlines()
+        assert failure.startswith("error: ")
+        assert "broken.png" in failure
+        assert warning.startswith("warning: output size unlike training (256 px): ")
+        assert warning.endswith(": 2 files, the first a.png")
+        assert "skipped  1 file without an image, the first notes.txt\n" in said.out
+        assert "2 of 4 done, 1 skipped, 1 failed. Research use only." in said.out
+
     def test_a_dry_run_writes_nothing(self, run: Run, model_folder: Path, tmp_path: Path) -> None:
         said = run("enhance", MR, "-o", tmp_path / "out", "--model", model_folder, "--dry-run")
         assert said.status == 0
         assert said.out.startswith(f"planned  {tmp_path / 'out' / 'MR_small.dcm'}")
+        assert re.search(r"would write 1 of 1: about 0 min \d+ s, \d+\.\d GB of memory, 0\.1 MB of disk\n$", said.out)
         assert names(tmp_path) == []
 
     def test_keeping_refusing_and_overwriting(self, run: Run, model_folder: Path, tmp_path: Path) -> None:

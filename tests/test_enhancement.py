@@ -2,6 +2,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -46,7 +47,7 @@ def statuses(outcomes: list[Outcome]) -> list[str]:
     return [outcome.status for outcome in outcomes]
 
 
-def job(resolver: SuperResolver, out: Path, *, sampling: Sampling = Sampling(), **options: bool) -> Job:
+def job(resolver: SuperResolver, out: Path, *, sampling: Sampling = Sampling(), **options: Any) -> Job:
     return Job(resolver, sampling, out, **options)
 
 

@@ -87,7 +87,7 @@ def how_to_get(name: str, *, by_hand: bool = False) -> str:
     """What to fetch, from where, and where to put it, on one line; `by_hand`: without a network here."""
     publication = CATALOGUE[name].publication
     other = f" (or {' and '.join(publication.aliases)})" if publication.aliases else ""
-    options = "--weights FILE --weights-config FILE" if publication.config else "--weights FILE"
+    options = "--weights FILE --config FILE" if publication.config else "--weights FILE"
     pulled = f"'latentsr models pull {name}', or " if publication.repository and not by_hand else ""
     return (
         f"fetch {' and '.join(publication.files)}{other} from {publication.where}: {pulled}"

@@ -196,13 +196,13 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     _refuse_source(item, output)
     refuse_links(job.out, output)
     record.claim(relative, name)
-    digest = sha256_json([sha256(path) for path in item.paths])
+    digest = sha256_json([item.series_digest, *(sha256(path) for path in item.paths)])
     earlier = record.earlier.get(name)
     if output.exists() and not job.overwrite:
         _refuse_other(earlier, output, digest, job)
         if earlier and _whole(earlier, job.out):
             return _kept(earlier, output, job.out)
-    volume = io.read(item.paths, grey=job.grey, force=job.force, axis=job.axis, max_pixels=job.max_pixels)
+    volume = io.read(item, grey=job.grey, force=job.force, axis=job.axis, max_pixels=job.max_pixels)
     outcome = Outcome(
         name, "planned", relative, size=_sizes(volume, job.resolver.scale), shape=volume.pixels.shape,
         warnings=(*volume.source.warnings, *_unlike(volume, job.resolver)), input_sha256=digest,

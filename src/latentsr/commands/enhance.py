@@ -99,7 +99,8 @@ def _show_end(outcomes: Sequence[Any], estimate: Any, *, json: bool) -> None:
             terminal.show(f"{done} of {len(outcomes)} done{more}. {RESEARCH_USE}")
         else:
             kept = f", keep {count['kept']}" if count["kept"] else ""
-            terminal.show(f"would write {count['planned']} of {len(outcomes)}{kept}{more}: {_about(estimate)}")
+            takes = f": {_about(estimate)}" if count["planned"] else ""
+            terminal.show(f"would write {count['planned']} of {len(outcomes)}{kept}{more}{takes}")
     if len(skipped) == len(outcomes):
         terminal.show_error(f"no image among {_files(len(skipped))}: {skipped[0].reason}")
     if count["failed"] or not done:

@@ -39,5 +39,5 @@ lock:  ## requirements.lock anew from pyproject.toml (needs the network)
 	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements.lock
 
 clean:  ## removes what make and the tools made, .venv included
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis demo demo.run dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -61,7 +61,7 @@ def test_all_of_its_files_are_there(result: DemoResult, out: Path) -> None:
     assert {path.name for path in result.files} == set(OWN)
     assert {path.name for path in out.iterdir()} == {*OWN, MARK}
     assert result.panel == out / PANEL
-    assert json.loads((out / "run.json").read_text())["files"][0]["output"] == "MR_small.dcm"
+    assert json.loads((out.parent / "demo.run" / "run.json").read_text())["files"][0]["output"] == "MR_small.dcm"
 
 
 def test_the_small_image_is_enlarged_as_bar_3_says(result: DemoResult, out: Path) -> None:
@@ -92,7 +92,7 @@ def test_the_table_compares_with_the_truth(result: DemoResult) -> None:
 
 
 def test_a_second_run_makes_the_same(result: DemoResult, resolver: SuperResolver, out: Path) -> None:
-    before = {path.name: path.read_bytes() for path in result.files if path.name != "run.json"}
+    before = {path.name: path.read_bytes() for path in result.files}
     (out / "notes.txt").write_text("mine")
     calls: list[tuple[int, int]] = []
     again = run_demo(out, resolver, steps=2, samples=2, progress=lambda done, total: calls.append((done, total)))
@@ -105,7 +105,7 @@ def test_a_second_run_makes_the_same(result: DemoResult, resolver: SuperResolver
 
 def test_foreign_files_are_left_alone(resolver: SuperResolver, tmp_path: Path) -> None:
     (tmp_path / PANEL).write_text("mine")
-    with pytest.raises(StaleError, match=r"panel\.png: is there already"):
+    with pytest.raises(StaleError, match=r"panel\.png: exists and no demo made it"):
         run_demo(tmp_path, resolver, steps=2, samples=2)
     assert [path.name for path in tmp_path.iterdir()] == [PANEL]
 

@@ -31,7 +31,7 @@ def test_the_device_that_was_asked_for(gpus: None, asked: str, given: str) -> No
 @pytest.mark.parametrize(
     ("gpus", "asked", "message"),
     [
-        (0, "cuda", "torch finds no GPU; give --device cpu"),
+        (0, "cuda", "torch finds no GPU; choose the device cpu"),
         (0, "tpu", "expected auto, cpu or cuda"),
         (2, "", "expected auto, cpu or cuda"),
         (2, "cuda:", "expected auto, cpu or cuda"),

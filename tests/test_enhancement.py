@@ -2,6 +2,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -46,12 +47,16 @@ def statuses(outcomes: list[Outcome]) -> list[str]:
     return [outcome.status for outcome in outcomes]
 
 
-def job(resolver: SuperResolver, out: Path, *, sampling: Sampling = Sampling(), **options: bool) -> Job:
+def job(resolver: SuperResolver, out: Path, *, sampling: Sampling = Sampling(), **options: Any) -> Job:
     return Job(resolver, sampling, out, **options)
 
 
 def record(out: Path) -> list[dict]:
-    return json.loads((out / "run.json").read_text())["files"]
+    return json.loads(record_of(out).read_text())["files"]
+
+
+def record_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.run") / "run.json"
 
 
 def test_the_tree_is_mirrored_and_one_failure_does_not_end_the_rest(
@@ -59,7 +64,7 @@ def test_the_tree_is_mirrored_and_one_failure_does_not_end_the_rest(
 ) -> None:
     outcomes = enhance_files([tree], job(resolver, tmp_path / "out"))
     assert statuses(outcomes) == ["written", "failed", "written"]
-    assert files(tmp_path / "out") == ["a.png", "run.json", "sub", "sub/b.tif"]
+    assert files(tmp_path / "out") == ["a.png", "sub", "sub/b.tif"]
     assert "colour.png is a colour image" in outcomes[1].reason
     assert io.raster.read_pixels(tmp_path / "out" / "a.png").shape == (36, 56)
     assert io.raster.read_pixels(tmp_path / "out" / "sub" / "b.tif").dtype == np.uint16
@@ -69,7 +74,7 @@ def test_the_tree_is_mirrored_and_one_failure_does_not_end_the_rest(
 def test_the_record_says_all_of_the_run(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     enhance_files([tree / "a.png"], job(resolver, out, sampling=Sampling(seed=4)))
-    run = json.loads((out / "run.json").read_text())
+    run = json.loads(record_of(out).read_text())
     assert {"date", "versions", "model", "model_hash", "options", "device", "note", "files"} <= run.keys()
     assert (run["model"], run["model_hash"], run["options"]["seed"]) == ("small", resolver.hash, 4)
     assert "Research use only" in run["note"]
@@ -95,7 +100,7 @@ def test_existing_outputs_are_kept_and_other_ones_refused(resolver: SuperResolve
     assert again[0].output_sha256 == first[0].output_sha256
     other = enhance_files([tree], job(resolver, out, sampling=Sampling(seed=1)))
     assert statuses(other) == ["failed"] * 3
-    assert "made from other input, model or options: give --overwrite" in other[0].reason
+    assert "made from other input, model or options: set the option overwrite" in other[0].reason
     assert {name: (out / name).stat().st_mtime_ns for name in before} == before
     made = enhance_files([tree], job(resolver, out, sampling=Sampling(seed=1), overwrite=True))
     assert statuses(made) == ["written", "failed", "written"]
@@ -126,7 +131,7 @@ def test_a_file_of_unknown_origin_is_never_taken_for_an_output(
     outcomes = enhance_files([tree], job(resolver, out))
     assert statuses(outcomes) == ["failed"] * 3
     assert "run.json does not say who made it" in outcomes[0].reason
-    assert "run.json" not in files(out)
+    assert not record_of(out).parent.exists()
     assert (out / "a.png").read_bytes() == (tree / "a.png").read_bytes()
 
 
@@ -141,10 +146,10 @@ def test_runs_share_a_folder(resolver: SuperResolver, tree: Path, tmp_path: Path
 def test_an_output_with_a_lost_map_is_made_again(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
     sampling, out = Sampling(steps=2, samples=2), tmp_path / "out"
     enhance_files([tree / "a.png"], job(resolver, out, sampling=sampling))
-    assert files(out) == ["a.png", "a_uncertainty.tif", "run.json"]
+    assert files(out) == ["a.png", "a_uncertainty.tif"]
     (out / "a_uncertainty.tif").unlink()
     assert statuses(enhance_files([tree / "a.png"], job(resolver, out, sampling=sampling))) == ["written"]
-    assert files(out) == ["a.png", "a_uncertainty.tif", "run.json"]
+    assert files(out) == ["a.png", "a_uncertainty.tif"]
 
 
 def test_a_run_that_stops_after_an_output_and_before_its_record_goes_on(
@@ -177,22 +182,25 @@ def test_nothing_is_left_where_nothing_was_made(resolver: SuperResolver, tree: P
     assert not (tmp_path / "out" / "deep").exists()
 
 
-@pytest.mark.parametrize("place", ["image", "map"])
+@pytest.mark.parametrize("suffix", [".png", ".tif"], ids=["image", "map"])
 def test_a_full_disk_is_one_line_and_leaves_nothing(
-    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    def full(self: Image.Image, file: object, **_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    opened = Path.open
 
-    if place == "image":
-        monkeypatch.setattr("PIL.Image.Image.save", full)
-    else:
-        monkeypatch.setattr("tifffile.imwrite", lambda path, *_, **__: full(None, path))
+    def full(self: Path, mode: str = "r", *arguments: object, **options: object) -> object:
+        if "w" in mode and self.suffix == suffix and not self.is_relative_to(tree):
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return opened(self, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", full)
     sampling = Sampling(steps=2, samples=2)
     (outcome,) = enhance_files([tree / "a.png"], job(resolver, tmp_path / "out", sampling=sampling))
     assert outcome.status == "failed"
+    assert f"cannot write {tmp_path / 'out'}" in outcome.reason
     assert "No space left on device; free the disk" in outcome.reason
     assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.run").exists()
 
 
 @pytest.mark.parametrize(
@@ -241,9 +249,9 @@ def test_the_input_is_never_taken_for_its_output(resolver: SuperResolver, tree: 
     for overwrite in (False, True):
         (outcome,) = enhance_files([tree / "a.png"], job(resolver, tree, overwrite=overwrite))
         assert outcome.status == "failed"
-        assert "is the input itself: give another -o" in outcome.reason
+        assert "is the input itself: choose another output folder" in outcome.reason
     assert (tree / "a.png").read_bytes() == before
-    assert "run.json" not in files(tree)
+    assert not record_of(tree).parent.exists()
 
 
 @pytest.mark.parametrize("name", ["a.png", "new.dcm", "new.nii.gz"])
@@ -266,11 +274,12 @@ def test_two_inputs_never_become_one_output(resolver: SuperResolver, tmp_path: P
 def test_a_foreign_record_is_an_error_on_one_line(
     resolver: SuperResolver, tree: Path, tmp_path: Path, content: str
 ) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "run.json").write_text(content)
+    record_of(tmp_path / "out").parent.mkdir()
+    record_of(tmp_path / "out").write_text(content)
     with pytest.raises(InputError, match=r"run\.json"):
         enhance_files([tree], job(resolver, tmp_path / "out"))
-    assert files(tmp_path / "out") == ["run.json"]
+    assert record_of(tmp_path / "out").read_text() == content
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -278,7 +287,7 @@ def test_a_foreign_record_is_an_error_on_one_line(
     [
         (Sampling(solver="foo"), "solver 'foo': expected one of ddpm"),
         (Sampling(solver="euler", steps=4), "does not fit a model trained on the cosine schedule"),
-        (Sampling(tile=65), "--tile 65: expected a multiple of"),
+        (Sampling(tile=65), "tile 65: expected a multiple of"),
     ],
     ids=["unknown", "schedule", "tile"],
 )
@@ -294,7 +303,7 @@ def test_an_option_that_does_not_fit_the_model_ends_the_job_at_once(
 def test_another_scale_is_refused(resolver: SuperResolver) -> None:
     check_scale(resolver, None)
     check_scale(resolver, 4)
-    with pytest.raises(OptionError, match="--scale 2: model small enlarges 4 times"):
+    with pytest.raises(OptionError, match="scale 2: model small enlarges 4 times"):
         check_scale(resolver, 2)
 
 
@@ -305,14 +314,14 @@ def test_sizes_far_from_the_training_images_are_warned_of(
     Image.fromarray(np.arange(2 * side, dtype=np.uint16).reshape(2, side)).save(tmp_path / "a.png")
     (outcome,) = enhance_files([tmp_path / "a.png"], job(resolver, tmp_path / "out", dry_run=True))
     assert outcome.status == "planned"
-    assert any(f"output of {4 * side} px, trained on 256 px" in warning for warning in outcome.warnings) == warned
+    assert any("output size unlike training (256 px)" in warning for warning in outcome.warnings) == warned
 
 
 def test_another_modality_is_warned_of(resolver: SuperResolver, tmp_path: Path) -> None:
     ct = Path(get_testdata_file("CT_small.dcm", download=False))
     known, unknown = enhance_files([MR, ct], job(resolver, tmp_path / "out", dry_run=True))
     assert known.warnings == ()
-    assert "modality CT, trained on MR" in unknown.warnings[0]
+    assert "modality CT unlike training (MR)" in unknown.warnings[0]
 
 
 @pytest.fixture
@@ -342,15 +351,16 @@ def test_every_odd_file_is_one_line_and_the_good_one_is_made(
 ) -> None:
     outcomes = enhance_files([odd], job(resolver, tmp_path / "out"))
     assert {outcome.input: outcome.status for outcome in outcomes if outcome.status != "failed"} == {
-        "good.png": "written"
+        "good.png": "written",
+        "notes.txt": "skipped",
     }
     assert len(outcomes) == len(files(odd))
     for outcome in outcomes:
-        if outcome.status == "failed":
+        if outcome.status in ("failed", "skipped"):
             assert outcome.input in outcome.reason
             assert "\n" not in outcome.reason
             assert any(mark in outcome.reason for mark in (":", ";")), "no fix"
-    assert files(tmp_path / "out") == ["good.png", "run.json"]
+    assert files(tmp_path / "out") == ["good.png"]
 
 
 def test_an_unreadable_file_is_one_line(

@@ -1,11 +1,17 @@
 import json
+import os
+import re
 import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from latentsr.errors import StaleError
-from latentsr.jobfolder import JobFolder, _remove
+from latentsr.errors import OptionError, StaleError
+from latentsr.jobfolder import LOCK, JobFolder, _remove, check_room, locked, run_folder
 
 
 def of(root: Path) -> JobFolder:
@@ -175,3 +181,75 @@ def test_hidden_files_and_no_folder_are_fine_and_a_file_is_refused(tmp_path: Pat
     for overwrite in (False, True):
         with pytest.raises(StaleError, match="is a file, expected a new or empty folder"):
             of(tmp_path / "file").claim("k", overwrite=overwrite)
+
+
+def test_a_run_lies_beside_its_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_folder(tmp_path / "out") == tmp_path / "out.run"
+    monkeypatch.chdir(tmp_path)
+    assert run_folder(Path()) == tmp_path.with_name(f"{tmp_path.name}.run")
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from latentsr.jobfolder import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen]:
+    """A process that works in the folder."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_process_is_told_who_works_there(holder: subprocess.Popen, tmp_path: Path) -> None:
+    expected = rf"run: process {holder.pid} on {re.escape(socket.gethostname())} since .* UTC works here; wait for it"
+    for _ in range(2):
+        with pytest.raises(StaleError, match=expected), locked(tmp_path / "run"):
+            pass
+    assert (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_killed_process_keeps_nothing(holder: subprocess.Popen, tmp_path: Path) -> None:
+    holder.kill()
+    holder.wait()
+    with locked(tmp_path / "run"):
+        assert f"process {os.getpid()} " in (tmp_path / "run" / LOCK).read_text()
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_lies_in_a_locked_folder_stays(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path / "deep" / "run"):
+        (tmp_path / "deep" / "run" / "run.json").write_text("{}")
+        raise KeyboardInterrupt
+    assert [path.name for path in (tmp_path / "deep" / "run").iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("folder", ["file/run", "file"])
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OptionError, match=r"cannot be written .*; check its disk and permissions"),
+        locked(tmp_path / folder),
+    ):
+        pass
+    with pytest.raises(OptionError, match=r"cannot be written .*choose another output folder"):
+        check_room(tmp_path / folder)
+
+
+def test_a_disk_without_room_is_an_error(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    check_room(tmp_path, free // 2)
+    with pytest.raises(
+        OptionError, match=r"needs about [\d,]+ MB, [\d,]+ MB are free; free the disk or choose another"
+    ):
+        check_room(tmp_path, 2 * free)
+    assert list(tmp_path.iterdir()) == []

@@ -148,7 +148,7 @@ def test_realism_goes_from_the_posterior_mean_to_the_whole_sample() -> None:
 def test_a_model_without_posterior_mean_refuses_the_dial() -> None:
     model, images = restorer(objective="epsilon"), lr(8, 8)
     model.restore(images, ids=IDS, sampling=Sampling(steps=3))
-    with pytest.raises(OptionError, match=r"--realism 0\.5: a model of epsilon has no posterior mean"):
+    with pytest.raises(OptionError, match=r"realism 0\.5: a model of epsilon has no posterior mean"):
         model.restore(images, ids=IDS, sampling=Sampling(steps=3, realism=0.5))
 
 
@@ -219,7 +219,7 @@ def test_bad_requests_are_refused() -> None:
     model = restorer()
     with pytest.raises(InputError, match="3 images with 2 ids: expected one id an image"):
         model.restore(lr(8, 8), ids=["a", "b"])
-    with pytest.raises(OptionError, match="--tile 65: expected a multiple of 2"):
+    with pytest.raises(OptionError, match="tile 65: expected a multiple of 2"):
         model.restore(lr(8, 8), ids=IDS, sampling=Sampling(tile=65))
     with pytest.raises(OptionError, match="solver 'euler' does not fit"):
         model.restore(lr(8, 8), ids=IDS, sampling=Sampling(solver="euler"))
@@ -229,11 +229,19 @@ def test_bad_requests_are_refused() -> None:
         model.restore(lr(8, 8) * torch.nan, ids=IDS)
 
 
+def test_several_samples_take_sixteen_steps_unless_told_otherwise() -> None:
+    assert [Sampling(samples=samples).steps for samples in (1, 2, 8)] == [1, 16, 16]
+    assert Sampling(samples=8, steps=4).steps == 4
+    assert restorer().evaluations(Sampling()) == restorer().evaluations(Sampling(steps=9, realism=0)) == 1
+    assert restorer().evaluations(Sampling(samples=8)) == 8 * 16 + 1
+    assert restorer(objective="epsilon").evaluations(Sampling(samples=8)) == 8 * 16
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"steps": 0}, "steps"), ({"steps": 1001}, "steps"), ({"samples": 0}, "samples"), ({"realism": 1.5}, "realism"),
-        ({"tile": 16}, "tile"), ({"samples": 2}, "several samples of the posterior mean do not vary"),
+        ({"tile": 16}, "tile"), ({"samples": 2, "steps": 1}, "several samples of the posterior mean do not vary"),
         ({"samples": 2, "steps": 16, "realism": 0}, "several samples of the posterior mean do not vary"),
         ({"step": 2}, "step"),
     ],

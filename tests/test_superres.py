@@ -14,7 +14,7 @@ from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.degrade import enlarge
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
-from latentsr.errors import LatentSRError, ModelError
+from latentsr.errors import InputError, LatentSRError, ModelError, OptionError
 from latentsr.restoration import ModelConfig, Sampling
 from latentsr.superres import SuperResolver, save_model, shipped_models
 from latentsr.volume import Volume
@@ -214,6 +214,54 @@ def test_a_real_image_is_enlarged(folder: Path) -> None:
     enhanced = SuperResolver.load(folder, device="cpu").enhance(io.read(Path(get_testdata_file("MR_small.dcm"))))
     assert enhanced.volume.pixels.shape == (1, 256, 256)
     assert enhanced.volume.spacing == (0.078125, 0.078125)
+
+
+def test_a_path_an_array_and_a_volume_are_enhanced_alike(folder: Path) -> None:
+    model, path = SuperResolver.load(folder, device="cpu"), Path(get_testdata_file("MR_small.dcm"))
+    read = io.read(path)
+    expected = model.enhance(read, sampling=Sampling(steps=2, seed=3))
+    for source in (path, str(path), read.pixels, read.pixels[0], read.pixels[0].astype(np.int16)):
+        found = model.enhance(source, steps=2, seed=3)
+        assert np.array_equal(found.volume.pixels, expected.volume.pixels)
+        assert found.provenance == expected.provenance
+    assert model.enhance(path).volume.source.kind == "dicom"
+
+
+def test_options_of_enhance_are_those_of_sampling(folder: Path) -> None:
+    model = SuperResolver.load(folder, device="cpu")
+    several = model.enhance(volume(1), samples=2)
+    assert json.loads(several.provenance.options)["steps"] == 16
+    assert several.uncertainty is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stepz": 2}, "enhance: unknown key 'stepz'; expected the keys samples, steps, realism"),
+        ({"steps": 0}, "enhance: steps is 0"),
+        ({"sampling": Sampling(), "steps": 2}, "enhance: sampling and steps are given"),
+        ({"batch": 0}, "enhance: batch is 0; expected 1 or more"),
+    ],
+)
+def test_wrong_options_of_enhance_are_errors(folder: Path, options: dict, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        SuperResolver.load(folder, device="cpu").enhance(volume(1), **options)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (np.arange(120.0).reshape(2, 3, 4, 5), "expected"),
+        (np.full((4, 4), "a"), "array of <U1: expected real numbers"),
+        (np.full((4, 4), np.nan), "NaN or infinite"),
+        ([[1, 2], [3, 4]], "image of type list: expected a path, a numpy array or a Volume"),
+        ("nowhere.dcm", "nowhere.dcm cannot be read"),
+    ],
+    ids=["4-D", "text", "nan", "list", "path"],
+)
+def test_what_is_no_image_is_an_error(folder: Path, source: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SuperResolver.load(folder, device="cpu").enhance(source)
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from latentsr.consistency import project
     from latentsr.data.records import read_dataset
     from latentsr.degrade import parse_degradation
-    from latentsr.errors import InputError, LatentSRError, ModelError, OptionError, StaleError
+    from latentsr.errors import InputError, LatentSRError, ModelError, NotAnImageError, OptionError, StaleError
     from latentsr.intensity import Window
     from latentsr.io import read, write
     from latentsr.metrics import METRICS
     from latentsr.provenance import RESEARCH_USE
+    from latentsr.restoration import Sampling
     from latentsr.superres import SuperResolver
     from latentsr.volume import Volume
 
@@ -27,7 +28,9 @@ _HOMES = {
     "InputError": "latentsr.errors",
     "LatentSRError": "latentsr.errors",
     "ModelError": "latentsr.errors",
+    "NotAnImageError": "latentsr.errors",
     "OptionError": "latentsr.errors",
+    "Sampling": "latentsr.restoration",
     "StaleError": "latentsr.errors",
     "SuperResolver": "latentsr.superres",
     "Volume": "latentsr.volume",
@@ -46,7 +49,9 @@ __all__ = [
     "InputError",
     "LatentSRError",
     "ModelError",
+    "NotAnImageError",
     "OptionError",
+    "Sampling",
     "StaleError",
     "SuperResolver",
     "Volume",

@@ -15,6 +15,7 @@ from latentsr.commands.enhance import enhance
 from latentsr.commands.evaluate import evaluate
 from latentsr.commands.fit_vae import fit_vae
 from latentsr.commands.models import models_app
+from latentsr.commands.options import configured
 from latentsr.commands.prepare import prepare_app
 from latentsr.commands.screen import screen
 from latentsr.commands.train import train
@@ -31,11 +32,14 @@ COMMANDS = (
     (demo, "latentsr demo -o demo/"),
 )
 
+EXIT_STATUS = """Exit status: 0 all done (written, kept, or no image and skipped); 1 some inputs failed, the others are
+done; 2 nothing could be done, or wrong usage."""
+
 app = typer.Typer(
     name="latentsr",
     help=f"Latent diffusion super-resolution for medical images. {RESEARCH_USE}",
+    epilog=EXIT_STATUS,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -43,14 +47,16 @@ app = typer.Typer(
 app.add_typer(prepare_app, name="prepare")
 app.add_typer(models_app, name="models")
 for command, example in COMMANDS:
-    app.command(command.__name__.replace("_", "-"), epilog=f"Example: {example}")(command)
+    app.command(command.__name__.replace("_", "-"), epilog=f"Example: {example}\n\n{EXIT_STATUS}")(command)
+for registered in (entry for each in (app, prepare_app, models_app) for entry in each.registered_commands):
+    registered.callback = registered.callback and configured(registered.callback)
 
 
 def main() -> None:
-    """Runs the command line; a mendable error is one line and exit status 1, a wrong call exit status 2."""
+    """Runs the command line; the exit status is as `EXIT_STATUS` says, and a mendable error is one line."""
     terminal.quiet()
     try:
-        app()
+        app(prog_name="latentsr")
     except LatentSRError as error:
         _fail(str(error))
     except (OSError, MemoryError) as error:  # a full disk, a forbidden folder, too large an image
@@ -63,7 +69,7 @@ def main() -> None:
 
 def _fail(message: str) -> None:
     terminal.show_error(message)
-    sys.exit(1)
+    sys.exit(2)
 
 
 @app.callback(invoke_without_command=True)

@@ -18,7 +18,7 @@ from latentsr import __version__, io
 from latentsr.baselines import BICUBIC
 from latentsr.config import manifest, write_json
 from latentsr.degrade import Degradation, enlarge
-from latentsr.enhancement import RUN, Job, Outcome, enhance_files
+from latentsr.enhancement import Job, Outcome, enhance_files
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.intensity import Window
 from latentsr.io.dicom_window import Box, write_window
@@ -38,7 +38,7 @@ DISPLAY = Window(55, 845)  # ABDOMEN's first window, centre 450 and width 790
 MARK, PANEL = "demo.json", "panel.png"
 TRUTH, LR, MEAN, SAMPLE, AVERAGE = (f"abdomen_{name}.dcm" for name in ("truth", "lr", "sr", "sample", "average"))
 SPREAD = "abdomen_average_uncertainty.dcm"
-OWN = (RUN, SMALL, TRUTH, LR, MEAN, SAMPLE, AVERAGE, SPREAD, PANEL)
+OWN = (SMALL, TRUTH, LR, MEAN, SAMPLE, AVERAGE, SPREAD, PANEL)
 GREATEST_ERROR = 99.5  # percentile of bicubic's error at the end of the colour scale
 
 Image = NDArray[np.float32]
@@ -82,8 +82,9 @@ def run_demo(
 ) -> DemoResult:
     """Enlarges one image, restores another from its degraded self, and compares it with the truth; all lies in `out`.
 
-    What an earlier demo left in `out` is made anew. StaleError where others' files of the same names lie there, unless
-    `overwrite`. `progress` counts evaluations of the network.
+    The record of the enlarging lies beside it, in `out.run`. What an earlier demo left is made anew.
+    StaleError where others' files of the same names lie in `out`, unless `overwrite`. `progress` counts evaluations of
+    the network.
     """
     if min(steps, samples) < 2:
         raise OptionError(f"{steps} steps and {samples} samples: a spread needs two or more of both")
@@ -125,7 +126,7 @@ def _claim(out: Path, resolver: SuperResolver, overwrite: bool, **options: int) 
     """Marks `out` as the demo's, so that a later demo may replace what this one leaves, even if it is killed."""
     foreign = [] if (out / MARK).exists() else [name for name in OWN if (out / name).exists()]
     if foreign and not overwrite:
-        raise StaleError(f"{out / foreign[0]}: is there already and no demo made it; remove it, or give another -o")
+        raise StaleError(f"{out / foreign[0]}: exists and no demo made it; remove it, or choose another output folder")
     if not (out / MARK).exists():
         _record(out, resolver, (), (), **options)
 
@@ -152,7 +153,7 @@ def _example(name: str) -> Path:
 def _enlarge_small(out: Path, resolver: SuperResolver, seed: int) -> Outcome:
     """What `latentsr enhance MR_small.dcm` does."""
     outcome = enhance_files([_example(SMALL)], Job(resolver, Sampling(seed=seed), out, overwrite=True))[0]
-    if outcome.status == "failed":
+    if outcome.status != "written":
         raise InputError(outcome.reason)
     return outcome
 
@@ -210,7 +211,7 @@ class _Comparison:
         """The standard deviation over the samples, in physical values."""
         uncertainty = self.restored[AVERAGE].uncertainty
         if uncertainty is None:
-            raise InputError("one sample has no spread: give --samples 2 or more")
+            raise InputError("one sample has no spread: draw 2 samples or more")
         return uncertainty.pixels[0]
 
     def error(self, image: Image) -> Image:

@@ -11,11 +11,11 @@ def resolve_device(device: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (":" in device and not number.isdecimal()):
-        raise OptionError(f"--device {device}: expected auto, cpu or cuda")
+        raise OptionError(f"device {device}: expected auto, cpu or cuda")
     if kind == "cuda" and not torch.cuda.is_available():
         raise OptionError(
-            f"--device {device}: torch finds no GPU; give --device cpu, or mend the driver ('nvidia-smi')"
+            f"device {device}: torch finds no GPU; choose the device cpu, or mend the driver ('nvidia-smi')"
         )
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise OptionError(f"--device {device}: expected one of cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+        raise OptionError(f"device {device}: expected one of cuda:0 to cuda:{torch.cuda.device_count() - 1}")
     return device

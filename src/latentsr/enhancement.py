@@ -13,29 +13,36 @@ from typing import Literal
 import torch
 
 from latentsr import io
+from latentsr.atomic import refuse_links
 from latentsr.config import manifest, read_json, sha256, sha256_json, write_json
-from latentsr.errors import InputError, LatentSRError, OptionError, StaleError
-from latentsr.provenance import RESEARCH_USE
+from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
+from latentsr.io.kinds import unreadable
+from latentsr.jobfolder import check_room, locked, run_folder
+from latentsr.provenance import PIXELS, RESEARCH_USE
 from latentsr.restoration import Sampling
 from latentsr.superres import Enhanced, SuperResolver
-from latentsr.volume import Volume
+from latentsr.volume import MAX_PIXELS, Volume
 
 RUN = "run.json"
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
+DENSE = (".dcm", ".ima", "", ".nii")  # endings of files whose bytes are pixels, hardly packed
+MEND = "set the option overwrite, or choose another output folder"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one input: `output` is relative to the output folder, `reason` says why it failed or was kept.
+    """What became of one input: `output` is relative to the output folder, `reason` says why it is not written anew.
 
-    "begun" stands in `run.json` alone, for the output that is being written.
+    "skipped" is a file that holds no image. "begun" stands in `run.json` alone, for the output that is being written.
+    `shape` is the input's (slices, rows, columns), where it was read.
     """
 
     input: str
-    status: Literal["written", "kept", "failed", "planned", "begun"]
+    status: Literal["written", "kept", "skipped", "failed", "planned", "begun"]
     output: str = ""
     reason: str = ""
     size: str = ""
+    shape: tuple[int, ...] = ()
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     input_sha256: str = ""
@@ -45,7 +52,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """How a tree is enhanced; `overwrite`, `force` (burned-in annotation) and `grey` (colour to grey) as in the CLI."""
+    """How a tree is enhanced.
+
+    `overwrite`, `dry_run`, `force` (burned-in annotation), `grey` (colour to grey), `axis` (slices of NIfTI),
+    `max_pixels` (of a volume that is read) and `parametric_map` (of the spread, DICOM) are as in the command line.
+    """
 
     resolver: SuperResolver
     sampling: Sampling
@@ -54,11 +65,20 @@ class Job:
     dry_run: bool = False
     force: bool = False
     grey: bool = False
+    axis: int | None = None
+    max_pixels: int = MAX_PIXELS
+    parametric_map: bool = False
 
     @property
     def made_by(self) -> str:
         """The digest of model and options: outputs of the same digest from the same input are the same."""
-        return sha256_json([self.resolver.hash, self.sampling.model_dump()])
+        maps = self.parametric_map and self.sampling.samples > 1
+        return sha256_json([PIXELS, self.resolver.hash, self.sampling.model_dump(), self.grey, self.axis, maps])
+
+    @property
+    def run(self) -> Path:
+        """The folder of the job's record, beside `out`, which holds images and nothing else."""
+        return run_folder(self.out)
 
 
 def enhance_files(
@@ -68,25 +88,52 @@ def enhance_files(
     progress: Callable[[float, int], None] = lambda done, total: None,
     finished: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """The outcome of every item below `paths`, in their order; outputs and `run.json` lie in `job.out`.
+    """The outcome of every item below `paths`, in their order; outputs lie in `job.out`, `run.json` in `job.run`.
 
     An output that is there already is kept unless `overwrite`, and a failure if other input, model or options made it,
     or if `run.json` does not know it. A killed job goes on where it was: outputs appear whole, and `run.json` names
     each before it is written. Where nothing was made, nothing is left. `progress` takes (items done, all items),
     `finished` each outcome as soon as it is there.
+
+    Raises:
+        OptionError: an option that does not fit the model, or an output folder that cannot be written or is full
+        StaleError: another process enhances into this folder
+        InputError: a path that does not exist, or nothing below the paths
     """
-    _check_out(paths, job.out)
+    _check_out(paths, job)
     items = io.find(paths)
     _check_sampling(job)
-    record = _Record(job, paths)
-    for done, item in enumerate(items):
-        progress(done, len(items))
-        within = partial(_within, progress, done, len(items))
-        record.outcomes.append(_outcome(item, job, record, within))
-        finished(record.outcomes[-1])
-    progress(len(items), len(items))
-    record.close()
+    with contextlib.nullcontext() if job.dry_run else locked(job.run):
+        record = _Record(job, paths)
+        if not job.dry_run:
+            check_room(job.out if job.out.is_dir() else job.run, _least_size(items, job))
+        for done, item in enumerate(items):
+            progress(done, len(items))
+            within = partial(_within, progress, done, len(items))
+            record.outcomes.append(_outcome(item, job, record, within))
+            finished(record.outcomes[-1])
+        progress(len(items), len(items))
+        record.close()
     return record.outcomes
+
+
+def _least_size(items: Sequence[io.Item], job: Job) -> int:
+    """Bytes that the outputs which are not there yet need at least, by the size of their inputs.
+
+    Outputs of packed inputs (PNG, .nii.gz, ...) grow less than their pixels: enlarged images are smooth.
+    """
+    size = 0
+    for item in items:
+        with contextlib.suppress(OSError, LatentSRError):  # what cannot be read will be said of the item
+            output = job.out / io.output_name(
+                item.relative, io.kind_of(item.paths[0]), job.resolver.scale, series=item.series
+            )
+            if output.exists() and not job.overwrite:
+                continue
+            for path in item.paths:
+                dense = path.suffix.lower() in DENSE
+                size += path.stat().st_size * job.resolver.scale ** (2 if dense else 1)
+    return size
 
 
 def _within(progress: Callable[[float, int], None], done: int, total: int, slices_done: int, slices: int) -> None:
@@ -97,17 +144,20 @@ def check_scale(resolver: SuperResolver, scale: int | None) -> None:
     """Raises OptionError if the model was trained for another scale than the one that is asked for."""
     if scale is not None and scale != resolver.scale:
         raise OptionError(
-            f"--scale {scale}: model {resolver.name} enlarges {resolver.scale} times; "
-            f"leave --scale out, or give a --model trained for {scale}"
+            f"scale {scale}: model {resolver.name} enlarges {resolver.scale} times; "
+            f"leave scale out, or choose a model trained for {scale}"
         )
 
 
-def _check_out(paths: Sequence[Path], out: Path) -> None:
+def _check_out(paths: Sequence[Path], job: Job) -> None:
+    out = job.out
+    if not out.resolve().name:
+        raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
     if not out.is_dir() and (out.exists() or out.name.lower().endswith(io.SUFFIXES)):
-        raise OptionError(f"-o {out}: is the name of a file; give a folder, outputs keep the names of their inputs")
+        raise OptionError(f"output {out}: is the name of a file; give a folder, outputs keep the names of their inputs")
     for path in paths:
-        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
-            raise OptionError(f"-o {out}: lies inside the input {path}; give a folder outside it")
+        if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in (out, job.run)):
+            raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
 
 
 def _check_sampling(job: Job) -> None:
@@ -124,16 +174,17 @@ def _outcome(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
         outcome = _enhance(item, job, record, progress)
     except OptionError:
         raise
+    except NotAnImageError as error:
+        outcome = Outcome(name, "skipped", reason=str(error))
     except LatentSRError as error:
         outcome = Outcome(name, "failed", reason=str(error))
-    except (OSError, MemoryError) as error:
-        outcome = Outcome(
-            name, "failed", reason=f"{item.paths[0]}: {error or type(error).__name__}; free disk or memory"
-        )
-    except RuntimeError as error:  # torch has no class of its own for a CPU without memory
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+    except OSError as error:  # of the input: those of writing are LatentSRError
+        outcome = Outcome(name, "failed", reason=str(unreadable(item.paths[0], error)))
+    except (MemoryError, RuntimeError) as error:  # torch has no class of its own for a CPU without memory
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+        if not short:
             raise
-        outcome = Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; give a smaller --tile")
+        outcome = Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")
     return dataclasses.replace(outcome, seconds=round(time.perf_counter() - begin, 3))
 
 
@@ -143,24 +194,25 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     output = job.out / io.output_name(item.relative, kind, job.resolver.scale, series=item.series)
     relative = output.relative_to(job.out).as_posix()
     _refuse_source(item, output)
+    refuse_links(job.out, output)
     record.claim(relative, name)
-    digest = sha256_json([sha256(path) for path in item.paths])
+    digest = sha256_json([item.series_digest, *(sha256(path) for path in item.paths)])
     earlier = record.earlier.get(name)
     if output.exists() and not job.overwrite:
         _refuse_other(earlier, output, digest, job)
         if earlier and _whole(earlier, job.out):
             return _kept(earlier, output, job.out)
-    volume = io.read(item.paths, grey=job.grey, force=job.force)
+    volume = io.read(item, grey=job.grey, force=job.force, axis=job.axis, max_pixels=job.max_pixels)
     outcome = Outcome(
-        name, "planned", relative, size=_sizes(volume, job.resolver.scale), warnings=_warnings(volume, job.resolver),
-        input_sha256=digest,
+        name, "planned", relative, size=_sizes(volume, job.resolver.scale), shape=volume.pixels.shape,
+        warnings=(*volume.source.warnings, *_unlike(volume, job.resolver)), input_sha256=digest,
     )  # fmt: skip
     if job.dry_run:
         return outcome
     outcome = dataclasses.replace(outcome, status="begun", made_by=job.made_by)
     enhanced = job.resolver.enhance(volume, sampling=job.sampling, progress=progress)
     record.begin(outcome)
-    hashes = _hashes(_write(enhanced, output, kind), job.out)
+    hashes = _hashes(_write(enhanced, output, kind, job), job.out)
     return dataclasses.replace(outcome, status="written", output_sha256=hashes)
 
 
@@ -168,17 +220,22 @@ def _hashes(paths: Sequence[Path], out: Path) -> dict[str, str]:
     return {path.relative_to(out).as_posix(): sha256(path) for path in paths}
 
 
-def _write(enhanced: Enhanced, output: Path, kind: str) -> tuple[Path, ...]:
+def _write(enhanced: Enhanced, output: Path, kind: str, job: Job) -> tuple[Path, ...]:
     """Writes the image last: where it is, its uncertainty map is too; without it, neither."""
     maps: tuple[Path, ...] = ()
     if enhanced.uncertainty is not None:
         path = io.uncertainty_name(output, kind)
-        maps = io.write_uncertainty(enhanced.uncertainty, path, provenance=enhanced.provenance, overwrite=True)
+        refuse_links(job.out, path)
+        maps = io.write_uncertainty(
+            enhanced.uncertainty, path, provenance=enhanced.provenance, overwrite=True,
+            parametric_map=job.parametric_map,
+        )  # fmt: skip
     try:
         image = io.write(enhanced.volume, output, provenance=enhanced.provenance, overwrite=True)
     except (LatentSRError, OSError):
         for path in maps:
             path.unlink(missing_ok=True)
+        _remove_empty(io.uncertainty_name(output, kind))  # the folder of a series' maps
         raise
     return *image, *maps
 
@@ -188,15 +245,15 @@ def _refuse_source(item: io.Item, output: Path) -> None:
     if item.series:
         inputs |= {path.parent for path in inputs}
     if output.resolve() in inputs:
-        raise InputError(f"{output} is the input itself: give another -o")
+        raise InputError(f"{output} is the input itself: choose another output folder")
 
 
 def _refuse_other(earlier: Outcome | None, output: Path, digest: str, job: Job) -> None:
     """Raises StaleError unless the output that is there is what this job would make."""
     if earlier is None:
-        raise StaleError(f"{output} exists, and {RUN} does not say who made it: give --overwrite or another -o")
+        raise StaleError(f"{output} exists, and {job.run / RUN} does not say who made it: {MEND}")
     if (earlier.made_by, earlier.input_sha256) != (job.made_by, digest):
-        raise StaleError(f"{output} was made from other input, model or options: give --overwrite or another -o")
+        raise StaleError(f"{output} was made from other input, model or options: {MEND}")
 
 
 def _whole(earlier: Outcome, out: Path) -> bool:
@@ -217,27 +274,23 @@ def _sizes(volume: Volume, scale: int) -> str:
     return f"{slices} x {rows} x {columns} to {slices} x {rows * scale} x {columns * scale}"
 
 
-def _warnings(volume: Volume, resolver: SuperResolver) -> tuple[str, ...]:
-    """What is unlike the training images."""
-    return tuple(_unlike(volume, resolver))
-
-
 def _unlike(volume: Volume, resolver: SuperResolver) -> Iterator[str]:
+    """What is unlike the training images, in words without what differs from file to file: equal ones are counted."""
     config = resolver.config
     longest, trained = max(volume.pixels.shape[1:]) * resolver.scale, max(config.size)
     if not trained / UNLIKE <= longest <= trained * UNLIKE:
-        yield f"output of {longest} px, trained on {trained} px: detail of another size than the model knows"
+        yield f"output size unlike training ({trained} px): detail of another size than the model knows"
     modality = volume.source.modality
     if modality and config.modalities and modality not in config.modalities:
-        yield f"modality {modality}, trained on {', '.join(config.modalities)}: the model has not seen such images"
+        yield f"modality {modality} unlike training ({', '.join(config.modalities)}): images new to the model"
 
 
 class _Record:
     """`run.json`: written anew before each output, so that a resumed job knows what the killed one made."""
 
     def __init__(self, job: Job, paths: Sequence[Path]) -> None:
-        self.path = job.out / RUN
-        self.dry_run = job.dry_run
+        self.path = job.run / RUN
+        self.job = job
         self.fresh = not job.out.exists()
         self.outcomes: list[Outcome] = []
         self.earlier = _earlier(self.path) if self.path.is_file() else {}
@@ -264,13 +317,14 @@ class _Record:
 
     def close(self) -> None:
         """Writes the record of this run, then of what earlier runs did and it did not touch."""
-        if self.dry_run:
+        if self.job.dry_run:
             return
         if self.earlier or any(outcome.status in ("written", "kept") for outcome in self.outcomes):
             self._write(self.outcomes)
-        elif self.fresh and self.path.parent.is_dir():
-            self.path.unlink(missing_ok=True)  # it says only what was begun
-            _remove_empty(self.path.parent)
+            return
+        self.path.unlink(missing_ok=True)  # it says only what was begun
+        if self.fresh:
+            _remove_empty(self.job.out)
 
     def _write(self, outcomes: Sequence[Outcome]) -> None:
         now = {outcome.input for outcome in outcomes if outcome.status != "failed"}  # a failure touches no output
@@ -290,7 +344,8 @@ def _earlier(path: Path) -> dict[str, Outcome]:
     """What earlier runs made, by input."""
     content = read_json(path)
     try:
-        outcomes = [Outcome(**{**one, "warnings": tuple(one["warnings"])}) for one in content["files"]]
+        tuples = [{key: tuple(one[key]) for key in ("warnings", "shape")} for one in content["files"]]
+        outcomes = [Outcome(**{**one, **more}) for one, more in zip(content["files"], tuples, strict=True)]
     except (TypeError, KeyError) as error:
-        raise InputError(f"{path}: is no record of 'latentsr enhance'; give another -o") from error
+        raise InputError(f"{path}: is no record of an enhance job; choose another output folder") from error
     return {outcome.input: outcome for outcome in outcomes if outcome.made_by}

@@ -1,14 +1,21 @@
 """The folder that a long job writes: whose it is, what an interrupted job goes on from, and when it is whole."""
 
+import os
 import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from latentsr.config import read_json, write_json
-from latentsr.errors import InputError, StaleError
+from latentsr.errors import InputError, OptionError, StaleError
 
-PARTS = "parts"
+PARTS, LOCK = "parts", ".lock"
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,97 @@ class JobFolder:
             self._record.replace(self._partial)
         for name in (PARTS, *sorted(self.results), self._partial.name):
             _remove(self.root / name)
+
+
+def run_folder(out: Path) -> Path:
+    """Where a job keeps its record, so that `out` holds results and nothing else: `enhanced.run` beside `enhanced`."""
+    place = out.resolve()
+    return place.with_name(f"{place.name}.run")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps `folder`, which is made, for one process while the block runs; a process that is killed keeps nothing.
+
+    A folder that is empty at the end is removed.
+
+    Raises:
+        StaleError: another process works there; the error says which, since when and on what host
+        OptionError: the folder cannot be written
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = _lock(folder / LOCK)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file; the lock goes with the process all the same
+            (folder / LOCK).unlink()
+        file.close()
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _lock(path: Path) -> IO[str]:
+    """The file, open, locked and saying who works here."""
+    file = path.open("a+", encoding="utf-8")
+    try:
+        _take(file)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read() or "another process"
+        file.close()
+        raise StaleError(f"{path.parent}: {owner} works here; wait for it, or choose another output folder") from None
+    if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+        file.close()  # its last owner removed it between the two steps
+        return _lock(path)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+    file.flush()
+    return file
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(file: IO[str]) -> None:
+        file.seek(2**30)  # a byte far behind the text, which others may read
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError from error
+        file.seek(0)
+else:
+    import fcntl
+
+    def _take(file: IO[str]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def check_room(folder: Path, needed: int = 0) -> None:
+    """Raises OptionError unless files can be written to a folder and `needed` bytes are free on its disk."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+            os.fsync(probe.fileno())
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if free < needed:
+        raise OptionError(
+            f"{folder}: needs about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; free the disk or "
+            "choose another output folder"
+        )
+
+
+def _unwritable(folder: Path, error: OSError) -> OptionError:
+    reason = error.strerror or type(error).__name__
+    return OptionError(
+        f"{folder}: cannot be written ({reason}); check its disk and permissions, or choose another output folder"
+    )
 
 
 def _remove(path: Path) -> None:

@@ -24,6 +24,7 @@ from latentsr.realism import REALISM, SpreadCalibration, between
 from latentsr.tiling import apply_tiled
 
 OVERLAP = 16  # latent px that neighbouring tiles share
+SAMPLE_STEPS = 16  # of several samples, unless told otherwise
 SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image
 
 
@@ -65,14 +66,15 @@ def _or_none(value: object) -> object:
 class Sampling(Config):
     """How an image is restored.
 
-    `steps`: evaluations of the network; 1 gives its estimate of the posterior mean. `samples`: how many are drawn and
-    averaged. `realism`: 0 is the posterior mean, 1 a whole sample; between them fine detail comes first (see
-    `latentsr.realism`); None: the model's own. `consistency`: project onto the images whose degradation is the input.
-    `tile`: latent px, None or 0 for one piece. `solver`: None for the model's own.
+    `samples`: how many are drawn and averaged. `steps`: evaluations of the network for each; 1, the default of one
+    sample, gives its estimate of the posterior mean; the default of several is 16. `realism`: 0 is the posterior mean,
+    1 a whole sample; between them fine detail comes first (see `latentsr.realism`); None: the model's own.
+    `consistency`: project onto the images whose degradation is the input. `tile`: latent px, None or 0 for one piece.
+    `solver`: None for the model's own.
     """
 
-    steps: int = Field(1, ge=1, le=1000)
     samples: int = Field(1, ge=1)
+    steps: int = Field(default_factory=lambda given: SAMPLE_STEPS if given.get("samples", 1) > 1 else 1, ge=1, le=1000)
     realism: float | None = Field(None, ge=0, le=1)
     seed: int = 0
     consistency: bool = True
@@ -147,13 +149,17 @@ class Restorer:
         """Whether one evaluation in pure noise gives the posterior mean."""
         return OBJECTIVES[self.config.objective].one_step
 
+    def evaluations(self, sampling: Sampling) -> int:
+        """How often the network is evaluated for an image."""
+        if sampling.steps == 1 or sampling.realism == 0:
+            return 1
+        return sampling.samples * sampling.steps + self.has_mean
+
     def _realism(self, sampling: Sampling) -> float:
         if self.has_mean:
             return self.config.realism if sampling.realism is None else sampling.realism
         if sampling.realism not in (None, 1.0):
-            raise OptionError(
-                f"--realism {sampling.realism:g}: a model of {self.config.objective} has no posterior mean"
-            )
+            raise OptionError(f"realism {sampling.realism:g}: a model of {self.config.objective} has no posterior mean")
         return 1.0
 
     def _between(self, mean: Tensor | None, drawn: Tensor, realism: float) -> Tensor:
@@ -163,7 +169,7 @@ class Restorer:
         multiple = self.config.denoiser.multiple
         if tile is not None and tile % multiple:
             raise OptionError(
-                f"--tile {tile}: expected a multiple of {multiple}, by which this network divides its sides"
+                f"tile {tile}: expected a multiple of {multiple}, by which this network divides its sides"
             )
 
     def _consistent(self, image: Tensor, lr: Tensor, sampling: Sampling) -> Tensor:

@@ -9,9 +9,11 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr import __version__
@@ -23,13 +25,15 @@ from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
 from latentsr.diffusion.sampler import make_solver
-from latentsr.errors import LatentSRError, ModelError
+from latentsr.errors import InputError, LatentSRError, ModelError, OptionError
+from latentsr.io import read
 from latentsr.provenance import POSTERIOR_MEAN, SAMPLE, Provenance
 from latentsr.restoration import ModelConfig, Restored, Restorer, Sampling
 from latentsr.volume import Volume
 
 SHIPPED = Path(__file__).parent / "models"
 CONFIG, WEIGHTS, CARD, AUTOENCODER = "config.json", "denoiser.safetensors", "README.md", "autoencoder"
+BATCH = 4  # slices at a time
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Enhanced:
 
 
 class SuperResolver:
-    """A model, ready to be applied: `load` it, then `enhance` volumes or `restore` tensors."""
+    """A model, ready to be applied: `load` it, then `enhance` files, arrays and volumes, or `restore` tensors."""
 
     def __init__(self, restorer: Restorer, hash: str) -> None:
         self.restorer = restorer
@@ -98,16 +102,34 @@ class SuperResolver:
 
     def enhance(
         self,
-        volume: Volume,
+        source: Volume | NDArray[Any] | str | Path,
         *,
-        sampling: Sampling = Sampling(),
-        batch: int = 4,
+        sampling: Sampling | None = None,
+        batch: int = BATCH,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        **options: Any,
     ) -> Enhanced:
-        """The volume, `scale` times finer in plane, in its physical values; slices are restored one by one.
+        """The source, `scale` times finer in plane, in its physical values; slices are restored one by one.
 
         The noise of a slice follows from the seed and its pixels, so that names and order change nothing.
+
+        Args:
+            source: a Volume; an array, (rows, columns) or (slices, rows, columns); or the path of an image or series
+            sampling: how it is restored; or, instead, `options`
+            batch: slices at a time, at least 1
+            progress: takes (slices done, all slices)
+            options: the fields of Sampling, such as steps=16, samples=8, realism=0.5, seed=1
+
+        Raises:
+            OptionError: an unknown option, a value outside what is valid, or options beside a `sampling`
+            InputError: an image that cannot be read or restored
         """
+        if sampling is not None and options:
+            raise OptionError(f"enhance: sampling and {', '.join(options)} are given; put all options into the one")
+        if batch < 1:
+            raise OptionError(f"enhance: batch is {batch}; expected 1 or more")
+        sampling = sampling or checked(Sampling, options, "enhance")
+        volume = _volume(source)
         unit = torch.from_numpy(volume.window.apply(volume.pixels))[:, None]
         slices, rows, columns = volume.pixels.shape
         pixels = np.empty((slices, rows * self.scale, columns * self.scale), np.float32)
@@ -136,6 +158,18 @@ class SuperResolver:
             return f"mean of {sampling.samples} samples"
         realism = self.config.realism if sampling.realism is None else sampling.realism
         return POSTERIOR_MEAN if self.restorer.has_mean and (sampling.steps == 1 or realism == 0) else SAMPLE
+
+
+def _volume(source: Volume | NDArray[Any] | str | Path) -> Volume:
+    if isinstance(source, str | Path):
+        return read(source)
+    if isinstance(source, np.ndarray):
+        if source.dtype.kind not in "buif":
+            raise InputError(f"array of {source.dtype}: expected real numbers")
+        return Volume.from_array(source)
+    if isinstance(source, Volume):
+        return source
+    raise InputError(f"image of type {type(source).__name__}: expected a path, a numpy array or a Volume")
 
 
 def save_model(

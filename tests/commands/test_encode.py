@@ -26,7 +26,7 @@ def test_published_files_are_imported_and_then_encode(dataset: Path, run: Callab
     torch.save(network.decoder.state_dict(), raw / "taef2_decoder.pth")
     encode = ("encode", dataset, "-o", tmp_path / "cache", "--device", "cpu", "--degradation", "bicubic:2", "--vae")
     said = run(*encode, raw)
-    assert (said.status, said.err.count("\n")) == (1, 1)
+    assert (said.status, said.err.count("\n")) == (2, 1)
     assert f"'latentsr models import taef2 --weights {raw}': give that name" in said.err
     said = run("models", "import", "taef2", "--weights", raw)
     assert said.status == 0, said.err

@@ -119,7 +119,7 @@ def test_an_error_names_images_by_a_hash(
         values = np.full((48, 48), np.nan, np.float32)
         monkeypatch.setattr("latentsr.evaluation.files.PairedFiles.unit", lambda self, id: values)
     said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}")
-    assert said.status == 1
+    assert said.status == 2
     assert said.out == ""
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
@@ -140,7 +140,7 @@ def test_methods_with_disjoint_ids_are_an_error(run: Run, dataset: Dataset, tmp_
     for number, path in enumerate(sorted(b.iterdir())):
         path.rename(path.with_name(f"other_{number}.png"))
     said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"a={a}", "--method", f"b={b}")
-    assert said.status == 1
+    assert said.status == 2
     assert "method 'b'" in said.err
     assert "missing" in said.err
     assert "surplus" in said.err
@@ -210,7 +210,7 @@ def test_masks_make_regions(run: Run, dataset: Dataset, tmp_path: Path) -> None:
     assert roi.isna().tolist() == [True] + [False] * 7
     write_pixels(tmp_path / "masks" / f"{dataset.records[2].id}.png", np.zeros((24, 48), np.uint8))
     said = run("evaluate", dataset.root, "-o", tmp_path / "again", *options)
-    assert said.status == 1
+    assert said.status == 2
     assert "masks: expected" in said.err
     assert f"wrongly sized: {short_hash('blocks', dataset.records[2].id)}" in said.err
 
@@ -240,7 +240,7 @@ def test_a_wrong_option_is_one_line(
     run: Run, dataset: Dataset, tmp_path: Path, options: list[str], words: list[str]
 ) -> None:
     said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", "bicubic", *options)
-    assert said.status == 1
+    assert said.status == 2
     assert said.err.count("\n") == 1
     for word in words:
         assert word in said.err

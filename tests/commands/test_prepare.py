@@ -38,7 +38,7 @@ def test_masks_go_into_the_dataset_or_are_one_line(scans: Path, run: Callable) -
     assert len(list((scans / "out" / "masks").iterdir())) == 3
     (scans / "seg" / "Doe_2.png").unlink()
     said = run(*arguments, "-o", scans / "other")
-    assert said.status == 1
+    assert said.status == 2
     assert said.err.startswith("error: --masks")
     assert "missing: Doe_2.png" in said.err
     assert said.err.count("\n") == 1

@@ -46,7 +46,7 @@ def test_a_fault_is_one_line(
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
     said = run("screen", dataset, *arguments, "-o", tmp_path / "out", "--device", "cpu")
-    assert said.status == 1
+    assert said.status == 2
     assert message in said.err
     assert said.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
@@ -54,7 +54,7 @@ def test_a_fault_is_one_line(
 
 def test_no_dataset_is_one_line(run: Callable, tmp_path: Path) -> None:
     said = run("screen", tmp_path, "--vae", "haar", "-o", tmp_path / "out")
-    assert said.status == 1
+    assert said.status == 2
     assert "no dataset.json" in said.err
 
 
@@ -63,11 +63,11 @@ def test_changed_images_and_a_folder_in_use_are_one_line(dataset: Path, run: Cal
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "Doe.png").write_bytes(b"")
     said = run(*asked, tmp_path / "used")
-    assert (said.status, said.err.count("\n")) == (1, 1)
+    assert (said.status, said.err.count("\n")) == (2, 1)
     assert "holds files but no screening" in said.err
     assert "Doe" not in said.err
     write_pixels(dataset / "images" / "001.png", np.zeros((32, 40), np.uint8))
     said = run(*asked, tmp_path / "out")
-    assert (said.status, said.err.count("\n")) == (1, 1)
+    assert (said.status, said.err.count("\n")) == (2, 1)
     assert "1 of 3 image files are missing or changed since they were prepared" in said.err
     assert "001.png" not in said.err

@@ -60,9 +60,7 @@ def kill_when(ready: Callable[[], bool], process: subprocess.Popen) -> bool:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "run.json"
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
 
 
@@ -83,7 +81,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def output_hashes(folder: Path) -> dict[str, str]:
-    files = json.loads((folder / "run.json").read_text())["files"]
+    files = json.loads((folder.with_name(f"{folder.name}.run") / "run.json").read_text())["files"]
     return {name: digest for one in files for name, digest in one["output_sha256"].items()}
 
 

@@ -1,13 +1,15 @@
 """`latentsr enhance`: files in, the same tree out."""
 
 import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import MODEL, Device, Json, Out, Overwrite
+from latentsr.commands.options import MODEL, Axis, Device, Json, MaxPixels, Out, Overwrite
 from latentsr.provenance import RESEARCH_USE
 
 
@@ -17,7 +19,8 @@ def enhance(
     model: Annotated[str, typer.Option(help="Model folder, or name of a shipped model.")] = MODEL,
     scale: Annotated[int | None, typer.Option(help="Refuse a model of another scale.")] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Network evaluations. 1 (default): the posterior mean; 16: a sample.")
+        int | None,
+        typer.Option(help="Network evaluations. 1: the posterior mean; 16: a sample. Default: 1, or 16 of --samples."),
     ] = None,
     samples: Annotated[
         int, typer.Option(help="Samples to draw: their mean, and the spread of whole samples as a map.")
@@ -30,63 +33,96 @@ def enhance(
     consistency: Annotated[bool, typer.Option(help="Make the result agree exactly with the input.")] = True,
     tile: Annotated[int, typer.Option(help="Tile side in latent pixels; 0: in one piece.")] = 128,
     solver: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc or euler.")] = None,
+    axis: Axis = None,
+    max_pixels: MaxPixels = None,
+    parametric_map: Annotated[
+        bool, typer.Option("--parametric-map", help="Write the spread of DICOM as a Parametric Map too.")
+    ] = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check all, write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check all, estimate time, memory and disk, write nothing.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Take images with burned-in annotation.")] = False,
     grey: Annotated[bool, typer.Option("--grey", help="Turn colour PNG and TIFF into grey.")] = False,
     json: Json = False,
 ) -> None:
-    """Enlarges images with a trained model; the output tree mirrors the input."""
-    sampling = _sampling(steps, samples, realism, seed, consistency, tile, solver)
+    """Enlarges images with a trained model; the output tree mirrors the input, its record is OUT.run/run.json."""
+    from latentsr.config import checked
     from latentsr.enhancement import Job, check_scale, enhance_files
+    from latentsr.estimate import measure
+    from latentsr.restoration import Sampling
     from latentsr.superres import SuperResolver
+    from latentsr.volume import MAX_PIXELS
 
+    options = {
+        "samples": samples, "realism": realism, "seed": seed, "consistency": consistency, "tile": tile,
+        "solver": solver, **({} if steps is None else {"steps": steps}),
+    }  # fmt: skip
+    sampling = checked(Sampling, options, "enhance")
     resolver = SuperResolver.load(model, device=device)
     check_scale(resolver, scale)
-    job = Job(resolver, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey)
+    job = Job(
+        resolver, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
+        max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map,
+    )  # fmt: skip
+    pace = measure(resolver) if dry_run else None
     with terminal.progress("enhance", resumes=True) as report:
         outcomes = enhance_files(
             inputs, job, progress=report, finished=lambda outcome: _show_outcome(outcome, out, json=json)
         )
-    _show_end(outcomes, json=json)
-
-
-def _sampling(
-    steps: int | None, samples: int, realism: float | None, seed: int, consistency: bool, tile: int, solver: str | None
-) -> Any:
-    from latentsr.config import checked
-    from latentsr.restoration import Sampling
-
-    options = {
-        "steps": steps if steps is not None else (16 if samples > 1 else 1),
-        "samples": samples,
-        "realism": realism,
-        "seed": seed,
-        "consistency": consistency,
-        "tile": tile,
-        "solver": solver,
-    }
-    return checked(Sampling, options, "enhance")
+    _show_end(outcomes, pace and pace.estimate(outcomes, job), json=json)
 
 
 def _show_outcome(outcome: Any, out: Path, *, json: bool) -> None:
-    """One line an input as soon as it is done, warnings and failures on standard error."""
-    for warning in outcome.warnings:
-        terminal.show_warning(f"{outcome.input}: {warning}")
+    """One line an input as soon as it is done, failures on standard error; what is skipped is told at the end."""
     if outcome.status == "failed":
         named = outcome.input in outcome.reason
         terminal.show_error(outcome.reason if named else f"{outcome.input}: {outcome.reason}")
-    elif not json:
+    elif outcome.status != "skipped" and not json:
         terminal.show(f"{outcome.status}  {out / outcome.output}  {outcome.size or outcome.reason}")
 
 
-def _show_end(outcomes: list[Any], *, json: bool) -> None:
-    """The count, or everything as JSON; exit status 1 if any input failed."""
-    failed = sum(outcome.status == "failed" for outcome in outcomes)
+def _show_end(outcomes: Sequence[Any], estimate: Any, *, json: bool) -> None:
+    """Each warning once, then the counts or all as JSON; exit status 1 if some inputs failed, 2 if nothing was done."""
+    _show_warnings(outcomes)
+    count = Counter(outcome.status for outcome in outcomes)
+    done = count["written"] + count["kept"] + count["planned"]
+    skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]
     if json:
         terminal.show_json([dataclasses.asdict(outcome) for outcome in outcomes])
     else:
-        terminal.show(f"{len(outcomes) - failed} of {len(outcomes)} done. {RESEARCH_USE}")
-    if failed:
-        raise typer.Exit(1)
+        if skipped and len(skipped) < len(outcomes):
+            terminal.show(f"skipped  {_files(len(skipped))} without an image, the first {skipped[0].input}")
+        more = "".join(f", {count[status]} {status}" for status in ("skipped", "failed") if count[status])
+        if estimate is None:
+            terminal.show(f"{done} of {len(outcomes)} done{more}. {RESEARCH_USE}")
+        else:
+            kept = f", keep {count['kept']}" if count["kept"] else ""
+            takes = f": {_about(estimate)}" if count["planned"] else ""
+            terminal.show(f"would write {count['planned']} of {len(outcomes)}{kept}{more}{takes}")
+    if len(skipped) == len(outcomes):
+        terminal.show_error(f"no image among {_files(len(skipped))}: {skipped[0].reason}")
+    if count["failed"] or not done:
+        raise typer.Exit(1 if done else 2)
+
+
+def _show_warnings(outcomes: Sequence[Any]) -> None:
+    names = defaultdict(list)
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            names[warning].append(outcome.input)
+    for warning, inputs in names.items():
+        terminal.show_warning(f"{warning}: {_files(len(inputs))}, {'the first ' if len(inputs) > 1 else ''}{inputs[0]}")
+
+
+def _files(number: int) -> str:
+    return "1 file" if number == 1 else f"{number} files"
+
+
+def _about(estimate: Any) -> str:
+    """The estimate in words."""
+    minutes, seconds = divmod(round(estimate.seconds), 60)
+    time = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {seconds} s"
+    memory = f"{estimate.memory / 1e9:.1f} GB of memory, " if estimate.memory else ""
+    return f"about {time}, {memory}{estimate.disk / 1e6:.1f} MB of disk"

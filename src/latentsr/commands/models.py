@@ -60,15 +60,15 @@ def pull(name: Name, overwrite: Overwrite = False, json: Json = False) -> None:
 
 @models_app.command(
     "import",
-    epilog="Example: latentsr models import medvae_4_3 --weights vae_4x_3c_2D.ckpt --config medvae_4x3.yaml",
+    epilog="Example: latentsr models import medvae_4_3 --weights vae_4x_3c_2D.ckpt --weights-config medvae_4x3.yaml",
 )
 def import_model(
     name: Name,
     weights: Annotated[
         list[Path], typer.Option(help="File of weights as published; taef2's encoder and decoder: give it twice.")
     ],
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Its config; default: the published name beside the weights.")
+    weights_config: Annotated[
+        Path | None, typer.Option(help="Their config; default: the published name beside the weights.")
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -78,7 +78,7 @@ def import_model(
     from latentsr.autoencoders.store import import_weights
 
     check_name(name, weights=True)
-    _show_stored(name, import_weights(name, weights, config, overwrite=overwrite), json=json)
+    _show_stored(name, import_weights(name, weights, weights_config, overwrite=overwrite), json=json)
 
 
 def _row(spec: Any) -> dict[str, Any]:

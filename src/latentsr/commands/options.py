@@ -1,5 +1,8 @@
 """What the sub-commands' options have in common."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +16,62 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.")
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of options; flags go before it.")]
+Axis = Annotated[
+    int | None, typer.Option(min=0, max=2, help="Slice axis of NIfTI images. Default: what the header says.")
+]
+MaxPixels = Annotated[
+    int | None, typer.Option(min=1, help="Refuse images that claim more pixels. Default: 134217728 (2^27).")
+]
+CONFIG_HELP = "YAML file of options; flags go before it."
+ConfigFile = Annotated[Path | None, typer.Option("--config", help=CONFIG_HELP)]
 Datasets = Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")]
+
+
+def configured(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the option --config, whose file then holds what the flags do not say.
+
+    One that has such an option already stays as it is: the trainings read a whole record, more than their flags.
+    """
+    signature = inspect.signature(command)
+    if "config" in signature.parameters:
+        return command
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        del options["config"]  # its callback has read it
+        command(**options)
+
+    option = typer.Option("--config", help=CONFIG_HELP, is_eager=True, callback=_read_defaults)
+    added = inspect.Parameter(
+        "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, option]
+    )
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
+    run.__annotations__ = {**command.__annotations__, "config": added.annotation}
+    return run
+
+
+def _read_defaults(context: typer.Context, file: Path | None) -> None:
+    """Takes the options of a YAML file for defaults of the command's options."""
+    from latentsr.config import read_yaml_mapping
+
+    if file is None or context.resilient_parsing:
+        return
+    options = {one.name: one for one in context.command.params if one.param_type_name == "option"}
+    valid = ", ".join(name for name in options if name not in ("config", "help"))
+    given = read_yaml_mapping(file)
+    if given is None:
+        raise OptionError(f"{file}: holds no options; expected 'key: value' lines with the keys {valid}")
+    context.default_map = {}
+    for key, value in given.items():
+        name = key.replace("-", "_")
+        if name not in valid.split(", "):
+            raise OptionError(f"{file}: unknown key {key!r}; expected the keys {valid}")
+        values = value if isinstance(value, list) else [value]
+        several = getattr(options[name], "multiple", False)
+        if not all(isinstance(one, str | int | float) for one in values) or (isinstance(value, list) and not several):
+            raise OptionError(f"{file}: {key} is no {'list of texts or numbers' if several else 'text or number'}")
+        texts = [one if isinstance(one, bool) else str(one) for one in values]  # checked as the texts of flags are
+        context.default_map[name] = texts if several else texts[0]
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:

@@ -22,7 +22,9 @@ def screen(
     weights: Annotated[
         list[str] | None, typer.Option(help="LABEL=FILE_OR_FOLDER: published weights of one of them; repeatable.")
     ] = None,
-    config: Annotated[list[str] | None, typer.Option(help="LABEL=FILE: the config of these weights.")] = None,
+    weights_config: Annotated[
+        list[str] | None, typer.Option(help="LABEL=FILE: the config of these weights; repeatable.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Which images.")] = "valid",
     reference: Annotated[
         str | None, typer.Option(help="Compare with this one; default: the first that is not lossless.")
@@ -58,7 +60,7 @@ def screen(
         studies=studies,
         seed=seed,
     )
-    candidates = parse_candidates(vae, weights=weights or (), configs=config or ())
+    candidates = parse_candidates(vae, weights=weights or (), configs=weights_config or ())
     plan = make_plan([read_dataset(folder) for folder in datasets], candidates, options, device=where)
     with terminal.progress("screen", resumes=True) as report:
         told = run(plan, out, batch=batch, device=where, overwrite=overwrite, progress=report)

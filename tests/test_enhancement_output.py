@@ -1,0 +1,139 @@
+"""What `enhance` does about its output folder: whose it is, whether it can be written, what it leaves and skips."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentsr.enhancement import Job, Outcome, enhance_files
+from latentsr.errors import OptionError, StaleError
+from latentsr.restoration import Sampling
+from latentsr.superres import SuperResolver
+
+
+@pytest.fixture(scope="module")
+def resolver(model_folder: Path) -> SuperResolver:
+    return SuperResolver.load(model_folder, device="cpu")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two grey images and one in colour, in two folders."""
+    root = tmp_path / "in"
+    (root / "sub").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 255, (9, 14), dtype=np.uint8)).save(root / "a.png")
+    Image.fromarray(random.integers(0, 255, (9, 14, 3), dtype=np.uint8)).save(root / "colour.png")
+    Image.fromarray(random.integers(0, 60000, (12, 7), dtype=np.uint16)).save(root / "sub" / "b.tif")
+    return root
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def statuses(outcomes: list[Outcome]) -> list[str]:
+    return [outcome.status for outcome in outcomes]
+
+
+def job(resolver: SuperResolver, out: Path, **options: Any) -> Job:
+    return Job(resolver, Sampling(), out, **options)
+
+
+def record(out: Path) -> list[dict]:
+    return json.loads((out.with_name(f"{out.name}.run") / "run.json").read_text())["files"]
+
+
+def test_files_without_an_image_are_skipped_and_stand_in_the_record(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    (tree / "README").write_text("read me")
+    (tree / "notes.json").write_text("{}")
+    outcomes = enhance_files([tree], job(resolver, tmp_path / "out"))
+    skipped = {outcome.input: outcome.reason for outcome in outcomes if outcome.status == "skipped"}
+    assert skipped.keys() == {"README", "notes.json"}
+    assert "README holds no image" in skipped["README"]
+    assert sorted(one["status"] for one in record(tmp_path / "out")) == [
+        "failed",
+        "skipped",
+        "skipped",
+        "written",
+        "written",
+    ]
+    assert files(tmp_path / "out") == ["a.png", "sub", "sub/b.tif"]
+
+
+def test_an_output_that_cannot_be_written_is_found_before_an_image_is_computed(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SuperResolver, "enhance", lambda *_, **__: pytest.fail("an image was computed"))
+    (tmp_path / "file").touch()
+    with pytest.raises(OptionError, match=r"out\.run: cannot be written \(Not a directory\)"):
+        enhance_files([tree], job(resolver, tmp_path / "file" / "out"))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
+    with pytest.raises(OptionError, match=r"needs about .* are free; free the disk or choose another output folder"):
+        enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "in"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_output_is_found_before_an_image_is_computed(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir(mode=0o555)
+    with pytest.raises(OptionError, match=r"out: cannot be written \(Permission denied\)"):
+        enhance_files([tree], job(resolver, tmp_path / "out"))
+
+
+def test_a_second_run_into_a_folder_is_told_who_works_there(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    refused = []
+
+    def again(_: Outcome) -> None:
+        with pytest.raises(StaleError, match=rf"process {os.getpid()} on .* works here; wait for it"):
+            enhance_files([tree], job(resolver, tmp_path / "out"))
+        refused.append(True)
+
+    enhance_files([tree], job(resolver, tmp_path / "out"), finished=again)
+    assert len(refused) == 3
+    assert files(tmp_path / "out.run") == ["run.json"]
+    assert statuses(enhance_files([tree], job(resolver, tmp_path / "out"))) == ["kept", "failed", "kept"]
+
+
+def test_equal_warnings_have_equal_words(resolver: SuperResolver, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for side in (10, 20):
+        Image.fromarray(np.arange(side * side, dtype=np.uint16).reshape(side, side)).save(
+            tmp_path / "in" / f"{side}.png"
+        )
+    first, second = enhance_files([tmp_path / "in"], job(resolver, tmp_path / "out"))
+    assert first.warnings == second.warnings
+    assert [one["warnings"] for one in record(tmp_path / "out")] == [list(first.warnings)] * 2
+
+
+def test_a_link_below_the_output_is_not_followed(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "sub").symlink_to(tmp_path / "elsewhere")
+    outcomes = enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert statuses(outcomes) == ["written", "failed", "failed"]
+    assert "is a symbolic link" in outcomes[2].reason
+    assert files(tmp_path / "elsewhere") == []
+
+
+@pytest.mark.parametrize("options", [{"grey": True}, {"axis": 0}], ids=str)
+def test_what_decides_pixels_decides_what_is_kept(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, options: dict
+) -> None:
+    enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
+    (outcome,) = enhance_files([tree / "a.png"], job(resolver, tmp_path / "out", **options))
+    assert "was made from other input, model or options" in outcome.reason
+    (outcome,) = enhance_files([tree / "a.png"], job(resolver, tmp_path / "out", max_pixels=10**6, parametric_map=True))
+    assert outcome.status == "kept"

@@ -21,6 +21,7 @@ from latentsr.training.budget import Budget
 from latentsr.training.checkpoint import LastCheckpoint
 from latentsr.training.ema import Ema
 from latentsr.training.image_crops import DatasetImage, ImageCrops, WholeImages, images_of
+from latentsr.training.progress import Progress, silent
 from latentsr.training.trainer import Precision, make_trainer, train
 
 
@@ -96,7 +97,7 @@ class AutoencoderTraining(LightningModule):
 
 
 def fit_autoencoder(
-    datasets: Sequence[Dataset], out: Path, config: FitVaeConfig, *, device: str = "auto", progress: bool = True
+    datasets: Sequence[Dataset], out: Path, config: FitVaeConfig, *, device: str = "auto", progress: Progress = silent
 ) -> Path:
     """The folder `out`, with the trained autoencoder: config.json, weights, fit.yaml, manifest.json, logs, pictures.
 
@@ -116,19 +117,20 @@ def fit_autoencoder(
     samples = ImageCrops(datasets, crop=config.crop, latent_shape=shape, seed=config.seed)
     checkpoint = LastCheckpoint(out / "checkpoints", {"key": key})
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
-    trainer = make_trainer(
-        out, budget, [ema], checkpoint, title="fit-vae", clip=config.clip, device=device, devices=config.devices,
-        precision=config.precision, progress=progress,
-    )  # fmt: skip
-    if checkpoint.found() is None:
-        write_yaml(config, out / "fit.yaml")
     module = AutoencoderTraining(network, config, budget, out / "pictures")
     some = valid[:: -(-len(valid) // config.valid_images)]
     loader = DataLoader(WholeImages(some), batch_size=config.batch)
-    train(
-        trainer, module, samples, loader, checkpoint,
-        batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
-    )  # fmt: skip
+    with progress("fit-vae", unit="steps", resumes=True) as report:
+        trainer = make_trainer(
+            out, budget, [ema], checkpoint, report=report, clip=config.clip, device=device, devices=config.devices,
+            precision=config.precision,
+        )  # fmt: skip
+        if checkpoint.found() is None:
+            write_yaml(config, out / "fit.yaml")
+        train(
+            trainer, module, samples, loader, checkpoint,
+            batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
+        )  # fmt: skip
     network.load_state_dict(ema.weights())
     if trainer.is_global_zero:
         facts = {"key": key, "steps": trainer.global_step, "seconds": round(budget.elapsed(), 1)}
@@ -219,7 +221,7 @@ def _valid(datasets: Sequence[Dataset], network: KLNetwork) -> tuple[DatasetImag
     images = images_of(datasets, "valid")
     rows, columns = common_size([record for _, record in images])
     if rows % network.factor or columns % network.factor:
-        fix = f"expected sides in multiples of {network.factor}: run 'prepare' with --size"
+        fix = f"expected sides in multiples of {network.factor}: run 'prepare' with the option size or multiple"
         raise InputError(f"{datasets[0].root}: images of {rows}x{columns} px, {fix}")
     return images
 

@@ -23,8 +23,10 @@ class TrainConfig(Config):
 
     `pure_noise_share` of each batch is at the noisiest time. `channel_weight` w weighs the loss of a latent channel by
     sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels. `channels` to `groups`: DenoiserSpec.
+    `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
     """
 
+    init: str | None = None
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Literal["latent", "residual"] = "residual"
     objective: Literal["x0", "epsilon", "v", "flow"] = "x0"
@@ -56,8 +58,10 @@ def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
     """The latent space of a training on `cache`."""
     needed = ("residual" if config.target == "residual" else "hr", *config.conditions)
     if missing := [role for role in needed if role not in cache.statistics]:
-        wanted = " and ".join(f"--condition {'latent-up' if role == 'residual' else role}" for role in missing)
-        raise InputError(f"{cache.root}: no {', '.join(missing)} in the cache; run 'encode' with {wanted}")
+        wanted = " and ".join("latent-up" if role == "residual" else role for role in missing)
+        raise InputError(
+            f"{cache.root}: no {', '.join(missing)} in the cache; run 'encode' with the condition {wanted}"
+        )
     statistics = {role: Statistics.model_validate(cache.statistics[role]) for role in needed}
     return LatentSpace(conditions=config.conditions, target=config.target, statistics=statistics)
 
@@ -84,7 +88,7 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
 def _check(spec: DenoiserSpec, config: TrainConfig) -> None:
     if config.crop % spec.multiple:
         levels = len(spec.channels)
-        raise OptionError(f"--crop {config.crop}: expected a multiple of {spec.multiple} for {levels} levels")
+        raise OptionError(f"crop {config.crop}: expected a multiple of {spec.multiple} for {levels} levels")
     if (config.objective == "flow") != (config.schedule == "flow"):
         raise OptionError(f"objective {config.objective} with schedule {config.schedule}: flow goes with flow alone")
     if spec.attention and len(spec.attention) != len(spec.channels):

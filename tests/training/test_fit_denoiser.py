@@ -353,7 +353,7 @@ def test_a_checkpoint_with_code_is_one_line_and_nothing_is_run(
     cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    killed(cache, tmp_path / "tiny", "13")
+    fitted(cache, tmp_path / "tiny").rename(tmp_path / "away")
     path = tmp_path / "tiny.run" / "checkpoints" / "last.ckpt"
     torch.save({"state_dict": Code()}, path)
     with pytest.raises(InputError, match=r"last\.ckpt: cut off or altered"):

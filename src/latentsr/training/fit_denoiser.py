@@ -14,6 +14,7 @@ from latentsr.config import manifest, read_signed_json, signed, write_json, writ
 from latentsr.data.latents import LatentCache
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
+from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.restoration import ModelConfig, Parent, Restorer
 from latentsr.superres import SuperResolver, save_model
@@ -48,8 +49,8 @@ def fit_denoiser(
 
     A killed training goes on from its last checkpoint. A finished one is left as it is, or goes on and replaces its
     model if `steps` or `minutes` are more than they were. Other options or another cache for the same `out` raise
-    StaleError, an array of the cache that was altered or holds NaN InputError. `modalities` are the DICOM codes of the
-    images, for the model's warnings. Minutes include scores and calibration at the end.
+    StaleError, an array of the cache that was altered or holds NaN InputError. Minutes include the calibration at the
+    end. `modalities` are the DICOM codes of the images, for the model's warnings.
     """
     out = out.resolve()
     run = out.with_name(f"{out.name}.run")
@@ -58,11 +59,7 @@ def fit_denoiser(
     if out.exists() and (earlier := _to_extend(out, run, facts)) is None:
         return out
     model = model_config(cache, config, out.name, modalities, parent)
-    crops = LatentCrops(
-        cache, model.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed
-    )
-    images = ValidationImages(cache, validation_images)
-    cache.check([*(("train", role) for role in crops.arrays), *([("valid", "image")] if images.ids else [])])
+    crops, images = _samples(cache, model.space, config, validation_images)
     where = resolve_device(device)
     autoencoder = load_autoencoder(cache.autoencoder, device=where)
     score = Score(model, autoencoder, run / "pictures")
@@ -75,8 +72,7 @@ def fit_denoiser(
             precision=config.precision,
         )  # fmt: skip
         if checkpoint.found() is None:
-            write_yaml(config, run / "train.yaml")
-            write_json(run / "facts.json", signed(facts))
+            _note(run, config, facts)
         if config.minutes is not None:
             budget.reserve(calibration_seconds(Restorer(model, module.network, autoencoder, where), cache))
         train(
@@ -84,20 +80,26 @@ def fit_denoiser(
             batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
         )  # fmt: skip
     module.network.load_state_dict(ema.weights())
-    module.network.to(where)  # Lightning leaves it on the CPU
     if trainer.is_global_zero:
-        told: dict[str, Any] = {"steps": trainer.global_step, "validation": _validated(module.network, images, score)}
-        restorer = Restorer(model, module.network, autoencoder, where)
+        restorer = Restorer(model, module.network, autoencoder, where)  # Lightning leaves the network on the CPU
+        scores = _validated(restorer.denoiser, images, score)
         with progress("calibrate") as report:
             spread = calibrated_spread(restorer, cache, seconds=budget.left(), progress=report)
-        told |= {"minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash}
-        told |= {"images": dict(Counter(cache.datasets("train")))}
+        told = {
+            "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
+            "images": dict(Counter(cache.datasets("train"))), "validation": scores,
+        }  # fmt: skip
         write_json(run / "manifest.json", manifest(**told))
         model = model.model_copy(update={"spread": spread})
         _save(out, run, model, module.network, card=model_card(model, config, told), autoencoder=autoencoder.folder)
-        write_yaml(config, run / "train.yaml")
-        write_json(run / "facts.json", signed(facts))  # last: until then an extension is unfinished
+        _note(run, config, facts)  # last: until then an extension is unfinished
     return out
+
+
+def _note(run: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
+    """Says in the run's folder what its model is made from."""
+    write_yaml(config, run / "train.yaml")
+    write_json(run / "facts.json", signed(facts))
 
 
 def _facts(cache: LatentCache, config: TrainConfig, parent: SuperResolver | None) -> dict[str, Any]:
@@ -136,6 +138,16 @@ def _to_extend(out: Path, run: Path, facts: dict[str, Any]) -> dict[str, Any] | 
 
 def _without_limits(facts: dict[str, Any]) -> dict[str, Any]:
     return {**facts, "config": {name: value for name, value in facts["config"].items() if name not in LIMITS}}
+
+
+def _samples(
+    cache: LatentCache, space: LatentSpace, config: TrainConfig, validation_images: int
+) -> tuple[LatentCrops, ValidationImages]:
+    """The samples to train and to validate on; InputError unless their arrays are as `encode` wrote them."""
+    crops = LatentCrops(cache, space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed)
+    images = ValidationImages(cache, validation_images)
+    cache.check([*(("train", role) for role in crops.arrays), *([("valid", "image")] if images.ids else [])])
+    return crops, images
 
 
 def _module(

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latentsr import __version__
 from latentsr.atomic import replacing
@@ -28,6 +28,8 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]  # of steps, images and the like
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch's generators take
 Record = TypeVar("Record", bound=Config)
 
 

@@ -107,7 +107,7 @@ def test_one_altered_number_in_the_store_is_refused(publish: Any) -> None:
 def test_an_import_replaces_only_when_told(publish: Any, tmp_path: Path) -> None:
     given = publish("taesd")
     folder = store.import_weights("taesd", *given)
-    with pytest.raises(StaleError, match="is in the store already; give --overwrite"):
+    with pytest.raises(StaleError, match="is in the store already; set the option overwrite"):
         store.import_weights("taesd", *given)
     hash = load_autoencoder("taesd").hash
     (folder / "config.json").unlink()

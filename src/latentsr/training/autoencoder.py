@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from latentsr.autoencoders.kl import KLNetwork, load_network, save_kl
-from latentsr.autoencoders.small_kl import SmallKL
-from latentsr.config import Config, manifest, read_json, sha256_json, write_yaml
+from latentsr.autoencoders.small_kl import MOST_BLOCKS, WIDEST, SmallKL
+from latentsr.config import Config, Count, Seed, manifest, read_json, sha256_json, write_yaml
 from latentsr.data.records import Dataset, check_names, common_size
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
@@ -38,12 +38,12 @@ class FitVaeConfig(Config):
     init: str | None = None
     domain: Literal["none", "natural", "medical"] = "medical"
     factor: Literal[2, 4, 8, 16] = 4
-    latent_channels: int = Field(3, ge=1)
-    width: int = Field(64, ge=1)
-    blocks: int = Field(4, ge=1)
-    crop: int = Field(128, ge=16)
-    batch: int = Field(8, ge=1)
-    steps: int | None = Field(20_000, ge=1)
+    latent_channels: Count = 3
+    width: int = Field(64, ge=1, le=WIDEST)
+    blocks: int = Field(4, ge=1, le=MOST_BLOCKS)
+    crop: int = Field(128, ge=16, le=65_536)
+    batch: Count = 8
+    steps: Count | None = 20_000
     minutes: float | None = Field(None, gt=0)
     learning_rate: float | None = Field(None, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -52,12 +52,12 @@ class FitVaeConfig(Config):
     frequency_weight: float = Field(0.0, ge=0)
     ema: float = Field(0.999, ge=0, lt=1)
     clip: float = Field(1.0, ge=0)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     precision: Precision = "auto"
-    validate_every: int = Field(250, ge=1)
-    valid_images: int = Field(32, ge=1)
-    workers: int = Field(0, ge=0)
-    devices: int = Field(1, ge=1)
+    validate_every: Count = 250
+    valid_images: Count = 32
+    workers: int = Field(0, ge=0, le=1024)
+    devices: int = Field(1, ge=1, le=1024)
 
 
 class AutoencoderTraining(LightningModule):

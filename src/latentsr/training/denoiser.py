@@ -1,16 +1,16 @@
 """What the denoiser learns in a latent space: the options, the loss, and the score on validation images."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from pydantic import Field
 from torch import Tensor
 
-from latentsr.config import Config
+from latentsr.config import Config, Count, Seed
 from latentsr.data.latents import LatentCache
-from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
+from latentsr.diffusion.denoiser import Attention, Channels, Denoiser, DenoiserSpec, Groups, Layers
 from latentsr.diffusion.latents import Condition, LatentSpace, Statistics, condition_channels
 from latentsr.diffusion.objective import OBJECTIVES
 from latentsr.diffusion.schedule import at
@@ -35,23 +35,23 @@ class TrainConfig(Config):
     snr_weight: bool = False
     channel_weight: float = Field(0.5, ge=0)
     pure_noise_share: float = Field(0.4, ge=0, le=1)
-    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field((48, 64, 96), min_length=1)
-    layers: int = Field(2, ge=1)
-    attention: tuple[bool, ...] = ()
+    channels: Channels = (48, 64, 96)
+    layers: Layers = 2
+    attention: Attention = ()
     middle_attention: bool = False
-    groups: int = Field(8, ge=1)
-    crop: int = Field(32, ge=1)
-    batch: int = Field(16, ge=1)
-    steps: int | None = Field(4000, ge=1)
+    groups: Groups = 8
+    crop: Count = 32
+    batch: Count = 16
+    steps: Count | None = 4000
     minutes: float | None = Field(None, gt=0)
     learning_rate: float = Field(4e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     ema: float = Field(0.999, ge=0, lt=1)
     clip: float = Field(1.0, ge=0)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    validate_every: int = Field(200, ge=1)
-    workers: int = Field(0, ge=0)
+    validate_every: Count = 200
+    workers: int = Field(0, ge=0, le=1024)
 
 
 def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:

@@ -235,6 +235,7 @@ def test_truncated_and_missing_weights_are_named(small: Path) -> None:
 )
 def test_bad_configs_are_named(small: Path, text: str, message: str) -> None:
     (small / "config.json").write_text(text)
+    (small / "manifest.json").unlink()  # which would tell that it was altered
     with pytest.raises(ModelError, match=message):
         load_kl(small)
 
@@ -276,3 +277,14 @@ def test_a_network_that_would_fill_the_memory_is_refused_before_it_is_made(
     with pytest.raises(ModelError, match=message) as caught:
         make_network(kind, config)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["config.json", "diffusion_pytorch_model.safetensors"])
+def test_one_altered_byte_of_a_folder_is_noticed(tmp_path: Path, name: str) -> None:
+    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae")
+    path = tmp_path / "vae" / name
+    content = path.read_bytes()
+    place = content.rindex(b"4") if name == "config.json" else -1
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place:][1:])
+    with pytest.raises(ModelError, match=f"{name}: altered, its SHA-256 is not that in manifest.json"):
+        load_kl(tmp_path / "vae")

@@ -100,7 +100,7 @@ def test_one_altered_number_in_the_store_is_refused(publish: Any) -> None:
     tensors = load_file(folder / WEIGHTS)
     tensors["decoder.conv_out.bias"] += 1e-6
     save_file(tensors, folder / WEIGHTS)
-    with pytest.raises(ModelError, match=r"altered, its SHA-256 is not the one in manifest\.json"):
+    with pytest.raises(ModelError, match=r"altered, its SHA-256 is not that in manifest\.json"):
         load_autoencoder("medvae_4_1")
 
 

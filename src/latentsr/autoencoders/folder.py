@@ -12,9 +12,11 @@ from latentsr.autoencoders.checkpoint import read_tensors
 from latentsr.autoencoders.filekind import no_autoencoder
 from latentsr.autoencoders.frozen import FrozenAutoencoder, frozen
 from latentsr.autoencoders.network import (
+    HASHED,
     MANIFEST,
     Network,
     digest,
+    file_hashes,
     fill_network,
     image_channels,
     read_manifest,
@@ -23,7 +25,6 @@ from latentsr.autoencoders.network import (
 from latentsr.autoencoders.protocol import AutoencoderSpec
 from latentsr.autoencoders.small_kl import MOST_BLOCKS, SmallKL
 from latentsr.autoencoders.taef2 import Taef2
-from latentsr.config import sha256
 from latentsr.errors import ModelError, OptionError
 
 
@@ -94,16 +95,16 @@ def _checked_network(folder: Path) -> tuple[nn.Module, str]:
     """The network, and the SHA-256 of the file that its weights came from."""
     if folder.is_dir() and not (folder / CONFIG).is_file():
         raise no_autoencoder(folder)
-    config = read_mapping(folder / CONFIG)
-    network = make_network(config.pop("_class_name", None), config, str(folder / CONFIG))
-    path = folder / WEIGHTS
+    config, path = read_mapping(folder / CONFIG), folder / WEIGHTS
     if not path.is_file():
         raise ModelError(f"{path}: missing; expected a folder with {CONFIG} and {WEIGHTS}")
-    found, signed = sha256(path), read_manifest(folder).get("weights_sha256")
-    if signed is not None and found != signed:
-        raise ModelError(f"{path}: altered, its SHA-256 is not the one in {MANIFEST}; copy the folder again")
+    found, signed = file_hashes(folder), read_manifest(folder)
+    for key, name in HASHED.items():
+        if signed.get(key, found[key]) != found[key]:
+            raise ModelError(f"{folder / name}: altered, its SHA-256 is not that in {MANIFEST}; copy the folder again")
+    network = make_network(config.pop("_class_name", None), config, str(folder / CONFIG))
     fill_network(network, read_tensors(path), str(path))
-    return network, found
+    return network, found["weights_sha256"]
 
 
 def _spec(folder: Path, network: Network) -> AutoencoderSpec:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.config import manifest, read_signed_json, signed, write_json, write_yaml
 from latentsr.data.latents import LatentCache
 from latentsr.device import resolve_device
@@ -61,7 +61,7 @@ def fit_denoiser(
     model = model_config(cache, config, out.name, modalities, parent)
     crops, images = _samples(cache, model.space, config, validation_images)
     where = resolve_device(device)
-    autoencoder = load_autoencoder(cache.autoencoder, device=where)
+    autoencoder = _autoencoder(cache, where)
     score = Score(model, autoencoder, run / "pictures")
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     checkpoint = LastCheckpoint(run / "checkpoints", facts, earlier=earlier)
@@ -148,6 +148,14 @@ def _samples(
     images = ValidationImages(cache, validation_images)
     cache.check([*(("train", role) for role in crops.arrays), *([("valid", "image")] if images.ids else [])])
     return crops, images
+
+
+def _autoencoder(cache: LatentCache, device: str) -> Autoencoder:
+    """The autoencoder of the cache's latents."""
+    autoencoder = load_autoencoder(cache.autoencoder, device=device)
+    if autoencoder.hash != cache.manifest["autoencoder"]:
+        raise InputError(f"{cache.root}: its autoencoder is not that of its latents; run 'encode' again")
+    return autoencoder
 
 
 def _module(

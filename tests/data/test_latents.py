@@ -104,6 +104,17 @@ def test_batches_and_order_of_filling_change_nothing(dataset: Dataset, tmp_path:
     assert first.hash == second.hash
 
 
+def test_batches_change_the_latents_of_a_network_by_rounding_alone(dataset: Dataset, tmp_path: Path) -> None:
+    """What docs/evaluation.md says of a KL autoencoder."""
+    save_kl(SmallKL(width=8, blocks=2), tmp_path / "vae")
+    autoencoder = load_autoencoder(tmp_path / "vae")
+    first, second = (
+        fill_cache([dataset], autoencoder, BICUBIC, tmp_path / f"cache{n}", batch=n).array("train", "hr")
+        for n in (1, 4)
+    )
+    assert np.abs(first - second).max() <= 1e-6 * np.abs(first).max()
+
+
 @pytest.mark.parametrize("place", [2, 8])
 def test_resume_after_sigkill_equals_an_undisturbed_run(dataset: Dataset, tmp_path: Path, place: int) -> None:
     """Killed in the first batch between its roles, and in a later one of the second split."""

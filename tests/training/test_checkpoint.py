@@ -18,7 +18,7 @@ def written(checkpoint: LastCheckpoint, value: float = 0.0) -> None:
 
     checkpoint.path.parent.mkdir(exist_ok=True)
     trainer = SimpleNamespace(save_checkpoint=save, is_global_zero=True)
-    checkpoint.on_train_epoch_end(cast(Trainer, trainer), cast(LightningModule, None))
+    checkpoint.on_train_epoch_end(cast(Trainer, trainer), cast(LightningModule, torch.nn.Linear(1, 1)))
 
 
 def test_a_whole_checkpoint_is_found_and_a_cut_one_is_one_line(tmp_path: Path) -> None:

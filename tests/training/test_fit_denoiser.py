@@ -344,6 +344,14 @@ def test_a_spoilt_array_of_the_cache_is_noticed_before_the_training(cache: Laten
     assert not (tmp_path / "tiny.run").exists()
 
 
+@pytest.mark.parametrize("splits", [("train",), ("train", "valid")])
+def test_a_training_that_diverges_is_told_so_and_leaves_no_checkpoint(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    cache = made(tmp_path, splits)
+    with pytest.raises(InputError, match="the training diverged, its weights are not finite at step 4; set a smaller"):
+        fitted(cache, tmp_path / "tiny", weight_decay=1e30)
+    assert not (tmp_path / "tiny.run" / "checkpoints" / "last.ckpt").exists()
+
+
 class Code:
     def __reduce__(self) -> tuple:
         return os.mkdir, ("run-by-a-checkpoint",)

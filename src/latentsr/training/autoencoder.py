@@ -45,8 +45,8 @@ class FitVaeConfig(Config):
     batch: Count = 8
     steps: Count | None = 20_000
     minutes: float | None = Field(None, gt=0)
-    learning_rate: float | None = Field(None, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    learning_rate: float | None = Field(None, gt=0, le=1000)
+    weight_decay: float = Field(0.0, ge=0, le=1e30)
     kl_weight: float = Field(1e-6, ge=0)
     gradient_weight: float = Field(0.0, ge=0)
     frequency_weight: float = Field(0.0, ge=0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from latentsr.config import canonical_json, read_json, sha256, write_json
@@ -43,11 +44,23 @@ class LastCheckpoint(Callback):
             self._digest = digest
         return self.path
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ends a training that diverged, before NaN from its network is blamed on the autoencoder.
+
+        InputError; the checkpoint before stays.
+        """
+        if not all(torch.isfinite(parameter).all() for parameter in pl_module.parameters()):
+            raise InputError(
+                f"the training diverged, its weights are not finite at step {trainer.global_step}; "
+                "set a smaller learning_rate and choose another output folder"
+            )
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes under another name, then renames: a kill leaves the checkpoint before.
 
         The file of hashes comes first and names both checkpoints, so that it fits whichever a kill leaves.
         """
+        self.on_validation_start(trainer, pl_module)  # there may be no validation
         temporary = self.path.with_name(".last.part.ckpt")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:

@@ -44,8 +44,8 @@ class TrainConfig(Config):
     batch: Count = 16
     steps: Count | None = 4000
     minutes: float | None = Field(None, gt=0)
-    learning_rate: float = Field(4e-4, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
+    learning_rate: float = Field(4e-4, gt=0, le=1000)
+    weight_decay: float = Field(0.01, ge=0, le=1e30)
     ema: float = Field(0.999, ge=0, lt=1)
     clip: float = Field(1.0, ge=0)
     seed: Seed = 0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from latentsr import terminal
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.kl import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
@@ -24,6 +25,7 @@ from latentsr.superres import SuperResolver
 from latentsr.training.calibration import calibrated_spread
 from latentsr.training.denoiser import TrainConfig
 from latentsr.training.fit_denoiser import fit_denoiser
+from latentsr.training.latent_crops import LatentCrops
 
 TINY = TrainConfig(channels=(8, 8), layers=1, groups=4, crop=8, batch=2, steps=8, validate_every=4, seed=3)
 
@@ -350,6 +352,17 @@ def test_a_training_that_diverges_is_told_so_and_leaves_no_checkpoint(tmp_path: 
     with pytest.raises(InputError, match="the training diverged, its weights are not finite at step 4; set a smaller"):
         fitted(cache, tmp_path / "tiny", weight_decay=1e30)
     assert not (tmp_path / "tiny.run" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_an_interruption_is_told_as_one(
+    cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(LatentCrops, "__getitem__", lambda self, n: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        fit_denoiser(cache, tmp_path / "tiny", TINY, device="cpu", progress=terminal.progress)
+    signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
+    assert "interrupted: the same command goes on where it was" in capsys.readouterr().err
 
 
 class Code:

@@ -87,6 +87,8 @@ def train(
     try:
         with _quiet():
             trainer.fit(module, loader, valid, ckpt_path=found, weights_only=True)
+    except SystemExit as error:  # what Lightning makes of Ctrl+C
+        raise KeyboardInterrupt from error
     except pickle.UnpicklingError as error:  # its hash fits, so that somebody put it there
         raise InputError(
             f"{checkpoint.path}: asks for code beside tensors and was not loaded; remove it to begin the training anew"

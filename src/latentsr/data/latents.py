@@ -69,7 +69,7 @@ class LatentCache:
             for start, block in _blocks(array):
                 hashed.update(block.tobytes())
                 spoilt += [start + int(row) for row in np.flatnonzero(~np.isfinite(block).all(axis=(1, 2, 3)))]
-            if hashed.hexdigest() != self.manifest["sha256"].get(f"{split}/{role}"):
+            if hashed.hexdigest() != self.manifest.get("sha256", {}).get(f"{split}/{role}"):
                 raise self._altered(path)
             if spoilt:
                 rows = ", ".join(map(str, spoilt[:NAMED])) + (" ..." if len(spoilt) > NAMED else "")
@@ -263,11 +263,11 @@ class _Fill:
         """The running SHA-256 of an array's finished rows, read from its file; StaleError if it is not that noted."""
         path = self.out / f"{name}.npy"
         try:
-            array = np.load(path, mmap_mode="r")
+            finished = np.load(path, mmap_mode="r")[: state["done"][name.partition("/")[0]]]
             hashed = hashlib.sha256(_header(path))
-        except (OSError, *BROKEN) as error:
+        except (OSError, IndexError, *BROKEN) as error:
             raise StaleError(f"{path}: missing or altered, and its rows are noted as finished; {self._fix}") from error
-        for _, block in _blocks(array[: state["done"][name.partition("/")[0]]]):
+        for _, block in _blocks(finished):
             hashed.update(block.tobytes())
         if hashed.hexdigest() != state["sha256"][name]:
             raise StaleError(f"{path}: altered, its finished rows are not those that were written; {self._fix}")

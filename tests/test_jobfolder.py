@@ -53,7 +53,7 @@ def test_the_work_of_another_key_is_refused_or_replaced(tmp_path: Path, make: ob
     before = names(tmp_path)
     with pytest.raises(
         StaleError,
-        match="holds another screening, of other data or options: choose another output folder, or set the option overwrite",
+        match="holds another screening, of other data or options: choose another output folder, or set the",
     ):
         folder.claim("other")
     assert names(tmp_path) == before

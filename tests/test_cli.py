@@ -327,7 +327,7 @@ class TestDatasets:
             (["--vae", "harr"], ["autoencoder 'harr': expected a folder, or one of"]),
             (["--degradation", "nearest:4"], ["nearest:4"]),
             (["--degradation", "bicubic:x"], ["bicubic:x"]),
-            (["--condition", "colour"], ["--condition colour"]),
+            (["--condition", "colour"], ["condition colour"]),
             (["--device", "tpu"], ["device tpu"]),
         ],
         ids=lambda value: " ".join(value) if value[0].startswith("--") else "",

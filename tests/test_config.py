@@ -15,9 +15,11 @@ from latentsr.config import (
     checked,
     manifest,
     read_json,
+    read_signed_json,
     read_yaml,
     sha256,
     sha256_json,
+    signed,
     write_json,
     write_yaml,
 )
@@ -61,7 +63,11 @@ def test_yaml_floats_may_be_written_without_a_point(tmp_path: Path) -> None:
         ("- steps", "holds no options; expected 'key: value' lines with the keys steps"),
         ("1: 2", "holds no options"),
         ("", "holds no options"),
-        ("steps: &a [*a]", "job.yaml"),
+        ("steps: &a [*a]", "it has an alias (*name); write the value out instead"),
+        ("a: &a [1]\nsteps: [*a, *a]", "it has an alias"),
+        ("steps: " + 9999 * "[", "is not valid YAML: nested too deeply"),
+        ("steps: " + 5000 * "1", "is not valid YAML: Exceeds the limit"),
+        ("steps: 2020-13-45", "is not valid YAML"),
     ],
 )
 def test_bad_yaml_is_one_line_with_the_key_and_what_is_valid(tmp_path: Path, text: str, message: str) -> None:
@@ -100,6 +106,29 @@ def test_json_round_trip_and_bad_json(tmp_path: Path) -> None:
     for name in ("bad.json", "missing.json"):
         with pytest.raises(InputError, match="cannot be read as JSON"):
             read_json(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", [99_999 * "[", 99_999 * '{"a":', 5000 * "1"], ids=["lists", "keys", "digits"])
+def test_json_too_deep_or_with_a_number_too_long_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(InputError, match="cannot be read as JSON") as caught:
+        read_json(tmp_path / "bad.json")
+    assert len(str(caught.value)) < 400
+
+
+def test_signed_json_comes_back_and_any_altered_byte_is_noticed(tmp_path: Path) -> None:
+    path, content = tmp_path / "model.json", {"name": "Ünï", "rate": 0.1, "sizes": [1, 2], "none": None}
+    write_json(path, signed(content))
+    assert read_signed_json(path) == content
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(InputError, match=r"altered|digest of its content|cannot be read as JSON"):
+            read_signed_json(path)
+    for text in ("[]", "{}", '{"digest": 1}', '{"a": NaN, "digest": null}'):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"altered|digest of its content"):
+            read_signed_json(path)
 
 
 @pytest.mark.parametrize(("content", "error"), [({"a": float("nan")}, ValueError), ({"a": Path("x")}, TypeError)])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from latentsr.config import sha256
 from latentsr.errors import OptionError, StaleError
 from latentsr.jobfolder import LOCK, JobFolder, _remove, check_room, locked, run_folder
 
@@ -57,7 +58,8 @@ def test_the_work_of_another_key_is_refused_or_replaced(tmp_path: Path, make: ob
     (tmp_path / "notes.txt").write_text("mine")
     before = names(tmp_path)
     with pytest.raises(
-        StaleError, match="holds another screening, of other data or options: give another -o, or --overwrite"
+        StaleError,
+        match="holds another screening, of other data or options: choose another output folder, or set the",
     ):
         folder.claim("other")
     assert names(tmp_path) == before
@@ -73,7 +75,7 @@ def test_the_work_of_another_key_is_refused_or_replaced(tmp_path: Path, make: ob
 def test_a_folder_that_is_somebody_elses_is_refused_and_left(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "table.csv").write_text("1")
     (tmp_path / "Doe_Jane.png").write_text("1")
-    with pytest.raises(StaleError, match="give an -o that is new or empty") as caught:
+    with pytest.raises(StaleError, match="choose an output folder that is new or empty") as caught:
         of(tmp_path).claim("k", overwrite=overwrite)
     assert "Doe" not in str(caught.value)
     assert names(tmp_path) == {"table.csv", "Doe_Jane.png"}
@@ -86,7 +88,7 @@ def test_names_of_results_make_no_folder_the_jobs_own(tmp_path: Path, overwrite:
     (tmp_path / "parts").mkdir()
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "holiday.jpg").write_text("1")
-    with pytest.raises(StaleError, match="holds files but no screening; give an -o that is new or empty"):
+    with pytest.raises(StaleError, match="holds files but no screening; choose an output folder that is new or empty"):
         of(tmp_path).claim("k", overwrite=overwrite)
     assert names(tmp_path) == {"table.csv", "parts", "pictures"}
     assert names(tmp_path / "pictures") == {"holiday.jpg"}
@@ -98,7 +100,9 @@ def test_names_of_results_make_no_folder_the_jobs_own(tmp_path: Path, overwrite:
 def test_a_record_of_another_job_or_of_none_is_refused(tmp_path: Path, text: str, record: str, overwrite: bool) -> None:
     (tmp_path / record).write_text(text)
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(StaleError, match=f"its {record} is of no screening; give an -o that is new or empty"):
+    with pytest.raises(
+        StaleError, match=f"its {record} is of no screening; choose an output folder that is new or empty"
+    ):
         of(tmp_path).claim("k", overwrite=overwrite)
     assert names(tmp_path) == {record, "pictures"}
     assert (tmp_path / record).read_text() == text
@@ -117,7 +121,27 @@ def test_both_records_say_whose_they_are(tmp_path: Path) -> None:
     interrupted(tmp_path)
     assert json.loads((tmp_path / "done.partial.json").read_text()) == {"job": "screening", "key": "k"}
     finished(tmp_path)
-    assert json.loads((tmp_path / "done.json").read_text()) == {"job": "screening", "key": "k"}
+    told = json.loads((tmp_path / "done.json").read_text())
+    assert {
+        "job": "screening",
+        "key": "k",
+        "sha256": {"table.csv": sha256(tmp_path / "table.csv")},
+    }.items() <= told.items()
+
+
+@pytest.mark.parametrize("way", ["cut", "altered", "missing", "record"])
+def test_a_table_or_record_that_is_not_as_it_was_written_is_stale(tmp_path: Path, way: str) -> None:
+    folder, path = finished(tmp_path), tmp_path / ("done.json" if way == "record" else "table.csv")
+    content = path.read_text()
+    if way == "missing":
+        path.unlink()
+    else:
+        path.write_text({"cut": "", "altered": "2"}.get(way, content.replace('"digest"', '"note": 1, "digest"')))
+    named = path.name.replace(".", r"\.")
+    with pytest.raises(StaleError, match=f"{named}: .*altered.*set the option overwrite to make all anew"):
+        folder.claim("k")
+    folder.claim("k", overwrite=True)
+    assert not folder.whole
 
 
 def test_a_removal_that_is_interrupted_leaves_no_parts_without_their_key(

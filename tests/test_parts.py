@@ -40,3 +40,23 @@ def test_a_cut_part_is_named(tmp_path: Path, content: bytes | str) -> None:
 def test_a_killed_write_leaves_no_part(tmp_path: Path) -> None:
     (tmp_path / ".abc.part-host-1.npz").write_bytes(b"half")
     assert Parts(tmp_path).read() == ()
+
+
+def test_any_altered_byte_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    """Dates in the archive are read by nobody; all else has a checksum or is named twice."""
+    parts = Parts(tmp_path)
+    parts.write(["a", "b"], {"values": np.arange(6.0).reshape(2, 3), "device": np.array("cpu")})
+    (path,), (told,) = tmp_path.glob("*.npz"), parts.read()
+    whole, noticed = path.read_bytes(), 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        try:
+            (part,) = parts.read()
+        except StaleError:
+            noticed += 1
+            continue
+        assert part.ids == told.ids
+        assert {name: array.tolist() for name, array in part.arrays.items()} == {
+            "values": [[0, 1, 2], [3, 4, 5]], "device": "cpu"
+        }  # fmt: skip
+    assert noticed > len(whole) / 2

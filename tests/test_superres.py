@@ -11,6 +11,7 @@ from latentsr import io
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.kl import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.config import read_signed_json, signed, write_json
 from latentsr.degrade import enlarge
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
@@ -47,8 +48,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def edited(folder: Path, **changes: object) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    """Changes the config as its author would, its digest with it."""
+    write_json(folder / "config.json", signed(read_signed_json(folder / "config.json") | changes))
 
 
 def volume(slices: int = 3, rows: int = 7, columns: int = 13) -> Volume:
@@ -128,6 +129,8 @@ def test_a_missing_file_of_the_autoencoder_is_named(tmp_path: Path) -> None:
         ({"files": {}}, "does not name denoiser.safetensors"),
         ({"denoiser": {"latent_channels": 16, "condition_channels": 2, "channels": [4, 8], "layers": 1, "groups": 4}},
          "condition_channels|does not fit|misshap|shape|expected"),
+        ({"denoiser": {"latent_channels": 16, "condition_channels": 1, "layers": 1_000_000}},
+         "denoiser.layers is 1000000; expected less than or equal to 16; get"),
         ({"degradation": "nearest:4"}, "nearest:4"),
         ({"objective": "x1"}, "objective is 'x1'"),
         ({"schedule": "flow"}, "solver 'dpm\\+\\+' does not fit"),
@@ -138,6 +141,18 @@ def test_a_config_that_does_not_fit_is_a_model_error_on_one_line(folder: Path, c
     with pytest.raises(ModelError, match=message) as caught:
         SuperResolver.load(folder, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+def test_an_altered_byte_of_the_config_is_noticed(folder: Path) -> None:
+    path = folder / "config.json"
+    whole = path.read_bytes()
+    places = [whole.index(text) + 1 for text in (b'"realism": 0.2', b"0.1", b'"x0"', b'"name": "t', b'"digest": "')]
+    for place in (*places, whole.index(b"0.27") + 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ModelError, match=r"config\.json.*get the whole model again"):
+            SuperResolver.load(folder, device="cpu")
+    path.write_bytes(whole)
+    SuperResolver.load(folder, device="cpu")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}"])

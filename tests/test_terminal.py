@@ -36,10 +36,51 @@ def test_stages_are_told_on_a_terminal_alone(
     assert capsys.readouterr() == ("", "statistics ...\n")
 
 
-def test_a_pipe_gets_no_progress_and_no_import_of_rich(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quick_work_is_silent_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     with terminal.progress("work") as report:
         report(0.5, 3)
+        report(3, 3)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_pipe_gets_a_line_now_and_then_with_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0, 0, 9, 10, 39, 40, 3000, 3001])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: float(next(now)))
+    with terminal.progress("train", unit="steps") as report:
+        for step, note in (
+            (100, ""),
+            (109, ""),
+            (110, "loss 0.5"),
+            (139, ""),
+            (140, ""),
+            (3100, ""),
+            (4000, "loss 0.1"),
+        ):
+            report(step, 4000, note)
+    assert capsys.readouterr().err.splitlines() == [
+        "train  110/4000 steps  loss 0.5  65 min left",
+        "train  140/4000 steps  64 min left",
+        "train  3100/4000 steps  15 min left",
+        "train  4000/4000 steps  loss 0.1",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(44.6, "45 s"), (89, "89 s"), (720, "12 min"), (12600, "3.5 h")])
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert terminal._duration(seconds) == text
+
+
+def test_work_that_fails_leaves_its_last_line_and_no_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "FIRST", 0.0)
+    with pytest.raises(OSError, match="full"), terminal.progress("encode") as report:
+        report(1, 3)
+        report(2, 3)
+        raise OSError("full")
+    assert capsys.readouterr().err == "encode  1/3 images\n"
 
 
 def test_a_terminal_gets_a_bar_with_time_left(

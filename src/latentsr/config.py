@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latentsr import __version__
 from latentsr.atomic import replacing
 from latentsr.errors import InputError, OptionError
 
+DIGEST = "digest"
 RECORDED_PACKAGES = ("torch", "diffusers", "lightning", "numpy", "pydicom")
 
 
@@ -27,6 +28,8 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]  # of steps, images and the like
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch's generators take
 Record = TypeVar("Record", bound=Config)
 
 
@@ -61,14 +64,24 @@ def read_yaml(cls: type[Record], path: Path) -> Record:
 def read_yaml_mapping(path: Path) -> dict[str, Any] | None:
     """What a YAML file holds, or None if it is no mapping by text; a missing or broken file is an OptionError."""
     try:
-        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        options = yaml.load(Path(path).read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506 (a SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{path}: cannot be read as a YAML text file: {_reason(error)}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a number or date that Python refuses; depth
         raise OptionError(f"{path}: is not valid YAML: {_reason(error)}") from error
     if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
         return None
     return options
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them stand for billions of values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """The next node; YAMLError at an alias."""
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name); write the value out instead")
+        return super().compose_node(parent, index)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -82,8 +95,28 @@ def read_json(path: Path) -> Any:
     """What a JSON file holds; a missing or broken file is an InputError."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
         raise InputError(f"{path}: cannot be read as JSON: {_reason(error)}; make it again") from error
+
+
+def signed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with its digest under `digest`: for `write_json`, and back by `read_signed_json`."""
+    return {**content, DIGEST: sha256_json(content)}
+
+
+def read_signed_json(path: Path) -> dict[str, Any]:
+    """What was signed and written to a JSON file, without the digest; InputError where one value is not as it was."""
+    content = read_json(path)
+    if not isinstance(content, dict) or DIGEST not in content:
+        raise InputError(f"{path}: does not hold the digest of its content; make it again")
+    digest = content.pop(DIGEST)
+    try:
+        whole = digest == sha256_json(content)
+    except ValueError:  # NaN, which is never written
+        whole = False
+    if not whole:
+        raise InputError(f"{path}: altered, its content does not have the digest that it names; make it again")
+    return content
 
 
 def canonical_json(content: object) -> str:
@@ -166,5 +199,7 @@ def _keys(cls: type[BaseModel] | None) -> str:
 
 def _reason(error: Exception) -> str:
     """The error's own words on one line, without the path that the message already names."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())

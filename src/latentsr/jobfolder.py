@@ -1,4 +1,7 @@
-"""The folder that a long job writes: whose it is, what an interrupted job goes on from, and when it is whole."""
+"""The folder that a long job writes: whose it is, what an interrupted job goes on from, and when it is whole.
+
+The record of a whole job holds its own digest and the SHA-256 of each table beside it.
+"""
 
 import os
 import shutil
@@ -12,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from latentsr.config import read_json, write_json
+from latentsr.config import read_json, read_signed_json, sha256, signed, write_json
 from latentsr.errors import InputError, OptionError, StaleError
 
-PARTS, LOCK = "parts", ".lock"
+PARTS, LOCK, TABLES = "parts", ".lock", (".parquet", ".csv")
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,16 @@ class JobFolder:
         Only a record of this job says that a folder is its own. Names do not: `pictures` may be anybody's.
         """
         if self.root.exists() and not self.root.is_dir():
-            raise StaleError(f"{self.root}: is a file, expected a new or empty folder; give another -o")
+            raise StaleError(f"{self.root}: is a file, expected a new or empty folder; choose another output folder")
         records = [path for path in (self._record, self._partial) if path.exists()]
         if foreign := [path.name for path in records if not self._is_own(path)]:
-            raise StaleError(f"{self.root}: its {foreign[0]} is of no {self.job}; give an -o that is new or empty")
+            raise StaleError(
+                f"{self.root}: its {foreign[0]} is of no {self.job}; choose an output folder that is new or empty"
+            )
         if not records and self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):
-            raise StaleError(f"{self.root}: holds files but no {self.job}; give an -o that is new or empty")
+            raise StaleError(
+                f"{self.root}: holds files but no {self.job}; choose an output folder that is new or empty"
+            )
 
     def claim(self, key: str, *, overwrite: bool = False) -> None:
         """Makes it the folder of the job of this key, which may go on from what lies there.
@@ -65,8 +72,8 @@ class JobFolder:
         With `overwrite` an earlier job's results are removed first, and nothing else.
 
         Raises:
-            StaleError: it holds the work of another key, and not `overwrite`; or anything without a record of this
-                job, `overwrite` or not.
+            StaleError: it holds the work of another key, or a record or table that was cut or altered, and not
+                `overwrite`; or anything without a record of this job, `overwrite` or not.
         """
         self.check()
         if overwrite:
@@ -74,7 +81,11 @@ class JobFolder:
         for path in (self._record, self._partial):
             if path.exists() and read_json(path).get("key") != key:
                 other = f"holds another {self.job}, of other {self.decided_by}"
-                raise StaleError(f"{self.root}: {other}: give another -o, or --overwrite")
+                raise StaleError(
+                    f"{self.root}: {other}: choose another output folder, or set the option overwrite to replace it"
+                )
+        if self.whole:
+            self._check_tables()
 
     def begin(self, key: str) -> None:
         """Says whose parts will lie here; to be called before the first, so that none is ever without its key."""
@@ -83,7 +94,9 @@ class JobFolder:
 
     def finish(self, content: dict[str, Any]) -> None:
         """Writes the record, with the job's name before the content; the folder is whole then."""
-        write_json(self._record, {"job": self.job, **content})
+        tables = [path for path in sorted(self.root.glob("*.*")) if path.name in self.results and path.suffix in TABLES]
+        hashes = {path.name: sha256(path) for path in tables}
+        write_json(self._record, signed({"job": self.job, **content, "sha256": hashes}))
 
     def drop_parts(self) -> None:
         """Removes what only an interrupted job needs."""
@@ -106,6 +119,18 @@ class JobFolder:
         except InputError:
             return False
         return isinstance(there, dict) and there.get("job") == self.job
+
+    def _check_tables(self) -> None:
+        """StaleError unless record and tables are as they were written."""
+        fix = "set the option overwrite to make all anew"
+        try:
+            hashes = read_signed_json(self._record).get("sha256", {})
+        except InputError as error:
+            raise StaleError(f"{error.args[0].removesuffix('; make it again')}; {fix}") from error
+        for name, digest in hashes.items():
+            path = self.root / name
+            if not path.is_file() or sha256(path) != digest:
+                raise StaleError(f"{path}: missing, cut off or altered since it was written; {fix}")
 
     def _clear(self) -> None:
         """Removes all that an earlier job left.

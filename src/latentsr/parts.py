@@ -1,7 +1,10 @@
 """What a long job has done so far: a small file a batch, written whole or not at all, read back when it goes on."""
 
 import hashlib
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +17,12 @@ from numpy.typing import NDArray
 from latentsr.atomic import replacing
 from latentsr.errors import StaleError
 
-IDS = "ids"
+IDS, NAMES = "ids", "arrays"  # what every part holds beside its arrays: whose they are, and their names
+# All that zipfile and numpy raise at a file that was cut or altered.
+BROKEN = (
+    OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, SyntaxError, OverflowError, zlib.error,
+    tokenize.TokenError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,10 +43,11 @@ class Parts:
     folder: Path
 
     def write(self, ids: Sequence[str], arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        """Keeps a batch, atomically; arrays of numbers or text, under any name but `ids`."""
+        """Keeps a batch, atomically; arrays of numbers or text, under any name but `ids` and `arrays`."""
         name = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
         with replacing(self.folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{IDS: np.array(ids, dtype=np.str_), **arrays})
+            own = {IDS: np.array(ids, dtype=np.str_), NAMES: np.array(sorted(arrays), dtype=np.str_)}
+            np.savez(file, allow_pickle=False, **own, **arrays)
 
     def read(self) -> tuple[Part, ...]:
         """All parts, in the order of their first ids; StaleError names a part that was cut or altered."""
@@ -54,7 +63,7 @@ class Parts:
     def names(self) -> frozenset[str]:
         """The names of the arrays that every part has."""
         each = [_names(path) for path in self._paths()]
-        return frozenset.intersection(*each) - {IDS} if each else frozenset()
+        return frozenset.intersection(*each) if each else frozenset()
 
     def done(self) -> frozenset[str]:
         """The ids of the images that need not be done again."""
@@ -67,13 +76,13 @@ class Parts:
 def _part(path: Path, wanted: Callable[[str], bool]) -> Part:
     """The part of a file, with those of its arrays that are wanted."""
     with _opened(path) as file:
-        arrays = {name: file[name] for name in file.files if name == IDS or wanted(name)}
-        return Part(tuple(str(text) for text in arrays.pop(IDS)), arrays)
+        arrays = {name: file[name] for name in map(str, file[NAMES]) if wanted(name)}
+        return Part(tuple(str(text) for text in file[IDS]), arrays)
 
 
 def _names(path: Path) -> frozenset[str]:
     with _opened(path) as file:
-        return frozenset(file.files)
+        return frozenset(map(str, file[NAMES]))
 
 
 @contextmanager
@@ -81,5 +90,5 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             yield file
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise StaleError(f"{path}: cut off or altered; remove this file and run the same command again") from error

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from latentsr import __version__
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
-PIXELS = 1  # the version of what decides pixels: raise it with every change that gives other ones
 
 # The version of all that decides pixels. Raise it with every change of code after which the same input, model, options
 # and seed give other pixels: derived identities and the digests of finished work depend on it.

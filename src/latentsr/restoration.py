@@ -28,13 +28,20 @@ SAMPLE_STEPS = 16  # of several samples, unless told otherwise
 SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image
 
 
+class Parent(Config):
+    """The model whose weights a training began with: its name and the SHA-256 of its config.json."""
+
+    name: str
+    hash: str
+
+
 class ModelConfig(Config):
     """Everything about a model but its weights.
 
     `autoencoder` is a name in the table, or "autoencoder": the folder of that name inside the model. `trained_on`,
     `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are
-    unlike. `realism` is the dial's place for samples, `spread` their calibration. `files` is the SHA-256 of every other
-    file of the model's folder.
+    unlike. `realism` is the dial's place for samples, `spread` their calibration. `parent` is the model that it was
+    fine-tuned from. `files` is the SHA-256 of every other file of the model's folder.
     """
 
     format: Literal[1] = 1
@@ -52,6 +59,7 @@ class ModelConfig(Config):
     size: tuple[int, int] = (256, 256)
     realism: float = Field(REALISM, ge=0, le=1)
     spread: SpreadCalibration | None = None
+    parent: Parent | None = None
     files: dict[str, str] = Field(default_factory=dict)
 
     def __repr__(self) -> str:

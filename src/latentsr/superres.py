@@ -1,7 +1,7 @@
 """The SuperResolver: a model folder that is loaded, checked and applied to volumes.
 
-The folder holds `config.json` (a ModelConfig, with the hash of every other file but the card), the denoiser's weights,
-the autoencoder's files unless it is one that needs none, and `README.md`, the model card.
+The folder holds `config.json` (a ModelConfig, with the hash of every other file but the card, and its own digest), the
+denoiser's weights, the autoencoder's files unless it is one that needs none, and `README.md`, the model card.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from latentsr import __version__
 from latentsr.atomic import replacing
 from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.autoencoders.strict import load_weights, save_weights
-from latentsr.config import canonical_json, checked, read_json, sha256, write_json
+from latentsr.config import canonical_json, checked, read_signed_json, sha256, signed, write_json
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
@@ -184,7 +184,7 @@ def save_model(
             shutil.copytree(autoencoder, partial / AUTOENCODER)
         made = (path for path in sorted(partial.rglob("*")) if path.is_file() and path.name != CARD)
         files = {path.relative_to(partial).as_posix(): sha256(path) for path in made}
-        write_json(partial / CONFIG, config.model_copy(update={"files": files}))
+        write_json(partial / CONFIG, signed({**config.model_dump(mode="json"), "files": files}))
 
 
 def _stored(value: Tensor) -> Tensor:
@@ -209,8 +209,7 @@ def _folder(name_or_folder: str | Path) -> Path:
 
 def _config(folder: Path) -> ModelConfig:
     try:
-        content = read_json(folder / CONFIG)
-        config = checked(ModelConfig, content if isinstance(content, dict) else {}, str(folder / CONFIG))
+        config = checked(ModelConfig, read_signed_json(folder / CONFIG), str(folder / CONFIG))
         parse_degradation(config.degradation)
         make_solver(config.solver, config.schedule, config.objective)
     except LatentSRError as error:

@@ -1,25 +1,32 @@
-"""What the commands show: progress with time left on a terminal and none in a pipe, tables, one line an error."""
+"""What the commands show: progress with time left, tables, one line an error."""
 
 import dataclasses
 import json
 import os
 import sys
+import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-Report = Callable[[float, int], None]
+FIRST, EVERY = 10.0, 30.0  # seconds to the first line in a pipe, so that quick commands are silent, and from then on
+
+
+class Report(Protocol):
+    """Tells that `done` of `total` are done, with a few words more such as the loss."""
+
+    def __call__(self, done: float, total: int, note: str = "") -> None: ...
 
 
 @contextmanager
-def progress(title: str, *, resumes: bool = False) -> Iterator[Report]:
-    """A function (done, total) that moves a bar on standard error, if that is a terminal.
+def progress(title: str, *, unit: str = "images", resumes: bool = False) -> Iterator[Report]:
+    """A Report that moves a bar on standard error, or where that is no terminal prints a line every half minute.
 
     Where the work `resumes`, an interruption says that the same command goes on.
     """
     try:
-        with _bar(title) as report:
+        with _bar(title) if sys.stderr.isatty() else _lines(title, unit) as report:
             yield report
     except KeyboardInterrupt:
         if resumes:
@@ -29,16 +36,49 @@ def progress(title: str, *, resumes: bool = False) -> Iterator[Report]:
 
 @contextmanager
 def _bar(title: str) -> Iterator[Report]:
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+    bars = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bars.add_task(title, total=None)
+
+    def report(done: float, total: int, note: str = "") -> None:
+        bars.start()  # at the first report: of several processes only one has anything to say
+        bars.update(task, completed=done, total=total, description=f"{title}  {note}".rstrip())
+
+    try:
+        yield report
+    finally:
+        bars.stop()
+
+
+@contextmanager
+def _lines(title: str, unit: str) -> Iterator[Report]:
+    begin: tuple[float, float] | None = None  # when the first report came, and how much was done already
+    due, shown, last = time.monotonic() + FIRST, "", ""
+
+    def report(done: float, total: int, note: str = "") -> None:
+        nonlocal begin, due, shown, last
+        now = time.monotonic()
+        begin = begin or (now, done)
+        left = (now - begin[0]) / (done - begin[1]) * (total - done) if begin[1] < done < total else 0.0
+        parts = (title, f"{done:.0f}/{total} {unit}", note, f"{_duration(left)} left" if left else "")
+        last = "  ".join(part for part in parts if part)
+        if now >= due:
+            print(last, file=sys.stderr, flush=True)
+            due, shown = now + EVERY, last
+
+    yield report
+    if shown != "" and last != shown:
+        print(last, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """A time in words: 45 s, 12 min or 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def show_stage(name: str) -> None:

@@ -109,7 +109,7 @@ def test_the_config_is_found_beside_the_weights(publish: Any) -> None:
     assert beside.hash == load_autoencoder("medvae_8_1", weights=weights.parents[1]).hash  # the repository's folder
     assert beside.hash == load_autoencoder("medvae_8_1", weights=weights.parent).hash
     config.unlink()
-    with pytest.raises(ModelError, match=r"no medvae_8x1\.yaml beside .*: ?|--config FILE"):
+    with pytest.raises(ModelError, match=r"no medvae_8x1\.yaml beside .*: ?|set the option config"):
         load_autoencoder("medvae_8_1", weights=weights)
 
 
@@ -131,14 +131,14 @@ def test_without_weights_the_error_says_what_to_fetch_and_where_to_put_it(name: 
     assert "\n" not in message
     assert all(file in message for file in publication.files)
     assert publication.where in message
-    assert f"latentsr models import {name} --weights FILE" in message
+    assert f"latentsr models import {name}' with the option" in message
     assert str(tmp_path / "home" / "autoencoders" / name) in message
     assert (f"latentsr models pull {name}" in message) is bool(publication.repository)
 
 
 @pytest.mark.parametrize("name", ["haar", "identity"])
 def test_weights_for_what_has_none_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=f"{name}: takes no --weights"):
+    with pytest.raises(OptionError, match=f"{name}: takes no options weights"):
         load_autoencoder(name, weights=tmp_path)
 
 
@@ -150,7 +150,7 @@ def test_weights_of_another_entry_are_refused(publish: Any) -> None:
 
 def test_a_config_without_weights_and_too_many_weights_are_refused(publish: Any) -> None:
     weights, config = publish("taesd")
-    with pytest.raises(OptionError, match="--config without --weights"):
+    with pytest.raises(OptionError, match="option config without weights"):
         load_autoencoder("taesd", config=config)
     with pytest.raises(OptionError, match="2 files of weights, expected one"):
         load_autoencoder("taesd", weights=(weights, weights), config=config)

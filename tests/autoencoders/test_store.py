@@ -100,14 +100,14 @@ def test_one_altered_number_in_the_store_is_refused(publish: Any) -> None:
     tensors = load_file(folder / WEIGHTS)
     tensors["decoder.conv_out.bias"] += 1e-6
     save_file(tensors, folder / WEIGHTS)
-    with pytest.raises(ModelError, match=r"altered, its SHA-256 is not the one in manifest\.json"):
+    with pytest.raises(ModelError, match=r"altered, its SHA-256 is not that in manifest\.json"):
         load_autoencoder("medvae_4_1")
 
 
 def test_an_import_replaces_only_when_told(publish: Any, tmp_path: Path) -> None:
     given = publish("taesd")
     folder = store.import_weights("taesd", *given)
-    with pytest.raises(StaleError, match="is in the store already; give --overwrite"):
+    with pytest.raises(StaleError, match="is in the store already; set the option overwrite"):
         store.import_weights("taesd", *given)
     hash = load_autoencoder("taesd").hash
     (folder / "config.json").unlink()

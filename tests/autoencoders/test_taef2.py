@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.taef2 import Clamp, Taef2
+from latentsr.autoencoders.taef2 import Clamp, Taef2, from_one_file
 from latentsr.errors import ModelError, OptionError
 from latentsr.io.raster import read_pixels
 
@@ -88,7 +88,7 @@ def test_wrong_tensors_are_named(halves: Path, edit: Any, message: str) -> None:
 
 
 def test_half_of_it_is_not_enough(halves: Path) -> None:
-    with pytest.raises(ModelError, match=r"holds one half of a tiny autoencoder.*give both halves, --weights twice"):
+    with pytest.raises(ModelError, match=r"holds one half of a tiny autoencoder.*give both halves as weights"):
         load_autoencoder("taef2", weights=halves / ENCODER)
     (halves / DECODER).unlink()
     with pytest.raises(ModelError, match=r"holds no weights of taef2; expected taef2\.safetensors"):
@@ -108,3 +108,8 @@ def test_the_real_weights_reach_their_ceiling(dataset: str, shared: Path) -> Non
         decoded = autoencoder.decode(autoencoder.encode(image)).clamp(-1, 1)
         values.append(float(-10 * torch.log10((decoded - image).square().mean() / 4)))
     assert sum(values) / 2 == pytest.approx(CEILINGS[dataset], abs=2.5)
+
+
+def test_a_tensor_named_by_a_number_of_thousands_of_digits_is_one_line() -> None:
+    with pytest.raises(ModelError, match="surplus tensor"):
+        from_one_file({f"encoder.layers.{'1' * 5000}.weight": torch.zeros(1)})

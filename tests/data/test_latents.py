@@ -11,7 +11,7 @@ import torch
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.kl import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
-from latentsr.config import sha256
+from latentsr.config import sha256, signed, write_json
 from latentsr.data.latents import LatentCache, fill_cache, open_cache
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
@@ -104,6 +104,17 @@ def test_batches_and_order_of_filling_change_nothing(dataset: Dataset, tmp_path:
     assert first.hash == second.hash
 
 
+def test_batches_change_the_latents_of_a_network_by_rounding_alone(dataset: Dataset, tmp_path: Path) -> None:
+    """What docs/evaluation.md says of a KL autoencoder."""
+    save_kl(SmallKL(width=8, blocks=2), tmp_path / "vae")
+    autoencoder = load_autoencoder(tmp_path / "vae")
+    first, second = (
+        fill_cache([dataset], autoencoder, BICUBIC, tmp_path / f"cache{n}", batch=n).array("train", "hr")
+        for n in (1, 4)
+    )
+    assert np.abs(first - second).max() <= 1e-6 * np.abs(first).max()
+
+
 @pytest.mark.parametrize("place", [2, 8])
 def test_resume_after_sigkill_equals_an_undisturbed_run(dataset: Dataset, tmp_path: Path, place: int) -> None:
     """Killed in the first batch between its roles, and in a later one of the second split."""
@@ -160,7 +171,7 @@ def test_a_finished_cache_is_returned_and_anything_else_is_stale(dataset: Datase
         (made(tmp_path / "other", 4), "haar", BICUBIC, {}),
     ]
     for data, name, degradation, options in others:
-        with pytest.raises(StaleError, match="give another -o"):
+        with pytest.raises(StaleError, match="choose another output folder"):
             fill_cache([data], load_autoencoder(name), degradation, tmp_path / "cache", **options)
     assert {path: path.stat().st_mtime_ns for path in cache.root.rglob("*")} == before
 
@@ -184,7 +195,7 @@ def test_bad_input_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
             "no images in split 'train'; there are valid",
         ),
         ([made(tmp_path / "odd", side=30)], {}, InputError, "not a multiple of the scale 4"),
-        ([good], {"conditions": ("pixel",)}, OptionError, "--condition pixel: expected some of latent-up"),
+        ([good], {"conditions": ("pixel",)}, OptionError, "^condition pixel: expected some of latent-up"),
         ([made(tmp_path / "small", side=8)], {"conditions": ("latent-native",)}, InputError, "multiples of 4"),
     ]
     for datasets, options, error, message in cases:
@@ -202,7 +213,7 @@ def test_non_finite_latents_are_an_error(dataset: Dataset, tmp_path: Path, monke
 
 def test_missing_roles_and_caches_say_what_to_run(dataset: Dataset, tmp_path: Path) -> None:
     cache = filled(dataset, tmp_path / "cache", conditions=("pixels",))
-    with pytest.raises(InputError, match="run 'encode' with --condition latent-up"):
+    with pytest.raises(InputError, match="run 'encode' with the condition latent-up"):
         cache.array("train", "latent-up")
     with pytest.raises(InputError, match="no cache; run 'encode'"):
         open_cache(tmp_path)
@@ -215,8 +226,95 @@ def test_the_manifest_of_something_else_is_no_cache(dataset: Dataset, tmp_path: 
     (tmp_path / "vae" / "manifest.json").write_text(content)
     with pytest.raises(InputError, match="is that of no latent cache"):
         open_cache(tmp_path / "vae")
-    with pytest.raises(StaleError, match="give another -o"):
+    with pytest.raises(StaleError, match="choose another output folder"):
         filled(dataset, tmp_path / "vae")
+
+
+def interrupted(dataset: Dataset, out: Path, n: int) -> None:
+    """Fills until the n-th call of `encode`; a batch makes two."""
+    with pytest.raises(KeyboardInterrupt):
+        fill_cache([dataset], Breaking(n), BICUBIC, out, batch=2)
+
+
+@pytest.mark.parametrize("name", ["train/hr.npy", "train/pixels.npy", "valid/image.npy"])
+@pytest.mark.parametrize("way", ["vanished", "altered", "cut", "reshaped", "number"])
+def test_finished_rows_that_are_not_as_they_were_written_are_stale(
+    dataset: Dataset, tmp_path: Path, name: str, way: str
+) -> None:
+    """They were filled with zeros where the file had vanished."""
+    interrupted(dataset, tmp_path / "cache", 9)
+    path = tmp_path / "cache" / name
+    content = path.read_bytes()
+    place = 128 + 4 * 7  # a value of the first row
+    if way == "vanished":
+        path.unlink()
+    elif way in ("reshaped", "number"):
+        np.save(path, np.zeros((5, 3) if way == "reshaped" else (), np.float32))
+    else:
+        path.write_bytes(
+            content[:200] if way == "cut" else content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        )
+    with pytest.raises(StaleError, match=rf"{path.name}: .*remove the folder .*cache and run 'encode' again"):
+        filled(dataset, tmp_path / "cache")
+
+
+def test_an_altered_record_of_what_is_finished_is_stale(dataset: Dataset, tmp_path: Path) -> None:
+    interrupted(dataset, tmp_path / "cache", 5)
+    partial = tmp_path / "cache" / "manifest.partial.json"
+    text = partial.read_text()
+    assert '"train": 4' in text
+    partial.write_text(text.replace('"train": 4', '"train": 5'))
+    with pytest.raises(StaleError, match=r"manifest\.partial\.json: altered; remove the folder"):
+        filled(dataset, tmp_path / "cache")
+
+
+def test_the_manifest_has_the_sha256_of_every_array_also_after_a_resume(dataset: Dataset, tmp_path: Path) -> None:
+    interrupted(dataset, tmp_path / "cache", 5)
+    cache = filled(dataset, tmp_path / "cache", batch=3)
+    files = {path.relative_to(cache.root).as_posix()[:-4]: sha256(path) for path in cache.root.rglob("*.npy")}
+    assert cache.manifest["sha256"] == files
+    cache.check([("train", "hr"), ("valid", "image")])
+
+
+@pytest.mark.parametrize("place", [60, 128, -1])
+def test_one_altered_byte_of_an_array_is_noticed_before_use(dataset: Dataset, tmp_path: Path, place: int) -> None:
+    cache = filled(dataset, tmp_path / "cache")
+    path = cache.root / "train" / "hr.npy"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"hr\.npy: cut off or altered since 'encode'; remove"):
+        cache.check([("train", "pixels"), ("train", "hr")])
+
+
+def test_one_altered_value_of_the_manifest_is_noticed(dataset: Dataset, tmp_path: Path) -> None:
+    path = filled(dataset, tmp_path / "cache").root / "manifest.json"
+    text = path.read_text()
+    path.write_text(text.replace('"size": [\n    32', '"size": [\n    33'))
+    assert path.read_text() != text
+    with pytest.raises(InputError, match=r"manifest\.json: altered"):
+        open_cache(path.parent)
+
+
+def test_a_cache_of_nan_is_blamed_by_its_rows(dataset: Dataset, tmp_path: Path) -> None:
+    """Whoever made it so: its hashes are right."""
+    cache = filled(dataset, tmp_path / "cache")
+    path = cache.root / "train" / "hr.npy"
+    array = np.load(path)
+    array[[1, 3], 0, 2] = np.nan
+    np.save(path, array)
+    manifest = {**cache.manifest, "sha256": cache.manifest["sha256"] | {"train/hr": sha256(path)}}
+    write_json(cache.root / "manifest.json", signed(manifest))
+    with pytest.raises(InputError, match=r"hr\.npy: NaN or infinity in 2 of 5 rows \(1, 3; .* under ids\.train\)"):
+        open_cache(cache.root).check([("train", "hr")])
+
+
+@pytest.mark.parametrize("array", [np.zeros((5, 16)), np.zeros((4, 16, 8, 12), np.float32), np.zeros(1), "text"])
+def test_an_array_of_another_shape_is_one_line(dataset: Dataset, tmp_path: Path, array: np.ndarray) -> None:
+    cache = filled(dataset, tmp_path / "cache")
+    np.save(cache.root / "train" / "hr.npy", array)
+    with pytest.raises(InputError, match=r"hr\.npy: cut off or altered"):
+        cache.array("train", "hr")
 
 
 @pytest.mark.parametrize("left", [0, 64, -4])

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from latentsr.config import checked
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
+from latentsr.errors import OptionError
 
 
 def published(latent_channels: int, attention: tuple[bool, ...]) -> int:
@@ -50,3 +52,20 @@ def test_each_image_has_its_own_time() -> None:
     together = network(z, torch.tensor([10, 700]), condition)
     apart = [network(z[i : i + 1], torch.tensor([t]), condition[i : i + 1]) for i, t in enumerate((10, 700))]
     assert torch.allclose(together, torch.cat(apart), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": 1_000_000}, "layers is 1000000; expected less than or equal to 16"),
+        ({"channels": (8, 10**9)}, "channels.1 is 1000000000; expected less than or equal to 2048"),
+        ({"channels": (8,) * 9}, "channels is .*; expected .*at most 8"),
+        ({"channels": ()}, "channels is .*; expected .*at least 1"),
+        ({"groups": 0}, "groups is 0; expected greater than or equal to 1"),
+        ({"latent_channels": 10**4000}, "latent_channels is 1000.*; expected less than or equal to 1024"),
+    ],
+)
+def test_a_network_that_would_fill_the_memory_is_refused_before_it_is_made(options: dict, message: str) -> None:
+    with pytest.raises(OptionError, match=message) as caught:
+        checked(DenoiserSpec, {"latent_channels": 4, "condition_channels": 1, **options}, "model")
+    assert len(str(caught.value)) < 200

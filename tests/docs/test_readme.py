@@ -22,6 +22,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "docs/design.md",
     "docs/evaluation.md",
+    "docs/training.md",
     "src/latentsr/models/latentsr-tiny/README.md",
 )
 

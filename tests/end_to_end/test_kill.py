@@ -119,4 +119,4 @@ def test_encode_goes_on_after_sigkill(latentsr: Callable[..., str], tmp_path: Pa
     assert whole.keys() == resumed.keys()
     assert [name for name in whole if name.endswith(".npy") and whole[name] != resumed[name]] == []
     manifests = [json.loads(files["manifest.json"]) for files in (whole, resumed)]
-    assert manifests[0] | {"date": ""} == manifests[1] | {"date": ""}
+    assert manifests[0] | {"date": "", "digest": ""} == manifests[1] | {"date": "", "digest": ""}

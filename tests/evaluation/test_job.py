@@ -38,7 +38,7 @@ def test_an_existing_evaluation_is_kept_unless_asked(dataset: Dataset, tmp_path:
     compare([dataset.root], tmp_path / "out", comparison())
     before = (tmp_path / "out" / "table.csv").read_bytes()
     with pytest.raises(
-        StaleError, match="holds another evaluation, of other data, methods or options: give another -o, or --overwrite"
+        StaleError, match="holds another evaluation, of other data, methods or options: choose another output folder"
     ):
         compare([dataset.root], tmp_path / "out", comparison(metrics=("mae",)))
     assert (tmp_path / "out" / "table.csv").read_bytes() == before
@@ -52,7 +52,7 @@ def test_a_folder_that_enhance_wrote_is_refused_and_left(dataset: Dataset, tmp_p
     (tmp_path / "out" / "report").mkdir(parents=True)
     (tmp_path / "out" / "report" / "thesis.tex").write_text("mine")
     (tmp_path / "out" / "run.json").write_text('{"model": "latentsr-tiny", "files": []}')
-    with pytest.raises(StaleError, match=r"its run\.json is of no evaluation; give an -o that is new or empty"):
+    with pytest.raises(StaleError, match=r"its run\.json is of no evaluation; choose an output folder that is new"):
         compare([dataset.root], tmp_path / "out", comparison(), overwrite=overwrite)
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["report", "run.json", "thesis.tex"]
 
@@ -61,7 +61,7 @@ def test_a_folder_that_enhance_wrote_is_refused_and_left(dataset: Dataset, tmp_p
 def test_a_folder_of_other_things_is_refused_and_left(dataset: Dataset, tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    with pytest.raises(StaleError, match="evaluation; give an -o that is new or empty"):
+    with pytest.raises(StaleError, match="evaluation; choose an output folder that is new or empty"):
         compare([dataset.root], tmp_path / "out", comparison(), overwrite=overwrite)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 

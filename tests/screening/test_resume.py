@@ -119,11 +119,23 @@ def test_a_finished_screening_is_returned_and_anything_else_is_stale(
         (pair, {"seed": 1}),
         (pair, {"metrics": ("ssim",)}),
     ):
-        with pytest.raises(StaleError, match="give another -o, or --overwrite"):
+        with pytest.raises(StaleError, match="choose another output folder, or set the option overwrite"):
             made(dataset, candidates, tmp_path, **options)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
     again = screen(make_plan([dataset], pair[:1], Screening()), tmp_path, overwrite=True)
     assert list(again["methods"]) == ["fine"]
+
+
+def test_a_cut_or_altered_table_is_stale(dataset: Dataset, pair: list[Candidate], tmp_path: Path, made: Made) -> None:
+    made(dataset, pair, tmp_path)
+    for name in ("table.parquet", "ceilings.csv"):
+        whole = (tmp_path / name).read_bytes()
+        for content in (whole[:-9], whole[:60] + bytes([whole[60] ^ 1]) + whole[61:]):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(StaleError, match=f"{name}: missing, cut off or altered"):
+                made(dataset, pair, tmp_path)
+        (tmp_path / name).write_bytes(whole)
+    made(dataset, pair, tmp_path)
 
 
 def test_a_folder_of_other_things_is_refused_and_one_of_a_screening_takes_notes(
@@ -134,7 +146,7 @@ def test_a_folder_of_other_things_is_refused_and_one_of_a_screening_takes_notes(
     (tmp_path / "evaluation" / "table.parquet").write_bytes(b"")
     (tmp_path / "evaluation" / "run.json").write_text("{}")
     for overwrite in (False, True):
-        with pytest.raises(StaleError, match="give an -o that is new or empty"):
+        with pytest.raises(StaleError, match="choose an output folder that is new or empty"):
             screen(make_plan([dataset], candidates, Screening()), tmp_path / "evaluation", overwrite=overwrite)
     told = made(dataset, candidates, tmp_path / "out")
     (tmp_path / "out" / "notes.txt").write_text("mine")

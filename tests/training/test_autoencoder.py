@@ -68,7 +68,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def fitted(dataset: Dataset, out: Path, **options: object) -> Path:
-    return fit_autoencoder([dataset], out, TINY.model_copy(update=options), device="cpu", progress=False)
+    return fit_autoencoder([dataset], out, TINY.model_copy(update=options), device="cpu")
 
 
 def test_a_fit_leaves_a_folder_that_loads_and_says_how_it_was_made(dataset: Dataset, tmp_path: Path) -> None:
@@ -117,12 +117,12 @@ def test_several_datasets_train_as_one(dataset: Dataset, tmp_path: Path) -> None
     alone = ImageCrops([dataset], crop=16, latent_shape=(1, 4, 4), seed=0)
     assert [record.rows for _, record in drawn.images] == [32, 24, 48]
     assert not all(torch.equal(drawn[n]["image"], alone[n]["image"]) for n in range(20))
-    out = fit_autoencoder([dataset, other], tmp_path / "vae", TINY, device="cpu", progress=False)
+    out = fit_autoencoder([dataset, other], tmp_path / "vae", TINY, device="cpu")
     facts = json.loads((out / "manifest.json").read_text())
     assert facts["data"] == {"made": dataset.hash, "other": other.hash}
     assert facts["ceiling_psnr"]["images"] == 3
     with pytest.raises(InputError, match="different names"):
-        fit_autoencoder([dataset, dataset], tmp_path / "twice", TINY, device="cpu", progress=False)
+        fit_autoencoder([dataset, dataset], tmp_path / "twice", TINY, device="cpu")
 
 
 def test_a_checkpoint_of_other_options_is_refused(dataset: Dataset, tmp_path: Path) -> None:
@@ -168,12 +168,12 @@ def test_minutes_end_a_training(dataset: Dataset, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sizes", "valid", "options", "error", "message"),
     [
-        ([(32, 32), (12, 40)], [(32, 32)], {}, InputError, "side of 12 px; expected at least --crop 16"),
+        ([(32, 32), (12, 40)], [(32, 32)], {}, InputError, "side of 12 px; expected at least crop, 16"),
         ([(32, 32)], [(32, 32), (32, 40)], {}, InputError, "2 sizes.*prepare"),
-        ([(32, 32)], [(30, 32)], {}, InputError, "30x32 px, expected sides in multiples of 4.*--size"),
+        ([(32, 32)], [(30, 32)], {}, InputError, "30x32 px, expected sides in multiples of 4.*option size"),
         ([(32, 32)], [], {}, InputError, "no images in split 'valid'"),
         ([(32, 32)], [(32, 32)], {"crop": 18}, OptionError, "crop is 18: expected a multiple"),
-        ([(32, 32)], [(32, 32)], {"steps": None}, OptionError, "--steps or --minutes"),
+        ([(32, 32)], [(32, 32)], {"steps": None}, OptionError, "by the option steps or minutes"),
         ([(32, 32)], [(32, 32)], {"latent_channels": 17}, OptionError, "1 to 16 at factor 4"),
         ([(32, 32)], [(32, 32)], {"init": "nowhere"}, ModelError, "nowhere"),
     ],

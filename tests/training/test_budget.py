@@ -27,5 +27,19 @@ def test_learning_rate_rises_then_falls_to_a_hundredth() -> None:
 
 
 def test_a_training_without_end_is_refused() -> None:
-    with pytest.raises(OptionError, match="--minutes"):
+    with pytest.raises(OptionError, match="option steps or minutes"):
         Budget(steps=None, minutes=None)
+
+
+def test_what_is_reserved_is_a_quarter_of_the_minutes_at_most_and_none_of_the_steps() -> None:
+    budget = Budget(steps=None, minutes=2)
+    budget.load_state_dict({"elapsed": 45.0})
+    assert budget.share(1) == 45 / 120
+    budget.reserve(20)
+    assert budget.share(1) == 45 / 100
+    budget.reserve(1000)
+    assert budget.share(1) == 45 / 90
+    assert budget.left() == 75
+    budget = Budget(steps=10, minutes=None)
+    budget.reserve(1000)
+    assert (budget.share(5), budget.left()) == (0.5, float("inf"))

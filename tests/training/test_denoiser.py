@@ -127,9 +127,9 @@ def test_the_space_takes_the_statistics_of_what_it_uses() -> None:
     [
         (
             {"conditions": ("latent-native",), "target": "latent"},
-            "no latent-native in the cache.*--condition latent-native",
+            "no latent-native in the cache.*the condition latent-native",
         ),
-        ({"conditions": ("pixels",), "target": "residual"}, "no residual in the cache.*--condition latent-up$"),
+        ({"conditions": ("pixels",), "target": "residual"}, "no residual in the cache.*the condition latent-up$"),
     ],
 )
 def test_a_cache_without_a_role_says_what_to_encode(options: dict, message: str) -> None:
@@ -140,7 +140,7 @@ def test_a_cache_without_a_role_says_what_to_encode(options: dict, message: str)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"crop": 6, "channels": (8, 16, 24)}, "--crop 6: expected a multiple of 4 for 3 levels"),
+        ({"crop": 6, "channels": (8, 16, 24)}, "crop 6: expected a multiple of 4 for 3 levels"),
         ({"objective": "flow"}, "flow goes with flow alone"),
         ({"schedule": "flow"}, "flow goes with flow alone"),
         ({"attention": (True,)}, r"attention \(True,\): expected one value for each of 3 levels"),

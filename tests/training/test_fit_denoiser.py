@@ -3,25 +3,29 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from latentsr import terminal
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.kl import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
-from latentsr.config import read_yaml, sha256
+from latentsr.config import read_yaml, sha256, write_json
 from latentsr.data.latents import LatentCache, fill_cache
 from latentsr.data.records import Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
-from latentsr.restoration import Sampling
+from latentsr.restoration import Restorer, Sampling
 from latentsr.superres import SuperResolver
+from latentsr.training.calibration import calibrated_spread
 from latentsr.training.denoiser import TrainConfig
 from latentsr.training.fit_denoiser import fit_denoiser
+from latentsr.training.latent_crops import LatentCrops
 
 TINY = TrainConfig(channels=(8, 8), layers=1, groups=4, crop=8, batch=2, steps=8, validate_every=4, seed=3)
 
@@ -196,10 +200,10 @@ def test_in_the_latent_of_a_trained_autoencoder_the_model_needs_nothing_else(tmp
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"crop": 16}, OptionError, "--crop 16: latents are 8 px wide"),
-        ({"crop": 7}, OptionError, "--crop 7: expected a multiple of 2"),
-        ({"conditions": ("latent-native",)}, InputError, "--condition latent-native"),
-        ({"steps": None}, OptionError, "--steps or --minutes"),
+        ({"crop": 16}, OptionError, "crop 16: latents are 8 px wide"),
+        ({"crop": 7}, OptionError, "crop 7: expected a multiple of 2"),
+        ({"conditions": ("latent-native",)}, InputError, "the condition latent-native"),
+        ({"steps": None}, OptionError, "by the option steps or minutes"),
     ],
 )
 def test_bad_options_are_one_line_and_nothing_is_written(
@@ -209,3 +213,174 @@ def test_bad_options_are_one_line_and_nothing_is_written(
         fitted(cache, tmp_path / "tiny", **options)
     assert "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data"]
+
+
+def killed(cache: LatentCache, out: Path, place: str, **options: object) -> None:
+    """A training in its own process that is killed at a sample, or before it saves."""
+    text = TINY.model_copy(update=options).model_dump_json()
+    command = [sys.executable, "-c", KILLED, str(cache.root), str(out), text, place]
+    source = str(Path(__file__).resolve().parents[2] / "src")
+    process = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+
+
+def steps_of(out: Path) -> int:
+    return json.loads((out.parent / f"{out.name}.run" / "manifest.json").read_text())["steps"]
+
+
+@pytest.mark.parametrize("place", ["27", "save"])
+def test_a_killed_extension_goes_on_and_equals_an_undisturbed_one(
+    cache: LatentCache, tmp_path: Path, place: str
+) -> None:
+    """From 8 steps to 14, the last epoch a short one; two samples a step."""
+    names = ("undisturbed", "killed")
+    for name in names:
+        fitted(cache, tmp_path / name)
+    before = contents(tmp_path / "killed")
+    killed(cache, tmp_path / "killed", place, steps=14)
+    assert contents(tmp_path / "killed") == before
+    SuperResolver.load(tmp_path / "killed", device="cpu")
+    made = [fitted(cache, tmp_path / name, steps=14) for name in names]
+    assert [steps_of(out) for out in made] == [14, 14]
+    assert contents(made[0]) == contents(made[1]) != before
+    assert "14 steps of" in (made[0] / "README.md").read_text()
+    assert not (tmp_path / "killed.run" / "earlier").exists()
+
+
+def test_a_finished_training_is_extended_by_more_steps_alone(cache: LatentCache, tmp_path: Path) -> None:
+    out = fitted(cache, tmp_path / "tiny")
+    first = contents(out)
+    assert contents(fitted(cache, out, steps=4)) == contents(fitted(cache, out, steps=8)) == first
+    with pytest.raises(StaleError, match="from other options or another cache"):
+        fitted(cache, out, steps=12, learning_rate=1e-3)
+    fitted(cache, out, steps=10)
+    assert contents(out) != first
+    assert steps_of(out) == 10
+    assert read_yaml(TrainConfig, tmp_path / "tiny.run" / "train.yaml").steps == 10
+    assert contents(fitted(cache, out)) == contents(out)
+    (tmp_path / "tiny.run" / "checkpoints" / "last.ckpt").unlink()
+    with pytest.raises(StaleError, match=r"its last checkpoint .* is missing, so that it cannot be extended"):
+        fitted(cache, out, steps=12)
+
+
+def test_an_extension_that_is_killed_between_the_two_models_is_made_whole(
+    cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, rename = fitted(cache, tmp_path / "tiny"), Path.replace
+
+    def stop(self: Path, target: Path) -> Path:
+        if self.name == "model":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(Path, "replace", stop)
+        fitted(cache, out, steps=12)
+    assert not out.exists()
+    fitted(cache, out, steps=12)
+    assert contents(out) == contents(fitted(cache, fitted(cache, tmp_path / "other"), steps=12))
+
+
+def test_a_model_is_fine_tuned_from_its_weights_and_statistics(cache: LatentCache, tmp_path: Path) -> None:
+    parent = SuperResolver.load(fitted(cache, tmp_path / "parent"), device="cpu")
+    other = made(tmp_path / "other", ("train",))
+    options = {"init": str(tmp_path / "parent"), "steps": 1, "learning_rate": 1e-12}
+    child = SuperResolver.load(fitted(other, tmp_path / "child", **options), device="cpu")
+    for name, value in child.restorer.denoiser.state_dict().items():
+        assert torch.allclose(value, parent.restorer.denoiser.state_dict()[name], atol=1e-6), name
+    assert child.config.space == parent.config.space
+    assert child.config.parent is not None
+    assert (child.config.parent.name, child.config.parent.hash) == ("parent", parent.hash)
+    assert f"fine-tuned from | parent, SHA-256 {parent.hash}" in (tmp_path / "child" / "README.md").read_text()
+    assert fitted(other, tmp_path / "child", **options) == tmp_path / "child"
+    with pytest.raises(StaleError, match="from other options"):
+        fitted(other, tmp_path / "child", **{**options, "init": None})
+
+
+def test_init_of_another_form_says_what_differs(cache: LatentCache, tmp_path: Path) -> None:
+    fitted(cache, tmp_path / "parent", steps=1)
+    for options, words in (
+        ({"channels": (8, 12)}, r"channels is \(8, 12\), its own \(8, 8\)"),
+        ({"objective": "v", "layers": 2}, "objective is v, its own x0; layers is 2, its own 1"),
+        ({"conditions": ("latent-up",)}, r"conditions is \('latent-up',\), its own \('pixels',\); condition_channels"),
+    ):
+        with pytest.raises(OptionError, match=words) as caught:
+            fitted(cache, tmp_path / "child", init=str(tmp_path / "parent"), **options)
+        assert "\n" not in str(caught.value)
+    haar2 = made(tmp_path / "haar2", autoencoder="haar-2")
+    with pytest.raises(OptionError, match=r"autoencoder is haar-2 \(haar-2\), its own haar \(haar-4\)"):
+        fitted(haar2, tmp_path / "child", init=str(tmp_path / "parent"))
+    assert not (tmp_path / "child.run").exists()
+
+
+def test_minutes_include_the_calibration(cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three seconds, what a slow sampler will take for three images is left when the training ends."""
+    sampled, left = Restorer.mean_and_sample, []
+
+    def slow(*arguments: object, **options: object) -> object:
+        time.sleep(0.2)
+        return sampled(*arguments, **options)
+
+    monkeypatch.setattr(Restorer, "mean_and_sample", slow)
+    monkeypatch.setattr("latentsr.training.fit_denoiser.calibrated_spread", lambda *_, **o: left.append(o["seconds"]))
+    fitted(cache, tmp_path / "tiny", steps=None, minutes=0.05, validate_every=10_000)
+    assert 0 < left[0] < 0.75
+
+
+def test_calibration_ends_with_its_time_and_shows_where_it_is(cache: LatentCache, tmp_path: Path) -> None:
+    restorer = SuperResolver.load(fitted(cache, tmp_path / "tiny", steps=1), device="cpu").restorer
+    whole = calibrated_spread(restorer, cache, batch=1)
+    told: list[tuple[int, int]] = []
+    cut = calibrated_spread(restorer, cache, batch=1, seconds=0.0, progress=lambda *one: told.append(one))
+    assert told == [(0, 3), (1, 3)]
+    assert cut != whole == calibrated_spread(restorer, cache, batch=1)
+
+
+def test_a_spoilt_array_of_the_cache_is_noticed_before_the_training(cache: LatentCache, tmp_path: Path) -> None:
+    path = cache.root / "train" / "pixels.npy"
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"pixels\.npy: cut off or altered since 'encode'"):
+        fitted(cache, tmp_path / "tiny")
+    assert not (tmp_path / "tiny.run").exists()
+
+
+@pytest.mark.parametrize("splits", [("train",), ("train", "valid")])
+def test_a_training_that_diverges_is_told_so_and_leaves_no_checkpoint(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    cache = made(tmp_path, splits)
+    with pytest.raises(InputError, match="the training diverged, its weights are not finite at step 4; set a smaller"):
+        fitted(cache, tmp_path / "tiny", weight_decay=1e30)
+    assert not (tmp_path / "tiny.run" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_an_interruption_is_told_as_one(
+    cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(LatentCrops, "__getitem__", lambda self, n: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        fit_denoiser(cache, tmp_path / "tiny", TINY, device="cpu", progress=terminal.progress)
+    signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
+    assert "interrupted: the same command goes on where it was" in capsys.readouterr().err
+
+
+class Code:
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("run-by-a-checkpoint",)
+
+
+def test_a_checkpoint_with_code_is_one_line_and_nothing_is_run(
+    cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fitted(cache, tmp_path / "tiny").rename(tmp_path / "away")
+    path = tmp_path / "tiny.run" / "checkpoints" / "last.ckpt"
+    torch.save({"state_dict": Code()}, path)
+    with pytest.raises(InputError, match=r"last\.ckpt: cut off or altered"):
+        fitted(cache, tmp_path / "tiny")
+    write_json(path.with_name("last.json"), {"sha256": [sha256(path)]})
+    with pytest.raises(InputError, match=r"last\.ckpt: asks for code beside tensors and was not loaded") as caught:
+        fitted(cache, tmp_path / "tiny")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run-by-a-checkpoint").exists()

@@ -96,7 +96,7 @@ def test_samples_do_not_share_memory_with_the_cache() -> None:
 
 
 def test_crops_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(OptionError, match="--crop 24: latents are 16 px wide"):
+    with pytest.raises(OptionError, match="crop 24: latents are 16 px wide"):
         crops("pixels", crop=24)
-    with pytest.raises(OptionError, match="--crop 6: expected a multiple of 4"):
+    with pytest.raises(OptionError, match="crop 6: expected a multiple of 4"):
         crops("latent-native", crop=6)

@@ -1,38 +1,32 @@
-import io
-import sys
 from types import SimpleNamespace
 from typing import cast
 
-import pytest
 from lightning.pytorch import LightningModule, Trainer
 
 from latentsr.training.budget import Budget
-from latentsr.training.progress import TrainingProgress
+from latentsr.training.progress import TrainingProgress, silent
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+def reported(budget: Budget, *steps: int, first: bool = True) -> list[tuple[int, int, str]]:
+    found: list[tuple[int, int, str]] = []
+    progress = TrainingProgress(budget, lambda *told: found.append(told))
+    for step in steps:
+        told = SimpleNamespace(is_global_zero=first, global_step=step, progress_bar_metrics={"loss": 0.25})
+        progress.on_train_batch_end(cast(Trainer, told), cast(LightningModule, None), None, None, 0)
+    return found
 
 
-def run(progress: TrainingProgress) -> None:
-    trainer = cast(Trainer, SimpleNamespace(is_global_zero=True, global_step=5, progress_bar_metrics={"loss": 0.25}))
-    module = cast(LightningModule, None)
-    progress.on_train_start(trainer, module)
-    progress.on_train_batch_end(trainer, module, None, None, 0)
-    progress.on_train_end(trainer, module)
+def test_steps_are_told_with_the_loss_and_the_last_one_always() -> None:
+    assert reported(Budget(10, None), 5, 6, 10) == [(5, 10, "loss 0.25"), (10, 10, "loss 0.25")]
+    assert reported(Budget(10, None), 5, first=False) == []
 
 
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "200")
-    run(TrainingProgress(Budget(10, None), "fit-vae"))
-    assert "fit-vae, step 5, loss 0.25" in sys.stderr.getvalue()
-    assert "50%" in sys.stderr.getvalue()
+def test_minutes_are_told_as_the_steps_that_they_will_make() -> None:
+    budget = Budget(None, 1)
+    budget.load_state_dict({"elapsed": 15})
+    assert reported(budget, 5) == [(5, 20, "loss 0.25")]
 
 
-def test_a_pipe_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    run(TrainingProgress(Budget(10, None), "fit-vae"))
-    assert sys.stderr.getvalue() == ""
+def test_silence_takes_what_a_progress_takes() -> None:
+    with silent("train", unit="steps", resumes=True) as report:
+        report(1, 2, "loss 0.25")

@@ -41,7 +41,7 @@ def check_family(names: Iterable[str], expected: Iterable[str], origin: str) -> 
     """Raises ModelError, which says what it is, for tensors of another family than those that are expected."""
     came, wanted = family(names), family(expected)
     if came and wanted and came != wanted:
-        fix = "give both halves, --weights twice" if came == _HALF else "give the file of the autoencoder itself"
+        fix = "give both halves as weights" if came == _HALF else "give the file of the autoencoder itself"
         raise ModelError(f"{origin}: holds {came}, expected {wanted}; {fix}")
 
 
@@ -84,7 +84,8 @@ def import_command(path: Path, names: Iterable[str]) -> str:
         if files and {PurePosixPath(file).name for file in files} <= given
     ]
     name = known[0] if len(known) == 1 else "NAME"
-    return f"published weights get a name by 'latentsr models import {name} --weights {path}': give that name"
+    command = f"'latentsr models import {name}' with the option weights {path}"
+    return f"published weights get a name by {command}: give that name"
 
 
 def _weights(folder: Path) -> list[str]:

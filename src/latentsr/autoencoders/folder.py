@@ -1,5 +1,6 @@
 """Autoencoders in folders: config.json, safetensors and a manifest, in diffusers' form or in that of this package."""
 
+import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -11,18 +12,19 @@ from latentsr.autoencoders.checkpoint import read_tensors
 from latentsr.autoencoders.filekind import no_autoencoder
 from latentsr.autoencoders.frozen import FrozenAutoencoder, frozen
 from latentsr.autoencoders.network import (
+    HASHED,
     MANIFEST,
     Network,
     digest,
+    file_hashes,
     fill_network,
     image_channels,
     read_manifest,
     read_mapping,
 )
 from latentsr.autoencoders.protocol import AutoencoderSpec
-from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.autoencoders.small_kl import MOST_BLOCKS, SmallKL
 from latentsr.autoencoders.taef2 import Taef2
-from latentsr.config import sha256
 from latentsr.errors import ModelError, OptionError
 
 
@@ -38,6 +40,8 @@ def _diffusers_tiny(config: Mapping[str, Any]) -> nn.Module:
     return DiffusersTiny(config)
 
 
+REPEATS = ("layers_per_block", "num_encoder_blocks", "num_decoder_blocks", "blocks")
+MOST_CHANNELS, MOST_LEVELS = 4096, 16
 KINDS: Mapping[str, Callable[[Mapping[str, Any]], nn.Module]] = {
     "AutoencoderKL": _diffusers_kl,
     "AutoencoderTiny": _diffusers_tiny,
@@ -49,11 +53,24 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any]], nn.Module]] = {
 def make_network(kind: object, config: Mapping[str, Any], origin: str = "config") -> nn.Module:
     """A network with new weights; `kind` is a `_class_name` of config.json, one of KINDS."""
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ModelError(f"{origin}: _class_name is {kind!r}, expected one of {', '.join(KINDS)}")
+        raise ModelError(f"{origin}: _class_name is {reprlib.repr(kind)}, expected one of {', '.join(KINDS)}")
+    _check_counts(config, origin)
     try:
         return KINDS[kind](config)
     except (TypeError, OptionError) as error:
         raise ModelError(f"{origin}: no {kind} can be made of it: {error}") from error
+
+
+def _check_counts(config: Mapping[str, Any], origin: str) -> None:
+    """Raises ModelError for a network far beyond any published one, which would fill the memory before it fails."""
+    for key, value in config.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        most = MOST_BLOCKS if key in REPEATS else MOST_CHANNELS
+        if len(numbers) > MOST_LEVELS:
+            raise ModelError(f"{origin}: {key} has {len(numbers)} entries, expected at most {MOST_LEVELS}")
+        for number in numbers:
+            if isinstance(number, int) and number > most:
+                raise ModelError(f"{origin}: {key} is {reprlib.repr(number)}, expected at most {most}")
 
 
 def load_folder(folder: Path, *, device: str = "cpu", spec: AutoencoderSpec | None = None) -> FrozenAutoencoder:
@@ -78,16 +95,16 @@ def _checked_network(folder: Path) -> tuple[nn.Module, str]:
     """The network, and the SHA-256 of the file that its weights came from."""
     if folder.is_dir() and not (folder / CONFIG).is_file():
         raise no_autoencoder(folder)
-    config = read_mapping(folder / CONFIG)
-    network = make_network(config.pop("_class_name", None), config, str(folder / CONFIG))
-    path = folder / WEIGHTS
+    config, path = read_mapping(folder / CONFIG), folder / WEIGHTS
     if not path.is_file():
         raise ModelError(f"{path}: missing; expected a folder with {CONFIG} and {WEIGHTS}")
-    found, signed = sha256(path), read_manifest(folder).get("weights_sha256")
-    if signed is not None and found != signed:
-        raise ModelError(f"{path}: altered, its SHA-256 is not the one in {MANIFEST}; copy the folder again")
+    found, signed = file_hashes(folder), read_manifest(folder)
+    for key, name in HASHED.items():
+        if signed.get(key, found[key]) != found[key]:
+            raise ModelError(f"{folder / name}: altered, its SHA-256 is not that in {MANIFEST}; copy the folder again")
+    network = make_network(config.pop("_class_name", None), config, str(folder / CONFIG))
     fill_network(network, read_tensors(path), str(path))
-    return network, found
+    return network, found["weights_sha256"]
 
 
 def _spec(folder: Path, network: Network) -> AutoencoderSpec:

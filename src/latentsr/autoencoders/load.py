@@ -40,7 +40,7 @@ def load_autoencoder(
     if name in CATALOGUE:
         return _published(name, weights, config, device)
     if weights is not None or config is not None:
-        raise OptionError(f"{name}: takes no --weights and --config; they go with one of {', '.join(CATALOGUE)}")
+        raise OptionError(f"{name}: takes no options weights and config; they go with one of {', '.join(CATALOGUE)}")
     if name in _CODE:
         return _CODE[name]()
     if Path(name_or_folder).is_dir():
@@ -89,7 +89,7 @@ def _published(
     if weights is not None:
         files = given_files(published, weights, config)
     elif config is not None:
-        raise OptionError(f"{name}: --config without --weights; give both")
+        raise OptionError(f"{name}: the option config without weights; set both")
     else:
         place = find(name)
         if place is None:

@@ -16,6 +16,7 @@ from latentsr.config import read_json, sha256, sha256_json, write_json
 from latentsr.errors import InputError, ModelError
 
 MANIFEST = "manifest.json"
+HASHED = {"weights_sha256": WEIGHTS, "config_sha256": CONFIG}  # the manifest's keys, and of which files
 
 
 class Network(Protocol):
@@ -83,7 +84,7 @@ def save_network(
     weights: Mapping[str, Tensor] | None = None,
     facts: Mapping[str, object] | None = None,
 ) -> None:
-    """Writes config.json, the weights and, last, manifest.json with the weights' SHA-256, the spec and the facts.
+    """Writes config.json, the weights and, last, manifest.json with the SHA-256 of both, the spec and the facts.
 
     `weights` is another state dict of the network, such as an average. Networks of diffusers are written in its form,
     for its `from_pretrained`.
@@ -92,7 +93,12 @@ def save_network(
     save_weights(stored_tensors(network, weights), folder / WEIGHTS)
     write_json(folder / CONFIG, {"_class_name": own.kind, **own.config})
     told = {} if spec is None else {"spec": dataclasses.asdict(spec)}
-    write_json(folder / MANIFEST, {"weights_sha256": sha256(folder / WEIGHTS), **told, **(facts or {})})
+    write_json(folder / MANIFEST, {**file_hashes(folder), **told, **(facts or {})})
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of weights and config of a folder, under the manifest's keys."""
+    return {key: sha256(folder / name) for key, name in HASHED.items()}
 
 
 def copy_network(source: Path, folder: Path, spec: AutoencoderSpec) -> None:
@@ -101,8 +107,7 @@ def copy_network(source: Path, folder: Path, spec: AutoencoderSpec) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, WEIGHTS):
         shutil.copyfile(source / name, folder / name)
-    signed = {"weights_sha256": sha256(folder / WEIGHTS), "spec": dataclasses.asdict(spec)}
-    write_json(folder / MANIFEST, read_manifest(source) | signed)
+    write_json(folder / MANIFEST, read_manifest(source) | file_hashes(folder) | {"spec": dataclasses.asdict(spec)})
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

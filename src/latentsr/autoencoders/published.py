@@ -39,7 +39,7 @@ def given_files(published: Published, weights: Weights, config: Path | str | Non
         several = _inside(published, several[0])
     if not published.publication.config:
         if config is not None:
-            raise OptionError(f"{published.spec.name}: takes no config, its form is fixed; leave --config out")
+            raise OptionError(f"{published.spec.name}: takes no config, its form is fixed; leave the option config out")
         return Files(tuple(several))
     if len(several) != 1:
         raise OptionError(f"{published.spec.name}: {len(several)} files of weights, expected one")
@@ -127,5 +127,5 @@ def _beside(published: Published, weights: Path) -> Path:
     name = PurePosixPath(published.publication.config).name
     path = weights.parent / name
     if not path.is_file():
-        raise ModelError(f"{published.spec.name}: no {name} beside {weights}; give it with --config FILE")
+        raise ModelError(f"{published.spec.name}: no {name} beside {weights}; set the option config to it")
     return path

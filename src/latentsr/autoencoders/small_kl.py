@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from latentsr.errors import OptionError
 
 FACTORS = (2, 4, 8, 16)
+WIDEST, MOST_BLOCKS = 1024, 64  # far beyond use: a config from a stranger must not fill the memory
 LOGVAR_RANGE = (-30.0, 20.0)  # as in diffusers' DiagonalGaussianDistribution
 LOGVAR_START = -9.0
 
@@ -138,5 +139,5 @@ def _check(factor: int, latent_channels: int, image_channels: int, width: int, b
         raise OptionError(f"latent_channels is {latent_channels}: expected 1 to {factor**2} at factor {factor}")
     if image_channels not in (1, 3):
         raise OptionError(f"image_channels is {image_channels}: expected 1 (grey) or 3")
-    if width < 1 or blocks < 1:
-        raise OptionError(f"width is {width}, blocks is {blocks}: expected at least 1 of each")
+    if not 1 <= width <= WIDEST or not 1 <= blocks <= MOST_BLOCKS:
+        raise OptionError(f"width is {width}, blocks is {blocks}: expected 1 to {WIDEST} and 1 to {MOST_BLOCKS}")

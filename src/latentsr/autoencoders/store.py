@@ -54,7 +54,7 @@ def import_weights(name: str, weights: Weights, config: Path | str | None = None
     """
     published, folder = CATALOGUE[name], store_folder(name)
     if folder.exists() and not overwrite:
-        raise StaleError(f"{folder}: {name} is in the store already; give --overwrite to replace it")
+        raise StaleError(f"{folder}: {name} is in the store already; set the option overwrite to replace it")
     files = given_files(published, weights, config)
     network = read_published(published, files)
     sources = {path.name: sha256(path) for path in files.all}
@@ -71,7 +71,7 @@ def pull(name: str, *, overwrite: bool = False) -> Path:
     if not published.publication.repository:
         raise ModelError(f"{name}: is in no hub repository; {how_to_get(name)}")
     if folder.exists() and not overwrite:
-        raise StaleError(f"{folder}: {name} is in the store already; give --overwrite to replace it")
+        raise StaleError(f"{folder}: {name} is in the store already; set the option overwrite to replace it")
     downloads = home() / "downloads" / name  # kept if it is cut off, so that the next call goes on
     try:
         paths = {file: _fetched(published, file, downloads) for file in published.publication.files}
@@ -87,11 +87,11 @@ def how_to_get(name: str, *, by_hand: bool = False) -> str:
     """What to fetch, from where, and where to put it, on one line; `by_hand`: without a network here."""
     publication = CATALOGUE[name].publication
     other = f" (or {' and '.join(publication.aliases)})" if publication.aliases else ""
-    options = "--weights FILE --config FILE" if publication.config else "--weights FILE"
+    options = "the options weights and config" if publication.config else "the option weights"
     pulled = f"'latentsr models pull {name}', or " if publication.repository and not by_hand else ""
     return (
         f"fetch {' and '.join(publication.files)}{other} from {publication.where}: {pulled}"
-        f"'latentsr models import {name} {options}' puts them into {store_folder(name)}"
+        f"'latentsr models import {name}' with {options} puts them into {store_folder(name)}"
     )
 
 

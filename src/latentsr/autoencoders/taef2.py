@@ -1,6 +1,7 @@
 """TAEF2, the tiny autoencoder for the latents of FLUX.2 (Ollin Boer Bohan, github.com/madebyollin/taesd, MIT)."""
 
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,9 +76,9 @@ def from_one_file(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _place(name: str) -> str:
-    found = re.fullmatch(r"(encoder|decoder)\.layers\.(\d+)\.(.+)", name)
+    found = re.fullmatch(r"(encoder|decoder)\.layers\.(\d{1,3})\.(.+)", name)
     if found is None:
-        raise ModelError(f"taef2: surplus tensor '{name}'; expected encoder.layers.N and decoder.layers.N")
+        raise ModelError(f"taef2: surplus tensor {reprlib.repr(name)}; expected encoder.layers.N and decoder.layers.N")
     return f"{found[1]}.{int(found[2]) + (found[1] == 'decoder')}.{found[3]}"
 
 

@@ -19,7 +19,9 @@ def encode(
         list[str] | None,
         typer.Option(help="What to keep of LR: latent-up, latent-native, pixels (default: latent-up and pixels)."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Images at a time; a network's latents differ by it in the last bits of float32.")
+    ] = 16,
     device: Device = "auto",
 ) -> None:
     """Fills the latent cache; run the same command again to go on after a kill."""

@@ -47,5 +47,6 @@ def fit_vae(
         "devices": devices,
     }
     options = options_of(FitVaeConfig, config, flags)
-    fit_autoencoder([read_dataset(folder) for folder in datasets], out, options, device=device)
+    data = [read_dataset(folder) for folder in datasets]
+    fit_autoencoder(data, out, options, device=device, progress=terminal.progress)
     terminal.show(f"autoencoder in {out}")

@@ -13,6 +13,9 @@ def train(
     cache: Annotated[Path, typer.Argument(help="Folder made by 'encode', which keeps its autoencoder.")],
     out: Out,
     config: ConfigFile = None,
+    init: Annotated[
+        str | None, typer.Option(help="Model to fine-tune: a folder, or the name of a shipped one.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="latent, or residual to the enlarged LR.")] = None,
     condition: Annotated[list[str] | None, typer.Option(help="latent-up, latent-native or pixels; repeatable.")] = None,
     objective: Annotated[str | None, typer.Option(help="x0, epsilon, v or flow.")] = None,
@@ -20,8 +23,12 @@ def train(
     channels: Annotated[str | None, typer.Option(help="Channels of each level, such as 48,64,96.")] = None,
     crop: Annotated[int | None, typer.Option(help="Side of the training crops in latent pixels.")] = None,
     batch: Annotated[int | None, typer.Option(help="Crops a step, on each device.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps to train.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes, if before the steps.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps to train; more than before extend a finished training.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this many minutes, calibration included, if before the steps.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     validate_every: Annotated[int | None, typer.Option(help="Steps between checkpoints and validations.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of crops, noise and weights.")] = None,
@@ -35,11 +42,12 @@ def train(
     from latentsr.training.fit_denoiser import fit_denoiser
 
     flags = {
+        "init": init,
         "target": target,
         "conditions": tuple(condition) if condition else None,
         "objective": objective,
         "schedule": schedule,
-        "channels": None if channels is None else tuple(int(n) for n in numbers(channels, "--channels")),
+        "channels": None if channels is None else numbers(channels, "--channels"),
         "crop": crop,
         "batch": batch,
         "steps": steps,
@@ -49,5 +57,8 @@ def train(
         "seed": seed,
     }
     options = options_of(TrainConfig, config, flags)
-    fit_denoiser(open_cache(cache), out, options, device=device, devices=devices, modalities=tuple(modality or ()))
+    fit_denoiser(
+        open_cache(cache), out, options, device=device, devices=devices, modalities=tuple(modality or ()),
+        progress=terminal.progress,
+    )  # fmt: skip
     terminal.show(f"model in {out}; its run in {out}.run")

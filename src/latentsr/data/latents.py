@@ -2,11 +2,14 @@
 
 Roles: `hr` (latent of the HR image), `latent-up` (latent of the bicubically enlarged LR), `latent-native` (latent of
 the LR itself), `pixels` (the LR image, in [-1, 1]) and, outside the training split, `image` (the HR image, to score
-against). Latents are unscaled posterior means; per-channel means and sds of the training split stand in the manifest.
+against). Latents are unscaled posterior means; per-channel means and sds of the training split stand in the manifest,
+with the SHA-256 of every array and the manifest's own digest.
 """
 
+import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+import tokenize
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +23,17 @@ from torch import Tensor
 from latentsr.atomic import replacing
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.conditioning import CONDITIONS, encode_roles
-from latentsr.config import manifest, read_json, sha256_json, write_json
+from latentsr.config import manifest, read_json, read_signed_json, sha256_json, signed, write_json
 from latentsr.data.records import Dataset, Record, check_names, common_size
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError, StaleError
 
 Progress = Callable[[int, int], None]
 MANIFEST, PARTIAL, AUTOENCODER = "manifest.json", "manifest.partial.json", "autoencoder"
+NAMED = 5  # rows in a message
+# All that numpy raises at an array whose header is cut or altered.
+BROKEN = (ValueError, EOFError, OverflowError, SyntaxError, tokenize.TokenError)
+BLOCK = 2**24  # bytes that are read at a time
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,38 @@ class LatentCache:
         path = self.root / split / f"{role}.npy"
         if not path.is_file():
             raise InputError(
-                f"{path}: not in the cache; run 'encode' with --condition {role} or on a set with '{split}'"
+                f"{path}: not in the cache; run 'encode' with the condition {role} or on a set with '{split}'"
             )
         try:
-            return np.load(path, mmap_mode="r")
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: cut off or altered; remove {self.root} and run 'encode' again") from error
+            array = np.load(path, mmap_mode="r")
+        except BROKEN as error:
+            raise self._altered(path) from error
+        if array.ndim != 4 or len(array) != len(self.ids(split)) or array.dtype != np.float32:
+            raise self._altered(path)
+        return array
+
+    def check(self, arrays: Iterable[tuple[str, str]]) -> None:
+        """Raises InputError unless these arrays, (split, role) each, have the SHA-256 of the manifest and are finite.
+
+        Each array is read once: about two seconds a gigabyte on one core, if the disk is as fast.
+        """
+        for split, role in arrays:
+            path, array = self.root / split / f"{role}.npy", self.array(split, role)
+            hashed, spoilt = hashlib.sha256(_header(path)), []
+            for start, block in _blocks(array):
+                hashed.update(block.tobytes())
+                spoilt += [start + int(row) for row in np.flatnonzero(~np.isfinite(block).all(axis=(1, 2, 3)))]
+            if hashed.hexdigest() != self.manifest.get("sha256", {}).get(f"{split}/{role}"):
+                raise self._altered(path)
+            if spoilt:
+                rows = ", ".join(map(str, spoilt[:NAMED])) + (" ..." if len(spoilt) > NAMED else "")
+                raise InputError(
+                    f"{path}: NaN or infinity in {len(spoilt)} of {len(array)} rows ({rows}; their images stand in "
+                    f"{MANIFEST} under ids.{split}); remove {self.root} and run 'encode' again, on a CPU in float32"
+                )
+
+    def _altered(self, path: Path) -> InputError:
+        return InputError(f"{path}: cut off or altered since 'encode'; remove {self.root} and run 'encode' again")
 
     def ids(self, split: str) -> list[str]:
         """The image ids of a split, row by row."""
@@ -84,7 +117,7 @@ def open_cache(root: str | Path) -> LatentCache:
     content = read_json(path)
     if not isinstance(content, dict) or not content.keys() >= {"key", "ids", "datasets", "statistics"}:
         raise InputError(f"{path}: is that of no latent cache; expected a folder made by 'latentsr encode'")
-    return LatentCache(Path(root), content)
+    return LatentCache(Path(root), read_signed_json(path))
 
 
 def fill_cache(
@@ -100,11 +133,12 @@ def fill_cache(
 ) -> LatentCache:
     """The cache of the datasets' latents at `out`; an interrupted one goes on, a finished one is returned.
 
-    A cache made from another autoencoder, other data or another degradation is refused (StaleError), as are HR files
-    that changed since they were prepared (InputError).
+    A cache made from another autoencoder, other data or another degradation is refused (StaleError), as is an
+    interrupted one whose finished rows are not as they were written, and HR files that changed since they were prepared
+    (InputError). Arrays are hashed as they are written; an interrupted cache is read once more when it goes on.
     """
     if unknown := set(conditions) - set(CONDITIONS):
-        raise OptionError(f"--condition {', '.join(sorted(unknown))}: expected some of {', '.join(CONDITIONS)}")
+        raise OptionError(f"condition {', '.join(sorted(unknown))}: expected some of {', '.join(CONDITIONS)}")
     check_names(datasets)
     size = common_size([record for dataset in datasets for record in dataset.records])
     for dataset in datasets:
@@ -116,7 +150,7 @@ def fill_cache(
     if (out / MANIFEST).is_file():
         return open_cache(out)
     job = _Fill(datasets, autoencoder, degradation, out, tuple(conditions), batch, device)
-    job.run(key, progress)
+    hashes = job.run(key, progress)
     _keep_autoencoder(autoencoder, out)
     statistics = {role: _moments(_open(out, role)) for role in ("hr", *conditions)}
     if "latent-up" in conditions:
@@ -130,8 +164,9 @@ def fill_cache(
         ids={split: [record.id for _, record in pairs] for split, pairs in rows.items()},
         datasets={split: [dataset.name for dataset, _ in pairs] for split, pairs in rows.items()},
         statistics=statistics,
+        sha256=hashes,
     )
-    write_json(out / MANIFEST, content)
+    write_json(out / MANIFEST, signed(content))
     (out / PARTIAL).unlink()
     return open_cache(out)
 
@@ -165,13 +200,13 @@ def _check_key(out: Path, key: str) -> None:
     there = read_json(out / (MANIFEST if (out / MANIFEST).is_file() else PARTIAL))
     if not isinstance(there, dict) or there.get("key") != key:
         raise StaleError(
-            f"{out}: was made from another autoencoder, dataset, degradation or condition: give another -o"
+            f"{out}: was made from another autoencoder, dataset, degradation or condition: choose another output folder"
         )
 
 
 @dataclass
 class _Fill:
-    """One filling: rows are written batch by batch, and the count of finished rows after each batch."""
+    """One filling: rows are written batch by batch; after each, how many are finished, and the SHA-256 up to them."""
 
     datasets: Sequence[Dataset]
     autoencoder: Autoencoder
@@ -191,20 +226,56 @@ class _Fill:
             )
         return {split: [pair for pair in pairs if pair[1].split == split] for split in splits}
 
-    def run(self, key: str, progress: Progress) -> None:
-        fresh: dict[str, Any] = {"key": key, "done": {}}
-        state = read_json(self.out / PARTIAL) if (self.out / PARTIAL).is_file() else fresh
+    def run(self, key: str, progress: Progress) -> dict[str, str]:
+        """Fills what is not filled; the SHA-256 of every array's file, by split/role."""
+        state: dict[str, Any] = {"key": key, "done": {}, "sha256": {}}
+        if (self.out / PARTIAL).is_file():
+            state = self._earlier()
+        hashes = {name: self._hash_of_finished(name, state) for name in state["sha256"]}
         total = sum(len(pairs) for pairs in self.rows.values())
         for split, pairs in self.rows.items():
             for start in range(state["done"].get(split, 0), len(pairs), self.batch):
                 progress(sum(state["done"].values()), total)
                 roles = self._roles(pairs[start : start + self.batch], split)
                 if not (self.out / PARTIAL).is_file():  # says whose the arrays are before there are any
-                    write_json(self.out / PARTIAL, state)
-                self._write(split, start, roles, len(pairs))
+                    write_json(self.out / PARTIAL, signed(state))
+                for role, values in roles.items():
+                    path = self.out / split / f"{role}.npy"
+                    if start == 0:
+                        _create(path, (len(pairs), *values.shape[1:]))
+                        hashes[f"{split}/{role}"] = hashlib.sha256(_header(path))
+                    rows = values.cpu().numpy()
+                    _write(path, start, rows)
+                    hashes[f"{split}/{role}"].update(np.ascontiguousarray(rows).tobytes())
                 state["done"][split] = min(start + self.batch, len(pairs))
-                write_json(self.out / PARTIAL, state)
+                state["sha256"] = {name: hashed.hexdigest() for name, hashed in hashes.items()}
+                write_json(self.out / PARTIAL, signed(state))
         progress(total, total)
+        return dict(state["sha256"])
+
+    def _earlier(self) -> dict[str, Any]:
+        try:
+            return read_signed_json(self.out / PARTIAL)
+        except InputError as error:
+            raise StaleError(f"{self.out / PARTIAL}: altered; {self._fix}") from error
+
+    def _hash_of_finished(self, name: str, state: Mapping[str, Any]) -> Any:
+        """The running SHA-256 of an array's finished rows, read from its file; StaleError if it is not that noted."""
+        path = self.out / f"{name}.npy"
+        try:
+            finished = np.load(path, mmap_mode="r")[: state["done"][name.partition("/")[0]]]
+            hashed = hashlib.sha256(_header(path))
+        except (OSError, IndexError, *BROKEN) as error:
+            raise StaleError(f"{path}: missing or altered, and its rows are noted as finished; {self._fix}") from error
+        for _, block in _blocks(finished):
+            hashed.update(block.tobytes())
+        if hashed.hexdigest() != state["sha256"][name]:
+            raise StaleError(f"{path}: altered, its finished rows are not those that were written; {self._fix}")
+        return hashed
+
+    @property
+    def _fix(self) -> str:
+        return f"remove the folder {self.out} and run 'encode' again"
 
     @torch.inference_mode()
     def _roles(self, pairs: Sequence[tuple[Dataset, Record]], split: str) -> dict[str, Tensor]:
@@ -221,19 +292,30 @@ class _Fill:
             raise InputError(f"autoencoder {self.autoencoder.spec.name} gave non-finite latents in {latents.dtype}")
         return latents.float()
 
-    def _write(self, split: str, start: int, roles: Mapping[str, Tensor], total: int) -> None:
-        for role, values in roles.items():
-            array = self._array(split, role, (total, *values.shape[1:]))
-            array[start : start + len(values)] = values.cpu().numpy()
-            array.flush()
 
-    def _array(self, split: str, role: str, shape: tuple[int, ...]) -> np.memmap:
-        path = self.out / split / f"{role}.npy"
-        if not path.is_file():
-            with replacing(path) as temporary:
-                open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
-                _reserve(temporary)
-        return open_memmap(path, mode="r+")
+def _create(path: Path, shape: tuple[int, ...]) -> None:
+    """Writes an array of zeros, in place of what has its name."""
+    with replacing(path) as temporary:
+        open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
+        _reserve(temporary)
+
+
+def _write(path: Path, start: int, rows: np.ndarray) -> None:
+    array = open_memmap(path, mode="r+")
+    array[start : start + len(rows)] = rows
+    array.flush()
+
+
+def _header(path: Path) -> bytes:
+    """The bytes of an array's file before its values."""
+    with path.open("rb") as file:
+        return file.read(np.load(path, mmap_mode="r").offset)
+
+
+def _blocks(array: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
+    """Successive rows in memory, some MB of them, with the number of the first."""
+    rows = max(1, BLOCK // max(1, array[:1].nbytes))
+    return ((start, np.array(array[start : start + rows])) for start in range(0, len(array), rows))
 
 
 def _reserve(path: Path) -> None:
@@ -247,13 +329,13 @@ def _open(out: Path, role: str) -> np.ndarray:
     return np.load(out / "train" / f"{role}.npy", mmap_mode="r")
 
 
-def _moments(array: np.ndarray, minus: np.ndarray | None = None, rows: int = 64) -> dict[str, list[float]]:
+def _moments(array: np.ndarray, minus: np.ndarray | None = None) -> dict[str, list[float]]:
     """Mean and sd of each channel over a whole array, or over its difference to another; float64, bounded memory."""
     total, squares, count = np.zeros(array.shape[1]), np.zeros(array.shape[1]), 0
-    for start in range(0, len(array), rows):
-        block = array[start : start + rows].astype(np.float64)
+    for start, values in _blocks(array):
+        block = values.astype(np.float64)
         if minus is not None:
-            block -= minus[start : start + rows]
+            block -= minus[start : start + len(block)]
         total += block.sum(axis=(0, 2, 3))
         squares += np.square(block).sum(axis=(0, 2, 3))
         count += block.shape[0] * block.shape[2] * block.shape[3]

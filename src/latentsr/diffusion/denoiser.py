@@ -1,10 +1,19 @@
 """The denoising network: a diffusers UNet that takes the noisy latent and the condition on channels."""
 
+from typing import Annotated
+
 import torch
 from diffusers import UNet2DModel
+from pydantic import Field
 from torch import Tensor, nn
 
 from latentsr.config import Config
+
+# Far beyond any published network: a config from a stranger must not ask for one that fills the memory.
+Channels = Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=1, max_length=8)]
+Layers = Annotated[int, Field(ge=1, le=16)]
+Attention = Annotated[tuple[bool, ...], Field(max_length=8)]
+Groups = Annotated[int, Field(ge=1, le=2048)]
 
 
 class DenoiserSpec(Config):
@@ -15,13 +24,13 @@ class DenoiserSpec(Config):
     `groups` 32 (arXiv 2604.12152).
     """
 
-    latent_channels: int
-    condition_channels: int
-    channels: tuple[int, ...] = (48, 64, 96)
-    layers: int = 2
-    attention: tuple[bool, ...] = ()
+    latent_channels: int = Field(ge=1, le=1024)
+    condition_channels: int = Field(ge=0, le=4096)
+    channels: Channels = (48, 64, 96)
+    layers: Layers = 2
+    attention: Attention = ()
     middle_attention: bool = False
-    groups: int = 8
+    groups: Groups = 8
 
     @property
     def multiple(self) -> int:

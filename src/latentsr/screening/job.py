@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
-from latentsr.config import manifest, read_json, write_json
+from latentsr.config import manifest, read_json, signed, write_json
 from latentsr.data.batches import batches, commonest, loaded
 from latentsr.data.records import Record
 from latentsr.errors import OptionError
@@ -142,6 +142,6 @@ def _screen_one(
         stream(plan, number, autoencoder, parts, batch=batch, device=device, progress=counter.add)
         if not (parts.folder / COST).is_file():
             probed = commonest(records)[: PROBED_CPU if device == "cpu" else PROBED]
-            write_json(parts.folder / COST, asdict(cost_of(autoencoder, loaded(dataset, probed, device))))
+            write_json(parts.folder / COST, signed(asdict(cost_of(autoencoder, loaded(dataset, probed, device)))))
         shown = worst(_parts(plan, folder.parts, number, plan.reference), dataset)
         draw_pictures(autoencoder, candidate.name, dataset, shown, folder.root / PICTURES, device=device)

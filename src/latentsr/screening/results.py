@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr.config import read_json
+from latentsr.config import read_signed_json
 from latentsr.metrics import METRICS, Metric
 from latentsr.parts import Parts
 from latentsr.screening.candidates import HR
@@ -197,7 +197,7 @@ def _cost(plan: Plan, folders: Folders) -> pd.DataFrame:
 
 
 def _cost_row(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
-    computed = dict(read_json(parts.folder / COST))
+    computed = read_signed_json(parts.folder / COST)
     channels, rows_, columns = computed.pop("shape")
     nonfinite = computed.pop("nonfinite")
     timed = timing(parts.read())

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from latentsr.autoencoders.kl import KLNetwork, load_network, save_kl
-from latentsr.autoencoders.small_kl import SmallKL
-from latentsr.config import Config, manifest, read_json, sha256_json, write_yaml
+from latentsr.autoencoders.small_kl import MOST_BLOCKS, WIDEST, SmallKL
+from latentsr.config import Config, Count, Seed, manifest, read_json, sha256_json, write_yaml
 from latentsr.data.records import Dataset, check_names, common_size
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
@@ -21,6 +21,7 @@ from latentsr.training.budget import Budget
 from latentsr.training.checkpoint import LastCheckpoint
 from latentsr.training.ema import Ema
 from latentsr.training.image_crops import DatasetImage, ImageCrops, WholeImages, images_of
+from latentsr.training.progress import Progress, silent
 from latentsr.training.trainer import Precision, make_trainer, train
 
 
@@ -37,26 +38,26 @@ class FitVaeConfig(Config):
     init: str | None = None
     domain: Literal["none", "natural", "medical"] = "medical"
     factor: Literal[2, 4, 8, 16] = 4
-    latent_channels: int = Field(3, ge=1)
-    width: int = Field(64, ge=1)
-    blocks: int = Field(4, ge=1)
-    crop: int = Field(128, ge=16)
-    batch: int = Field(8, ge=1)
-    steps: int | None = Field(20_000, ge=1)
+    latent_channels: Count = 3
+    width: int = Field(64, ge=1, le=WIDEST)
+    blocks: int = Field(4, ge=1, le=MOST_BLOCKS)
+    crop: int = Field(128, ge=16, le=65_536)
+    batch: Count = 8
+    steps: Count | None = 20_000
     minutes: float | None = Field(None, gt=0)
-    learning_rate: float | None = Field(None, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    learning_rate: float | None = Field(None, gt=0, le=1000)
+    weight_decay: float = Field(0.0, ge=0, le=1e30)
     kl_weight: float = Field(1e-6, ge=0)
     gradient_weight: float = Field(0.0, ge=0)
     frequency_weight: float = Field(0.0, ge=0)
     ema: float = Field(0.999, ge=0, lt=1)
     clip: float = Field(1.0, ge=0)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     precision: Precision = "auto"
-    validate_every: int = Field(250, ge=1)
-    valid_images: int = Field(32, ge=1)
-    workers: int = Field(0, ge=0)
-    devices: int = Field(1, ge=1)
+    validate_every: Count = 250
+    valid_images: Count = 32
+    workers: int = Field(0, ge=0, le=1024)
+    devices: int = Field(1, ge=1, le=1024)
 
 
 class AutoencoderTraining(LightningModule):
@@ -96,7 +97,7 @@ class AutoencoderTraining(LightningModule):
 
 
 def fit_autoencoder(
-    datasets: Sequence[Dataset], out: Path, config: FitVaeConfig, *, device: str = "auto", progress: bool = True
+    datasets: Sequence[Dataset], out: Path, config: FitVaeConfig, *, device: str = "auto", progress: Progress = silent
 ) -> Path:
     """The folder `out`, with the trained autoencoder: config.json, weights, fit.yaml, manifest.json, logs, pictures.
 
@@ -116,19 +117,20 @@ def fit_autoencoder(
     samples = ImageCrops(datasets, crop=config.crop, latent_shape=shape, seed=config.seed)
     checkpoint = LastCheckpoint(out / "checkpoints", {"key": key})
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
-    trainer = make_trainer(
-        out, budget, [ema], checkpoint, title="fit-vae", clip=config.clip, device=device, devices=config.devices,
-        precision=config.precision, progress=progress,
-    )  # fmt: skip
-    if checkpoint.found() is None:
-        write_yaml(config, out / "fit.yaml")
     module = AutoencoderTraining(network, config, budget, out / "pictures")
     some = valid[:: -(-len(valid) // config.valid_images)]
     loader = DataLoader(WholeImages(some), batch_size=config.batch)
-    train(
-        trainer, module, samples, loader, checkpoint,
-        batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
-    )  # fmt: skip
+    with progress("fit-vae", unit="steps", resumes=True) as report:
+        trainer = make_trainer(
+            out, budget, [ema], checkpoint, report=report, clip=config.clip, device=device, devices=config.devices,
+            precision=config.precision,
+        )  # fmt: skip
+        if checkpoint.found() is None:
+            write_yaml(config, out / "fit.yaml")
+        train(
+            trainer, module, samples, loader, checkpoint,
+            batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
+        )  # fmt: skip
     network.load_state_dict(ema.weights())
     if trainer.is_global_zero:
         facts = {"key": key, "steps": trainer.global_step, "seconds": round(budget.elapsed(), 1)}
@@ -219,7 +221,7 @@ def _valid(datasets: Sequence[Dataset], network: KLNetwork) -> tuple[DatasetImag
     images = images_of(datasets, "valid")
     rows, columns = common_size([record for _, record in images])
     if rows % network.factor or columns % network.factor:
-        fix = f"expected sides in multiples of {network.factor}: run 'prepare' with --size"
+        fix = f"expected sides in multiples of {network.factor}: run 'prepare' with the option size or multiple"
         raise InputError(f"{datasets[0].root}: images of {rows}x{columns} px, {fix}")
     return images
 

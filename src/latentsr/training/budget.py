@@ -10,6 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from latentsr.errors import OptionError
 
+MOST_RESERVED = 0.25  # of the minutes
+
 
 class Budget(Callback):
     """Stops the training when its steps or minutes are spent, and tells what share of it is done.
@@ -19,9 +21,10 @@ class Budget(Callback):
 
     def __init__(self, steps: int | None, minutes: float | None) -> None:
         if steps is None and minutes is None:
-            raise OptionError("neither steps nor minutes given: say how long to train with --steps or --minutes")
+            raise OptionError("neither steps nor minutes given: say how long to train by the option steps or minutes")
         self.steps = steps
         self.seconds = None if minutes is None else 60 * minutes
+        self._reserved = 0.0
         self._earlier = 0.0
         self._begin: float | None = None
 
@@ -29,10 +32,18 @@ class Budget(Callback):
         """Seconds of training so far, earlier runs included."""
         return self._earlier + (0.0 if self._begin is None else time.monotonic() - self._begin)
 
+    def reserve(self, seconds: float) -> None:
+        """Keeps so much of the minutes, a quarter at most, for what comes after the training."""
+        self._reserved = 0.0 if self.seconds is None else min(seconds, MOST_RESERVED * self.seconds)
+
+    def left(self) -> float:
+        """Seconds of the minutes that are left, what is reserved included; infinite without minutes."""
+        return math.inf if self.seconds is None else self.seconds - self.elapsed()
+
     def share(self, step: int) -> float:
         """The part of the training that is done after `step` steps, 0 to 1."""
         by_steps = 0.0 if self.steps is None else step / self.steps
-        by_time = 0.0 if self.seconds is None else self.elapsed() / self.seconds
+        by_time = 0.0 if self.seconds is None else self.elapsed() / (self.seconds - self._reserved)
         return min(1.0, max(by_steps, by_time))
 
     def learning_rate(self, step: int, *, warmup: int = 100) -> float:

@@ -13,6 +13,7 @@ def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]
     """The card as Markdown; `facts` are the steps, minutes, images a dataset and validation scores of the run."""
     images = "\n".join(f"| {name} | {count} |" for name, count in facts["images"].items())
     scores = "\n".join(f"| {name} | {value:.2f} dB |" for name, value in facts["validation"].items())
+    parent = f"\n| fine-tuned from | {model.parent.name}, SHA-256 {model.parent.hash} |" if model.parent else ""
     return f"""# {model.name}
 
 **{RESEARCH_USE}** Part of what this model adds to an image is made up.
@@ -27,7 +28,7 @@ A latent diffusion model for medical image super-resolution, made by latentsr {_
 | learns | {config.objective} on the {config.schedule} schedule; target: {model.space.target} |
 | condition | {", ".join(model.space.conditions)} |
 | trained | {facts["steps"]} steps of {config.batch} crops of {config.crop} latent px, {facts["minutes"]} minutes |
-| HR size | {model.size[0]} x {model.size[1]} px |
+| HR size | {model.size[0]} x {model.size[1]} px |{parent}
 
 | training set | images |
 |---|---|

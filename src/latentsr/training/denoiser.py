@@ -1,16 +1,16 @@
 """What the denoiser learns in a latent space: the options, the loss, and the score on validation images."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from pydantic import Field
 from torch import Tensor
 
-from latentsr.config import Config
+from latentsr.config import Config, Count, Seed
 from latentsr.data.latents import LatentCache
-from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
+from latentsr.diffusion.denoiser import Attention, Channels, Denoiser, DenoiserSpec, Groups, Layers
 from latentsr.diffusion.latents import Condition, LatentSpace, Statistics, condition_channels
 from latentsr.diffusion.objective import OBJECTIVES
 from latentsr.diffusion.schedule import at
@@ -23,8 +23,10 @@ class TrainConfig(Config):
 
     `pure_noise_share` of each batch is at the noisiest time. `channel_weight` w weighs the loss of a latent channel by
     sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels. `channels` to `groups`: DenoiserSpec.
+    `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
     """
 
+    init: str | None = None
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Literal["latent", "residual"] = "residual"
     objective: Literal["x0", "epsilon", "v", "flow"] = "x0"
@@ -33,31 +35,33 @@ class TrainConfig(Config):
     snr_weight: bool = False
     channel_weight: float = Field(0.5, ge=0)
     pure_noise_share: float = Field(0.4, ge=0, le=1)
-    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field((48, 64, 96), min_length=1)
-    layers: int = Field(2, ge=1)
-    attention: tuple[bool, ...] = ()
+    channels: Channels = (48, 64, 96)
+    layers: Layers = 2
+    attention: Attention = ()
     middle_attention: bool = False
-    groups: int = Field(8, ge=1)
-    crop: int = Field(32, ge=1)
-    batch: int = Field(16, ge=1)
-    steps: int | None = Field(4000, ge=1)
+    groups: Groups = 8
+    crop: Count = 32
+    batch: Count = 16
+    steps: Count | None = 4000
     minutes: float | None = Field(None, gt=0)
-    learning_rate: float = Field(4e-4, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
+    learning_rate: float = Field(4e-4, gt=0, le=1000)
+    weight_decay: float = Field(0.01, ge=0, le=1e30)
     ema: float = Field(0.999, ge=0, lt=1)
     clip: float = Field(1.0, ge=0)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    validate_every: int = Field(200, ge=1)
-    workers: int = Field(0, ge=0)
+    validate_every: Count = 200
+    workers: int = Field(0, ge=0, le=1024)
 
 
 def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
     """The latent space of a training on `cache`."""
     needed = ("residual" if config.target == "residual" else "hr", *config.conditions)
     if missing := [role for role in needed if role not in cache.statistics]:
-        wanted = " and ".join(f"--condition {'latent-up' if role == 'residual' else role}" for role in missing)
-        raise InputError(f"{cache.root}: no {', '.join(missing)} in the cache; run 'encode' with {wanted}")
+        wanted = " and ".join("latent-up" if role == "residual" else role for role in missing)
+        raise InputError(
+            f"{cache.root}: no {', '.join(missing)} in the cache; run 'encode' with the condition {wanted}"
+        )
     statistics = {role: Statistics.model_validate(cache.statistics[role]) for role in needed}
     return LatentSpace(conditions=config.conditions, target=config.target, statistics=statistics)
 
@@ -84,7 +88,7 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
 def _check(spec: DenoiserSpec, config: TrainConfig) -> None:
     if config.crop % spec.multiple:
         levels = len(spec.channels)
-        raise OptionError(f"--crop {config.crop}: expected a multiple of {spec.multiple} for {levels} levels")
+        raise OptionError(f"crop {config.crop}: expected a multiple of {spec.multiple} for {levels} levels")
     if (config.objective == "flow") != (config.schedule == "flow"):
         raise OptionError(f"objective {config.objective} with schedule {config.schedule}: flow goes with flow alone")
     if spec.attention and len(spec.attention) != len(spec.channels):

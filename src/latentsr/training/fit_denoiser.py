@@ -1,5 +1,7 @@
 """The training job: from a latent cache to a SuperResolver folder, resumed where it was interrupted."""
 
+import math
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -7,26 +9,29 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from latentsr.autoencoders import load_autoencoder
-from latentsr.config import manifest, read_json, write_json, write_yaml
+from latentsr.autoencoders import Autoencoder, load_autoencoder
+from latentsr.config import manifest, read_signed_json, signed, write_json, write_yaml
 from latentsr.data.latents import LatentCache
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
-from latentsr.errors import StaleError
-from latentsr.restoration import ModelConfig, Restorer
-from latentsr.superres import save_model
+from latentsr.diffusion.latents import LatentSpace
+from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.restoration import ModelConfig, Parent, Restorer
+from latentsr.superres import SuperResolver, save_model
 from latentsr.training.budget import Budget
-from latentsr.training.calibration import calibrated_spread
+from latentsr.training.calibration import calibrated_spread, calibration_seconds
 from latentsr.training.card import model_card
 from latentsr.training.checkpoint import LastCheckpoint
 from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space
 from latentsr.training.ema import Ema
 from latentsr.training.latent_crops import LatentCrops
+from latentsr.training.progress import Progress, silent
 from latentsr.training.trainer import make_trainer, train
 from latentsr.training.validation import Score, ValidationImages
 
 SOLVER = {"cosine": "dpm++", "linear": "dpm++", "flow": "euler"}
 VALIDATION_BATCH = 8
+LIMITS = ("steps", "minutes")
 
 
 def fit_denoiser(
@@ -38,66 +43,157 @@ def fit_denoiser(
     devices: int = 1,
     modalities: tuple[str, ...] = (),
     validation_images: int = 16,
+    progress: Progress = silent,
 ) -> Path:
     """The model folder `out`, made by training on `cache`; logs, pictures and checkpoint of the run lie in `out`.run.
 
-    A killed training goes on from its last checkpoint; a finished one is left as it is. Other options or another cache
-    for the same `out` raise StaleError. `modalities` are the DICOM codes of the images, for the model's warnings.
+    A killed training goes on from its last checkpoint. A finished one is left as it is, or goes on and replaces its
+    model if `steps` or `minutes` are more than they were. Other options or another cache for the same `out` raise
+    StaleError, an array of the cache that was altered or holds NaN InputError. Minutes include the calibration at the
+    end. `modalities` are the DICOM codes of the images, for the model's warnings.
     """
     out = out.resolve()
     run = out.with_name(f"{out.name}.run")
-    facts = {"config": config.model_dump(mode="json", exclude={"workers"}), "cache": cache.hash}
-    if out.exists():
-        return _finished(out, run, facts)
-    model = model_config(cache, config, out.name, modalities)
-    crops = LatentCrops(
-        cache, model.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed
-    )
+    parent = None if config.init is None else SuperResolver.load(config.init, device="cpu")
+    facts, earlier = _facts(cache, config, parent), None
+    if out.exists() and (earlier := _to_extend(out, run, facts)) is None:
+        return out
+    model = model_config(cache, config, out.name, modalities, parent)
+    crops, images = _samples(cache, model.space, config, validation_images)
     where = resolve_device(device)
-    autoencoder = load_autoencoder(cache.autoencoder, device=where)
-    images, score = ValidationImages(cache, validation_images), Score(model, autoencoder, run / "pictures")
+    autoencoder = _autoencoder(cache, where)
+    score = Score(model, autoencoder, run / "pictures")
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
-    checkpoint = LastCheckpoint(run / "checkpoints", facts)
-    trainer = make_trainer(
-        run, budget, [ema], checkpoint, title="train", clip=config.clip, device=device, devices=devices,
-        precision=config.precision,
-    )  # fmt: skip
-    if checkpoint.found() is None:
-        write_yaml(config, run / "train.yaml")
-        write_json(run / "facts.json", facts)
-    torch.manual_seed(config.seed)  # the network's first weights
-    module = DenoiserTraining(model.denoiser, model.space, config, budget, score)
-    train(
-        trainer, module, crops, DataLoader(images, batch_size=VALIDATION_BATCH), checkpoint,
-        batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
-    )  # fmt: skip
+    checkpoint = LastCheckpoint(run / "checkpoints", facts, earlier=earlier)
+    module = _module(model, config, budget, score, parent)
+    with progress("train", unit="steps", resumes=True) as report:
+        trainer = make_trainer(
+            run, budget, [ema], checkpoint, report=report, clip=config.clip, device=device, devices=devices,
+            precision=config.precision,
+        )  # fmt: skip
+        if checkpoint.found() is None:
+            _note(run, config, facts)
+        if config.minutes is not None:
+            budget.reserve(calibration_seconds(Restorer(model, module.network, autoencoder, where), cache))
+        train(
+            trainer, module.train(), crops, DataLoader(images, batch_size=VALIDATION_BATCH), checkpoint,
+            batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
+        )  # fmt: skip
     module.network.load_state_dict(ema.weights())
-    module.network.to(where)  # Lightning leaves it on the CPU
     if trainer.is_global_zero:
-        told: dict[str, Any] = {
-            "steps": trainer.global_step,
-            "minutes": round(budget.elapsed() / 60, 1),
-            "cache": cache.hash,
-        }
-        told["images"] = dict(Counter(cache.datasets("train")))
-        told["validation"] = _validated(module.network, images, score)
+        restorer = Restorer(model, module.network, autoencoder, where)  # Lightning leaves the network on the CPU
+        scores = _validated(restorer.denoiser, images, score)
+        with progress("calibrate") as report:
+            spread = calibrated_spread(restorer, cache, seconds=budget.left(), progress=report)
+        told = {
+            "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
+            "images": dict(Counter(cache.datasets("train"))), "validation": scores,
+        }  # fmt: skip
         write_json(run / "manifest.json", manifest(**told))
-        restorer = Restorer(model, module.network, autoencoder, where)
-        model = model.model_copy(update={"spread": calibrated_spread(restorer, cache)})
-        card = model_card(model, config, told)
-        save_model(out, model, module.network.state_dict(), card=card, autoencoder=autoencoder.folder)
+        model = model.model_copy(update={"spread": spread})
+        _save(out, run, model, module.network, card=model_card(model, config, told), autoencoder=autoencoder.folder)
+        _note(run, config, facts)  # last: until then an extension is unfinished
     return out
 
 
-def _finished(out: Path, run: Path, facts: dict[str, Any]) -> Path:
-    if not (run / "facts.json").is_file() or read_json(run / "facts.json") != facts:
-        raise StaleError(f"{out}: is there already, from other options or another cache; give another -o, or remove it")
-    return out
+def _note(run: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
+    """Says in the run's folder what its model is made from."""
+    write_yaml(config, run / "train.yaml")
+    write_json(run / "facts.json", signed(facts))
 
 
-def model_config(cache: LatentCache, config: TrainConfig, name: str, modalities: tuple[str, ...] = ()) -> ModelConfig:
-    """What a training on `cache` makes, but for its weights."""
-    return ModelConfig(
+def _facts(cache: LatentCache, config: TrainConfig, parent: SuperResolver | None) -> dict[str, Any]:
+    """All that decides what the training makes."""
+    facts = {"config": config.model_dump(mode="json", exclude={"workers", "init"}), "cache": cache.hash}
+    return facts if parent is None else {**facts, "parent": parent.hash}
+
+
+def _to_extend(out: Path, run: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """The facts of the finished training at `out`, if `facts` ask for more of the same; None if it is done.
+
+    Raises:
+        StaleError: it is another training's, or its last checkpoint is missing.
+    """
+    other = StaleError(
+        f"{out}: exists, from other options or another cache; choose another output folder, or remove it and {run}"
+    )
+    try:
+        there = read_signed_json(run / "facts.json")
+    except InputError as error:
+        raise other from error
+    if not isinstance(there.get("config"), dict) or _without_limits(there) != _without_limits(facts):
+        raise other
+    asked, had = (
+        [math.inf if one["config"][name] is None else one["config"][name] for name in LIMITS] for one in (facts, there)
+    )
+    if all(new <= old for new, old in zip(asked, had, strict=True)):
+        return None
+    if not (run / "checkpoints" / "last.ckpt").is_file():
+        raise StaleError(
+            f"{out}: is finished and its last checkpoint in {run} is missing, so that it cannot be extended; "
+            "choose another output folder to train anew"
+        )
+    return there
+
+
+def _without_limits(facts: dict[str, Any]) -> dict[str, Any]:
+    return {**facts, "config": {name: value for name, value in facts["config"].items() if name not in LIMITS}}
+
+
+def _samples(
+    cache: LatentCache, space: LatentSpace, config: TrainConfig, validation_images: int
+) -> tuple[LatentCrops, ValidationImages]:
+    """The samples to train and to validate on; InputError unless their arrays are as `encode` wrote them."""
+    crops = LatentCrops(cache, space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed)
+    images = ValidationImages(cache, validation_images)
+    cache.check([*(("train", role) for role in crops.arrays), *([("valid", "image")] if images.ids else [])])
+    return crops, images
+
+
+def _autoencoder(cache: LatentCache, device: str) -> Autoencoder:
+    """The autoencoder of the cache's latents."""
+    autoencoder = load_autoencoder(cache.autoencoder, device=device)
+    if autoencoder.hash != cache.manifest["autoencoder"]:
+        raise InputError(f"{cache.root}: its autoencoder is not that of its latents; run 'encode' again")
+    return autoencoder
+
+
+def _module(
+    model: ModelConfig, config: TrainConfig, budget: Budget, score: Score, parent: SuperResolver | None
+) -> DenoiserTraining:
+    """What is trained, with its first weights: those of the seed, or of the parent."""
+    torch.manual_seed(config.seed)
+    module = DenoiserTraining(model.denoiser, model.space, config, budget, score)
+    if parent is not None:
+        module.network.load_state_dict(parent.restorer.denoiser.state_dict())
+    return module
+
+
+def _save(out: Path, run: Path, model: ModelConfig, network: Denoiser, *, card: str, autoencoder: Path | None) -> None:
+    """Writes the model folder, whole before an earlier one makes room for it."""
+    fresh, earlier = run / "model", run / "earlier"
+    for left in (fresh, earlier):  # of a run that was killed here
+        shutil.rmtree(left, ignore_errors=True)
+    save_model(fresh, model, network.state_dict(), card=card, autoencoder=autoencoder)
+    if out.exists():
+        out.replace(earlier)
+    fresh.replace(out)
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+def model_config(
+    cache: LatentCache,
+    config: TrainConfig,
+    name: str,
+    modalities: tuple[str, ...] = (),
+    parent: SuperResolver | None = None,
+) -> ModelConfig:
+    """What a training on `cache` makes, but for its weights.
+
+    From a `parent` come the latent statistics, on which its weights depend, and the names of its training sets;
+    OptionError, which says what differs, unless autoencoder, conditions, target, objective, schedule and network agree.
+    """
+    model = ModelConfig(
         name=name,
         degradation=cache.manifest["degradation"],
         autoencoder=cache.manifest["autoencoder_name"],
@@ -111,6 +207,34 @@ def model_config(cache: LatentCache, config: TrainConfig, name: str, modalities:
         modalities=modalities,
         size=tuple(cache.manifest["size"]),
     )
+    if parent is None:
+        return model
+    there, here = _form(parent.config), _form(model)
+    differing = [f"{name} is {here[name]}, its own {there[name]}" for name in here if here[name] != there[name]]
+    if differing:
+        raise OptionError(
+            f"init {parent.name}: a network of another form ({'; '.join(differing)}); set the model's own options and "
+            "encode with its autoencoder and conditions, or train without init"
+        )
+    return model.model_copy(
+        update={
+            "space": parent.config.space,
+            "parent": Parent(name=parent.name, hash=parent.hash),
+            "trained_on": tuple(sorted({*model.trained_on, *parent.config.trained_on})),
+        }
+    )
+
+
+def _form(model: ModelConfig) -> dict[str, Any]:
+    """What two models must have in common for the weights of one to serve the other."""
+    return {
+        "autoencoder": f"{model.autoencoder} ({model.autoencoder_hash[:12]})",
+        "conditions": model.space.conditions,
+        "target": model.space.target,
+        "objective": model.objective,
+        "schedule": model.schedule,
+        **dict(model.denoiser),
+    }
 
 
 def _validated(network: Denoiser, images: ValidationImages, score: Score) -> dict[str, float]:

@@ -27,7 +27,7 @@ class ImageCrops(Samples[dict[str, Tensor]]):
         self.images = images_of(datasets, "train")
         for dataset, record in self.images:
             if crop > (side := min(record.rows, record.columns)):
-                raise InputError(f"{dataset.root}: an image has a side of {side} px; expected at least --crop {crop}")
+                raise InputError(f"{dataset.root}: an image has a side of {side} px; expected at least crop, {crop}")
 
     def __getitem__(self, n: int) -> dict[str, Tensor]:
         """Sample n: `image` (1, crop, crop) in [-1, 1] and `noise`."""

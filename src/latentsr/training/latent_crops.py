@@ -27,9 +27,9 @@ class LatentCrops(Dataset[dict[str, Tensor]]):
         self.side = min(self.arrays["hr"].shape[2:])
         self.grid = max(self.arrays["hr"].shape[-1] // min(array.shape[-1] for array in self.arrays.values()), 1)
         if crop % self.grid:
-            raise OptionError(f"--crop {crop}: expected a multiple of {self.grid}, a pixel of the coarsest condition")
+            raise OptionError(f"crop {crop}: expected a multiple of {self.grid}, a pixel of the coarsest condition")
         if crop > self.side:
-            raise OptionError(f"--crop {crop}: latents are {self.side} px wide; expected at most that")
+            raise OptionError(f"crop {crop}: latents are {self.side} px wide; expected at most that")
 
     def __getitem__(self, n: int) -> dict[str, Tensor]:
         """Sample n: roles (channels, rows, columns), `noise` like `hr`, `time` 0..999."""

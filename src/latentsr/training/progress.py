@@ -1,58 +1,44 @@
-"""The training progress bar: share done, time left and the last loss on a terminal; silence in a pipe."""
+"""How a training tells how far it is: step, steps to come and the last loss, to whoever shows them."""
 
 # ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
 
-import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from latentsr.training.budget import Budget
 
+Report = Callable[..., None]  # (done, total, note)
+Progress = Callable[..., AbstractContextManager[Report]]  # (title, unit=, resumes=), such as terminal.progress
+EVERY = 0.5  # seconds between reports: each waits for the GPU
+
+
+@contextmanager
+def silent(*_: object, **__: object) -> Iterator[Report]:
+    """A Progress that shows nothing."""
+    yield lambda done, total, note="": None
+
 
 class TrainingProgress(Callback):
-    """One bar over the whole training, on standard error, only where that is a terminal."""
+    """Calls `report` with the step, the number of steps as far as it is known, and the last scores."""
 
-    def __init__(self, budget: Budget, title: str) -> None:
+    def __init__(self, budget: Budget, report: Report) -> None:
         self.budget = budget
-        self.title = title
-        self._bar: Progress | None = None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Opens the bar in the first process of a run."""
-        if trainer.is_global_zero and sys.stderr.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True))
-            self._bar.add_task(self.title, total=1000, completed=self._done(trainer))
-            self._bar.start()
+        self.report = report
+        self._last = -EVERY
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Moves the bar."""
-        if self._bar is None:
-            return
-        text = f"{self.title}, step {trainer.global_step}, {_scores(trainer)}".rstrip(", ")
-        self._bar.update(self._bar.task_ids[0], completed=self._done(trainer), description=text)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes the bar."""
-        self._close()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Closes the bar, so that the error's line stands by itself."""
-        self._close()
-
-    def _done(self, trainer: Trainer) -> int:
-        return int(1000 * self.budget.share(trainer.global_step))
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        """Reports, in the first process of a run, at most twice a second and at the end."""
+        step, share = trainer.global_step, self.budget.share(trainer.global_step)
+        if trainer.is_global_zero and (time.monotonic() - self._last >= EVERY or share >= 1):
+            self._last = time.monotonic()
+            self.report(step, max(step, round(step / share)) if share else step, _scores(trainer))
 
 
 def _scores(trainer: Trainer) -> str:

@@ -1,6 +1,7 @@
 """The Lightning Trainer as both trainings use it: epochs of a fixed number of steps, resumed at the last one."""
 
 import logging
+import pickle
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +14,11 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
 from latentsr.device import resolve_device
-from latentsr.errors import OptionError
+from latentsr.errors import InputError, OptionError
 from latentsr.training.batches import StepBatches
 from latentsr.training.budget import Budget
 from latentsr.training.checkpoint import LastCheckpoint
-from latentsr.training.progress import TrainingProgress
+from latentsr.training.progress import Report, TrainingProgress
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -28,12 +29,11 @@ def make_trainer(
     callbacks: Sequence[Callback],
     checkpoint: LastCheckpoint,
     *,
-    title: str,
+    report: Report,
     clip: float,
     device: str = "auto",
     devices: int = 1,
     precision: Precision = "auto",
-    progress: bool = True,
 ) -> Trainer:
     """A Trainer that logs to `out`/logs as CSV and for TensorBoard and validates after every epoch.
 
@@ -42,7 +42,6 @@ def make_trainer(
     device = resolve_device(device)
     chosen = _chosen(device, devices)
     version = len(list((out / "logs").glob("version_*")))
-    shown = [TrainingProgress(budget, title)] if progress else []
     with _quiet():
         return Trainer(
             accelerator="gpu" if device.startswith("cuda") else "cpu",
@@ -52,7 +51,7 @@ def make_trainer(
             max_epochs=-1,
             gradient_clip_val=clip or None,
             # The average and the budget move before the checkpoint is written.
-            callbacks=[*callbacks, budget, *shown, checkpoint],
+            callbacks=[*callbacks, budget, TrainingProgress(budget, report), checkpoint],
             logger=[CSVLogger(out, "logs", version), TensorBoardLogger(out, "logs", version)],
             log_every_n_steps=10,
             num_sanity_val_steps=0,
@@ -84,17 +83,25 @@ def train(
         processes=trainer.world_size,
     )
     loader = DataLoader(samples, batch_sampler=batches, num_workers=workers)
-    with _quiet():
-        trainer.fit(module, loader, valid, ckpt_path=checkpoint.found(), weights_only=True)
+    found = checkpoint.found()
+    try:
+        with _quiet():
+            trainer.fit(module, loader, valid, ckpt_path=found, weights_only=True)
+    except SystemExit as error:  # what Lightning makes of Ctrl+C
+        raise KeyboardInterrupt from error
+    except pickle.UnpicklingError as error:  # its hash fits, so that somebody put it there
+        raise InputError(
+            f"{checkpoint.path}: asks for code beside tensors and was not loaded; remove it to begin the training anew"
+        ) from error
 
 
 def _chosen(device: str, devices: int) -> int | list[int]:
     """Lightning's `devices`: how many processes, or the one GPU that `device` numbers."""
     kind, _, number = device.partition(":")
     if number and devices > 1:
-        raise OptionError(f"--device {device} with --devices {devices}: give --device {kind} for several GPUs")
+        raise OptionError(f"device {device} with devices {devices}: set the option device to {kind} for several GPUs")
     if kind == "cuda" and devices > torch.cuda.device_count():
-        raise OptionError(f"--devices {devices}: torch finds {torch.cuda.device_count()} GPU(s); give as many or fewer")
+        raise OptionError(f"devices {devices}: torch finds {torch.cuda.device_count()} GPU(s); expected at most that")
     return [int(number)] if number and kind == "cuda" else devices
 
 

@@ -39,7 +39,7 @@ def test_masks_go_into_the_dataset_or_are_one_line(scans: Path, run: Callable) -
     (scans / "seg" / "Doe_2.png").unlink()
     said = run(*arguments, "-o", scans / "other")
     assert said.status == 1
-    assert said.err.startswith("error: --masks")
+    assert said.err.startswith("error: masks in")
     assert "missing: Doe_2.png" in said.err
     assert said.err.count("\n") == 1
     assert not (scans / "other").exists()

@@ -80,7 +80,7 @@ def test_a_mask_takes_its_images_slices_and_crop(tmp_path: Path) -> None:
         seg[3 + index, 4, index] = -2
     nifti(tmp_path / "in/brain.nii.gz", image)
     nifti(tmp_path / "seg/brain.nii", seg)
-    dataset = prepared(tmp_path, size=8, slices=2)
+    dataset = prepared(tmp_path, size=8, resize=False, slices=2)
     found = stored(dataset)
     assert list(found) == ["brain-s000", "brain-s003"]
     for id, index in zip(found, (0, 3), strict=True):
@@ -247,7 +247,7 @@ def test_masks_that_are_no_masks_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("masks", "message"), [
     ("in", "not one within the other"), ("in/seg", "not one within the other"), (".", "not one within the other"),
-    ("nowhere", "--masks .*nowhere: no such folder; expected"),
+    ("nowhere", "masks in .*nowhere: no such folder; expected"),
 ])  # fmt: skip
 def test_a_folder_that_cannot_hold_the_masks_is_refused(tmp_path: Path, masks: str, message: str) -> None:
     picture(tmp_path / "in/x.png")

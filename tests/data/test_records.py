@@ -191,5 +191,5 @@ def test_a_broken_dataset_is_an_error_that_names_the_file(dataset: Dataset, name
 
 def test_common_size_is_the_one_size_or_an_error_with_the_fix() -> None:
     assert common_size(RECORDS) == (4, 6)
-    with pytest.raises(InputError, match=r"2 sizes: 4x6 \(2\), 8x6 \(1\).*'prepare' with --size"):
+    with pytest.raises(InputError, match=r"2 sizes: 4x6 \(2\), 8x6 \(1\).*with the option size"):
         common_size([*RECORDS, replace(RECORDS[0], rows=8)])

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentsr.data.records import SPLITS
+from latentsr.data.records import SPLITS, is_printable
 from latentsr.errors import InputError, OptionError
 
 EXTENSION = r"(\.nii)?\.[A-Za-z][A-Za-z0-9]{0,10}$"  # begins with a letter: the tail of a DICOM UID is none
@@ -32,9 +32,9 @@ class PatientRule:
 
     def __post_init__(self) -> None:
         if self.pattern and "patient" not in _compiled(self.pattern).groupindex:
-            raise OptionError(f"--patient-pattern '{self.pattern}': expected a group named patient, (?P<patient>...)")
+            raise OptionError(f"patient pattern '{self.pattern}': expected a group named patient, (?P<patient>...)")
         if self.block is not None and self.block < 1:
-            raise OptionError(f"--block {self.block}: expected a whole number of 1 or more")
+            raise OptionError(f"the option block is {self.block}: expected a whole number of 1 or more")
 
     def patient(self, relative: Path, header: str | None) -> str:
         """The patient of the file at `relative`; `header` is what the file itself says, if it says anything."""
@@ -50,13 +50,13 @@ class PatientRule:
     def _from_pattern(self, relative: Path) -> str:
         match = _compiled(self.pattern or "").search(without_extension(relative))
         if not match:
-            raise InputError(f"{relative}: --patient-pattern '{self.pattern}' does not match its path")
+            raise InputError(f"{relative}: the patient pattern '{self.pattern}' does not match its path")
         return match["patient"]
 
     def _from_block(self, relative: Path) -> str:
         match = re.match(NUMBERED, without_extension(relative).rpartition("/")[2])
         if not match:
-            raise InputError(f"{relative}: --block needs names that end in a number, such as series-0012.png")
+            raise InputError(f"{relative}: the option block needs names that end in a number, such as series-0012.png")
         return f"{match['series']}-block{int(match['number']) // (self.block or 1)}"
 
 
@@ -76,7 +76,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise OptionError(f"--patient-pattern '{pattern}': {error}; expected a Python regular expression") from error
+        raise OptionError(f"patient pattern '{pattern}': {error}; expected a Python regular expression") from error
 
 
 def read_patient_table(path: Path, file_column: str, patient_column: str) -> dict[str, str]:
@@ -97,8 +97,8 @@ def read_patient_table(path: Path, file_column: str, patient_column: str) -> dic
 def _patient_of_each(path: Path, rows: Iterable[tuple[str, str | None]]) -> dict[str, str]:
     patients: dict[str, str] = {}
     for file, patient in rows:
-        if not patient:
-            raise InputError(f"{path}: no patient for {file}; expected one in every row")
+        if not patient or not is_printable(patient):
+            raise InputError(f"{path}: no patient for {file}; expected one in every row, without control characters")
         if patients.setdefault(file, patient) != patient:
             raise InputError(f"{path}: two patients for {file}; expected one row a file")
     return patients
@@ -110,11 +110,11 @@ def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) 
     The order is that of a hash of (seed, patient), so that one more patient moves as few others as possible.
     """
     if len(shares) != len(SPLITS) or not all(0 <= share < math.inf for share in shares) or sum(shares) == 0:
-        raise OptionError(f"--split {','.join(f'{s:g}' for s in shares)}: expected three shares, such as 0.8,0.1,0.1")
+        raise OptionError(f"split {','.join(f'{s:g}' for s in shares)}: expected three shares, such as 0.8,0.1,0.1")
     ordered = sorted(set(patients), key=lambda p: hashlib.sha256(f"{seed}:{p}".encode()).digest())
     wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]
     if len(ordered) < len(wanted):
-        raise InputError(f"{len(ordered)} patient(s) for {len(wanted)} splits; give more images or --split 1,0,0")
+        raise InputError(f"{len(ordered)} patient(s) for {len(wanted)} splits; give more images, or the split 1,0,0")
     bounds = _bounds(len(ordered), [share for share in shares if share > 0])
     return {p: name for name, (a, b) in zip(wanted, bounds, strict=True) for p in ordered[a:b]}
 

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -293,3 +294,101 @@ def test_a_multiple_that_cannot_be_is_an_error(size: int | None, multiple: int) 
 def test_without_a_multiple_the_recipe_is_what_it_was() -> None:
     assert "multiple" not in FolderRecipe().facts
     assert FolderRecipe(multiple=4).facts["multiple"] == 4
+
+
+def unusable(root: Path) -> None:
+    """One good image and five files that cannot be used."""
+    scatter(root, "good.png")
+    scatter(root, "sub/tiny.png", rows=6, columns=9)
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(root / "colour.png")
+    (root / "cut.png").write_bytes((root / "good.png").read_bytes()[:100])
+    (root / "README.txt").write_text("which scanner this was")
+    (root / "bad\\name.png").write_bytes((root / "good.png").read_bytes())
+
+
+def test_what_cannot_be_used_is_listed_and_skipped(tmp_path: Path) -> None:
+    unusable(tmp_path / "in")
+    dataset = prepared(tmp_path, split=ONE_SPLIT, size=8, resize=False)
+    assert [record.id for record in dataset.records] == ["good"]
+    facts = preparation(dataset)
+    assert facts.files == 6
+    reasons = dict(facts.skipped)
+    assert list(reasons) == ["README.txt", "bad\\name.png", "colour.png", "cut.png", "sub/tiny.png"]
+    assert reasons["sub/tiny.png"] == "sub/tiny.png: 6x9 px is smaller than the option size, 8; choose a smaller one"
+    assert "colour" in reasons["colour.png"]
+    assert "rename it" in reasons["bad\\name.png"]
+    assert str(tmp_path) not in (dataset.root / "dataset.json").read_text()
+    assert preparation(prepared(tmp_path, split=ONE_SPLIT, size=8, resize=False)) == facts
+
+
+def test_strict_stops_at_the_first_that_cannot_be_used(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a.png", "b.png")
+    scatter(tmp_path / "in", "sub/tiny.png", rows=6)
+    with pytest.raises(InputError, match=r"^sub/tiny\.png: 6x16 px is smaller"):
+        prepare_folder(tmp_path / "in", tmp_path / "out", FolderRecipe(split=ONE_SPLIT, size=8), strict=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_patients_since_files_were_skipped_is_told_so(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a.png", "b.png")
+    scatter(tmp_path / "in", "tiny.png", rows=6)
+    told = r"2 patient\(s\) for 3 splits.*; 1 of 3 files were skipped, the first: tiny\.png: 6x16"
+    refused(tmp_path, InputError, told, size=8, resize=False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are text there")
+def test_a_file_name_that_is_no_text_is_skipped(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a.png")
+    content = (tmp_path / "in" / "a.png").read_bytes()
+    for name in (b"\xff.png", b"x\x1b[2J.png", b"n" * 250 + b".png"):
+        Path(os.fsdecode(bytes(tmp_path / "in") + b"/" + name)).write_bytes(content)
+    dataset = prepared(tmp_path, split=ONE_SPLIT)
+    assert [record.id for record in dataset.records] == ["a"]
+    assert len(preparation(dataset).skipped) == 3
+    assert all(file.isprintable() and reason.isprintable() for file, reason in preparation(dataset).skipped)
+
+
+def test_folders_named_as_splits_are_used_if_they_hold_all_images(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "train/a.png", "train/b.png", "site/valid/a.png", "test/c.png")
+    (tmp_path / "in" / "README.txt").write_text("not an image, and not in the way")
+    dataset = prepared(tmp_path)
+    assert {record.id: record.split for record in dataset.records} == {
+        "train__a": "train", "train__b": "train", "site__valid__a": "valid", "test__c": "test",
+    }  # fmt: skip
+    assert (preparation(dataset).split_by, preparation(dataset).folders_unused) == ("folders", "")
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (("train/a.png", "valid/b.png", "c.png", "d.png"), "2 of 4 images lie in none of them"),
+        (("train/a.png", "train/b.png", "train/c.png"), "all images lie in 'train'"),
+        (
+            ("train/p1-a.png", "test/p1-b.png", "test/p2.png", "train/p3.png"),
+            "1 patient(s) stand in more than one of them",
+        ),
+        (("a.png", "b.png", "c.png"), ""),
+    ],
+)
+def test_folders_that_cannot_decide_are_told_and_patients_split(
+    tmp_path: Path, names: tuple[str, ...], why: str
+) -> None:
+    scatter(tmp_path / "in", *names)
+    dataset = prepared(tmp_path, rule=PatientRule(pattern=r"(?P<patient>p\d|\w)(-\w)?$"))
+    assert (preparation(dataset).split_by, preparation(dataset).folders_unused) == ("shares", why)
+    splits = {(record.patient, record.split) for record in dataset.records}
+    assert len(splits) == len({patient for patient, _ in splits}) == 3 + (len(names) == 4 and why[0] == "2")
+
+
+def test_a_split_that_is_asked_for_goes_before_folders(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "train/a.png", "valid/b.png")
+    dataset = prepared(tmp_path, split=ONE_SPLIT)
+    assert {record.split for record in dataset.records} == {"train"}
+    assert preparation(dataset).folders_unused == ""
+
+
+def test_without_folders_named_as_splits_a_dataset_of_before_is_known_again(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a.png", "b.png", "c.png")
+    before = prepared(tmp_path, split=(0.8, 0.1, 0.1))
+    assert prepared(tmp_path).records == before.records
+    assert set(FolderRecipe().facts) == {"rule", "split", "size", "slices", "seed", "drop_shared", "grey"}

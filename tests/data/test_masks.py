@@ -275,3 +275,10 @@ def test_masks_of_dropped_images_go_with_them(tmp_path: Path) -> None:
     recipe = FolderRecipe(PatientRule(pattern=r"(?P<patient>p\d)"), split="folders", drop_shared=True)
     dataset = prepare_folder(tmp_path / "in", tmp_path / "out", recipe, masks=tmp_path / "seg")
     assert sorted(path.name for path in (dataset.root / "masks").iterdir()) == ["p1-b.png", "p2.png"]
+
+
+def test_a_file_that_is_no_image_needs_no_mask(tmp_path: Path) -> None:
+    picture(tmp_path / "in/x.png")
+    (tmp_path / "in/notes.txt").write_text("no image")
+    write_pixels(tmp_path / "seg/x.png", region())
+    assert [record.id for record in prepared(tmp_path).records] == ["x"]

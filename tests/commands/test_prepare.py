@@ -54,8 +54,8 @@ def test_skipped_files_and_resized_images_are_told(tmp_path: Path, run: Callable
     said = run(*arguments, "-o", tmp_path / "out")
     assert said.status == 0
     assert "resized 2 of 3 images to a short side of 16 px, from 40x60 (2)" in said.out
-    assert "warning: skipped tiny.png: 9x9 px is smaller than the option size, 16" in said.err
-    assert "warning: skipped notes.txt: " in said.err
+    assert "warning: skipped: tiny.png: 9x9 px is smaller than the option size, 16" in said.err
+    assert "warning: skipped: notes.txt " in said.err
     assert "2 of 5 files were skipped" in said.err
     told = json.loads(run(*arguments, "-o", tmp_path / "out", "--json").out)
     assert (told["files"], told["skipped"], told["resized"], told["split_by"]) == (5, 2, 2, "shares")

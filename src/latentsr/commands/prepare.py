@@ -84,9 +84,9 @@ def prepare_folder(
 
     Files that are no images, cannot be read or are too small are listed and skipped.
     """
-    from latentsr.data.folder import BY_FOLDER, FolderRecipe
+    from latentsr.data.folder import FolderRecipe
     from latentsr.data.folder import prepare_folder as prepare
-    from latentsr.data.patients import PatientRule, read_patient_table
+    from latentsr.data.patients import BY_FOLDER, PatientRule, read_patient_table
     from latentsr.volume import MAX_PIXELS
 
     table = None if patients is None else read_patient_table(patients, file_column, patient_column)
@@ -108,7 +108,8 @@ def prepare_folder(
 
 def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
     """The dataset, then what was done to its images and what was left out; `chosen`: the split was."""
-    from latentsr.data.folder import BY_FOLDER, preparation
+    from latentsr.data.folder import preparation
+    from latentsr.data.patients import BY_FOLDER
 
     facts = preparation(dataset)
     before = Counter(record.resized_from for record in dataset.records if record.resized_from)
@@ -127,7 +128,7 @@ def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
             "split anew; --split says which of both is meant"
         )
     for file, reason in facts.skipped[:LISTED]:
-        terminal.show_warning(f"skipped {file}: {reason.removeprefix(f'{file}: ')}")
+        terminal.show_warning(f"skipped: {reason}" if file in reason else f"skipped {file}: {reason}")
     if facts.skipped:
         terminal.show_warning(
             f"{len(facts.skipped)} of {facts.files} files were skipped; {dataset.root / 'dataset.json'} lists all; "

@@ -10,8 +10,8 @@ from typing import Any
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json
 from latentsr.data.masks import MisfitError, listed, pair_masks
-from latentsr.data.patients import PatientRule, shared_patients, split_patients, without_extension
-from latentsr.data.records import SPLITS, Dataset, Record, is_safe_path, read_dataset, write_dataset
+from latentsr.data.patients import BY_FOLDER, SHARES, PatientRule, named_split, split_records, without_extension
+from latentsr.data.records import Dataset, Record, is_safe_path, read_dataset, write_dataset
 from latentsr.data.slices import Slice, read_slices
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io import Item, find
@@ -19,7 +19,6 @@ from latentsr.io.raster import write_pixels
 from latentsr.volume import MAX_PIXELS
 
 Progress = Callable[[int, int], None]
-BY_FOLDER, SHARES = "folders", (0.8, 0.1, 0.1)
 IMAGES, MASKS = "images", "masks"
 ADDED = ("multiple", "axis", "max_pixels")  # options that the first datasets were prepared without
 
@@ -98,9 +97,9 @@ def prepare_folder(
     if not is_safe_path(name):
         raise OptionError("the dataset's name cannot be a folder's: choose one by the option name")
     items = find([source])
-    if recipe.split is None and not any(_named_split(item.relative) for item in items):
+    if recipe.split is None and not any(named_split(item.relative) for item in items):
         recipe = replace(recipe, split=SHARES)
-    paired = None if masks is None else pair_masks(masks, source, items)
+    paired = None if masks is None else pair_masks(masks, source, items, max_pixels=recipe.max_pixels)
     facts: dict[str, Any] = {"recipe": recipe.facts, "source": _listing(items)}
     if paired is not None:
         facts["masks"] = _listing([mask for item in items if (mask := paired.of(item))])
@@ -214,8 +213,8 @@ class _Made:
         except InputError as error:
             if self.strict:
                 raise
-            reason = _printable(str(error).replace(f"{self.source}{os.sep}", ""))
-            self.skipped.append({"file": _printable(item.relative), "reason": reason})
+            reason = str(error).removeprefix(f"{self.source}: ").replace(f"{self.source}{os.sep}", "")
+            self.skipped.append({"file": _printable(item.relative), "reason": _printable(reason)})
         else:
             self.constant += slices.constant
             self.warnings.update(slices.warnings)
@@ -259,7 +258,8 @@ class _Made:
         try:
             if not self.records:
                 raise InputError(f"no image with content is left ({self.constant} images or slices of one value)")
-            return _split(self.records, self.recipe)
+            recipe = self.recipe
+            return split_records(self.records, recipe.split, seed=recipe.seed, drop_shared=recipe.drop_shared)
         except InputError as error:  # nothing, or too few patients, perhaps since files were skipped
             if not self.skipped:
                 raise
@@ -281,7 +281,7 @@ def _printable(text: Path | str) -> str:
 
 
 def _record(relative: Path, one: Slice, recipe: FolderRecipe) -> Record:
-    split = "" if recipe.split not in (None, BY_FOLDER) else _named_split(relative)
+    split = "" if recipe.split not in (None, BY_FOLDER) else named_split(relative)
     inner = relative
     if recipe.split == BY_FOLDER:
         if not split:
@@ -292,44 +292,6 @@ def _record(relative: Path, one: Slice, recipe: FolderRecipe) -> Record:
     rows, columns = one.pixels.shape
     file = f"{IMAGES}/{id}.png"
     return Record(id, patient, split, file, rows, columns, "", one.spacing, resized_from=one.resized_from)
-
-
-def _named_split(relative: Path) -> str:
-    """The split whose name the nearest folder above the file has; empty if none has."""
-    return next((part for part in reversed(relative.parts[:-1]) if part in SPLITS), "")
-
-
-def _split(records: Sequence[Record], recipe: FolderRecipe) -> tuple[Sequence[Record], dict[str, str]]:
-    """The records with their split, no patient in two of them, and what dataset.json says of it."""
-    unused = _folders_unused(records, recipe) if recipe.split is None else ""
-    if recipe.split == BY_FOLDER or (recipe.split is None and not unused):
-        return _by_folder(records, recipe), {"split_by": BY_FOLDER}
-    shares = SHARES if recipe.split is None or isinstance(recipe.split, str) else recipe.split
-    split_of = split_patients((record.patient for record in records), shares, recipe.seed)
-    by_patient = [replace(record, split=split_of[record.patient]) for record in records]
-    return by_patient, {"split_by": "shares"} | ({"folders_unused": unused} if unused else {})
-
-
-def _folders_unused(records: Sequence[Record], recipe: FolderRecipe) -> str:
-    """Why the folders train, valid and test cannot decide the split; empty if they can."""
-    counts = Counter(record.split for record in records)
-    if outside := counts.pop("", 0):
-        return f"{outside} of {len(records)} images lie in none of them"
-    if len(counts) == 1:
-        return f"all images lie in '{next(iter(counts))}'"
-    shared = shared_patients((record.patient, record.split) for record in records)
-    return f"{len(shared)} patient(s) stand in more than one of them" if shared and not recipe.drop_shared else ""
-
-
-def _by_folder(records: Sequence[Record], recipe: FolderRecipe) -> list[Record]:
-    shared = shared_patients((record.patient, record.split) for record in records)
-    if shared and not recipe.drop_shared:
-        raise InputError(
-            f"{len(shared)} patient(s) stand in more than one of the folders train, valid, test; "
-            "move their images, or set the option drop_shared to leave out those of the lower split"
-        )
-    highest = {patient: max(splits, key=SPLITS.index) for patient, splits in shared.items()}
-    return [record for record in records if highest.get(record.patient, record.split) == record.split]
 
 
 def _without_dropped(root: Path, records: Sequence[Record]) -> Sequence[Record]:

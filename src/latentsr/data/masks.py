@@ -35,7 +35,7 @@ class Masks:
         return self.items.get(image.relative)
 
 
-def pair_masks(folder: Path, source: Path, images: Sequence[Item]) -> Masks:
+def pair_masks(folder: Path, source: Path, images: Sequence[Item], *, max_pixels: int = MAX_PIXELS) -> Masks:
     """A mask below `folder` for each image below `source`: under the same name there, whatever its format.
 
     Where both are one file or one series, these belong together. Files that cannot be read as images need no mask.
@@ -49,7 +49,9 @@ def pair_masks(folder: Path, source: Path, images: Sequence[Item]) -> Masks:
     counts = Counter(name for name, _ in masks)
     without = [image for image in images if _name(image, source) not in counts]
     faults = {
-        "missing": [image.relative.as_posix() for image in without] if any(map(_is_image, without)) else [],
+        "missing": [image.relative.as_posix() for image in without]
+        if any(_is_image(image, max_pixels) for image in without)
+        else [],
         "surplus": [item.relative.as_posix() for name, item in masks if name not in wanted],
         "duplicated": [item.relative.as_posix() for name, item in masks if counts[name] > 1],
     }
@@ -62,9 +64,9 @@ def pair_masks(folder: Path, source: Path, images: Sequence[Item]) -> Masks:
     return Masks({wanted[name]: item for name, item in masks})
 
 
-def _is_image(item: Item) -> bool:
+def _is_image(item: Item, max_pixels: int) -> bool:
     try:
-        read(item.paths, grey=True, constant=True)
+        read(item.paths, grey=True, constant=True, max_pixels=max_pixels)
     except InputError:
         return False
     return True

@@ -100,6 +100,7 @@ def read_mask(mask: Item, image: Volume, *, axis: int | None = None, max_pixels:
     if mask.paths[0].suffix.lower() in JPEG_SUFFIXES:
         raise MisfitError(f"{name} (a JPEG, which smears its edges)")
     try:
+        axis = getattr(image.source.header, "axis", axis)  # a mask is cut into slices as its NIfTI image was
         volume = read(mask.paths, constant=True, axis=axis, max_pixels=max_pixels)
     except UnfitError as error:
         raise MisfitError(f"{name} ({error.fault})") from error

@@ -304,14 +304,14 @@ class TestDatasets:
             Image.fromarray(pixels).save(folder / f"i{n}.png")
         made = run("prepare", "folder", tmp_path / "mixed", "-o", tmp_path / "set", *BY_FOLDER)
         assert made.status == 0, made.err
-        one_line(run("encode", tmp_path / "set", "-o", tmp_path / "cache"), "sizes", "--size")
+        one_line(run("encode", tmp_path / "set", "-o", tmp_path / "cache"), "sizes", "the option size")
         assert not (tmp_path / "cache").exists()
         for split in ("train", "valid", "test"):
             said = run("evaluate", tmp_path / "set", "-o", tmp_path / split, "--method", "bicubic", "--split", split)
             if said.status:
                 one_line(said)
             assert (tmp_path / split).exists() == (said.status == 0)
-        one_line(run("prepare", "folder", tmp_path / "mixed", "-o", tmp_path / "cut", "--size", "32"), "--size")
+        one_line(run("prepare", "folder", tmp_path / "mixed", "-o", tmp_path / "cut", "--size", "32"), "the option size, 32")
         assert not (tmp_path / "cut").exists()
 
     @pytest.mark.parametrize("command", ["encode", "evaluate", "fit-vae", "train"])

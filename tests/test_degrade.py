@@ -161,7 +161,7 @@ def test_bad_text_is_refused_at_once(text: str, message: str) -> None:
 
 
 def test_a_side_that_does_not_divide_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"side of 30 px is not a multiple of the scale 4.*--multiple 4"):
+    with pytest.raises(InputError, match=r"side of 30 px is not a multiple of the scale 4.*option multiple 4"):
         parse_degradation("bicubic:4").apply(torch.zeros(32, 30))
 
 

@@ -101,7 +101,7 @@ def _divided(n: int, factor: float) -> int:
     whole = _whole(factor)
     if n % whole:
         raise InputError(
-            f"image side of {n} px is not a multiple of the scale {whole}; crop it (prepare --multiple {whole})"
+            f"image side of {n} px is not a multiple of the scale {whole}; prepare it with the option multiple {whole}"
         )
     return n // whole
 

@@ -169,13 +169,13 @@ def show_records(title: str, records: Sequence[Any]) -> None:
     show_table(title, columns, [[v if isinstance(v, str) else _number(v) for v in row] for row in values])
 
 
-def show_dataset(dataset: Any, *, json: bool) -> None:
-    """The images and patients of each split."""
+def show_dataset(dataset: Any, *, json: bool, more: Mapping[str, Any]) -> None:
+    """The images and patients of each split; for machines also `more`."""
     splits = sorted({record.split for record in dataset.records})
     chosen = {split: [r for r in dataset.records if r.split == split] for split in splits}
     counts = {s: {"images": len(rs), "patients": len({r.patient for r in rs})} for s, rs in chosen.items()}
     if json:
-        show_json({"name": dataset.name, "folder": str(dataset.root), "splits": counts})
+        show_json({"name": dataset.name, "folder": str(dataset.root), "splits": counts, **more})
         return
     rows = [[split, str(count["images"]), str(count["patients"])] for split, count in counts.items()]
     show_table(f"dataset {dataset.name} in {dataset.root}", ["split", "images", "patients"], rows)

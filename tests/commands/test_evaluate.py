@@ -230,7 +230,7 @@ def test_masks_make_regions(run: Run, dataset: Dataset, tmp_path: Path) -> None:
         (["--reference-autoencoder", "haar"], ["haar", "loses nothing, so it has no noise floor"]),
         (["--reference-autoencoder", "nowhere"], ["nowhere"]),
         (["--masks", "nowhere"], ["--masks nowhere: no such folder"]),
-        (["--limit", "0"], ["--limit 0: expected 1 image or more"]),
+        (["--limit", "0"], ["the option limit is 0: expected 1 image or more"]),
         (["--workers", "-1"], ["--workers -1: expected 0 or more"]),
         (["--features", "nowhere"], ["nowhere"]),
     ],

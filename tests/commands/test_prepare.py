@@ -1,4 +1,4 @@
-"""`latentsr prepare folder` as it is called: what it says of images that were left out, and of masks."""
+"""`latentsr prepare` as it is called: what it says of what was left out, of masks and splits; and hostile records."""
 
 import json
 from collections.abc import Callable
@@ -39,7 +39,62 @@ def test_masks_go_into_the_dataset_or_are_one_line(scans: Path, run: Callable) -
     (scans / "seg" / "Doe_2.png").unlink()
     said = run(*arguments, "-o", scans / "other")
     assert said.status == 2
-    assert said.err.startswith("error: --masks")
+    assert said.err.startswith("error: masks in")
     assert "missing: Doe_2.png" in said.err
     assert said.err.count("\n") == 1
     assert not (scans / "other").exists()
+
+
+def test_skipped_files_and_resized_images_are_told(tmp_path: Path, run: Callable) -> None:
+    rng = np.random.default_rng(0)
+    for name, shape in (("a", (40, 60)), ("b", (40, 60)), ("c", (18, 16)), ("tiny", (9, 9))):
+        write_pixels(tmp_path / "in" / f"{name}.png", rng.integers(0, 255, shape, np.uint8))
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    arguments = ("prepare", "folder", tmp_path / "in", "--size", "16", "--split", "1,0,0")
+    said = run(*arguments, "-o", tmp_path / "out")
+    assert said.status == 0
+    assert "resized 2 of 3 images to a short side of 16 px, from 40x60 (2)" in said.out
+    assert "warning: skipped: tiny.png: 9x9 px is smaller than the option size, 16" in said.err
+    assert "warning: skipped: notes.txt " in said.err
+    assert "2 of 5 files were skipped" in said.err
+    told = json.loads(run(*arguments, "-o", tmp_path / "out", "--json").out)
+    assert (told["files"], told["skipped"], told["resized"], told["split_by"]) == (5, 2, 2, "shares")
+    stopped = run(*arguments, "-o", tmp_path / "other", "--strict")
+    assert (stopped.status, stopped.err.count("\n")) == (1, 1)
+    assert "notes.txt" in stopped.err
+    assert not (tmp_path / "other").exists()
+    cropped = run(*arguments, "-o", tmp_path / "cropped", "--no-resize")
+    assert "resized" not in cropped.out
+
+
+def test_folders_as_splits_are_told_in_one_line(tmp_path: Path, run: Callable) -> None:
+    for number, split in enumerate(("train", "train", "valid", "test")):
+        pixels = np.random.default_rng(number).integers(0, 255, (16, 16), np.uint8)
+        write_pixels(tmp_path / "in" / split / f"{number}.png", pixels)
+    said = run("prepare", "folder", tmp_path / "in", "-o", tmp_path / "out")
+    assert said.out.count("the folders train, valid and test are the splits") == 1
+    assert "decide the split" not in said.err
+    write_pixels(tmp_path / "in" / "5.png", np.eye(16, dtype=np.uint8))
+    said = run("prepare", "folder", tmp_path / "in", "-o", tmp_path / "more")
+    assert "are the splits" not in said.out
+    assert "do not decide the split, since 1 of 5 images lie in none of them" in said.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("prepare", "lr"), ("encode",), ("fit-vae",), ("screen", "--vae", "haar"), ("evaluate", "--method", "bicubic")],
+)
+@pytest.mark.parametrize("entry", ["../../../escaped", "/escaped/here"])
+def test_hostile_records_lead_no_command_out_of_its_output(
+    scans: Path, run: Callable, command: tuple[str, ...], entry: str
+) -> None:
+    assert run("prepare", "folder", scans / "in", "-o", scans / "set", "--split", "0.5,0.5,0").status == 0
+    records = scans / "set" / "records.csv"
+    good = records.read_text()
+    before = {path.relative_to(scans) for path in scans.rglob("*")}
+    for column in ("Doe_1,", "images/Doe_1.png,"):
+        records.write_text(good.replace(column, f"{entry},", 1))
+        said = run(*command, scans / "set", "-o", scans / "out" / "here")
+        assert (said.status, said.err.count("\n")) == (1, 1)
+        assert "records.csv: cannot be read as records (line 2: expected" in said.err
+        assert {path.relative_to(scans) for path in scans.rglob("*")} == before

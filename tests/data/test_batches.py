@@ -26,7 +26,7 @@ def test_a_limit_is_spread_evenly() -> None:
     assert ids(spread(given, 3)) == "036"
     assert ids(spread(given, 1)) == "0"
     assert spread(given, None) == spread(given, 10) == spread(given, 11) == given
-    with pytest.raises(OptionError, match="--limit 0: expected 1 image or more"):
+    with pytest.raises(OptionError, match="the option limit is 0: expected 1 image or more"):
         spread(given, 0)
 
 

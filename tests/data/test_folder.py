@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from latentsr.config import sha256
-from latentsr.data.folder import FolderRecipe, left_out, prepare_folder
+from latentsr.data.folder import FolderRecipe, preparation, prepare_folder
 from latentsr.data.patients import PatientRule
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.errors import InputError, OptionError, StaleError
@@ -88,7 +89,7 @@ def test_folders_decide_the_split_and_their_name_is_no_part_of_the_patient(tmp_p
 def test_a_patient_in_two_folders_is_an_error_until_the_lower_is_dropped(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "train/p1-a.png", "train/p2-a.png", "valid/p1-b.png", "valid/p3-a.png", "test/p3-b.png")
     rule = PatientRule(pattern=r"(?P<patient>p\d)")
-    refused(tmp_path, InputError, r"2 patient\(s\) stand in more than one.*--drop-shared", split="folders", rule=rule)
+    refused(tmp_path, InputError, r"2 patient\(s\) stand in more than one.*drop_shared", split="folders", rule=rule)
     dataset = prepared(tmp_path, split="folders", rule=rule, drop_shared=True)
     assert [(r.id, r.split) for r in dataset.records] == [("p1-b", "valid"), ("p2-a", "train"), ("p3-b", "test")]
     assert sorted(p.name for p in (dataset.root / "images").iterdir()) == ["p1-b.png", "p2-a.png", "p3-b.png"]
@@ -98,15 +99,15 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "a/p1-x.png", "a/p1-y.png")
     rule = PatientRule(pattern=r"(?P<patient>p\d)")
     refused(tmp_path, InputError, r"1 patient\(s\) for 3 splits", rule=rule)
-    refused(tmp_path, InputError, "16x16 px is smaller than --size 32", size=32, split=ONE_SPLIT)
+    refused(tmp_path, InputError, "16x16 px is smaller than the option size, 32", size=32, split=ONE_SPLIT)
     refused(tmp_path, InputError, "needs a folder train, valid or test", split="folders")
-    refused(tmp_path, OptionError, "--split folder: expected 'folders' or three shares", split="folder")
+    refused(tmp_path, OptionError, "split folder: expected 'folders' or three shares", split="folder")
     refused(tmp_path, InputError, "not in the patient table", rule=PatientRule(table={"z": "p"}))
 
 
 def test_two_files_of_one_name_are_an_error(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "x.png", "x.tif")
-    refused(tmp_path, InputError, "a second file of the name x; rename", split=ONE_SPLIT)
+    refused(tmp_path, InputError, "a second file of the name x, whatever its case; rename", split=ONE_SPLIT)
 
 
 def test_an_empty_folder_and_a_colour_image_are_errors(tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_slices_takes_that_many_evenly(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "in" / "v.nii")
     dataset = prepared(tmp_path, split=ONE_SPLIT, slices=3)
     assert [r.id for r in dataset.records] == ["v-s001", "v-s004", "v-s007"]
-    assert left_out(dataset) == 0  # slices that were not asked for are not constant
+    assert preparation(dataset).constant == 0  # slices that were not asked for are not constant
 
 
 def series(folder: Path, n: int, suffix: str = "") -> None:
@@ -204,7 +205,7 @@ def test_constant_images_are_left_out(tmp_path: Path) -> None:
 
 def test_what_is_constant_is_counted_whatever_its_format(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "x.png")
-    assert left_out(prepared(tmp_path, split=ONE_SPLIT)) == 0
+    assert preparation(prepared(tmp_path, split=ONE_SPLIT)).constant == 0
     shutil.rmtree(tmp_path / "out")
     for name in ("black.png", "black.tif"):
         write_pixels(tmp_path / "in" / name, np.zeros((16, 16), np.uint8))
@@ -217,13 +218,13 @@ def test_what_is_constant_is_counted_whatever_its_format(tmp_path: Path) -> None
     header.save_as(tmp_path / "in" / "flat.dcm")
     dataset = prepared(tmp_path, split=ONE_SPLIT)
     assert len(dataset.records) == 1 + 4
-    assert left_out(dataset) == 1 + 1 + 2 + 4 + 1
-    assert left_out(prepared(tmp_path, split=ONE_SPLIT)) == 9  # also of what was there already
+    assert preparation(dataset).constant == 1 + 1 + 2 + 4 + 1
+    assert preparation(prepared(tmp_path, split=ONE_SPLIT)).constant == 9  # also of what was there already
 
 
 def test_nothing_but_constant_images_is_an_error(tmp_path: Path) -> None:
     write_pixels(tmp_path / "in" / "black.png", np.zeros((16, 16), np.uint8))
-    refused(tmp_path, InputError, "every slice is constant")
+    refused(tmp_path, InputError, "no image with content is left")
 
 
 def test_records_bear_the_pixels_spacing_where_the_source_says_it(tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ def test_records_bear_the_pixels_spacing_where_the_source_says_it(tmp_path: Path
     volume = np.random.default_rng(0).normal(size=(20, 16, 2)).astype(np.float32)
     image = nibabel.Nifti1Image(volume, np.diag([2, 3, 4, 1]))  # i runs along columns
     nibabel.save(image, tmp_path / "in" / "v.nii")
-    found = {record.id: record.spacing for record in prepared(tmp_path, split=ONE_SPLIT, size=8).records}
+    found = {record.id: record.spacing for record in prepared(tmp_path, split=ONE_SPLIT, multiple=8).records}
     assert found == {
         "detector": (0.14, 0.15), "mr": (0.5, 0.25), "plain": None, "v-s000": (3.0, 2.0), "v-s001": (3.0, 2.0),
     }  # fmt: skip
@@ -284,10 +285,110 @@ def test_multiple_crops_the_centre_to_sides_that_it_divides(
 
 @pytest.mark.parametrize(("size", "multiple"), [(None, 0), (16, 4)])
 def test_a_multiple_that_cannot_be_is_an_error(size: int | None, multiple: int) -> None:
-    with pytest.raises(OptionError, match=f"--multiple {multiple}: expected 1 or more, and not beside --size"):
+    with pytest.raises(
+        OptionError, match=f"the option multiple is {multiple}: expected 1 or more, and not beside size"
+    ):
         FolderRecipe(size=size, multiple=multiple)
 
 
 def test_without_a_multiple_the_recipe_is_what_it_was() -> None:
     assert "multiple" not in FolderRecipe().facts
     assert FolderRecipe(multiple=4).facts["multiple"] == 4
+
+
+def unusable(root: Path) -> None:
+    """One good image and five files that cannot be used."""
+    scatter(root, "good.png")
+    scatter(root, "sub/tiny.png", rows=6, columns=9)
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(root / "colour.png")
+    (root / "cut.png").write_bytes((root / "good.png").read_bytes()[:100])
+    (root / "README.txt").write_text("which scanner this was")
+    (root / "bad\\name.png").write_bytes((root / "good.png").read_bytes())
+
+
+def test_what_cannot_be_used_is_listed_and_skipped(tmp_path: Path) -> None:
+    unusable(tmp_path / "in")
+    dataset = prepared(tmp_path, split=ONE_SPLIT, size=8, resize=False)
+    assert [record.id for record in dataset.records] == ["good"]
+    facts = preparation(dataset)
+    assert facts.files == 6
+    reasons = dict(facts.skipped)
+    assert list(reasons) == ["README.txt", "bad\\name.png", "colour.png", "cut.png", "sub/tiny.png"]
+    assert reasons["sub/tiny.png"] == "sub/tiny.png: 6x9 px is smaller than the option size, 8; choose a smaller one"
+    assert "colour" in reasons["colour.png"]
+    assert "rename it" in reasons["bad\\name.png"]
+    assert str(tmp_path) not in (dataset.root / "dataset.json").read_text()
+    assert preparation(prepared(tmp_path, split=ONE_SPLIT, size=8, resize=False)) == facts
+
+
+def test_strict_stops_at_the_first_that_cannot_be_used(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a.png", "b.png")
+    scatter(tmp_path / "in", "sub/tiny.png", rows=6)
+    with pytest.raises(InputError, match=r"^sub/tiny\.png: 6x16 px is smaller"):
+        prepare_folder(tmp_path / "in", tmp_path / "out", FolderRecipe(split=ONE_SPLIT, size=8), strict=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_patients_since_files_were_skipped_is_told_so(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a.png", "b.png")
+    scatter(tmp_path / "in", "tiny.png", rows=6)
+    told = r"2 patient\(s\) for 3 splits.*; 1 of 3 files were skipped, the first: tiny\.png: 6x16"
+    refused(tmp_path, InputError, told, size=8, resize=False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are text there")
+def test_a_file_name_that_is_no_text_is_skipped(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a.png")
+    content = (tmp_path / "in" / "a.png").read_bytes()
+    for name in (b"\xff.png", b"x\x1b[2J.png", b"n" * 250 + b".png"):
+        Path(os.fsdecode(bytes(tmp_path / "in") + b"/" + name)).write_bytes(content)
+    dataset = prepared(tmp_path, split=ONE_SPLIT)
+    assert [record.id for record in dataset.records] == ["a"]
+    assert len(preparation(dataset).skipped) == 3
+    assert all(file.isprintable() and reason.isprintable() for file, reason in preparation(dataset).skipped)
+
+
+def test_folders_named_as_splits_are_used_if_they_hold_all_images(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "train/a.png", "train/b.png", "site/valid/a.png", "test/c.png")
+    (tmp_path / "in" / "README.txt").write_text("not an image, and not in the way")
+    dataset = prepared(tmp_path)
+    assert {record.id: record.split for record in dataset.records} == {
+        "train__a": "train", "train__b": "train", "site__valid__a": "valid", "test__c": "test",
+    }  # fmt: skip
+    assert (preparation(dataset).split_by, preparation(dataset).folders_unused) == ("folders", "")
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (("train/a.png", "valid/b.png", "c.png", "d.png"), "2 of 4 images lie in none of them"),
+        (("train/a.png", "train/b.png", "train/c.png"), "all images lie in 'train'"),
+        (
+            ("train/p1-a.png", "test/p1-b.png", "test/p2.png", "train/p3.png"),
+            "1 patient(s) stand in more than one of them",
+        ),
+        (("a.png", "b.png", "c.png"), ""),
+    ],
+)
+def test_folders_that_cannot_decide_are_told_and_patients_split(
+    tmp_path: Path, names: tuple[str, ...], why: str
+) -> None:
+    scatter(tmp_path / "in", *names)
+    dataset = prepared(tmp_path, rule=PatientRule(pattern=r"(?P<patient>p\d|\w)(-\w)?$"))
+    assert (preparation(dataset).split_by, preparation(dataset).folders_unused) == ("shares", why)
+    splits = {(record.patient, record.split) for record in dataset.records}
+    assert len(splits) == len({patient for patient, _ in splits}) == 3 + (len(names) == 4 and why[0] == "2")
+
+
+def test_a_split_that_is_asked_for_goes_before_folders(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "train/a.png", "valid/b.png")
+    dataset = prepared(tmp_path, split=ONE_SPLIT)
+    assert {record.split for record in dataset.records} == {"train"}
+    assert preparation(dataset).folders_unused == ""
+
+
+def test_without_folders_named_as_splits_a_dataset_of_before_is_known_again(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "a.png", "b.png", "c.png")
+    before = prepared(tmp_path, split=(0.8, 0.1, 0.1))
+    assert prepared(tmp_path).records == before.records
+    assert set(FolderRecipe().facts) == {"rule", "split", "size", "slices", "seed", "drop_shared", "grey"}

@@ -186,7 +186,7 @@ def test_several_datasets_share_a_cache(dataset: Dataset, tmp_path: Path) -> Non
 def test_bad_input_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     good = made(tmp_path / "good")
     cases = [
-        ([good, made(tmp_path / "mixed", side=48, name="e")], {}, InputError, r"2 sizes.*--size"),
+        ([good, made(tmp_path / "mixed", side=48, name="e")], {}, InputError, r"2 sizes.*option size"),
         ([good, made(tmp_path / "same")], {}, InputError, "datasets named d, d: expected different names"),
         (
             [made(tmp_path / "no-train", splits=("valid",))],

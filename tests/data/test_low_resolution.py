@@ -39,7 +39,7 @@ def test_it_is_the_lr_that_methods_restore_and_that_pillow_makes(dataset: Datase
 def test_what_is_there_is_left(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "lr").mkdir()
     (tmp_path / "lr" / "mine.png").write_bytes(b"1")
-    with pytest.raises(StaleError, match="is there already; give a new -o"):
+    with pytest.raises(StaleError, match="exists already; choose another output folder"):
         write_low_resolution(dataset, X4, "valid", tmp_path / "lr")
     assert [path.name for path in (tmp_path / "lr").iterdir()] == ["mine.png"]
 

@@ -80,7 +80,7 @@ def test_a_mask_takes_its_images_slices_and_crop(tmp_path: Path) -> None:
         seg[3 + index, 4, index] = -2
     nifti(tmp_path / "in/brain.nii.gz", image)
     nifti(tmp_path / "seg/brain.nii", seg)
-    dataset = prepared(tmp_path, size=8, slices=2)
+    dataset = prepared(tmp_path, size=8, resize=False, slices=2)
     found = stored(dataset)
     assert list(found) == ["brain-s000", "brain-s003"]
     for id, index in zip(found, (0, 3), strict=True):
@@ -247,7 +247,7 @@ def test_masks_that_are_no_masks_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("masks", "message"), [
     ("in", "not one within the other"), ("in/seg", "not one within the other"), (".", "not one within the other"),
-    ("nowhere", "--masks .*nowhere: no such folder; expected"),
+    ("nowhere", "masks in .*nowhere: no such folder; expected"),
 ])  # fmt: skip
 def test_a_folder_that_cannot_hold_the_masks_is_refused(tmp_path: Path, masks: str, message: str) -> None:
     picture(tmp_path / "in/x.png")
@@ -275,3 +275,10 @@ def test_masks_of_dropped_images_go_with_them(tmp_path: Path) -> None:
     recipe = FolderRecipe(PatientRule(pattern=r"(?P<patient>p\d)"), split="folders", drop_shared=True)
     dataset = prepare_folder(tmp_path / "in", tmp_path / "out", recipe, masks=tmp_path / "seg")
     assert sorted(path.name for path in (dataset.root / "masks").iterdir()) == ["p1-b.png", "p2.png"]
+
+
+def test_a_file_that_is_no_image_needs_no_mask(tmp_path: Path) -> None:
+    picture(tmp_path / "in/x.png")
+    (tmp_path / "in/notes.txt").write_text("no image")
+    write_pixels(tmp_path / "seg/x.png", region())
+    assert [record.id for record in prepared(tmp_path).records] == ["x"]

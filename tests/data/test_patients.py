@@ -42,7 +42,7 @@ def test_the_first_rule_that_is_given_decides(rule: PatientRule, path: str, head
     [
         (PatientRule(table={"c": "p"}), "not in the patient table"),
         (PatientRule(pattern=r"(?P<patient>sub-\d+)"), "does not match its path"),
-        (PatientRule(block=3), "--block needs names that end in a number"),
+        (PatientRule(block=3), "the option block needs names that end in a number"),
     ],
 )
 def test_a_file_that_the_rule_does_not_fit_is_named(rule: PatientRule, message: str) -> None:
@@ -55,7 +55,7 @@ def test_a_file_that_the_rule_does_not_fit_is_named(rule: PatientRule, message: 
     [
         ({"pattern": r"\d+"}, "group named patient"),
         ({"pattern": "(?P<patient>"}, "regular"),
-        ({"block": 0}, "--block 0"),
+        ({"block": 0}, "the option block is 0"),
     ],
 )
 def test_bad_rules_are_refused(options: dict, message: str) -> None:
@@ -113,7 +113,7 @@ def test_the_seed_decides_and_one_more_patient_moves_few() -> None:
 
 
 def test_fewer_patients_than_splits_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"1 patient\(s\) for 3 splits.*--split 1,0,0"):
+    with pytest.raises(InputError, match=r"1 patient\(s\) for 3 splits.*the split 1,0,0"):
         split_patients(["p"], (0.8, 0.1, 0.1), 0)
     assert split_patients(["p"], (1, 0, 0), 0) == {"p": "train"}
 

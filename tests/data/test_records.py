@@ -1,3 +1,5 @@
+import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import pytest
 from PIL import Image
 
 from latentsr.config import sha256
-from latentsr.data.records import Dataset, Record, common_size, read_dataset, write_dataset
+from latentsr.data.records import COLUMNS, Dataset, Record, common_size, is_safe_path, read_dataset, write_dataset
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
 from latentsr.stats.names import short_hash
@@ -191,5 +193,89 @@ def test_a_broken_dataset_is_an_error_that_names_the_file(dataset: Dataset, name
 
 def test_common_size_is_the_one_size_or_an_error_with_the_fix() -> None:
     assert common_size(RECORDS) == (4, 6)
-    with pytest.raises(InputError, match=r"2 sizes: 4x6 \(2\), 8x6 \(1\).*'prepare' with --size"):
+    with pytest.raises(InputError, match=r"2 sizes: 4x6 \(2\), 8x6 \(1\).*with the option size"):
         common_size([*RECORDS, replace(RECORDS[0], rows=8)])
+
+
+HOSTILE = [
+    "../x",
+    "a/../../x",
+    "/etc/x",
+    "",
+    ".",
+    "a//b",
+    "a/",
+    "a\\b",
+    "C:x",
+    "a\0b",
+    "a\x1b[2J",
+    "x" * 300,
+    "d/" * 600 + "x",
+]
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+@pytest.mark.parametrize("column", ["id", "file", "mask"])
+def test_a_path_that_could_lead_elsewhere_is_refused_by_its_line(dataset: Dataset, column: str, path: str) -> None:
+    if column == "mask" and not path:
+        return
+    values = {"id": "Doe", "file": "a.png", "mask": "m.png"} | {column: path}
+    with (dataset.root / "records.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, "mask", "mask_sha256"])
+        writer.writerow([values["id"], "p", "valid", values["file"], 4, 6, "1" * 64, values["mask"], "2" * 64])
+    with pytest.raises(
+        InputError, match=rf"line 2: expected an? {column} that is a relative path, without '\.\.'"
+    ) as caught:
+        read_dataset(dataset.root)
+    assert str(caught.value).isprintable()
+    assert "Doe" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["a", "ä b/(1)", "..a", "a..", "1.2.840.1", "sub-01__ses-1_T1w-s000", "日本"])
+def test_other_paths_are_safe(path: str) -> None:
+    assert is_safe_path(path)
+
+
+def test_ids_that_differ_only_in_case_are_one(dataset: Dataset) -> None:
+    rows = [OLD.splitlines()[0], GOOD, GOOD.replace("Doe_Jane", "doe_jane"), ""]
+    (dataset.root / "records.csv").write_text("\n".join(rows))
+    with pytest.raises(InputError, match="lines 2 and 3 have the same id, whatever its case"):
+        read_dataset(dataset.root)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        GOOD.replace("4,6", f"{'9' * 5000},6"),
+        GOOD.replace("4,6", "4,99999999"),
+        GOOD.replace("Doe,", "D\0e,"),
+        GOOD.replace("Doe,", f"{'x' * 200_000},"),
+        GOOD.replace("Doe,", '"D\ne",'),
+    ],
+)
+def test_broken_or_huge_values_are_one_short_line(dataset: Dataset, line: str) -> None:
+    (dataset.root / "records.csv").write_text(f"{OLD.splitlines()[0]}\n{line}\n")
+    with pytest.raises(InputError, match="cannot be read as records") as caught:
+        read_dataset(dataset.root)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc", "a\nb", ""])
+def test_a_name_that_could_lead_elsewhere_is_refused(dataset: Dataset, name: str) -> None:
+    (dataset.root / "dataset.json").write_text(json.dumps({"name": name}))
+    with pytest.raises(InputError, match=r"dataset\.json: has an unsafe name") as caught:
+        read_dataset(dataset.root)
+    assert str(caught.value).isprintable()
+
+
+def test_images_may_lie_behind_a_link(tmp_path: Path) -> None:
+    """As on another disk: a table makes no link, and what is read must have the record's SHA-256."""
+    write_pixels(tmp_path / "disk/a.png", np.full((4, 6), 7, np.uint8))
+    record = Record("a", "p", "valid", "images/a.png", 4, 6, sha256(tmp_path / "disk/a.png"))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/images").symlink_to(tmp_path / "disk")
+    dataset = read_dataset(write_dataset(tmp_path / "set", "brain", [record], {}).root)
+    dataset.check(dataset.records)
+    assert dataset.image(dataset.records[0])[0, 0] == np.float32(7 / 255)

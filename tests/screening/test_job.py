@@ -215,7 +215,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
         ({"reference": "fien"}, OptionError, "--reference fien: is not screened; expected one of fine, coarse, haar"),
         ({"reference": "haar"}, OptionError, "--reference haar: is lossless, .*choose fine, coarse"),
         ({"seed": -1}, OptionError, "--seed -1: expected a whole number from 0"),
-        ({"limit": 0}, OptionError, "--limit 0: expected 1 image or more"),
+        ({"limit": 0}, OptionError, "the option limit is 0: expected 1 image or more"),
         ({"metrics": ("pnsr",)}, OptionError, "metric 'pnsr' is unknown: choose from psnr"),
         ({"metrics": ("lr_psnr",)}, OptionError, "lr_psnr: is no measure of a ceiling; choose from psnr, ssim"),
         ({"studies": tmp_path / "none.csv"}, InputError, "none.csv: cannot be read as CSV"),

@@ -1,12 +1,57 @@
 """`latentsr prepare`: images become datasets."""
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latentsr import terminal
 from latentsr.commands.options import Json, Out, numbers
+
+if TYPE_CHECKING:
+    from latentsr.data.records import Dataset
+
+LISTED = 10  # skipped files and sizes that are named; the rest is counted
+
+Pattern = Annotated[str | None, typer.Option(help="Regular expression on the path, with a group (?P<patient>...).")]
+Block = Annotated[
+    int | None, typer.Option(help="No patient ids: take N neighbouring numbers of a series as one patient.")
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Shares of train,valid,test; or 'folders': those of these names above the files. "
+        "Default: 'folders', if all images lie in such folders and no patient in two; else 0.8,0.1,0.1."
+    ),
+]
+Masks = Annotated[
+    Path | None, typer.Option(help="Folder of a mask an image, under the same names as SRC: regions for evaluate.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        help="Make squares of N pixels: images whose short side is 1.25 N or more are resized so that it is N, "
+        "then the centre is cropped; smaller ones than N are skipped.",
+        metavar="N",
+    ),
+]
+Resize = Annotated[
+    bool, typer.Option("--resize/--no-resize", help="With --size: resize large images, or only crop the centre.")
+]
+Multiple = Annotated[
+    int | None, typer.Option(help="Crop the centre to sides that this number divides, such as the scale.")
+]
+DropShared = Annotated[
+    bool,
+    typer.Option(
+        "--drop-shared", help="Leave out images of patients that also stand in a higher split (test, valid, train)."
+    ),
+]
+MaxPixels = Annotated[
+    int | None, typer.Option(min=1, help="Skip files that hold more pixels, all slices together; default: 2^27.")
+]
+Axis = Annotated[int | None, typer.Option(min=0, max=2, help="Slice axis of NIfTI; default: what its header says.")]
 
 prepare_app = typer.Typer(help="Makes a dataset, split by patient, from images.", no_args_is_help=True)
 
@@ -16,57 +61,85 @@ def prepare_folder(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of images or volumes, nested as you like.")],
     out: Out,
     name: Annotated[str, typer.Option(help="The dataset's name; default: the folder's.")] = "",
-    patient_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression on the path, with a group (?P<patient>...).")
-    ] = None,
+    patient_pattern: Pattern = None,
     patients: Annotated[Path | None, typer.Option(help="CSV table of files and patients.")] = None,
     file_column: Annotated[str, typer.Option(help="Column of that table: path, name or stem of the file.")] = "file",
     patient_column: Annotated[str, typer.Option(help="Column of that table: the patient.")] = "patient",
-    block: Annotated[
-        int | None, typer.Option(help="No patient ids: take N neighbouring numbers of a series as one patient.")
-    ] = None,
-    split: Annotated[
-        str, typer.Option(help="Shares of train,valid,test; or 'folders', if the files lie in such folders.")
-    ] = "0.8,0.1,0.1",
-    masks: Annotated[
-        Path | None, typer.Option(help="Folder of a mask an image, under the same names as SRC: regions for evaluate.")
-    ] = None,
-    size: Annotated[int | None, typer.Option(help="Crop the centre to a square of this many pixels.")] = None,
-    multiple: Annotated[
-        int | None, typer.Option(help="Crop the centre to sides that this number divides, such as the scale.")
-    ] = None,
+    block: Block = None,
+    split: Split = None,
+    masks: Masks = None,
+    size: Size = None,
+    resize: Resize = True,
+    multiple: Multiple = None,
     slices: Annotated[int, typer.Option(help="Take this many slices of each volume; 0: all.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
-    drop_shared: Annotated[
-        bool,
-        typer.Option(
-            "--drop-shared", help="Leave out images of patients that also stand in a higher split (test, valid, train)."
-        ),
-    ] = False,
+    drop_shared: DropShared = False,
     grey: Annotated[bool, typer.Option("--grey", help="Turn colour PNG and TIFF into grey.")] = False,
+    axis: Axis = None,
+    max_pixels: MaxPixels = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first file that would be skipped.")] = False,
     json: Json = False,
 ) -> None:
-    """A folder of DICOM, NIfTI, PNG, TIFF or JPEG becomes a dataset; no patient is in two splits."""
-    from latentsr.data.folder import BY_FOLDER, FolderRecipe, left_out
+    """A folder of DICOM, NIfTI, PNG, TIFF or JPEG becomes a dataset; no patient is in two splits.
+
+    Files that are no images, cannot be read or are too small are listed and skipped.
+    """
+    from latentsr.data.folder import FolderRecipe
     from latentsr.data.folder import prepare_folder as prepare
-    from latentsr.data.patients import PatientRule, read_patient_table
+    from latentsr.data.patients import BY_FOLDER, PatientRule, read_patient_table
+    from latentsr.volume import MAX_PIXELS
 
     table = None if patients is None else read_patient_table(patients, file_column, patient_column)
     rule = PatientRule(table=table, pattern=patient_pattern, block=block)
-    shares = split if split == BY_FOLDER else numbers(split, "--split")
-    recipe = FolderRecipe(rule, shares, size, slices, seed, drop_shared, grey, multiple)
+    shares = split if split in (None, BY_FOLDER) else numbers(split, "--split")
+    most = max_pixels or MAX_PIXELS
+    recipe = FolderRecipe(
+        rule, shares, size, slices, seed, drop_shared, grey, multiple, resize=resize, axis=axis, max_pixels=most
+    )
     with terminal.progress("prepare") as report:
-        dataset = prepare(source, out, recipe, name=name, masks=masks, progress=report)
-    terminal.show_dataset(dataset, json=json)
-    if constant := left_out(dataset):
-        noun = "image or slice was" if constant == 1 else "images or slices were"
-        terminal.show_warning(
-            f"{constant} constant {noun} left out: there is nothing in one value to learn or to measure"
-        )
+        dataset = prepare(source, out, recipe, name=name, masks=masks, strict=strict, progress=report)
+    _show(dataset, chosen=split is not None, json=json)
     if rule == PatientRule() and len({record.patient for record in dataset.records}) == len(dataset.records) > 1:
         terminal.show_warning(
             "each image counts as a patient of its own; if some share a patient, start anew with --patient-pattern, "
             "--patients or --block, or that patient may be in two splits"
+        )
+
+
+def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
+    """The dataset, then what was done to its images and what was left out; `chosen`: the split was."""
+    from latentsr.data.folder import preparation
+    from latentsr.data.patients import BY_FOLDER
+
+    facts = preparation(dataset)
+    before = Counter(record.resized_from for record in dataset.records if record.resized_from)
+    more = {"files": facts.files, "skipped": len(facts.skipped), "resized": before.total(), "split_by": facts.split_by}
+    terminal.show_dataset(dataset, json=json, more=more)
+    if before and not json:
+        sizes = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in before.most_common(LISTED))
+        more_sizes = f" and {len(before) - LISTED} other sizes" if len(before) > LISTED else ""
+        images = f"{before.total()} of {len(dataset.records)} images"
+        terminal.show(f"resized {images} to a short side of {dataset.records[0].rows} px, from {sizes}{more_sizes}")
+    if not chosen and facts.split_by == BY_FOLDER and not json:
+        terminal.show("the folders train, valid and test are the splits; --split decides otherwise")
+    if facts.folders_unused:
+        terminal.show_warning(
+            f"the folders train, valid and test do not decide the split, since {facts.folders_unused}: patients were "
+            "split anew; --split says which of both is meant"
+        )
+    for file, reason in facts.skipped[:LISTED]:
+        terminal.show_warning(f"skipped: {reason}" if file in reason else f"skipped {file}: {reason}")
+    if facts.skipped:
+        terminal.show_warning(
+            f"{len(facts.skipped)} of {facts.files} files were skipped; {dataset.root / 'dataset.json'} lists all; "
+            "--strict stops at the first"
+        )
+    for words, files in facts.warnings.items():
+        terminal.show_warning(f"{words}: {files} file(s)")
+    if facts.constant:
+        noun = "image or slice was" if facts.constant == 1 else "images or slices were"
+        terminal.show_warning(
+            f"{facts.constant} constant {noun} left out: there is nothing in one value to learn or to measure"
         )
 
 

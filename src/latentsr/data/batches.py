@@ -14,7 +14,7 @@ from latentsr.errors import OptionError
 def spread(records: Sequence[Record], limit: int | None) -> tuple[Record, ...]:
     """The records; with a limit so many of them, evenly spread over the ids and so over the patients."""
     if limit is not None and limit < 1:
-        raise OptionError(f"--limit {limit}: expected 1 image or more")
+        raise OptionError(f"the option limit is {limit}: expected 1 image or more")
     if limit is None or limit >= len(records):
         return tuple(records)
     return tuple(records[index * len(records) // limit] for index in range(limit))

@@ -1,6 +1,8 @@
 """`prepare folder`: any folder of images or volumes becomes a dataset split by patient."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,17 +10,17 @@ from typing import Any
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json
 from latentsr.data.masks import MisfitError, listed, pair_masks
-from latentsr.data.patients import PatientRule, shared_patients, split_patients, without_extension
-from latentsr.data.records import SPLITS, Dataset, Record, read_dataset, write_dataset
+from latentsr.data.patients import BY_FOLDER, SHARES, PatientRule, named_split, split_records, without_extension
+from latentsr.data.records import Dataset, Record, is_safe_path, read_dataset, write_dataset
 from latentsr.data.slices import Slice, read_slices
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io import Item, find
 from latentsr.io.raster import write_pixels
+from latentsr.volume import MAX_PIXELS
 
 Progress = Callable[[int, int], None]
-BY_FOLDER = "folders"
 IMAGES, MASKS = "images", "masks"
-LEFT_OUT = "constant_left_out"  # of dataset.json
+ADDED = ("multiple", "axis", "max_pixels")  # options that the first datasets were prepared without
 
 
 @dataclass(frozen=True)
@@ -26,31 +28,44 @@ class FolderRecipe:
     """How a folder is prepared.
 
     `split` is three shares of the patients (train, valid, test), or "folders": the split is the folder named train,
-    valid or test above each file. `size` crops the centre to a square of that many pixels, `multiple` to the largest
-    rows and columns that it divides; `slices` takes that many evenly spaced slices of each volume (0: all).
-    `drop_shared`: where folders decide, leave out the images of a lower
-    split (train, then valid) whose patient also stands in a higher one.
+    valid or test above each file. None: these folders, if there are at least two of them, all images lie in them and
+    no patient in several; else shares of 0.8, 0.1, 0.1. `size` keeps a square of that many pixels: large images are
+    resized (unless `resize` is false), then the centre is cropped. `multiple` crops the centre to the largest rows and
+    columns that it divides; `slices` takes that many evenly spaced slices of each volume (0: all).
+    `drop_shared`: where folders decide, leave out the images of a lower split (train, then valid) whose patient also
+    stands in a higher one. `axis` and `max_pixels` are those of `latentsr.io.read`.
     """
 
     rule: PatientRule = PatientRule()
-    split: tuple[float, ...] | str = (0.8, 0.1, 0.1)
+    split: tuple[float, ...] | str | None = None
     size: int | None = None
     slices: int = 0
     seed: int = 0
     drop_shared: bool = False
     grey: bool = False
     multiple: int | None = None
+    resize: bool = True
+    axis: int | None = None
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if self.multiple is not None and (self.multiple < 1 or self.size is not None):
-            raise OptionError(f"--multiple {self.multiple}: expected 1 or more, and not beside --size")
+            raise OptionError(f"the option multiple is {self.multiple}: expected 1 or more, and not beside size")
+        if self.size is not None and self.size < 2:
+            raise OptionError(f"the option size is {self.size}: expected 2 or more")
+        if isinstance(self.split, str) and self.split != BY_FOLDER:
+            raise OptionError(f"split {self.split}: expected 'folders' or three shares, such as 0.8,0.1,0.1")
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What decides the images, for key and dataset.json; without `multiple` where it is not asked for, so that
-        datasets prepared before there was such an option are known again.
+        """What decides the images, for key and dataset.json; without what was not asked for of the options that came
+        later, so that datasets prepared before there were such are known again.
         """
-        return {name: value for name, value in vars(self).items() if name != "multiple" or value is not None}
+        defaults = vars(FolderRecipe())
+        facts = {name: value for name, value in vars(self).items() if name not in ADDED or value != defaults[name]}
+        if self.size is None or not self.resize:
+            del facts["resize"]
+        return facts
 
 
 def prepare_folder(
@@ -60,12 +75,14 @@ def prepare_folder(
     *,
     name: str = "",
     masks: Path | None = None,
+    strict: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Dataset:
     """The dataset made at `out` from every image below `source`; nothing is left at `out` if it fails.
 
     A dataset that is there already is returned if source, masks and recipe are the same, and refused otherwise. Its
-    dataset.json counts the constant images and slices that were left out.
+    dataset.json lists the files that were skipped, since they are no images, cannot be read or are too small, and
+    counts what was left out: see `preparation`.
 
     Args:
         source: a folder of images or volumes.
@@ -73,38 +90,75 @@ def prepare_folder(
         recipe: how they are prepared.
         name: the dataset's; empty: the source folder's.
         masks: a folder of regions of interest that mirrors `source`, see `latentsr.data.masks`.
+        strict: raises the error of the first file that would be skipped.
         progress: called with the numbers of files done and of all.
     """
+    name = name or source.resolve().name
+    if not is_safe_path(name):
+        raise OptionError("the dataset's name cannot be a folder's: choose one by the option name")
     items = find([source])
-    paired = None if masks is None else pair_masks(masks, source, items)
+    if recipe.split is None and not any(named_split(item.relative) for item in items):
+        recipe = replace(recipe, split=SHARES)
+    paired = None if masks is None else pair_masks(masks, source, items, max_pixels=recipe.max_pixels)
     facts: dict[str, Any] = {"recipe": recipe.facts, "source": _listing(items)}
     if paired is not None:
-        facts["masks"] = _listing([paired.of(item) for item in items])
+        facts["masks"] = _listing([mask for item in items if (mask := paired.of(item))])
     key = sha256_json(facts)
     if out.exists():
         return _existing(out, key)
     with replacing(out) as partial:
-        made = _Made(partial, recipe)
+        made = _Made(partial, source, recipe, strict)
         for done, item in enumerate(items):
             progress(done, len(items))
             made.add(item, None if paired is None else paired.of(item))
         progress(len(items), len(items))
-        made.check()
-        kept = _without_dropped(partial, _split(made.records, recipe))
-        told = {"key": key, "recipe": recipe.facts, LEFT_OUT: made.constant}
-        write_dataset(partial, name or source.resolve().name, kept, told)
+        records, split_facts = made.split()
+        told = {"key": key, "recipe": recipe.facts, **split_facts, **made.left_out}
+        write_dataset(partial, name, _without_dropped(partial, records), told)
     return read_dataset(out)
 
 
-def left_out(dataset: Dataset) -> int:
-    """How many constant images and slices were left out when the dataset was prepared, as its dataset.json says."""
-    return int(read_json(dataset.root / "dataset.json").get(LEFT_OUT, 0))
+@dataclass(frozen=True)
+class Preparation:
+    """What there is to say of how a dataset was prepared, as its dataset.json holds it.
+
+    Attributes:
+        files: files and series that were found, None of datasets made by older versions.
+        skipped: the place of each file that was left out, and why.
+        constant: images and slices of one value that were left out.
+        warnings: what the readers have to say of files, and of how many.
+        split_by: "folders", "shares", or empty of older datasets.
+        folders_unused: why folders named train, valid or test did not decide the split; empty if they did or do not
+            exist.
+    """
+
+    files: int | None
+    skipped: tuple[tuple[str, str], ...]
+    constant: int
+    warnings: Mapping[str, int]
+    split_by: str
+    folders_unused: str
+
+
+def preparation(dataset: Dataset) -> Preparation:
+    """How a dataset was prepared."""
+    facts = read_json(dataset.root / "dataset.json")
+    return Preparation(
+        files=facts.get("files"),
+        skipped=tuple((one["file"], one["reason"]) for one in facts.get("skipped", ())),
+        constant=facts.get("constant_left_out", 0),
+        warnings=facts.get("warnings", {}),
+        split_by=facts.get("split_by", ""),
+        folders_unused=facts.get("folders_unused", ""),
+    )
 
 
 def _existing(out: Path, key: str) -> Dataset:
     dataset = read_dataset(out)
     if read_json(out / "dataset.json").get("key") != key:
-        raise StaleError(f"{out}: was prepared from other files or options; give another -o, or remove it first")
+        raise StaleError(
+            f"{out}: was prepared from other files or options; choose another output folder, or remove it first"
+        )
     return dataset
 
 
@@ -114,10 +168,11 @@ def _listing(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
 
 
 def _digest(path: Path) -> str:
+    """The SHA-256 of a file, empty for one that cannot be read: it is skipped when its turn comes."""
     try:
         return sha256(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    except OSError:
+        return ""
 
 
 @dataclass
@@ -125,30 +180,63 @@ class _Made:
     """What has been written below `out` so far: the records, their split not yet decided, and what was left out."""
 
     out: Path
+    source: Path
     recipe: FolderRecipe
+    strict: bool
     records: list[Record] = field(default_factory=list)
+    files: int = 0
+    skipped: list[dict[str, str]] = field(default_factory=list)
     constant: int = 0
+    warnings: Counter[str] = field(default_factory=Counter)
     misfits: list[str] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
 
     def add(self, item: Item, mask: Item | None) -> None:
-        """Writes an item's slices with their masks."""
+        """Writes an item's slices with their masks; one that cannot be used is skipped."""
+        self.files += 1
         recipe = self.recipe
         try:
-            found, constant = read_slices(
-                item, mask, size=recipe.size, slices=recipe.slices, grey=recipe.grey, multiple=recipe.multiple
+            _check_name(item)
+            slices = read_slices(
+                item,
+                mask,
+                size=recipe.size,
+                slices=recipe.slices,
+                grey=recipe.grey,
+                multiple=recipe.multiple,
+                resize=recipe.resize,
+                axis=recipe.axis,
+                max_pixels=recipe.max_pixels,
             )
         except MisfitError as error:  # told with all others, at the end
             self.misfits.append(str(error))
-            return
-        self.constant += constant
-        self.records += [self._written(item.relative, one) for one in found]
+        except InputError as error:
+            if self.strict:
+                raise
+            reason = str(error).removeprefix(f"{self.source}: ").replace(f"{self.source}{os.sep}", "")
+            self.skipped.append({"file": _printable(item.relative), "reason": _printable(reason)})
+        else:
+            self.constant += slices.constant
+            self.warnings.update(slices.warnings)
+            self.records += [self._written(item.relative, one) for one in slices.found]
+
+    @property
+    def left_out(self) -> dict[str, Any]:
+        """What dataset.json says of the files and of what did not become a record."""
+        return {
+            "files": self.files,
+            "skipped": self.skipped,
+            "constant_left_out": self.constant,
+            "warnings": dict(self.warnings),
+        }
 
     def _written(self, relative: Path, one: Slice) -> Record:
         record = _record(relative, one, self.recipe)
-        if record.id in self._taken:
-            raise InputError(f"{relative}: a second file of the name {record.id}; rename one of them")
-        self._taken.add(record.id)
+        if record.id.casefold() in self._taken:
+            raise InputError(
+                f"{relative}: a second file of the name {record.id}, whatever its case; rename one of them"
+            )
+        self._taken.add(record.id.casefold())
         write_pixels(self.out / record.file, one.pixels)
         record = replace(record, sha256=sha256(self.out / record.file))
         if one.mask is None:
@@ -157,52 +245,53 @@ class _Made:
         write_pixels(self.out / mask, one.mask)
         return replace(record, mask=mask, mask_sha256=sha256(self.out / mask))
 
-    def check(self) -> None:
-        """InputError that lists the masks which do not fit their images."""
+    def split(self) -> tuple[Sequence[Record], dict[str, str]]:
+        """The records with their split, no patient in two of them, and what dataset.json says of it.
+
+        InputError lists the masks that do not fit their images, or says why nothing is left or cannot be split.
+        """
         if self.misfits:
             raise InputError(
                 f"masks that do not fit their images: {listed(self.misfits)}; expected each on its image's grid, in "
                 "grey, not 0 inside the region"
             )
+        try:
+            if not self.records:
+                raise InputError(f"no image with content is left ({self.constant} images or slices of one value)")
+            recipe = self.recipe
+            return split_records(self.records, recipe.split, seed=recipe.seed, drop_shared=recipe.drop_shared)
+        except InputError as error:  # nothing, or too few patients, perhaps since files were skipped
+            if not self.skipped:
+                raise
+            told = f"{len(self.skipped)} of {self.files} files were skipped, the first: {self.skipped[0]['reason']}"
+            raise InputError(f"{error}; {told}") from error
+
+
+def _check_name(item: Item) -> None:
+    if not is_safe_path(without_extension(item.relative).replace("/", "__") + "-s000"):
+        raise InputError(
+            f"{_printable(item.relative)}: its path is too long for a name, or holds backslashes, control "
+            "characters or bytes that are no UTF-8; rename it"
+        )
+
+
+def _printable(text: Path | str) -> str:
+    """The text without what is no text, such as bytes of a file name that are no UTF-8."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in str(text))
 
 
 def _record(relative: Path, one: Slice, recipe: FolderRecipe) -> Record:
-    split = _folder_split(relative) if recipe.split == BY_FOLDER else ""
-    inner = Path(*(part for part in relative.parts if not (split and part == split)))
+    split = "" if recipe.split not in (None, BY_FOLDER) else named_split(relative)
+    inner = relative
+    if recipe.split == BY_FOLDER:
+        if not split:
+            raise InputError(f"{relative}: the split 'folders' needs a folder train, valid or test above each file")
+        inner = Path(*(part for part in relative.parts if part != split))
     id = without_extension(inner).replace("/", "__") + one.suffix
     patient = recipe.rule.patient(inner, one.patient)
     rows, columns = one.pixels.shape
-    return Record(id, patient, split, f"{IMAGES}/{id}.png", rows, columns, sha256="", spacing=one.spacing)
-
-
-def _folder_split(relative: Path) -> str:
-    named = [part for part in relative.parts[:-1] if part in SPLITS]
-    if not named:
-        raise InputError(f"{relative}: --split folders needs a folder train, valid or test above each file")
-    return named[-1]
-
-
-def _split(records: Sequence[Record], recipe: FolderRecipe) -> list[Record]:
-    """The records with their split, no patient in two of them."""
-    if not records:
-        raise InputError("every slice is constant or empty; expected images with content")
-    if isinstance(recipe.split, str):
-        return _by_folder(records, recipe)
-    split_of = split_patients((record.patient for record in records), recipe.split, recipe.seed)
-    return [replace(record, split=split_of[record.patient]) for record in records]
-
-
-def _by_folder(records: Sequence[Record], recipe: FolderRecipe) -> list[Record]:
-    if recipe.split != BY_FOLDER:
-        raise OptionError(f"--split {recipe.split}: expected 'folders' or three shares, such as 0.8,0.1,0.1")
-    shared = shared_patients((record.patient, record.split) for record in records)
-    if shared and not recipe.drop_shared:
-        raise InputError(
-            f"{len(shared)} patient(s) stand in more than one of the folders train, valid, test; "
-            "move their images, or pass --drop-shared to leave out those of the lower split"
-        )
-    highest = {patient: max(splits, key=SPLITS.index) for patient, splits in shared.items()}
-    return [record for record in records if highest.get(record.patient, record.split) == record.split]
+    file = f"{IMAGES}/{id}.png"
+    return Record(id, patient, split, file, rows, columns, "", one.spacing, resized_from=one.resized_from)
 
 
 def _without_dropped(root: Path, records: Sequence[Record]) -> Sequence[Record]:

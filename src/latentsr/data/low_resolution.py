@@ -29,7 +29,7 @@ def write_low_resolution(
         StaleError: `out` is there already.
     """
     if out.exists():
-        raise StaleError(f"{out}: is there already; give a new -o")
+        raise StaleError(f"{out}: exists already; choose another output folder")
     records = dataset.select(split)
     dataset.check(records)
     with replacing(out) as partial:

@@ -15,7 +15,7 @@ from latentsr.errors import InputError
 from latentsr.io import Item, find, read
 from latentsr.io.dicom_grid import affine, is_placed
 from latentsr.io.raster import JPEG_SUFFIXES, UnfitError
-from latentsr.volume import Volume
+from latentsr.volume import MAX_PIXELS, Volume
 
 NEAR = 0.5  # pixels that a mask's corners may lie off its image's: rounding of headers, and no more
 
@@ -30,15 +30,15 @@ class Masks:
 
     items: Mapping[Path, Item]
 
-    def of(self, image: Item) -> Item:
-        """The image's mask."""
-        return self.items[image.relative]
+    def of(self, image: Item) -> Item | None:
+        """The image's mask; None for a file that is no image."""
+        return self.items.get(image.relative)
 
 
-def pair_masks(folder: Path, source: Path, images: Sequence[Item]) -> Masks:
+def pair_masks(folder: Path, source: Path, images: Sequence[Item], *, max_pixels: int = MAX_PIXELS) -> Masks:
     """A mask below `folder` for each image below `source`: under the same name there, whatever its format.
 
-    Where both are one file or one series, these belong together.
+    Where both are one file or one series, these belong together. Files that cannot be read as images need no mask.
 
     Raises:
         InputError: no such folder, one within the other, or masks that are missing, surplus or duplicated: all listed.
@@ -47,26 +47,37 @@ def pair_masks(folder: Path, source: Path, images: Sequence[Item]) -> Masks:
     masks = [(_name(item, folder), item) for item in find([folder])]
     wanted = {_name(image, source): image.relative for image in images}
     counts = Counter(name for name, _ in masks)
+    without = [image for image in images if _name(image, source) not in counts]
     faults = {
-        "missing": [relative.as_posix() for name, relative in wanted.items() if name not in counts],
+        "missing": [image.relative.as_posix() for image in without]
+        if any(_is_image(image, max_pixels) for image in without)
+        else [],
         "surplus": [item.relative.as_posix() for name, item in masks if name not in wanted],
         "duplicated": [item.relative.as_posix() for name, item in masks if counts[name] > 1],
     }
     if any(faults.values()):
         told = "; ".join(f"{kind}: {listed(names)}" for kind, names in faults.items() if names)
         raise InputError(
-            f"--masks {folder}: expected one mask for each of {len(images)} images or series, in the same folders and "
+            f"masks in {folder}: expected one for each of {len(images)} images or series, in the same folders and "
             f"under the same names as these ({told})"
         )
     return Masks({wanted[name]: item for name, item in masks})
 
 
+def _is_image(item: Item, max_pixels: int) -> bool:
+    try:
+        read(item.paths, grey=True, constant=True, max_pixels=max_pixels)
+    except InputError:
+        return False
+    return True
+
+
 def _check_apart(folder: Path, source: Path) -> None:
     if not folder.exists():
-        raise InputError(f"--masks {folder}: no such folder; expected one with a mask for each image of {source}")
+        raise InputError(f"masks in {folder}: no such folder; expected one with a mask for each image of {source}")
     inner, outer = folder.resolve(), source.resolve()
     if inner == outer or outer in inner.parents or inner in outer.parents:
-        raise InputError(f"--masks {folder}: expected a folder beside {source}, not one within the other; move it")
+        raise InputError(f"masks in {folder}: expected a folder beside {source}, not one within the other; move it")
 
 
 def _name(item: Item, root: Path) -> str:
@@ -77,8 +88,10 @@ def _name(item: Item, root: Path) -> str:
     return "" if alone else without_extension(item.relative)
 
 
-def read_mask(mask: Item, image: Volume) -> NDArray[np.bool_]:
+def read_mask(mask: Item, image: Volume, *, axis: int | None = None, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
     """Where the region is, (slices, rows, columns), as its image; it may be empty.
+
+    `axis` and `max_pixels` are those with which the image was read, see `latentsr.io.read`.
 
     Raises:
         MisfitError: a mask of another shape, elsewhere in the patient, in colour, a JPEG, or one that cannot be read.
@@ -87,7 +100,8 @@ def read_mask(mask: Item, image: Volume) -> NDArray[np.bool_]:
     if mask.paths[0].suffix.lower() in JPEG_SUFFIXES:
         raise MisfitError(f"{name} (a JPEG, which smears its edges)")
     try:
-        volume = read(mask.paths, constant=True)
+        axis = getattr(image.source.header, "axis", axis)  # a mask is cut into slices as its NIfTI image was
+        volume = read(mask.paths, constant=True, axis=axis, max_pixels=max_pixels)
     except UnfitError as error:
         raise MisfitError(f"{name} ({error.fault})") from error
     except InputError as error:

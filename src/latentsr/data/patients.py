@@ -4,16 +4,17 @@ import csv
 import hashlib
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latentsr.data.records import SPLITS
+from latentsr.data.records import SPLITS, Record, is_printable
 from latentsr.errors import InputError, OptionError
 
 EXTENSION = r"(\.nii)?\.[A-Za-z][A-Za-z0-9]{0,10}$"  # begins with a letter: the tail of a DICOM UID is none
 BIDS_SUBJECT = r"(?:^|[/_])(?P<subject>sub-[A-Za-z0-9]+)"
+BY_FOLDER, SHARES = "folders", (0.8, 0.1, 0.1)  # ways to split
 NUMBERED = r"^(?P<series>.*?)[-_ ]?(?P<number>\d+)$"
 
 
@@ -32,9 +33,9 @@ class PatientRule:
 
     def __post_init__(self) -> None:
         if self.pattern and "patient" not in _compiled(self.pattern).groupindex:
-            raise OptionError(f"--patient-pattern '{self.pattern}': expected a group named patient, (?P<patient>...)")
+            raise OptionError(f"patient pattern '{self.pattern}': expected a group named patient, (?P<patient>...)")
         if self.block is not None and self.block < 1:
-            raise OptionError(f"--block {self.block}: expected a whole number of 1 or more")
+            raise OptionError(f"the option block is {self.block}: expected a whole number of 1 or more")
 
     def patient(self, relative: Path, header: str | None) -> str:
         """The patient of the file at `relative`; `header` is what the file itself says, if it says anything."""
@@ -50,13 +51,13 @@ class PatientRule:
     def _from_pattern(self, relative: Path) -> str:
         match = _compiled(self.pattern or "").search(without_extension(relative))
         if not match:
-            raise InputError(f"{relative}: --patient-pattern '{self.pattern}' does not match its path")
+            raise InputError(f"{relative}: the patient pattern '{self.pattern}' does not match its path")
         return match["patient"]
 
     def _from_block(self, relative: Path) -> str:
         match = re.match(NUMBERED, without_extension(relative).rpartition("/")[2])
         if not match:
-            raise InputError(f"{relative}: --block needs names that end in a number, such as series-0012.png")
+            raise InputError(f"{relative}: the option block needs names that end in a number, such as series-0012.png")
         return f"{match['series']}-block{int(match['number']) // (self.block or 1)}"
 
 
@@ -76,7 +77,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise OptionError(f"--patient-pattern '{pattern}': {error}; expected a Python regular expression") from error
+        raise OptionError(f"patient pattern '{pattern}': {error}; expected a Python regular expression") from error
 
 
 def read_patient_table(path: Path, file_column: str, patient_column: str) -> dict[str, str]:
@@ -97,11 +98,59 @@ def read_patient_table(path: Path, file_column: str, patient_column: str) -> dic
 def _patient_of_each(path: Path, rows: Iterable[tuple[str, str | None]]) -> dict[str, str]:
     patients: dict[str, str] = {}
     for file, patient in rows:
-        if not patient:
-            raise InputError(f"{path}: no patient for {file}; expected one in every row")
+        if not patient or not is_printable(patient):
+            raise InputError(f"{path}: no patient for {file}; expected one in every row, without control characters")
         if patients.setdefault(file, patient) != patient:
             raise InputError(f"{path}: two patients for {file}; expected one row a file")
     return patients
+
+
+def named_split(relative: Path) -> str:
+    """The split whose name the nearest folder above the file has; empty if none has."""
+    return next((part for part in reversed(relative.parts[:-1]) if part in SPLITS), "")
+
+
+def split_records(
+    records: Sequence[Record], split: Sequence[float] | str | None, *, seed: int, drop_shared: bool
+) -> tuple[list[Record], dict[str, str]]:
+    """The records with their split, no patient in two of them, and what dataset.json says of it.
+
+    That is `split_by`, "folders" or "shares", and `folders_unused`, why folders named as splits did not decide.
+
+    Args:
+        records: their `split` is that of the folders above them, empty where these name none.
+        split: shares of train, valid and test, "folders", or None: the folders if they can decide, else `SHARES`.
+        seed: of the shares.
+        drop_shared: where folders decide, leaves out the images of a lower split (train, then valid) whose patient
+            also stands in a higher one.
+
+    Raises:
+        InputError: fewer patients than splits; or "folders" and, without `drop_shared`, a patient in several.
+    """
+    shared = shared_patients((record.patient, record.split) for record in records)
+    unused = _folders_unused(records, 0 if drop_shared else len(shared)) if split is None else ""
+    if not isinstance(split, str) and (split is not None or unused):
+        split_of = split_patients((record.patient for record in records), SHARES if split is None else split, seed)
+        divided = [replace(record, split=split_of[record.patient]) for record in records]
+        return divided, {"split_by": "shares"} | ({"folders_unused": unused} if unused else {})
+    if shared and not drop_shared:
+        raise InputError(
+            f"{len(shared)} patient(s) stand in more than one of the folders train, valid, test; "
+            "move their images, or set the option drop_shared to leave out those of the lower split"
+        )
+    highest = {patient: max(splits, key=SPLITS.index) for patient, splits in shared.items()}
+    kept = [record for record in records if highest.get(record.patient, record.split) == record.split]
+    return kept, {"split_by": BY_FOLDER}
+
+
+def _folders_unused(records: Sequence[Record], shared: int) -> str:
+    """Why the folders cannot decide the split, with `shared` patients in several of them; empty if they can."""
+    counts = Counter(record.split for record in records)
+    if outside := counts.pop("", 0):
+        return f"{outside} of {len(records)} images lie in none of them"
+    if len(counts) == 1:
+        return f"all images lie in '{next(iter(counts))}'"
+    return f"{shared} patient(s) stand in more than one of them" if shared else ""
 
 
 def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, str]:
@@ -110,11 +159,11 @@ def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) 
     The order is that of a hash of (seed, patient), so that one more patient moves as few others as possible.
     """
     if len(shares) != len(SPLITS) or not all(0 <= share < math.inf for share in shares) or sum(shares) == 0:
-        raise OptionError(f"--split {','.join(f'{s:g}' for s in shares)}: expected three shares, such as 0.8,0.1,0.1")
+        raise OptionError(f"split {','.join(f'{s:g}' for s in shares)}: expected three shares, such as 0.8,0.1,0.1")
     ordered = sorted(set(patients), key=lambda p: hashlib.sha256(f"{seed}:{p}".encode()).digest())
     wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]
     if len(ordered) < len(wanted):
-        raise InputError(f"{len(ordered)} patient(s) for {len(wanted)} splits; give more images or --split 1,0,0")
+        raise InputError(f"{len(ordered)} patient(s) for {len(wanted)} splits; give more images, or the split 1,0,0")
     bounds = _bounds(len(ordered), [share for share in shares if share > 0])
     return {p: name for name, (a, b) in zip(wanted, bounds, strict=True) for p in ordered[a:b]}
 

@@ -2,6 +2,8 @@
 
 import csv
 import math
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +23,11 @@ SPLITS = ("train", "valid", "test")
 LISTED = 10  # images that a message names, the rest is counted
 
 COLUMNS = ("id", "patient", "split", "file", "rows", "columns", "sha256")
-MORE_COLUMNS = ("row_mm", "column_mm", "mask", "mask_sha256")  # where any record has them
+MORE_COLUMNS = ("row_mm", "column_mm", "mask", "mask_sha256", "from_rows", "from_columns")  # where any record has them
+
+LONGEST_PART, LONGEST_PATH = 240, 1024  # bytes that file systems take for a name, with room for an extension
+LARGEST_DIGITS = 7  # of a number of rows or columns
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control, half a surrogate pair, separators of lines
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class Record:
     """One HR image: `id` is unique in its dataset, `file` is relative to the dataset, `sha256` that of the file.
 
     `spacing` is (row, column) in mm, None where the source did not say. `mask` is the file of its region of interest
-    (grey, of the image's size, not 0 inside), relative to the dataset, empty where there is none.
+    (grey, of the image's size, not 0 inside), relative to the dataset, empty where there is none. `resized_from` is
+    the source's (rows, columns) where the image was resized, and None where its pixels are the source's own.
     """
 
     id: str
@@ -42,6 +49,7 @@ class Record:
     spacing: tuple[float, float] | None = None
     mask: str = ""
     mask_sha256: str = ""
+    resized_from: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         return f"Record({self.rows} x {self.columns}, {self.split})"  # ids and files may name a patient
@@ -112,15 +120,46 @@ class Dataset:
         return path.is_file() and sha256(path) == digest
 
 
+def is_safe_path(text: str) -> bool:
+    """Whether a text is a relative POSIX path that stays below any folder it is joined to, and can be printed.
+
+    No part of it is empty, `.`, `..` or longer than file systems take; it has no drive letter, no backslash and no
+    control character.
+    """
+    parts = text.split("/")
+    return (
+        not any(part in ("", ".", "..") or len(part.encode(errors="replace")) > LONGEST_PART for part in parts)
+        and len(text) <= LONGEST_PATH
+        and "\\" not in text
+        and not re.match("[A-Za-z]:", text)
+        and is_printable(text)
+    )
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text holds no control character, no separator of lines and no half of a character."""
+    return not any(unicodedata.category(character) in UNPRINTABLE for character in text)
+
+
 def read_dataset(root: str | Path) -> Dataset:
-    """The dataset that `latentsr prepare` wrote to `root`."""
+    """The dataset that `latentsr prepare` wrote to `root`.
+
+    Whoever wrote its records decides no path outside: ids, files and the name are checked to stay below a folder they
+    are joined to. Links that lead elsewhere are followed, as images may lie on another disk: a table of records makes
+    no link, nothing is written through a dataset's files, and what is read must have the SHA-256 of its record.
+
+    Raises:
+        InputError: no dataset, or one whose files are broken or hold an unsafe path; it names the line, never a value.
+    """
     root = Path(root)
     if not (root / "dataset.json").is_file():
         raise InputError(f"{root}: no dataset.json; expected a folder made by 'latentsr prepare'")
     facts = read_json(root / "dataset.json")
     if not isinstance(facts, dict) or "name" not in facts:
         raise InputError(f"{root / 'dataset.json'}: has no name of the dataset; run 'latentsr prepare' again")
-    return Dataset(root=root, name=str(facts["name"]), records=_read_records(root / "records.csv"))
+    if not is_safe_path(name := str(facts["name"])):
+        raise InputError(f"{root / 'dataset.json'}: has an unsafe name; expected one that can be a folder's")
+    return Dataset(root=root, name=name, records=_read_records(root / "records.csv"))
 
 
 def _read_records(path: Path) -> tuple[Record, ...]:
@@ -150,13 +189,28 @@ def _record(row: dict[str, str], line: int) -> Record:
     if None in row or None in row.values():  # as csv marks what is too many and too few
         raise ValueError(f"line {line}: expected as many values as there are columns")
     id, patient, split, file, rows, columns, digest = (row[name] for name in COLUMNS)
-    row_mm, column_mm, mask, mask_digest = (row.get(name, "") for name in MORE_COLUMNS)
+    row_mm, column_mm, mask, mask_digest, from_rows, from_columns = (row.get(name, "") for name in MORE_COLUMNS)
+    for what, path in (("an id", id), ("a file", file), ("a mask", mask or file)):
+        if not is_safe_path(path):
+            raise ValueError(
+                f"line {line}: expected {what} that is a relative path, without '..', backslashes, a drive letter or "
+                f"control characters, of at most {LONGEST_PART} bytes a part"
+            )
+    if not is_printable(patient + digest + mask_digest):
+        raise ValueError(f"line {line}: expected text without control characters")
     if split not in SPLITS:
         raise ValueError(f"line {line}: expected a split of {', '.join(SPLITS)}")
-    if not all(side.isascii() and side.isdigit() and int(side) for side in (rows, columns)):
-        raise ValueError(f"line {line}: expected rows and columns as two whole numbers above 0")
     spacing = _spacing(row_mm, column_mm, line) if row_mm or column_mm else None
-    return Record(id, patient, split, file, int(rows), int(columns), digest, spacing, mask, mask_digest)
+    resized_from = _size(from_rows, from_columns, line) if from_rows or from_columns else None
+    size = _size(rows, columns, line)
+    return Record(id, patient, split, file, *size, digest, spacing, mask, mask_digest, resized_from)
+
+
+def _size(rows: str, columns: str, line: int) -> tuple[int, int]:
+    for side in (rows, columns):
+        if not (side.isascii() and side.isdigit() and len(side) <= LARGEST_DIGITS and int(side)):
+            raise ValueError(f"line {line}: expected rows and columns as two whole numbers above 0")
+    return int(rows), int(columns)
 
 
 def _spacing(row_mm: str, column_mm: str, line: int) -> tuple[float, float]:
@@ -170,17 +224,20 @@ def _spacing(row_mm: str, column_mm: str, line: int) -> tuple[float, float]:
 
 
 def _check_ids(found: Iterable[tuple[int, Record]]) -> None:
-    """ValueError, which names the lines, where two records have one id: their values could not be told apart."""
+    """ValueError, which names the lines, where two records have one id: their values could not be told apart.
+
+    Upper and lower case are one, as they are in the names of files on many disks.
+    """
     first: dict[str, int] = {}
     for line, record in found:
-        if (earlier := first.setdefault(record.id, line)) != line:
-            raise ValueError(f"lines {earlier} and {line} have the same id")
+        if (earlier := first.setdefault(record.id.casefold(), line)) != line:
+            raise ValueError(f"lines {earlier} and {line} have the same id, whatever its case")
 
 
 def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[str, Any]) -> Dataset:
     """Writes `records.csv`, then `dataset.json`, whose presence says that the dataset is whole.
 
-    A dataset without spacings and masks has no columns for them, so that its hash is that of older versions.
+    Columns that hold nothing, such as the spacings of pictures, are not written: the hash stays that of older versions.
     """
     ordered = tuple(sorted(records, key=lambda record: record.id))
     rows = [_row(record) for record in ordered]
@@ -195,14 +252,18 @@ def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[
 
 def _row(record: Record) -> dict[str, str]:
     row_mm, column_mm = (str(float(value)) for value in record.spacing) if record.spacing else ("", "")
-    return {**{key: str(value) for key, value in asdict(record).items()}, "row_mm": row_mm, "column_mm": column_mm}
+    from_rows, from_columns = map(str, record.resized_from) if record.resized_from else ("", "")
+    more = {"row_mm": row_mm, "column_mm": column_mm, "from_rows": from_rows, "from_columns": from_columns}
+    return {key: str(value) for key, value in asdict(record).items()} | more
 
 
 def check_names(datasets: Sequence[Dataset]) -> None:
     """Raises InputError where two datasets have one name: tables and cards tell them apart by it."""
     names = [dataset.name for dataset in datasets]
     if len(set(names)) != len(names):
-        raise InputError(f"datasets named {', '.join(names)}: expected different names; prepare one again with --name")
+        raise InputError(
+            f"datasets named {', '.join(names)}: expected different names; prepare one again with the option name"
+        )
 
 
 def common_size(records: Sequence[Record]) -> tuple[int, int]:
@@ -210,5 +271,7 @@ def common_size(records: Sequence[Record]) -> tuple[int, int]:
     sizes = Counter((record.rows, record.columns) for record in records)
     if len(sizes) != 1:
         named = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in sizes.most_common(4))
-        raise InputError(f"images of {len(sizes)} sizes: {named}; expected one size: run 'prepare' with --size")
+        raise InputError(
+            f"images of {len(sizes)} sizes: {named}; expected one size: prepare again with the option size"
+        )
     return next(iter(sizes))

@@ -1,21 +1,24 @@
-"""The slices of an image, a series or a volume as a dataset stores them: grey, cropped, with spacing and mask."""
+"""The slices of an image, a series or a volume as a dataset stores them: grey, of its size, with spacing and mask."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentsr.data.masks import read_mask
+from latentsr.degrade import resampling_matrix
 from latentsr.errors import InputError
 from latentsr.io import Item, read
 from latentsr.io.raster import RasterHeader
-from latentsr.volume import Volume
+from latentsr.volume import MAX_PIXELS, Volume
 
 INSIDE = 255  # of a stored mask; 0 is outside
+TOP = np.iinfo(np.uint16).max
+LARGE = 1.25  # times the asked size: an image whose short side is as long is resized, one below only cropped
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Slice:
     Attributes:
         suffix: of the id, empty for an image that has no other slices.
         pixels: uint8 or uint16, (rows, columns).
+        resized_from: (rows, columns) of the source where the pixels were resized, else None.
         spacing: (row, column) in mm, None where the file does not say.
         patient: by the file's header, as a short hash; None where it says nothing.
         mask: uint8, 0 or 255, (rows, columns); None without masks.
@@ -32,48 +36,91 @@ class Slice:
 
     suffix: str
     pixels: NDArray[Any]
+    resized_from: tuple[int, int] | None
     spacing: tuple[float, float] | None
     patient: str | None
     mask: NDArray[np.uint8] | None
 
 
+class Slices(NamedTuple):
+    """The slices of an item, how many constant ones were left out, and what the reader has to say of the file."""
+
+    found: list[Slice]
+    constant: int
+    warnings: tuple[str, ...]
+
+
 def read_slices(
-    item: Item, mask: Item | None, *, size: int | None, slices: int, grey: bool, multiple: int | None = None
-) -> tuple[list[Slice], int]:
-    """The slices of an item that are not constant, and how many are constant and left out.
+    item: Item,
+    mask: Item | None,
+    *,
+    size: int | None,
+    slices: int,
+    grey: bool,
+    multiple: int | None = None,
+    resize: bool = True,
+    axis: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Slices:
+    """The slices of an item that are not constant.
 
     Args:
         item: an image, a volume or a series.
         mask: that of its region of interest, or None.
-        size: crops the centre to a square of so many pixels; the spacing stays.
+        size: of the square of pixels that is kept, from the centre.
         slices: takes so many, evenly spaced; 0: all.
         grey: turns colour into grey.
         multiple: crops the centre to the largest rows and columns that it divides.
+        resize: before an image is cropped to `size`, it is reduced until its short side has that length, if that is at
+            least `LARGE` times as long: bicubic with antialiasing, to 16 bit. Spacing and mask follow.
+        axis: the slice axis of a NIfTI image, see `latentsr.io.read`.
+        max_pixels: of a volume, see `latentsr.io.read`.
 
     Raises:
         MisfitError: the mask cannot be laid over the item.
         InputError: the item cannot be read, or is smaller than `size`.
     """
-    volume = read(item.paths, grey=grey, constant=True)
-    inside = None if mask is None else read_mask(mask, volume)
+    volume = read(item.paths, grey=grey, constant=True, axis=axis, max_pixels=max_pixels)
+    inside = None if mask is None else read_mask(mask, volume, axis=axis, max_pixels=max_pixels)
     stored = _stored(volume)
     filled = [index for index, pixels in enumerate(stored) if pixels.min() < pixels.max()]
+    rows, columns = stored.shape[1:]
+    grid: tuple[int, int] = _grid(rows, columns, size) if resize and size is not None else (rows, columns)
+    kept = _centre(*grid, size, multiple, item.relative)
+    resized_from = (rows, columns) if grid != (rows, columns) else None
     spacing, patient = _known(volume.spacing), _header_patient(volume.source.header)
+    if spacing:
+        spacing = spacing[0] * (rows / grid[0]), spacing[1] * (columns / grid[1])
     found = []
     for index in _evenly(filled, slices):
         suffix = f"-s{index:03d}" if len(stored) > 1 else ""
-        pixels = _centre(stored[index], size, multiple, item.relative)
-        region = None if inside is None else _centre(inside[index], size, multiple, item.relative) * np.uint8(INSIDE)
-        found.append(Slice(suffix, pixels, spacing, patient, region))
-    return found, len(stored) - len(filled)
+        pixels, region = stored[index], None if inside is None else inside[index]
+        if resized_from:
+            share = _resampled(pixels, grid) / np.iinfo(pixels.dtype).max
+            pixels = np.round(share.clip(0, 1) * TOP).astype(np.uint16)
+            region = None if region is None else _resampled(region, grid) >= 0.5
+        region = None if region is None else region[kept] * np.uint8(INSIDE)
+        found.append(Slice(suffix, pixels[kept], resized_from, spacing, patient, region))
+    return Slices(found, len(stored) - len(filled), volume.source.warnings)
+
+
+def _grid(rows: int, columns: int, size: int) -> tuple[int, int]:
+    """The rows and columns of an image before it is cropped to `size`: reduced to a short side of `size` if large."""
+    short = min(rows, columns)
+    return (rows, columns) if short < LARGE * size else (round(rows * size / short), round(columns * size / short))
+
+
+def _resampled(pixels: NDArray[Any], grid: tuple[int, int]) -> NDArray[np.float64]:
+    """The pixels on a coarser grid over the same field of view, as Pillow's bicubic `resize` of float images."""
+    down, across = (resampling_matrix("bicubic", *sides) for sides in zip(pixels.shape, grid, strict=True))
+    return np.asarray(down @ pixels.astype(np.float64) @ across.T)
 
 
 def _stored(volume: Volume) -> NDArray[Any]:
     """The pixels as they are of a picture, else 16 bit over the volume's window, which is in a scanner's units."""
     if volume.source.kind in ("png", "jpeg") and isinstance(volume.source.header, RasterHeader):
         return volume.pixels.astype(volume.source.header.dtype)
-    top = np.iinfo(np.uint16).max
-    return np.round(volume.window.apply(volume.pixels).clip(0, 1) * top).astype(np.uint16)
+    return np.round(volume.window.apply(volume.pixels).clip(0, 1) * TOP).astype(np.uint16)
 
 
 def _known(spacing: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -94,15 +141,14 @@ def _header_patient(header: object) -> str | None:
     return hashlib.sha256(identity.encode()).hexdigest()[:12] if identity else None
 
 
-def _centre(pixels: NDArray[Any], size: int | None, multiple: int | None, relative: Path) -> NDArray[Any]:
+def _centre(rows: int, columns: int, size: int | None, multiple: int | None, relative: Path) -> tuple[slice, slice]:
     """The middle: a square of `size` pixels, or the most of both sides that `multiple` divides, or all for None."""
-    rows, columns = pixels.shape
     step = multiple or 1
     height, width = (size, size) if size is not None else (rows // step * step, columns // step * step)
     if min(rows, columns) < (size or step):
-        option = "--size" if size is not None else "--multiple"
+        option = "size" if size is not None else "multiple"
         raise InputError(
-            f"{relative}: {rows}x{columns} px is smaller than {option} {size or step}; give a smaller {option}"
+            f"{relative}: {rows}x{columns} px is smaller than the option {option}, {size or step}; choose a smaller one"
         )
     top, left = (rows - height) // 2, (columns - width) // 2
-    return pixels[top : top + height, left : left + width]
+    return slice(top, top + height), slice(left, left + width)

@@ -1,0 +1,99 @@
+"""Images of a dataset's size: large ones are resized as a whole, spacing and mask with them; others only cropped."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.data import get_testdata_file
+
+from latentsr.data.folder import FolderRecipe, prepare_folder
+from latentsr.data.records import Dataset
+from latentsr.io import read
+from latentsr.io.raster import read_pixels, write_pixels
+
+TOP = 65535
+
+
+def prepared(root: Path, *, masks: bool = False, **options: object) -> Dataset:
+    recipe = FolderRecipe(split=(1.0, 0.0, 0.0), **options)
+    return prepare_folder(root / "in", root / "out", recipe, masks=root / "seg" if masks else None)
+
+
+def by_pillow(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels.astype(np.float32)).resize((columns, rows), Image.Resampling.BICUBIC))
+
+
+def tall(rows: int = 764, columns: int = 636) -> np.ndarray:
+    """As an X-ray of 3056 x 2544 px, a quarter as large: dark, with a bright band along each border."""
+    pixels = np.random.default_rng(0).integers(20, 60, (rows, columns), np.uint8)
+    pixels[: rows // 9] = pixels[-rows // 9 :] = 200
+    pixels[:, : columns // 15] = pixels[:, -columns // 15 :] = 200
+    return pixels
+
+
+def test_a_large_image_is_resized_as_a_whole_and_then_cropped_to_a_square(tmp_path: Path) -> None:
+    write_pixels(tmp_path / "in/xray.png", tall())
+    (record,) = prepared(tmp_path, size=64).records
+    stored = read_pixels(tmp_path / "out" / record.file)
+    assert (record.rows, record.columns, record.resized_from) == (64, 64, (764, 636))
+    expected = by_pillow(tall(), 77, 64)[6:70].clip(0, 255) / 255
+    np.testing.assert_allclose(stored / TOP, expected, atol=1 / TOP + 1e-6)
+    assert stored.dtype == np.uint16  # means of many 8-bit pixels lie between their levels
+    assert stored[:, :3].min() > stored[3:-3, 6:-6].max()  # both borders are there
+
+
+def test_a_real_image_is_the_whole_picture(tmp_path: Path) -> None:
+    path = Path(get_testdata_file("image_dfl.dcm", download=False))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / path.name).write_bytes(path.read_bytes())
+    dataset = prepared(tmp_path, size=100)
+    (record,) = dataset.records
+    volume = read(path)
+    expected = by_pillow(volume.window.apply(volume.pixels)[0], 100, 100)
+    np.testing.assert_allclose(dataset.image(record), expected.clip(0, 1), atol=2 / TOP)
+
+
+@pytest.mark.parametrize(("rows", "resize"), [(79, True), (160, False)])
+def test_what_is_little_larger_or_not_to_be_resized_is_only_cropped(tmp_path: Path, rows: int, resize: bool) -> None:
+    pixels = tall(rows, 170)
+    write_pixels(tmp_path / "in/x.png", pixels)
+    (record,) = prepared(tmp_path, size=64, resize=resize).records
+    stored = read_pixels(tmp_path / "out" / record.file)
+    top = (rows - 64) // 2
+    np.testing.assert_array_equal(stored, pixels[top : top + 64, 53 : 53 + 64])
+    assert stored.dtype == np.uint8
+    assert record.resized_from is None
+
+
+def test_from_five_quarters_of_the_size_it_is_resized(tmp_path: Path) -> None:
+    write_pixels(tmp_path / "in/x.png", tall(80, 170))
+    assert prepared(tmp_path, size=64).records[0].resized_from == (80, 170)
+
+
+def test_the_spacing_is_that_of_the_pixels_that_are_stored(tmp_path: Path) -> None:
+    header = pydicom.dcmread(get_testdata_file("MR_small.dcm", download=False))
+    header.PixelData = header.PixelData[: 40 * 64 * 2]
+    header.Rows, header.PixelSpacing = 40, [0.5, 0.25]
+    (tmp_path / "in").mkdir()
+    header.save_as(tmp_path / "in/mr.dcm")
+    (record,) = prepared(tmp_path, size=30).records
+    assert record.resized_from == (40, 64)
+    assert record.spacing == pytest.approx((0.5 * 40 / 30, 0.25 * 64 / 48))
+    assert prepared(tmp_path, size=30).records == (record,)  # as it was written, so it is read
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(64, 64), (90, 140), (201, 75)])
+def test_a_mask_lies_on_its_image_after_both_were_resized(tmp_path: Path, rows: int, columns: int) -> None:
+    inside = np.zeros((rows, columns), np.uint8)
+    inside[rows // 3 : rows // 2 + 5, columns // 2 - 7 : columns // 2 + 11] = 1
+    write_pixels(tmp_path / "in/x.png", inside * np.uint8(200))
+    write_pixels(tmp_path / "seg/x.png", inside)
+    (record,) = prepared(tmp_path, masks=True, size=32).records
+    image, mask = (read_pixels(tmp_path / "out" / file) for file in (record.file, record.mask))
+    assert set(np.unique(mask)) == {0, 255}
+    share = image / (200 / 255 * TOP)
+    sure = np.abs(share - 0.5) > 1e-3  # half a pixel is inside: rounding decides
+    np.testing.assert_array_equal((mask == 255)[sure], (share > 0.5)[sure])
+    assert mask.any()

@@ -30,7 +30,7 @@ def test_an_unknown_name_lists_the_valid_ones_and_the_nearest() -> None:
     [
         ([], "--vae is missing"),
         (["haar", "haar"], "--vae haar: given twice; name one of them, as LABEL=FOLDER"),
-        (["hr=haar"], "not 'hr'"),
+        (["hr=haar"], "not hr or bicubic"),
         (["a/b=haar"], "the label made of letters"),
         (["x="], "expected NAME, FOLDER or LABEL=FOLDER"),
     ],

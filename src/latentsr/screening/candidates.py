@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentsr.autoencoders import SPECS, Autoencoder, AutoencoderSpec, load_autoencoder
+from latentsr.baselines import BICUBIC
 from latentsr.errors import OptionError
 
 HR = "hr"  # the method name under which a table holds what is said of HR itself
+TAKEN = (HR, BICUBIC)  # names of a table's methods that no autoencoder may bear
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -66,10 +68,10 @@ def _labelled(text: str) -> tuple[str, str]:
     label, equals, source = text.partition("=")
     if not equals:
         label, source = (text, text) if text in SPECS else (Path(text).resolve().name, text)
-    if not LABEL.fullmatch(label) or label == HR or not source:
+    if not LABEL.fullmatch(label) or label in TAKEN or not source:
         raise OptionError(
             f"--vae '{text}': expected NAME, FOLDER or LABEL=FOLDER, the label made of letters, digits and . _ + -, "
-            f"and not '{HR}'"
+            f"and not {' or '.join(TAKEN)}"
         )
     return label, source
 

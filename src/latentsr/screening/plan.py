@@ -10,6 +10,7 @@ import pandas as pd
 from latentsr.config import Config, sha256_json
 from latentsr.data.batches import spread
 from latentsr.data.records import Dataset, Record, check_names
+from latentsr.degrade import Degradation, parse_degradation
 from latentsr.errors import OptionError
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.weights import learned_available, weights_file
@@ -19,17 +20,21 @@ from latentsr.stats.seed import check_seed
 
 CEILING = ("psnr", "ms_ssim", "haarpsi")
 BANDS, SPECTRUM = "subband_psnr", "radial_spectrum"
-FORMAT = 2
+FORMAT = 3
 
 
 class Screening(Config):
-    """What is asked of a screening; every field decides its tables."""
+    """What is asked of a screening; every field decides its tables.
+
+    `degradation` is that of the SR which is expected: bicubic's own PSNR under it stands beside the expectation.
+    """
 
     split: str = "valid"
     reference: str | None = None
     limit: int | None = None
     metrics: tuple[str, ...] | None = None
     studies: Path | None = None
+    degradation: str = "bicubic:4"
     seed: int = 0
 
 
@@ -45,6 +50,7 @@ class Plan:
     ceiling: tuple[str, ...]
     metrics: tuple[Metric, ...]
     points: pd.DataFrame
+    degradation: Degradation
     options: Screening
 
     @property
@@ -63,6 +69,7 @@ class Plan:
             "reference": self.reference,
             "metrics": list(self.ceiling),
             "points": self.points[list(COLUMNS)].to_numpy().tolist(),
+            "degradation": self.degradation.text,
             "seed": self.options.seed,
             "format": FORMAT,
         }
@@ -95,14 +102,25 @@ def make_plan(
     for metric in metrics:
         if metric.group == "learned":
             weights_file(metric.name)
-    points = read_points(options.studies)
+    points, degradation = read_points(options.studies), parse_degradation(options.degradation)
     records = tuple(spread(dataset.select(options.split), options.limit) for dataset in datasets)
     for dataset, chosen in zip(datasets, records, strict=True):
         dataset.check(chosen)
     identified = identify(candidates, device)
     reference = options.reference or _first_lossy(identified)
     _check_reference(reference, identified)
-    return Plan(tuple(datasets), records, tuple(candidates), identified, reference, ceiling, metrics, points, options)
+    return Plan(
+        tuple(datasets),
+        records,
+        tuple(candidates),
+        identified,
+        reference,
+        ceiling,
+        metrics,
+        points,
+        degradation,
+        options,
+    )
 
 
 def _ceiling_measures(asked: Sequence[str] | None) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def test_what_the_published_points_do_not_say_is_told() -> None:
     last = said(ceilings(("d", "a", 25.0, False), ("e", "a", 35.0, False)), differences())
     assert "2 autoencoders on 3 datasets, not independent" in last[-1]
     assert "on d " in last[-2]
-    assert "capped by its ceiling of 25.0 dB); on e at best" in last[-2]
+    assert "capped by its ceiling of 25.0 dB), where bicubic has 28.0 dB; on e " in last[-2]
     own = verdict(frames(ceilings(("d", "a", 30.0, False)), differences()), read_points(), published=False)
     assert "published" not in own[-1]
 

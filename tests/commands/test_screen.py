@@ -35,7 +35,7 @@ def test_the_command_writes_a_page_and_says_the_verdict(dataset: Path, run: Call
     [
         (["--vae", "harr"], "did you mean haar?"),
         (["--vae", "haar", "--split", "test"], "no images in split 'test'"),
-        (["--vae", "haar", "--limit", "0"], "--limit 0: expected 1 image or more"),
+        (["--vae", "haar", "--limit", "0"], "0: expected 1 image or more"),
         (["--vae", "haar", "--metric", "pnsr"], "metric 'pnsr' is unknown"),
         (["--vae", "taesd"], "its weights are not on this machine"),
         (["--vae", "haar", "--weights", "haar=x.bin"], "haar: takes no --weights"),

@@ -119,7 +119,7 @@ def test_a_finished_screening_is_returned_and_anything_else_is_stale(
         (pair, {"seed": 1}),
         (pair, {"metrics": ("ssim",)}),
     ):
-        with pytest.raises(StaleError, match="give another -o, or --overwrite"):
+        with pytest.raises(StaleError, match=r"(give|choose) another .*overwrite"):
             made(dataset, candidates, tmp_path, **options)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
     again = screen(make_plan([dataset], pair[:1], Screening()), tmp_path, overwrite=True)

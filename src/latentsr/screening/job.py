@@ -54,7 +54,7 @@ def screen(
         ModelError: an autoencoder that gives values which are not finite.
     """
     if batch < 1:
-        raise OptionError(f"--batch {batch}: expected 1 image or more")
+        raise OptionError(f"the option batch is {batch}: expected 1 image or more")
     folder = _folder(out)
     folder.claim(plan.key, overwrite=overwrite)
     if not folder.whole:

@@ -96,7 +96,9 @@ def make_plan(
     check_names(datasets)
     names = [candidate.name for candidate in candidates]
     if options.reference not in (None, *names):
-        raise OptionError(f"--reference {options.reference}: is not screened; expected one of {', '.join(names)}")
+        raise OptionError(
+            f"the option reference is {options.reference}, which is not screened; expected one of {', '.join(names)}"
+        )
     ceiling = _ceiling_measures(options.metrics)
     metrics = find_metrics(dict.fromkeys((*ceiling, BANDS, SPECTRUM)))
     for metric in metrics:
@@ -132,7 +134,9 @@ def _ceiling_measures(asked: Sequence[str] | None) -> tuple[str, ...]:
     found = find_metrics(dict.fromkeys(("psnr", *wanted)))
     if wrong := [metric.name for metric in found if metric.needs != ("hr",) or metric.parts]:
         fit = [metric.name for metric in METRICS.values() if metric.needs == ("hr",) and not metric.parts]
-        raise OptionError(f"--metric {', '.join(wrong)}: is no measure of a ceiling; choose from {', '.join(fit)}")
+        raise OptionError(
+            f"the option metric has {', '.join(wrong)}: is no measure of a ceiling; choose from {', '.join(fit)}"
+        )
     return tuple(metric.name for metric in found)
 
 
@@ -140,7 +144,10 @@ def _check_reference(reference: str, identified: Sequence[Identified]) -> None:
     """OptionError for a lossless one beside lossy ones: its bands have no finite dB to compare with."""
     lossy = [one.name for one in identified if not one.spec.lossless]
     if lossy and reference not in lossy:
-        raise OptionError(f"--reference {reference}: is lossless, nothing compares with it; choose {', '.join(lossy)}")
+        raise OptionError(
+            f"the option reference is {reference}, which is lossless: nothing compares with it; choose "
+            f"{', '.join(lossy)}"
+        )
 
 
 def _first_lossy(identified: Sequence[Identified]) -> str:

@@ -112,4 +112,10 @@ def _slider(evaluation: Evaluation, cases: list[Told]) -> Slider:
         caption += (
             f" To keep this page small, {left_out} of {len(cases)} images are not among these; the figure has all."
         )
-    return Slider("Any two over each other", names, tuple(views), (0, 1 + evaluation.methods.index(chief)), caption)
+    return Slider(
+        "LR, methods and HR, any two over each other",
+        names,
+        tuple(views),
+        (0, 1 + evaluation.methods.index(chief)),
+        caption,
+    )

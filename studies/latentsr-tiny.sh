@@ -16,4 +16,4 @@ latentsr=${LATENTSR:-latentsr}
 "$latentsr" train "$out/cache" -o "$out/latentsr-tiny" --steps 4000 --validate-every 100 \
     --modality MR --modality CR --modality DX
 [ -f "$out/evaluation/run.json" ] || "$latentsr" evaluate "$out/brain-mri" "$out/chest-xray" -o "$out/evaluation" \
-    --method "mean=$out/latentsr-tiny" --method "sample=$out/latentsr-tiny?steps=16"
+    --method "posterior=$out/latentsr-tiny" --method "sample=$out/latentsr-tiny?steps=16"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from latentsr.errors import InputError, LatentSRError, ModelError, NotAnImageError, OptionError, StaleError
     from latentsr.intensity import Window
     from latentsr.io import read, write
+    from latentsr.jobs import evaluate, screen
     from latentsr.metrics import METRICS
     from latentsr.provenance import RESEARCH_USE
     from latentsr.restoration import Sampling
@@ -35,11 +36,13 @@ _HOMES = {
     "SuperResolver": "latentsr.superres",
     "Volume": "latentsr.volume",
     "Window": "latentsr.intensity",
+    "evaluate": "latentsr.jobs",
     "load_autoencoder": "latentsr.autoencoders",
     "parse_degradation": "latentsr.degrade",
     "project": "latentsr.consistency",
     "read": "latentsr.io",
     "read_dataset": "latentsr.data.records",
+    "screen": "latentsr.jobs",
     "write": "latentsr.io",
 }
 
@@ -56,11 +59,13 @@ __all__ = [
     "SuperResolver",
     "Volume",
     "Window",
+    "evaluate",
     "load_autoencoder",
     "parse_degradation",
     "project",
     "read",
     "read_dataset",
+    "screen",
     "write",
 ]
 

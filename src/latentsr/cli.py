@@ -28,7 +28,7 @@ COMMANDS = (
     (fit_vae, "latentsr fit-vae dataset/ -o vae/ --factor 4 --latent-channels 3 --steps 20000"),
     (encode, "latentsr encode dataset/ --vae haar -o cache/"),
     (train, "latentsr train cache/ -o model/ --steps 4000"),
-    (evaluate, "latentsr evaluate dataset/ --method mean=latentsr-tiny -o evaluation/"),
+    (evaluate, "latentsr evaluate dataset/ --method posterior=latentsr-tiny -o evaluation/"),
     (demo, "latentsr demo -o demo/"),
 )
 

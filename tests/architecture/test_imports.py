@@ -20,7 +20,7 @@ LAYERS = (
     ("device", "degrade", "consistency", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "conditioning", "diffusion", "data"),
     ("training", "realism", "restoration", "superres", "baselines"),
-    ("evaluation", "enhancement", "estimate", "screening", "study", "report", "demo"),
+    ("evaluation", "enhancement", "estimate", "screening", "study", "report", "demo", "jobs"),
     ("cli", "commands", "terminal", "scaleout", "serve", "__main__"),
 )
 LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}

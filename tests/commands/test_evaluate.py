@@ -123,7 +123,7 @@ def test_an_error_names_images_by_a_hash(
     assert said.out == ""
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
-    assert ("prepare the dataset again" if fault == "no_hr" else "--show-ids") in said.err
+    assert ("prepare the dataset again" if fault == "no_hr" else "show_ids") in said.err
     assert short_hash("blocks", "Doe_planted_99" if fault == "surplus" else "Doe_planted_0") in said.err
     assert not [secret for secret in SECRETS if secret in said.err]
 
@@ -219,19 +219,22 @@ def test_masks_make_regions(run: Run, dataset: Dataset, tmp_path: Path) -> None:
     ("options", "words"),
     [
         (["--margin", "psnr"], ["--margin psnr: expected a measure and a number"]),
-        (["--margin", "psnrr=1"], ["--margin psnrr: will not be measured here; choose from"]),
-        (["--margin", "roi_psnr=1"], ["--margin roi_psnr: will not be measured here"]),
-        (["--margin", "psnr=1", "--metric", "ssim"], ["--margin psnr: will not be measured here; choose from ssim"]),
-        (["--margin", "psnr=1", "--margin", "psnr=2"], ["--margin psnr: given twice"]),
-        (["--margin", "lr_psnr=1"], ["--margin lr_psnr: is not tested", "that is how it was made"]),
-        (["--margin", "psnr=-1"], ["--margin psnr=-1: expected a positive number"]),
-        (["--mean", "foo"], ["--mean foo: no such method; expected one of bicubic"]),
-        (["--by", "foo"], ["--by foo: no such method"]),
-        (["--reference-autoencoder", "haar"], ["haar", "loses nothing, so it has no noise floor"]),
+        (["--margin", "psnrr=1"], ["the option margin has psnrr: will not be measured here; choose from"]),
+        (["--margin", "roi_psnr=1"], ["the option margin has roi_psnr: will not be measured here"]),
+        (
+            ["--margin", "psnr=1", "--metric", "ssim"],
+            ["the option margin has psnr: will not be measured here; choose from ssim"],
+        ),
+        (["--margin", "psnr=1", "--margin", "psnr=2"], ["the option margin has psnr twice"]),
+        (["--margin", "lr_psnr=1"], ["the option margin has lr_psnr, which is not tested", "that is how it was made"]),
+        (["--margin", "psnr=-1"], ["the option margin has psnr=-1: expected a positive number"]),
+        (["--mean", "foo"], ["the option mean is foo: no such method; expected one of bicubic"]),
+        (["--by", "foo"], ["the option by is foo: no such method"]),
+        (["--reference-autoencoder", "haar"], ["haar", "loses nothing and has no noise floor"]),
         (["--reference-autoencoder", "nowhere"], ["nowhere"]),
-        (["--masks", "nowhere"], ["--masks nowhere: no such folder"]),
+        (["--masks", "nowhere"], ["the option masks is nowhere: no such folder"]),
         (["--limit", "0"], ["the option limit is 0: expected 1 image or more"]),
-        (["--workers", "-1"], ["--workers -1: expected 0 or more"]),
+        (["--workers", "-1"], ["the option workers is -1: expected 0 or more"]),
         (["--features", "nowhere"], ["nowhere"]),
     ],
     ids=lambda value: " ".join(value) if value[0].startswith("--") else "",

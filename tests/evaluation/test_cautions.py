@@ -149,11 +149,11 @@ def test_what_one_of_two_datasets_lacks_is_told_of_that_one(dataset: Dataset, tm
     compare(folders, tmp_path / "out", asked)
     told = read_json(tmp_path / "out" / "run.json")["not_measured"]
     assert [one for one in told if "region" in one] == [
-        "Not measured on 'abdomen', since there are no masks of a region of interest (prepare --masks) and none were "
-        "given (--masks): PSNR in the region, SSIM in the region."
+        "Not measured on 'abdomen', since there are no masks of a region of interest (the option masks, here or of "
+        "prepare): PSNR in the region, SSIM in the region."
     ]
     assert [one for one in told if "Hallucinated" in one] == [
-        "Not measured, since no reference autoencoder gives a noise floor (--reference-autoencoder): "
+        "Not measured, since no reference autoencoder gives a noise floor (the option reference_autoencoder): "
         "Hallucinated share."
     ]
 

@@ -214,7 +214,7 @@ class TestJob:
 
     def test_a_margin_on_a_ceiling_is_refused(self, dataset: Dataset, tmp_path: Path) -> None:
         asked = Comparison((), device="cpu", margins=(("ceiling_psnr", 1.0),))
-        with pytest.raises(OptionError, match="--margin ceiling_psnr: will not be measured here"):
+        with pytest.raises(OptionError, match="the option margin has ceiling_psnr: will not be measured here"):
             compare([dataset.root], tmp_path / "out", asked)
 
     def test_without_a_lossy_model_it_is_said_that_there_is_none(self, dataset: Dataset, tmp_path: Path) -> None:

@@ -48,7 +48,9 @@ def test_kinds_of_wrong_files_are_told_apart(dataset: Dataset, images: Path) -> 
 
 def test_files_are_named_by_a_hash_with_the_way_to_the_id(dataset: Dataset, images: Path) -> None:
     spoil(images)
-    with pytest.raises(InputError, match=rf"in colour: {short_hash('abdomen', '007')}; .*--show-ids names them by id$"):
+    with pytest.raises(
+        InputError, match=rf"in colour: {short_hash('abdomen', '007')}; .*the option show_ids names them by id$"
+    ):
         paired(images, dataset, show_ids=False)
 
 

@@ -89,8 +89,11 @@ def test_without_masks_regions_are_not_measured_and_it_is_said(dataset: Dataset,
     compare([dataset.root], tmp_path / "out", comparison(metrics=("psnr", "roi_psnr")))
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["masks"] == {}
-    assert any("no masks of a region of interest (prepare --masks)" in sentence for sentence in run["not_measured"])
-    with pytest.raises(OptionError, match="--margin roi_psnr: will not be measured"):
+    assert any(
+        "no masks of a region of interest (the option masks, here or of prepare)" in sentence
+        for sentence in run["not_measured"]
+    )
+    with pytest.raises(OptionError, match="the option margin has roi_psnr: will not be measured"):
         compare(
             [dataset.root], tmp_path / "new", comparison(metrics=("psnr", "roi_psnr"), margins=(("roi_psnr", 1.0),))
         )
@@ -107,7 +110,9 @@ def test_masks_of_some_images_are_an_error_that_lists_the_others(
 ) -> None:
     root = masked(("007", "008", "009")).root
     names = ", ".join(short_hash("abdomen", id) for id in ("010", "011"))
-    with pytest.raises(InputError, match=rf"masks of dataset 'abdomen'.*without one: {names}\).*--masks.*--show-ids"):
+    with pytest.raises(
+        InputError, match=rf"masks of dataset 'abdomen'.*without one: {names}\).*the option masks.*show_ids"
+    ):
         compare([root], tmp_path / "out", comparison())
     with pytest.raises(InputError, match="without one: 010, 011"):
         compare([root], tmp_path / "out", comparison(show_ids=True))

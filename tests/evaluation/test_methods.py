@@ -125,7 +125,9 @@ def test_what_is_neither_a_folder_nor_a_model_is_told_so(dataset: Dataset, tmp_p
 
 
 def test_a_model_of_another_scale_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"enlarges 2 times.*reduces 4 times: give --degradation bicubic:2"):
+    with pytest.raises(
+        OptionError, match=r"enlarges 2 times.*reduces 4 times: set the option degradation to bicubic:2"
+    ):
         from_model("mine", MadeUpModel(parse_degradation("bicubic:2")), X4, Sampling())
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
+from torchvision.models import shufflenet_v2_x0_5
 
-from latentsr.config import sha256
+from latentsr.config import sha256, sha256_json
 from latentsr.data.records import Dataset, write_dataset
 from latentsr.errors import StaleError
 from latentsr.evaluation.job import Comparison, compare
@@ -99,44 +101,39 @@ def test_every_measure_belongs_to_one_family() -> None:
     assert sum(family_of(name) == PRIMARY for name in names) == 2
 
 
-class Averages(torch.nn.Module):
-    """Two features of an image: its mean and a multiple of it."""
+def extractor(folder: Path, seed: int) -> str:
+    """A feature extractor's folder, with weights of that seed."""
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True)
+    save_file(shufflenet_v2_x0_5(weights=None).state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text('{"architecture": "shufflenet_v2_x0_5"}')
+    settings = '{"size": 32, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.2, 0.2, 0.2]}'
+    (folder / "preprocessor_config.json").write_text(settings)
+    return str(folder)
 
-    def __init__(self, factor: float) -> None:
-        super().__init__()
-        self.factor = factor
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        mean = images.mean(dim=(1, 2, 3))[:, None]
-        return torch.cat([mean, self.factor * mean], dim=1)
-
-
-def extractor(path: Path, factor: float) -> str:
-    """A feature extractor's file."""
-    shapes = {"images": {0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}}
-    path.parent.mkdir(exist_ok=True)
-    program = torch.export.export(Averages(factor), (torch.rand(3, 3, 64, 96),), dynamic_shapes=shapes)
-    torch.export.save(program, path)
-    return str(path)
+def digest(folder: str) -> str:
+    """That of the folder's files."""
+    return sha256_json({path.name: sha256(path) for path in Path(folder).iterdir()})
 
 
 def test_weights_are_recorded_by_their_hash_and_decide_the_key(dataset: Dataset, tmp_path: Path) -> None:
     """The same name with other weights is another evaluation: its parts must never be taken for this one's."""
-    one, other = (extractor(tmp_path / f"{factor}" / "net.pt2", factor) for factor in (1, 2))
+    one, other = (extractor(tmp_path / f"{seed}" / "net", seed) for seed in (1, 2))
     plans = [
         make_plan([dataset.root], Comparison((), metrics=("psnr",), features=name, device="cpu"))
         for name in (one, other)
     ]
-    assert [plan.facts["features"] for plan in plans] == ["net.pt2", "net.pt2"]
-    assert plans[0].facts["weights"] == {"features": sha256(Path(one))}
+    assert [plan.facts["features"] for plan in plans] == ["net", "net"]
+    assert plans[0].facts["weights"] == {"features": digest(one)}
     assert plans[0].key != plans[1].key
 
 
 def test_run_json_holds_the_weights(dataset: Dataset, tmp_path: Path) -> None:
-    name = extractor(tmp_path / "net.pt2", 1)
+    name = extractor(tmp_path / "net", 1)
     asked = Comparison((), metrics=("psnr",), features=name, device="cpu", workers=0)
     compare([dataset.root], tmp_path / "out", asked)
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["weights"] == {"features": sha256(Path(name))}
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["weights"] == {"features": digest(name)}
 
 
 def test_parts_never_lie_without_the_key_that_they_were_made_under(dataset: Dataset, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from latentsr.io.raster import encode_png
 from latentsr.report.evaluation_data import Evaluation, read_evaluation
 from latentsr.report.figures import export
-from latentsr.report.page import Drawing, Images, Page, Picture, Section, Slider, Table, Text, Tile
+from latentsr.report.page import Drawing, Images, Page, Picture, Section, Slider, Table, Text, Tile, View
 
 # Markup, a cell's end, writing turned around, a control character and half a character, as file names may hold them.
 HOSTILE = "<script>alert(1)</script> & \"q\" 'x' | \u202ertl\u202c `c` *b* [a](b) \x07 \udc80 ünï"
@@ -112,11 +112,17 @@ def sample_page(pixels: dict[str, np.ndarray]) -> Page:
     sections = (
         Section("Ceilings", (_ceilings(), Picture("Ceilings", drawing, f"Caption {HOSTILE}")), note=HOSTILE),
         Section(HOSTILE, (Text((HOSTILE, "Second."), (HOSTILE, "item")), Picture(HOSTILE, drawing), _many_rows())),
-        Section("Images", (grid, Slider("Two methods", png["sr"], png["truth"], ("bicubic", HOSTILE), "No loss."))),
-        Section("LR", (Slider("LR and truth", png["lr"], png["truth"], ("LR", "truth")),)),
+        Section("Images", (grid, _slider(png))),
+        Section("LR", (Slider("LR and truth", ("LR", "truth"), (View("", (png["lr"], png["truth"])),)),)),
     )
     facts = {"latentsr": "0.1.0", "command": f"latentsr screen {HOSTILE}", "hash": "9f" * 32, HOSTILE: HOSTILE}
     return Page(HOSTILE, "All kinds of blocks", ("The first sentence.", HOSTILE), sections, facts, (HOSTILE,))
+
+
+def _slider(png: dict[str, bytes]) -> Slider:
+    """Three names and two images; at first the last two names of the first."""
+    views = (View("Best", (png["truth"], png["sr"], png["truth"])), View("Worst", (png["lr"], png["lr"], png["sr"])))
+    return Slider("Two methods", ("LR", "bicubic", HOSTILE), views, (1, 2), "No loss.")
 
 
 def _ceilings() -> Table:

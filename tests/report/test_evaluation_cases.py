@@ -11,6 +11,7 @@ from latentsr.report import evaluation_cases
 from latentsr.report.evaluation_cases import case_section, scale_text
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.figures import Case
+from latentsr.report.page import Slider
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,22 @@ def test_the_bar_is_that_of_the_columns(evaluation: Evaluation, monkeypatch: pyt
     section = case_section(evaluation, "mr")
     assert [case.spacing for case in drawn] == [0.5, None]
     assert "Images without a bar came without a spacing" in str(section)
+
+
+def test_any_two_images_can_be_compared_while_the_page_stays_small(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slider() -> Slider:
+        section = case_section(evaluation, "mr")
+        assert section is not None
+        assert isinstance(section.blocks[-1], Slider)
+        return section.blocks[-1]
+
+    whole = slider()
+    assert (whole.names, whole.shown) == (("LR, enlarged", "bicubic", "HR"), (0, 1))
+    assert [view.label for view in whole.views] == ["Best: image 0badcafe", "Worst: image 0b5f77aa"]
+    assert [len(view.images) for view in whole.views] == [3, 3]
+    monkeypatch.setattr(evaluation_cases, "MOST_BYTES", 1)
+    small = slider()
+    assert len(small.views) == 1
+    assert "1 of 2 images are not among these" in small.caption

@@ -135,12 +135,12 @@ class TestFacts:
     def test_weights_of_learned_measures_and_features_are_told_by_hash(self, evaluation: Evaluation) -> None:
         learned = {"name": "lpips", "title": "LPIPS"}
         changed = without(
-            evaluation, weights={"lpips": "ab" * 32, "features": "cd" * 32}, features="net.pt2",
+            evaluation, weights={"lpips": "ab" * 32, "features": "cd" * 32}, features="net",
             measures=[*evaluation.run["measures"], learned],
         )  # fmt: skip
         facts = evaluation_facts(changed)
         assert facts["weights of LPIPS"] == f"SHA-256 {'ab' * 32}"
-        assert facts["weights of feature extractor net.pt2"] == f"SHA-256 {'cd' * 32}"
+        assert facts["weights of feature extractor net"] == f"SHA-256 {'cd' * 32}"
 
     def test_everything_that_decides_the_result_has_its_hash(self, evaluation: Evaluation) -> None:
         facts, run = evaluation_facts(evaluation), evaluation.run

@@ -27,14 +27,14 @@ def evaluation(reach: float = 0.001, images: int = 60) -> Evaluation:
         "sets": pd.DataFrame(rows, columns=list(SET_COLUMNS)),
         "set_comparisons": pd.DataFrame(differences, columns=list(SET_COMPARISON_COLUMNS)),
     }
-    run = {"datasets": {"abdomen": {}}, "methods": [{"name": "bicubic"}, {"name": "mine"}], "features": "encoder.pt2"}
+    run = {"datasets": {"abdomen": {}}, "methods": [{"name": "bicubic"}, {"name": "mine"}], "features": "encoder"}
     return Evaluation(Path(), run, frames)
 
 
 def test_measures_name_their_extractor_keep_their_digits_and_have_intervals() -> None:
     table = set_table(evaluation(), "abdomen")
     assert table is not None
-    heads = ("method", "Sliced Wasserstein (x 1000)", "FID (encoder.pt2)", "KID (encoder.pt2)", "level x1")
+    heads = ("method", "Sliced Wasserstein (x 1000)", "FID (encoder)", "KID (encoder)", "level x1")
     assert table.columns == (*heads, "level x2")
     assert table.rows[0][:4] == ("bicubic", "6.000 [5.999, 6.001]", "31.00", "0.00430 [0.00330, 0.00530]")
     assert table.rows[1][0] == "mine"
@@ -64,7 +64,7 @@ def test_few_patients_have_no_intervals_and_no_differences() -> None:
 def test_differences_to_bicubic_leave_out_what_has_no_interval() -> None:
     table = set_difference_table(evaluation(), "abdomen")
     assert table is not None
-    assert [row[0] for row in table.rows] == ["Sliced Wasserstein (x 1000)", "KID (encoder.pt2)"]  # levels: in the file
+    assert [row[0] for row in table.rows] == ["Sliced Wasserstein (x 1000)", "KID (encoder)"]  # levels: in the file
     assert table.rows[1][1:] == ("mine", "-0.00220", "[-0.00320, -0.00120]", "20")
 
 
@@ -76,7 +76,7 @@ def test_without_rows_there_is_no_table() -> None:
 
 def test_definitions_name_what_was_measured_and_how_it_got_intervals() -> None:
     (told,) = set_definitions(evaluation())
-    assert "FID, the Frechet distance of normal distributions of the features of encoder.pt2" in told
+    assert "FID, the Frechet distance of normal distributions of the features of encoder" in told
     assert "pairs of images of different patients: SR and HR" in told
     assert "delete-a-group jackknife over patients" in told
     assert list(set_definitions(Evaluation(Path(), evaluation().run, {}))) == []

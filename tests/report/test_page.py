@@ -14,7 +14,18 @@ from PIL import Image, PngImagePlugin
 
 from latentsr.errors import InputError, LatentSRError
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.page import Page, Picture, Section, Slider, Table, Text, render_page, write_markdown, write_page
+from latentsr.report.page import (
+    Page,
+    Picture,
+    Section,
+    Slider,
+    Table,
+    Text,
+    View,
+    render_page,
+    write_markdown,
+    write_page,
+)
 
 TEMPLATES = Path(__file__).parents[2] / "src" / "latentsr" / "report" / "templates"
 
@@ -118,7 +129,9 @@ def test_what_a_picture_says_of_its_origin_stays_out() -> None:
     text.add_text("Comment", "/home/ward/DOE^JOHN")
     buffer = io.BytesIO()
     Image.new("L", (8, 8), 7).save(buffer, "PNG", pnginfo=text)
-    html = render_page(Page("p", sections=(Section("s", (Slider("t", buffer.getvalue(), buffer.getvalue()),)),)))
+    html = render_page(
+        Page("p", sections=(Section("s", (Slider("t", ("a", "b"), (View("", (buffer.getvalue(),) * 2),)),)),))
+    )
     images = [base64.b64decode(data) for data in re.findall(r"data:image/png;base64,([^\"]+)", html)]
     assert len(images) == 2
     assert not any(b"DOE" in data for data in images)
@@ -164,7 +177,7 @@ def test_a_table_whose_rows_do_not_fit_is_refused() -> None:
 
 def test_images_of_other_proportions_are_no_slider(png: Callable[[int, int], bytes]) -> None:
     with pytest.raises(InputError, match="16x8 and 8x8 px show no common field of view"):
-        Slider("t", png(16, 8), png(8, 8))
+        Slider("t", ("a", "b"), (View("", (png(8, 8), png(8, 8))), View("", (png(16, 8), png(8, 8)))))
 
 
 def test_a_page_that_cannot_be_written_is_one_line(sample_page: Page, tmp_path: Path) -> None:
@@ -203,12 +216,21 @@ def _luminance(colour: str) -> float:
 SLIDER = """(() => {
   const figure = document.querySelector(".slider"), range = figure.querySelector("input");
   range.value = 20; range.dispatchEvent(new Event("input"));
-  const [before, after] = [...figure.querySelectorAll("img")].map((image) => image.getBoundingClientRect());
+  const images = [...figure.querySelectorAll(".side:not([hidden]) img")];
+  const [before, after] = images.map((image) => image.getBoundingClientRect());
   const style = getComputedStyle(figure.querySelector(".after"));
   const drawn = getComputedStyle(figure.querySelector("img")).imageRendering;
   return {left: [before.left, after.left], width: after.width, clip: style.clipPath,
           said: range.getAttribute("aria-valuetext"), drawn};
 })()"""
+CHOSEN = """((kind, value) => {
+  const figure = document.querySelector(".slider"), select = figure.querySelector(`[data-kind=${kind}]`);
+  select.value = value; select.dispatchEvent(new Event("change"));
+  const seen = [...figure.querySelectorAll(".side")].filter((side) => side.getClientRects().length);
+  const said = figure.querySelector("input").getAttribute("aria-valuetext").split("<")[0];
+  const after = (side) => side.classList.contains("after");
+  return [seen.map(({ dataset }) => dataset.view + dataset.name), seen.filter(after).length, said];
+})"""
 SORTED = """(() => {
   const table = document.querySelector(".sortable"), head = table.tHead.rows[0].cells[1];
   const column = () => [...table.tBodies[0].rows].map((row) => row.cells[1].textContent);
@@ -271,3 +293,25 @@ def test_details_are_folded_on_a_phone_alone(tmp_path: Path, open_page: Callable
 def test_details_stand_in_the_supplement(tmp_path: Path) -> None:
     write_markdown(Page("t", verdict=("v",), details=("bears it out",)), tmp_path)
     assert "## In detail\n\n- bears it out\n" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_any_two_images_of_a_view_are_compared(written: Path, open_page: Callable, width: int) -> None:
+    """Shown are `view` and `name` of each picture; of one and the same on both sides there is one."""
+    choices = [("before", 0), ("after", 1), ("view", 1), ("before", 1), ("before", 2)]
+    found = open_page(written, width, scripts=[f"{CHOSEN}('{kind}', {value})" for kind, value in choices])
+    assert found.clean, found
+    left, right, other, same, turned = found.values
+    assert left == [["00", "02"], 1, "50 % LR, 50 % "]
+    assert right == [["00", "01"], 1, "50 % LR, 50 % bicubic"]
+    assert other == [["10", "11"], 1, "50 % LR, 50 % bicubic"]
+    assert same == [["11"], 0, "50 % bicubic, 50 % bicubic"]
+    assert turned == [["11", "12"], 1, "50 % "]
+
+
+def test_without_a_script_two_images_are_shown_side_by_side(sample_page: Page, elements: _Elements) -> None:
+    sides = [item for item in elements.all("div") if (item.get("class") or "").startswith("side")]
+    shown = [(item["data-view"], item["data-name"], item["class"]) for item in sides if "hidden" not in item]
+    assert shown == [("0", "1", "side"), ("0", "2", "side after"), ("0", "0", "side"), ("0", "1", "side after")]
+    labels = [item["data-kind"] for item in elements.all("select")]
+    assert labels == ["view", "before", "after"]  # of two images there is nothing to choose

@@ -108,6 +108,14 @@ def test_names_are_words_and_no_markup(page: Path) -> None:
     assert "small&lt;b&gt;" in page.read_text(encoding="utf-8")
 
 
+def test_bicubic_on_these_images_stands_beside_what_is_expected(page: Path, screening: Path) -> None:
+    words, told = shown(page), json.loads((screening / "screening.json").read_text())
+    for row in told["expected"]:
+        assert 20 < row["bicubic"] < 45
+    assert "bicubic, dB" in words
+    assert f"where bicubic has {told['expected'][0]['bicubic']:.1f} dB" in words
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_opens_from_disk_without_network_and_errors(page: Path, width: int, open_page: Callable) -> None:
     found = open_page(page, width)
@@ -177,7 +185,7 @@ def test_a_null_ceiling_is_no_lossless_one(told: dict[str, Any]) -> None:
     row.update(ceiling=None, expected=None, low=None, high=None, note="no ceiling")
     (table,) = tables(expectation_section(told), "Expected SR on abdomen")
     cells = {cells[0]: cells[1:] for cells in table.rows}
-    assert cells["natural"] == ("–", "–", "–", "no ceiling")
+    assert cells["natural"] == ("–", "–", "–", f"{row['bicubic']:.1f}", "no ceiling")
     assert cells["haar"][0] == "lossless"
 
 

@@ -28,9 +28,9 @@ def test_an_unknown_name_lists_the_valid_ones_and_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ([], "--vae is missing"),
-        (["haar", "haar"], "--vae haar: given twice; name one of them, as LABEL=FOLDER"),
-        (["hr=haar"], "not 'hr'"),
+        ([], "no autoencoder was given"),
+        (["haar", "haar"], "autoencoder haar was given twice; name one of them, as LABEL=FOLDER"),
+        (["hr=haar"], "not hr or bicubic"),
         (["a/b=haar"], "the label made of letters"),
         (["x="], "expected NAME, FOLDER or LABEL=FOLDER"),
     ],
@@ -44,5 +44,5 @@ def test_weights_go_to_the_autoencoder_of_their_label(shared: Path) -> None:
     (candidate,) = parse_candidates(["taef2"], weights=[f"taef2={shared / 'weights'}"])
     (found,) = identify([candidate], "cpu")
     assert (found.spec.latent_channels, found.spec.factor) == (32, 8)
-    with pytest.raises(OptionError, match="--weights 'b=x': expected LABEL=FILE, the label one of taef2"):
+    with pytest.raises(OptionError, match="the option weights has 'b=x': expected LABEL=FILE, the label one of taef2"):
         parse_candidates(["taef2"], weights=["b=x"])

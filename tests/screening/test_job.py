@@ -9,16 +9,20 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
+from latentsr.baselines import bicubic
 from latentsr.data.batches import padded
 from latentsr.data.records import Dataset
+from latentsr.degrade import parse_degradation
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import read_pixels, write_pixels
+from latentsr.report.screening_page import screening_page
 from latentsr.screening import Candidate, Screening, make_plan, screen
 from latentsr.stats import read_table
 from latentsr.stats.names import short_hash
 from latentsr.stats.table import COLUMNS, check_table
 
 Made, Of = Callable[..., dict], Callable[..., list[Candidate]]
+BY_FOUR = parse_degradation("bicubic:4")
 TABLES = ("table", "ceilings", "differences", "fingerprint", "latents", "cost", "expected", "contrasts")
 
 
@@ -27,7 +31,7 @@ def test_everything_is_written_and_told(dataset: Dataset, pair: list[Candidate],
     assert told == json.loads((tmp_path / "screening.json").read_text())
     table = check_table(read_table(tmp_path / "table.parquet"))
     assert tuple(table.columns) == COLUMNS
-    assert set(table["method"]) == {"fine", "coarse", "haar", "hr"}
+    assert set(table["method"]) == {"fine", "coarse", "haar", "hr", "bicubic"}
     assert {path.name for path in tmp_path.iterdir()} == {
         "screening.json", "pictures", *(f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet"))
     }  # fmt: skip
@@ -88,6 +92,29 @@ def test_latents_and_cost_are_those_of_the_autoencoder(
     assert cost.loc["fine", "share"] == 0.25
     assert (cost[["encode_seconds", "decode_seconds"]] > 0).all(axis=None)
     assert (cost["nonfinite_float16"] == 0).all()
+
+
+def test_one_that_loses_anything_is_not_ranked_and_bicubic_is_measured_on_the_same_images(
+    dataset: Dataset, pooling: type, tmp_path: Path, made: Made, of: Of
+) -> None:
+    candidates = [*of(pooling(2, "medical", name="alone")), *of(load_autoencoder("haar"))]
+    told = made(dataset, candidates, tmp_path)
+    words = " ".join(told["verdict"])
+    assert told["verdict"][0].startswith("One autoencoder that loses anything makes no ranking; its AE ceiling: on ")
+    assert not [word for word in ("Highest", "Ranking", "best", "which is better") if word in words]
+    psnr = []
+    for record in dataset.records:
+        hr = torch.from_numpy(dataset.image(record))[None, None, : record.rows // 4 * 4, : record.columns // 4 * 4]
+        sr = bicubic(BY_FOUR).restore(BY_FOUR.apply(hr), [record.id]).clamp(0, 1)
+        psnr.append(-10 * math.log10(float((sr - hr).double().square().mean())))
+    assert [row["bicubic"] for row in told["expected"]] == [pytest.approx(np.mean(psnr), abs=1e-4)] * 2
+    assert "with alone (95 % prediction interval" in words
+    assert f", where bicubic has {np.mean(psnr):.1f} dB." in words
+    table = read_table(tmp_path / "table.parquet")
+    assert list(table.loc[table["method"] == "bicubic", "value"]) == pytest.approx(psnr, abs=1e-4)
+    assert screening_page(told, read_table(tmp_path / "fingerprint.parquet"), tmp_path / "pictures").title == (
+        "What does the autoencoder keep?"
+    )
 
 
 def test_latents_beyond_float16_are_told(dataset: Dataset, pooling: type, tmp_path: Path, made: Made, of: Of) -> None:
@@ -212,10 +239,14 @@ def test_bad_input_is_one_line_and_nothing_is_written(
 ) -> None:
     cases = [
         ({"split": "train"}, InputError, "no images in split 'train'; there are valid"),
-        ({"reference": "fien"}, OptionError, "--reference fien: is not screened; expected one of fine, coarse, haar"),
-        ({"reference": "haar"}, OptionError, "--reference haar: is lossless, .*choose fine, coarse"),
-        ({"seed": -1}, OptionError, "--seed -1: expected a whole number from 0"),
-        ({"limit": 0}, OptionError, "the option limit is 0: expected 1 image or more"),
+        (
+            {"reference": "fien"},
+            OptionError,
+            "the option reference is fien, which is not screened; expected one of fine, coarse, haar",
+        ),
+        ({"reference": "haar"}, OptionError, "the option reference is haar, which is lossless: .*choose fine, coarse"),
+        ({"seed": -1}, OptionError, "the option seed is -1: expected a whole number from 0"),
+        ({"limit": 0}, OptionError, "limit (is )?0: expected 1 image or more"),
         ({"metrics": ("pnsr",)}, OptionError, "metric 'pnsr' is unknown: choose from psnr"),
         ({"metrics": ("lr_psnr",)}, OptionError, "lr_psnr: is no measure of a ceiling; choose from psnr, ssim"),
         ({"studies": tmp_path / "none.csv"}, InputError, "none.csv: cannot be read as CSV"),
@@ -223,7 +254,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     for options, error, message in cases:
         with pytest.raises(error, match=message):
             made(dataset, pair, tmp_path / "out", **options)
-    with pytest.raises(OptionError, match="--batch 0"):
+    with pytest.raises(OptionError, match="the option batch is 0"):
         made(dataset, pair, tmp_path / "out", batch=0)
     other = make_dataset(tmp_path / "other", windows[:1], ["a"])
     with pytest.raises(InputError, match="datasets named abdomen, abdomen"):

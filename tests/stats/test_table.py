@@ -28,7 +28,7 @@ def test_it_is_read_as_it_was_written(table: pd.DataFrame, tmp_path: Path) -> No
 
 def test_an_existing_table_is_kept(table: pd.DataFrame, tmp_path: Path) -> None:
     write_table(table, tmp_path, "values")
-    with pytest.raises(StaleError, match="--overwrite"):
+    with pytest.raises(StaleError, match="set the option overwrite"):
         write_table(table.head(1), tmp_path, "values")
     assert len(read_table(tmp_path / "values.parquet")) == len(table)
     write_table(table.head(1), tmp_path, "values", overwrite=True)

@@ -1,7 +1,7 @@
 """`latentsr evaluate`: methods are compared with the truth, and a report says what came out."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from latentsr import terminal
 from latentsr.commands.options import Datasets, Device, Json, Out, Overwrite
 from latentsr.errors import OptionError
 from latentsr.provenance import RESEARCH_USE
+
+if TYPE_CHECKING:
+    from latentsr.jobs import JobResult
 
 
 def evaluate(
@@ -34,7 +37,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of a mask an image, named by id: regions; default: the dataset's own.")
     ] = None,
     features: Annotated[
-        str | None, typer.Option(help="For FID and KID: inception, a .pt2 file, or a folder of a vision model.")
+        str | None, typer.Option(help="For FID and KID: inception, or a folder of a vision network as safetensors.")
     ] = None,
     margin: Annotated[
         list[str] | None, typer.Option(help="METRIC=0.15: test equivalence within this margin; repeatable.")
@@ -51,37 +54,33 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Compares methods with bicubic and the truth: tables, statistics, pictures and a report; run again to go on."""
-    from latentsr.config import read_json
-    from latentsr.evaluation.job import RUN, Comparison, compare
-    from latentsr.report.evaluation_page import write_report
+    from latentsr import jobs
 
-    comparison = Comparison(
-        methods=tuple(method), split=split, degradation=degradation, metrics=tuple(metric) if metric else None,
-        batch=batch, seed=seed, device=device, limit=limit, mean=mean, reference_autoencoder=reference_autoencoder,
-        latent=latent, masks=masks, features=features, by=by, workers=workers,
-        margins=tuple(_margin(text) for text in margin or ()), show_ids=show_ids,
-    )  # fmt: skip
     with terminal.progress("evaluate", resumes=True) as report:
-        summary = compare(datasets, out, comparison, overwrite=overwrite, progress=report, stage=terminal.show_stage)
-    terminal.show_stage("report")
-    page = write_report(out)
-    for warning in read_json(out / RUN)["warnings"]:
+        result = jobs.evaluate(
+            datasets, method, out, split=split, limit=limit, degradation=degradation, metrics=metric, mean=mean,
+            reference_autoencoder=reference_autoencoder, latent=latent, masks=masks, features=features,
+            margins=[_margin(text) for text in margin or ()], by=by, batch=batch, workers=workers, seed=seed,
+            device=device, show_ids=show_ids, overwrite=overwrite, progress=report, stage=terminal.show_stage,
+        )  # fmt: skip
+    for warning in result.warnings:
         terminal.show_warning(warning)
     if json:
-        terminal.show_json(summary.to_dict(orient="records"))
+        terminal.show_json(result.table("summary").to_dict(orient="records"))
         return
-    _show(summary, metric, page, out)
+    _show(result, metric)
 
 
-def _show(summary: Any, metric: list[str] | None, page: Any, out: Path) -> None:
+def _show(result: "JobResult", metric: list[str] | None) -> None:
     """The means of the measures that were asked for, or of the headline's, the verdict, and where the rest is."""
     from latentsr.report.evaluation_headline import HEADLINE
 
+    summary = result.table("summary")
     shown = summary[summary["metric"].isin(metric or HEADLINE)]  # all others stand in the report
     terminal.show_summary(shown.to_dict(orient="records"))
-    for sentence in (*page.verdict, *page.details):
+    for sentence in (*result.verdict, *result.details):
         terminal.show(sentence)
-    terminal.show(f"report in {out / 'report.html'}, tables beside it. {RESEARCH_USE}")
+    terminal.show(f"report in {result.report}, tables beside it. {RESEARCH_USE}")
 
 
 def _margin(text: str) -> tuple[str, float]:

@@ -10,7 +10,16 @@ from latentsr import terminal
 from latentsr.commands.options import Datasets, Device, Json, Out, Overwrite
 from latentsr.provenance import RESEARCH_USE
 
-COLUMNS = ("autoencoder", "latent", "AE ceiling, dB", "95 % interval", "MS-SSIM", "HaarPSI", "expected SR, dB")
+COLUMNS = (
+    "autoencoder",
+    "latent",
+    "AE ceiling, dB",
+    "95 % interval",
+    "MS-SSIM",
+    "HaarPSI",
+    "expected SR, dB",
+    "bicubic, dB",
+)
 
 
 def screen(
@@ -38,38 +47,27 @@ def screen(
     studies: Annotated[
         Path | None, typer.Option(help="CSV of your finished studies, columns ceiling and sr in dB.")
     ] = None,
+    degradation: Annotated[str, typer.Option(help="Of the SR to expect: bicubic's own PSNR is told.")] = "bicubic:4",
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Ranks autoencoders on your images; run the same command again to go on after a kill."""
-    from latentsr.data.records import read_dataset
-    from latentsr.device import resolve_device
-    from latentsr.report.screening_page import write_screening_page
-    from latentsr.screening import Screening, make_plan, parse_candidates
-    from latentsr.screening import screen as run
+    """Says what autoencoders keep of your images; run the same command again to go on after a kill."""
+    from latentsr import jobs
 
-    where = resolve_device(device)
-    options = Screening(
-        split=split,
-        reference=reference,
-        limit=limit,
-        metrics=tuple(metric) if metric else None,
-        studies=studies,
-        seed=seed,
-    )
-    candidates = parse_candidates(vae, weights=weights or (), configs=weights_config or ())
-    plan = make_plan([read_dataset(folder) for folder in datasets], candidates, options, device=where)
     with terminal.progress("screen", resumes=True) as report:
-        told = run(plan, out, batch=batch, device=where, overwrite=overwrite, progress=report)
-    page = write_screening_page(out)
+        result = jobs.screen(
+            datasets, vae, out, weights=weights or (), configs=weights_config or (), split=split, reference=reference,
+            limit=limit, metrics=metric, studies=studies, degradation=degradation, batch=batch, seed=seed,
+            device=device, overwrite=overwrite, progress=report,
+        )  # fmt: skip
     if json:
-        terminal.show_json(told | {"page": str(page)})
+        terminal.show_json({**result.record, "page": str(result.report)})
         return
-    _show(told)
-    terminal.show(f"see {page}; tables in {out}. {RESEARCH_USE}")
+    _show(result.record)
+    terminal.show(f"see {result.report}; tables in {out}. {RESEARCH_USE}")
 
 
 def _show(told: Mapping[str, Any]) -> None:
@@ -90,7 +88,7 @@ def _row(told: Mapping[str, Any], dataset: str, method: str) -> list[str]:
     ceiling = "lossless" if psnr["lossless"] else _number(psnr["mean"], 2)
     interval = f"{psnr['low']:.2f} to {psnr['high']:.2f}" if psnr["low"] is not None else ""
     similar = [_number(own[metric]["mean"], 4) if metric in own else "" for metric in ("ms_ssim", "haarpsi")]
-    return [method, cost["latent"], ceiling, interval, *similar, _expected(expected)]
+    return [method, cost["latent"], ceiling, interval, *similar, _expected(expected), _number(expected["bicubic"], 1)]
 
 
 def _of(rows: list[dict[str, Any]], dataset: str, method: str) -> list[dict[str, Any]]:

@@ -14,11 +14,11 @@ from latentsr.stats.comparison import LEVEL
 FEW = 10  # patients: below, intervals are wide and tests find little
 SHOWN = 8  # images that a sentence names
 REASONS: Mapping[str, str] = {
-    "threshold": "no reference autoencoder gives a noise floor (--reference-autoencoder)",
-    "mean": "no method was named as the posterior mean (--mean)",
-    "sr_latent": "no autoencoder was named to compare latents in (--latent)",
+    "threshold": "no reference autoencoder gives a noise floor (the option reference_autoencoder)",
+    "mean": "no method was named as the posterior mean (the option mean)",
+    "sr_latent": "no autoencoder was named to compare latents in (the option latent)",
     "reconstruction": "no method is a model whose autoencoder loses anything",
-    "mask": "there are no masks of a region of interest (prepare --masks) and none were given (--masks)",
+    "mask": "there are no masks of a region of interest (the option masks, here or of prepare)",
 }
 
 
@@ -117,7 +117,7 @@ def reference_cautions(table: pd.DataFrame) -> list[str]:
             told.append(
                 f"On '{dataset}' the reference autoencoder errs as much as bicubic (mean absolute error {error:.3f} "
                 f"against {means['mae']:.3f} of the range): most of what methods invent or lose stays below its noise "
-                "floor and is not counted. Give a better one (--reference-autoencoder)."
+                "floor and is not counted. Name a better one in the option reference_autoencoder."
             )
     return told
 
@@ -201,6 +201,6 @@ def _lacking_sets(plan: Plan, every: tuple[str, ...]) -> Iterator[tuple[str, tup
     single = tuple(work.dataset.name for work in plan.works if len(work.records) < 2)
     for title in ("FID", "KID"):
         if plan.around.extractor is None:
-            yield "no feature extractor is on this machine (--features)", every, title
+            yield "no feature extractor is on this machine (the option features)", every, title
         else:
             yield "one image is no set", single, title

@@ -45,8 +45,8 @@ def load_reference(name: str | None, device: str) -> Autoencoder | None:
     autoencoder = load_latent(name, device)
     if autoencoder is not None and autoencoder.spec.lossless:
         raise OptionError(
-            f"--reference-autoencoder {autoencoder.spec.name}: loses nothing, so it has no noise floor; "
-            "give a learned one, such as a folder made by 'latentsr fit-vae'"
+            f"the option reference_autoencoder is {autoencoder.spec.name}, which loses nothing and has no noise floor; "
+            "name a learned one, such as a folder made by 'latentsr fit-vae'"
         )
     return autoencoder
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from latentsr.config import manifest
+from latentsr.data.records import Dataset
 from latentsr.evaluation.cautions import cautions, not_measured, pairing_cautions, truth_warnings
 from latentsr.evaluation.facts import dataset_facts, measure_facts, pairing_facts, truth_facts
 from latentsr.evaluation.measure import HR, Work, measured_batches, other_thumbs
@@ -33,7 +34,7 @@ Stage = Callable[[str], None]
 
 
 def compare(
-    folders: Sequence[Path],
+    datasets: Sequence[str | Path | Dataset],
     out: Path,
     comparison: Comparison,
     *,
@@ -52,7 +53,7 @@ def compare(
     """
     folder = _folder(out)
     folder.check()  # before models are loaded
-    plan = make_plan(folders, comparison)
+    plan = make_plan(datasets, comparison)
     folder.claim(plan.key, overwrite=overwrite)
     if not folder.whole:
         _run(plan, folder, progress, stage)

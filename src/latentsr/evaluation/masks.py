@@ -24,7 +24,9 @@ def find_masks(folder: Path | None, dataset: Dataset, target: Target) -> PairedF
     if folder is None:
         return _prepared(dataset, target)
     if not folder.is_dir():
-        raise InputError(f"--masks {folder}: no such folder; expected one with a PNG or TIFF mask for each image")
+        raise InputError(
+            f"the option masks is {folder}: no such folder; expected one with a PNG or TIFF mask for each image"
+        )
     return pair_files(folder, target, what="masks")
 
 
@@ -44,7 +46,7 @@ def _prepared(dataset: Dataset, target: Target) -> PairedFiles | None:
     if any(faults.values()):
         raise InputError(
             f"masks of dataset '{dataset.name}': expected one in grey and of HR's size for each of "
-            f"{len(target.records)} images ({listed(faults, naming)}); prepare it again with --masks, or give "
-            f"'evaluate --masks FOLDER' with all of them{naming.hint}"
+            f"{len(target.records)} images ({listed(faults, naming)}); prepare it again with masks for "
+            f"all, or name a folder with all of them in the option masks{naming.hint}"
         )
     return PairedFiles(paths, {record.id: record.mask_sha256 for record in there}, naming)

@@ -114,7 +114,7 @@ def from_model(name: str, model: "SuperResolver", degradation: Degradation, samp
     if model.scale != degradation.scale:
         raise OptionError(
             f"method '{name}' enlarges {model.scale} times, the degradation {degradation.text} reduces "
-            f"{degradation.scale} times: give --degradation {model.degradation.text}"
+            f"{degradation.scale} times: set the option degradation to {model.degradation.text}"
         )
 
     def restore(lr: Tensor, ids: Sequence[str]) -> Tensor:

@@ -1,6 +1,6 @@
 """What an image is called in errors and warnings: a short hash, so that no id, file name or path is told.
 
-An id comes from a file's name, and a file's name may hold a patient's. Whoever needs the id asks for it by --show-ids.
+An id comes from a file's name, and a file's name may hold a patient's. Whoever needs the id sets the option show_ids.
 """
 
 from collections.abc import Iterable
@@ -31,4 +31,4 @@ class Naming:
     @property
     def hint(self) -> str:
         """How to find the file behind a name."""
-        return "" if self.show_ids else "; images are named by a hash, --show-ids names them by id"
+        return "" if self.show_ids else "; images are named by a hash, the option show_ids names them by id"

@@ -29,7 +29,7 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, and how: `methods` as `parse_method` reads them; bicubic is added as the baseline.
+    """What is compared, and how: `methods` as `parse_method` reads or makes them; bicubic is added as the baseline.
 
     Attributes:
         metrics: names of METRICS; None: all that can be measured here.
@@ -41,14 +41,14 @@ class Comparison:
             dataset was prepared with, if any.
         margins: (measure, margin) within which methods are tested to be equivalent.
         by: the method by whose PSNR the best, median and worst images are chosen; None: the first after bicubic.
-        features: `inception`, a .pt2 file or a folder of a vision model, for FID and KID; None: Inception where its
+        features: `inception` or a folder of a vision network, for FID and KID; None: Inception where its
             weights lie on this machine, else neither.
         seed: of the bootstrap and of drawn patches.
         workers: threads that measure while models restore; None: as many as cores, four at most.
         show_ids: errors name images by id instead of a hash; warnings and pages never do.
     """
 
-    methods: tuple[str, ...]
+    methods: tuple[str | Source, ...]
     split: str = "valid"
     degradation: str = "bicubic:4"
     metrics: tuple[str, ...] | None = None
@@ -101,7 +101,7 @@ class Plan:
         return self.comparison.by or (*others, *self.names[1:], self.names[0])[0]
 
 
-def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
+def make_plan(given: Sequence[str | Path | Dataset], comparison: Comparison) -> Plan:
     """The plan, if all can be done: models are loaded and files paired now, so that a fault shows before hours of work.
 
     Raises:
@@ -113,13 +113,17 @@ def make_plan(folders: Sequence[Path], comparison: Comparison) -> Plan:
     check_seed(comparison.seed)
     metrics = _chosen(comparison)
     degradation, device = parse_degradation(comparison.degradation), resolve_device(comparison.device)
-    datasets = [read_dataset(folder) for folder in folders]
+    datasets = [one if isinstance(one, Dataset) else read_dataset(Path(one)) for one in given]
     check_names(datasets)
     for dataset in datasets:
         _check_sides(degradation, dataset, comparison)
     _check_margins(comparison, metrics, datasets)
-    texts = dict.fromkeys((BICUBIC, *comparison.methods))  # the baseline once, also where it is asked for
-    sources = tuple(parse_method(text, degradation=degradation, device=device) for text in texts)
+    asked: list[str | Source] = []
+    for method in (BICUBIC, *comparison.methods):  # the baseline once, also where it is asked for
+        asked += [method] if method not in asked else []
+    sources = tuple(
+        one if isinstance(one, Source) else parse_method(one, degradation=degradation, device=device) for one in asked
+    )
     _check_named(comparison, [source.name for source in sources])
     extractor = comparison.features or ("inception" if learned_available("inception") else None)
     around = Surroundings(
@@ -152,8 +156,8 @@ def _check_sides(degradation: Degradation, dataset: Dataset, comparison: Compari
         naming = Naming(dataset.name, comparison.show_ids)
         raise InputError(
             f"dataset '{dataset.name}': {len(wrong)} of {len(records)} images have a side that is not a multiple of "
-            f"{divisor}, as {degradation.text} needs ({naming.listed(wrong)}); prepare it again with --multiple "
-            f"{divisor}{naming.hint}"
+            f"{divisor}, as {degradation.text} needs ({naming.listed(wrong)}); prepare it again with the option "
+            f"multiple {divisor}{naming.hint}"
         )
 
 
@@ -170,16 +174,18 @@ def _check_margins(comparison: Comparison, metrics: Sequence[Metric], datasets: 
     names = [name for name, _ in comparison.margins]
     if LR_PSNR in names:
         raise OptionError(
-            f"--margin {LR_PSNR}: is not tested, since a projection makes a result agree with its LR: that is how it "
-            "was made, no finding; leave this margin out"
+            f"the option margin has {LR_PSNR}, which is not tested, since a projection makes a result agree with its "
+            "LR: that is how it was made, no finding; leave this margin out"
         )
     if unmeasured := [name for name in names if name not in tested]:
         choice = ", ".join(sorted(tested))
-        raise OptionError(f"--margin {', '.join(unmeasured)}: will not be measured here; choose from {choice}")
+        raise OptionError(
+            f"the option margin has {', '.join(unmeasured)}: will not be measured here; choose from {choice}"
+        )
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise OptionError(f"--margin {', '.join(twice)}: given twice; keep one")
+        raise OptionError(f"the option margin has {', '.join(twice)} twice: keep one")
     if wrong := [f"{name}={margin:g}" for name, margin in comparison.margins if not 0 < margin < float("inf")]:
-        raise OptionError(f"--margin {', '.join(wrong)}: expected a positive number, such as psnr=0.15")
+        raise OptionError(f"the option margin has {', '.join(wrong)}: expected a positive number, such as psnr=0.15")
 
 
 def _chosen(comparison: Comparison) -> tuple[Metric, ...]:
@@ -197,11 +203,11 @@ def _has_weights(metric: Metric) -> bool:
 
 
 def _check_named(comparison: Comparison, names: Sequence[str]) -> None:
-    for option, name in (("--mean", comparison.mean), ("--by", comparison.by)):
+    for option, name in (("mean", comparison.mean), ("by", comparison.by)):
         if name is not None and name not in names:
-            raise OptionError(f"{option} {name}: no such method; expected one of {', '.join(names)}")
+            raise OptionError(f"the option {option} is {name}: no such method; expected one of {', '.join(names)}")
     if comparison.workers is not None and comparison.workers < 0:
-        raise OptionError(f"--workers {comparison.workers}: expected 0 or more")
+        raise OptionError(f"the option workers is {comparison.workers}: expected 0 or more")
 
 
 def _bind(

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from latentsr.errors import ModelError, OptionError
@@ -62,12 +64,17 @@ def weights_file(name: str) -> Path:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file by name; ModelError if it holds anything else (it is never unpickled freely)."""
+    """The tensors of a weights file by name, safetensors or a torch pickle of tensors alone; nothing in it is executed.
+
+    ModelError if it holds anything else, or cannot be read.
+    """
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ModelError(f"weights {path.name} hold more than tensors; fetch the published file again") from error
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(f"weights {path.name} cannot be read: {reason}; fetch the published file again") from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):

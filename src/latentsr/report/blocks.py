@@ -106,30 +106,44 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Slider:
-    """Two PNG images of one field of view, one uncovered from under the other; `labels` are (before, after).
+class View:
+    """PNG images of one field of view, one for each name of a slider; `label` says what is seen."""
 
-    Both are shown without loss, pixel for pixel; the finer one sets the size.
+    label: str
+    images: tuple[bytes, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels of the finest image."""
+        return max(png_size(image) for image in self.images)
+
+
+@dataclass(frozen=True)
+class Slider:
+    """Two PNG images of one field of view, one uncovered from under the other, without loss and pixel for pixel.
+
+    Any two of `names` (LR, methods, HR) can be chosen, and any of `views`; the first of these is shown first, with the
+    names at the places `shown`, left and right.
     """
 
     title: str
-    before: bytes
-    after: bytes
-    labels: tuple[str, str] = ("before", "after")
+    names: tuple[str, ...]
+    views: tuple[View, ...]
+    shown: tuple[int, int] = (0, 1)
     caption: str = ""
 
     kind: ClassVar[str] = "slider"
 
     def __post_init__(self) -> None:
-        (width, height), (other_width, other_height) = png_size(self.before), png_size(self.after)
-        if abs(width * other_height / (height * other_width) - 1) > _SAME_SHAPE:
-            sizes = f"{width}x{height} and {other_width}x{other_height}"
-            raise InputError(f"'{self.title}': images of {sizes} px show no common field of view; crop them alike")
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels of the finer image."""
-        return max(png_size(self.before), png_size(self.after))
+        _check_lengths(self.title, "images", tuple(view.images for view in self.views), len(self.names))
+        for view in self.views:
+            width, height = view.size
+            for other_width, other_height in map(png_size, view.images):
+                if abs(width * other_height / (height * other_width) - 1) > _SAME_SHAPE:
+                    sizes = f"{width}x{height} and {other_width}x{other_height}"
+                    raise InputError(
+                        f"'{self.title}': images of {sizes} px show no common field of view; crop them alike"
+                    )
 
 
 Block = Text | Table | Picture | Images | Slider

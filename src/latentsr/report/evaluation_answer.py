@@ -1,6 +1,7 @@
 """The answer of an evaluation, a sentence a dataset: who is best in fidelity, in perceptual likeness, at what price."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import NamedTuple
 
 from latentsr.report.evaluation_data import BASELINE, SHARPNESS, Evaluation
@@ -10,8 +11,9 @@ from latentsr.stats.comparison import LEVEL
 
 # What is told of each aspect: the first of its measures that was measured; all others are in the tables.
 ASPECTS = {"fidelity": ("psnr",), "perceptual likeness": ("haarpsi", "gmsd", "ssim")}
+FINEST = "swd/x1"
+WHOLE = 100  # % of HR's sharpness
 HALLUCINATED, LOST = "hallucinated/2sigma", "lost/2sigma"
-TOO_SHARP = 110  # % of HR's sharpness, beyond which it is no praise
 
 
 class Lead(NamedTuple):
@@ -124,17 +126,33 @@ def _paid(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
     paid = [_less(evaluation, dataset, found[0].metric, best[0], best[1])] if len(best) == 2 else []
     losses = {name: worse(evaluation, dataset, name) for name in best}
     paid += [f"{name} is worse than bicubic in {listed(titles)}" for name, titles in losses.items() if titles]
-    shares = sharpness(evaluation, dataset)
-    if kept := [_kept(name, shares[name]) for name in best if name in shares]:
-        paid.append(", ".join(kept))
-    return paid
+    shares, unlike = sharpness(evaluation, dataset), unlike_hr(evaluation, dataset)
+    kept = [_kept(name, shares[name], name in unlike) for name in best if name in shares]
+    return [*paid, *([", ".join(kept)] if kept else [])]
 
 
-def _kept(name: str, share: int) -> str:
-    """Such as "mine keeps 31 % of HR's sharpness", and no praise where it is more than there is to keep."""
-    if share > TOO_SHARP:
+def _kept(name: str, share: int, unlike: bool) -> str:
+    """Such as "mine keeps 31 % of HR's sharpness", and no praise where it is more than there is, or other detail."""
+    if unlike:
+        return f"{name} has {share} % of HR's sharpness, but its detail is unlike HR's"
+    if share > WHOLE:
         return f"{name} has {share} % of HR's sharpness, more than is there"
     return f"{name} keeps {share} % of HR's sharpness"
+
+
+def false_sharpness(evaluation: Evaluation, dataset: str) -> str:
+    """A sentence on the methods that are sharper than HR by detail which HR has not, such as grain; nothing if none."""
+    shares, unlike = sharpness(evaluation, dataset), unlike_hr(evaluation, dataset)
+    names = [name for name in unlike if shares.get(name, 0) > WHOLE]
+    if not names:
+        return ""
+    told = [f"{name} ({shares[name]} % of its Laplacian variance, distance {number(unlike[name])})" for name in names]
+    verb, whose = ("is", "its") if len(names) == 1 else ("are", "their")
+    bicubics = number(_set_distances(evaluation, dataset)[BASELINE])
+    return (
+        f"On {dataset}, {listed(told)} {verb} sharper than HR, but {whose} detail is unlike HR's: sliced Wasserstein "
+        f"distance above bicubic's ({bicubics}, at the finest level)."
+    )
 
 
 def _less(evaluation: Evaluation, dataset: str, metric: str, first: str, second: str) -> str:
@@ -152,6 +170,19 @@ def worse(evaluation: Evaluation, dataset: str, method: str) -> list[str]:
     found = {name: judgement(evaluation, dataset, name, (method, BASELINE)) for name in names}
     chosen = [name.partition("/")[0] for name, one in found.items() if one is not None and one.kind == "worse"]
     return [str(evaluation.measures[name]["title"]) for name in chosen]
+
+
+def unlike_hr(evaluation: Evaluation, dataset: str) -> Mapping[str, float]:
+    """The methods whose finest detail is further from HR's than bicubic's, with their sliced Wasserstein distance."""
+    distances = _set_distances(evaluation, dataset)
+    return {name: value for name, value in distances.items() if value > distances.get(BASELINE, inf)}
+
+
+def _set_distances(evaluation: Evaluation, dataset: str) -> Mapping[str, float]:
+    """Each restoring method's sliced Wasserstein distance at the finest level, where sharpness lies, if measured."""
+    rows = evaluation.frame("sets", dataset)
+    values = {} if rows.empty else rows[rows["metric"] == FINEST].set_index("method")["value"].to_dict()
+    return {name: values[name] for name in restoring(evaluation, dataset) if name in values}
 
 
 def sharpness(evaluation: Evaluation, dataset: str) -> Mapping[str, int]:

@@ -1,6 +1,6 @@
 """The pictured images of an evaluation's report: best, median and worst, with errors and zoom, and a slider."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from latentsr.io.raster import read_pixels
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.figures import Case, Panel, Region, panels
 from latentsr.report.numbers import number
-from latentsr.report.page import Block, Picture, Section, Slider, Text
+from latentsr.report.page import Block, Picture, Section, Slider, Text, View
 
 TITLES = {  # of the cases, by what they were chosen by
     "psnr": {"best": "Best", "median": "Median", "worst": "Worst"},
@@ -18,6 +18,7 @@ TITLES = {  # of the cases, by what they were chosen by
 }
 HR_FILE, LR_FILE = "hr.png", "lr.png"
 WINDOW = "0 to 1 of the stored range, the same for all images"
+MOST_BYTES = 6_000_000  # of a dataset's pictures to compare: half a dozen of 512 x 512 px with all methods
 NOT_SQUARE = 0.01  # how far a pixel's sides may differ, as a share, and still be called equal
 Told = Mapping[str, Any]
 Spacing = Sequence[float]  # (row, column) in mm
@@ -44,7 +45,7 @@ def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
     blocks: tuple[Block, ...] = (
         Text((text,)),
         Picture(f"{first}, {middle.lower()} and {last.lower()} image of {dataset}", drawn),
-        *_sliders(evaluation, cases),
+        _slider(evaluation, cases),
     )
     return Section(f"Pictures of {dataset}", blocks)
 
@@ -92,11 +93,29 @@ def _unit(evaluation: Evaluation, case: Told, file: str) -> NDArray[np.float64]:
     return read_pixels(evaluation.path(case, file)) / 255
 
 
-def _sliders(evaluation: Evaluation, cases: list[Told]) -> Iterator[Slider]:
-    """LR, enlarged, under the chief method's image, of the middle case."""
-    chief = evaluation.run["pictures"]["chief"]
-    case = next((one for one in cases if one["case"] == "median"), cases[0])
-    place = evaluation.methods.index(chief)
-    before, after = (evaluation.path(case, file).read_bytes() for file in (LR_FILE, f"{place}.png"))
-    caption = f"Image {case['image']}, pixel for pixel, without loss. Move the handle, or use the arrow keys."
-    yield Slider(f"LR, enlarged bicubically, and {chief}", before, after, ("LR", chief), caption)
+def _slider(evaluation: Evaluation, cases: list[Told]) -> Slider:
+    """LR (enlarged), the methods and HR of the pictured images, any two over each other; first LR, chief and median.
+
+    A page stays small enough to be sent by mail: images beyond MOST_BYTES are left out, the first shown never.
+    """
+    chief, titles = evaluation.run["pictures"]["chief"], TITLES[evaluation.run["pictures"]["chosen_by"]]
+    files = (LR_FILE, *(f"{place}.png" for place in range(len(evaluation.methods))), HR_FILE)
+    views: list[View] = []
+    for case in sorted(cases, key=lambda case: case["case"] != "median"):
+        images = tuple(evaluation.path(case, file).read_bytes() for file in files)
+        size = sum(len(image) for view in views for image in view.images) + sum(map(len, images))
+        if not views or size <= MOST_BYTES:
+            views.append(View(f"{titles[case['case']]}: image {case['image']}", images))
+    names = ("LR, enlarged", *evaluation.methods, "HR")
+    caption = "Pixel for pixel, without loss. Move the handle, or use the arrow keys."
+    if left_out := len(cases) - len(views):
+        caption += (
+            f" To keep this page small, {left_out} of {len(cases)} images are not among these; the figure has all."
+        )
+    return Slider(
+        "LR, methods and HR, any two over each other",
+        names,
+        tuple(views),
+        (0, 1 + evaluation.methods.index(chief)),
+        caption,
+    )

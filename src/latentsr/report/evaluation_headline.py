@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from latentsr.report.evaluation_answer import WHOLE, unlike_hr
 from latentsr.report.evaluation_data import HR, LR_PSNR, SHARPNESS, Evaluation
 from latentsr.report.evaluation_means import mean_cell
 from latentsr.report.evaluation_tables import ARROWS
@@ -17,7 +18,9 @@ NOTE = (
     "Mean ± sd over images; images identical to HR are left out and counted (+n identical). ↑ more is better, ↓ less "
     "is better. Sharpness: Laplacian variance in % of HR's, best near 100 %. LR PSNR: before clamping and rounding; a "
     "limit to hold, nothing to win. Bold: the best of a column as printed, all that print alike, and none where all "
-    "methods do; a method that is HR itself takes no part. The next section tells which differences can be relied on."
+    "methods do; a method that is HR itself takes no part, nor, in sharpness, one that is sharper than HR or whose "
+    "sliced Wasserstein distance at the finest level is above bicubic's. The next section tells which differences can "
+    "be relied on."
 )
 
 
@@ -63,6 +66,8 @@ def _behind(evaluation: Evaluation, dataset: str, metric: str) -> dict[int, floa
     rows, facts = evaluation.summary(dataset, metric), evaluation.measures[metric]
     column = "ratio_to_hr" if facts["better"] == "closer" else "mean"
     values = rows[column].drop([*evaluation.truths(dataset), HR], errors="ignore").dropna()
+    if metric == SHARPNESS:
+        values = values[(100 * values).round() <= WHOLE].drop(list(unlike_hr(evaluation, dataset)), errors="ignore")
     found = {}
     for method, value in values.items():
         if facts["better"] == "closer":

@@ -11,10 +11,12 @@ from latentsr.report.evaluation_answer import (
     LOST,
     answer,
     aspect_metrics,
+    false_sharpness,
     leads,
     restoring,
     sharpness,
     soles,
+    unlike_hr,
     worse,
 )
 from latentsr.report.evaluation_data import BASELINE, LR_PSNR, Evaluation
@@ -32,9 +34,9 @@ VERDICTS = {"equivalent": "equivalent", "different": "different by more", "undec
 
 
 def verdict(evaluation: Evaluation) -> tuple[str, ...]:
-    """Doubts, then an answer a dataset."""
-    answers = [answer(evaluation, dataset) for dataset in evaluation.datasets]
-    return (*_doubts(evaluation), *filter(None, answers))
+    """Doubts, then an answer a dataset, then who is sharp but wrong."""
+    told = [tell(evaluation, dataset) for tell in (answer, false_sharpness) for dataset in evaluation.datasets]
+    return (*_doubts(evaluation), *filter(None, told))
 
 
 def details(evaluation: Evaluation) -> tuple[str, ...]:
@@ -98,7 +100,9 @@ def _same(evaluation: Evaluation, dataset: str, method: str) -> Iterator[str]:
 def _costs(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     """Sharpness, hallucinated and lost pixels of all methods, in one sentence."""
     parts = []
-    if kept := {name: f"{share} %" for name, share in sharpness(evaluation, dataset).items()}:
+    unlike = unlike_hr(evaluation, dataset)
+    shares = sharpness(evaluation, dataset).items()
+    if kept := {name: f"{share} %{' (detail unlike HR)' if name in unlike else ''}" for name, share in shares}:
         parts.append(f"sharpness (Laplacian variance over HR's): {_figures(kept)}")
     wrong = [(name.partition("/")[0], evaluation.summary(dataset, name)["mean"]) for name in (HALLUCINATED, LOST)]
     names = restoring(evaluation, dataset)

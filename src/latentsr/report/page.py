@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from latentsr import __version__
 from latentsr.io.atomic import replacing
-from latentsr.report.blocks import Block, Images, Page, Picture, Section, Slider, Table, Text, Tile
+from latentsr.report.blocks import Block, Images, Page, Picture, Section, Slider, Table, Text, Tile, View
 from latentsr.report.drawing import Drawing
 from latentsr.report.naming import numbered, readable, titled
 from latentsr.report.png import bare_png
@@ -22,8 +22,8 @@ from latentsr.report.supplement import write_markdown
 from latentsr.report.svg import inline_svg
 
 __all__ = [
-    "Block", "Drawing", "Images", "Page", "Picture", "Section", "Slider", "Table", "Text", "Tile", "render_page",
-    "write_markdown", "write_page",
+    "Block", "Drawing", "Images", "Page", "Picture", "Section", "Slider", "Table", "Text", "Tile", "View",
+    "render_page", "write_markdown", "write_page",
 ]  # fmt: skip
 
 MANY_ROWS = 30  # a longer table scrolls in its own box, under a head that stays

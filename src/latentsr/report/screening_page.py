@@ -8,12 +8,13 @@ import pandas as pd
 
 from latentsr.config import read_json
 from latentsr.report.facts import data_facts, run_facts
+from latentsr.report.numbers import counted
 from latentsr.report.page import Page, Section, write_page
 from latentsr.report.screening_ceilings import ceiling_section
 from latentsr.report.screening_contrasts import contrast_section
 from latentsr.report.screening_expectation import expectation_section
 from latentsr.report.screening_latents import cost_section, fingerprint_section, latent_section, worst_section
-from latentsr.report.screening_rows import Told
+from latentsr.report.screening_rows import Told, several_lossy
 from latentsr.stats.table import read_table
 
 PAGE = "screening.html"
@@ -32,7 +33,7 @@ def write_screening_page(folder: Path) -> Path:
 def screening_page(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Page:
     """The page of screening.json's content, the fingerprint table and the folder of pictures."""
     return Page(
-        title="Which autoencoder?",
+        title="Which autoencoder?" if several_lossy(told) else "What does the autoencoder keep?",
         subtitle=_subtitle(told),
         verdict=tuple(told["verdict"]),
         warnings=tuple(told["warnings"]),
@@ -45,8 +46,8 @@ def _subtitle(told: Told) -> str:
     sets = [
         f"{name} ({facts['images']} images of {facts['patients']} patients)" for name, facts in told["datasets"].items()
     ]
-    count = len(told["methods"])
-    return f"A screening of {count} autoencoders, before any diffusion model is trained, on {', '.join(sets)}"
+    count = counted(len(told["methods"]), "autoencoder")
+    return f"A screening of {count}, before any diffusion model is trained, on {', '.join(sets)}"
 
 
 def _sections(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Iterator[Section]:

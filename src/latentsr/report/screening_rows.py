@@ -27,6 +27,11 @@ def lossless(told: Told, dataset: str) -> set[str]:
     return {row["method"] for row in by_ceiling(told, dataset) if row["lossless"]}
 
 
+def several_lossy(told: Told) -> bool:
+    """Whether on some dataset two autoencoders or more lose something, so that there is a ranking."""
+    return any(len(told["methods"]) - len(lossless(told, name)) > 1 for name in told["datasets"])
+
+
 def written(value: float | None, form: str) -> str:
     """The value in that form, such as ".2f", or a dash for null."""
     return NONE if value is None else format(value, form)

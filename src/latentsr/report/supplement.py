@@ -97,9 +97,10 @@ def _grid(stem: str, block: Images, note: str, files: dict[str, bytes]) -> list[
 
 
 def _pair(slider: Slider) -> Images:
-    """The slider's two images side by side."""
-    row = (Tile(slider.before), Tile(slider.after))
-    return Images(slider.title, slider.labels, ("",), (row,), slider.caption)
+    """The two images that the slider shows first side by side: all are files of the evaluation's own folder."""
+    view = slider.views[0]
+    names, row = zip(*((slider.names[place], Tile(view.images[place])) for place in slider.shown), strict=True)
+    return Images(slider.title, names, (view.label,), (row,), slider.caption)
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentsr.autoencoders import SPECS, Autoencoder, AutoencoderSpec, load_autoencoder
+from latentsr.baselines import BICUBIC
 from latentsr.errors import OptionError
 
 HR = "hr"  # the method name under which a table holds what is said of HR itself
+TAKEN = (HR, BICUBIC)  # names of a table's methods that no autoencoder may bear
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -42,9 +44,9 @@ def parse_candidates(
     sources = [_labelled(text) for text in texts]
     names = [name for name, _ in sources]
     if not names:
-        raise OptionError(f"--vae is missing: expected a folder, or one of {', '.join(SPECS)}; repeat it to compare")
+        raise OptionError(f"no autoencoder was given: expected folders, or names out of {', '.join(SPECS)}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise OptionError(f"--vae {', '.join(twice)}: given twice; name one of them, as LABEL=FOLDER")
+        raise OptionError(f"autoencoder {', '.join(twice)} was given twice; name one of them, as LABEL=FOLDER")
     found = {option: _files(texts_, option, names) for option, texts_ in (("weights", weights), ("config", configs))}
     return tuple(
         Candidate(name, _loader(source, found["weights"].get(name), found["config"].get(name)))
@@ -62,14 +64,14 @@ def identify(candidates: Sequence[Candidate], device: str) -> tuple[Identified, 
 
 
 def _labelled(text: str) -> tuple[str, str]:
-    """(label, name or folder) of one --vae text."""
+    """(label, name or folder) of one text."""
     label, equals, source = text.partition("=")
     if not equals:
         label, source = (text, text) if text in SPECS else (Path(text).resolve().name, text)
-    if not LABEL.fullmatch(label) or label == HR or not source:
+    if not LABEL.fullmatch(label) or label in TAKEN or not source:
         raise OptionError(
-            f"--vae '{text}': expected NAME, FOLDER or LABEL=FOLDER, the label made of letters, digits and . _ + -, "
-            f"and not '{HR}'"
+            f"autoencoder '{text}': expected NAME, FOLDER or LABEL=FOLDER, the label made of letters, digits and "
+            f". _ + -, and not {' or '.join(TAKEN)}"
         )
     return label, source
 
@@ -79,7 +81,9 @@ def _files(texts: Sequence[str], option: str, names: Sequence[str]) -> Mapping[s
     for text in texts:
         label, _, file = text.partition("=")
         if label not in names or not file:
-            raise OptionError(f"--{option} '{text}': expected LABEL=FILE, the label one of {', '.join(names)}")
+            raise OptionError(
+                f"the option {option} has '{text}': expected LABEL=FILE, the label one of {', '.join(names)}"
+            )
         files[label] = Path(file)
     return files
 

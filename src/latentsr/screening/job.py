@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
+from latentsr.baselines import BICUBIC
 from latentsr.config import manifest, read_json, signed, write_json
 from latentsr.data.batches import batches, commonest, loaded
 from latentsr.data.records import Record
@@ -20,7 +21,7 @@ from latentsr.provenance import RESEARCH_USE
 from latentsr.screening.candidates import HR, Candidate
 from latentsr.screening.cost import cost_of
 from latentsr.screening.kept import arrays_of
-from latentsr.screening.measure import Measured, measured, measured_hr
+from latentsr.screening.measure import Measured, measured, measured_bicubic, measured_hr
 from latentsr.screening.pictures import draw_pictures, worst
 from latentsr.screening.plan import Plan
 from latentsr.screening.results import COST, TABLES, conclude
@@ -53,7 +54,7 @@ def screen(
         ModelError: an autoencoder that gives values which are not finite.
     """
     if batch < 1:
-        raise OptionError(f"--batch {batch}: expected 1 image or more")
+        raise OptionError(f"the option batch is {batch}: expected 1 image or more")
     folder = _folder(out)
     folder.claim(plan.key, overwrite=overwrite)
     if not folder.whole:
@@ -102,12 +103,16 @@ def _keep(parts: Parts, records: Sequence[Record], hr: Tensor, measured: Measure
 
 
 def stream_hr(plan: Plan, root: Path, batch: int, device: str) -> None:
-    """Keeps, below `root`, what is said of HR itself: its spectrum, and whether it is constant."""
+    """Keeps, below `root`, what is said of HR itself, its spectrum and whether it is constant, and bicubic's PSNR."""
     for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
-        parts = _parts(plan, root, number, HR)
-        for alike in batches(records, batch, parts.done()):
-            hr = loaded(dataset, alike, device)
-            _keep(parts, alike, hr, measured_hr(hr, plan.metrics), batch)
+        for name, measure in (
+            (HR, partial(measured_hr, metrics=plan.metrics)),
+            (BICUBIC, partial(measured_bicubic, degradation=plan.degradation)),
+        ):
+            parts = _parts(plan, root, number, name)
+            for alike in batches(records, batch, parts.done()):
+                hr = loaded(dataset, alike, device)
+                _keep(parts, alike, hr, measure(hr), batch)
 
 
 def stream(

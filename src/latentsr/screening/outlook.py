@@ -1,5 +1,7 @@
 """The SR quality to expect, in words, and what the points under it do not say."""
 
+from math import isnan
+
 import pandas as pd
 
 from latentsr.screening.apart import listed
@@ -15,17 +17,15 @@ PUBLISHED = (
 
 
 def expectation_sentences(expected: pd.DataFrame, points: pd.DataFrame, published: bool) -> list[str]:
-    """The best candidate of each dataset in one sentence, and what to hold against the published points."""
+    """The best candidate of each dataset in one sentence, bicubic beside it, and what to hold against the points."""
     known = expected.dropna(subset=["expected"])
     if known.empty:
         return []
     line = fit_line(points["ceiling"], points["sr"])
     source = "six published points" if published else f"{len(points)} finished studies of your own"
     best = [_best(str(name), rows) for name, rows in known.groupby("dataset", sort=False)]
-    overlap = known["low"].max() <= known["high"].min()
-    wide = (
-        "; all intervals overlap, so they say what to expect, not which is better" if overlap and len(known) > 1 else ""
-    )
+    overlap = known["low"].max() <= known["high"].min() and known["method"].nunique() > 1
+    wide = "; all intervals overlap, so they say what to expect, not which is better" if overlap else ""
     text = f"Expected SR PSNR, from {source} (r = {line.r:.2f}, R2 = {line.r2:.2f}): {'; '.join(best)}{wide}."
     beyond = sorted(set(known.loc[known["note"].str.contains(EXTRAPOLATED), "method"]))
     extrapolated = f" Extrapolated beyond the points, so less sure still: {listed(beyond)}." if beyond else ""
@@ -36,4 +36,6 @@ def _best(dataset: str, rows: pd.DataFrame) -> str:
     best = rows.sort_values("expected", ascending=False).iloc[0]
     capped = f", capped by its ceiling of {best['ceiling']:.1f} dB" if CAPPED in best["note"] else ""
     interval = f"95 % prediction interval {best['low']:.1f} to {best['high']:.1f} dB"
-    return f"on {dataset} at best {best['expected']:.1f} dB with {best['method']} ({interval}{capped})"
+    at_best = "at best " if len(rows) > 1 else ""
+    text = f"on {dataset} {at_best}{best['expected']:.1f} dB with {best['method']} ({interval}{capped})"
+    return text if isnan(best["bicubic"]) else f"{text}, where bicubic has {best['bicubic']:.1f} dB"

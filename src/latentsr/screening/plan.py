@@ -10,6 +10,7 @@ import pandas as pd
 from latentsr.config import Config, sha256_json
 from latentsr.data.batches import spread
 from latentsr.data.records import Dataset, Record, check_names
+from latentsr.degrade import Degradation, parse_degradation
 from latentsr.errors import OptionError
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.weights import learned_available, weights_file
@@ -19,17 +20,21 @@ from latentsr.stats.seed import check_seed
 
 CEILING = ("psnr", "ms_ssim", "haarpsi")
 BANDS, SPECTRUM = "subband_psnr", "radial_spectrum"
-FORMAT = 2
+FORMAT = 3
 
 
 class Screening(Config):
-    """What is asked of a screening; every field decides its tables."""
+    """What is asked of a screening; every field decides its tables.
+
+    `degradation` is that of the SR which is expected: bicubic's own PSNR under it stands beside the expectation.
+    """
 
     split: str = "valid"
     reference: str | None = None
     limit: int | None = None
     metrics: tuple[str, ...] | None = None
     studies: Path | None = None
+    degradation: str = "bicubic:4"
     seed: int = 0
 
 
@@ -45,6 +50,7 @@ class Plan:
     ceiling: tuple[str, ...]
     metrics: tuple[Metric, ...]
     points: pd.DataFrame
+    degradation: Degradation
     options: Screening
 
     @property
@@ -63,6 +69,7 @@ class Plan:
             "reference": self.reference,
             "metrics": list(self.ceiling),
             "points": self.points[list(COLUMNS)].to_numpy().tolist(),
+            "degradation": self.degradation.text,
             "seed": self.options.seed,
             "format": FORMAT,
         }
@@ -89,20 +96,33 @@ def make_plan(
     check_names(datasets)
     names = [candidate.name for candidate in candidates]
     if options.reference not in (None, *names):
-        raise OptionError(f"--reference {options.reference}: is not screened; expected one of {', '.join(names)}")
+        raise OptionError(
+            f"the option reference is {options.reference}, which is not screened; expected one of {', '.join(names)}"
+        )
     ceiling = _ceiling_measures(options.metrics)
     metrics = find_metrics(dict.fromkeys((*ceiling, BANDS, SPECTRUM)))
     for metric in metrics:
         if metric.group == "learned":
             weights_file(metric.name)
-    points = read_points(options.studies)
+    points, degradation = read_points(options.studies), parse_degradation(options.degradation)
     records = tuple(spread(dataset.select(options.split), options.limit) for dataset in datasets)
     for dataset, chosen in zip(datasets, records, strict=True):
         dataset.check(chosen)
     identified = identify(candidates, device)
     reference = options.reference or _first_lossy(identified)
     _check_reference(reference, identified)
-    return Plan(tuple(datasets), records, tuple(candidates), identified, reference, ceiling, metrics, points, options)
+    return Plan(
+        tuple(datasets),
+        records,
+        tuple(candidates),
+        identified,
+        reference,
+        ceiling,
+        metrics,
+        points,
+        degradation,
+        options,
+    )
 
 
 def _ceiling_measures(asked: Sequence[str] | None) -> tuple[str, ...]:
@@ -114,7 +134,9 @@ def _ceiling_measures(asked: Sequence[str] | None) -> tuple[str, ...]:
     found = find_metrics(dict.fromkeys(("psnr", *wanted)))
     if wrong := [metric.name for metric in found if metric.needs != ("hr",) or metric.parts]:
         fit = [metric.name for metric in METRICS.values() if metric.needs == ("hr",) and not metric.parts]
-        raise OptionError(f"--metric {', '.join(wrong)}: is no measure of a ceiling; choose from {', '.join(fit)}")
+        raise OptionError(
+            f"the option metric has {', '.join(wrong)}: is no measure of a ceiling; choose from {', '.join(fit)}"
+        )
     return tuple(metric.name for metric in found)
 
 
@@ -122,7 +144,10 @@ def _check_reference(reference: str, identified: Sequence[Identified]) -> None:
     """OptionError for a lossless one beside lossy ones: its bands have no finite dB to compare with."""
     lossy = [one.name for one in identified if not one.spec.lossless]
     if lossy and reference not in lossy:
-        raise OptionError(f"--reference {reference}: is lossless, nothing compares with it; choose {', '.join(lossy)}")
+        raise OptionError(
+            f"the option reference is {reference}, which is lossless: nothing compares with it; choose "
+            f"{', '.join(lossy)}"
+        )
 
 
 def _first_lossy(identified: Sequence[Identified]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latentsr.baselines import BICUBIC
 from latentsr.config import read_signed_json
 from latentsr.metrics import METRICS, Metric
 from latentsr.parts import Parts
@@ -105,8 +106,8 @@ def _plain(value: Any) -> Any:
 
 
 def _tidy(plan: Plan, folders: Folders) -> pd.DataFrame:
-    """The tidy table of all datasets and methods, sorted; HR's own values under the method `hr`."""
-    names = [HR, *(candidate.name for candidate in plan.candidates)]
+    """The tidy table of all datasets and methods, sorted; HR's own values under the method `hr`, bicubic's PSNR."""
+    names = [HR, BICUBIC, *(candidate.name for candidate in plan.candidates)]
     tables = [
         rows(folders(number, name).read(), dataset, name)
         for number, dataset in enumerate(plan.datasets)
@@ -119,7 +120,7 @@ def _tidy(plan: Plan, folders: Folders) -> pd.DataFrame:
 def _lossless(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """dataset, method, lossless: whether a lossless autoencoder gave back every image of the dataset."""
     specs = {one.name: one.spec.lossless for one in plan.identified}
-    psnr = table[table["metric"] == "psnr"]
+    psnr = table[(table["metric"] == "psnr") & table["method"].isin(specs)]
     whole = psnr.assign(lossless=np.isposinf(psnr["value"]) & psnr["method"].map(specs).astype(bool))
     return whole.groupby(["dataset", "method"], as_index=False)["lossless"].all()
 
@@ -214,11 +215,13 @@ def _cost_row(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
 
 
 def _expected(means: pd.DataFrame, plan: Plan, lossless: pd.DataFrame) -> pd.DataFrame:
-    """One row a dataset and method: the SR PSNR to expect of its ceiling."""
-    found = []
-    for row in means[means["metric"] == "psnr"].merge(lossless).to_dict(orient="records"):
+    """One row a dataset and method: the SR PSNR to expect of its ceiling, and that of bicubic on the same images."""
+    found, psnr = [], means[means["metric"] == "psnr"]
+    bicubics = psnr[psnr["method"] == BICUBIC].set_index("dataset")["mean"]
+    for row in psnr.merge(lossless).to_dict(orient="records"):
         ceiling = math.inf if row["lossless"] else row["mean"]
-        found.append({"dataset": row["dataset"], "method": row["method"], **asdict(expected_sr(ceiling, plan.points))})
+        names = {name: row[name] for name in ("dataset", "method")}
+        found.append(names | asdict(expected_sr(ceiling, plan.points)) | {"bicubic": bicubics[row["dataset"]]})
     return pd.DataFrame(found)
 
 
@@ -253,6 +256,7 @@ def _worst(plan: Plan, folders: Folders, table: pd.DataFrame) -> list[dict[str, 
     for number, dataset in enumerate(plan.datasets):
         for record in worst(folders(number, plan.reference), dataset):
             own = table[(table["dataset"] == dataset.name) & (table["id"] == record.id) & (table["metric"] == "psnr")]
-            psnr = {method: _plain(value) for method, value in zip(own["method"], own["value"], strict=True)}
+            psnr = dict(zip(own["method"], map(_plain, own["value"]), strict=True))
+            psnr.pop(BICUBIC)
             found.append({"dataset": dataset.name, "image": short_hash(dataset.name, record.id), "psnr": psnr})
     return found

@@ -54,8 +54,12 @@ def _headline(ranked: Mapping[str, Rows], ceilings: pd.DataFrame, differences: p
     if ceilings["lossless"].all():
         return "Only lossless autoencoders were screened: none has an AE ceiling to rank by."
     told = [_best(name, rows, differences) for name, rows in ranked.items() if rows]
+    several = any(len(rows) > 1 for rows in ranked.values())
     silent = [name for name, rows in ranked.items() if not rows]
-    sentences = [f"Highest AE ceiling: {'; '.join(told)}."] if told else []
+    opening = (
+        "Highest AE ceiling" if several else "One autoencoder that loses anything makes no ranking; its AE ceiling"
+    )
+    sentences = [f"{opening}: {'; '.join(told)}."] if told else []
     if silent:
         sentences.append(
             f"No image of {listed(silent)} can rank an autoencoder: all are constant or came back exactly."

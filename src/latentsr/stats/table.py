@@ -89,7 +89,7 @@ def write_table(table: pd.DataFrame, folder: Path, name: str, *, overwrite: bool
     parquet, csv = Path(folder) / f"{name}.parquet", Path(folder) / f"{name}.csv"
     for path in (parquet, csv):
         if path.exists() and not overwrite:
-            raise StaleError(f"{path} is there already: give --overwrite, or another folder")
+            raise StaleError(f"{path} exists: set the option overwrite, or choose another folder")
     with replacing(parquet) as temporary:
         table.to_parquet(temporary, index=False)
     with replacing(csv) as temporary:

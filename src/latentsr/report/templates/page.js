@@ -11,18 +11,46 @@ for (const details of document.querySelectorAll("details")) {
 for (const figure of document.querySelectorAll(".slider")) {
   const box = figure.querySelector(".scroll"), stage = figure.querySelector(".stage");
   const range = figure.querySelector("input"), shown = figure.querySelector("output");
-  const width = Number(figure.style.getPropertyValue("--width"));
-  const { before, after } = figure.dataset;
-  let zoom = Math.max(1, Math.floor(Math.min(box.clientWidth, 640) / width));
+  const sides = [...figure.querySelectorAll(".side")], first = sides.filter((side) => !side.hidden);
+  const chosen = { view: "0", after: first.find((side) => side.classList.contains("after")).dataset.name };
+  chosen.before = (first.find((side) => side.dataset.name !== chosen.after) || first[0]).dataset.name;
+  const side = (kind) => sides.find(({ dataset }) => dataset.view === chosen.view && dataset.name === chosen[kind]);
+  const named = (kind) => side(kind).querySelector(".tag").textContent;
+  const fitting = () => {
+    const width = Number(side("before").style.getPropertyValue("--width"));
+    return Math.max(1, Math.floor(Math.min(box.clientWidth, 640) / width));
+  };
+  let zoom = fitting();
   const move = () => {
     stage.style.setProperty("--at", range.value + "%");
-    range.setAttribute("aria-valuetext", `${range.value} % ${before}, ${100 - range.value} % ${after}`);
+    range.setAttribute("aria-valuetext", `${range.value} % ${named("before")}, ${100 - range.value} % ${named("after")}`);
   };
   const enlarge = (step) => {
     zoom = Math.min(8, Math.max(1, zoom + step));
     figure.style.setProperty("--zoom", zoom);
     shown.textContent = zoom + "×";
   };
+  const choose = () => {
+    const [before, after] = [side("before"), side("after")];
+    for (const one of sides) {
+      one.hidden = one !== before && one !== after;
+      one.classList.toggle("after", one === after && one !== before);
+    }
+    for (const length of ["--width", "--height"]) {
+      figure.style.setProperty(length, before.style.getPropertyValue(length));
+    }
+    move();
+  };
+  for (const select of figure.querySelectorAll("select")) {
+    chosen[select.dataset.kind] = select.value;  // a browser keeps what was chosen before the page was loaded again
+    select.addEventListener("change", () => {
+      const width = figure.style.getPropertyValue("--width");
+      chosen[select.dataset.kind] = select.value;
+      choose();
+      if (width !== figure.style.getPropertyValue("--width")) zoom = fitting();
+      enlarge(0);
+    });
+  }
   const follow = (event) => {
     const area = stage.getBoundingClientRect();
     range.value = Math.round(100 * (event.clientX - area.left) / area.width);
@@ -34,7 +62,7 @@ for (const figure of document.querySelectorAll(".slider")) {
   for (const button of figure.querySelectorAll("button")) {
     button.addEventListener("click", () => enlarge(Number(button.value)));
   }
-  move();
+  choose();
   enlarge(0);
 }
 

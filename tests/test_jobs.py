@@ -1,0 +1,117 @@
+"""`latentsr.evaluate` and `latentsr.screen` as a notebook calls them."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import latentsr
+from latentsr.data.records import Dataset
+from latentsr.io.raster import write_pixels
+from latentsr.stats import read_table
+from latentsr.superres import SuperResolver
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, make_dataset: Callable[..., Dataset]) -> Dataset:
+    rng = np.random.default_rng(0)
+    images = [
+        (np.kron(rng.integers(40, 200, (8, 8)), np.ones((4, 4))) + rng.integers(0, 40, (32, 32))).astype(np.uint8)
+        for _ in range(4)
+    ]
+    return make_dataset(tmp_path / "blocks", images, ["secret-a", "secret-a", "secret-b", "secret-b"], "blocks")
+
+
+@pytest.fixture
+def sr(dataset: Dataset, tmp_path: Path) -> Path:
+    """Images of a method, as a folder."""
+    for record in dataset.records:
+        pixels = dataset.image(record) * 255 + np.random.default_rng(1).normal(0, 5, (32, 32))
+        write_pixels(tmp_path / "sr" / f"{record.id}.png", pixels.round().clip(0, 255).astype(np.uint8))
+    return tmp_path / "sr"
+
+
+def test_methods_are_compared(dataset: Dataset, sr: Path, model_folder: Path, tmp_path: Path) -> None:
+    """A folder of images, a model's folder and a loaded model; all is there as tables, words and a page."""
+    model = SuperResolver.load(str(model_folder), device="cpu")
+    methods = {"theirs": sr, "posterior": f"{model_folder}?steps=1", "loaded": model}
+    seen: list[tuple[int, int]] = []
+    options = {"metrics": ["psnr"], "margins": {"psnr": 50.0}, "device": "cpu", "workers": 0}
+    result = latentsr.evaluate(
+        dataset, methods, tmp_path / "out", **options, progress=lambda *counts: seen.append(counts)
+    )
+    assert seen[-1] == (4, 4)
+    means = result.table("summary").query("metric == 'psnr'").set_index("method")["mean"]
+    assert list(means.index.sort_values()) == ["bicubic", "loaded", "posterior", "theirs"]
+    assert means["loaded"] == pytest.approx(means["posterior"])
+    assert means["theirs"] == pytest.approx(34, abs=1)
+    assert result.verdict[0].startswith("On blocks, ")
+    assert result.report == tmp_path / "out" / "report.html"
+    assert result.report.is_file()
+    assert "equivalence" in result.tables
+    again = latentsr.evaluate([dataset.root], methods, tmp_path / "out", **options)  # by its folder, and finished
+    assert again.verdict == result.verdict
+    assert repr(again) == (
+        f"<bicubic, theirs, posterior, loaded on blocks; report in {result.report}; tables {', '.join(result.tables)}>"
+    )
+
+
+def test_autoencoders_are_screened(dataset: Dataset, tmp_path: Path) -> None:
+    result = latentsr.screen(dataset, {"wavelets": "haar", "same": "identity"}, str(tmp_path / "out"), device="cpu")
+    assert list(result.record["methods"]) == ["wavelets", "same"]
+    assert result.verdict[0].startswith("Only lossless autoencoders were screened")
+    assert set(result.table("ceilings")["method"]) == {"wavelets", "same"}
+    assert result.report.is_file()
+    assert repr(result).startswith("<wavelets, same on blocks; report in ")
+    assert "secret" not in repr(result)
+    assert read_table(tmp_path / "out" / "table.parquet")["method"].nunique() == 4  # HR's own values, and bicubic's
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda data, out: latentsr.evaluate(data, ["bicubic"], out, by="foo"), "the option by is foo: no such"),
+        (lambda data, out: latentsr.evaluate(data, ["bicubic"], out, seed=-1), "the option seed is -1: expected"),
+        (lambda data, out: latentsr.evaluate(data, "bicubic", out), "'bicubic' is one text: expected a mapping"),
+        (lambda data, out: latentsr.evaluate(data, {"a=b": "model/"}, out), "name a=b: expected names without ="),
+        (lambda data, out: latentsr.evaluate(data, {"a": "sr", "b": "nowhere"}, out), "'nowhere' is neither a folder"),
+        (lambda data, out: latentsr.screen(data, ["haar"], out, metrics=["lr_psnr"]), "is no measure of a ceiling"),
+        (lambda data, out: latentsr.screen(data, ["haar"], out, limit="many"), "limit is 'many'; expected"),
+        (lambda data, out: latentsr.screen(data, [], out), "no autoencoder was given"),
+    ],
+)
+def test_faults_are_one_line_that_speaks_of_no_flag(
+    dataset: Dataset, sr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(latentsr.LatentSRError, match=message) as raised:
+        call(dataset, tmp_path / "out")
+    assert "\n" not in str(raised.value)
+    assert not re.search(r"(^|\s)--?[a-z]", str(raised.value))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_that_is_not_there_lists_those_that_are(dataset: Dataset, tmp_path: Path) -> None:
+    result = latentsr.screen(dataset, ["haar"], tmp_path / "out", device="cpu")
+    with pytest.raises(latentsr.OptionError, match="table 'sets' was not written: choose from table, ceilings"):
+        result.table("sets")
+
+
+def test_the_names_are_functions_whatever_was_imported_before() -> None:
+    program = (
+        "import latentsr, latentsr.evaluation, latentsr.screening;"
+        "from latentsr.screening import screen; from latentsr.evaluation import evaluate;"
+        "assert latentsr.evaluate.__module__ == latentsr.screen.__module__ == 'latentsr.jobs'"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("folder", ["evaluation", "screening", "metrics", "stats", "report"])
+def test_no_text_of_the_library_speaks_of_flags(repository: Path, folder: str) -> None:
+    for path in (repository / "src" / "latentsr" / folder).rglob("*.py"):
+        found = re.findall(r"(?<![\w-])--[a-z][a-z-]+", path.read_text(encoding="utf-8"))
+        assert not found, f"{path.name}: {found}"

@@ -311,7 +311,9 @@ class TestDatasets:
             if said.status:
                 one_line(said)
             assert (tmp_path / split).exists() == (said.status == 0)
-        one_line(run("prepare", "folder", tmp_path / "mixed", "-o", tmp_path / "cut", "--size", "32"), "the option size, 32")
+        one_line(
+            run("prepare", "folder", tmp_path / "mixed", "-o", tmp_path / "cut", "--size", "32"), "the option size, 32"
+        )
         assert not (tmp_path / "cut").exists()
 
     @pytest.mark.parametrize("command", ["encode", "evaluate", "fit-vae", "train"])

@@ -108,10 +108,3 @@ def test_the_names_are_functions_whatever_was_imported_before() -> None:
         "assert latentsr.evaluate.__module__ == latentsr.screen.__module__ == 'latentsr.jobs'"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("folder", ["evaluation", "screening", "metrics", "stats", "report"])
-def test_no_text_of_the_library_speaks_of_flags(repository: Path, folder: str) -> None:
-    for path in (repository / "src" / "latentsr" / folder).rglob("*.py"):
-        found = re.findall(r"(?<![\w-])--[a-z][a-z-]+", path.read_text(encoding="utf-8"))
-        assert not found, f"{path.name}: {found}"

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import re
 import reprlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,6 +20,9 @@ from latentsr.atomic import replacing
 from latentsr.errors import InputError, OptionError
 
 DIGEST = "digest"
+# What json leaves as it is though a terminal obeys it or UTF-8 cannot hold it (file names that are not UTF-8).
+_UNFIT = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
 RECORDED_PACKAGES = ("torch", "diffusers", "lightning", "numpy", "pydicom")
 
 
@@ -87,6 +91,7 @@ class _PlainLoader(yaml.SafeLoader):
 def write_json(path: Path, content: object) -> None:
     """Writes records, dicts, lists, texts and finite numbers as indented JSON; atomic. NaN raises ValueError."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    text = _UNFIT.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 

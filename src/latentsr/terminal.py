@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from latentsr.errors import printable
+
 FIRST, EVERY = 10.0, 30.0  # seconds to the first line in a pipe, so that quick commands are silent, and from then on
 
 
@@ -88,13 +90,13 @@ def show_stage(name: str) -> None:
 
 
 def show_error(message: str) -> None:
-    """One line on standard error, whatever line breaks the message has."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    """One printable line on standard error, whatever the message holds."""
+    print(f"error: {' '.join(printable(message).split())}", file=sys.stderr)
 
 
 def show(text: str) -> None:
-    """A line on standard output, there at once in a pipe too."""
-    print(text, flush=True)
+    """One printable line on standard output, there at once in a pipe too."""
+    print(printable(text), flush=True)
 
 
 def show_json(content: object) -> None:
@@ -122,13 +124,13 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def show_warning(message: str) -> None:
-    """One line on standard error."""
-    print(f"warning: {' '.join(message.split())}", file=sys.stderr)
+    """One printable line on standard error."""
+    print(f"warning: {' '.join(printable(message).split())}", file=sys.stderr)
 
 
 def show_summary(rows: Sequence[Mapping[str, Any]]) -> None:

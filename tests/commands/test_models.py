@@ -95,7 +95,7 @@ def test_import_says_hashes_and_place_and_the_name_is_then_known(halves: list[Pa
     assert told["folder"] == str(home / "autoencoders" / "taef2")
     assert told["sources"] == {path.name: sha256(path) for path in halves}
     assert load_autoencoder("taef2").hash == load_autoencoder("taef2", weights=halves).hash
-    with pytest.raises(StaleError, match="--overwrite"):
+    with pytest.raises(StaleError, match="the option overwrite"):
         imported(halves)
     assert imported(halves, "--overwrite") == told
 

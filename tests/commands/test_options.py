@@ -70,7 +70,7 @@ class TestFile:
     def test_lists_are_options_that_are_given_several_times(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "o.yaml").write_text("vae: [haar, haar]\n")
         said = run("screen", tmp_path, "-o", tmp_path / "out", "--config", tmp_path / "o.yaml")
-        assert "haar: given twice" in said.err
+        assert "haar was given twice" in said.err
         (tmp_path / "o.yaml").write_text("vae: '='\n")
         said = run("screen", tmp_path, "-o", tmp_path / "out", "--config", tmp_path / "o.yaml")
         assert "'=': expected NAME, FOLDER or LABEL=FOLDER" in said.err

@@ -38,7 +38,7 @@ def test_the_command_writes_a_page_and_says_the_verdict(dataset: Path, run: Call
         (["--vae", "haar", "--limit", "0"], "the option limit is 0: expected 1 image or more"),
         (["--vae", "haar", "--metric", "pnsr"], "metric 'pnsr' is unknown"),
         (["--vae", "taesd"], "its weights are not on this machine"),
-        (["--vae", "haar", "--weights", "haar=x.bin"], "haar: takes no --weights"),
+        (["--vae", "haar", "--weights", "haar=x.bin"], "haar: takes neither weights"),
     ],
 )
 def test_a_fault_is_one_line(

@@ -74,7 +74,7 @@ def test_every_solver_recovers_the_distribution_of_an_exact_network(solver: str,
 @pytest.mark.parametrize(("solver", "schedule", "objective"), FITTING)
 def test_one_step_is_the_posterior_mean(solver: str, schedule: str, objective: str) -> None:
     if not OBJECTIVES[objective].one_step:
-        with pytest.raises(OptionError, match="--steps 1: a model trained on epsilon gives no estimate"):
+        with pytest.raises(OptionError, match="the option steps is 1: a model trained on epsilon gives no estimate"):
             drawn(solver, schedule, objective, 1)
         return
     z, network = drawn(solver, schedule, objective, 1)
@@ -147,7 +147,7 @@ def test_solvers_that_do_not_fit_are_refused(solver: str, schedule: str, message
 
 @pytest.mark.parametrize("steps", [0, -1, 1001])
 def test_steps_outside_the_schedule_are_refused(steps: int) -> None:
-    with pytest.raises(OptionError, match=f"--steps {steps}: expected 1 to 1000"):
+    with pytest.raises(OptionError, match=f"the option steps is {steps}: expected 1 to 1000"):
         drawn("ddim", "cosine", "x0", steps)
 
 

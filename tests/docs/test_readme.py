@@ -106,7 +106,7 @@ def test_the_readme_runs_from_its_first_to_its_last_command(
     _scans(tmp_path / "scans", IMAGES)
     shutil.copy(get_testdata_file("MR_small.dcm"), tmp_path / "scans")
     for name in ("brain-mri", "chest-xray"):
-        _run(f"latentsr prepare folder scans/ -o OUT/{name}", tmp_path)
+        _run(f"latentsr prepare folder scans/ -o OUT/{name} --name {name}", tmp_path)
     for command in _commands((repository / "README.md").read_text(encoding="utf-8")):
         run = _run(command, tmp_path)
         if "models pull" in command:  # there is no network here: one line that says how else

@@ -23,7 +23,7 @@ def test_one_gpu_by_its_number_or_several_by_their_count(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("device", ["cuda", "tpu"])
 def test_a_device_that_is_not_there_is_one_line(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(OptionError, match=f"--device {device}"):
+    with pytest.raises(OptionError, match=f"device {device}"):
         make_trainer(
             tmp_path,
             Budget(1, None),

@@ -84,8 +84,7 @@ def import_command(path: Path, names: Iterable[str]) -> str:
         if files and {PurePosixPath(file).name for file in files} <= given
     ]
     name = known[0] if len(known) == 1 else "NAME"
-    command = f"'latentsr models import {name}' with the option weights {path}"
-    return f"published weights get a name by {command}: give that name"
+    return f"published weights get a name by 'latentsr models import {name} --weights {path}': give that name"
 
 
 def _weights(folder: Path) -> list[str]:

@@ -40,7 +40,9 @@ def load_autoencoder(
     if name in CATALOGUE:
         return _published(name, weights, config, device)
     if weights is not None or config is not None:
-        raise OptionError(f"{name}: takes no options weights and config; they go with one of {', '.join(CATALOGUE)}")
+        raise OptionError(
+            f"{name}: takes neither weights nor a config of weights; these go with one of {', '.join(CATALOGUE)}"
+        )
     if name in _CODE:
         return _CODE[name]()
     if Path(name_or_folder).is_dir():

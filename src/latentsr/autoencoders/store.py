@@ -87,11 +87,11 @@ def how_to_get(name: str, *, by_hand: bool = False) -> str:
     """What to fetch, from where, and where to put it, on one line; `by_hand`: without a network here."""
     publication = CATALOGUE[name].publication
     other = f" (or {' and '.join(publication.aliases)})" if publication.aliases else ""
-    options = "the options weights and config" if publication.config else "the option weights"
+    command = f"latentsr models import {name} --weights FILE{' --weights-config FILE' if publication.config else ''}"
     pulled = f"'latentsr models pull {name}', or " if publication.repository and not by_hand else ""
     return (
         f"fetch {' and '.join(publication.files)}{other} from {publication.where}: {pulled}"
-        f"'latentsr models import {name}' with {options} puts them into {store_folder(name)}"
+        f"'{command}' puts them into {store_folder(name)}"
     )
 
 

@@ -13,7 +13,7 @@ from latentsr.data.masks import MisfitError, listed, pair_masks
 from latentsr.data.patients import BY_FOLDER, SHARES, PatientRule, named_split, split_records, without_extension
 from latentsr.data.records import Dataset, Record, is_safe_path, read_dataset, write_dataset
 from latentsr.data.slices import Slice, read_slices
-from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.errors import InputError, OptionError, StaleError, printable
 from latentsr.io import Item, find
 from latentsr.io.raster import write_pixels
 from latentsr.volume import MAX_PIXELS
@@ -214,7 +214,7 @@ class _Made:
             if self.strict:
                 raise
             reason = str(error).removeprefix(f"{self.source}: ").replace(f"{self.source}{os.sep}", "")
-            self.skipped.append({"file": _printable(item.relative), "reason": _printable(reason)})
+            self.skipped.append({"file": printable(item.relative), "reason": reason})
         else:
             self.constant += slices.constant
             self.warnings.update(slices.warnings)
@@ -270,14 +270,9 @@ class _Made:
 def _check_name(item: Item) -> None:
     if not is_safe_path(without_extension(item.relative).replace("/", "__") + "-s000"):
         raise InputError(
-            f"{_printable(item.relative)}: its path is too long for a name, or holds backslashes, control "
+            f"{item.relative}: its path is too long for a name, or holds backslashes, control "
             "characters or bytes that are no UTF-8; rename it"
         )
-
-
-def _printable(text: Path | str) -> str:
-    """The text without what is no text, such as bytes of a file name that are no UTF-8."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in str(text))
 
 
 def _record(relative: Path, one: Slice, recipe: FolderRecipe) -> Record:

@@ -99,9 +99,11 @@ def dense_times(steps: int) -> list[int]:
 
 def _check_steps(steps: int, objective: str) -> None:
     if not 1 <= steps <= TIMES:
-        raise OptionError(f"--steps {steps}: expected 1 to {TIMES}")
+        raise OptionError(f"the option steps is {steps}: expected 1 to {TIMES}")
     if steps == 1 and not OBJECTIVES[objective].one_step:
-        raise OptionError(f"--steps 1: a model trained on {objective} gives no estimate in pure noise; use 2 or more")
+        raise OptionError(
+            f"the option steps is 1: a model trained on {objective} gives no estimate in pure noise; set 2 or more"
+        )
 
 
 def image_generator(seed: int, image: str, draw: int = 0) -> torch.Generator:

@@ -23,6 +23,10 @@ from latentsr.volume import MAX_PIXELS, Source, Volume
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 
+# The defined terms of grey images (PS3.3 C.7.3.1.1.1).
+MODALITIES = ("BMD", "CR", "CT", "DX", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OT", "PT", "PX", "RF",
+              "RG", "RTIMAGE", "US", "XA", "XC")  # fmt: skip
+
 
 def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS) -> Volume:
     """The volume of one file, or of the files of one stack in the order of `dicom_series.in_order`.
@@ -39,8 +43,9 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
     slices = in_order(slices)
     headers = tuple(one.header for one in slices)
     pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
-    files, modality = tuple(one.path for one in slices), str(headers[0].get("Modality", ""))
-    source = Source("dicom", files, headers, modality, tuple(_warnings(headers)), _digest(slices))
+    files, modality = tuple(one.path for one in slices), str(headers[0].get("Modality"))
+    known = modality if modality in MODALITIES else ""  # any other text may be anything, a name too
+    source = Source("dicom", files, headers, known, tuple(_warnings(headers)), _digest(slices))
     return Volume(pixels, spacing(headers[0]), Window.of(pixels, constant=constant), source)
 
 

@@ -104,17 +104,13 @@ def test_a_folder_of_published_files_is_told_how_to_become_an_autoencoder(tmp_pa
         load_autoencoder(raw)
     for name in ("taef2_decoder.pth", "taef2_encoder.pth"):
         (raw / name).write_bytes(b"1")
-    with pytest.raises(
-        ModelError, match=f"'latentsr models import taef2' with the option weights {raw}: give that name"
-    ):
+    with pytest.raises(ModelError, match=f"'latentsr models import taef2 --weights {raw}': give that name"):
         load_autoencoder(raw)
     (raw / "a.ckpt").write_bytes(b"1")
     (raw / "b.ckpt").write_bytes(b"1")
     with pytest.raises(ModelError, match=r"came one with a.ckpt, b.ckpt, taef2_decoder.pth and 1 more; published"):
         load_autoencoder(raw)
-    with pytest.raises(
-        ModelError, match=r"is a file, .*'latentsr models import NAME' with the option weights .*a\.ckpt"
-    ):
+    with pytest.raises(ModelError, match=r"is a file, .*'latentsr models import NAME --weights .*a\.ckpt"):
         load_autoencoder(raw / "a.ckpt")
 
 

@@ -131,14 +131,14 @@ def test_without_weights_the_error_says_what_to_fetch_and_where_to_put_it(name: 
     assert "\n" not in message
     assert all(file in message for file in publication.files)
     assert publication.where in message
-    assert f"latentsr models import {name}' with the option" in message
+    assert f"latentsr models import {name} --weights FILE" in message
     assert str(tmp_path / "home" / "autoencoders" / name) in message
     assert (f"latentsr models pull {name}" in message) is bool(publication.repository)
 
 
 @pytest.mark.parametrize("name", ["haar", "identity"])
 def test_weights_for_what_has_none_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=f"{name}: takes no options weights"):
+    with pytest.raises(OptionError, match=f"{name}: takes neither weights"):
         load_autoencoder(name, weights=tmp_path)
 
 

@@ -223,7 +223,7 @@ def test_bad_requests_are_refused() -> None:
         model.restore(lr(8, 8), ids=IDS, sampling=Sampling(tile=65))
     with pytest.raises(OptionError, match="solver 'euler' does not fit"):
         model.restore(lr(8, 8), ids=IDS, sampling=Sampling(solver="euler"))
-    with pytest.raises(OptionError, match="--steps 1"):
+    with pytest.raises(OptionError, match="the option steps is 1"):
         restorer(objective="epsilon").restore(lr(8, 8), ids=IDS)
     with pytest.raises(InputError, match="non-finite"):
         model.restore(lr(8, 8) * torch.nan, ids=IDS)

@@ -169,7 +169,7 @@ class TestEnhance:
         said = run("enhance", MR, "-o", tmp_path / "out", "--model", model_folder, "--dry-run")
         assert said.status == 0
         assert said.out.startswith(f"planned  {tmp_path / 'out' / 'MR_small.dcm'}")
-        assert re.search(r"would write 1 of 1: about 0 min \d+ s, \d+\.\d GB of memory, 0\.1 MB of disk\n$", said.out)
+        assert re.search(r"would write 1 of 1: about \d+ s, \d+\.\d GB of memory, 0\.1 MB of disk\n$", said.out)
         assert names(tmp_path) == []
 
     def test_keeping_refusing_and_overwriting(self, run: Run, model_folder: Path, tmp_path: Path) -> None:

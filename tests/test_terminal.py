@@ -69,7 +69,7 @@ def test_a_pipe_gets_a_line_now_and_then_with_the_time_left(
 
 @pytest.mark.parametrize(("seconds", "text"), [(44.6, "45 s"), (89, "89 s"), (720, "12 min"), (12600, "3.5 h")])
 def test_durations_are_short(seconds: float, text: str) -> None:
-    assert terminal._duration(seconds) == text
+    assert terminal.duration(seconds) == text
 
 
 def test_work_that_fails_leaves_its_last_line_and_no_other(

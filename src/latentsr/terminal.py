@@ -65,7 +65,7 @@ def _lines(title: str, unit: str) -> Iterator[Report]:
         now = time.monotonic()
         begin = begin or (now, done)
         left = (now - begin[0]) / (done - begin[1]) * (total - done) if begin[1] < done < total else 0.0
-        parts = (title, f"{done:.0f}/{total} {unit}", note, f"{_duration(left)} left" if left else "")
+        parts = (title, f"{done:.0f}/{total} {unit}", note, f"{duration(left)} left" if left else "")
         last = "  ".join(part for part in parts if part)
         if now >= due:
             print(last, file=sys.stderr, flush=True)
@@ -76,7 +76,7 @@ def _lines(title: str, unit: str) -> Iterator[Report]:
         print(last, file=sys.stderr, flush=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time in words: 45 s, 12 min or 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -99,3 +99,12 @@ def test_the_whole_tree_at_once(latentsr: object, tmp_path: Path) -> None:
     for one in written:
         if len(one["output_sha256"]) == 1:
             valid(tmp_path / "out" / one["output"], CORPUS / one["input"])
+
+
+def test_two_studies_of_scanner_data_are_planned_whole(latentsr: object, shared: Path, tmp_path: Path) -> None:
+    """Bar 3 of issue 9: time points, mosaics, 12 bit; a README beside them is no failure."""
+    studies = [shared / "dicom" / name for name in ("12-bit", "mosaic-siemens", "sagittal-hfs", "time-series-ge")]
+    status, out, _ = latentsr(*studies, "-o", tmp_path / "out", "--dry-run")
+    assert status == 0
+    assert "would write 6 of" in out
+    assert "failed" not in out

@@ -122,7 +122,5 @@ def _files(number: int) -> str:
 
 def _about(estimate: Any) -> str:
     """The estimate in words."""
-    minutes, seconds = divmod(round(estimate.seconds), 60)
-    time = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {seconds} s"
     memory = f"{estimate.memory / 1e9:.1f} GB of memory, " if estimate.memory else ""
-    return f"about {time}, {memory}{estimate.disk / 1e6:.1f} MB of disk"
+    return f"about {terminal.duration(estimate.seconds)}, {memory}{estimate.disk / 1e6:.1f} MB of disk"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom.data
 import pytest
 from PIL import Image
 
@@ -137,3 +138,17 @@ def test_what_decides_pixels_decides_what_is_kept(
     assert "was made from other input, model or options" in outcome.reason
     (outcome,) = enhance_files([tree / "a.png"], job(resolver, tmp_path / "out", max_pixels=10**6, parametric_map=True))
     assert outcome.status == "kept"
+
+
+def test_a_broken_file_of_a_series_does_not_keep_the_others_back(resolver: SuperResolver, tmp_path: Path) -> None:
+    source, scans = Path(pydicom.data.__file__).parent / "test_files/dicomdirtests/98892001/CT5N", tmp_path / "scans"
+    shutil.copytree(source, scans / "series")
+    paths = sorted((scans / "series").iterdir())
+    paths[1].write_bytes(paths[1].read_bytes()[:-100])
+    job = Job(resolver, Sampling(), tmp_path / "out")
+    outcomes = enhance_files([scans], job)
+    assert [(one.input, one.status) for one in outcomes] == [
+        ("series", "written"), (f"series/{paths[1].name}", "failed"),
+    ]  # fmt: skip
+    assert len(list((tmp_path / "out" / "series").iterdir())) == len(paths) - 1
+    assert statuses(enhance_files([scans], job)) == ["kept", "failed"]

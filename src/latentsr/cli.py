@@ -47,9 +47,10 @@ app = typer.Typer(
 app.add_typer(prepare_app, name="prepare")
 app.add_typer(models_app, name="models")
 for command, example in COMMANDS:
-    app.command(command.__name__.replace("_", "-"), epilog=f"Example: {example}\n\n{EXIT_STATUS}")(command)
+    app.command(command.__name__.replace("_", "-"), epilog=f"Example: {example}")(command)
 for registered in (entry for each in (app, prepare_app, models_app) for entry in each.registered_commands):
     registered.callback = registered.callback and configured(registered.callback)
+    registered.epilog = f"{registered.epilog}\n\n{EXIT_STATUS}"
 
 
 def main() -> None:

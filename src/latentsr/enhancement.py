@@ -90,6 +90,7 @@ def enhance_files(
 ) -> list[Outcome]:
     """The outcome of every item below `paths`, in their order; outputs lie in `job.out`, `run.json` in `job.run`.
 
+    A file of a DICOM stack that cannot be read is a failure of its own; the others are one volume without it.
     An output that is there already is kept unless `overwrite`, and a failure if other input, model or options made it,
     or if `run.json` does not know it. A killed job goes on where it was: outputs appear whole, and `run.json` names
     each before it is written. Where nothing was made, nothing is left. `progress` takes (items done, all items),
@@ -110,8 +111,9 @@ def enhance_files(
         for done, item in enumerate(items):
             progress(done, len(items))
             within = partial(_within, progress, done, len(items))
-            record.outcomes.append(_outcome(item, job, record, within))
-            finished(record.outcomes[-1])
+            for outcome in _outcomes(item, job, record, within):
+                record.outcomes.append(outcome)
+                finished(outcome)
         progress(len(items), len(items))
         record.close()
     return record.outcomes
@@ -164,6 +166,29 @@ def _check_sampling(job: Job) -> None:
     """Restores a black patch: an option that does not fit the model is an OptionError before any file is read."""
     sampling = job.sampling.model_copy(update={"samples": 1, "steps": min(2, job.sampling.steps)})
     job.resolver.restore(torch.zeros(1, 1, 4, 4), ids=["black"], sampling=sampling)
+
+
+def _outcomes(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Iterator[Outcome]:
+    """The outcome of an item; of a stack with files that cannot be read, that of the others and of each of these."""
+    outcome = _outcome(item, job, record, progress)
+    broken = [path for path in item.paths if not _readable(path, job)] if outcome.status == "failed" else []
+    if not item.series or len(broken) in (0, len(item.paths)):
+        yield outcome
+        return
+    sound = tuple(path for path in item.paths if path not in broken)
+    place = item.relative if len(sound) > 1 else item.relative / sound[0].name
+    series = sha256_json([item.series_digest, [path.name for path in broken]])  # another series than the whole one
+    yield _outcome(io.Item(place, sound, series), job, record, progress)
+    for path in broken:
+        yield _outcome(io.Item(item.relative / path.name, (path,)), job, record, progress)
+
+
+def _readable(path: Path, job: Job) -> bool:
+    try:
+        io.read(path, grey=job.grey, force=job.force, constant=True, axis=job.axis, max_pixels=job.max_pixels)
+    except LatentSRError:
+        return False
+    return True
 
 
 def _outcome(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Outcome:

@@ -4,6 +4,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from pydicom import Dataset
@@ -12,6 +13,7 @@ from pydicom.sequence import Sequence
 
 from latentsr import io
 from latentsr.errors import InputError, NotAnImageError
+from latentsr.io.dicom_header import load
 
 SMALL = Path(get_testdata_file("MR_small.dcm"))
 
@@ -151,3 +153,17 @@ def test_a_deflate_bomb_is_refused_before_it_is_inflated(tmp_path: Path) -> None
     (tmp_path / "bomb.dcm").write_bytes(content[: 144 + length] + bomb)
     with pytest.raises(InputError, match="inflates to over"):
         io.read(tmp_path / "bomb.dcm", max_pixels=2**20)
+
+
+def test_words_of_a_big_endian_file_are_brought_to_little_endian(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
+    bits = np.random.default_rng(0).integers(0, 2, 64 * 64, dtype=np.uint8)
+    dataset.add_new(0x60003000, "OW", np.packbits(bits, bitorder="little").tobytes())
+    dataset.save_as(tmp_path / "little.dcm")
+    for tag in (0x60003000, 0x7FE00010):
+        dataset[tag].value = np.frombuffer(dataset[tag].value, "<u2").astype(">u2").tobytes()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+    pydicom.dcmwrite(tmp_path / "big.dcm", dataset, little_endian=False, implicit_vr=False, force_encoding=True)
+    (little, pixels), (big, same) = (load(tmp_path / f"{name}.dcm") for name in ("little", "big"))
+    assert big[0x60003000].value == little[0x60003000].value
+    np.testing.assert_array_equal(pixels, same)

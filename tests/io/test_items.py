@@ -26,7 +26,7 @@ def _relative(items: list[io.Item]) -> list[str]:
 def test_a_tree_of_all_kinds(tmp_path: Path) -> None:
     write_pixels(tmp_path / "a" / "one.png", np.eye(8, dtype=np.uint8))
     nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)).to_filename(tmp_path / "a" / "sub-01_T1w.nii.gz")
-    for name in ("a/sub-01_T1w.json", "a/run.json", "a/.hidden.png", ".cache/x.png", "a/notes.txt"):
+    for name in ("a/sub-01_T1w.json", "a/.hidden.png", ".cache/x.png", "a/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     shutil.copytree(AXIAL, tmp_path / "b" / "CT5N")
@@ -120,6 +120,15 @@ def test_every_series_of_scanner_data_is_planned_and_read(shared: Path) -> None:
     assert named["sagittal-hfs"] == ()
     assert "several slices at one position" in named["time-series-ge"][0]
     assert "mosaic" in named["mosaic-siemens"][1]
+
+
+def test_a_copy_of_one_instance_does_not_take_its_series_apart(tmp_path: Path) -> None:
+    shutil.copytree(AXIAL, tmp_path / "series")
+    first = sorted((tmp_path / "series").iterdir())[0]
+    shutil.copy(first, tmp_path / "series" / "zz-copy")
+    whole, copy = io.find([tmp_path])
+    assert len(whole.paths) == len(list(AXIAL.iterdir()))
+    assert copy.relative.name == "zz-copy"
 
 
 def test_copies_of_one_instance_are_single_items(tmp_path: Path) -> None:

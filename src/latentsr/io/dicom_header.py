@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, uid
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -210,7 +211,15 @@ def _plain(full: Dataset, path: Path) -> Dataset:
         if tag not in _PIXELS:
             header.add(_element(full, tag, path))
             _refuse_depth(header[tag], path, 1)
+    if full.original_encoding[1] is False:
+        header.walk(_swap_words)
     return header
+
+
+def _swap_words(_: Dataset, element: DataElement) -> None:
+    """Brings words other than pixels, such as overlays, from big to little endian, as they will be written."""
+    if element.VR == "OW" and element.value:
+        element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
 
 
 def _sequence_bytes(element: DataElement | RawDataElement) -> int:

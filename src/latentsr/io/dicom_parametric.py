@@ -35,6 +35,7 @@ _OF_STORED_VALUES = (
     "PresentationIntentType",
 )  # fmt: skip
 _TOP = 65535
+_BRIGHTEST = 99.5  # percentile that a viewer shows white: a few outliers would leave the rest dark
 
 _HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 _NO_UNITS = Code("1", "UCUM", "no units")
@@ -47,11 +48,12 @@ _WANTED = (
 def map_headers(spread: Volume) -> list[Dataset]:
     """A header for each slice that stores a spread above 0 in 16 bits, with its own window, in the source's units."""
     top = float(spread.pixels.max()) or 1.0
+    bright = float(np.percentile(spread.pixels, _BRIGHTEST)) or top
     how: dict[str, Any] = {
         "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 0,
         "PhotometricInterpretation": "MONOCHROME2",
         "RescaleIntercept": "0", "RescaleSlope": f"{top / _TOP:.9g}", "RescaleType": "US",
-        "WindowCenter": f"{top / 2:.9g}", "WindowWidth": f"{top:.9g}",
+        "WindowCenter": f"{bright / 2:.9g}", "WindowWidth": f"{bright:.9g}",
         "VOILUTFunction": "LINEAR_EXACT",  # whose width may be below 1
     }  # fmt: skip
     headers = []

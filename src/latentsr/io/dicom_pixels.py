@@ -1,9 +1,6 @@
 """The stored integers of a DICOM image: which decoder takes which transfer syntax, and what is checked before it."""
 
-import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,24 +83,6 @@ def syntax_name(full: Dataset) -> str:
     """The registered name of the file's transfer syntax; never what else the element holds."""
     syntax = uid.UID(str(full.file_meta.get("TransferSyntaxUID", "")))
     return syntax.name if syntax in uid.UID_dictionary else "of an unknown transfer syntax"
-
-
-@contextmanager
-def muted() -> Iterator[None]:
-    """Sends what C libraries print on standard error to nowhere inside the block: their complaint becomes one line."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # a process without standard error
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _options(full: Dataset) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def find(paths: Sequence[Path]) -> list[Item]:
     """The items of files and folders, in the order of their paths.
 
     A file is one item. A folder is walked: DICOM files in one folder that share a series, lie at a place in the
-    patient, fit into one volume (`dicom_series.stacks`) and are all different instances are one item; every other file
-    is one. Hidden files, run.json, NIfTI sidecars and DICOMDIR are none. A folder that cannot be listed is one too, so
+    patient, fit into one volume (`dicom_series.stacks`) and are different instances are one item; every other file is
+    one. Hidden files, NIfTI sidecars and DICOMDIR are none. A folder that cannot be listed is one too, so
     that reading it says why. InputError where a path does not exist, nothing is found, or two would write the same
     output.
     """
@@ -102,12 +102,13 @@ def _place(path: Path, root: Path) -> Path:
 
 def _in_folder(files: Sequence[Path], outlines: Outlines, root: Path) -> list[Item]:
     """The items of the files of one folder; a stack whose outputs are alone in the folder takes the folder's place."""
-    images = [path for path in files if not _is_aside(path, files, outlines[path])]
-    series: dict[str, dict[Path, Outline]] = defaultdict(dict)
+    sidecars = {sidecar_path(path) for path in files if stem(path.name) != path.name}
+    images = [path for path in files if path not in sidecars and not _is_directory(path, outlines[path])]
+    series: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in images:
         if (found := outlines[path]) and is_placed(found.header):
-            series[found.series][path] = found
-    groups = [stack for group in series.values() if _are_different(group) for stack in _stacks(group)]
+            series[found.series].setdefault(found.instance, path)  # a copy of an instance is an item of its own
+    groups = [stack for group in series.values() for stack in _stacks(group.values(), outlines)]
     together = {path for group in groups for path in group}
     rest = [path for path in images if path not in together]
     alone = len(groups) == 1 and not any(_holds_an_image(path, outlines[path]) for path in rest)
@@ -126,22 +127,14 @@ def _outline(path: Path) -> Outline | None:
         return None  # stays an item: reading it says why it cannot be used
 
 
-def _is_aside(path: Path, files: Iterable[Path], found: Outline | None) -> bool:
-    """Whether a file only goes with others: a run's record, a NIfTI sidecar, a DICOMDIR."""
-    if path.name in ("run.json", "DICOMDIR") or (found is not None and found.directory):
-        return True
-    beside = {sidecar_path(other) for other in files if stem(other.name) != other.name}
-    return path in beside
+def _is_directory(path: Path, found: Outline | None) -> bool:
+    return path.name == "DICOMDIR" or (found is not None and found.directory)
 
 
-def _are_different(group: Mapping[Path, Outline]) -> bool:
-    instances = [found.instance for found in group.values()]
-    return len(set(instances)) == len(instances)
-
-
-def _stacks(group: Mapping[Path, Outline]) -> list[list[Path]]:
+def _stacks(paths: Iterable[Path], outlines: Outlines) -> list[list[Path]]:
     """The stacks of several files of one series; a file that fits to no other is an item of its own."""
-    return [stack for stack in stacks({path: found.header for path, found in group.items()}) if len(stack) > 1]
+    headers = {path: found.header for path in paths if (found := outlines[path])}
+    return [stack for stack in stacks(headers) if len(stack) > 1]
 
 
 def _holds_an_image(path: Path, found: Outline | None) -> bool:

@@ -32,7 +32,7 @@ _UNREADABLE = (
     OverflowError, struct.error, zlib.error,
 )  # fmt: skip
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it cannot read it raises, too
-_PROCESS = threading.Lock()  # for what belongs to the process: PIL's limit, standard error
+_PROCESS = threading.RLock()  # for what belongs to the process: PIL's limit, standard error
 _SCANS, _START_OF_SCAN = 100, b"\xff\xda"  # a scan of a few bytes passes over all pixels; progressive JPEG has ten
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
 
@@ -65,7 +65,7 @@ def read_pixels(path: Path, *, grey: bool = False, max_pixels: int = MAX_PIXELS)
     try:
         with warnings.catch_warnings(action="ignore"), _opened(path) as image:  # what PIL cannot read it raises
             _refuse_bomb(image, path, max_pixels)
-            with _libtiff_muted() if image.format == "TIFF" else nullcontext():
+            with muted() if image.format == "TIFF" else nullcontext():
                 return _grey_pixels(_upright(image), path, grey)
     except _UNREADABLE as error:
         told = f"{path} cannot be read as PNG, TIFF or JPEG ({_reason(error)}): export it again"
@@ -122,10 +122,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _libtiff_muted() -> Iterator[None]:
-    """Sends what libtiff prints on standard error to nowhere: what it cannot read raises."""
+def muted() -> Iterator[None]:
+    """Sends what C libraries print on standard error to nowhere: what they cannot read raises."""
     with _PROCESS:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            kept = os.dup(2)
+        except OSError:  # a process without standard error
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         try:
             yield

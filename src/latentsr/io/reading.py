@@ -10,7 +10,6 @@ from latentsr.errors import InputError, LatentSRError, printable
 from latentsr.intensity import Window
 from latentsr.io import dicom, nifti, raster
 from latentsr.io.dicom_header import is_dicom
-from latentsr.io.dicom_pixels import muted
 from latentsr.io.items import Item
 from latentsr.io.kinds import FileKind, kind_of, unreadable
 from latentsr.volume import MAX_PIXELS, Source, Volume
@@ -49,7 +48,7 @@ def read(
     if len(paths) > 1 and kinds != {"dicom"}:
         raise InputError(f"{paths[0]} and {len(paths) - 1} more are not all DICOM: give other images one by one")
     try:
-        with muted():
+        with raster.muted():
             return _volume(paths, kinds.pop(), grey, force, constant, axis, max_pixels)
     except InputError as error:
         raise _named(error, paths) from error

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pydicom.data
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from latentsr.enhancement import Job, Outcome, enhance_files
 from latentsr.errors import OptionError, StaleError
@@ -78,8 +80,9 @@ def test_an_output_that_cannot_be_written_is_found_before_an_image_is_computed(
         enhance_files([tree], job(resolver, tmp_path / "file" / "out"))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
-    with pytest.raises(OptionError, match=r"needs about .* are free; free the disk or choose another output folder"):
-        enhance_files([tree], job(resolver, tmp_path / "out"))
+    (full,) = enhance_files([Path(get_testdata_file("MR_small.dcm"))], job(resolver, tmp_path / "out"))
+    assert full.status == "failed"
+    assert re.search(r"needs about .* are free; free the disk or choose another output folder", full.reason)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "in"]
 
 

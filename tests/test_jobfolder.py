@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from latentsr.config import sha256
-from latentsr.errors import OptionError, StaleError
+from latentsr.errors import LatentSRError, OptionError, StaleError
 from latentsr.jobfolder import LOCK, JobFolder, _remove, check_room, locked, run_folder
 
 
@@ -273,7 +273,7 @@ def test_a_disk_without_room_is_an_error(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     check_room(tmp_path, free // 2)
     with pytest.raises(
-        OptionError, match=r"needs about [\d,]+ MB, [\d,]+ MB are free; free the disk or choose another"
+        LatentSRError, match=r"needs about [\d,]+ MB, [\d,]+ MB are free; free the disk or choose another"
     ):
         check_room(tmp_path, 2 * free)
     assert list(tmp_path.iterdir()) == []

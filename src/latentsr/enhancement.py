@@ -25,7 +25,6 @@ from latentsr.volume import MAX_PIXELS, Volume
 
 RUN = "run.json"
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
-DENSE = (".dcm", ".ima", "", ".nii")  # endings of files whose bytes are pixels, hardly packed
 MEND = "set the option overwrite, or choose another output folder"
 
 
@@ -107,7 +106,7 @@ def enhance_files(
     with contextlib.nullcontext() if job.dry_run else locked(job.run):
         record = _Record(job, paths)
         if not job.dry_run:
-            check_room(job.out if job.out.is_dir() else job.run, _least_size(items, job))
+            check_room(job.out if job.out.is_dir() else job.run)
         for done, item in enumerate(items):
             progress(done, len(items))
             within = partial(_within, progress, done, len(items))
@@ -117,25 +116,6 @@ def enhance_files(
         progress(len(items), len(items))
         record.close()
     return record.outcomes
-
-
-def _least_size(items: Sequence[io.Item], job: Job) -> int:
-    """Bytes that the outputs which are not there yet need at least, by the size of their inputs.
-
-    Outputs of packed inputs (PNG, .nii.gz, ...) grow less than their pixels: enlarged images are smooth.
-    """
-    size = 0
-    for item in items:
-        with contextlib.suppress(OSError, LatentSRError):  # what cannot be read will be said of the item
-            output = job.out / io.output_name(
-                item.relative, io.kind_of(item.paths[0]), job.resolver.scale, series=item.series
-            )
-            if output.exists() and not job.overwrite:
-                continue
-            for path in item.paths:
-                dense = path.suffix.lower() in DENSE
-                size += path.stat().st_size * job.resolver.scale ** (2 if dense else 1)
-    return size
 
 
 def _within(progress: Callable[[float, int], None], done: int, total: int, slices_done: int, slices: int) -> None:
@@ -234,11 +214,17 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     )  # fmt: skip
     if job.dry_run:
         return outcome
+    check_room(job.out if job.out.is_dir() else job.run, volume.pixels.size * job.resolver.scale**2 * _bytes(output))
     outcome = dataclasses.replace(outcome, status="begun", made_by=job.made_by)
     enhanced = job.resolver.enhance(volume, sampling=job.sampling, progress=progress)
     record.begin(outcome)
     hashes = _hashes(_write(enhanced, output, kind, job), job.out)
     return dataclasses.replace(outcome, status="written", output_sha256=hashes)
+
+
+def _bytes(output: Path) -> int:
+    """Bytes on the disk for each pixel of an output; 0 where it is packed and nobody knows."""
+    return {".dcm": 2, ".ima": 2, "": 2, ".nii": 4}.get(output.suffix.lower(), 0)
 
 
 def _hashes(paths: Sequence[Path], out: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from latentsr.config import read_json, read_signed_json, sha256, signed, write_json
-from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.errors import InputError, LatentSRError, OptionError, StaleError
 
 PARTS, LOCK, TABLES = "parts", ".lock", (".parquet", ".csv")
 
@@ -212,7 +212,7 @@ else:
 
 
 def check_room(folder: Path, needed: int = 0) -> None:
-    """Raises OptionError unless files can be written to a folder and `needed` bytes are free on its disk."""
+    """Raises OptionError unless files can be written to a folder, LatentSRError unless `needed` bytes are free."""
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
             probe.write(bytes(4096))
@@ -222,7 +222,7 @@ def check_room(folder: Path, needed: int = 0) -> None:
     except OSError as error:
         raise _unwritable(folder, error) from error
     if free < needed:
-        raise OptionError(
+        raise LatentSRError(
             f"{folder}: needs about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; free the disk or "
             "choose another output folder"
         )

@@ -49,7 +49,10 @@ def test_methods_are_compared(dataset: Dataset, sr: Path, model_folder: Path, tm
     assert list(means.index.sort_values()) == ["bicubic", "loaded", "posterior", "theirs"]
     assert means["loaded"] == pytest.approx(means["posterior"])
     assert means["theirs"] == pytest.approx(34, abs=1)
-    assert result.verdict[0].startswith("On blocks, ")
+    assert result.verdict[0].startswith(
+        "Primary comparison, fixed in advance: on blocks (4 images of 2 patients) theirs"
+    )
+    assert result.verdict[1].startswith("On blocks, ")
     assert result.report == tmp_path / "out" / "report.html"
     assert result.report.is_file()
     assert "equivalence" in result.tables
@@ -74,7 +77,10 @@ def test_autoencoders_are_screened(dataset: Dataset, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda data, out: latentsr.evaluate(data, ["bicubic"], out, by="foo"), "the option by is foo: no such"),
+        (
+            lambda data, out: latentsr.evaluate(data, ["bicubic"], out, pictured="foo"),
+            "the option pictured is foo: no such",
+        ),
         (lambda data, out: latentsr.evaluate(data, ["bicubic"], out, seed=-1), "the option seed is -1: expected"),
         (lambda data, out: latentsr.evaluate(data, "bicubic", out), "'bicubic' is one text: expected a mapping"),
         (lambda data, out: latentsr.evaluate(data, {"a=b": "model/"}, out), "name a=b: expected names without ="),

@@ -66,8 +66,8 @@ def evaluate(
     datasets: Datasets, methods: Methods, out: Folder, *, split: str = "valid", limit: int | None = None,
     degradation: str = "bicubic:4", metrics: Sequence[str] | None = None, mean: str | None = None,
     reference_autoencoder: str | None = None, latent: str | None = None, masks: Folder | None = None,
-    features: str | None = None, margins: Margins = (), by: str | None = None, batch: int = 8,
-    workers: int | None = None, seed: int = 0, device: str = "auto",
+    features: str | None = None, margins: Margins = (), primary: str | None = None,
+    pictured: str | None = None, batch: int = 8, workers: int | None = None, seed: int = 0, device: str = "auto",
     show_ids: bool = False, overwrite: bool = False,
     progress: Progress = lambda done, total: None, stage: Callable[[str], None] = lambda name: None,
 ) -> JobResult:  # fmt: skip
@@ -94,7 +94,8 @@ def evaluate(
         masks: folder of a mask for each image, named by id; None: those of the datasets, if any.
         features: "inception" or a folder of a vision network, for FID and KID.
         margins: by measure, the margin within which methods are tested to be equivalent.
-        by: the method by whose PSNR pictures are chosen; None: the first after bicubic.
+        primary: METHOD:MEASURE or METHOD,OTHER:MEASURE, fixed in advance; None: PSNR of the first after bicubic.
+        pictured: the method by whose PSNR pictures are chosen; None: the first after bicubic.
         batch: images at a time.
         workers: threads that measure; None: as many as cores, four at most.
         seed: of the bootstrap and of drawn patches.
@@ -112,7 +113,8 @@ def evaluate(
     asked = Comparison(
         _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean=mean,
         reference_autoencoder=reference_autoencoder, latent=latent, masks=Path(masks) if masks else None,
-        features=features, margins=_pairs(margins), by=by, workers=workers, show_ids=show_ids,
+        features=features, margins=_pairs(margins), primary=primary, pictured=pictured, workers=workers,
+        show_ids=show_ids,
     )  # fmt: skip
     folder = Path(out)
     compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)

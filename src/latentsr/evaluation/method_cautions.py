@@ -6,14 +6,17 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from latentsr.baselines import BICUBIC
 from latentsr.evaluation.measure import HR, Work
 
+FEW = 4  # patients, below which none lies outside the others
+FAR_OUT, LOSS = 3.0, 0.5  # quartile ranges below the lower quartile (Tukey 1977, "far out"), and dB below bicubic
 COARSE = 8  # bits of a pixel, whose rounding is as strong as the fine detail that is measured
 
 
 def method_cautions(works: Sequence[Work], table: pd.DataFrame) -> list[str]:
     """The sentences, in the order of the datasets."""
-    return [told for work in works for told in (*_rounded(work), *_twins(work, table))]
+    return [told for work in works for told in (*_rounded(work), *_twins(work, table), *_failing(work, table))]
 
 
 def _rounded(work: Work) -> Iterator[str]:
@@ -36,4 +39,26 @@ def _twins(work: Work, table: pd.DataFrame) -> Iterator[str]:
             yield (
                 f"On '{work.dataset.name}' methods '{first.name}' and '{second.name}' are the same in every value of "
                 "every image: check what was given."
+            )
+
+
+def _failing(work: Work, table: pd.DataFrame) -> Iterator[str]:
+    """Patients whose images a method fails on, while it restores those of the others: a mean over all hides them."""
+    rows = table[(table["dataset"] == work.dataset.name) & table["metric"].eq("psnr")]
+    if BICUBIC not in set(rows["method"]):
+        return
+    wide = rows.pivot(index=["patient", "id"], columns="method", values="value")
+    gains = wide.sub(wide[BICUBIC], axis=0).where(np.isfinite(wide)).groupby(level="patient").mean()
+    for method in work.methods:
+        own = gains[method.name].dropna()
+        if method.name == BICUBIC or len(own) < FEW:
+            continue
+        low, high = own.quantile([0.25, 0.75])
+        failed = own[(own < low - FAR_OUT * (high - low)) & (own < -LOSS)]
+        if len(failed):
+            others = own.drop(failed.index)
+            yield (
+                f"On '{work.dataset.name}' method '{method.name}' fails on {len(failed)} of {len(own)} patients, far "
+                f"outside the others: PSNR {failed.mean():+.2f} dB against bicubic there, {others.mean():+.2f} dB on "
+                f"the others, {own.mean():+.2f} dB on all. Look at these images before using it."
             )

@@ -17,8 +17,8 @@ from latentsr.stats.summary import summarise
 
 INTENSITY = "mean_intensity"
 # Families of tests, chosen before any data: few tests in the first, so that few patients can decide what matters most.
-PRIMARY, WHOLE, PARTS = "primary", "whole image", "parts"
-PRIMARY_METRICS = ("psnr", "haarpsi")  # fidelity and perceptual likeness: what the verdict's first sentences rest on
+MAIN, WHOLE, PARTS = "main measures", "whole image", "parts"
+MAIN_METRICS = ("psnr", "haarpsi")  # fidelity and perceptual likeness: what the verdict's first sentences rest on
 
 
 def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
@@ -26,11 +26,11 @@ def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
     table = pd.concat([one.table() for one in found], ignore_index=True)
     compared = table[table["metric"].isin(directed(plan.metrics))]
     pairs = [(later, earlier) for earlier, later in combinations(plan.names, 2)]
-    made = {"table": table, "summary": summarise(table, seed=plan.comparison.seed), **_sets(plan, found, pairs)}
+    made = {"table": table, "summary": summarise(table), **_sets(plan, found, pairs)}
     if pairs and len(compared):
         families = {name: family_of(name) for name in compared["metric"].unique()}
         made["comparisons"] = compare_methods(
-            compared, pairs=pairs, unit="both", families=families, seed=plan.comparison.seed
+            compared, pairs=pairs, primary=plan.primary, unit="both", families=families, seed=plan.comparison.seed
         )
     if INTENSITY in set(table["metric"]):
         made["agreement"] = compare_agreement(table, INTENSITY, unit="both")
@@ -66,7 +66,7 @@ def directed(metrics: Iterable[Metric]) -> list[str]:
 
 
 def family_of(metric: str) -> str:
-    """The family of tests of a tidy name: primary, other measures of the whole image, or bands, scales, thresholds."""
+    """The family of tests of a tidy name: main, other measures of the whole image, or bands, scales, thresholds."""
     if "/" in metric:
         return PARTS
-    return PRIMARY if metric in PRIMARY_METRICS else WHOLE
+    return MAIN if metric in MAIN_METRICS else WHOLE

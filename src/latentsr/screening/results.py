@@ -32,7 +32,7 @@ COST = "cost.json"
 TABLES = ("table", "ceilings", "differences", "fingerprint", "latents", "cost", "expected", "contrasts")
 MEAN_COLUMNS = (
     "dataset", "method", "metric", "images", "excluded", "patients", "n", "infinite", "missing", "mean", "sd", "low",
-    "high",
+    "high", "mean_images",
 )  # fmt: skip
 Folders = Callable[[int, str], Parts]
 
@@ -43,7 +43,7 @@ def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
     lossless = _lossless(table, plan)
     lossy = [one.name for one in plan.identified if not one.spec.lossless]
     ranked = judged(table, lossy, _constant(plan, folders))
-    means = mean_values(ranked, plan.options.seed)
+    means = mean_values(ranked)
     frames = {
         "table": table,
         "ceilings": means[means["metric"].isin(plan.ceiling)].reset_index(drop=True).merge(lossless),
@@ -72,24 +72,24 @@ def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
     }
 
 
-def mean_values(ranked: Judged, seed: int) -> pd.DataFrame:
-    """One row a dataset, method and metric: the mean of the finite values with its interval by a bootstrap of patients.
+def mean_values(ranked: Judged) -> pd.DataFrame:
+    """One row a dataset, method and metric: the mean over patients of the finite values, with its interval.
 
     Columns: dataset, method, metric, images, `excluded` ones of these, patients of the others, `n` finite values of the
-    others, `infinite` and `missing` ones (left out of `mean` and `sd`, ddof 1), `low` and `high` of 95 %: NaN where
-    fewer than two patients have values.
+    others, `infinite` and `missing` ones (left out), `mean` and `sd` (ddof 1) over patients, `low` and `high` of 95 %,
+    NaN where fewer than two patients have values, and `mean_images` over images.
     """
     parts = [
-        _means(str(name), part, ranked.excluded.get(str(name), frozenset()), seed)
+        _means(str(name), part, ranked.excluded.get(str(name), frozenset()))
         for name, part in ranked.table.groupby("dataset")
     ]
     return pd.concat(parts, ignore_index=True)
 
 
-def _means(dataset: str, table: pd.DataFrame, excluded: Collection[str], seed: int) -> pd.DataFrame:
+def _means(dataset: str, table: pd.DataFrame, excluded: Collection[str]) -> pd.DataFrame:
     values = wide(table)
     kept = values.index[~values.index.get_level_values("id").isin(excluded)]
-    means = column_means(values, seed=seed).rename(columns={"mean_low": "low", "mean_high": "high"}).reset_index()
+    means = column_means(values).rename(columns={"mean_low": "low", "mean_high": "high"}).reset_index()
     means["missing"] -= len(excluded)  # whose values were made NaN, so that all means are of the same images
     counts = {"images": len(values), "excluded": len(excluded), "patients": kept.get_level_values("patient").nunique()}
     return means.assign(dataset=dataset, **counts)[list(MEAN_COLUMNS)]

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from latentsr.metrics import METRICS
-from latentsr.screening.apart import FEW_PATIENTS, RULE, gap, judgeable, listed, psnr_difference, told_apart
+from latentsr.screening.apart import RULE, gap, judgeable, listed, psnr_difference, told_apart
 from latentsr.screening.outlook import expectation_sentences
 from latentsr.screening.reasons import contrast_sentences
+from latentsr.stats.significance import FEWEST
 
 MEANING = (
     "The AE ceiling is how closely an image matches itself after encoding and decoding (mean PSNR with its 95 % "
@@ -84,7 +85,7 @@ def _ranking(dataset: str, ranked: Rows, ceilings: pd.DataFrame, differences: pd
     names = list(pairwise(row["method"] for row in ranked))
     neighbours = {pair: row for pair in names if (row := psnr_difference(differences, dataset, *pair)) is not None}
     if not any(judgeable(row) for row in neighbours.values()):
-        few = f", fewer than {FEW_PATIENTS}" if ranked[0]["patients"] < FEW_PATIENTS else ""
+        few = f", fewer than {FEWEST}" if ranked[0]["patients"] < FEWEST else ""
         count = int(ranked[0]["patients"])
         patients = f"{count} patient{'' if count == 1 else 's'}"
         return f"{text} The differences cannot be judged: {patients}{few}."

@@ -45,13 +45,14 @@ def _sets(plan: Plan, found: Sequence[Results], pairs: Sequence[tuple[str, str]]
     for one in found:
         dataset, seed = one.work.dataset.name, plan.comparison.seed
         patients = [record.patient for record in one.work.records]
+        names = (*plan.names, HR)  # of which HR's own distance is the floor
         measures: dict[str, SetMeasure] = {}
         for name in one.set_names():
-            arrays = one.sets(name)
-            measures |= set_measures(name, [arrays[method] for method in plan.names], arrays[HR], patients, seed)
+            arrays, reference = one.sets(name)
+            measures |= set_measures(name, [arrays[method] for method in names], reference, patients, seed)
         measures = with_mean_level(measures)
-        rows.append(set_rows(dataset, plan.names, measures, patients, seed))
-        differences.append(set_comparison_rows(dataset, plan.names, pairs, measures, patients, seed))
+        rows.append(set_rows(dataset, names, measures, patients, seed))
+        differences.append(set_comparison_rows(dataset, names, pairs, measures, patients, seed))
     made = {"sets": pd.concat(rows, ignore_index=True)}
     return made | ({"set_comparisons": pd.concat(differences, ignore_index=True)} if pairs else {})
 

@@ -79,13 +79,15 @@ def perception_distortion(
     y_label: str = "LPIPS",
     x_better: str = "higher",
     y_better: str = "lower",
+    floor: float = math.nan,
     methods: Sequence[str] | None = None,
     note: str = "",
 ) -> Drawing:
     """The perception-distortion plane (Blau and Michaeli 2018): a point a method, and the corner that is best.
 
-    Arguments as in `regression`; `x_better` and `y_better` are "higher" or "lower". A point's mark is its label's
-    where it has no group; more than six such points are named in a legend and not beside them.
+    Arguments as in `regression`; `x_better` and `y_better` are "higher" or "lower"; at `floor`, the value of y that the
+    truth itself has, lies a dotted line. A point's mark is its label's where it has no group; more than six such points
+    are named in a legend and not beside them.
     """
     found = [point._replace(group=point.group or point.label) for point in points_of(points)]
     with house_style():
@@ -96,6 +98,8 @@ def perception_distortion(
         named = grouped or len(found) <= LABELLED
         if grouped or not named:
             add_legend(figure, handles)
+        if math.isfinite(floor):
+            axes.axhline(floor, color=SOFT, linestyle=":", linewidth=1.2)
         axes.margins(0.12)
         axes.autoscale_view()
         better = _best_corner(axes, x_better == "higher", y_better == "higher")

@@ -91,7 +91,9 @@ def fit_denoiser(
         }  # fmt: skip
         write_json(run / "manifest.json", manifest(**told))
         model = model.model_copy(update={"spread": spread})
-        _save(out, run, model, module.network, card=model_card(model, config, told), autoencoder=autoencoder.folder)
+        seen = (*cache.digests, *(() if parent is None else parent.training_images))
+        card = model_card(model, config, told)
+        _save(out, run, model, module.network, card=card, autoencoder=autoencoder.folder, training_images=seen)
         _note(run, config, facts)  # last: until then an extension is unfinished
     return out
 
@@ -169,12 +171,12 @@ def _module(
     return module
 
 
-def _save(out: Path, run: Path, model: ModelConfig, network: Denoiser, *, card: str, autoencoder: Path | None) -> None:
-    """Writes the model folder, whole before an earlier one makes room for it."""
+def _save(out: Path, run: Path, model: ModelConfig, network: Denoiser, **files: Any) -> None:
+    """Writes the model folder, whole before an earlier one makes room for it; `files` are those of `save_model`."""
     fresh, earlier = run / "model", run / "earlier"
     for left in (fresh, earlier):  # of a run that was killed here
         shutil.rmtree(left, ignore_errors=True)
-    save_model(fresh, model, network.state_dict(), card=card, autoencoder=autoencoder)
+    save_model(fresh, model, network.state_dict(), **files)
     if out.exists():
         out.replace(earlier)
     fresh.replace(out)

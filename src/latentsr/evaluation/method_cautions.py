@@ -1,4 +1,4 @@
-"""What to know of the methods as they were given: trained on what is measured, of 8 bits beside float, twice the same."""
+"""What to know of the methods as they were given: trained on what is measured, images of 8 bits, two that are equal."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations

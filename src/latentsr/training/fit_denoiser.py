@@ -91,11 +91,15 @@ def fit_denoiser(
         }  # fmt: skip
         write_json(run / "manifest.json", manifest(**told))
         model = model.model_copy(update={"spread": spread})
-        seen = (*cache.digests, *(() if parent is None else parent.training_images))
-        card = model_card(model, config, told)
-        _save(out, run, model, module.network, card=card, autoencoder=autoencoder.folder, training_images=seen)
+        files = {"card": model_card(model, config, told), "autoencoder": autoencoder.folder}
+        _save(out, run, model, module.network, **files, training_images=_seen(cache, parent))
         _note(run, config, facts)  # last: until then an extension is unfinished
     return out
+
+
+def _seen(cache: LatentCache, parent: SuperResolver | None) -> set[str]:
+    """Digests of the images that the model is known to be trained on, its parent included."""
+    return {*cache.digests, *(parent.training_images if parent else ())}
 
 
 def _note(run: Path, config: TrainConfig, facts: dict[str, Any]) -> None:

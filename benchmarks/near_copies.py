@@ -6,9 +6,9 @@
 Of each dataset: the highest correlation of thumbnails of two images of different patients in two splits, of different
 patients, and of one patient, copies left out; then how many of the validation images, changed in each of some ways,
 correlate above ALIKE with what they were. With --images, the seconds of processor and the most MB that the search
-among so many images of noise takes beside their thumbnails, 80, 10 and 10 % of them in three splits. One JSON line each. The exit status is 1 if
-two images of different patients are taken for near-copies, or one of a mild change (JPEG at quality 30, noise of sd 10,
-moved by one pixel, reduced twice and enlarged again) is not.
+among so many images of noise takes beside their thumbnails, 80, 10 and 10 % of them in three splits. One JSON line
+each. The exit status is 1 if two images of different patients are taken for near-copies, or one of a mild change (JPEG
+at quality 30, noise of sd 10, moved by one pixel, reduced twice and enlarged again) is not.
 """
 
 import argparse

@@ -95,7 +95,9 @@ def test_images_in_two_splits_or_datasets_are_told(tmp_path: Path, run: Callable
     for _ in range(2):  # a dataset that is there already says it again
         said = run(*arguments, "--duplicates", "drop", "--json")
         assert said.status == 0
-        assert json.loads(said.out)["splits"]["train"]["images"] == 2
+        told = json.loads(said.out)
+        assert told["splits"]["train"]["images"] == 2
+        assert told["duplicates"] == {"dropped": 1, "repeated": 1, "near": 2}
         assert "1 image(s) left out that stand in another split or dataset too (train/a.png = valid/e.tif)" in said.err
         assert "1 image(s) are copies of others of their split (train/c.png = train/b.png)" in said.err
         assert "2 pair(s) of images in two splits or datasets are nearly the same" in said.err

@@ -136,7 +136,18 @@ def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
 
     facts = preparation(dataset)
     before = Counter(record.resized_from for record in dataset.records if record.resized_from)
-    more = {"files": facts.files, "skipped": len(facts.skipped), "resized": before.total(), "split_by": facts.split_by}
+    more: dict[str, object] = {
+        "files": facts.files,
+        "skipped": len(facts.skipped),
+        "resized": before.total(),
+        "split_by": facts.split_by,
+    }
+    if (twice := facts.duplicates) is not None:
+        more["duplicates"] = {
+            "dropped": len(twice["dropped"]),
+            "repeated": len(twice["repeated"]),
+            "near": twice["near"],
+        }
     terminal.show_dataset(dataset, json=json, more=more)
     if before and not json:
         sizes = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in before.most_common(LISTED))

@@ -87,8 +87,8 @@ class Dataset:
             raise InputError(f"{self.root}: no images in split '{split}'; there are {there or 'none'}")
         return chosen
 
-    def image(self, record: Record) -> np.ndarray:
-        """The image, float32 (rows, columns) in [0, 1]; InputError, which names it by its hash, if it cannot be had."""
+    def pixels(self, record: Record) -> np.ndarray:
+        """The image, uint8 or uint16 (rows, columns); InputError, which names it by its hash, if it cannot be had."""
         try:
             pixels = read_pixels(self.root / record.file)
         except (InputError, OSError):  # whose words are the file's path, and that may hold a patient's name
@@ -98,6 +98,11 @@ class Dataset:
                 f"dataset '{self.name}': image {short_hash(self.name, record.id)} is missing, cut off or of another "
                 "size than its record says; prepare the dataset again"
             )
+        return pixels
+
+    def image(self, record: Record) -> np.ndarray:
+        """The image, float32 (rows, columns) in [0, 1]; see `pixels`."""
+        pixels = self.pixels(record)
         return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
     def check(self, records: Iterable[Record]) -> None:

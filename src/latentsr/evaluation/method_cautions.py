@@ -1,4 +1,4 @@
-"""What to know of the methods as they were given: images of 8 bits beside others in float, two that are the same."""
+"""What to know of the methods as they were given: trained on what is measured, images of 8 bits, two that are equal."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -7,11 +7,32 @@ import numpy as np
 import pandas as pd
 
 from latentsr.baselines import BICUBIC
+from latentsr.data.duplicates import pixel_digest
 from latentsr.evaluation.measure import HR, Work
+from latentsr.evaluation.plan import Plan
 
 FEW = 4  # patients, below which none lies outside the others
 FAR_OUT, LOSS = 3.0, 0.5  # quartile ranges below the lower quartile (Tukey 1977, "far out"), and dB below bicubic
 COARSE = 8  # bits of a pixel, whose rounding is as strong as the fine detail that is measured
+
+
+def training_warnings(plan: Plan) -> list[str]:
+    """A sentence for each model and dataset some of whose measured images the model is known to be trained on."""
+    models: dict[frozenset[str], list[str]] = {}
+    for source in plan.sources:
+        if source.training_images:
+            models.setdefault(source.training_images, []).append(f"'{source.name}'")
+    told = []
+    for work in plan.works if models else ():
+        digests = [pixel_digest(work.dataset.pixels(record)) for record in work.records]
+        for training_images, names in models.items():
+            if count := sum(digest in training_images for digest in digests):
+                told.append(
+                    f"{count} of {len(digests)} images of '{work.dataset.name}' were used to train the model of "
+                    f"{', '.join(names)}: its results there say little of images that it has not seen. Prepare the "
+                    "dataset apart from the training set (the option apart_from)."
+                )
+    return told
 
 
 def method_cautions(works: Sequence[Work], table: pd.DataFrame) -> list[str]:

@@ -71,7 +71,7 @@ def test_autoencoders_are_screened(dataset: Dataset, tmp_path: Path) -> None:
     assert result.report.is_file()
     assert repr(result).startswith("<wavelets, same on blocks; report in ")
     assert "secret" not in repr(result)
-    assert read_table(tmp_path / "out" / "table.parquet")["method"].nunique() == 4  # HR's own values, and bicubic's
+    assert read_table(tmp_path / "out" / "table.parquet")["method"].nunique() == 5  # HR and two baselines
 
 
 @pytest.mark.parametrize(

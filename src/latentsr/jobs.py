@@ -149,12 +149,12 @@ def screen(
         reference: the one that others are compared with; None: the first that is not lossless.
         metrics: measures of the ceiling beside PSNR; None: ms_ssim, haarpsi, and lpips where its weights are here.
         studies: CSV of finished studies, columns ceiling and sr in dB; None: the published ones.
-        degradation: of the SR that is expected; bicubic's own PSNR under it stands beside the expectation.
+        degradation: of the SR that is expected; what bicubic and a model shipped for it reach stands beside it.
         batch: images at a time.
         seed: of the bootstrap.
         device: auto, cpu or cuda.
         overwrite: replace a result of other data, autoencoders or options.
-        progress: called with the numbers of passes of an image through an autoencoder that are done, and of all.
+        progress: called with the numbers of passes of an image through an autoencoder or a baseline, done and all.
 
     Raises what `latentsr.screening.make_plan` and `latentsr.screening.screen` raise.
     """

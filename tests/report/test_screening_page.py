@@ -109,7 +109,7 @@ def test_every_correlation_bears_its_interval_and_its_number(page: Path, told: d
 def test_no_patient_and_no_path_is_on_the_page(page: Path, screening: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert PATIENT not in text
-    assert "Doe" not in shown(page)
+    assert "Doe" not in shown(page) + (screening / "report" / "report.md").read_text(encoding="utf-8")
     assert str(screening.parent) not in text
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Device, Json, Out, Overwrite
+from latentsr.commands.options import Datasets, Device, Json, Out, Overwrite, Paper
 from latentsr.provenance import RESEARCH_USE
 
 COLUMNS = ("autoencoder", "latent", "AE ceiling, dB", "95 % interval", "MS-SSIM", "HaarPSI", "expected SR, dB")
@@ -44,6 +44,7 @@ def screen(
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     device: Device = "auto",
+    paper: Paper = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -54,13 +55,13 @@ def screen(
         result = jobs.screen(
             datasets, vae, out, weights=weights or (), configs=weights_config or (), split=split, reference=reference,
             limit=limit, metrics=metric, studies=studies, degradation=degradation, batch=batch, seed=seed,
-            device=device, overwrite=overwrite, progress=report,
+            device=device, paper=paper, overwrite=overwrite, progress=report,
         )  # fmt: skip
     if json:
         terminal.show_json({**result.record, "page": str(result.report)})
         return
     _show(result.record)
-    terminal.show(f"see {result.report}; tables in {out}. {RESEARCH_USE}")
+    terminal.show(f"see {result.report}; tables in {out}, figures in {out / 'report'}. {RESEARCH_USE}")
 
 
 def _show(told: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from latentsr.screening.pictures import draw_pictures, worst
 from latentsr.screening.plan import Plan
 from latentsr.screening.results import COST, TABLES, conclude
 
-RESULT, PICTURES, PAGE = "screening.json", "pictures", "screening.html"
+RESULT, PICTURES, PAGE, SUPPLEMENT = "screening.json", "pictures", "screening.html", "report"
 PROBED, PROBED_CPU = 4, 1  # images on which half precision is tried: a CPU takes seconds for one
 
 Progress = Callable[[int, int], None]
@@ -64,9 +64,9 @@ def screen(
 
 
 def _folder(out: Path) -> JobFolder:
-    """The folder of a screening; its page is written by the report."""
+    """The folder of a screening; page and supplement are written by the report."""
     tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
-    results = frozenset((PICTURES, PAGE, *tables))
+    results = frozenset((PICTURES, PAGE, SUPPLEMENT, *tables))
     return JobFolder(out, "screening", RESULT, results, decided_by="data, autoencoders or options")
 
 

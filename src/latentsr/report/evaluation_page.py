@@ -39,14 +39,16 @@ from latentsr.report.page import Block, Page, Section, Text, write_markdown, wri
 PAGE, SUPPLEMENT = "report.html", "report"
 
 
-def write_report(folder: Path) -> Page:
+def write_report(folder: Path, *, paper: bool = False) -> Page:
     """The page of the evaluation in `folder`, written to report.html and report/report.md beside its tables.
+
+    With `paper` figures are written as PDF, too, and tables as LaTeX.
 
     InputError if the folder holds no finished evaluation.
     """
     page = evaluation_page(read_evaluation(folder))
     write_page(page, folder / PAGE)
-    write_markdown(page, folder / SUPPLEMENT)
+    write_markdown(page, folder / SUPPLEMENT, paper=paper)
     return page
 
 

@@ -25,7 +25,7 @@ def verdict(
     """Sentences, the most important first: the best autoencoder of each dataset, then the rankings, then the reasons.
 
     Args:
-        frames: `ceilings`, `differences`, `contrasts` and `expected` of the screening.
+        frames: `ceilings`, `differences`, `contrasts`, `expected` and `baselines` of the screening.
         points: what the expectation rests on.
         published: whether these are the published points.
         unplaced: the autoencoders that are in no contrast.
@@ -40,7 +40,7 @@ def verdict(
     sentences += [_ranking(name, ranked[name], ceilings, differences) for name in several]
     sentences += contrast_sentences(frames["contrasts"], unplaced) if several else []
     sentences += _lossless(ceilings)
-    sentences += expectation_sentences(frames["expected"], points, published)
+    sentences += expectation_sentences(frames["expected"], frames["baselines"], points, published)
     return sentences
 
 

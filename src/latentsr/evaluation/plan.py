@@ -24,7 +24,7 @@ from latentsr.metrics.features import load_extractor
 from latentsr.metrics.weights import learned_available, weights_file
 from latentsr.stats.seed import check_seed
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from latentsr.stats.seed import check_seed
 
 CEILING = ("psnr", "ms_ssim", "haarpsi")
 BANDS, SPECTRUM = "subband_psnr", "radial_spectrum"
-FORMAT = 3
+FORMAT = 4
 
 
 class Screening(Config):

@@ -7,7 +7,7 @@ from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.pairing import REFERENCE, Floats, pair_columns, wide
 from latentsr.stats.table import check_table
 
-RATIO_METRICS = ("laplacian_variance",)
+RATIO_METRICS = ("laplacian_variance", "blockiness")
 SUMMARY_COLUMNS = (
     "dataset", "method", "metric", "images", "patients", "n", "infinite", "missing", "mean", "sd", "ratio_to_hr",
     "pairs", "difference", "low", "high", "mean_low", "mean_high",
@@ -27,7 +27,7 @@ def summarise(
 
     Columns: `images` and `patients` in the dataset; `n` finite values, which alone make `mean` and `sd` (ddof 1);
     `infinite` values (the PSNR of identical images) and `missing` ones (an image too small), both left out;
-    `ratio_to_hr`, mean over HR's mean, for the Laplacian variance; `pairs` of images where both the method and the
+    `ratio_to_hr`, mean over HR's mean, for Laplacian variance and blockiness; `pairs` of images where both the method and the
     baseline are finite, `difference` their mean method minus baseline, and `low`, `high` its interval by a bootstrap of
     patients; `mean_low`, `mean_high` that of the mean. Where a number is not defined it is NaN: all differences if
     there is no baseline, or the table does not have it.

@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import correlate as correlate_of_scipy
 from torch import Tensor
 
-from latentsr.metrics.filters import correlate, correlate_separable, doubled_edge, gaussian_taps, halved, mirrored
+from latentsr.metrics.filters import correlate, correlate_separable, doubled_edge, gaussian_taps, halvings, mirrored
 
 
 @pytest.mark.parametrize(("border", "mode"), [(mirrored, "mirror"), (doubled_edge, "reflect")])
@@ -25,6 +25,13 @@ def test_a_border_may_be_wider_than_the_image() -> None:
     np.testing.assert_array_equal(doubled_edge(image, 4)[0, 0], np.pad(image[0, 0].numpy(), 4, mode="symmetric"))
 
 
-def test_halving_averages_pairs_and_pads_odd_sides_with_zeros() -> None:
-    image = torch.ones(1, 1, 4, 5)
-    np.testing.assert_array_equal(halved(image)[0, 0], [[1, 1, 0.5], [1, 1, 0.5]])
+def test_halvings_average_blocks_from_each_of_four_pixels_on() -> None:
+    image = torch.arange(20.0).reshape(1, 1, 4, 5)
+    found = list(halvings(image))
+    assert len(found) == 4
+    for halved, top, left in zip(found, (0, 0, 1, 1), (0, 1, 0, 1), strict=True):
+        cropped = image[0, 0, top:, left:].numpy()
+        rows, columns = (-(-side // 2) for side in cropped.shape)
+        filled = np.zeros((2 * rows, 2 * columns))
+        filled[: cropped.shape[0], : cropped.shape[1]] = cropped  # a cut block is filled with zeros
+        np.testing.assert_array_equal(halved[0, 0], filled.reshape(rows, 2, columns, 2).mean(axis=(1, 3)))

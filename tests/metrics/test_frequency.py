@@ -5,6 +5,7 @@ from scipy.ndimage import correlate, gaussian_laplace, laplace
 from torch import Tensor
 
 from latentsr.metrics.frequency import (
+    blockiness,
     hfen,
     highpass_spectrum,
     laplacian_of_gaussian,
@@ -62,6 +63,37 @@ def test_laplacian_variance_equals_scipy(pairs: Pairs) -> None:
         np.testing.assert_allclose(laplacian_variance(hr), expected, rtol=1e-5)
 
 
+def blockiness_of_numpy(image: np.ndarray) -> float:
+    """The definition pair by pair: pixels 2k and 2k + 1 lie in one block, 2k + 1 and 2k + 2 in two."""
+    inside, across = [], []
+    for lines in (image, image.T):
+        for first in range(lines.shape[1] - 1):
+            (across if first % 2 else inside).extend((lines[:, first + 1] - lines[:, first]) ** 2)
+    return float(np.mean(inside) / np.mean(across))
+
+
+def test_blockiness_equals_numpy(pairs: Pairs) -> None:
+    for sr, hr in pairs.values():
+        for images in (sr, hr):
+            np.testing.assert_allclose(blockiness(images), [blockiness_of_numpy(i) for i in arrays(images)], rtol=1e-5)
+
+
+def test_blockiness_tells_detail_locked_to_the_grid(grid_locked: tuple[Tensor, ...]) -> None:
+    planted, bicubic, hr = (blockiness(images) for images in grid_locked)
+    assert ((0.95 < hr) & (hr < 1.1)).all()
+    assert ((0.95 < bicubic) & (bicubic < 1.1)).all()
+    assert ((1.3 < planted) & (planted < 1.4)).all()  # 4/3 is that of white noise without its blocks' means
+    off = blockiness(grid_locked[0][..., 1:, 1:])
+    torch.testing.assert_close(off, 1 / planted, rtol=0.01, atol=0)  # inside and across change places
+
+
+def test_blockiness_is_one_for_noise_and_none_for_repeated_pixels(hr: Tensor) -> None:
+    noise = torch.rand(3, 1, 256, 256, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(blockiness(noise), torch.ones(3), rtol=0, atol=0.02)
+    torch.testing.assert_close(blockiness(0.2 + 0.5 * hr), blockiness(hr), rtol=1e-4, atol=0)
+    assert blockiness(hr.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)).tolist() == [0.0] * 3
+
+
 def test_highpass_spectrum_equals_the_published_form(pairs: Pairs) -> None:
     for sr, hr in pairs.values():
         for images in (sr, hr):
@@ -81,9 +113,11 @@ def test_constant_and_small_images_have_no_value(hr: Tensor) -> None:
     assert hfen(hr, constant).isnan().all()
     assert highpass_spectrum(constant).isnan().all()
     assert laplacian_variance(constant).tolist() == [0.0] * 3
+    assert blockiness(constant).isnan().all()
     assert hfen(hr[..., :7], hr[..., :7]).isnan().all()
     assert highpass_spectrum(hr[..., :15]).isnan().all()
     assert laplacian_variance(hr[..., :2]).isnan().all()
+    assert blockiness(hr[..., :2]).isnan().all()
 
 
 def radial_spectrum_of_numpy(image: np.ndarray) -> list[float]:

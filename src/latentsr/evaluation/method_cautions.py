@@ -1,4 +1,4 @@
-"""What to know of the methods as they were given: trained on what is measured, images of 8 bits, two that are equal."""
+"""What to know of the methods as they were given: trained on what is measured, of 8 bits, equal, failing, gridded."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -14,6 +14,7 @@ from latentsr.evaluation.plan import Plan
 FEW = 4  # patients, below which none lies outside the others
 FAR_OUT, LOSS = 3.0, 0.5  # quartile ranges below the lower quartile (Tukey 1977, "far out"), and dB below bicubic
 COARSE = 8  # bits of a pixel, whose rounding is as strong as the fine detail that is measured
+GRID = 0.15  # share by which blockiness may be off what images and interpolation have
 
 
 def training_warnings(plan: Plan) -> list[str]:
@@ -37,7 +38,11 @@ def training_warnings(plan: Plan) -> list[str]:
 
 def method_cautions(works: Sequence[Work], table: pd.DataFrame) -> list[str]:
     """The sentences, in the order of the datasets."""
-    return [told for work in works for told in (*_rounded(work), *_twins(work, table), *_failing(work, table))]
+    return [
+        caution
+        for work in works
+        for caution in (*_rounded(work), *_twins(work, table), *_failing(work, table), *_gridded(work, table))
+    ]
 
 
 def _rounded(work: Work) -> Iterator[str]:
@@ -82,4 +87,30 @@ def _failing(work: Work, table: pd.DataFrame) -> Iterator[str]:
                 f"On '{work.dataset.name}' method '{method.name}' fails on {len(failed)} of {len(own)} patients, far "
                 f"outside the others: PSNR {failed.mean():+.2f} dB against bicubic there, {others.mean():+.2f} dB on "
                 f"the others, {own.mean():+.2f} dB on all. Look at these images before using it."
+            )
+
+
+def _gridded(work: Work, table: pd.DataFrame) -> Iterator[str]:
+    """Methods whose mean blockiness is off by more than GRID from all that HR, bicubic and no grid at all (1) have.
+
+    Bicubic by 2 or 4 has steps of its own on the grid, 0.6 and 1.06 times, which other methods may have taken over.
+    """
+    rows = table[(table["dataset"] == work.dataset.name) & (table["metric"] == "blockiness")]
+    means = rows.groupby("method")["value"].mean().dropna()
+    if HR not in means.index:
+        return
+    usual = (1.0, means[HR], means.get(BICUBIC, 1.0))
+    for method in work.methods:
+        value = means.get(method.name, np.nan)
+        told = f"(squared differences inside blocks {value:.2f} times those across, HR {means[HR]:.2f})"
+        if value > (1 + GRID) * max(usual):
+            yield (
+                f"Method '{method.name}' on '{work.dataset.name}' draws its detail on a fixed grid of 2x2 pixels "
+                f"{told}: part of it follows the grid, not the image. HaarPSI and GMSD as published do not see that "
+                "part; here they are means over all places of the grid."
+            )
+        elif value < (1 - GRID) * min(usual):
+            yield (
+                f"Method '{method.name}' on '{work.dataset.name}' shows a fixed grid of 2x2 pixels {told}: neighbours "
+                "in a block are alike, as where pixels are repeated, or detail is drawn on a grid that is a pixel off."
             )

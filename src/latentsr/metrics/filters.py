@@ -4,6 +4,8 @@ torch convolves a batch of one-channel images on a CPU more than ten times slowe
 each with its own kernel; so the batch is moved to the channels here.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,7 +44,12 @@ def doubled_edge(image: Tensor, border: int) -> Tensor:
     return image
 
 
-def halved(image: Tensor) -> Tensor:
-    """`image` averaged over 2x2 pixels; if a side is odd, each axis gains zeros at its end first (as piq does)."""
-    odd = max(side % 2 for side in image.shape[-2:])
-    return F.avg_pool2d(F.pad(image, (0, odd, 0, odd)), 2)
+def halvings(image: Tensor) -> Iterator[Tensor]:
+    """`image` averaged over blocks of 2x2 pixels on each of the four grids of such: from pixel (0, 0), then from
+    (0, 1), (1, 0) and (1, 1) on, what lies before them left out; a block that an odd side cuts is filled with zeros.
+    """
+    padded = F.pad(image, (0, 1, 0, 1))
+    for top in (0, 1):
+        rows = padded[..., top:-1:2, :] + padded[..., top + 1 :: 2, :]
+        for left in (0, 1):
+            yield (rows[..., left:-1:2] + rows[..., left + 1 :: 2]) / 4

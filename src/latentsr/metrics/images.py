@@ -54,4 +54,5 @@ def precise(image: Tensor) -> Tensor:
 
 def likeness(a: Tensor, b: Tensor, constant: float) -> Tensor:
     """(2 a b + c) / (a^2 + b^2 + c): 1 where both are equal, the form that most similarity indices share."""
-    return (2 * a * b + constant) / (a.square() + b.square() + constant)
+    above, below = (2 * a).mul_(b).add_(constant), a.square().addcmul_(b, b).add_(constant)
+    return above.div_(below)

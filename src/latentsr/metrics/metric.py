@@ -36,6 +36,7 @@ class Metric:
         parts: names of the values where there are several an image, such as the bands of a spectrum.
         group: what it belongs to in a report.
         of_image: whether it takes the SR image at all; measures of latents and of reconstructions do not.
+        by_default: whether it is measured where no measures are named.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Metric:
     parts: tuple[str, ...] = ()
     group: Group = "fidelity"
     of_image: bool = True
+    by_default: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:

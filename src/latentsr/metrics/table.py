@@ -23,6 +23,8 @@ from latentsr.metrics import (
 from latentsr.metrics.metric import Metric
 
 STUDY = "arXiv 2604.12152"  # the study of 2026 whose definitions these are
+PHASES = "mean over the four phases of its 2x2 grid"
+MEDICAL = "Karner et al. 2024 (arXiv 2410.24098): C = 5, alpha = 4.9"
 INF = math.inf
 SIGMAS = tuple(f"{sigma:g}sigma" for sigma in hallucination.SIGMAS)
 LATENTS = ("sr_latent", "hr_latent")
@@ -39,22 +41,30 @@ _TABLE = (
     Metric("mae", "MAE", fidelity.mae, "", "lower", (0.0, 1.0), "mean of abs(SR - HR)"),
     Metric("ceiling_psnr", "AE ceiling", fidelity.psnr, "dB", "higher", (-INF, INF),
            f"PSNR of decode(encode(HR)), {STUDY}", needs=("reconstruction", "hr"), of_image=False),
-    Metric("haarpsi", "HaarPSI", perceptual.haarpsi, "", "higher", (0.0, 1.0), "Reisenhofer et al. 2018",
-           perceptual.HAARPSI_SIDE, group="perceptual"),
+    Metric("haarpsi", "HaarPSI", perceptual.haarpsi, "", "higher", (0.0, 1.0),
+           f"Reisenhofer et al. 2018, {PHASES}", perceptual.HAARPSI_SIDE, group="perceptual"),
     Metric("haarpsi_med", "HaarPSI (medical)", perceptual.haarpsi_med, "", "higher", (0.0, 1.0),
-           "Karner et al. 2024 (arXiv 2410.24098): C = 5, alpha = 4.9", perceptual.HAARPSI_SIDE, group="perceptual"),
+           f"{MEDICAL}, {PHASES}", perceptual.HAARPSI_SIDE, group="perceptual"),
+    Metric("haarpsi_published", "HaarPSI (as published)", perceptual.haarpsi_published, "", "higher", (0.0, 1.0),
+           "Reisenhofer et al. 2018", perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual", by_default=False),
+    Metric("haarpsi_med_published", "HaarPSI (medical, as published)", perceptual.haarpsi_med_published, "", "higher",
+           (0.0, 1.0), MEDICAL, perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual", by_default=False),
     Metric("vsi", "VSI", saliency.vsi, "", "higher", (0.0, 1.0), "Zhang, Shen and Li 2014",
            saliency.VSI_SIDE, group="perceptual"),
     Metric("vif", "VIF (pixel domain)", information.vif, "", "higher", (0.0, INF), "Sheikh and Bovik 2006, VIFp",
            information.VIF_SIDE, group="perceptual"),
-    Metric("gmsd", "GMSD", perceptual.gmsd, "", "lower", (0.0, 0.5), "Xue et al. 2014",
+    Metric("gmsd", "GMSD", perceptual.gmsd, "", "lower", (0.0, 0.5), f"Xue et al. 2014, {PHASES}",
            perceptual.GMSD_SIDE, group="perceptual"),
+    Metric("gmsd_published", "GMSD (as published)", perceptual.gmsd_published, "", "lower", (0.0, 0.5),
+           "Xue et al. 2014", perceptual.PUBLISHED_GMSD_SIDE, group="perceptual", by_default=False),
     Metric("hfen", "HFEN", frequency.hfen, "", "lower", (0.0, INF), "Ravishankar and Bresler 2011",
            frequency.HFEN_SIDE, group="frequency"),
     Metric("subband_psnr", "Subband PSNR", subbands.subband_psnr, "dB", "higher", (-INF, INF),
            f"Haar bands of pywt.wavedec2, {STUDY}", parts=subbands.BANDS, group="frequency"),
     Metric("laplacian_variance", "Laplacian variance", frequency.laplacian_variance, "grey levels^2", "closer",
            (0.0, INF), f"Pech-Pacheco et al. 2000, {STUDY}", frequency.LAPLACIAN_SIDE, needs=(), group="frequency"),
+    Metric("blockiness", "Blockiness", frequency.blockiness, "", "closer", (0.0, INF),
+           "squared differences inside over across 2x2 blocks", frequency.BLOCKINESS_SIDE, needs=(), group="frequency"),
     Metric("highpass_spectrum", "High-pass spectrum", frequency.highpass_spectrum, "20 ln grey levels", "closer",
            (-INF, INF), f"FFT blur measure, {STUDY}", frequency.HIGHPASS_SIDE, needs=(), group="frequency"),
     Metric("radial_spectrum", "Radial spectrum", frequency.radial_spectrum, "log10 power", "closer", (-12.0, INF),
@@ -110,10 +120,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric
 def find_metrics(names: Iterable[str] | None = None) -> tuple[Metric, ...]:
     """The measures of these names in their order; OptionError, listing the valid names, for an unknown.
 
-    If None, all but those of group `learned`, whose weights do not come with the package.
+    If None, all `by_default` but those of group `learned`, whose weights do not come with the package.
     """
     if names is None:
-        return tuple(metric for metric in METRICS.values() if metric.group != "learned")
+        return tuple(metric for metric in METRICS.values() if metric.by_default and metric.group != "learned")
     wanted = tuple(names)
     unknown = [name for name in wanted if name not in METRICS]
     if unknown:

@@ -7,7 +7,7 @@ from latentsr.stats.pairing import REFERENCE, pair_columns, unit_means, wide
 from latentsr.stats.significance import MeanTest, mean_test
 from latentsr.stats.table import check_table
 
-RATIO_METRICS = ("laplacian_variance",)
+RATIO_METRICS = ("laplacian_variance", "blockiness")
 SUMMARY_COLUMNS = (
     "dataset", "method", "metric", "images", "patients", "n", "infinite", "missing", "mean", "sd", "mean_low",
     "mean_high", "mean_images", "sd_images", "ratio_to_hr", "pairs", "difference", "low", "high",
@@ -24,7 +24,7 @@ def summarise(
     """One row a dataset, method and metric, sorted by these.
 
     Columns: `images` and `patients` in the dataset; those of `column_means`; `ratio_to_hr`, mean over HR's mean, for
-    the Laplacian variance; `pairs` of images where both the method and the baseline are finite, `difference` the mean
+    Laplacian variance and blockiness; `pairs` of images where both the method and the baseline are finite, `difference` the mean
     over patients of method minus baseline there, and `low`, `high` its interval, as in `compare_methods`. Where a
     number is not defined it is NaN: all differences if there is no baseline, or the table does not have it.
 

@@ -24,9 +24,9 @@ def summarise(
     """One row a dataset, method and metric, sorted by these.
 
     Columns: `images` and `patients` in the dataset; those of `column_means`; `ratio_to_hr`, mean over HR's mean, for
-    Laplacian variance and blockiness; `pairs` of images where both the method and the baseline are finite, `difference` the mean
-    over patients of method minus baseline there, and `low`, `high` its interval, as in `compare_methods`. Where a
-    number is not defined it is NaN: all differences if there is no baseline, or the table does not have it.
+    Laplacian variance and blockiness; `pairs` of images where both the method and the baseline are finite, `difference`
+    the mean over patients of method minus baseline there, and `low`, `high` its interval, as in `compare_methods`.
+    Where a number is not defined it is NaN: all differences if there is no baseline, or the table does not have it.
 
     Raises:
         InputError: images twice, or missing for some method: nothing is paired by position or by what is left.

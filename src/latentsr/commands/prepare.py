@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 LISTED = 10  # skipped files and sizes that are named; the rest is counted
 
-Pattern = Annotated[str | None, typer.Option(help="Regular expression on the path, with a group (?P<patient>...).")]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression on the path, with a group (?P<patient>...); further named groups become columns, by "
+        "which evaluate makes subgroups."
+    ),
+]
 Block = Annotated[
     int | None, typer.Option(help="No patient ids: take N neighbouring numbers of a series as one patient.")
 ]
@@ -28,6 +34,13 @@ Split = Annotated[
 ]
 Masks = Annotated[
     Path | None, typer.Option(help="Folder of a mask an image, under the same names as SRC: regions for evaluate.")
+]
+Columns = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV table of the images' columns, such as scanner or sex, for evaluate --by: first column id or file "
+        "name, the others are yours."
+    ),
 ]
 Size = Annotated[
     int | None,
@@ -84,6 +97,7 @@ def prepare_folder(
     block: Block = None,
     split: Split = None,
     masks: Masks = None,
+    columns: Columns = None,
     size: Size = None,
     resize: Resize = True,
     multiple: Multiple = None,
@@ -102,6 +116,7 @@ def prepare_folder(
 
     Files that are no images, cannot be read or are too small are listed and skipped.
     """
+    from latentsr.data.columns import read_columns
     from latentsr.data.folder import FolderRecipe
     from latentsr.data.folder import prepare_folder as prepare
     from latentsr.data.patients import BY_FOLDER, PatientRule, read_patient_table
@@ -113,8 +128,9 @@ def prepare_folder(
     shares = split if split in (None, BY_FOLDER) else numbers(split, "--split")
     most = max_pixels or MAX_PIXELS
     recipe = FolderRecipe(
-        rule, shares, size, slices, seed, drop_shared, grey, multiple, resize, axis, most, duplicates=duplicates
-    )
+        rule, shares, size, slices, seed, drop_shared, grey, multiple, resize, axis, most, duplicates=duplicates,
+        columns=None if columns is None else read_columns(columns),
+    )  # fmt: skip
     others = [read_dataset(other) for other in apart_from or ()]
     with terminal.progress("prepare") as report:
         dataset = prepare(
@@ -142,6 +158,7 @@ def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
         "resized": before.total(),
         "split_by": facts.split_by,
     }
+    more |= {"columns": dataset.attributes} if dataset.attributes else {}
     if (twice := facts.duplicates) is not None:
         more["duplicates"] = {
             "dropped": len(twice["dropped"]),
@@ -149,6 +166,8 @@ def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
             "near": twice["near"],
         }
     terminal.show_dataset(dataset, json=json, more=more)
+    if dataset.attributes and not json:
+        terminal.show(f"columns for evaluate --by: {', '.join(dataset.attributes)}")
     if before and not json:
         sizes = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in before.most_common(LISTED))
         more_sizes = f" and {len(before) - LISTED} other sizes" if len(before) > LISTED else ""

@@ -9,6 +9,7 @@ from typing import Any
 
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json
+from latentsr.data.columns import Columns, check_columns, columns_of
 from latentsr.data.duplicates import REFUSE, Look, check_action, leave_out_copies, look
 from latentsr.data.masks import MisfitError, listed, pair_masks
 from latentsr.data.patients import BY_FOLDER, SHARES, PatientRule, named_split, split_records, without_extension
@@ -21,7 +22,7 @@ from latentsr.volume import MAX_PIXELS
 
 Progress = Callable[[int, int], None]
 IMAGES, MASKS = "images", "masks"
-ADDED = ("multiple", "axis", "max_pixels", "duplicates")  # options that the first datasets were prepared without
+ADDED = ("multiple", "axis", "max_pixels", "duplicates", "columns")  # that the first datasets were prepared without
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class FolderRecipe:
     `drop_shared`: where folders decide, leave out the images of a lower split (train, then valid) whose patient also
     stands in a higher one. `axis` and `max_pixels` are those of `latentsr.io.read`.
     `duplicates`: what is done with an image that also stands in a higher split or another dataset, "refuse" or "drop".
+    `columns` are further columns of the records, what `latentsr.data.columns.read_columns` gives; those of the rule's
+    pattern come before them.
     """
 
     rule: PatientRule = PatientRule()
@@ -50,9 +53,14 @@ class FolderRecipe:
     axis: int | None = None
     max_pixels: int = MAX_PIXELS
     duplicates: str = REFUSE
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         check_action(self.duplicates)
+        if twice := {name for row in (self.columns or {}).values() for name in row} & set(self.rule.attribute_names):
+            raise OptionError(
+                f"column {', '.join(sorted(twice))}: both of the patient pattern and of the table; keep one"
+            )
         if self.multiple is not None and (self.multiple < 1 or self.size is not None):
             raise OptionError(f"the option multiple is {self.multiple}: expected 1 or more, and not beside size")
         if self.size is not None and self.size < 2:
@@ -69,6 +77,8 @@ class FolderRecipe:
         facts = {name: value for name, value in vars(self).items() if name not in ADDED or value != defaults[name]}
         if self.size is None or not self.resize:
             del facts["resize"]
+        if self.rule.attribute_names:  # which earlier versions left aside
+            facts["pattern_columns"] = self.rule.attribute_names
         return facts
 
 
@@ -103,6 +113,7 @@ def prepare_folder(
     if not is_safe_path(name):
         raise OptionError("the dataset's name cannot be a folder's: choose one by the option name")
     items = find([source])
+    check_columns(recipe.columns or {}, [item.relative for item in items])
     if recipe.split is None and not any(named_split(item.relative) for item in items):
         recipe = replace(recipe, split=SHARES)
     paired = None if masks is None else pair_masks(masks, source, items, max_pixels=recipe.max_pixels)
@@ -299,9 +310,14 @@ def _record(relative: Path, one: Slice, recipe: FolderRecipe) -> Record:
         inner = Path(*(part for part in relative.parts if part != split))
     id = without_extension(inner).replace("/", "__") + one.suffix
     patient = recipe.rule.patient(inner, one.patient)
+    attributes = recipe.rule.attributes(inner) | dict(
+        columns_of(recipe.columns, relative, id) if recipe.columns else {}
+    )
     rows, columns = one.pixels.shape
     file = f"{IMAGES}/{id}.png"
-    return Record(id, patient, split, file, rows, columns, "", one.spacing, resized_from=one.resized_from)
+    return Record(
+        id, patient, split, file, rows, columns, "", one.spacing, resized_from=one.resized_from, attributes=attributes
+    )
 
 
 def _without_dropped(root: Path, records: Sequence[Record]) -> Sequence[Record]:

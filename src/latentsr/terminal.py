@@ -138,7 +138,7 @@ def show_summary(rows: Sequence[Mapping[str, Any]]) -> None:
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         chosen = [row for row in rows if row["dataset"] == dataset]
         title = f"dataset {dataset}: images {chosen[0]['images']}, patients {chosen[0]['patients']}"
-        columns = ["measure", "method", "mean", "sd", "n", "minus bicubic", "95 % interval", "over HR's"]
+        columns = ["measure", "method", "mean", "sd", "images", "minus bicubic", "95 % interval", "over HR's"]
         show_table(title, columns, [_summary_row(row) for row in sorted(chosen, key=lambda row: row["metric"])])
 
 

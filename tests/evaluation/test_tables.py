@@ -13,7 +13,7 @@ from torchvision.models import shufflenet_v2_x0_5
 
 from latentsr.config import sha256, sha256_json
 from latentsr.data.records import Dataset, write_dataset
-from latentsr.errors import StaleError
+from latentsr.errors import OptionError, StaleError
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.evaluation.plan import make_plan
 from latentsr.evaluation.tables import MAIN, PARTS, WHOLE, directed, family_of
@@ -102,6 +102,61 @@ def test_every_measure_belongs_to_one_family() -> None:
     names = directed(METRICS.values())
     assert {family_of(name) for name in names} == {MAIN, WHOLE, PARTS}
     assert sum(family_of(name) == MAIN for name in names) == 2
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "expected"),
+    [
+        (("a", "b"), {}, ("a", "bicubic", "psnr")),
+        (("bicubic", "a"), {}, ("a", "bicubic", "psnr")),
+        (("bicubic+projection", "a"), {}, ("a", "bicubic", "psnr")),
+        (("bicubic+projection",), {}, ("bicubic+projection", "bicubic", "psnr")),
+        (("a", "b"), {"pictured": "b"}, ("a", "bicubic", "psnr")),  # pictures decide no test
+        (("a", "b"), {"pictured": "bicubic"}, ("a", "bicubic", "psnr")),
+        (("a",), {"metrics": ("laplacian_variance", "intensity_bias", "lr_psnr", "ssim")}, ("a", "bicubic", "ssim")),
+        (("a",), {"metrics": ("laplacian_variance", "intensity_bias", "lr_psnr")}, None),
+        ((), {}, None),
+        (("a", "b"), {"primary": "b:ssim"}, ("b", "bicubic", "ssim")),
+        (("a", "b"), {"primary": "b,a:subband_psnr/HH1"}, ("b", "a", "subband_psnr/HH1")),
+        (("a", "b"), {"primary": "bicubic,a:psnr"}, ("bicubic", "a", "psnr")),
+    ],
+)
+def test_the_primary_comparison_is_the_one_asked_for_or_psnr_of_the_first_method(
+    dataset: Dataset, images: Path, methods: tuple[str, ...], options: dict, expected: tuple[str, ...] | None
+) -> None:
+    given = tuple(f"{name}={images}" if len(name) == 1 else name for name in methods)
+    plan = make_plan([dataset.root], Comparison(given, device="cpu", **options))
+    assert plan.primary == expected
+    assert plan.facts["primary"] == (
+        None if expected is None else dict(zip(("a", "b", "metric"), expected, strict=True))
+    )
+
+
+def test_the_primary_comparison_decides_the_key(dataset: Dataset, images: Path) -> None:
+    keys = {
+        make_plan([dataset.root], Comparison((f"a={images}",), device="cpu", primary=primary)).key
+        for primary in (None, "a:psnr", "a:ssim")
+    }
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a", "expected METHOD:MEASURE or METHOD,OTHER:MEASURE, such as a:psnr, of methods bicubic, a$"),
+        (":psnr", "expected METHOD:MEASURE"), ("a,a:psnr", "expected METHOD:MEASURE"),
+        ("bicubic:psnr", "expected METHOD:MEASURE"), ("a,b:psnr", "expected METHOD:MEASURE"),
+        ("a:", "no test of '' here; choose from psnr, ssim$"), ("a:vif", "no test of 'vif' here; choose from psnr"),
+        ("a:lr_psnr", "no test of 'lr_psnr'"), ("a:intensity_bias", "no test of 'intensity_bias'"),
+    ],
+)  # fmt: skip
+def test_a_primary_comparison_that_cannot_be_tested_is_refused_before_the_work(
+    dataset: Dataset, images: Path, text: str, message: str
+) -> None:
+    """Also one in a measure without a better side: it has values, and no test."""
+    metrics = ("psnr", "ssim", "lr_psnr", "intensity_bias")
+    with pytest.raises(OptionError, match=rf"^the option primary is '{text}': {message}"):
+        make_plan([dataset.root], Comparison((f"a={images}",), metrics=metrics, device="cpu", primary=text))
 
 
 def extractor(folder: Path, seed: int) -> str:

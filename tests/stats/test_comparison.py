@@ -133,6 +133,14 @@ def test_the_primary_comparison_stands_outside_all_families(
     np.testing.assert_allclose(others["p_holm"], holm(others["p"]))
 
 
+def test_a_primary_comparison_that_there_is_not_is_refused(table: pd.DataFrame) -> None:
+    for primary in (("mine", "theirs", "psnr"), ("mine", "bicubic", "vif"), ("mine", "yours", "psnr")):
+        with pytest.raises(InputError, match=f"no comparison of mine and {primary[1]} in {primary[2]}"):
+            compare_methods(table, baseline="bicubic", primary=primary, draws=10)
+    with pytest.raises(InputError, match="a family of tests named primary"):
+        compare_methods(table, families={"psnr": PRIMARY, "ssim": "rest"})
+
+
 def test_level_draws_and_seed_are_those_of_the_intervals(
     table: pd.DataFrame, values: dict[tuple[str, str], np.ndarray]
 ) -> None:

@@ -61,6 +61,15 @@ def test_few_units_or_none_that_vary() -> None:
     assert np.isnan([tost([], 0.15).p, tost([0.0], 0.15).p, tost([0.0, 0.1], 0.15, patients=["a", "a"]).low]).all()
 
 
+@pytest.mark.parametrize(("patients", "verdict"), [(5, "not shown"), (6, "equivalent")])
+def test_of_too_few_patients_nothing_is_shown(patients: int, verdict: str) -> None:
+    """No page says that 5 patients are too few to judge a difference, and that they show equivalence."""
+    rows = [("set", f"{n}", f"{n}", m, "psnr", 30 + 0.001 * n * (m == "a")) for n in range(patients) for m in "ab"]
+    (found,) = compare_equivalence(pd.DataFrame(rows, columns=list(COLUMNS)), {"psnr": 1.0}).to_dict(orient="records")
+    assert (found["n"], found["verdict"]) == (patients, verdict)
+    assert found["p"] < 1e-6
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_difference_of_just_the_margin_is_not_within_it(sign: int) -> None:
     found = tost([sign * 0.5, sign * 0.5], 0.5)

@@ -46,7 +46,8 @@ class Comparison:
             dataset was prepared with, if any.
         margins: (measure, margin) within which methods are tested to be equivalent.
         primary: the comparison that was specified in advance, as METHOD:MEASURE (METHOD against bicubic) or
-            METHOD,OTHER:MEASURE; None: `pictured` method's PSNR against bicubic's.
+            METHOD,OTHER:MEASURE; None: the first method after bicubic against it, in PSNR, or where that is not
+            measured in the first measure that is and has a better side.
         pictured: the method by whose PSNR the best, median and worst images are chosen; None: the first after bicubic.
         by: the datasets' own column by whose values subgroups are compared; None: none are.
         features: `inception` or a folder of a vision network, for FID and KID; None: Inception where its
@@ -139,8 +140,7 @@ class Plan:
     @property
     def chief(self) -> str:
         """The method that the pictures are chosen by: the one that was named, or the first that is no baseline."""
-        others = [name for name in self.names if name not in (BICUBIC, BICUBIC_PROJECTED)]
-        return self.comparison.pictured or (*others, *self.names[1:], self.names[0])[0]
+        return self.comparison.pictured or _first(self.names)
 
 
 def make_plan(given: Sequence[str | Path | Dataset], comparison: Comparison) -> Plan:
@@ -222,14 +222,14 @@ def _tested(comparison: Comparison, metrics: Sequence[Metric], datasets: Sequenc
 def _primary(comparison: Comparison, names: Sequence[str], tested: Sequence[str]) -> Primary | None:
     """The comparison that stands first: as it was asked for, or by the rule; None where there is nothing to compare.
 
-    OptionError for methods or a measure that there are not: before the work, not after it.
+    OptionError for methods that there are not, or a measure that is not tested, as one without a better side: before
+    the work, not after it.
     """
     text = comparison.primary
+    tested = [name for name in tested if METRICS[name.partition("/")[0]].better != "closer"]
     if text is None:
-        others = [name for name in names if name not in (BICUBIC, BICUBIC_PROJECTED)] or list(names[1:])
-        method = comparison.pictured or (others or [BICUBIC])[0]
-        metric = next((name for name in ("psnr", *tested) if name in tested), None)
-        return None if method == BICUBIC or metric is None else Primary(method, BICUBIC, metric)
+        metric = "psnr" if "psnr" in tested else next(iter(tested), None)
+        return None if len(names) < 2 or metric is None else Primary(_first(names), BICUBIC, metric)
     pair, _, metric = text.rpartition(":")
     a, _, b = pair.partition(",")
     b = b or BICUBIC
@@ -243,6 +243,12 @@ def _primary(comparison: Comparison, names: Sequence[str], tested: Sequence[str]
             f"the option primary is '{text}': no test of '{metric}' here; choose from {', '.join(tested)}"
         )
     return Primary(a, b, metric)
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first method that was given: no baseline if there is any other, bicubic if there is nothing else."""
+    others = [name for name in names if name not in (BICUBIC, BICUBIC_PROJECTED)]
+    return (*others, *names[1:], names[0])[0]
 
 
 def _check_margins(comparison: Comparison, tested: Sequence[str]) -> None:

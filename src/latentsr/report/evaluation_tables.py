@@ -261,7 +261,10 @@ def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
         for row in rows.to_dict(orient="records")
     )
     columns = ("pair", "measure", "margin", "difference", "90 % interval", "p", "finding")
-    note = "Equivalent: the 90 % interval lies within the margin (two one-sided t tests at 5 %, not adjusted)."
+    note = (
+        "Equivalent: the 90 % interval lies within the margin (two one-sided t tests at 5 %, not adjusted), from "
+        f"{FEWEST} patients on."
+    )
     return Table(f"Equivalence within a margin on {dataset}", columns, cells, note)
 
 

@@ -17,7 +17,7 @@ def ceiling_section(told: Told) -> Section:
         "Each image is encoded and decoded again, with no diffusion between. What is lost here, a denoiser in that "
         "latent space does not bring back in practice: it is trained towards the latents that encode gives, though "
         "these need not be the best ones for decode. So the PSNR of the decoded against the true image is called the "
-        "AE ceiling of super-resolution. Brackets are 95 % intervals from a bootstrap of patients."
+        "AE ceiling of super-resolution. Brackets are Student's 95 % intervals of the mean over patients."
     )
     blocks: list[Block] = [Text((text,))]
     blocks += [_picture(told, name) for name in told["datasets"]]
@@ -51,7 +51,7 @@ def _ceiling_table(told: Told, dataset: str) -> Table:
 
 def _ceiling_note(rows: list[Row]) -> str:
     """What the values are, and how many images have none."""
-    note = "Mean ± sd over images [95 % interval]."
+    note = "Mean ± sd over patients, each the mean of its images [95 % interval]."
     if excluded := max(row.get("excluded") or 0 for row in rows):
         note += f" {excluded} of {rows[0]['images']} images are left out for all: constant, or "
         note += "given back exactly by a lossy autoencoder."
@@ -88,7 +88,7 @@ def _difference_table(told: Told, dataset: str) -> Table | None:
         ("better minus other", "difference, dB", "95 % interval", "patients", "effect size d_z", "p (Holm)"),
         tuple(_difference_cells(row) for row in rows[:PAIRS]),
         "Where the interval holds zero, the two are not told apart. d_z is the paired effect size over patients; p is "
-        f"of the Wilcoxon test, adjusted for all comparisons on this dataset.{more}",
+        f"of Student's test, adjusted for all comparisons on this dataset.{more}",
     )
 
 

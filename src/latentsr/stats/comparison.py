@@ -72,7 +72,7 @@ def compare_methods(
 
     Raises:
         InputError: images missing, twice or of two patients, which are listed; a method that a dataset does not have;
-            a metric without a family.
+            a metric without a family; a primary comparison that there is not.
         OptionError: an unknown unit, pairs that are none.
     """
     units = units_of(unit)
@@ -85,7 +85,14 @@ def compare_methods(
         for one in units:
             found = _compared(paired, one, level, draws, seed)
             parts.append(_adjusted(found, members, primary).assign(dataset=str(name)))
-    return pd.concat(parts, ignore_index=True)[list(COMPARISON_COLUMNS)]
+    return _with_primary(pd.concat(parts, ignore_index=True)[list(COMPARISON_COLUMNS)], primary)
+
+
+def _with_primary(rows: pd.DataFrame, primary: tuple[str, str, str] | None) -> pd.DataFrame:
+    """The rows, if the primary comparison is among them in some dataset."""
+    if primary is not None and not rows["family"].eq(PRIMARY).any():
+        raise InputError(f"no comparison of {primary[0]} and {primary[1]} in {primary[2]}, which was to be the primary")
+    return rows
 
 
 def _families(table: pd.DataFrame, families: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -94,6 +101,8 @@ def _families(table: pd.DataFrame, families: Mapping[str, str] | None) -> Mappin
     found = dict.fromkeys(metrics, ONE_FAMILY) if families is None else families
     if lacking := [metric for metric in metrics if metric not in found]:
         raise InputError(f"no family of tests for {', '.join(lacking)}: name one for each metric of the table")
+    if PRIMARY in found.values():
+        raise InputError(f"a family of tests named {PRIMARY}, which is the primary comparison's: choose another name")
     return found
 
 

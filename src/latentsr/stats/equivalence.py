@@ -10,13 +10,14 @@ from scipy import stats
 
 from latentsr.errors import InputError, OptionError
 from latentsr.stats.pairing import Pair, chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
-from latentsr.stats.significance import mean_test
+from latentsr.stats.significance import FEWEST, mean_test
 from latentsr.stats.table import check_table
 
 EQUIVALENCE_COLUMNS = (
     "dataset", "metric", "a", "b", "unit", "images", "patients", "infinite", "missing", "n", "margin", "difference",
     "low", "high", "p", "verdict",
 )  # fmt: skip
+EQUIVALENT, NOT_SHOWN = "equivalent", "not shown"  # verdicts
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Equivalence:
     @property
     def equivalent(self) -> bool:
         """Whether the difference was shown to lie within the margin."""
-        return self.verdict == "equivalent"
+        return self.verdict == EQUIVALENT
 
 
 def tost(
@@ -71,7 +72,7 @@ def tost(
     n, mean, sd, low, high = (float(one[0]) for one in found[:5])
     p = _p_value(mean, sd / np.sqrt(n), int(n), margin) if n > 1 else np.nan
     inside = -margin < low and high < margin
-    return Equivalence(int(n), margin, mean, low, high, p, "equivalent" if inside else "not shown")
+    return Equivalence(int(n), margin, mean, low, high, p, EQUIVALENT if inside else NOT_SHOWN)
 
 
 def compare_equivalence(
@@ -86,8 +87,9 @@ def compare_equivalence(
     """One row a dataset, metric with a margin, pair of methods and unit: `tost` of a - b.
 
     `infinite` and `missing` images are left out and counted, as in `compare_methods`, and so are the pairs chosen.
-    `difference` is that of `compare_methods`. Rows of unit "image" have no verdict: taking images of one patient for
-    independent calls methods equivalent far more often than alpha says.
+    `difference` is that of `compare_methods`. With fewer than FEWEST patients nothing is shown, as `judge` says of
+    differences. Rows of unit "image" have no verdict: taking images of one patient for independent calls methods
+    equivalent far more often than alpha says.
 
     Args:
         table: tidy.
@@ -114,7 +116,8 @@ def compare_equivalence(
                 left_out = {"infinite": paired.infinite[:, column].sum(), "missing": paired.missing[:, column].sum()}
                 sizes = {"images": len(members), "patients": len(set(paired.patients))} | left_out
                 what = {"dataset": str(name), "metric": metric, "a": a, "b": b, "unit": one}
-                rows.append(what | sizes | asdict(found) | ({} if one == "patient" else {"verdict": ""}))
+                verdict = found.verdict if found.n >= FEWEST else NOT_SHOWN
+                rows.append(what | sizes | asdict(found) | {"verdict": verdict if one == "patient" else ""})
     return pd.DataFrame(rows, columns=list(EQUIVALENCE_COLUMNS))
 
 

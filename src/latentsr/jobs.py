@@ -75,15 +75,13 @@ def evaluate(
 
     Called again after an interruption it goes on where it ended; a finished evaluation is read.
 
-        result = latentsr.evaluate("dataset/", {"posterior": "latentsr-tiny", "theirs": "sr-images/"}, "evaluation/")
-        result.table("summary")
+        latentsr.evaluate("dataset/", {"posterior": "latentsr-tiny", "theirs": "sr/"}, "evaluation/").table("summary")
 
     Args:
         datasets: folders made by `prepare`, or what `read_dataset` gives; one or several.
         methods: by name, what makes the images: a folder of SR images named by id, a model's name or folder (with
-            options as in "model/?steps=16"), or a SuperResolver. Or the texts that the command takes, such as
-            "bicubic+projection" and "posterior=model/". Bicubic is added. Names such as sample@0 and sample@1, or the
-            range sample@0..4 of a model, are seeds of one method, sample: their mean stands for it.
+            options as in "model/?steps=16"), a SuperResolver; or texts as the command takes them. Bicubic is added.
+            Names such as sample@0 and sample@1, or sample@0..4 of a model, are seeds of sample, shown by their mean.
         out: the folder of the result.
         split: which images.
         limit: so many images of each dataset, evenly spread; None: all.
@@ -123,8 +121,7 @@ def evaluate(
     compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)
     stage("report")
     page, record = write_report(folder, paper=paper), read_json(folder / RUN)
-    tables, warnings = tuple(record["tables"]), tuple(record["warnings"])
-    return JobResult(folder, folder / PAGE, page.verdict, page.details, warnings, tables, record)
+    return _result(folder / PAGE, page.verdict, page.details, record["tables"], record)
 
 
 def screen(
@@ -174,8 +171,16 @@ def screen(
     read = [one if isinstance(one, Dataset) else read_dataset(Path(one)) for one in _each(datasets)]
     plan = make_plan(read, candidates, options, device=where)
     record = run(plan, folder, batch=batch, device=where, overwrite=overwrite, progress=progress)
-    page = write_screening_page(folder, paper=paper)
-    return JobResult(folder, page, tuple(record["verdict"]), (), tuple(record["warnings"]), TABLES, record)
+    return _result(write_screening_page(folder, paper=paper), record["verdict"], (), TABLES, record)
+
+
+def _result(
+    page: Path, verdict: Iterable[str], details: Iterable[str], tables: Iterable[str], record: Mapping[str, Any]
+) -> JobResult:
+    """The finished job whose report is `page`, in the job's folder."""
+    return JobResult(
+        page.parent, page, tuple(verdict), tuple(details), tuple(record["warnings"]), tuple(tables), record
+    )
 
 
 def _each(datasets: Datasets) -> list[Folder | Dataset]:

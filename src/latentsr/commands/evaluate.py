@@ -13,18 +13,20 @@ from latentsr.provenance import RESEARCH_USE
 if TYPE_CHECKING:
     from latentsr.jobs import JobResult
 
+Methods = Annotated[
+    list[str],
+    typer.Option(
+        help="NAME=FOLDER of SR images named by id (of several datasets: FOLDER/DATASET), NAME=MODEL?steps=16, or "
+        "bicubic+projection; repeatable. Bicubic is added. NAME@0, NAME@1 ..., or NAME@0..4=MODEL?steps=16, are "
+        "seeds of one method NAME."
+    ),
+]
+
 
 def evaluate(
     datasets: Datasets,
     out: Out,
-    method: Annotated[
-        list[str],
-        typer.Option(
-            help="NAME=FOLDER of SR images named by id (of several datasets: FOLDER/DATASET), NAME=MODEL?steps=16, or "
-            "bicubic+projection; repeatable. Bicubic is added. NAME@0, NAME@1 ..., or NAME@0..4=MODEL?steps=16, are "
-            "seeds of one method NAME."
-        ),
-    ],
+    method: Methods,
     split: Annotated[str, typer.Option(help="Which images.")] = "valid",
     limit: Annotated[int | None, typer.Option(help="Only so many images a dataset, evenly spread.")] = None,
     degradation: Annotated[str, typer.Option(help="How LR is made from HR.")] = "bicubic:4",

@@ -1,10 +1,13 @@
-"""What is said of methods as they were given: rounding to 8 bits, and two that are the same."""
+"""What is said of methods as they were given: rounding to 8 bits, two that are the same, detail locked to a grid."""
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from latentsr.config import read_json
 from latentsr.data.records import Dataset
@@ -48,3 +51,51 @@ def test_two_methods_that_are_the_same_are_told(dataset: Dataset, tmp_path: Path
     path = next((tmp_path / "copy").glob("*.png"))
     write_pixels(path, read_pixels(path) // 2)
     assert "are the same" not in told(dataset, tmp_path / "other", f"mine={folder}", f"twin={tmp_path / 'copy'}")
+
+
+def repeated(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of each 2x2 block in all its pixels."""
+    rows, columns = image.shape
+    means = image.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
+    return means.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def noise(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.random.default_rng(5).normal(0, 0.05, image.shape)
+
+
+# HR shown dimmer, so that nothing is cut off at 0 and 1, with noise of every kind.
+PLANTED: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "locked": lambda hr: hr + noise(hr) - repeated(noise(hr)),
+    "off": lambda hr: hr + np.roll(noise(hr) - repeated(noise(hr)), 1, axis=(0, 1)),
+    "repeated": repeated,
+    "grainy": lambda hr: hr + noise(hr),
+    "dim": lambda hr: hr,
+}
+
+
+def test_detail_locked_to_a_grid_is_told(dataset: Dataset, tmp_path: Path) -> None:
+    for name, make in PLANTED.items():
+        for record in dataset.select("valid"):
+            image = make(0.25 + 0.5 * dataset.image(record).astype(np.float64))
+            write_pixels(tmp_path / name / f"{record.id}.png", np.round(image * 65535).astype(np.uint16))
+    asked = Comparison(
+        tuple(f"{name}={tmp_path / name}" for name in PLANTED), metrics=("blockiness",), device="cpu", workers=0
+    )
+    summary = compare([dataset.root], tmp_path / "out", asked)
+    said = read_json(tmp_path / "out" / "run.json")["cautions"]
+    named = {re.match(r"Method '(\w+)' on 'abdomen' (.*) a fixed grid of 2x2 pixels", one): one for one in said}
+    kinds = {match[1]: match[2] for match in named if match}
+    assert kinds == {"locked": "draws its detail on", "off": "shows", "repeated": "shows"}
+    means = summary[summary["metric"] == "blockiness"].set_index("method")["mean"]
+    values = f"(squared differences inside blocks {means['locked']:.2f} times those across, HR {means['hr']:.2f})"
+    assert values in " ".join(said)
+
+
+def test_a_grid_of_interpolation_is_not_told(dataset: Dataset, tmp_path: Path) -> None:
+    """Bicubic by 2 has its own steps on the grid."""
+    asked = Comparison((), degradation="bicubic:2", metrics=("blockiness",), device="cpu", workers=0)
+    summary = compare([dataset.root], tmp_path / "out", asked)
+    means = summary[summary["metric"] == "blockiness"].set_index("method")["mean"]
+    assert means["bicubic"] < 0.8 * means["hr"]
+    assert "fixed grid" not in " ".join(read_json(tmp_path / "out" / "run.json")["cautions"])

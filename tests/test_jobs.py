@@ -49,12 +49,20 @@ def test_methods_are_compared(dataset: Dataset, sr: Path, model_folder: Path, tm
     assert list(means.index.sort_values()) == ["bicubic", "loaded", "posterior", "theirs"]
     assert means["loaded"] == pytest.approx(means["posterior"])
     assert means["theirs"] == pytest.approx(34, abs=1)
-    assert result.verdict[0].startswith("On blocks, ")
+    assert result.verdict[0].startswith(
+        "Primary comparison, fixed in advance: on blocks (4 images of 2 patients) theirs"
+    )
+    assert result.verdict[1].startswith("On blocks, ")
     assert result.report == tmp_path / "out" / "report.html"
     assert result.report.is_file()
     assert "equivalence" in result.tables
+    assert not list((tmp_path / "out").rglob("*.tex"))
+    options["paper"] = True
     again = latentsr.evaluate([dataset.root], methods, tmp_path / "out", **options)  # by its folder, and finished
     assert again.verdict == result.verdict
+    pages = (tmp_path / "out" / "report" / "report.md").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "out" / "report" / "tables").glob("*.tex"))) == pages.count("**Table ")
+    assert len(list((tmp_path / "out" / "report" / "figures").glob("*.pdf"))) == pages.count("**Figure ")
     assert repr(again) == (
         f"<bicubic, theirs, posterior, loaded on blocks; report in {result.report}; tables {', '.join(result.tables)}>"
     )
@@ -68,13 +76,16 @@ def test_autoencoders_are_screened(dataset: Dataset, tmp_path: Path) -> None:
     assert result.report.is_file()
     assert repr(result).startswith("<wavelets, same on blocks; report in ")
     assert "secret" not in repr(result)
-    assert read_table(tmp_path / "out" / "table.parquet")["method"].nunique() == 4  # HR's own values, and bicubic's
+    assert read_table(tmp_path / "out" / "table.parquet")["method"].nunique() == 5  # HR and two baselines
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda data, out: latentsr.evaluate(data, ["bicubic"], out, by="foo"), "the option by is foo: no such"),
+        (
+            lambda data, out: latentsr.evaluate(data, ["bicubic"], out, pictured="foo"),
+            "the option pictured is foo: no such",
+        ),
         (lambda data, out: latentsr.evaluate(data, ["bicubic"], out, seed=-1), "the option seed is -1: expected"),
         (lambda data, out: latentsr.evaluate(data, "bicubic", out), "'bicubic' is one text: expected a mapping"),
         (lambda data, out: latentsr.evaluate(data, {"a=b": "model/"}, out), "name a=b: expected names without ="),

@@ -66,9 +66,9 @@ def evaluate(
     datasets: Datasets, methods: Methods, out: Folder, *, split: str = "valid", limit: int | None = None,
     degradation: str = "bicubic:4", metrics: Sequence[str] | None = None, mean: str | None = None,
     reference_autoencoder: str | None = None, latent: str | None = None, masks: Folder | None = None,
-    features: str | None = None, margins: Margins = (), by: str | None = None, batch: int = 8,
-    workers: int | None = None, seed: int = 0, device: str = "auto",
-    show_ids: bool = False, overwrite: bool = False,
+    features: str | None = None, margins: Margins = (), primary: str | None = None,
+    pictured: str | None = None, batch: int = 8, workers: int | None = None, seed: int = 0, device: str = "auto",
+    show_ids: bool = False, paper: bool = False, overwrite: bool = False,
     progress: Progress = lambda done, total: None, stage: Callable[[str], None] = lambda name: None,
 ) -> JobResult:  # fmt: skip
     """Compares methods with bicubic and the truth; `out` then holds tables, pictures and report.html.
@@ -94,12 +94,14 @@ def evaluate(
         masks: folder of a mask for each image, named by id; None: those of the datasets, if any.
         features: "inception" or a folder of a vision network, for FID and KID.
         margins: by measure, the margin within which methods are tested to be equivalent.
-        by: the method by whose PSNR pictures are chosen; None: the first after bicubic.
+        primary: METHOD:MEASURE or METHOD,OTHER:MEASURE, fixed in advance; None: PSNR of the first after bicubic.
+        pictured: the method by whose PSNR pictures are chosen; None: the first after bicubic.
         batch: images at a time.
         workers: threads that measure; None: as many as cores, four at most.
         seed: of the bootstrap and of drawn patches.
         device: auto, cpu or cuda.
         show_ids: errors name images by id instead of a hash.
+        paper: write figures as PDF and tables as LaTeX, too; a finished evaluation is not measured again for it.
         overwrite: replace a result of other data, methods or options.
         progress: called with the numbers of images measured and of all.
         stage: called with what is made after that.
@@ -112,12 +114,13 @@ def evaluate(
     asked = Comparison(
         _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean=mean,
         reference_autoencoder=reference_autoencoder, latent=latent, masks=Path(masks) if masks else None,
-        features=features, margins=_pairs(margins), by=by, workers=workers, show_ids=show_ids,
+        features=features, margins=_pairs(margins), primary=primary, pictured=pictured, workers=workers,
+        show_ids=show_ids,
     )  # fmt: skip
     folder = Path(out)
     compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)
     stage("report")
-    page, record = write_report(folder), read_json(folder / RUN)
+    page, record = write_report(folder, paper=paper), read_json(folder / RUN)
     tables, warnings = tuple(record["tables"]), tuple(record["warnings"])
     return JobResult(folder, folder / PAGE, page.verdict, page.details, warnings, tables, record)
 
@@ -126,7 +129,7 @@ def screen(
     datasets: Datasets, autoencoders: Named, out: Folder, *, weights: Named = (), configs: Named = (),
     split: str = "valid", reference: str | None = None, limit: int | None = None,
     metrics: Sequence[str] | None = None, studies: Folder | None = None, degradation: str = "bicubic:4",
-    batch: int = 8, seed: int = 0, device: str = "auto", overwrite: bool = False,
+    batch: int = 8, seed: int = 0, device: str = "auto", paper: bool = False, overwrite: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> JobResult:  # fmt: skip
     """Measures what each autoencoder keeps of the images; `out` then holds tables, pictures and screening.html.
@@ -147,12 +150,13 @@ def screen(
         reference: the one that others are compared with; None: the first that is not lossless.
         metrics: measures of the ceiling beside PSNR; None: ms_ssim, haarpsi, and lpips where its weights are here.
         studies: CSV of finished studies, columns ceiling and sr in dB; None: the published ones.
-        degradation: of the SR that is expected; bicubic's own PSNR under it stands beside the expectation.
+        degradation: of the SR that is expected; what bicubic and a model shipped for it reach stands beside it.
         batch: images at a time.
         seed: of the bootstrap.
         device: auto, cpu or cuda.
+        paper: write figures as PDF and tables as LaTeX, too; a finished screening is not measured again for it.
         overwrite: replace a result of other data, autoencoders or options.
-        progress: called with the numbers of passes of an image through an autoencoder that are done, and of all.
+        progress: called with the numbers of passes of an image through an autoencoder or a baseline, done and all.
 
     Raises what `latentsr.screening.make_plan` and `latentsr.screening.screen` raise.
     """
@@ -168,7 +172,7 @@ def screen(
     read = [one if isinstance(one, Dataset) else read_dataset(Path(one)) for one in _each(datasets)]
     plan = make_plan(read, candidates, options, device=where)
     record = run(plan, folder, batch=batch, device=where, overwrite=overwrite, progress=progress)
-    page = write_screening_page(folder)
+    page = write_screening_page(folder, paper=paper)
     return JobResult(folder, page, tuple(record["verdict"]), (), tuple(record["warnings"]), TABLES, record)
 
 

@@ -1,12 +1,13 @@
 """The SuperResolver: a model folder that is loaded, checked and applied to volumes.
 
 The folder holds `config.json` (a ModelConfig, with the hash of every other file but the card, and its own digest), the
-denoiser's weights, the autoencoder's files unless it is one that needs none, and `README.md`, the model card.
+denoiser's weights, the autoencoder's files unless it is one that needs none, `training_images.txt` and `README.md`, the
+model card.
 """
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from latentsr.volume import Volume
 
 SHIPPED = Path(__file__).parent / "models"
 CONFIG, WEIGHTS, CARD, AUTOENCODER = "config.json", "denoiser.safetensors", "README.md", "autoencoder"
+IMAGES = "training_images.txt"  # a `pixel_digest` a line
 BATCH = 4  # slices at a time
 
 
@@ -46,11 +48,16 @@ class Enhanced:
 
 
 class SuperResolver:
-    """A model, ready to be applied: `load` it, then `enhance` files, arrays and volumes, or `restore` tensors."""
+    """A model, ready to be applied: `load` it, then `enhance` files, arrays and volumes, or `restore` tensors.
 
-    def __init__(self, restorer: Restorer, hash: str) -> None:
+    `training_images` are the digests of those that are known, see `latentsr.data.duplicates.pixel_digest`; none of a
+    model that was trained by an older version.
+    """
+
+    def __init__(self, restorer: Restorer, hash: str, training_images: Iterable[str] = ()) -> None:
         self.restorer = restorer
         self.hash = hash
+        self.training_images = frozenset(training_images)
 
     def __repr__(self) -> str:
         return f"SuperResolver({self.name}, {self.degradation.text}, on {self.restorer.device})"
@@ -69,7 +76,8 @@ class SuperResolver:
                 f"{folder}: made for another autoencoder than {config.autoencoder}; get the whole model again"
             )
         denoiser = _denoiser(folder, config)
-        return cls(Restorer(config, denoiser, autoencoder, device), sha256(folder / CONFIG))
+        images = (folder / IMAGES).read_text(encoding="ascii").split() if IMAGES in config.files else ()
+        return cls(Restorer(config, denoiser, autoencoder, device), sha256(folder / CONFIG), images)
 
     @property
     def config(self) -> ModelConfig:
@@ -173,15 +181,26 @@ def _volume(source: Volume | NDArray[Any] | str | Path) -> Volume:
 
 
 def save_model(
-    folder: Path, config: ModelConfig, weights: Mapping[str, Tensor], *, card: str, autoencoder: Path | None = None
+    folder: Path,
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    *,
+    card: str,
+    autoencoder: Path | None = None,
+    training_images: Iterable[str] = (),
 ) -> None:
-    """Writes a model folder at `folder`, whole or not at all; weights as float16, which halves the file."""
+    """Writes a model folder at `folder`, whole or not at all; weights as float16, which halves the file.
+
+    `training_images` are digests, see `latentsr.data.duplicates.pixel_digest`.
+    """
     with replacing(folder) as partial:
         partial.mkdir()
         save_weights({key: _stored(value) for key, value in weights.items()}, partial / WEIGHTS)
         (partial / CARD).write_text(card, encoding="utf-8")
         if autoencoder is not None:
             shutil.copytree(autoencoder, partial / AUTOENCODER)
+        if digests := sorted(set(training_images)):
+            (partial / IMAGES).write_text("\n".join(digests) + "\n", encoding="ascii")
         made = (path for path in sorted(partial.rglob("*")) if path.is_file() and path.name != CARD)
         files = {path.relative_to(partial).as_posix(): sha256(path) for path in made}
         write_json(partial / CONFIG, signed({**config.model_dump(mode="json"), "files": files}))

@@ -64,7 +64,7 @@ def test_the_verdict_and_the_report(run: Run, dataset: Dataset, tmp_path: Path) 
     folder = sr_folder(dataset, tmp_path / "sr")
     said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}", "--margin", "psnr=50")
     assert said.status == 0
-    assert "which no test of 4 patients can prove" in said.out
+    assert "which 4 patients are too few to judge" in said.out
     assert "Within 50.00 dB in PSNR (two one-sided tests by patient, not adjusted), equivalent: mine and" in said.out
     assert f"report in {tmp_path / 'out' / 'report.html'}" in said.out
     for name in ("report.html", "report/report.md", "table.csv", "comparisons.parquet", "sets.csv", "agreement.csv"):
@@ -229,7 +229,13 @@ def test_masks_make_regions(run: Run, dataset: Dataset, tmp_path: Path) -> None:
         (["--margin", "lr_psnr=1"], ["the option margin has lr_psnr, which is not tested", "that is how it was made"]),
         (["--margin", "psnr=-1"], ["the option margin has psnr=-1: expected a positive number"]),
         (["--mean", "foo"], ["the option mean is foo: no such method; expected one of bicubic"]),
-        (["--by", "foo"], ["the option by is foo: no such method"]),
+        (["--pictured", "foo"], ["the option pictured is foo: no such method"]),
+        (["--primary", "foo:psnr"], ["the option primary is 'foo:psnr': expected METHOD:MEASURE"]),
+        (["--primary", "bicubic:psnr"], ["the option primary is 'bicubic:psnr': expected METHOD:MEASURE"]),
+        (
+            ["--method", "bicubic+projection", "--primary", "bicubic+projection:lr_psnr"],
+            ["no test of 'lr_psnr' here; choose from psnr, ssim"],
+        ),
         (["--reference-autoencoder", "haar"], ["haar", "loses nothing and has no noise floor"]),
         (["--reference-autoencoder", "nowhere"], ["nowhere"]),
         (["--masks", "nowhere"], ["the option masks is nowhere: no such folder"]),

@@ -80,6 +80,51 @@ def test_folders_as_splits_are_told_in_one_line(tmp_path: Path, run: Callable) -
     assert "do not decide the split, since 1 of 5 images lie in none of them" in said.err
 
 
+def test_images_in_two_splits_or_datasets_are_told(tmp_path: Path, run: Callable) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (32, 32), np.uint8) for _ in range(4)]
+    near = images[1] ^ np.uint8(2)
+    for name, pixels in (("train/a", images[0]), ("train/b", images[1]), ("train/c", images[1]), ("valid/d", near)):
+        write_pixels(tmp_path / "in" / f"{name}.png", pixels)
+    write_pixels(tmp_path / "in/valid/e.tif", images[0])
+    arguments = ("prepare", "folder", tmp_path / "in", "-o", tmp_path / "out")
+    said = run(*arguments)
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert "error: 1 image(s) stand in another split or dataset too (train/a.png = valid/e.tif): " in said.err
+    assert not (tmp_path / "out").exists()
+    for _ in range(2):  # a dataset that is there already says it again
+        said = run(*arguments, "--duplicates", "drop", "--json")
+        assert said.status == 0
+        told = json.loads(said.out)
+        assert told["splits"]["train"]["images"] == 2
+        assert told["duplicates"] == {"dropped": 1, "repeated": 1, "near": 2}
+        assert "1 image(s) left out that stand in another split or dataset too (train/a.png = valid/e.tif)" in said.err
+        assert "1 image(s) are copies of others of their split (train/c.png = train/b.png)" in said.err
+        assert "2 pair(s) of images in two splits or datasets are nearly the same" in said.err
+        assert "train/b.png ~ valid/d.png (0.99" in said.err
+    assert run(*arguments, "--duplicates", "keep").status == 2
+    write_pixels(tmp_path / "new/x.png", images[1])
+    write_pixels(tmp_path / "new/b.png", images[3])
+    later = ("prepare", "folder", tmp_path / "new", "--split", "0,1,0", "--apart-from", tmp_path / "out")
+    said = run(*later, "-o", tmp_path / "later")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert "(x.png = images/train__b.png of dataset 'in')" in said.err
+    said = run(*later, "-o", tmp_path / "later", "--duplicates", "drop", "--patient-pattern", "(?P<patient>.)")
+    assert said.status == 0
+    assert "left out that stand in another split or dataset too (x.png = " in said.err
+
+
+def test_a_dataset_of_before_was_not_searched(scans: Path, run: Callable) -> None:
+    arguments = ("prepare", "folder", scans / "in", "-o", scans / "out", "--split", "1,0,0")
+    assert "older version" not in run(*arguments).err
+    facts = json.loads((scans / "out/dataset.json").read_text())
+    del facts["duplicates"]
+    (scans / "out/dataset.json").write_text(json.dumps(facts))
+    said = run(*arguments)
+    assert said.status == 0
+    assert "was prepared by an older version, which did not look for images in two splits" in said.err
+
+
 @pytest.mark.parametrize(
     "command",
     [("prepare", "lr"), ("encode",), ("fit-vae",), ("screen", "--vae", "haar"), ("evaluate", "--method", "bicubic")],

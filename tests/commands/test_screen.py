@@ -30,6 +30,21 @@ def test_the_command_writes_a_page_and_says_the_verdict(dataset: Path, run: Call
     assert told["page"].endswith("screening.html")
 
 
+def test_a_finished_screening_gets_its_tables_and_figures_for_a_paper(
+    dataset: Path, run: Callable, tmp_path: Path
+) -> None:
+    asked = ("screen", dataset, "--vae", "haar", "-o", tmp_path / "out", "--device", "cpu")
+    assert run(*asked).status == 0
+    report = tmp_path / "out" / "report"
+    assert {path.suffix for path in report.rglob("*.*")} == {".md", ".svg", ".png"}
+    assert run(*asked, "--paper").status == 0
+    pages = (report / "report.md").read_text(encoding="utf-8")
+    assert len(list(report.glob("tables/*.tex"))) == pages.count("**Table ")
+    assert len(list(report.glob("figures/*.pdf"))) == pages.count("**Figure ")
+    assert run(*asked, "--limit", "2", "--overwrite").status == 0
+    assert not list(report.rglob("*.tex"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

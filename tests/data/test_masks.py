@@ -269,8 +269,8 @@ def test_another_mask_is_another_dataset(tmp_path: Path) -> None:
 
 
 def test_masks_of_dropped_images_go_with_them(tmp_path: Path) -> None:
-    for name in ("train/p1-a.png", "valid/p1-b.png", "test/p2.png"):
-        picture(tmp_path / "in" / name)
+    for seed, name in enumerate(("train/p1-a.png", "valid/p1-b.png", "test/p2.png")):
+        picture(tmp_path / "in" / name, seed=seed)
         write_pixels(tmp_path / "seg" / name, region())
     recipe = FolderRecipe(PatientRule(pattern=r"(?P<patient>p\d)"), split="folders", drop_shared=True)
     dataset = prepare_folder(tmp_path / "in", tmp_path / "out", recipe, masks=tmp_path / "seg")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from latentsr.evaluation.job import TABLES
-from latentsr.evaluation.tables import PRIMARY_METRICS
+from latentsr.evaluation.tables import MAIN_METRICS
 from latentsr.metrics import METRICS, Metric
 from latentsr.report.evaluation_tables import BETTER, UNDIRECTED
 
@@ -39,4 +39,4 @@ def test_the_table_of_measures_is_that_of_the_code(page: str) -> None:
 
 def test_every_table_and_primary_measure_is_named(page: str) -> None:
     assert [name for name in TABLES if f"`{name}`" not in page] == []
-    assert f"primary ({' and '.join(METRICS[name].title for name in PRIMARY_METRICS)})" in page
+    assert f"main measures ({' and '.join(METRICS[name].title for name in MAIN_METRICS)})" in page

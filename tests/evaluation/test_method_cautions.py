@@ -1,4 +1,4 @@
-"""What is said of methods as they were given: rounding to 8 bits, two that are the same, detail locked to a grid."""
+"""What is said of methods as given: trained on what is measured, 8 bits, two that are equal, detail on a grid."""
 
 import re
 import shutil
@@ -10,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from latentsr.config import read_json
+from latentsr.data.duplicates import pixel_digest
 from latentsr.data.records import Dataset
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.io.raster import read_pixels, write_pixels
+from latentsr.superres import SuperResolver, save_model
 
 
 def given(dataset: Dataset, folder: Path, dtype: type) -> Path:
@@ -51,6 +53,18 @@ def test_two_methods_that_are_the_same_are_told(dataset: Dataset, tmp_path: Path
     path = next((tmp_path / "copy").glob("*.png"))
     write_pixels(path, read_pixels(path) // 2)
     assert "are the same" not in told(dataset, tmp_path / "other", f"mine={folder}", f"twin={tmp_path / 'copy'}")
+
+
+def test_images_that_a_model_was_trained_on_are_told(dataset: Dataset, model_folder: Path, tmp_path: Path) -> None:
+    model = SuperResolver.load(model_folder, device="cpu")
+    first, second, *_ = (pixel_digest(dataset.pixels(record)) for record in dataset.records)
+    for name, images in (("seen", (first, "0" * 16, second)), ("unseen", ("0" * 16,))):
+        weights = model.restorer.denoiser.state_dict()
+        save_model(tmp_path / name, model.config, weights, card="", training_images=images)
+    methods = (f"post={tmp_path / 'seen'}", f"one={tmp_path / 'seen'}?steps=2", f"new={tmp_path / 'unseen'}")
+    compare([dataset.root], tmp_path / "out", Comparison(methods, metrics=("psnr",), device="cpu", workers=0))
+    (warning,) = [one for one in read_json(tmp_path / "out" / "run.json")["warnings"] if "used to train" in one]
+    assert warning.startswith("2 of 5 images of 'abdomen' were used to train the model of 'post', 'one': ")
 
 
 def repeated(image: NDArray[np.float64]) -> NDArray[np.float64]:

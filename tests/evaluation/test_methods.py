@@ -29,6 +29,7 @@ class MadeUpModel:
     called_with: Sampling | None = None
     name: str = "made-up"
     hash: str = "0" * 64
+    training_images: frozenset[str] = frozenset()
     autoencoder: Autoencoder = field(default_factory=lambda: load_autoencoder("haar"))
 
     @property

@@ -1,6 +1,7 @@
 """Pictured images: which are chosen, and what run.json says of each, the spacing of its pixels among it."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,22 +10,37 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentsr.data.records import Dataset, write_dataset
+from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.evaluation.pictures import chosen, chosen_by, zoom_box
 from latentsr.io.raster import read_pixels, write_pixels
 
 
 def test_the_best_the_median_and_the_worst(dataset: Dataset) -> None:
-    psnr = {"007": 30.0, "008": 33.0, "009": 31.0, "010": 29.0, "011": 32.0}
-    assert [(case, record.id) for case, record in chosen(dataset.records, psnr)] == [
-        ("best", "008"), ("median", "009"), ("worst", "010"),
+    psnr = {"mine": {"007": 30.0, "008": 33.0, "009": 31.0, "010": 29.0, "011": 32.0}}
+
+    def cases(records: tuple[Record, ...], psnr: dict[str, dict[str, float]]) -> list[tuple[str, str]]:
+        return [(one.id, reason["case"]) for one, reasons in chosen(records, psnr, "mine") for reason in reasons]
+
+    assert cases(dataset.records, psnr) == [("008", "best"), ("009", "median"), ("010", "worst")]
+    assert cases(dataset.records, {}) == [("007", "best"), ("009", "median"), ("011", "worst")]
+    assert cases(dataset.records[:4], psnr) == [("008", "best"), ("009", "median"), ("010", "worst")]  # upper of two
+    assert cases(dataset.records[:2], psnr) == [("008", "best"), ("007", "worst")]
+    assert cases(dataset.records[:1], psnr) == [("007", "best")]
+
+
+def test_the_worst_against_bicubic_of_each_method(dataset: Dataset) -> None:
+    """Each image once, with all that it was chosen for; infinite values are no loss."""
+    psnr = {
+        "bicubic": {"007": 30.0, "008": 33.0, "009": 31.0, "010": 29.0, "011": 32.0},
+        "mine": {"007": 31.0, "008": 34.0, "009": 33.0, "010": 28.0, "011": math.inf},
+        "theirs": {"007": 24.0, "008": 34.0, "009": 33.0, "010": 30.0, "011": -math.inf},
+    }
+    found = chosen(dataset.records, psnr, "mine")
+    assert [record.id for record, _ in found] == ["011", "009", "010", "007"]
+    assert [(one["case"], one["method"]) for _, reasons in found[2:] for one in reasons] == [
+        ("worst", "mine"), ("loss", "mine"), ("loss", "theirs"),
     ]  # fmt: skip
-    assert [record.id for _, record in chosen(dataset.records, {})] == ["007", "009", "011"]
-    assert [record.id for _, record in chosen(dataset.records[:4], psnr)] == ["008", "009", "010"]  # upper of two
-    assert [record.id for _, record in chosen(dataset.records[1:3], psnr)] == ["008", "009"]
-    assert [case for case, _ in chosen(dataset.records[:2], psnr)] == ["best", "worst"]
-    assert [case for case, _ in chosen(dataset.records[:1], psnr)] == ["best"]
 
 
 def test_the_zoom_box_is_where_two_methods_differ_most() -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from latentsr.baselines import bicubic
 from latentsr.config import read_json, sha256
@@ -16,6 +17,7 @@ from latentsr.evaluation.sets import (
     SetMeasure,
     array_order,
     patches_an_image,
+    reference_arrays,
     set_arrays,
     set_cautions,
     set_comparison_rows,
@@ -199,7 +201,7 @@ def test_an_evaluation_writes_both_tables_whatever_the_batch(windows: Dataset, t
     one, other = (sets_of(windows, tmp_path / str(batch), batch, batch - 1) for batch in (1, 4))
     for name in ("sets", "set_comparisons"):
         pd.testing.assert_frame_equal(one[name], other[name], rtol=1e-3)  # float32 adds up otherwise
-    assert one["sets"]["metric"].tolist() == 2 * ["swd/x1", "swd/x2", "swd/x4", "swd"]
+    assert one["sets"]["metric"].tolist() == 3 * ["swd/x1", "swd/x2", "swd/x4", "swd"]
     assert set(one["set_comparisons"]["a"]) == {"bicubic+projection"}
     assert set(one["sets"]["patients"]) == {3}
 
@@ -221,14 +223,15 @@ def test_directions_and_groups_are_of_the_evaluations_seed(
 def test_images_of_several_sizes_are_compared_in_the_levels_of_the_smallest(dataset: Dataset, tmp_path: Path) -> None:
     """Sides of 176 px, four of them, and of 64 px: three levels of each."""
     found = sets_of(dataset, tmp_path, batch=2, workers=0)
-    assert found["sets"]["metric"].tolist() == 2 * ["swd/x1", "swd/x2", "swd/x4", "swd"]
+    assert found["sets"]["metric"].tolist() == 3 * ["swd/x1", "swd/x2", "swd/x4", "swd"]
     assert set(found["sets"]["images"]) == {5}
     assert (found["sets"]["value"] > 0).all()
     ids = [[record.id for record in dataset.records][at] for at in (slice(4), slice(4, 5))]
     images = [torch.from_numpy(np.stack([dataset.image(r) for r in dataset.records if r.id in some])) for some in ids]
     hr = [
-        set_arrays(one[:, None], some, seed=0, levels=3, patches=128, extractor=None)
+        {name.removeprefix("reference/"): patches for name, patches in drawn.items()}
         for one, some in zip(images, ids, strict=True)
+        for drawn in (reference_arrays(one[:, None], some, seed=0, levels=3, patches=128),)
     ]
     sr = [
         set_arrays(projected(one[:, None]), some, seed=0, levels=3, patches=128, extractor=None)
@@ -282,3 +285,29 @@ def test_parts_are_read_one_at_a_time_with_what_is_wanted_alone(tmp_path: Path) 
         list(parts.each())
     with pytest.raises(StaleError, match=damaged.name):
         parts.names()
+
+
+def test_hr_against_hr_is_a_floor_that_likeness_reaches_and_fidelity_does_not_lower(tmp_path: Path) -> None:
+    """Of a stationary texture HR rolled by half an image has the texture and none of the places: it lies at the floor.
+
+    HR with a little noise is far more faithful, and no nearer than the floor.
+    """
+    rng = np.random.default_rng(0)
+    texture = gaussian_filter(rng.normal(size=(12, 96, 96)), (0, 1, 1), mode="wrap")
+    hr = np.round((texture / texture.std() * 30 + 128).clip(0, 255)).astype(np.uint8)
+    records = []
+    for n, image in enumerate(hr):
+        write_pixels(tmp_path / "set" / f"{n}.png", image)
+        write_pixels(tmp_path / "rolled" / f"{n}.png", np.roll(image, 48, axis=(0, 1)))
+        noisy = (image + rng.normal(0, 2, image.shape)).clip(0, 255).round().astype(np.uint8)
+        write_pixels(tmp_path / "noisy" / f"{n}.png", noisy)
+        records.append(Record(f"{n}", f"p{n}", "valid", f"{n}.png", 96, 96, sha256=sha256(tmp_path / f"set/{n}.png")))
+    dataset = write_dataset(tmp_path / "set", "texture", records, {})
+    methods = (f"rolled={tmp_path / 'rolled'}", f"noisy={tmp_path / 'noisy'}")
+    compare([dataset.root], tmp_path / "out", Comparison(methods, metrics=("psnr",), device="cpu", workers=0))
+    sets = pd.read_parquet(tmp_path / "out" / "sets.parquet").query("metric == 'swd'").set_index("method")
+    floor = sets.loc["hr"]
+    assert 0 < floor["low"] <= floor["value"] <= floor["high"]
+    assert abs(sets.loc["rolled", "value"] - floor["value"]) < 0.3 * floor["value"]
+    assert sets.loc["noisy", "value"] > 0.9 * floor["value"]
+    assert sets.loc["bicubic", "value"] > 2 * floor["value"]

@@ -98,7 +98,7 @@ def pixels() -> dict[str, np.ndarray]:
 def sample_page(pixels: dict[str, np.ndarray]) -> Page:
     """A page with every kind of block, hostile names, a long table and a wide one."""
     png = {name: encode_png(image) for name, image in pixels.items()}
-    drawing = Drawing(SVG, png["truth"], f"Two bars: {HOSTILE}")
+    drawing = Drawing(SVG, png["truth"], f"Two bars: {HOSTILE}", lambda: b"%PDF-")
     tiles = (
         Tile(png["truth"]),
         Tile(png["lr"], "32 px"),

@@ -68,13 +68,9 @@ def without(evaluation: Evaluation, *tables: str, **run: object) -> Evaluation:
     return replace(evaluation, frames=frames, run={**evaluation.run, **run})
 
 
-SURE = {"low": 1.2, "high": 1.8, "p_holm": 0.001, "p_least": 0.001, "d_z": 1.0, "rank_biserial": 0.9}
-
-
-TURNED = {
-    "difference": -1.5, "low": -1.8, "high": -1.2, "p_holm": 0.001, "p_least": 0.001, "d_z": -1.0,
-    "rank_biserial": -0.9,
-}  # fmt: skip
+# A difference beyond doubt of twelve patients, up to its size, and one to the other side.
+SURE = {"low": 1.2, "high": 1.8, "p": 0.0001, "p_holm": 0.0001, "d_z": 1.0, "n": 12, "detectable": 0.5}
+TURNED = SURE | {"difference": -1.5, "low": -1.8, "high": -1.2, "d_z": -1.0}
 
 
 def with_all(evaluation: Evaluation, metric: str, a: str, b: str, **values: float) -> Evaluation:

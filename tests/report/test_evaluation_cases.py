@@ -42,8 +42,15 @@ def evaluation(tmp_path: Path) -> Evaluation:
         for file in ("hr", "lr", "0", "0-error"):
             pixels = np.random.default_rng(0).integers(0, 255, (32, 48), np.uint8)
             write_pixels(tmp_path / "pictures" / image / f"{file}.png", pixels)
-        case = {"dataset": "mr", "case": name, "image": image, "psnr": {"bicubic": 30.0}, "zoom": [4, 8, 8, 8]}
+        case = {
+            "dataset": "mr",
+            "reasons": [{"case": name, "method": "bicubic"}],
+            "image": image,
+            "psnr": {"bicubic": 30.0},
+            "zoom": [4, 8, 8, 8],
+        }
         cases.append(case | ({"spacing": [0.8, 0.5]} if name == "best" else {}))
+    cases[1]["reasons"] += [{"case": "loss", "method": "a"}, {"case": "loss", "method": "b"}]
     pictures = {"chief": "bicubic", "chosen_by": "psnr", "white_error": 0.1, "cases": cases}
     run = {"methods": [{"name": "bicubic"}], "pictures": pictures}
     return Evaluation(tmp_path, run, {})
@@ -72,7 +79,9 @@ def test_any_two_images_can_be_compared_while_the_page_stays_small(
 
     whole = slider()
     assert (whole.names, whole.shown) == (("LR, enlarged", "bicubic", "HR"), (0, 1))
-    assert [view.label for view in whole.views] == ["Best: image 0badcafe", "Worst: image 0b5f77aa"]
+    assert [view.label for view in whole.views] == [
+        "Best: image 0badcafe", "Worst; furthest below bicubic: a and b: image 0b5f77aa",
+    ]  # fmt: skip
     assert [len(view.images) for view in whole.views] == [3, 3]
     monkeypatch.setattr(evaluation_cases, "MOST_BYTES", 1)
     small = slider()

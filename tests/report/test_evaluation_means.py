@@ -52,8 +52,23 @@ class TestMeans:
     def test_it_stands_before_the_definitions(self, evaluation: Evaluation) -> None:
         page = evaluation_page(only(evaluation, "mae"))
         assert [section.title for section in page.sections[-2:]] == ["All means", "How it was measured"]
-        table = page.sections[-2].blocks[0]
+        table = page.sections[-2].blocks[-1]
         assert [row[0] for row in table.rows] == ["MAE ↓", "LR PSNR (dB) ↑"]  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize(
+        ("mean", "sd", "shown"),
+        [
+            (-2.4e-6, 8.12e-4, "(-0.00240 ± 0.812) / 1000"), (2e-4, 1e-5, "(0.200 ± 0.010) / 1000"),
+            (0.02, 1e-4, "0.020 ± 0.000"), (0.0, 0.0, "0.000 ± 0.000"),
+        ],
+    )  # fmt: skip
+    def test_small_values_are_shown_in_thousandths(
+        self, evaluation: Evaluation, mean: float, sd: float, shown: str
+    ) -> None:
+        table = evaluation.frames["summary"].copy()
+        table.loc[table["metric"] == "intensity_bias", ["mean", "sd"]] = mean, sd
+        changed = Evaluation(evaluation.folder, evaluation.run, {"summary": table})
+        assert mean_cell(changed, "abdomen", "intensity_bias", "noisy") == shown
 
     def test_of_bands_alone_there_is_none_but_lr_psnr(self, evaluation: Evaluation) -> None:
         chosen = only(evaluation, "radial_spectrum")

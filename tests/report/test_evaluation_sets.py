@@ -65,7 +65,7 @@ def test_differences_to_bicubic_leave_out_what_has_no_interval() -> None:
     table = set_difference_table(evaluation(), "abdomen")
     assert table is not None
     assert [row[0] for row in table.rows] == ["Sliced Wasserstein (x 1000)", "KID (encoder)"]  # levels: in the file
-    assert table.rows[1][1:] == ("mine", "-0.00220", "[-0.00320, -0.00120]", "20")
+    assert table.rows[1][1:] == ("mine – bicubic", "-0.00220", "[-0.00320, -0.00120]", "20")
 
 
 def test_without_rows_there_is_no_table() -> None:

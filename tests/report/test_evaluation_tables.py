@@ -2,13 +2,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from report_evaluations import HOSTILE, with_means
+from report_evaluations import HOSTILE, TURNED, with_all, with_means, without
 
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.evaluation_headline import headline_table
 from latentsr.report.evaluation_tables import (
     difference_table,
     equivalence_table,
+    evenness_table,
+    main_table,
     null_space_table,
     pair_table,
     rate_table,
@@ -73,9 +75,51 @@ class TestTables:
         assert row is not None
         assert shown_row[2] == f"{row['difference']:+.3f}"
         assert shown_row[-1] == "3"
-        assert "the primary family (HaarPSI and PSNR), 6 tests; other measures of the whole image" in table.note
 
-    def test_all_pairs_are_told_in_the_primary_measures(self, evaluation: Evaluation) -> None:
+    def test_the_main_table_has_the_primary_comparison_and_the_rule(self, evaluation: Evaluation) -> None:
+        changed = with_all(evaluation, "haarpsi", "noisy", "bicubic", **TURNED)
+        table = main_table(changed, "abdomen")
+        assert table is not None
+        assert [row[1] for row in table.rows] == [
+            f"{HOSTILE} – bicubic (primary)", "noisy – bicubic", f"{HOSTILE} – bicubic", "noisy – bicubic",
+        ]  # fmt: skip
+        assert [row[4] for row in table.rows] == ["too few patients"] * 3 + ["worse"]
+        assert table.rows[3][2:6] == ("-1.500 [-1.800, -1.200]", "< 0.001", "worse", "0.500")
+        tests = evaluation.frame("comparisons", "abdomen").query("unit == 'patient'")["family"].value_counts()
+        assert f"the main measures, {tests['main measures']} tests; other measures of the whole image, " in table.note
+        assert tests["primary"] == 1
+
+    def test_another_primary_comparison_stands_first(self, evaluation: Evaluation) -> None:
+        asked = {"a": "noisy", "b": HOSTILE, "metric": "ssim"}
+        comparisons = evaluation.frames["comparisons"].copy()
+        chosen = comparisons["metric"].eq("ssim") & comparisons["a"].eq("noisy") & comparisons["b"].eq(HOSTILE)
+        comparisons.loc[chosen, "family"] = "primary"
+        changed = without(evaluation, primary=asked)
+        table = main_table(replace(changed, frames={**changed.frames, "comparisons": comparisons}), "abdomen")
+        assert table is not None
+        ssim = [row[1] for row in table.rows if row[0].startswith("SSIM")]
+        assert ssim == [f"noisy – {HOSTILE} (primary)", f"{HOSTILE} – bicubic", "noisy – bicubic"]
+
+    def test_how_even_a_difference_is(self, evaluation: Evaluation) -> None:
+        """Of a measure of which less is better, the worst patient is the greatest difference."""
+        row = evaluation.compared("abdomen", "psnr", "noisy", "bicubic")
+        assert row is not None
+        table = evenness_table(evaluation, "abdomen")
+        assert table is not None
+        shown = next(cells for cells in table.rows if cells[:2] == ("PSNR (dB) ↑", "noisy – bicubic"))
+        assert shown[2:4] == (f"{row['units_below']} of 3", f"{row['images_below']} of 5")  # one is identical to HR
+        assert shown[4] == f"{row['least']:+.2f}"
+        assert shown[5] == f"{row['loo_low']:+.2f} to {row['loo_high']:+.2f}"
+        assert shown[6].startswith(f"{row['image_weighted']:+.2f}")
+        frame = evaluation.frames["comparisons"]
+        lower = frame.assign(metric=frame["metric"].replace({"psnr": "gmsd", "gmsd": "psnr"}))
+        turned = evenness_table(replace(evaluation, frames={**evaluation.frames, "comparisons": lower}), "abdomen")
+        assert turned is not None
+        shown = next(cells for cells in turned.rows if cells[:2] == ("GMSD ↓", "noisy – bicubic"))
+        assert shown[2] == f"{row['units_above']} of 3"
+        assert shown[4].startswith(f"{row['greatest']:+.1f}")
+
+    def test_all_pairs_are_shown_in_the_main_measures(self, evaluation: Evaluation) -> None:
         table = pair_table(evaluation, "abdomen")
         assert table is not None
         assert sorted({cells[1] for cells in table.rows}) == ["HaarPSI ↑", "PSNR (dB) ↑"]

@@ -31,7 +31,9 @@ def test_a_number_has_the_decimals_of_its_size_and_unit(value: float, unit: str,
 def test_a_zero_has_no_sign() -> None:
     assert [number(value, "dB", signed=signed) for value in (0.0, -0.0) for signed in (True, False)] == ["0.00"] * 4
     assert estimate(-0.0, -0.0, 0.0, "dB", signed=True) == ("0.00", "[0.00, 0.00]")
-    assert number(-0.001, "dB", signed=True) == "-0.00"  # not a zero: on which side it lies
+    assert number(-0.001, "dB", signed=True) == number(-0.001, "dB") == "0.00"
+    assert number(-0.0001, digits=3) == "0.000"
+    assert number(-0.0006, digits=3) == "-0.001"
 
 
 def test_no_value_is_a_dash_and_no_interval_is_nothing() -> None:

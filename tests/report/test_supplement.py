@@ -75,7 +75,33 @@ def test_research_use_stands_at_the_top_and_at_the_end(text: str) -> None:
     assert lines[1] == lines[-1] == f"**{RESEARCH_USE}**"
 
 
+def test_a_paper_gets_every_table_as_latex_and_every_figure_as_pdf(
+    sample_page: Page, folder: Path, text: str, tmp_path: Path
+) -> None:
+    paper = write_markdown(sample_page, tmp_path, paper=True)
+    names = [name.lower().replace(" ", "-") for name in re.findall(r"^\*\*((?:Table|Figure) \d+)\.\*\*", text, re.M)]
+    assert names.count("table-1") == names.count("figure-4") == 1
+    for name in names:
+        kind, end = ("tables", "tex") if name.startswith("table") else ("figures", "pdf")
+        assert len(list((paper / kind).glob(f"{name}-*.{end}"))) == 1, name
+    assert len(list(paper.rglob("*.tex"))) + len(list(paper.rglob("*.pdf"))) == len(names)
+    assert all(path.read_bytes().startswith(b"%PDF") for path in paper.rglob("*.pdf"))
+    assert not [path for path in folder.rglob("*") if path.suffix in (".tex", ".pdf")]
+    tables = [path.read_text(encoding="utf-8") for path in sorted((paper / "tables").iterdir())]
+    assert all(RESEARCH_USE in table.splitlines()[0] for table in tables)
+    assert all(re.search(r"\\label\{tab:[a-z0-9-]+\}", table) for table in tables)
+
+
+def test_images_of_a_grid_keep_their_pixels_in_the_pdf(sample_page: Page, tmp_path: Path) -> None:
+    write_markdown(sample_page, tmp_path, paper=True)
+    (pdf,) = (path.read_bytes() for path in (tmp_path / "figures").glob("figure-3-*.pdf"))
+    sizes = set(re.findall(rb"/Width (\d+)\s*/Height (\d+)|/Height (\d+)\s*/Width (\d+)", pdf))
+    assert {tuple(int(side) for side in size if side) for size in sizes} == {(128, 128), (32, 32)}
+
+
 def test_the_same_page_gives_the_same_files(sample_page: Page, folder: Path, tmp_path: Path) -> None:
-    again = write_markdown(sample_page, tmp_path)
+    again, paper = (write_markdown(sample_page, tmp_path / name, paper=True) for name in ("again", "paper"))
     for path in sorted(folder.rglob("*.*")):
         assert (again / path.relative_to(folder)).read_bytes() == path.read_bytes()
+    for path in sorted(again.rglob("*.*")):
+        assert (paper / path.relative_to(again)).read_bytes() == path.read_bytes()

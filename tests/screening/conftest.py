@@ -1,6 +1,6 @@
 """A small prepared dataset of real images, and autoencoders that are made up but lose something."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +94,11 @@ def _quick_denoiser(monkeypatch: pytest.MonkeyPatch) -> None:
     from latentsr.diffusion.published import StepCost
 
     monkeypatch.setattr("latentsr.screening.cost.published_step", lambda *shape: StepCost(101_000_000, 70_000_000_000))
+
+
+@pytest.fixture(autouse=True)
+def _no_shipped_model() -> Iterator[None]:
+    """The shipped model is measured in test_baselines; elsewhere it would take half a second a screening."""
+    with pytest.MonkeyPatch.context() as patched:  # of its own: some tests undo theirs and go on
+        patched.setattr("latentsr.screening.baselines.shipped_models", list)
+        yield

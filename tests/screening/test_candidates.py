@@ -30,7 +30,7 @@ def test_an_unknown_name_lists_the_valid_ones_and_the_nearest() -> None:
     [
         ([], "no autoencoder was given"),
         (["haar", "haar"], "autoencoder haar was given twice; name one of them, as LABEL=FOLDER"),
-        (["hr=haar"], "not hr or bicubic"),
+        (["hr=haar"], "and not hr, bicubic, latentsr-tiny"),
         (["a/b=haar"], "the label made of letters"),
         (["x="], "expected NAME, FOLDER or LABEL=FOLDER"),
     ],

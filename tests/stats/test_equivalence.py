@@ -39,7 +39,7 @@ def test_methods_that_are_alike_are_found_to_be() -> None:
 
 @pytest.mark.parametrize(
     ("differences", "verdict"),
-    [([0.01, -0.01, 0.02, 0.0], "equivalent"), ([0.5, 0.52, 0.48], "different"), ([0.1, -0.2, 0.3], "undecided")],
+    [([0.01, -0.01, 0.02, 0.0], "equivalent"), ([0.5, 0.52, 0.48], "not shown"), ([0.1, -0.2, 0.3], "not shown")],
 )
 def test_the_verdict_is_that_of_interval_and_p(differences: list[float], verdict: str) -> None:
     found = tost(differences, 0.15)
@@ -56,15 +56,15 @@ def test_copies_of_a_patients_image_are_no_evidence() -> None:
 
 def test_few_units_or_none_that_vary() -> None:
     assert tost([0.0, 0.0, 0.0], 0.15).p == 0
-    assert tost([0.2, 0.2], 0.15).verdict == "different"
-    assert tost([0.0, np.nan], 0.15).verdict == "undecided"
+    assert tost([0.2, 0.2], 0.15).verdict == "not shown"
+    assert tost([0.0, np.nan], 0.15).verdict == "not shown"
     assert np.isnan([tost([], 0.15).p, tost([0.0], 0.15).p, tost([0.0, 0.1], 0.15, patients=["a", "a"]).low]).all()
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_difference_of_just_the_margin_is_not_within_it(sign: int) -> None:
     found = tost([sign * 0.5, sign * 0.5], 0.5)
-    assert (found.p, found.verdict) == (1.0, "different")
+    assert (found.p, found.verdict) == (1.0, "not shown")
 
 
 def test_methods_on_the_table() -> None:
@@ -82,7 +82,8 @@ def test_methods_on_the_table() -> None:
     found = compare_equivalence(table, {"psnr": 0.15}, baseline="steps-50", unit="both").set_index(["a", "unit"])
     assert tuple(found.reset_index()[list(EQUIVALENCE_COLUMNS)]) == EQUIVALENCE_COLUMNS
     assert found["verdict"]["steps-100", "patient"] == "equivalent"
-    assert found["verdict"]["worse", "image"] == "different"
+    assert found["verdict"]["worse", "patient"] == "not shown"
+    assert set(found.xs("image", level="unit")["verdict"]) == {""}  # images of a patient are no independent evidence
     assert found["infinite"]["steps-100", "image"] == 1
     assert found["n"]["worse", "patient"] == 20
     narrow = compare_equivalence(table, {"psnr": 0.15}, baseline="steps-50", alpha=0.4).set_index("a")

@@ -4,7 +4,6 @@ from statsmodels.stats.multitest import multipletests
 
 from latentsr.errors import InputError
 from latentsr.stats import holm
-from latentsr.stats.multiplicity import least_adjusted
 
 
 @pytest.mark.parametrize("tests", [1, 2, 7, 50])
@@ -18,16 +17,6 @@ def test_tests_that_could_not_be_made_are_left_out_of_the_family() -> None:
     np.testing.assert_allclose(adjusted, [0.04, np.nan, 0.02, np.nan])
     assert np.isnan(holm([np.nan])).all()
     assert holm([]).shape == (0,)
-
-
-def test_nothing_of_a_family_falls_below_its_number_times_the_least_p() -> None:
-    assert least_adjusted([1 / 16, 1 / 32, np.nan]) == pytest.approx(2 / 32)
-    assert least_adjusted([1 / 4, 1 / 64]) == pytest.approx(2 / 64)  # as of families whose tests have unequal n
-    assert least_adjusted([0.4, 0.4, 0.4]) == 1
-    assert np.isnan([least_adjusted([]), least_adjusted([np.nan])]).all()
-    least = np.full(4, 1 / 64)
-    seen = np.random.default_rng(9).uniform(least, 1, size=(500, 4))
-    assert min(holm(p).min() for p in seen) >= least_adjusted(least)
 
 
 def test_no_finding_in_pure_noise_in_95_of_100_families() -> None:

@@ -12,7 +12,6 @@ from statsmodels.stats.proportion import proportion_effectsize
 
 from latentsr.errors import InputError
 from latentsr.stats import cohen_d, cohen_dz, cohen_h, dz_interval, rank_biserial, wilcoxon
-from latentsr.stats.paired import least_p
 
 VALUES = arrays(np.float64, st.integers(2, 30), elements=st.floats(-50, 50, width=16))
 
@@ -38,17 +37,6 @@ def test_wilcoxon_equals_scipys_with_zeros_and_ties(pairs: int, digits: int) -> 
     a, b = np.random.default_rng(pairs).normal(0.2, 2, size=(2, pairs)).round(digits)
     exact = np.round(a - b, 9)  # scipy ranks by the last bit too, ours has such differences tied
     assert wilcoxon(a - b) == pytest.approx(stats.wilcoxon(exact).pvalue, rel=1e-12)
-
-
-@pytest.mark.parametrize("pairs", [2, 5, 13, 14, 50])
-def test_the_least_p_is_that_of_pairs_all_to_one_side(pairs: int) -> None:
-    assert least_p(pairs) == pytest.approx(stats.wilcoxon(np.arange(1.0, pairs + 1)).pvalue, rel=1e-9, abs=0)
-    assert least_p(pairs) <= wilcoxon(np.ones(pairs))  # ties only raise it
-
-
-def test_pairs_too_few_or_very_many_have_no_least_p_to_speak_of() -> None:
-    assert np.isnan([least_p(0), least_p(1)]).all()
-    assert least_p(51) <= wilcoxon(np.arange(1.0, 52)) < 1e-8
 
 
 def test_ties_are_exact_up_to_thirteen_pairs_and_normal_beyond() -> None:

@@ -84,6 +84,13 @@ def test_few_or_flat_points_have_no_band_or_correlation() -> None:
     assert fisher_interval(1.0, 10) == (1.0, 1.0)
 
 
+def test_a_correlation_in_words_bears_its_interval_and_its_number() -> None:
+    six = pearson([27.85, 23.92, 37.87, 31.39, 36.93, 32.02], [25.26, 22.34, 26.42, 23.51, 28.87, 25.58])
+    assert six.words == "r = 0.82 [0.01, 0.98], n = 6"
+    assert pearson([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]).words == "r = 0.98, n = 3"
+    assert pearson([1.0, 2.0, 3.0], [4.0, 4.0, 4.0]).words == "r not defined, n = 3"
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match="two points at different x"):
         fit_line([1.0, 1.0], [2.0, 3.0])

@@ -15,6 +15,7 @@ from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.kl import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import read_yaml, sha256, write_json
+from latentsr.data.duplicates import pixel_digest
 from latentsr.data.latents import LatentCache, fill_cache
 from latentsr.data.records import Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
@@ -83,6 +84,7 @@ def test_a_training_leaves_a_model_that_restores_and_says_how_it_was_made(cache:
     assert (model.name, model.scale, model.config.modalities) == ("tiny", 4, ("MR",))
     assert (model.config.trained_on, model.config.size, model.config.solver) == (("made",), (32, 32), "dpm++")
     assert model.restore(torch.rand(1, 1, 5, 7), ids=["a"]).image.shape == (1, 1, 20, 28)
+    assert model.training_images == {pixel_digest(picture(n)) for n in range(3)}  # not those of valid
     facts = json.loads((run / "manifest.json").read_text())
     assert (facts["steps"], facts["images"], facts["cache"]) == (8, {"made": 3}, cache.hash)
     assert read_yaml(TrainConfig, run / "train.yaml") == TINY
@@ -283,12 +285,13 @@ def test_an_extension_that_is_killed_between_the_two_models_is_made_whole(
 
 def test_a_model_is_fine_tuned_from_its_weights_and_statistics(cache: LatentCache, tmp_path: Path) -> None:
     parent = SuperResolver.load(fitted(cache, tmp_path / "parent"), device="cpu")
-    other = made(tmp_path / "other", ("train",))
+    other = made(tmp_path / "other", ("valid", "train"))
     options = {"init": str(tmp_path / "parent"), "steps": 1, "learning_rate": 1e-12}
     child = SuperResolver.load(fitted(other, tmp_path / "child", **options), device="cpu")
     for name, value in child.restorer.denoiser.state_dict().items():
         assert torch.allclose(value, parent.restorer.denoiser.state_dict()[name], atol=1e-6), name
     assert child.config.space == parent.config.space
+    assert child.training_images == {pixel_digest(picture(n)) for n in (0, 1, 2, 10, 11, 12)}
     assert child.config.parent is not None
     assert (child.config.parent.name, child.config.parent.hash) == ("parent", parent.hash)
     assert f"fine-tuned from | parent, SHA-256 {parent.hash}" in (tmp_path / "child" / "README.md").read_text()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Device, Json, Out, Overwrite
+from latentsr.commands.options import Datasets, Device, Json, Out, Overwrite, Paper
 from latentsr.errors import OptionError
 from latentsr.provenance import RESEARCH_USE
 
@@ -42,7 +42,10 @@ def evaluate(
     margin: Annotated[
         list[str] | None, typer.Option(help="METRIC=0.15: test equivalence within this margin; repeatable.")
     ] = None,
-    by: Annotated[
+    primary: Annotated[
+        str | None, typer.Option(help="METHOD:MEASURE or METHOD,OTHER:MEASURE: the one comparison fixed in advance.")
+    ] = None,
+    pictured: Annotated[
         str | None, typer.Option(help="Method by whose PSNR pictures are chosen; default: the first given.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
@@ -50,6 +53,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     device: Device = "auto",
     show_ids: Annotated[bool, typer.Option("--show-ids", help="Errors name images by id, not by a hash.")] = False,
+    paper: Paper = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -60,8 +64,9 @@ def evaluate(
         result = jobs.evaluate(
             datasets, method, out, split=split, limit=limit, degradation=degradation, metrics=metric, mean=mean,
             reference_autoencoder=reference_autoencoder, latent=latent, masks=masks, features=features,
-            margins=[_margin(text) for text in margin or ()], by=by, batch=batch, workers=workers, seed=seed,
-            device=device, show_ids=show_ids, overwrite=overwrite, progress=report, stage=terminal.show_stage,
+            margins=[_margin(text) for text in margin or ()], primary=primary, pictured=pictured,
+            batch=batch, workers=workers, seed=seed, device=device, show_ids=show_ids, paper=paper,
+            overwrite=overwrite, progress=report, stage=terminal.show_stage,
         )  # fmt: skip
     for warning in result.warnings:
         terminal.show_warning(warning)

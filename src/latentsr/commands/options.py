@@ -16,6 +16,9 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.")
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")]
+Paper = Annotated[
+    bool, typer.Option("--paper", help="Tables as LaTeX and figures as PDF, too; also for a finished result.")
+]
 Axis = Annotated[
     int | None, typer.Option(min=0, max=2, help="Slice axis of NIfTI images. Default: what the header says.")
 ]

@@ -1,6 +1,7 @@
 """`latentsr prepare`: images become datasets."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
 
 LISTED = 10  # skipped files and sizes that are named; the rest is counted
 
-Pattern = Annotated[str | None, typer.Option(help="Regular expression on the path, with a group (?P<patient>...).")]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression on the path, with a group (?P<patient>...); further named groups become columns, by "
+        "which evaluate makes subgroups."
+    ),
+]
 Block = Annotated[
     int | None, typer.Option(help="No patient ids: take N neighbouring numbers of a series as one patient.")
 ]
@@ -27,6 +34,13 @@ Split = Annotated[
 ]
 Masks = Annotated[
     Path | None, typer.Option(help="Folder of a mask an image, under the same names as SRC: regions for evaluate.")
+]
+Columns = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV table of the images' columns, such as scanner or sex, for evaluate --by: first column id or file "
+        "name, the others are yours."
+    ),
 ]
 Size = Annotated[
     int | None,
@@ -46,6 +60,21 @@ DropShared = Annotated[
     bool,
     typer.Option(
         "--drop-shared", help="Leave out images of patients that also stand in a higher split (test, valid, train)."
+    ),
+]
+ApartFrom = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="A dataset none of whose images may be in this one, such as a model's training set; repeatable.",
+        metavar="DATASET",
+    ),
+]
+Duplicates = Annotated[
+    str,
+    typer.Option(
+        help="An image that stands in two splits, or also in --apart-from: refuse, or drop it. It is dropped from the "
+        "lower split (train, then valid), so that what is measured on stays as it is, and never from another dataset.",
+        metavar="refuse|drop",
     ),
 ]
 MaxPixels = Annotated[
@@ -68,25 +97,30 @@ def prepare_folder(
     block: Block = None,
     split: Split = None,
     masks: Masks = None,
+    columns: Columns = None,
     size: Size = None,
     resize: Resize = True,
     multiple: Multiple = None,
     slices: Annotated[int, typer.Option(help="Take this many slices of each volume; 0: all.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     drop_shared: DropShared = False,
+    apart_from: ApartFrom = None,
+    duplicates: Duplicates = "refuse",
     grey: Annotated[bool, typer.Option("--grey", help="Turn colour PNG and TIFF into grey.")] = False,
     axis: Axis = None,
     max_pixels: MaxPixels = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first file that would be skipped.")] = False,
     json: Json = False,
 ) -> None:
-    """A folder of DICOM, NIfTI, PNG, TIFF or JPEG becomes a dataset; no patient is in two splits.
+    """A folder of DICOM, NIfTI, PNG, TIFF or JPEG becomes a dataset; no patient and no image is in two splits.
 
     Files that are no images, cannot be read or are too small are listed and skipped.
     """
+    from latentsr.data.columns import read_columns
     from latentsr.data.folder import FolderRecipe
     from latentsr.data.folder import prepare_folder as prepare
     from latentsr.data.patients import BY_FOLDER, PatientRule, read_patient_table
+    from latentsr.data.records import read_dataset
     from latentsr.volume import MAX_PIXELS
 
     table = None if patients is None else read_patient_table(patients, file_column, patient_column)
@@ -94,11 +128,16 @@ def prepare_folder(
     shares = split if split in (None, BY_FOLDER) else numbers(split, "--split")
     most = max_pixels or MAX_PIXELS
     recipe = FolderRecipe(
-        rule, shares, size, slices, seed, drop_shared, grey, multiple, resize=resize, axis=axis, max_pixels=most
-    )
+        rule, shares, size, slices, seed, drop_shared, grey, multiple, resize, axis, most, duplicates=duplicates,
+        columns=None if columns is None else read_columns(columns),
+    )  # fmt: skip
+    others = [read_dataset(other) for other in apart_from or ()]
     with terminal.progress("prepare") as report:
-        dataset = prepare(source, out, recipe, name=name, masks=masks, strict=strict, progress=report)
+        dataset = prepare(
+            source, out, recipe, name=name, masks=masks, apart_from=others, strict=strict, progress=report
+        )
     _show(dataset, chosen=split is not None, json=json)
+    _show_duplicates(dataset)
     if rule == PatientRule() and len({record.patient for record in dataset.records}) == len(dataset.records) > 1:
         terminal.show_warning(
             "each image counts as a patient of its own; if some share a patient, start anew with --patient-pattern, "
@@ -113,8 +152,22 @@ def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
 
     facts = preparation(dataset)
     before = Counter(record.resized_from for record in dataset.records if record.resized_from)
-    more = {"files": facts.files, "skipped": len(facts.skipped), "resized": before.total(), "split_by": facts.split_by}
+    more: dict[str, object] = {
+        "files": facts.files,
+        "skipped": len(facts.skipped),
+        "resized": before.total(),
+        "split_by": facts.split_by,
+    }
+    more |= {"columns": dataset.attributes} if dataset.attributes else {}
+    if (twice := facts.duplicates) is not None:
+        more["duplicates"] = {
+            "dropped": len(twice["dropped"]),
+            "repeated": len(twice["repeated"]),
+            "near": twice["near"],
+        }
     terminal.show_dataset(dataset, json=json, more=more)
+    if dataset.attributes and not json:
+        terminal.show(f"columns for evaluate --by: {', '.join(dataset.attributes)}")
     if before and not json:
         sizes = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in before.most_common(LISTED))
         more_sizes = f" and {len(before) - LISTED} other sizes" if len(before) > LISTED else ""
@@ -141,6 +194,47 @@ def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
         terminal.show_warning(
             f"{facts.constant} constant {noun} left out: there is nothing in one value to learn or to measure"
         )
+
+
+def _show_duplicates(dataset: "Dataset") -> None:
+    """What was found of images that are there twice."""
+    from latentsr.data.duplicates import ALIKE
+    from latentsr.data.folder import preparation
+
+    found = preparation(dataset).duplicates
+    if found is None:
+        terminal.show_warning(
+            f"{dataset.root} was prepared by an older version, which did not look for images in two splits; remove it "
+            "and prepare it anew to have them found"
+        )
+        return
+    more = f"{dataset.root / 'dataset.json'} lists them"
+    same = {key: [f"{one['file']} = {one['same_as']}" for one in found[key]] for key in ("dropped", "repeated")}
+    near = [f"{one['file']} ~ {one['like']} ({one['correlation']:.4f})" for one in found["near_pairs"]]
+    if count := len(same["dropped"]):
+        terminal.show_warning(
+            f"{count} image(s) left out that stand in another split or dataset too ({_first(same['dropped'], count)}); "
+            + more
+        )
+    if count := len(same["repeated"]):
+        terminal.show_warning(
+            f"{count} image(s) are copies of others of their split ({_first(same['repeated'], count)}), which count "
+            f"twice; {more}"
+        )
+    if count := found["near"]:
+        terminal.show_warning(
+            f"{count} pair(s) of images in two splits or datasets are nearly the same, thumbnails correlate above "
+            f"{ALIKE:g} ({_first(near, count)}); look at them, and remove one of each that are one image; {more}"
+        )
+    if count := found["shared_patients"]:
+        terminal.show_warning(
+            f"{count} patient(s) have the name of one in {', '.join(found['apart_from'])}; if they are the same "
+            "people, a model that was trained on them is not to be measured here"
+        )
+
+
+def _first(told: Sequence[str], count: int) -> str:
+    return ", ".join(told[:LISTED]) + (f" and {count - LISTED} more" if count > LISTED else "")
 
 
 @prepare_app.command("lr", epilog="Example: latentsr prepare lr dataset/ -o lr/")

@@ -9,6 +9,8 @@ from typing import Any
 
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json
+from latentsr.data.columns import Columns, check_columns, columns_of
+from latentsr.data.duplicates import REFUSE, Look, check_action, leave_out_copies, look
 from latentsr.data.masks import MisfitError, listed, pair_masks
 from latentsr.data.patients import BY_FOLDER, SHARES, PatientRule, named_split, split_records, without_extension
 from latentsr.data.records import Dataset, Record, is_safe_path, read_dataset, write_dataset
@@ -20,7 +22,7 @@ from latentsr.volume import MAX_PIXELS
 
 Progress = Callable[[int, int], None]
 IMAGES, MASKS = "images", "masks"
-ADDED = ("multiple", "axis", "max_pixels")  # options that the first datasets were prepared without
+ADDED = ("multiple", "axis", "max_pixels", "duplicates", "columns")  # that the first datasets were prepared without
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class FolderRecipe:
     columns that it divides; `slices` takes that many evenly spaced slices of each volume (0: all).
     `drop_shared`: where folders decide, leave out the images of a lower split (train, then valid) whose patient also
     stands in a higher one. `axis` and `max_pixels` are those of `latentsr.io.read`.
+    `duplicates`: what is done with an image that also stands in a higher split or another dataset, "refuse" or "drop".
+    `columns` are further columns of the records, what `latentsr.data.columns.read_columns` gives; those of the rule's
+    pattern come before them.
     """
 
     rule: PatientRule = PatientRule()
@@ -47,8 +52,15 @@ class FolderRecipe:
     resize: bool = True
     axis: int | None = None
     max_pixels: int = MAX_PIXELS
+    duplicates: str = REFUSE
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
+        check_action(self.duplicates)
+        if twice := {name for row in (self.columns or {}).values() for name in row} & set(self.rule.attribute_names):
+            raise OptionError(
+                f"column {', '.join(sorted(twice))}: both of the patient pattern and of the table; keep one"
+            )
         if self.multiple is not None and (self.multiple < 1 or self.size is not None):
             raise OptionError(f"the option multiple is {self.multiple}: expected 1 or more, and not beside size")
         if self.size is not None and self.size < 2:
@@ -65,6 +77,8 @@ class FolderRecipe:
         facts = {name: value for name, value in vars(self).items() if name not in ADDED or value != defaults[name]}
         if self.size is None or not self.resize:
             del facts["resize"]
+        if self.rule.attribute_names:  # which earlier versions left aside
+            facts["pattern_columns"] = self.rule.attribute_names
         return facts
 
 
@@ -75,14 +89,15 @@ def prepare_folder(
     *,
     name: str = "",
     masks: Path | None = None,
+    apart_from: Sequence[Dataset] = (),
     strict: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Dataset:
     """The dataset made at `out` from every image below `source`; nothing is left at `out` if it fails.
 
-    A dataset that is there already is returned if source, masks and recipe are the same, and refused otherwise. Its
-    dataset.json lists the files that were skipped, since they are no images, cannot be read or are too small, and
-    counts what was left out: see `preparation`.
+    A dataset that is there already is returned if source, masks, recipe and `apart_from` are the same, and refused
+    otherwise. Its dataset.json lists the files that were skipped, since they are no images, cannot be read or are too
+    small, the images that are there twice, and counts what was left out: see `preparation`.
 
     Args:
         source: a folder of images or volumes.
@@ -90,6 +105,7 @@ def prepare_folder(
         recipe: how they are prepared.
         name: the dataset's; empty: the source folder's.
         masks: a folder of regions of interest that mirrors `source`, see `latentsr.data.masks`.
+        apart_from: datasets none of whose images may be in this one, such as a model's training set.
         strict: raises the error of the first file that would be skipped.
         progress: called with the numbers of files done and of all.
     """
@@ -97,12 +113,15 @@ def prepare_folder(
     if not is_safe_path(name):
         raise OptionError("the dataset's name cannot be a folder's: choose one by the option name")
     items = find([source])
+    check_columns(recipe.columns or {}, [item.relative for item in items])
     if recipe.split is None and not any(named_split(item.relative) for item in items):
         recipe = replace(recipe, split=SHARES)
     paired = None if masks is None else pair_masks(masks, source, items, max_pixels=recipe.max_pixels)
     facts: dict[str, Any] = {"recipe": recipe.facts, "source": _listing(items)}
     if paired is not None:
         facts["masks"] = _listing([mask for item in items if (mask := paired.of(item))])
+    if apart_from:
+        facts["apart_from"] = sorted(other.hash for other in apart_from)
     key = sha256_json(facts)
     if out.exists():
         return _existing(out, key)
@@ -113,7 +132,8 @@ def prepare_folder(
             made.add(item, None if paired is None else paired.of(item))
         progress(len(items), len(items))
         records, split_facts = made.split()
-        told = {"key": key, "recipe": recipe.facts, **split_facts, **made.left_out}
+        records, twice = leave_out_copies(records, made.looks, apart_from, recipe.duplicates)
+        told = {"key": key, "recipe": recipe.facts, **split_facts, **made.left_out, "duplicates": twice}
         write_dataset(partial, name, _without_dropped(partial, records), told)
     return read_dataset(out)
 
@@ -130,6 +150,7 @@ class Preparation:
         split_by: "folders", "shares", or empty of older datasets.
         folders_unused: why folders named train, valid or test did not decide the split; empty if they did or do not
             exist.
+        duplicates: what `leave_out_copies` says, None of datasets made by older versions, which did not look.
     """
 
     files: int | None
@@ -138,6 +159,7 @@ class Preparation:
     warnings: Mapping[str, int]
     split_by: str
     folders_unused: str
+    duplicates: Mapping[str, Any] | None
 
 
 def preparation(dataset: Dataset) -> Preparation:
@@ -150,6 +172,7 @@ def preparation(dataset: Dataset) -> Preparation:
         warnings=facts.get("warnings", {}),
         split_by=facts.get("split_by", ""),
         folders_unused=facts.get("folders_unused", ""),
+        duplicates=facts.get("duplicates"),
     )
 
 
@@ -184,6 +207,7 @@ class _Made:
     recipe: FolderRecipe
     strict: bool
     records: list[Record] = field(default_factory=list)
+    looks: dict[str, Look] = field(default_factory=dict)
     files: int = 0
     skipped: list[dict[str, str]] = field(default_factory=list)
     constant: int = 0
@@ -237,6 +261,8 @@ class _Made:
                 f"{relative}: a second file of the name {record.id}, whatever its case; rename one of them"
             )
         self._taken.add(record.id.casefold())
+        place = printable(relative) + (f" ({one.suffix[1:]})" if one.suffix else "")
+        self.looks[record.id] = look(place, one.pixels)
         write_pixels(self.out / record.file, one.pixels)
         record = replace(record, sha256=sha256(self.out / record.file))
         if one.mask is None:
@@ -284,9 +310,14 @@ def _record(relative: Path, one: Slice, recipe: FolderRecipe) -> Record:
         inner = Path(*(part for part in relative.parts if part != split))
     id = without_extension(inner).replace("/", "__") + one.suffix
     patient = recipe.rule.patient(inner, one.patient)
+    attributes = recipe.rule.attributes(inner) | dict(
+        columns_of(recipe.columns, relative, id) if recipe.columns else {}
+    )
     rows, columns = one.pixels.shape
     file = f"{IMAGES}/{id}.png"
-    return Record(id, patient, split, file, rows, columns, "", one.spacing, resized_from=one.resized_from)
+    return Record(
+        id, patient, split, file, rows, columns, "", one.spacing, resized_from=one.resized_from, attributes=attributes
+    )
 
 
 def _without_dropped(root: Path, records: Sequence[Record]) -> Sequence[Record]:

@@ -24,6 +24,7 @@ from latentsr.atomic import replacing
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.conditioning import CONDITIONS, encode_roles
 from latentsr.config import manifest, read_json, read_signed_json, sha256_json, signed, write_json
+from latentsr.data.duplicates import pixel_digest
 from latentsr.data.records import Dataset, Record, check_names, common_size
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError, StaleError
@@ -88,6 +89,11 @@ class LatentCache:
     def datasets(self, split: str) -> list[str]:
         """The dataset of each row of a split."""
         return list(self.manifest["datasets"].get(split, ()))
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The `pixel_digest` of each training image; empty of caches made by older versions."""
+        return tuple(self.manifest.get("digests", ()))
 
     @cached_property
     def statistics(self) -> Mapping[str, Mapping[str, list[float]]]:
@@ -163,6 +169,7 @@ def fill_cache(
         autoencoder_name=AUTOENCODER if autoencoder.spec.has_weights else autoencoder.spec.name,
         ids={split: [record.id for _, record in pairs] for split, pairs in rows.items()},
         datasets={split: [dataset.name for dataset, _ in pairs] for split, pairs in rows.items()},
+        digests=[pixel_digest(dataset.pixels(record)) for dataset, record in rows["train"]],
         statistics=statistics,
         sha256=hashes,
     )

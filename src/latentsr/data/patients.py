@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latentsr.data.records import SPLITS, Record, is_printable
+from latentsr.data.records import SPLITS, Record, is_attribute, is_printable
 from latentsr.errors import InputError, OptionError
 
 EXTENSION = r"(\.nii)?\.[A-Za-z][A-Za-z0-9]{0,10}$"  # begins with a letter: the tail of a DICOM UID is none
@@ -23,7 +23,8 @@ class PatientRule:
     """How the patient is found: first of `table` (file name to patient), `pattern`, `block`, the file's own header,
     a BIDS subject (`sub-01`) in the path; without any of these each file is a patient of its own.
 
-    `pattern` is a regular expression with a group `patient`, searched in the path below the source folder. `block`
+    `pattern` is a regular expression with a group `patient`, searched in the path below the source folder; what its
+    further named groups match becomes columns of the dataset, such as (?P<view>[a-z]+)-(?P<patient>[0-9]+). `block`
     takes that many neighbouring numbers of a series as one patient, for sets without patient ids.
     """
 
@@ -34,25 +35,41 @@ class PatientRule:
     def __post_init__(self) -> None:
         if self.pattern and "patient" not in _compiled(self.pattern).groupindex:
             raise OptionError(f"patient pattern '{self.pattern}': expected a group named patient, (?P<patient>...)")
+        if wrong := [name for name in self.attribute_names if not is_attribute(name)]:
+            raise OptionError(
+                f"patient pattern '{self.pattern}': group {', '.join(wrong)} has the name of a column that every "
+                "dataset has; choose another"
+            )
         if self.block is not None and self.block < 1:
             raise OptionError(f"the option block is {self.block}: expected a whole number of 1 or more")
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """The further named groups of the pattern, whose texts become columns of the dataset."""
+        return tuple(name for name in _compiled(self.pattern or "").groupindex if name != "patient")
+
+    def attributes(self, relative: Path) -> dict[str, str]:
+        """What these groups match in the path of a file, by name; an empty text for one that takes no part."""
+        if not self.attribute_names:
+            return {}
+        return {name: self._match(relative)[name] or "" for name in self.attribute_names}
 
     def patient(self, relative: Path, header: str | None) -> str:
         """The patient of the file at `relative`; `header` is what the file itself says, if it says anything."""
         if self.table is not None:
             return _from_table(self.table, relative)
         if self.pattern:
-            return self._from_pattern(relative)
+            return str(self._match(relative)["patient"])
         if self.block:
             return self._from_block(relative)
         subject = re.search(BIDS_SUBJECT, relative.as_posix())
         return header or (subject["subject"] if subject else without_extension(relative))
 
-    def _from_pattern(self, relative: Path) -> str:
+    def _match(self, relative: Path) -> re.Match[str]:
         match = _compiled(self.pattern or "").search(without_extension(relative))
         if not match:
             raise InputError(f"{relative}: the patient pattern '{self.pattern}' does not match its path")
-        return match["patient"]
+        return match
 
     def _from_block(self, relative: Path) -> str:
         match = re.match(NUMBERED, without_extension(relative).rpartition("/")[2])
@@ -82,17 +99,22 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def read_patient_table(path: Path, file_column: str, patient_column: str) -> dict[str, str]:
     """File name to patient, from two columns of a CSV file."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a CSV table of files and patients")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = list(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a CSV table in UTF-8 ({error}); save it as one") from error
+    columns, rows = read_csv(path, "files and patients")
     if missing := {file_column, patient_column} - set(columns):
         raise InputError(f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(columns)}")
     return _patient_of_each(path, [(row[file_column], row[patient_column]) for row in rows])
+
+
+def read_csv(path: Path, what: str) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns' names and the rows of a CSV file in UTF-8; InputError, which says `what` was expected."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a CSV table of {what}")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            return list(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a CSV table in UTF-8 ({error}); save it as one") from error
 
 
 def _patient_of_each(path: Path, rows: Iterable[tuple[str, str | None]]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Record:
     `spacing` is (row, column) in mm, None where the source did not say. `mask` is the file of its region of interest
     (grey, of the image's size, not 0 inside), relative to the dataset, empty where there is none. `resized_from` is
     the source's (rows, columns) where the image was resized, and None where its pixels are the source's own.
+    `attributes` are the columns of the user's own, such as scanner or view, by name; an empty text is no value.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Record:
     mask: str = ""
     mask_sha256: str = ""
     resized_from: tuple[int, int] | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __repr__(self) -> str:
         return f"Record({self.rows} x {self.columns}, {self.split})"  # ids and files may name a patient
@@ -72,6 +74,11 @@ class Dataset:
         return sha256(self.root / "records.csv")
 
     @property
+    def attributes(self) -> tuple[str, ...]:
+        """The names of the columns of the user's own, in the order of `records.csv`."""
+        return tuple(dict.fromkeys(name for record in self.records for name in record.attributes))
+
+    @property
     def folder_name(self) -> str:
         """What a job's folder of this dataset is called: the same wherever the dataset stands among others.
 
@@ -87,8 +94,8 @@ class Dataset:
             raise InputError(f"{self.root}: no images in split '{split}'; there are {there or 'none'}")
         return chosen
 
-    def image(self, record: Record) -> np.ndarray:
-        """The image, float32 (rows, columns) in [0, 1]; InputError, which names it by its hash, if it cannot be had."""
+    def pixels(self, record: Record) -> np.ndarray:
+        """The image, uint8 or uint16 (rows, columns); InputError, which names it by its hash, if it cannot be had."""
         try:
             pixels = read_pixels(self.root / record.file)
         except (InputError, OSError):  # whose words are the file's path, and that may hold a patient's name
@@ -98,6 +105,11 @@ class Dataset:
                 f"dataset '{self.name}': image {short_hash(self.name, record.id)} is missing, cut off or of another "
                 "size than its record says; prepare the dataset again"
             )
+        return pixels
+
+    def image(self, record: Record) -> np.ndarray:
+        """The image, float32 (rows, columns) in [0, 1]; see `pixels`."""
+        pixels = self.pixels(record)
         return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
     def check(self, records: Iterable[Record]) -> None:
@@ -141,6 +153,11 @@ def is_printable(text: str) -> bool:
     return not any(unicodedata.category(character) in UNPRINTABLE for character in text)
 
 
+def is_attribute(name: str) -> bool:
+    """Whether a text can be the name of a column of the user's own: printable, and no name of a record's own column."""
+    return bool(name.strip()) and is_printable(name) and name not in (*COLUMNS, *MORE_COLUMNS)
+
+
 def read_dataset(root: str | Path) -> Dataset:
     """The dataset that `latentsr prepare` wrote to `root`.
 
@@ -168,8 +185,10 @@ def _read_records(path: Path) -> tuple[Record, ...]:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             there = tuple(reader.fieldnames or ())
-            if there[: len(COLUMNS)] != COLUMNS or not set(there[len(COLUMNS) :]) <= set(MORE_COLUMNS):
-                raise ValueError(f"expected the columns {', '.join(COLUMNS)}")
+            more = there[len(COLUMNS) :]
+            own = [name for name in more if name not in MORE_COLUMNS]
+            if there[: len(COLUMNS)] != COLUMNS or len(set(more)) < len(more) or not all(map(is_attribute, own)):
+                raise ValueError(f"expected the columns {', '.join(COLUMNS)}, and any more each with a name of its own")
             found = [(reader.line_num, _record(row, reader.line_num)) for row in reader]
             _check_ids(found)
     except OSError as error:
@@ -196,14 +215,15 @@ def _record(row: dict[str, str], line: int) -> Record:
                 f"line {line}: expected {what} that is a relative path, without '..', backslashes, a drive letter or "
                 f"control characters, of at most {LONGEST_PART} bytes a part"
             )
-    if not is_printable(patient + digest + mask_digest):
+    attributes = {name: value for name, value in row.items() if name not in (*COLUMNS, *MORE_COLUMNS)}
+    if not is_printable(patient + digest + mask_digest + "".join(attributes.values())):
         raise ValueError(f"line {line}: expected text without control characters")
     if split not in SPLITS:
         raise ValueError(f"line {line}: expected a split of {', '.join(SPLITS)}")
     spacing = _spacing(row_mm, column_mm, line) if row_mm or column_mm else None
     resized_from = _size(from_rows, from_columns, line) if from_rows or from_columns else None
     size = _size(rows, columns, line)
-    return Record(id, patient, split, file, *size, digest, spacing, mask, mask_digest, resized_from)
+    return Record(id, patient, split, file, *size, digest, spacing, mask, mask_digest, resized_from, attributes)
 
 
 def _size(rows: str, columns: str, line: int) -> tuple[int, int]:
@@ -238,23 +258,24 @@ def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[
     """Writes `records.csv`, then `dataset.json`, whose presence says that the dataset is whole.
 
     Columns that hold nothing, such as the spacings of pictures, are not written: the hash stays that of older versions.
+    Those of the user's own follow the others.
     """
     ordered = tuple(sorted(records, key=lambda record: record.id))
-    rows = [_row(record) for record in ordered]
-    columns = [*COLUMNS, *(name for name in MORE_COLUMNS if any(row[name] for row in rows))]
+    made, rows = Dataset(root=root, name=name, records=ordered), [_row(record) for record in ordered]
+    columns = [*COLUMNS, *(name for name in MORE_COLUMNS if any(row[name] for row in rows)), *made.attributes]
     with replacing(root / "records.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
     write_json(root / "dataset.json", {"name": name, "images": len(ordered), **facts})
-    return Dataset(root=root, name=name, records=ordered)
+    return made
 
 
 def _row(record: Record) -> dict[str, str]:
     row_mm, column_mm = (str(float(value)) for value in record.spacing) if record.spacing else ("", "")
     from_rows, from_columns = map(str, record.resized_from) if record.resized_from else ("", "")
     more = {"row_mm": row_mm, "column_mm": column_mm, "from_rows": from_rows, "from_columns": from_columns}
-    return {key: str(value) for key, value in asdict(record).items()} | more
+    return {key: str(value) for key, value in asdict(record).items()} | more | dict(record.attributes)
 
 
 def check_names(datasets: Sequence[Dataset]) -> None:

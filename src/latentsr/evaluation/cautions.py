@@ -9,7 +9,7 @@ from latentsr.baselines import BICUBIC
 from latentsr.evaluation.plan import Plan
 from latentsr.metrics import METRICS
 from latentsr.metrics.pyramid import SMALLEST_LEVEL
-from latentsr.stats.comparison import LEVEL
+from latentsr.stats.significance import FEWEST
 
 FEW = 10  # patients: below, intervals are wide and tests find little
 SHOWN = 8  # images that a sentence names
@@ -84,7 +84,11 @@ def size_cautions(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if patients == 1:
             told.append(f"'{name}' has one patient: no interval, no test, and nothing that holds for other patients.")
         elif patients < FEW:
-            told.append(f"'{name}' has {patients} patients: intervals are wide, and small effects stay unseen.")
+            judged = f"; with fewer than {FEWEST}, differences are not judged" if patients < FEWEST else ""
+            told.append(
+                f"'{name}' has {patients} patients: intervals are wide, take patients' differences for normal, and "
+                f"small effects stay unseen{judged}."
+            )
         if facts["image_is_patient"] and images > 1:
             told.append(
                 f"In '{name}' each image counts as a patient of its own; if several images are of one patient, "
@@ -97,9 +101,8 @@ def cautions(
     datasets: Mapping[str, Mapping[str, Any]], frames: Mapping[str, pd.DataFrame], truths: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     """All that numbers of patients and values call for; `datasets` and `truths` are run.json's, `frames` the tables."""
-    tested = reach_cautions(frames["comparisons"]) if "comparisons" in frames else []
     table = frames["table"]
-    return [*size_cautions(datasets), *tested, *value_cautions(table, truths), *reference_cautions(table)]
+    return [*size_cautions(datasets), *value_cautions(table, truths), *reference_cautions(table)]
 
 
 def reference_cautions(table: pd.DataFrame) -> list[str]:
@@ -120,26 +123,6 @@ def reference_cautions(table: pd.DataFrame) -> list[str]:
                 "floor and is not counted. Name a better one in the option reference_autoencoder."
             )
     return told
-
-
-def reach_cautions(comparisons: pd.DataFrame) -> list[str]:
-    """A sentence for each dataset whose patients are too few for any test of some family to find anything."""
-    rows = comparisons[comparisons["unit"].eq("patient") & comparisons["p_least"].ge(LEVEL)]
-    told = []
-    for dataset, part in rows.groupby("dataset", sort=False):
-        families = [
-            f"{family} ({_tests(int(group['p'].notna().sum()))}, least possible p {group['p_least'].iloc[0]:.2g})"
-            for family, group in part.groupby("family", sort=False)
-        ]
-        told.append(
-            f"Too few patients for some tests: with the {int(part['n'].max())} of '{dataset}' nothing can reach "
-            f"{LEVEL:g} once adjusted for its family in {', '.join(families)}. There, intervals are what there is."
-        )
-    return told
-
-
-def _tests(count: int) -> str:
-    return f"{count} test{'s' * (count != 1)}"
 
 
 def value_cautions(table: pd.DataFrame, truths: Sequence[Mapping[str, Any]] = ()) -> list[str]:

@@ -12,7 +12,7 @@ from latentsr.data.records import Dataset
 from latentsr.evaluation.cautions import cautions, not_measured, pairing_cautions, truth_warnings
 from latentsr.evaluation.facts import dataset_facts, measure_facts, pairing_facts, truth_facts
 from latentsr.evaluation.measure import HR, Work, measured_batches, other_thumbs
-from latentsr.evaluation.method_cautions import method_cautions
+from latentsr.evaluation.method_cautions import method_cautions, training_warnings
 from latentsr.evaluation.pictures import PICTURES, WHITE_ERROR, chosen_by, draw_pictures
 from latentsr.evaluation.plan import Comparison, Plan, make_plan
 from latentsr.evaluation.results import GALLERY, MAPS, Results, keep, write_maps
@@ -129,7 +129,7 @@ def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: St
         "not_measured": not_measured(plan, table),
         "pairing": doubts,
         "truth": truths,
-        "warnings": [*truth_warnings(truths), *pairing_cautions(doubts)],
+        "warnings": [*training_warnings(plan), *truth_warnings(truths), *pairing_cautions(doubts)],
         "cautions": [
             *cautions(datasets, made, truths),
             *method_cautions(plan.works, table),

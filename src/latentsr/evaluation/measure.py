@@ -22,7 +22,7 @@ from latentsr.errors import InputError, OptionError
 from latentsr.evaluation.context import Surroundings, own_context, reconstructions, shared_context
 from latentsr.evaluation.files import PairedFiles
 from latentsr.evaluation.naming import Naming
-from latentsr.evaluation.sets import patches_an_image, set_arrays
+from latentsr.evaluation.sets import patches_an_image, reference_arrays, set_arrays
 from latentsr.metrics import Metric, find_metrics, measure
 from latentsr.metrics.hallucination import SIGMAS, hallucination_maps
 from latentsr.metrics.pyramid import pyramid_levels
@@ -242,7 +242,9 @@ def _measured(work: Work, sr: Tensor, context: dict[str, Any], ids: Sequence[str
 def _measured_hr(work: Work, hr: Tensor, lr: Tensor, ids: Sequence[str]) -> Measured:
     """HR's own values of the measures that need nothing beside the image."""
     values = measure([metric for metric in work.metrics if not metric.needs], hr, {})
-    return Measured(*_columns(values, len(hr)), _thumbs(lr), _maps(hr, {}), _sets(work, hr, ids))
+    return Measured(
+        *_columns(values, len(hr)), _thumbs(lr), _maps(hr, {}), _sets(work, hr, ids) | _reference_sets(work, hr, ids)
+    )
 
 
 def _columns(values: dict[str, Tensor], images: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
@@ -265,6 +267,11 @@ def _thumbs(lr: Tensor) -> NDArray[np.float32]:
 def _sets(work: Work, shown: Tensor, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     around, patches = work.around, patches_an_image(len(work.records))
     return set_arrays(shown, ids, seed=around.seed, levels=work.levels, patches=patches, extractor=around.extractor)
+
+
+def _reference_sets(work: Work, hr: Tensor, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    patches = patches_an_image(len(work.records))
+    return reference_arrays(hr, ids, seed=work.around.seed, levels=work.levels, patches=patches)
 
 
 def _maps(shown: Tensor, context: dict[str, Any]) -> NDArray[np.uint16]:

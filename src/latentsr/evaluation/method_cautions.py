@@ -1,4 +1,4 @@
-"""What to know of the methods as they were given: images of 8 bits, two that are the same, detail locked to a grid."""
+"""What to know of the methods as they were given: trained on what is measured, of 8 bits, equal, failing, gridded."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -7,15 +7,42 @@ import numpy as np
 import pandas as pd
 
 from latentsr.baselines import BICUBIC
+from latentsr.data.duplicates import pixel_digest
 from latentsr.evaluation.measure import HR, Work
+from latentsr.evaluation.plan import Plan
 
+FEW = 4  # patients, below which none lies outside the others
+FAR_OUT, LOSS = 3.0, 0.5  # quartile ranges below the lower quartile (Tukey 1977, "far out"), and dB below bicubic
 COARSE = 8  # bits of a pixel, whose rounding is as strong as the fine detail that is measured
 GRID = 0.15  # share by which blockiness may be off what images and interpolation have
 
 
+def training_warnings(plan: Plan) -> list[str]:
+    """A sentence for each model and dataset some of whose measured images the model is known to be trained on."""
+    models: dict[frozenset[str], list[str]] = {}
+    for source in plan.sources:
+        if source.training_images:
+            models.setdefault(source.training_images, []).append(f"'{source.name}'")
+    told = []
+    for work in plan.works if models else ():
+        digests = [pixel_digest(work.dataset.pixels(record)) for record in work.records]
+        for training_images, names in models.items():
+            if count := sum(digest in training_images for digest in digests):
+                told.append(
+                    f"{count} of {len(digests)} images of '{work.dataset.name}' were used to train the model of "
+                    f"{', '.join(names)}: its results there say little of images that it has not seen. Prepare the "
+                    "dataset apart from the training set (the option apart_from)."
+                )
+    return told
+
+
 def method_cautions(works: Sequence[Work], table: pd.DataFrame) -> list[str]:
     """The sentences, in the order of the datasets."""
-    return [told for work in works for told in (*_rounded(work), *_twins(work, table), *_gridded(work, table))]
+    return [
+        caution
+        for work in works
+        for caution in (*_rounded(work), *_twins(work, table), *_failing(work, table), *_gridded(work, table))
+    ]
 
 
 def _rounded(work: Work) -> Iterator[str]:
@@ -41,13 +68,35 @@ def _twins(work: Work, table: pd.DataFrame) -> Iterator[str]:
             )
 
 
+def _failing(work: Work, table: pd.DataFrame) -> Iterator[str]:
+    """Patients whose images a method fails on, while it restores those of the others: a mean over all hides them."""
+    rows = table[(table["dataset"] == work.dataset.name) & table["metric"].eq("psnr")]
+    if BICUBIC not in set(rows["method"]):
+        return
+    wide = rows.pivot(index=["patient", "id"], columns="method", values="value")
+    gains = wide.sub(wide[BICUBIC], axis=0).where(np.isfinite(wide)).groupby(level="patient").mean()
+    for method in work.methods:
+        own = gains[method.name].dropna()
+        if method.name == BICUBIC or len(own) < FEW:
+            continue
+        low, high = own.quantile([0.25, 0.75])
+        failed = own[(own < low - FAR_OUT * (high - low)) & (own < -LOSS)]
+        if len(failed):
+            others = own.drop(failed.index)
+            yield (
+                f"On '{work.dataset.name}' method '{method.name}' fails on {len(failed)} of {len(own)} patients, far "
+                f"outside the others: PSNR {failed.mean():+.2f} dB against bicubic there, {others.mean():+.2f} dB on "
+                f"the others, {own.mean():+.2f} dB on all. Look at these images before using it."
+            )
+
+
 def _gridded(work: Work, table: pd.DataFrame) -> Iterator[str]:
     """Methods whose mean blockiness is off by more than GRID from all that HR, bicubic and no grid at all (1) have.
 
     Bicubic by 2 or 4 has steps of its own on the grid, 0.6 and 1.06 times, which other methods may have taken over.
     """
     rows = table[(table["dataset"] == work.dataset.name) & (table["metric"] == "blockiness")]
-    means = rows.groupby("method")["value"].mean().dropna()
+    means = rows.groupby(["method", "patient"])["value"].mean().groupby("method").mean().dropna()  # as in the summary
     if HR not in means.index:
         return
     usual = (1.0, means[HR], means.get(BICUBIC, 1.0))

@@ -35,12 +35,14 @@ class Source:
         facts: what decides its images, without any path: model, hash, options, autoencoder.
         bind: (target) -> the method for that dataset, and a digest of what the dataset adds to `facts` (the images of
             a folder), empty if nothing.
+        training_images: digests of the images that a model is known to be trained on.
     """
 
     name: str
     kind: Literal["baseline", "images", "model"]
     facts: Mapping[str, Any]
     bind: Bind
+    training_images: frozenset[str] = frozenset()
 
 
 def parse_method(text: str, *, degradation: Degradation, device: str = "auto") -> Source:
@@ -126,7 +128,8 @@ def from_model(name: str, model: "SuperResolver", degradation: Degradation, samp
         "options": sampling.model_dump(mode="json"),
         "autoencoder": _autoencoder_facts(model.autoencoder),
     }
-    return Source(name, "model", facts, lambda target: (Method(name, restore, model.autoencoder), ""))
+    method = Method(name, restore, model.autoencoder)
+    return Source(name, "model", facts, lambda target: (method, ""), model.training_images)
 
 
 def _autoencoder_facts(autoencoder: Autoencoder) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The best, the median and the worst image of a dataset, as every method made them, as small grey PNGs without loss."""
+"""The best, median and worst image of a dataset, and the worst of each method, as small grey PNGs without loss."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from latentsr.baselines import BICUBIC
 from latentsr.data.records import Record
 from latentsr.degrade import enlarge
-from latentsr.evaluation.measure import Work, read_hr_lr, restored
+from latentsr.evaluation.measure import HR, Work, read_hr_lr, restored
 from latentsr.evaluation.plan import Plan
 from latentsr.io.raster import write_pixels
 from latentsr.stats.names import short_hash
@@ -23,12 +23,12 @@ from latentsr.stats.names import short_hash
 PICTURES = "pictures"
 WHITE_ERROR = 0.1  # the absolute error, of a range of 1, that an error map shows as white
 ZOOM = 4  # the zoom box has a side of the image's shorter one over this
-CASES = ("best", "median", "worst")
+CASES, LOSS = ("best", "median", "worst"), "loss"
 HR_FILE, LR_FILE = "hr.png", "lr.png"
 
 
 def draw_pictures(plan: Plan, table: pd.DataFrame, out: Path) -> list[dict[str, Any]]:
-    """What was drawn, for run.json: dataset, case, the image's hash, its files, PSNR, zoom box and spacing in mm.
+    """What was drawn, for run.json: dataset, why it was chosen, the image's hash, files, PSNR, zoom box, spacing in mm.
 
     Files: `pictures/HASH/hr.png`, `lr.png` (LR enlarged bicubically), `NUMBER.png` and `NUMBER-error.png` for the
     methods in their order. Error maps are grey from black, no error, to white, WHITE_ERROR and more.
@@ -36,10 +36,10 @@ def draw_pictures(plan: Plan, table: pd.DataFrame, out: Path) -> list[dict[str, 
     told = []
     for work in plan.works:
         psnr = _psnr(table, work)
-        for case, record in chosen(work.records, psnr.get(plan.chief, {})):
+        for record, reasons in chosen(work.records, psnr, plan.chief):
             facts = _draw(plan, work, record, out)
             values = {name: _finite(psnr.get(name, {}).get(record.id, math.nan)) for name in plan.names}
-            told.append({"dataset": work.dataset.name, "case": case, "psnr": values, **facts})
+            told.append({"dataset": work.dataset.name, "reasons": reasons, "psnr": values, **facts})
     return told
 
 
@@ -48,20 +48,41 @@ def chosen_by(plan: Plan, table: pd.DataFrame) -> str:
     return "psnr" if (table["metric"].eq("psnr") & table["method"].eq(plan.chief)).any() else "id"
 
 
-def chosen(records: Sequence[Record], psnr: dict[str, float]) -> list[tuple[str, Record]]:
-    """The images of highest, middle (the upper of two) and lowest PSNR, ties by id; each image once.
+def chosen(
+    records: Sequence[Record], psnr: Mapping[str, Mapping[str, float]], chief: str
+) -> list[tuple[Record, list[dict[str, str]]]]:
+    """The images to picture, each once, with the reasons: `case` and the `method` that it is the case of.
 
-    Without PSNR values the first, middle and last by id.
+    Cases: `best`, `median` (the upper of two) and `worst`, the images of highest, middle and lowest PSNR under the
+    chief method, ties by id; then `loss`, for each method but the baseline the image whose PSNR is furthest below, or
+    least above, the baseline's. Without PSNR values the first, middle and last by id.
+
+    Args:
+        records: the images of a dataset.
+        psnr: by method, that of each image by id.
+        chief: the method that orders the images.
     """
-    ordered = sorted(records, key=lambda record: (-psnr.get(record.id, 0.0), record.id))
-    rows = dict.fromkeys((0, (len(ordered) - 1) // 2, len(ordered) - 1))
+    own = psnr.get(chief, {})
+    ordered = sorted(records, key=lambda record: (-own.get(record.id, 0.0), record.id))
+    rows = list(dict.fromkeys((0, (len(ordered) - 1) // 2, len(ordered) - 1)))
     cases = CASES if len(rows) == len(CASES) else (CASES[0], CASES[2])[: len(rows)]
-    return [(case, ordered[row]) for case, row in zip(cases, rows, strict=True)]
+    found = {ordered[row].id: [{"case": case, "method": chief}] for case, row in zip(cases, rows, strict=True)}
+    baseline = psnr.get(BICUBIC, {})
+    for method, values in psnr.items():
+        gains = {id: values[id] - baseline[id] for id in values if id in baseline and method != BICUBIC}
+        finite = {id: gain for id, gain in gains.items() if math.isfinite(gain)}
+        if finite:
+            least = min(finite, key=lambda id: (finite[id], id))
+            found.setdefault(least, []).append({"case": LOSS, "method": method})
+    by_id = {record.id: record for record in records}
+    return [(by_id[id], reasons) for id, reasons in found.items()]
 
 
 def _psnr(table: pd.DataFrame, work: Work) -> dict[str, dict[str, float]]:
     rows = table[(table["dataset"] == work.dataset.name) & (table["metric"] == "psnr")]
-    return {str(name): dict(zip(part["id"], part["value"], strict=True)) for name, part in rows.groupby("method")}
+    values = {str(name): dict(zip(part["id"], part["value"], strict=True)) for name, part in rows.groupby("method")}
+    values.pop(HR, None)
+    return values
 
 
 def _finite(value: float) -> float | None:

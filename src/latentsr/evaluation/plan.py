@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.baselines import BICUBIC, BICUBIC_PROJECTED
@@ -24,7 +24,7 @@ from latentsr.metrics.features import load_extractor
 from latentsr.metrics.weights import learned_available, weights_file
 from latentsr.stats.seed import check_seed
 
-FORMAT = 4
+FORMAT = 4  # of the tables
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class Comparison:
         masks: folder of a mask an image (named by id, not 0 inside the region of interest); None: those that the
             dataset was prepared with, if any.
         margins: (measure, margin) within which methods are tested to be equivalent.
-        by: the method by whose PSNR the best, median and worst images are chosen; None: the first after bicubic.
+        primary: the comparison that was specified in advance, as METHOD:MEASURE (METHOD against bicubic) or
+            METHOD,OTHER:MEASURE; None: `pictured` method's PSNR against bicubic's.
+        pictured: the method by whose PSNR the best, median and worst images are chosen; None: the first after bicubic.
         features: `inception` or a folder of a vision network, for FID and KID; None: Inception where its
             weights lie on this machine, else neither.
         seed: of the bootstrap and of drawn patches.
@@ -62,9 +64,18 @@ class Comparison:
     masks: Path | None = None
     features: str | None = None
     margins: tuple[tuple[str, float], ...] = ()
-    by: str | None = None
+    primary: str | None = None
+    pictured: str | None = None
     workers: int | None = None
     show_ids: bool = False
+
+
+class Primary(NamedTuple):
+    """The comparison that was specified in advance: methods a and b in a measure."""
+
+    a: str
+    b: str
+    metric: str
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,7 @@ class Plan:
     metrics: tuple[Metric, ...]
     around: Surroundings
     comparison: Comparison
+    primary: Primary | None
     device: str
     facts: dict[str, Any]
 
@@ -98,7 +110,7 @@ class Plan:
     def chief(self) -> str:
         """The method that the pictures are chosen by: the one that was named, or the first that is no baseline."""
         others = [name for name in self.names if name not in (BICUBIC, BICUBIC_PROJECTED)]
-        return self.comparison.by or (*others, *self.names[1:], self.names[0])[0]
+        return self.comparison.pictured or (*others, *self.names[1:], self.names[0])[0]
 
 
 def make_plan(given: Sequence[str | Path | Dataset], comparison: Comparison) -> Plan:
@@ -117,14 +129,17 @@ def make_plan(given: Sequence[str | Path | Dataset], comparison: Comparison) -> 
     check_names(datasets)
     for dataset in datasets:
         _check_sides(degradation, dataset, comparison)
-    _check_margins(comparison, metrics, datasets)
+    tested = _tested(comparison, metrics, datasets)
+    _check_margins(comparison, tested)
     asked: list[str | Source] = []
     for method in (BICUBIC, *comparison.methods):  # the baseline once, also where it is asked for
         asked += [method] if method not in asked else []
     sources = tuple(
         one if isinstance(one, Source) else parse_method(one, degradation=degradation, device=device) for one in asked
     )
-    _check_named(comparison, [source.name for source in sources])
+    names = [source.name for source in sources]
+    _check_named(comparison, names)
+    primary = _primary(comparison, names, tested)
     extractor = comparison.features or ("inception" if learned_available("inception") else None)
     around = Surroundings(
         degradation,
@@ -145,8 +160,8 @@ def make_plan(given: Sequence[str | Path | Dataset], comparison: Comparison) -> 
     works = tuple(work for work, _ in bound)
     for work in works:
         check_methods(work.methods, comparison.batch)
-    facts = _facts(comparison, works, sources, [hashes for _, hashes in bound], metrics, around)
-    return Plan(works, sources, metrics, around, comparison, device, facts)
+    facts = _facts(comparison, works, sources, [hashes for _, hashes in bound], metrics, around, primary)
+    return Plan(works, sources, metrics, around, comparison, primary, device, facts)
 
 
 def _check_sides(degradation: Degradation, dataset: Dataset, comparison: Comparison) -> None:
@@ -161,8 +176,8 @@ def _check_sides(degradation: Degradation, dataset: Dataset, comparison: Compari
         )
 
 
-def _check_margins(comparison: Comparison, metrics: Sequence[Metric], datasets: Sequence[Dataset]) -> None:
-    """Raises OptionError for a margin that no two methods will be tested by: before the work, not after it."""
+def _tested(comparison: Comparison, metrics: Sequence[Metric], datasets: Sequence[Dataset]) -> list[str]:
+    """The tidy names of the measures by which methods can be tested here."""
     masked = comparison.masks or any(one.mask for dataset in datasets for one in dataset.select(comparison.split))
     there = {"hr", "lr", "degradation"}
     there |= {"threshold"} if comparison.reference_autoencoder else set()
@@ -170,7 +185,37 @@ def _check_margins(comparison: Comparison, metrics: Sequence[Metric], datasets: 
     there |= {"mask"} if masked else set()
     compared = [metric for metric in metrics if metric.needs and metric.of_result and metric.name != LR_PSNR]
     measured = [metric for metric in compared if set(metric.needs) <= there]
-    tested = {name for metric in measured for name in metric.names}
+    return [name for metric in measured for name in metric.names]
+
+
+def _primary(comparison: Comparison, names: Sequence[str], tested: Sequence[str]) -> Primary | None:
+    """The comparison that stands first: as it was asked for, or by the rule; None where there is nothing to compare.
+
+    OptionError for methods or a measure that there are not: before the work, not after it.
+    """
+    text = comparison.primary
+    if text is None:
+        others = [name for name in names if name not in (BICUBIC, BICUBIC_PROJECTED)] or list(names[1:])
+        method = comparison.pictured or (others or [BICUBIC])[0]
+        metric = next((name for name in ("psnr", *tested) if name in tested), None)
+        return None if method == BICUBIC or metric is None else Primary(method, BICUBIC, metric)
+    pair, _, metric = text.rpartition(":")
+    a, _, b = pair.partition(",")
+    b = b or BICUBIC
+    if a not in names or b not in names or a == b:
+        raise OptionError(
+            f"the option primary is '{text}': expected METHOD:MEASURE or METHOD,OTHER:MEASURE, such as "
+            f"{names[-1]}:psnr, of methods {', '.join(names)}"
+        )
+    if metric not in tested:
+        raise OptionError(
+            f"the option primary is '{text}': no test of '{metric}' here; choose from {', '.join(tested)}"
+        )
+    return Primary(a, b, metric)
+
+
+def _check_margins(comparison: Comparison, tested: Sequence[str]) -> None:
+    """Raises OptionError for a margin that no two methods will be tested by: before the work, not after it."""
     names = [name for name, _ in comparison.margins]
     if LR_PSNR in names:
         raise OptionError(
@@ -203,7 +248,7 @@ def _has_weights(metric: Metric) -> bool:
 
 
 def _check_named(comparison: Comparison, names: Sequence[str]) -> None:
-    for option, name in (("mean", comparison.mean), ("by", comparison.by)):
+    for option, name in (("mean", comparison.mean), ("pictured", comparison.pictured)):
         if name is not None and name not in names:
             raise OptionError(f"the option {option} is {name}: no such method; expected one of {', '.join(names)}")
     if comparison.workers is not None and comparison.workers < 0:
@@ -236,6 +281,7 @@ def _facts(
     hashes: Sequence[dict[str, str]],
     metrics: Sequence[Metric],
     around: Surroundings,
+    primary: Primary | None,
 ) -> dict[str, Any]:
     """Everything that decides the tables; no path and no id."""
     return {
@@ -258,7 +304,8 @@ def _facts(
         "latent": _autoencoder_facts(around.latent),
         "features": None if around.extractor is None else Path(comparison.features or "inception").name,
         "margins": dict(comparison.margins),
-        "by": comparison.by,
+        "primary": None if primary is None else primary._asdict(),
+        "pictured": comparison.pictured,
         "seed": comparison.seed,
     }
 

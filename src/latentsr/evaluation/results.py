@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from latentsr.atomic import replacing
 from latentsr.data.batches import commonest
-from latentsr.evaluation.measure import THUMB, Measured, Work
+from latentsr.evaluation.measure import HR, THUMB, Measured, Work
 from latentsr.evaluation.plan import Plan
-from latentsr.evaluation.sets import array_order
+from latentsr.evaluation.sets import REFERENCE, array_order
 from latentsr.parts import Part, Parts
 from latentsr.stats.table import sorted_table, tidy_rows
 
@@ -58,11 +58,17 @@ class Results:
         """The names of what set measures need, as all images and every method have them, finer levels first."""
         prefix = _key(0, "sets.")
         names = (name.removeprefix(prefix) for name in self.parts.names() if name.startswith(prefix))
-        return sorted(names, key=array_order)
+        return sorted((name for name in names if not name.startswith(REFERENCE)), key=array_order)
 
-    def sets(self, name: str) -> dict[str, NDArray[np.float32]]:
-        """What set measures need under that name, of all images together, by method."""
-        return self._by_record(f"sets.{name}")
+    def sets(self, name: str) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
+        """What set measures need under that name, of all images together: by method, and what they are compared with.
+
+        Patches of methods, HR among them, are compared with HR's at other places; features with HR's own.
+        """
+        methods = self._by_record(f"sets.{name}")
+        if f"{_key(0, 'sets.')}{REFERENCE}/{name}" not in self.parts.names():
+            return methods, methods[HR]
+        return methods, self._by_record(f"sets.{REFERENCE}/{name}", (HR,))[HR]
 
     def maps(self) -> dict[str, NDArray[np.float64]]:
         """(2, rows, columns) by method: share of images, of the commonest size, hallucinated and lost at each pixel."""
@@ -79,14 +85,14 @@ class Results:
         wanted = {_key(number, kind) for number in range(len(self.names)) for kind in kinds}
         return self.parts.each(wanted.__contains__)
 
-    def _by_record(self, kind: str) -> dict[str, NDArray[np.float32]]:
-        """One array of each method, with a row a record."""
+    def _by_record(self, kind: str, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float32]]:
+        """One array of each method, or of these, with a row a record."""
         rows = {record.id: row for row, record in enumerate(self.work.records)}
         found: dict[str, NDArray[np.float32]] = {}
         for part in self._each(kind):
             at = [rows[id] for id in part.ids]
-            for number, name in enumerate(self.names):
-                values = part[_key(number, kind)]
+            for name in names or self.names:
+                values = part[_key(self.names.index(name), kind)]
                 found.setdefault(name, np.empty((len(rows), *values.shape[1:]), np.float32))[at] = values
         return found
 

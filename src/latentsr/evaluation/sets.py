@@ -19,7 +19,7 @@ from latentsr.stats.jackknife import FEWEST_GROUPS, jackknife_interval, patient_
 
 PATCHES = 16384  # of a level and set in all: what is kept of a set, and the time to sort it, end there
 FEWEST = 16  # of an image and level
-FEATURES, DESCRIPTORS = "features", "swd"
+FEATURES, DESCRIPTORS, REFERENCE = "features", "swd", "reference"
 SET_COLUMNS = ("dataset", "method", "metric", "images", "patients", "value", "low", "high")
 SET_COMPARISON_COLUMNS = ("dataset", "a", "b", "metric", "images", "patients", "difference", "low", "high")
 
@@ -49,7 +49,9 @@ def set_arrays(
 ) -> dict[str, NDArray[np.float32]]:
     """What set measures need of each image: `swd/LEVEL` (batch, patches, 49), and `features` (batch, features).
 
-    An image's patches lie at places that follow from the seed and its id, the same for HR and every method.
+    An image's patches lie at places that follow from the seed and its id, the same for every method and HR as one of
+    them. What these are compared with lies at other places (`reference_arrays`): at the same ones the distance would
+    be zero for HR, fidelity would enter it, and the scale would have no floor.
 
     Args:
         images: (batch, 1, rows, columns) in [0, 1].
@@ -59,13 +61,26 @@ def set_arrays(
         patches: of each image and level.
         extractor: of the features; None: none are taken.
     """
-    found: dict[str, NDArray[np.float32]] = {}
-    if levels:
-        drawn = patch_descriptors(images, [_generator(seed, id) for id in ids], levels=levels, patches=patches)
-        found |= {f"{DESCRIPTORS}/{level}": value.float().cpu().numpy() for level, value in drawn.items()}
+    found = _descriptors(images, [f"{seed}/{id}" for id in ids], DESCRIPTORS, levels, patches)
     if extractor is not None:
         found[FEATURES] = extractor(images).float().cpu().numpy()
     return found
+
+
+def reference_arrays(
+    hr: Tensor, ids: Sequence[str], *, seed: int, levels: int, patches: int
+) -> dict[str, NDArray[np.float32]]:
+    """HR's patches that all methods are compared with, `reference/swd/LEVEL`: at places independent of theirs."""
+    return _descriptors(hr, [f"{seed}/{REFERENCE}/{id}" for id in ids], f"{REFERENCE}/{DESCRIPTORS}", levels, patches)
+
+
+def _descriptors(
+    images: Tensor, streams: Sequence[str], prefix: str, levels: int, patches: int
+) -> dict[str, NDArray[np.float32]]:
+    if not levels:
+        return {}
+    drawn = patch_descriptors(images, [_generator(stream) for stream in streams], levels=levels, patches=patches)
+    return {f"{prefix}/{level}": value.float().cpu().numpy() for level, value in drawn.items()}
 
 
 def array_order(name: str) -> tuple[str, int]:
@@ -74,8 +89,8 @@ def array_order(name: str) -> tuple[str, int]:
     return kind, int(level.removeprefix("x") or 0)
 
 
-def _generator(seed: int, id: str) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}/{id}".encode()).digest()
+def _generator(stream: str) -> torch.Generator:
+    digest = hashlib.sha256(stream.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
@@ -87,7 +102,7 @@ def set_measures(
     Args:
         name: of the arrays, as in `set_arrays`.
         methods: these arrays of all images together, of each method.
-        reference: the same of HR.
+        reference: that of HR which they are compared with.
         patients: of each image, in the same order.
         seed: of the random directions and of the groups of patients.
     """

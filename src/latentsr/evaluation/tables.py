@@ -17,8 +17,8 @@ from latentsr.stats.summary import summarise
 
 INTENSITY = "mean_intensity"
 # Families of tests, chosen before any data: few tests in the first, so that few patients can decide what matters most.
-PRIMARY, WHOLE, PARTS = "primary", "whole image", "parts"
-PRIMARY_METRICS = ("psnr", "haarpsi")  # fidelity and perceptual likeness: what the verdict's first sentences rest on
+MAIN, WHOLE, PARTS = "main measures", "whole image", "parts"
+MAIN_METRICS = ("psnr", "haarpsi")  # fidelity and perceptual likeness: what the verdict's first sentences rest on
 
 
 def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
@@ -26,11 +26,11 @@ def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
     table = pd.concat([one.table() for one in found], ignore_index=True)
     compared = table[table["metric"].isin(directed(plan.metrics))]
     pairs = [(later, earlier) for earlier, later in combinations(plan.names, 2)]
-    made = {"table": table, "summary": summarise(table, seed=plan.comparison.seed), **_sets(plan, found, pairs)}
+    made = {"table": table, "summary": summarise(table), **_sets(plan, found, pairs)}
     if pairs and len(compared):
         families = {name: family_of(name) for name in compared["metric"].unique()}
         made["comparisons"] = compare_methods(
-            compared, pairs=pairs, unit="both", families=families, seed=plan.comparison.seed
+            compared, pairs=pairs, primary=plan.primary, unit="both", families=families, seed=plan.comparison.seed
         )
     if INTENSITY in set(table["metric"]):
         made["agreement"] = compare_agreement(table, INTENSITY, unit="both")
@@ -45,13 +45,14 @@ def _sets(plan: Plan, found: Sequence[Results], pairs: Sequence[tuple[str, str]]
     for one in found:
         dataset, seed = one.work.dataset.name, plan.comparison.seed
         patients = [record.patient for record in one.work.records]
+        names = (*plan.names, HR)  # of which HR's own distance is the floor
         measures: dict[str, SetMeasure] = {}
         for name in one.set_names():
-            arrays = one.sets(name)
-            measures |= set_measures(name, [arrays[method] for method in plan.names], arrays[HR], patients, seed)
+            arrays, reference = one.sets(name)
+            measures |= set_measures(name, [arrays[method] for method in names], reference, patients, seed)
         measures = with_mean_level(measures)
-        rows.append(set_rows(dataset, plan.names, measures, patients, seed))
-        differences.append(set_comparison_rows(dataset, plan.names, pairs, measures, patients, seed))
+        rows.append(set_rows(dataset, names, measures, patients, seed))
+        differences.append(set_comparison_rows(dataset, names, pairs, measures, patients, seed))
     made = {"sets": pd.concat(rows, ignore_index=True)}
     return made | ({"set_comparisons": pd.concat(differences, ignore_index=True)} if pairs else {})
 
@@ -66,7 +67,7 @@ def directed(metrics: Iterable[Metric]) -> list[str]:
 
 
 def family_of(metric: str) -> str:
-    """The family of tests of a tidy name: primary, other measures of the whole image, or bands, scales, thresholds."""
+    """The family of tests of a tidy name: main, other measures of the whole image, or bands, scales, thresholds."""
     if "/" in metric:
         return PARTS
-    return PRIMARY if metric in PRIMARY_METRICS else WHOLE
+    return MAIN if metric in MAIN_METRICS else WHOLE

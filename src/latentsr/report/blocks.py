@@ -151,11 +151,12 @@ Block = Text | Table | Picture | Images | Slider
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of a page; `note` is a remark that stands before its blocks."""
+    """A titled part of a page; `note` is a remark that stands before its blocks; `folded` opens on a click."""
 
     title: str
     blocks: tuple[Block, ...] = ()
     note: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 """The answer of an evaluation, a sentence a dataset: who is best in fidelity, in perceptual likeness, at what price."""
 
 from collections.abc import Mapping
-from math import inf
+from math import inf, isfinite, nan
 from typing import NamedTuple
 
 from latentsr.report.evaluation_data import BASELINE, SHARPNESS, Evaluation
 from latentsr.report.evaluation_judgement import either_way, judgement
 from latentsr.report.numbers import counted, listed, number
-from latentsr.stats.comparison import LEVEL
 
 # What is told of each aspect: the first of its measures that was measured; all others are in the tables.
 ASPECTS = {"fidelity": ("psnr",), "perceptual likeness": ("haarpsi", "gmsd", "ssim")}
@@ -17,23 +16,40 @@ HALLUCINATED, LOST = "hallucinated/2sigma", "lost/2sigma"
 
 
 class Lead(NamedTuple):
-    """Who leads in one aspect: the best mean's method first in `names`, then all that are not told apart from it.
+    """Who leads in one aspect: the best mean's method first in `names`, then all that it is not shown better than.
 
-    `unproved`: those that it is better than by the interval but not by the test; `all`: whether `names` are all
-    methods; `testable`: whether any test of the first one could find something.
+    `all`: whether `names` are all methods; `few`: whether there are too few patients to judge any of them;
+    `detectable`: the least difference to any of the others in `names` that the test finds with 80 % power.
     """
 
     aspect: str
     metric: str
     names: tuple[str, ...]
-    unproved: tuple[str, ...]
     all: bool
-    testable: bool
+    few: bool
+    detectable: float
 
     @property
     def sole(self) -> str:
         """The method that is better than all others, or nothing."""
-        return self.names[0] if len(self.names) == 1 and not self.unproved else ""
+        return self.names[0] if len(self.names) == 1 else ""
+
+
+def primary(evaluation: Evaluation) -> str:
+    """The sentence on the comparison that was specified in advance, on all datasets; nothing where there is none."""
+    chosen = evaluation.run["primary"]
+    if chosen is None:
+        return ""
+    a, b, metric = chosen["a"], chosen["b"], chosen["metric"]
+    parts = []
+    for dataset in evaluation.datasets:
+        if {a, b} & set(evaluation.truths(dataset)):
+            continue
+        if (found := judgement(evaluation, dataset, metric, (a, b))) is not None:
+            counts = evaluation.run["datasets"][dataset]
+            of = f"{counted(counts['images'], 'image')} of {counted(counts['patients'], 'patient')}"
+            parts.append(f"on {dataset} ({of}) {found.sentence(a, b)}")
+    return f"Primary comparison, fixed in advance: {'; '.join(parts)}." if parts else ""
 
 
 def answer(evaluation: Evaluation, dataset: str) -> str:
@@ -72,12 +88,12 @@ def _lead(evaluation: Evaluation, dataset: str, aspect: str, metric: str) -> Lea
         return None
     ranked = means.sort_values(ascending=evaluation.measures[metric]["better"] == "lower", kind="stable")
     first, *others = (str(name) for name in ranked.index)
-    rows = [either_way(evaluation, dataset, metric, (first, name)) for name in others]
     found = {name: judgement(evaluation, dataset, metric, (first, name)) for name in others}
-    unproved = tuple(name for name in others if (one := found[name]) is not None and one.kind == "unproved")
-    level = [name for name in others if name not in unproved and ((one := found[name]) is None or one.kind != "better")]
-    testable = any(row is not None and row["p_least"] < LEVEL for row in rows)
-    return Lead(aspect, metric, (first, *level), unproved, len(level) == len(others), testable)
+    level = [name for name, one in found.items() if one is None or one.finding != "better"]
+    rows = [either_way(evaluation, dataset, metric, (first, name)) for name in level]
+    least = [row["detectable"] for row in rows if row is not None and isfinite(row["detectable"])]
+    few = all(one is None or one.finding == "few" for one in found.values())
+    return Lead(aspect, metric, (first, *level), len(level) == len(others), few, max(least, default=nan))
 
 
 def soles(found: list[Lead]) -> list[str]:
@@ -90,13 +106,13 @@ def _led(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
     measured = {lead.aspect: f"{lead.aspect} ({_mean(evaluation, dataset, lead)})" for lead in found}
     alone = {name: [measured[lead.aspect] for lead in found if lead.sole == name] for name in soles(found)}
     parts = [f"{name} is best in {listed(aspects)}" for name, aspects in alone.items()]
-    if unproved := [lead for lead in found if not lead.sole and not lead.testable]:
+    if few := [lead for lead in found if lead.few]:
         patients = counted(evaluation.run["datasets"][dataset]["patients"], "patient")
-        firsts = dict.fromkeys(lead.names[0] for lead in unproved)
-        theirs = {name: [measured[lead.aspect] for lead in unproved if lead.names[0] == name] for name in firsts}
+        firsts = dict.fromkeys(lead.names[0] for lead in few)
+        theirs = {name: [measured[lead.aspect] for lead in few if lead.names[0] == name] for name in firsts}
         means = [f"{name} in {listed(aspects)}" for name, aspects in theirs.items()]
-        parts.append(f"the best means are those of {listed(means)}, which {patients} cannot prove")
-    return [*parts, *(_tied(evaluation, dataset, lead) for lead in found if not lead.sole and lead.testable)]
+        parts.append(f"the best means are those of {listed(means)}, which {patients} are too few to judge")
+    return [*parts, *(_tied(evaluation, dataset, lead) for lead in found if not lead.sole and not lead.few)]
 
 
 def _mean(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
@@ -109,12 +125,10 @@ def _mean(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
 
 
 def _tied(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
-    """What is to be said where no method leads alone though a test could tell."""
-    mean, first, *level = _mean(evaluation, dataset, lead), *lead.names
-    if lead.unproved:
-        apart = f", is not told apart from {listed(level)}" if level else ""
-        over = f"its lead over {listed(list(lead.unproved))} is not significant once adjusted for all pairs"
-        return f"in {lead.aspect} {first} has the best mean ({mean}){apart}, and {over}"
+    """What is to be said where no method leads alone though there are patients enough."""
+    unit = evaluation.measures[lead.metric]["unit"]
+    power = f"; 80 % power from {number(lead.detectable, unit, unit_shown=True)}" if isfinite(lead.detectable) else ""
+    mean, first = f"{_mean(evaluation, dataset, lead)}{power}", lead.names[0]
     if lead.all:
         return f"in {lead.aspect} no method is told apart from the best mean ({first}, {mean})"
     return f"in {lead.aspect} {listed(list(lead.names))} lead and are not told apart ({mean})"
@@ -158,7 +172,7 @@ def false_sharpness(evaluation: Evaluation, dataset: str) -> str:
 def _less(evaluation: Evaluation, dataset: str, metric: str, first: str, second: str) -> str:
     """By how much the second is behind the first, such as "sample pays with PSNR by 1.08 dB [0.80, 1.51]"."""
     behind = judgement(evaluation, dataset, metric, (second, first))
-    return f"{second} pays with {behind.words} less than {first}" if behind is not None else ""
+    return f"{second} pays with {behind.amount} less than {first}" if behind is not None else ""
 
 
 def worse(evaluation: Evaluation, dataset: str, method: str) -> list[str]:
@@ -168,7 +182,7 @@ def worse(evaluation: Evaluation, dataset: str, method: str) -> list[str]:
     aspects = aspect_metrics(evaluation, dataset)
     names = [name for name in (*evaluation.measures, HALLUCINATED, LOST) if name not in aspects]
     found = {name: judgement(evaluation, dataset, name, (method, BASELINE)) for name in names}
-    chosen = [name.partition("/")[0] for name, one in found.items() if one is not None and one.kind == "worse"]
+    chosen = [name.partition("/")[0] for name, one in found.items() if one is not None and one.finding == "worse"]
     return [str(evaluation.measures[name]["title"]) for name in chosen]
 
 

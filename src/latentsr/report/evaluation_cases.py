@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from latentsr.io.raster import read_pixels
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.figures import Case, Panel, Region, panels
-from latentsr.report.numbers import number
+from latentsr.report.numbers import listed, number
 from latentsr.report.page import Block, Picture, Section, Slider, Text, View
 
 TITLES = {  # of the cases, by what they were chosen by
@@ -31,10 +31,11 @@ def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
         return None
     chief, white = evaluation.run["pictures"]["chief"], evaluation.run["pictures"]["white_error"]
     by = evaluation.run["pictures"]["chosen_by"]
-    first, middle, last = TITLES[by].values()
+    losses = " Then, for each method, the image on which its PSNR is furthest below bicubic's, or least above it."
     rule = f"highest, middle and lowest PSNR under {chief}" if by == "psnr" else "first, middle and last id (no PSNR)"
     text = (
-        f"The images of {rule}, chosen by this rule and not by eye, and named by a hash. The frame is where the mean "
+        f"The images of {rule}, chosen by this rule and not by eye, and named by a hash."
+        f"{losses if by == 'psnr' else ''} The frame is where the mean "
         f"error of {chief} and that of bicubic differ most. Below each image: its part in the frame, enlarged, and the "
         f"absolute error, on one colour scale that ends at {white:g} of the "
         f"range. {scale_text([case.get('spacing') for case in cases])}"
@@ -44,7 +45,7 @@ def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
     )
     blocks: tuple[Block, ...] = (
         Text((text,)),
-        Picture(f"{first}, {middle.lower()} and {last.lower()} image of {dataset}", drawn),
+        Picture(f"Pictured images of {dataset}", drawn),
         _slider(evaluation, cases),
     )
     return Section(f"Pictures of {dataset}", blocks)
@@ -80,8 +81,17 @@ def _case(evaluation: Evaluation, case: Told) -> Case:
     ]
     shown.append(Panel("HR", _unit(evaluation, case, HR_FILE), "the truth"))
     spacing = case.get("spacing")  # the bar lies along the row, whose pixels are a column apart
-    title = f"{TITLES[evaluation.run['pictures']['chosen_by']][case['case']]}: image {case['image']}"
+    title = f"{_reasons(evaluation, case)}: image {case['image']}"
     return Case(title, tuple(shown), Region(*case["zoom"]), None if spacing is None else spacing[1])
+
+
+def _reasons(evaluation: Evaluation, case: Told) -> str:
+    """Why the image is pictured, such as "Worst; furthest below bicubic: mine"."""
+    titles = TITLES[evaluation.run["pictures"]["chosen_by"]]
+    cases = [titles[reason["case"]] for reason in case["reasons"] if reason["case"] in titles]
+    losses = [reason["method"] for reason in case["reasons"] if reason["case"] not in titles]
+    text = "; ".join([*cases, *([f"furthest below bicubic: {listed(losses)}"] if losses else [])])
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _psnr(case: Told, name: str) -> str:
@@ -98,14 +108,14 @@ def _slider(evaluation: Evaluation, cases: list[Told]) -> Slider:
 
     A page stays small enough to be sent by mail: images beyond MOST_BYTES are left out, the first shown never.
     """
-    chief, titles = evaluation.run["pictures"]["chief"], TITLES[evaluation.run["pictures"]["chosen_by"]]
+    chief = evaluation.run["pictures"]["chief"]
     files = (LR_FILE, *(f"{place}.png" for place in range(len(evaluation.methods))), HR_FILE)
     views: list[View] = []
-    for case in sorted(cases, key=lambda case: case["case"] != "median"):
+    for case in sorted(cases, key=lambda case: "median" not in [one["case"] for one in case["reasons"]]):
         images = tuple(evaluation.path(case, file).read_bytes() for file in files)
         size = sum(len(image) for view in views for image in view.images) + sum(map(len, images))
         if not views or size <= MOST_BYTES:
-            views.append(View(f"{titles[case['case']]}: image {case['image']}", images))
+            views.append(View(f"{_reasons(evaluation, case)}: image {case['image']}", images))
     names = ("LR, enlarged", *evaluation.methods, "HR")
     caption = "Pixel for pixel, without loss. Move the handle, or use the arrow keys."
     if left_out := len(cases) - len(views):

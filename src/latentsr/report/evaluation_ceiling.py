@@ -11,8 +11,8 @@ from latentsr.report.evaluation_data import BASELINE, Evaluation
 from latentsr.report.figures import Point, ceiling_models, ceiling_patients
 from latentsr.report.numbers import interval, number
 from latentsr.report.page import Block, Picture, Table, Text
-from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.regression import Correlation, fit_line, pearson
+from latentsr.stats.significance import mean_test
 
 CEILING, RESULT = "ceiling_psnr", "psnr"
 INNER = "autoencoder"  # what the folder of an autoencoder within a model is called: no telling name
@@ -89,7 +89,7 @@ def _of_models(
     different = {one.autoencoder["hash"] for one in lossy}
     drawn = {"levels": levels, "methods": evaluation.methods}
     caption = (
-        "A point a model, means over images; whiskers: 95 % bootstrap intervals of patients (paired differences are "
+        "A point a model, means over patients; whiskers: 95 % intervals (paired differences are "
         f"far surer). Lines across: results without a ceiling, of bicubic and of lossless latents. {_above(lossy)}"
     )
     if len(points) < SMALLEST or len(different) < SMALLEST or len({point.x for point in points}) < SMALLEST:
@@ -156,8 +156,8 @@ def _patients(evaluation: Evaluation, dataset: str, method: str) -> pd.DataFrame
 def _table(evaluation: Evaluation, dataset: str, models: Sequence[_Model]) -> Table:
     columns = ("model", "autoencoder", "AE ceiling (dB)", "ceiling - PSNR (dB)", "r", "r of bicubic", "patients")
     note = (
-        "AE ceiling: PSNR of HR, encoded and decoded, against HR, mean over images; in brackets 95 % intervals of a "
-        "bootstrap of patients. r: Pearson's correlation over patients' means of the model's PSNR with its ceiling, "
+        "AE ceiling: PSNR of HR, encoded and decoded, against HR, mean over patients; in brackets 95 % "
+        "intervals. r: Pearson's correlation over patients' means of the model's PSNR with its ceiling, "
         "with Fisher's interval, from four patients on; beside it that of bicubic's PSNR with the same ceiling: where "
         "both are alike, they tell how hard the images are, not what the autoencoder costs."
     )
@@ -173,7 +173,7 @@ def _cells(evaluation: Evaluation, dataset: str, model: _Model) -> tuple[str, ..
         model.name,
         _latent(model),
         _ceiling(evaluation, dataset, model.name),
-        _gap(images[CEILING] - images[model.name], evaluation.run["seed"]),
+        _gap(images[CEILING] - images[model.name]),
         *(_bounded(one.r, one.low, one.high) if np.isfinite(one.low) else "–" for one in both),
         str(len(patients)),
     )
@@ -192,11 +192,10 @@ def _ceiling(evaluation: Evaluation, dataset: str, method: str) -> str:
     return "identical" if row["n"] == 0 and row["infinite"] else _bounded(*row[ENDS])
 
 
-def _gap(differences: "pd.Series[float]", seed: int) -> str:
-    """The mean over images with its interval over patients."""
-    patients = list(differences.index.get_level_values("patient").astype(str))
-    low, high = cluster_intervals(differences.to_numpy()[:, None], patients, seed=seed)
-    return _bounded(float(differences.mean()), float(low[0]), float(high[0]))
+def _gap(differences: "pd.Series[float]") -> str:
+    """The mean over patients with its interval."""
+    found = mean_test(differences.groupby(level="patient").mean().to_numpy()[:, None])
+    return _bounded(float(found.mean[0]), float(found.low[0]), float(found.high[0]))
 
 
 def _bounded(value: float, low: float, high: float) -> str:

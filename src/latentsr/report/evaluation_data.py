@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +50,33 @@ class Evaluation:
         """The rows of one dataset in a table; no rows where there is no such table."""
         if name not in self.frames:
             return pd.DataFrame({"dataset": []})
-        table = self.frames[name]
-        return table[table["dataset"] == dataset]
+        return self._by_dataset[name].get(dataset, self.frames[name].iloc[:0])
+
+    @cached_property
+    def _by_dataset(self) -> dict[str, dict[str, pd.DataFrame]]:
+        return {
+            name: {str(dataset): rows for dataset, rows in table.groupby("dataset", sort=False)}
+            for name, table in self.frames.items()
+        }
 
     def summary(self, dataset: str, metric: str) -> pd.DataFrame:
         """The summary's rows of one metric by method, in the methods' order, HR's last; missing methods left out."""
-        rows = self.frame("summary", dataset)
-        found = rows[rows["metric"] == metric].set_index("method")
+        found = self._summaries.get((dataset, metric), self.frame("summary", dataset).iloc[:0].set_index("method"))
         return found.loc[[name for name in (*self.methods, HR) if name in found.index]]
 
-    def compared(self, dataset: str, metric: str, a: str, b: str, unit: str = "patient") -> pd.Series | None:
+    @cached_property
+    def _summaries(self) -> dict[tuple[str, str], pd.DataFrame]:
+        grouped = self.frames["summary"].groupby(["dataset", "metric"], sort=False)
+        return {(str(dataset), str(metric)): rows.set_index("method") for (dataset, metric), rows in grouped}
+
+    def compared(self, dataset: str, metric: str, a: str, b: str, unit: str = "patient") -> Mapping[str, Any] | None:
         """The row that compares method `a` with `b`, or None."""
-        rows = self.frame("comparisons", dataset)
-        if rows.empty:
-            return None
-        found = rows[(rows["metric"] == metric) & (rows["a"] == a) & (rows["b"] == b) & (rows["unit"] == unit)]
-        return None if found.empty else found.iloc[0]
+        return self._comparisons.get((dataset, metric, a, b, unit))
+
+    @cached_property
+    def _comparisons(self) -> dict[tuple[str, ...], Mapping[str, Any]]:
+        rows = self.frames["comparisons"].to_dict(orient="records") if "comparisons" in self.frames else []
+        return {tuple(row[key] for key in ("dataset", "metric", "a", "b", "unit")): row for row in rows}
 
     def parts(self, dataset: str, measure: str, parts: Sequence[str]) -> pd.DataFrame:
         """The means of a measure's parts: a row a method (HR last), a column a part; parts without values left out."""

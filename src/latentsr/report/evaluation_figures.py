@@ -1,12 +1,13 @@
 """The figures of an evaluation's report: effects, perception and distortion, frequency, what was invented, latents."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from latentsr.report.evaluation_data import BASELINE, HR, Evaluation
+from latentsr.report.evaluation_sets import floor
 from latentsr.report.figures import (
     Interval,
     Point,
@@ -29,7 +30,6 @@ NAN = float("nan")
 FOREST = ("psnr", "ssim", "ms_ssim", "haarpsi", "gmsd", "vif", "lpips")  # of which those that were measured
 MEANS = ("psnr", "haarpsi", "ssim")
 SHOWN = 99.5  # % of the pixels of mean maps whose colour is their own
-PLOTS = 6  # Bland-Altman plots of one dataset
 
 
 def mean_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
@@ -44,7 +44,7 @@ def mean_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
         drawn = intervals(
             shown, quantity=facts["title"], unit=facts["unit"], better=facts["better"], methods=evaluation.methods
         )
-        caption = "Mean over images; whiskers: 95 % bootstrap interval of patients. Paired differences are far surer."
+        caption = "Mean over patients; whiskers: 95 % interval. Paired differences are far surer."
         yield Picture(f"{facts['title']} on {dataset}", drawn, caption)
 
 
@@ -72,12 +72,12 @@ def forest_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     caption = (
         "To the right: better than bicubic. d_z as in the table: the mean of the patients' paired differences over "
         "their sd, so that measures of different units stand on one axis; whiskers: its 95 % interval by the "
-        "noncentral t distribution, which counts that the sd is estimated too."
+        "noncentral t distribution."
     )
     return Picture(f"Effects against bicubic on {dataset}", drawn, caption)
 
 
-def _effect(row: "pd.Series[Any]", better: str) -> tuple[float, float, float]:
+def _effect(row: Mapping[str, Any], better: str) -> tuple[float, float, float]:
     """(centre, low, high) of d_z, turned so that more is better."""
     d_z = row["d_z"] if better == "higher" else -row["d_z"]
     return d_z, *dz_interval(d_z, int(row["n"]))
@@ -88,46 +88,61 @@ def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     psnr, rows = evaluation.summary(dataset, "psnr"), evaluation.frame("sets", dataset)
     if psnr.empty or rows.empty or "swd" not in set(rows["metric"]):
         return None
-    values = rows[rows["metric"] == "swd"].set_index("method")["value"]
+    sets = rows[rows["metric"] == "swd"].set_index("method")
     points = [
-        Point(name, _finite_or_whole(psnr.loc[name]), values[name]) for name in evaluation.methods if name in psnr.index
-    ]
+        Point(
+            name, _finite_or_whole(psnr.loc[name]), sets.loc[name, "value"],
+            low=sets.loc[name, "low"], high=sets.loc[name, "high"],
+            x_low=psnr.loc[name, "mean_low"], x_high=psnr.loc[name, "mean_high"],
+        )
+        for name in evaluation.methods
+        if name in psnr.index
+    ]  # fmt: skip
     if not any(np.isfinite(point.x) for point in points):
         return None
-    drawn = perception_distortion(points, y_label="Sliced Wasserstein (x 1000)", methods=evaluation.methods)
+    drawn = perception_distortion(
+        points, y_label="Sliced Wasserstein (x 1000)", floor=floor(evaluation, dataset), methods=evaluation.methods
+    )
     caption = (
         "To the right the images are nearer to HR, each to its own; downwards the whole set's patches are distributed "
-        "more like those of HR. One point a method; intervals stand in the tables. Beyond some bound no method can "
-        "gain in both (Blau and Michaeli 2018)."
+        "more like those of HR, to the dotted floor of HR against HR. Whiskers: 95 % intervals (paired differences are "
+        "far surer). Beyond some bound no method gains in both (Blau and Michaeli 2018)."
     )
     return Picture(f"Perception and distortion on {dataset}", drawn, caption)
 
 
-def frequency_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
-    """Band bars and radial spectra."""
-    if "subband_psnr" in evaluation.measures:
-        bands = evaluation.parts(dataset, "subband_psnr", evaluation.measures["subband_psnr"]["parts"])
-        if not bands.empty:
-            drawn = band_bars(bands, better="higher", methods=evaluation.methods)
-            caption = (
-                "Haar wavelet bands from coarse (LL3) to fine (HH1): horizontal (LH), vertical (HL) and diagonal (HH) "
-                "detail, level 1 the finest. Peak: the largest magnitude of HR's band."
-            )
-            yield Picture(f"Subband PSNR on {dataset}", drawn, caption)
-    if "radial_spectrum" in evaluation.measures:
-        curves = evaluation.parts(dataset, "radial_spectrum", evaluation.measures["radial_spectrum"]["parts"])
-        if not curves.empty:
-            reference = HR if HR in curves.index else None
-            drawn = spectra(curves, reference=reference, methods=evaluation.methods)
-            caption = "Mean log power in ten rings from the centre to the corner of the spectrum; below, less HR's own."
-            yield Picture(f"Radial spectra on {dataset}", drawn, caption)
+def band_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """PSNR of the bands of a wavelet transform."""
+    bands = _parts(evaluation, dataset, "subband_psnr")
+    if bands.empty:
+        return None
+    drawn = band_bars(bands, better="higher", methods=evaluation.methods)
+    caption = (
+        "Haar wavelet bands from coarse (LL3) to fine (HH1): horizontal (LH), vertical (HL) and diagonal (HH) detail, "
+        "level 1 the finest. Peak: the largest magnitude of HR's band."
+    )
+    return Picture(f"Subband PSNR on {dataset}", drawn, caption)
+
+
+def spectrum_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Radial power spectra of the methods and HR."""
+    curves = _parts(evaluation, dataset, "radial_spectrum")
+    if curves.empty:
+        return None
+    drawn = spectra(curves, reference=HR if HR in curves.index else None, methods=evaluation.methods)
+    caption = "Mean log power in ten rings from the centre to the corner of the spectrum; below, less HR's own."
+    return Picture(f"Radial spectra on {dataset}", drawn, caption)
+
+
+def _parts(evaluation: Evaluation, dataset: str, measure: str) -> pd.DataFrame:
+    """The means of a measure's parts; empty where it was not measured."""
+    facts = evaluation.measures.get(measure)
+    return pd.DataFrame() if facts is None else evaluation.parts(dataset, measure, facts["parts"])
 
 
 def latent_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     """Cosine of SR's and HR's latents over pooled scales."""
-    if "latent_cosine" not in evaluation.measures:
-        return None
-    curves = evaluation.parts(dataset, "latent_cosine", evaluation.measures["latent_cosine"]["parts"])
+    curves = _parts(evaluation, dataset, "latent_cosine")
     if curves.empty:
         return None
     name = evaluation.run["latent"]["name"]
@@ -135,29 +150,32 @@ def latent_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     return Picture(f"Latent fidelity on {dataset}", latent_curves(curves, methods=evaluation.methods), caption)
 
 
-def invention_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
-    """Hallucinated and lost shares at two sigma, and where in the image they lie on average."""
+def rate_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Hallucinated and lost shares at two sigma."""
     names = [name for name in ("hallucinated", "lost") if name in evaluation.measures]
     if not names:
-        return
+        return None
     pair = [_rates(evaluation, dataset, name) for name in ("hallucinated", "lost")]
-    caption = (
-        "Beyond two sigma of the reference autoencoder's own error; whiskers: 95 % bootstrap interval of patients."
-    )
-    yield Picture(f"{listed(names).capitalize()} pixels on {dataset}", rates(*pair), caption)
+    caption = "Beyond two sigma of the reference autoencoder's own error; whiskers: 95 % interval."
+    return Picture(f"{listed(names).capitalize()} pixels on {dataset}", rates(*pair), caption)
+
+
+def map_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Where in the image pixels are hallucinated and lost, on average."""
     maps = [
         (f"{title}, {method}", 100 * share)
         for method in evaluation.methods
         if (found := evaluation.maps(dataset, method)) is not None
         for title, share in zip(("hallucinated", "lost"), found, strict=True)
     ]
-    if maps:
-        greatest = max(1.0, float(np.percentile(np.stack([share for _, share in maps]), SHOWN)))
-        caption = (
-            f"In which share of {_mapped(evaluation, dataset)} a pixel is hallucinated or lost, beyond two sigma. One "
-            f"colour scale, which ends at the {SHOWN} % quantile of all pixels."
-        )
-        yield Picture(f"Where on {dataset}", mean_maps(maps, greatest=greatest), caption)
+    if not maps or not {"hallucinated", "lost"} & evaluation.measures.keys():
+        return None
+    greatest = max(1.0, float(np.percentile(np.stack([share for _, share in maps]), SHOWN)))
+    caption = (
+        f"In which share of {_mapped(evaluation, dataset)} a pixel is hallucinated or lost, beyond two sigma. One "
+        f"colour scale, which ends at the {SHOWN} % quantile of all pixels."
+    )
+    return Picture(f"Where on {dataset}", mean_maps(maps, greatest=greatest), caption)
 
 
 def _mapped(evaluation: Evaluation, dataset: str) -> str:
@@ -186,15 +204,17 @@ def violin_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     return Picture(f"PSNR of single images of {dataset}", drawn, "Density over images; bar: middle half; line: median.")
 
 
-def intensity_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
-    """Bland-Altman plots of mean intensity, a patient a point, of each method."""
+def intensity_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Bland-Altman plots of mean intensity, a patient a point and a panel a method, on one pair of axes."""
     rows = evaluation.frame("table", dataset)
     wide = rows[rows["metric"] == "mean_intensity"].pivot(index=["id", "patient"], columns="method", values="value")
     if wide.empty:
-        return
+        return None
     patients = list(wide.index.get_level_values("patient").astype(str))
-    for method in evaluation.methods[:PLOTS]:
-        found = bland_altman_limits(wide[method] * 100, wide[HR] * 100, patients=patients)
-        drawn = bland_altman(found, unit="% of the range", first=method, methods=evaluation.methods)
-        caption = "A point a patient; lines: bias and limits of agreement, bias ± 1.96 sd; bands: 95 % intervals."
-        yield Picture(f"Mean intensity, {method} against HR, on {dataset}", drawn, caption)
+    found = {
+        method: bland_altman_limits(wide[method] * 100, wide[HR] * 100, patients=patients)
+        for method in evaluation.methods
+    }
+    drawn = bland_altman(found, unit="% of the range", methods=evaluation.methods)
+    caption = "A point a patient; lines: bias and limits of agreement, bias ± 1.96 sd; bands: their 95 % intervals."
+    return Picture(f"Mean intensity against HR on {dataset}", drawn, caption)

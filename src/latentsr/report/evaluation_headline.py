@@ -15,7 +15,8 @@ from latentsr.report.page import Table
 HEADLINE = ("psnr", "ms_ssim", "haarpsi", "gmsd", "lpips", "dists", SHARPNESS, LR_PSNR)
 MOST = 100  # dB of LR PSNR, beyond which floating point alone is measured
 NOTE = (
-    "Mean ± sd over images; images identical to HR are left out and counted (+n identical). ↑ more is better, ↓ less "
+    "Mean ± sd over patients, each the mean of its images; images identical to HR are left out and counted "
+    "(+n identical). ↑ more is better, ↓ less "
     "is better. Sharpness: Laplacian variance in % of HR's, best near 100 %. LR PSNR: before clamping and rounding; a "
     "limit to hold, nothing to win. Bold: the best of a column as printed, all that print alike, and none where all "
     "methods do; a method that is HR itself takes no part, nor, in sharpness, one that is sharper than HR or whose "

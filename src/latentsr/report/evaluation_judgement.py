@@ -1,34 +1,37 @@
-"""When a difference between two methods is called one: interval, test and effect must agree; and how it is told."""
+"""A difference between two methods in words, by the rule of `stats.significance`."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from latentsr.report.evaluation_data import Evaluation
-from latentsr.report.numbers import estimate, p_value
-from latentsr.stats.comparison import LEVEL
+from latentsr.report.numbers import estimate, number, p_value
+from latentsr.stats.significance import LEVEL, Finding, judge, turned
 
-Row = Mapping[str, Any]
-Kind = Literal["better", "worse", "open", "unproved"]
-OPENINGS: Mapping[Kind, str] = {
-    "better": "is better than {other} in ",
-    "worse": "is worse than {other} in ",
-    "open": "is not told apart from {other} in ",
-    "unproved": "differs from {other} in ",
-}
+FINDINGS: Mapping[Finding, str] = {
+    "better": "better", "worse": "worse", "open": "not told apart", "few": "too few patients",
+}  # fmt: skip
 
 
 class Judgement(NamedTuple):
-    """Whether a pair's first method is better than its second in a measure, in words such as "PSNR by 1.58 dB".
+    """What is said of a pair's first method against its second in a measure.
 
-    `open`: the difference may as well be none; `unproved`: the interval says there is one, no test bears it out. `why`
-    is a clause that says so.
+    `amount` is the difference with its interval: its size where the first is better or worse, such as "PSNR by 1.58 dB
+    [1.41, 1.75]", with its sign otherwise; `why` a clause that says what keeps it from being a finding.
     """
 
-    kind: Kind
-    words: str
+    finding: Finding
+    amount: str
+    p: str
     why: str = ""
+
+    def sentence(self, first: str, second: str) -> str:
+        """Such as "mine is better than bicubic in PSNR by 1.58 dB [1.41, 1.75], p < 0.001"."""
+        verb = {"open": "is not told apart from", "few": "differs from"}.get(
+            self.finding, f"is {FINDINGS[self.finding]} than"
+        )
+        return f"{first} {verb} {second} in {self.amount}{self.p}{self.why}"
 
 
 def judgement(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str, str]) -> Judgement | None:
@@ -39,52 +42,28 @@ def judgement(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str
     name, _, part = metric.partition("/")
     facts = evaluation.measures[name]
     unit, title = facts["unit"], " ".join(filter(None, (facts["title"], part)))
-    kind, why = _weighed(row, facts["better"])
-    if kind in ("better", "worse"):
-        low, high = sorted((abs(row["low"]), abs(row["high"])))
-        amount = " ".join(estimate(abs(row["difference"]), low, high, unit, unit_shown=True))
-        return Judgement(kind, f"{title} by {amount}")
-    ends = row["low"], row["high"]
-    shown = " ".join(estimate(row["difference"], *ends, unit, signed=True, unit_shown=True)).strip()
-    return Judgement(kind, f"{title} by {shown}" if kind == "unproved" else f"{title} ({shown})", why)
+    finding = judge(row, facts["better"])
+    p = f", p {p_value(row['p_holm'], sign=True)}" if np.isfinite(row["p_holm"]) else ""
+    if finding in ("better", "worse"):
+        towards = row if row["difference"] > 0 else turned(row)
+        ends = towards["low"], towards["high"]
+        return Judgement(finding, f"{title} by {_bounded(towards['difference'], ends, unit)}", p)
+    amount = f"{title} by {_bounded(row['difference'], (row['low'], row['high']), unit, signed=True)}"
+    if finding == "few":
+        few = "one patient cannot show" if row["n"] == 1 else f"{row['n']:.0f} patients are too few to judge"
+        return Judgement(finding, amount, "", f", which {few}")
+    adjusted = " adjusted for its family of tests" if row["p"] < LEVEL else ""
+    power = f"{adjusted}; 80 % power from {number(row['detectable'], unit, unit_shown=True)}"
+    return Judgement(finding, amount, p, power)
 
 
-def either_way(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str, str]) -> Row | None:
+def _bounded(value: float, ends: tuple[float, float], unit: str, *, signed: bool = False) -> str:
+    return " ".join(filter(None, estimate(value, *ends, unit, signed=signed, unit_shown=True)))
+
+
+def either_way(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str, str]) -> Mapping[str, Any] | None:
     """The comparison of a pair's first with its second method, turned round where the table has the second first."""
     if (row := evaluation.compared(dataset, metric, *pair)) is not None:
-        return dict(row)
-    if (back := evaluation.compared(dataset, metric, pair[1], pair[0])) is None:
-        return None
-    turned = {name: -back[name] for name in ("difference", "d_z", "rank_biserial")}
-    kept = {name: back[name] for name in ("p_holm", "p_least", "n")}
-    return turned | kept | {"low": -back["high"], "high": -back["low"]}
-
-
-def _weighed(row: Row, better: str) -> tuple[Kind, str]:
-    """Whether interval, test and effect by patient agree that there is a difference, and why not.
-
-    The difference and its interval are of the mean over images, the test and d_z of patients' means: where patients
-    have unequally many images, these can point to different sides.
-    """
-    if not np.isfinite(row["p_holm"]):
-        return "unproved", ", which one patient cannot test"
-    if row["low"] <= 0 <= row["high"]:
-        return "open", ": the interval holds zero"
-    if row["p_least"] >= LEVEL:
-        return "unproved", f", which no test of {int(row['n'])} patients can prove once adjusted for all pairs"
-    if not row["p_holm"] < LEVEL:
-        return "unproved", f", not significant once adjusted for all pairs, p {p_value(row['p_holm'])}"
-    if any(row[name] * row["difference"] < 0 for name in ("d_z", "rank_biserial")):
-        return "open", ": by image and by patient the sign differs"
-    return ("better" if (row["difference"] > 0) == (better == "higher") else "worse"), ""
-
-
-def told(judgements: Iterable[Judgement | None], other: str) -> str:
-    """Such as "is better than bicubic in PSNR by 1.58 dB [1.41, 1.75] and HaarPSI by 0.03 [0.02, 0.04]"."""
-    found = [one for one in judgements if one is not None]
-    groups = dict.fromkeys((one.kind, one.why) for kind in OPENINGS for one in found if one.kind == kind)
-    parts = [
-        OPENINGS[kind].format(other=other) + " and ".join(one.words for one in found if one[::2] == (kind, why)) + why
-        for kind, why in groups
-    ]
-    return "; it ".join(parts)
+        return row
+    back = evaluation.compared(dataset, metric, pair[1], pair[0])
+    return None if back is None else turned(back)

@@ -11,8 +11,9 @@ from latentsr.report.page import Table
 
 # Drawn by band, or in a table of their own with what has to be said of them.
 ELSEWHERE = ("subband_psnr", "radial_spectrum", *SHARES, *MAGNITUDES, *UNDIRECTED)
+TINY = 0.001  # values below are shown in thousandths
 NOTE = (
-    "Mean ± sd over images, HR's own where a measure needs the image alone; images with an infinite value (identical "
+    "Mean ± sd over patients, HR's own where a measure needs the image alone; images with an infinite value (identical "
     "to HR) are left out and counted (+n identical). All of these with 95 % intervals, and all bands and thresholds, "
     "stand in summary.csv. ↑ more is better, ↓ less is better, → HR nearest to HR's."
 )
@@ -45,6 +46,11 @@ def mean_cell(evaluation: Evaluation, dataset: str, metric: str, method: str) ->
     row, unit = rows.loc[method], evaluation.measures[metric.partition("/")[0]]["unit"]
     if not np.isfinite(row["mean"]):
         return "identical" if row["infinite"] else NONE
-    spread = f" ± {number(row['sd'], digits=decimals(row['mean'], unit))}" if np.isfinite(row["sd"]) else ""
+    mean, sd = row["mean"], row["sd"]
     apart = f" (+{int(row['infinite'])} identical)" if row["infinite"] else ""
-    return f"{number(row['mean'], unit)}{spread}{apart}"
+    if not np.isfinite(sd):
+        return f"{number(mean, unit)}{apart}"
+    if 0 < max(abs(mean), sd) < TINY:
+        return f"({number(1000 * mean)} ± {number(1000 * sd)}) / 1000{apart}"
+    digits = decimals(max(abs(mean), sd), unit)
+    return f"{number(mean, digits=digits)} ± {number(sd, digits=digits)}{apart}"

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
-from latentsr.report.evaluation_data import BASELINE, Evaluation
+from latentsr.report.evaluation_data import HR, Evaluation
 from latentsr.report.numbers import estimate, number
 from latentsr.report.page import Table
 
 SET_TITLES = {"swd": "Sliced Wasserstein (x 1000)", "fid": "FID", "kid": "KID"}
 RELIABLE_FID = 2048
+FLOOR = "HR, other patches"  # the row of HR as a method
 
 
 def set_table(evaluation: Evaluation, dataset: str) -> Table | None:
@@ -19,12 +21,18 @@ def set_table(evaluation: Evaluation, dataset: str) -> Table | None:
         return None
     names = sorted(rows["metric"].unique(), key=_set_order)
     wide = rows.set_index(["method", "metric"])
-    cells = tuple((method, *(_cell(name, wide.loc[(method, name)]) for name in names)) for method in evaluation.methods)
+    titles = {name: name for name in evaluation.methods} | {HR: FLOOR}
+    measured = set(rows["method"])
+    cells = tuple(
+        (title, *(_cell(name, wide.loc[(method, name)]) for name in names))
+        for method, title in titles.items()
+        if method in measured
+    )
     note = (
         "How far the SR images as a whole lie from the HR images as a whole, not each from its own; less is better. "
         "Sliced Wasserstein distance of Laplacian-pyramid patches (Karras 2018), its mean over levels and each level, "
         "named by how much coarser its pixels are (x1: the finest); the levels' intervals stand in sets.csv. "
-        + interval_note(rows)
+        "Patches of SR and of HR lie at independent places: HR against HR is the floor. " + interval_note(rows)
     )
     if "fid" in names:
         note += _fid_note(int(rows["images"].iloc[0]))
@@ -33,19 +41,31 @@ def set_table(evaluation: Evaluation, dataset: str) -> Table | None:
 
 
 def set_difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
-    """Differences to bicubic of the measures of whole sets that have intervals, by patient."""
+    """Differences between all methods of the measures of whole sets that have intervals, by patient."""
     rows = evaluation.frame("set_comparisons", dataset)
     if rows.empty:
         return None
-    chosen = rows[(rows["b"] == BASELINE) & rows["low"].notna() & ~rows["metric"].str.contains("/")]
+    chosen = rows[rows["low"].notna() & ~rows["metric"].str.contains("/")]
     cells = tuple(_difference_cells(evaluation, chosen))
     note = (
-        "Method minus bicubic, below 0: more realistic. The same patients are left out of both methods, so that what "
-        "both owe to them drops out. Not adjusted for the number of rows. The levels' differences "
-        "stand in set_comparisons.csv."
+        "First minus second, below 0: the first is more realistic. The same patients are left out of both, so that "
+        f"what both owe to them drops out. Not adjusted for the number of rows.{_floor(evaluation, dataset)} Levels: "
+        "set_comparisons.csv."
     )
-    columns = ("measure", "method", "difference", "95 % by patient", "patients")
-    return Table(f"Realism: differences to bicubic on {dataset}", columns, cells, note) if cells else None
+    columns = ("measure", "pair", "difference", "95 % interval", "patients")
+    return Table(f"Realism: differences on {dataset}", columns, cells, note) if cells else None
+
+
+def floor(evaluation: Evaluation, dataset: str) -> float:
+    """The sliced Wasserstein distance of HR from HR at other places, NaN where it was not measured."""
+    rows = evaluation.frame("sets", dataset)
+    found = rows if rows.empty else rows[(rows["method"] == HR) & (rows["metric"] == "swd")]["value"]
+    return float(found.iloc[0]) if len(found) else float("nan")
+
+
+def _floor(evaluation: Evaluation, dataset: str) -> str:
+    value = floor(evaluation, dataset)
+    return f" Sliced Wasserstein distance of HR against HR: {number(value)}." if np.isfinite(value) else ""
 
 
 def _difference_cells(evaluation: Evaluation, rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
@@ -53,7 +73,7 @@ def _difference_cells(evaluation: Evaluation, rows: pd.DataFrame) -> Iterator[tu
     for row in ordered:
         yield (
             set_title(evaluation, row["metric"]),
-            row["a"],
+            f"{row['a']} – {row['b']}",
             *estimate(row["difference"], row["low"], row["high"], signed=True),
             str(int(row["patients"])),
         )
@@ -84,7 +104,8 @@ def set_definitions(evaluation: Evaluation) -> Iterator[str]:
     if "swd" in measured:
         told.append(
             "sliced Wasserstein, the mean distance of two sets of 7x7 patches of each Laplacian-pyramid level along "
-            "random directions, times 1000 (Karras et al. 2018); as many levels as the smallest image has, whose level "
+            "random directions, times 1000 (Karras et al. 2018), at independent places of SR and HR; as many levels as "
+            "the smallest image has, whose level "
             "is not under 16 px, of all images"
         )
     if "fid" in measured:

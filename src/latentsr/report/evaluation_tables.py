@@ -1,15 +1,17 @@
 """The tables of an evaluation's report: means, differences, all pairs, agreement, equivalence."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from latentsr.report.evaluation_data import BASELINE, Evaluation
-from latentsr.report.numbers import NONE, counted, estimate, listed, number, p_value
+from latentsr.report.evaluation_judgement import FINDINGS, either_way
+from latentsr.report.numbers import NONE, counted, decimals, estimate, interval, number, p_value
 from latentsr.report.page import Table
 from latentsr.stats.rates import rate_effects
+from latentsr.stats.significance import FEWEST, LEVEL, judge
 
 ARROWS = {"higher": "↑", "lower": "↓", "closer": "→ HR"}
 BETTER = {"higher": "more", "lower": "less", "closer": "as HR"}
@@ -20,52 +22,146 @@ UNLISTED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "l
 SHARES = ("hallucinated", "lost")
 MAGNITUDES = {"hallucinated_magnitude": "mean excess", "lost_magnitude": "mean deficit"}  # with their columns' heads
 FAMILIES = {  # of evaluation/tables.py, in words
-    "primary": "the primary family",
+    "primary": "the primary comparison, which is not adjusted",
+    "main measures": "the main measures",
     "whole image": "other measures of the whole image",
     "parts": "bands, scales and thresholds",
 }
 
 
+def main_measures(evaluation: Evaluation, dataset: str) -> list[str]:
+    """The measures that are tested first, the primary one among them, in the order of METRICS."""
+    rows = evaluation.frame("comparisons", dataset)
+    chosen = set() if rows.empty else set(rows.loc[rows["family"].isin(("primary", "main measures")), "metric"])
+    return [name for name in _tidy_names(evaluation) if name in chosen]
+
+
+def main_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """The main measures: each method against bicubic, and the primary comparison where it is another; by patient."""
+    rows = [
+        (metric, row)
+        for metric in main_measures(evaluation, dataset)
+        for pair in _main_pairs(evaluation)
+        if (row := either_way(evaluation, dataset, metric, pair)) is not None
+    ]
+    if not rows:
+        return None
+    primary = evaluation.run["primary"]
+    cells = tuple(
+        (
+            metric_title(evaluation, metric),
+            f"{row['a']} – {row['b']}{' (primary)' * (row['family'] == 'primary')}",
+            " ".join(_difference(evaluation, row)),
+            p_value(row["p_holm"]),
+            FINDINGS[judge(row, evaluation.measures[metric.partition("/")[0]]["better"])],
+            number(row["detectable"], _unit(evaluation, metric)),
+            number(row["d_z"], "dB"),
+            str(int(row["n"])),
+        )
+        for metric, row in rows
+    )
+    tests = _families(evaluation.frame("comparisons", dataset))
+    note = (
+        "Mean over patients of the paired difference, with the 95 % interval and p of Student's test of that mean. "
+        f"{'The primary comparison was fixed in advance and stands alone; all other' if primary else 'All'} p are "
+        f"adjusted (Holm) within families fixed before any data: {tests}. One rule judges: adjusted p below "
+        f"{LEVEL:g}, from {FEWEST} patients on. 80 % power from: the least difference that the unadjusted test of so "
+        "many patients would find four times in five. Every measure, and by image, Wilcoxon's p and other effect "
+        "sizes: comparisons.csv."
+    )
+    columns = (
+        "measure", "pair", "difference [95 % interval]", "p", "finding", "80 % power from", "d_z", "patients",
+    )  # fmt: skip
+    return Table(f"Differences on {dataset}", columns, cells, note)
+
+
+def _main_pairs(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """The primary pair first, then each method with bicubic."""
+    primary = evaluation.run["primary"]
+    first = [(primary["a"], primary["b"])] if primary else []
+    return list(dict.fromkeys([*first, *((name, BASELINE) for name in evaluation.methods if name != BASELINE)]))
+
+
+def evenness_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """Whether a difference holds for every patient: the worst one, how many are worse, and what any one decides."""
+    cells = []
+    for metric in main_measures(evaluation, dataset):
+        facts = evaluation.measures[metric.partition("/")[0]]
+        higher = facts["better"] == "higher"
+        side, worst = ("below", "least") if higher else ("above", "greatest")
+        for pair in _main_pairs(evaluation):
+            if (row := either_way(evaluation, dataset, metric, pair)) is None or not row["n"]:
+                continue
+            compared = int(row["images"] - row["infinite"] - row["missing"])
+            cells.append(
+                (
+                    metric_title(evaluation, metric),
+                    f"{row['a']} – {row['b']}",
+                    f"{int(row[f'units_{side}'])} of {int(row['n'])}",
+                    f"{int(row[f'images_{side}'])} of {compared}",
+                    number(row[worst], facts["unit"], signed=True),
+                    _range(row["loo_low"], row["loo_high"], facts["unit"]),
+                    _weighted_by_image(evaluation, row),
+                )
+            )
+    note = (
+        "Patients and images in which the first of the pair is worse than the second; the difference in the patient "
+        "where it is worst; the range of the mean difference when any one patient is left out; and the mean over "
+        "images instead of patients, with a bootstrap interval of patients, as a check of how much those with many "
+        "images weigh."
+    )
+    columns = (
+        "measure", "pair", "patients worse", "images worse", "worst patient", "one patient left out", "by image",
+    )  # fmt: skip
+    return Table(f"How even the differences are on {dataset}", columns, tuple(cells), note) if cells else None
+
+
+def _weighted_by_image(evaluation: Evaluation, row: Mapping[Any, Any]) -> str:
+    """The mean over images with its interval."""
+    value, low, high = (row[f"image_weighted{end}"] for end in ("", "_low", "_high"))
+    return " ".join(filter(None, estimate(value, low, high, _unit(evaluation, row["metric"]), signed=True)))
+
+
+def _range(low: float, high: float, unit: str) -> str:
+    """Such as "+0.20 to +0.35"."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return NONE
+    digits = decimals(max(abs(low), abs(high)), unit)
+    return " to ".join(number(end, unit, signed=True, digits=digits) for end in (low, high))
+
+
 def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
-    """Every tested measure's difference to bicubic: by patient and by image, side by side."""
+    """Every tested measure of every method against bicubic, by patient."""
     rows = evaluation.frame("comparisons", dataset)
     if rows.empty:
         return None
-    found = rows[rows["b"] == BASELINE] if BASELINE in set(rows["b"]) else rows
-    there = set(zip(found["metric"], found["a"], strict=True))
     cells = [
-        _difference_cells(evaluation, dataset, metric, method, BASELINE)
+        (
+            metric_title(evaluation, metric),
+            method,
+            *_difference(evaluation, row),
+            p_value(row["p_holm"]),
+            number(row["d_z"], "dB"),
+            str(int(row["n"])),
+        )
         for metric in _tidy_names(evaluation)
         for method in evaluation.methods
-        if (metric, method) in there
+        if (row := evaluation.compared(dataset, metric, method, BASELINE)) is not None
     ]
-    if not cells:
-        return None
-    note = (
-        "Paired difference method minus bicubic, with 95 % bootstrap intervals: patients drawn with all their images, "
-        "and beside it images drawn as if each were independent, as much of the literature does; where patients have "
-        "several images the latter is too sure of itself. p: Wilcoxon signed-rank test over patients, adjusted by Holm "
-        f"within families of tests that were fixed before any data: {_families(evaluation, rows)}. d: pooled sd, as "
-        "published; d_z: sd of the differences; r: rank-biserial correlation. n: patients. Images with an infinite or "
-        "missing value are left out of that row, its test too, and counted in comparisons.csv, where bands and scales "
-        "of latents stand too."
-    )
-    columns = ("measure", "method", "difference", "95 % by patient", "95 % by image", "p (Holm)", "d", "d_z", "r", "n")
-    return Table(f"Differences to bicubic on {dataset}", columns, tuple(cells), note)
+    note = "Method minus bicubic, as in the table of the main measures; the rest of each row: comparisons.csv."
+    columns = ("measure", "method", "difference", "95 % interval", "p", "d_z", "patients")
+    return Table(f"Differences to bicubic in all measures on {dataset}", columns, tuple(cells), note) if cells else None
 
 
-def _families(evaluation: Evaluation, rows: pd.DataFrame) -> str:
-    """Each family of tests by patient with its number of tests, the measures of the first by name."""
+def _families(rows: pd.DataFrame) -> str:
+    """Each family of tests by patient with its number of tests."""
     by_patient = rows[rows["unit"] == "patient"]
-    told = []
-    for family, words in FAMILIES.items():
-        found = by_patient[by_patient["family"] == family]
-        if found.empty:
-            continue
-        first = [name for name in found["metric"].unique() if family == "primary"]
-        named = f" ({listed([str(evaluation.measures[name]['title']) for name in first])})" if first else ""
-        told.append(f"{words}{named}, {counted(int(found['p'].notna().sum()), 'test')}")
-    return "; ".join(told)
+    counts = {
+        words: int(by_patient.loc[by_patient["family"] == family, "p"].notna().sum())
+        for family, words in FAMILIES.items()
+        if family != "primary"
+    }
+    return "; ".join(f"{words}, {counted(count, 'test')}" for words, count in counts.items() if count)
 
 
 def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
@@ -73,23 +169,6 @@ def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
     for name, facts in evaluation.measures.items():
         if name not in (*UNLISTED, *UNDIRECTED):
             yield from (f"{name}/{part}" for part in facts["parts"]) if facts["parts"] else (name,)
-
-
-def _difference_cells(evaluation: Evaluation, dataset: str, metric: str, a: str, b: str) -> tuple[str, ...]:
-    patient, image = (evaluation.compared(dataset, metric, a, b, unit) for unit in ("patient", "image"))
-    if patient is None or image is None:
-        return (metric_title(evaluation, metric), a, *(NONE,) * 8)
-    return (
-        metric_title(evaluation, metric),
-        a,
-        *_difference(evaluation, dict(patient)),
-        _difference(evaluation, dict(image))[1],
-        p_value(patient["p_holm"]),
-        number(patient["d"], "dB"),
-        number(patient["d_z"], "dB"),
-        number(patient["rank_biserial"], "dB"),
-        str(int(patient["n"])),
-    )
 
 
 def metric_title(evaluation: Evaluation, metric: str) -> str:
@@ -104,7 +183,7 @@ def _unit(evaluation: Evaluation, metric: str) -> str:
     return str(evaluation.measures[metric.split("/")[0]]["unit"])
 
 
-def _difference(evaluation: Evaluation, row: Mapping[Hashable, Any]) -> tuple[str, str]:
+def _difference(evaluation: Evaluation, row: Mapping[Any, Any]) -> tuple[str, str]:
     """A row's difference and its interval."""
     ends = row["low"], row["high"]
     value, bounds = estimate(row["difference"], *ends, _unit(evaluation, row["metric"]), signed=True)
@@ -112,11 +191,11 @@ def _difference(evaluation: Evaluation, row: Mapping[Hashable, Any]) -> tuple[st
 
 
 def pair_table(evaluation: Evaluation, dataset: str) -> Table | None:
-    """All pairs of methods in the measures of the primary family, by patient; None where there is but one pair."""
+    """All pairs of methods in the main measures, by patient; None where there is but one pair."""
     rows = evaluation.frame("comparisons", dataset)
     if rows.empty or len(evaluation.methods) < 3:
         return None
-    chosen = rows[(rows["family"] == "primary") & (rows["unit"] == "patient")]
+    chosen = rows[rows["metric"].isin(main_measures(evaluation, dataset)) & (rows["unit"] == "patient")]
     cells = [
         (
             f"{row['a']} – {row['b']}",
@@ -128,37 +207,40 @@ def pair_table(evaluation: Evaluation, dataset: str) -> Table | None:
         )
         for row in chosen.to_dict(orient="records")
     ]
-    columns = ("pair", "measure", "difference", "95 % by patient", "p (Holm)", "d_z", "n")
-    note = "First minus second, by patient; p adjusted for the tests of this table."
+    columns = ("pair", "measure", "difference", "95 % interval", "p", "d_z", "patients")
+    note = "First minus second, as in the table of the main measures."
     return Table(f"All pairs of methods on {dataset}", columns, tuple(cells), note) if cells else None
 
 
 def agreement_table(evaluation: Evaluation, dataset: str) -> Table | None:
-    """Bland-Altman bias and limits of mean intensity, by patient and by image."""
+    """Bland-Altman bias and limits of mean intensity, by patient."""
     rows = evaluation.frame("agreement", dataset)
     if rows.empty:
         return None
+    own = rows[rows["unit"] == "patient"].set_index("a")
     cells = [
         (
-            f"{row['a']}, by {row['unit']}",
+            method,
             _with_interval(row["bias"], row["bias_low"], row["bias_high"]),
             _with_interval(row["lower"], row["lower_low"], row["lower_high"]),
             _with_interval(row["upper"], row["upper_low"], row["upper_high"]),
             str(int(row["n"])),
         )
-        for row in rows.to_dict(orient="records")
-        if row["a"] in evaluation.methods
+        for method in evaluation.methods
+        if method in own.index
+        for row in (own.loc[method],)
     ]
-    columns = ("method", "bias", "lower limit", "upper limit", "n")
-    note = "Mean SR minus mean HR; limits: bias ± 1.96 sd. In brackets 95 % intervals. By patient: of a patient's mean."
+    columns = ("method", "bias", "lower limit", "upper limit", "patients")
+    note = "Mean SR minus mean HR of a patient's images; limits: bias ± 1.96 sd. In brackets 95 % intervals."
     return Table(f"Agreement of mean intensity on {dataset}, in 1/1000 of the range", columns, tuple(cells), note)
 
 
 def _with_interval(value: float, low: float, high: float) -> str:
     if not np.isfinite(value):
         return NONE
-    bounds = f" [{1000 * low:+.2f}, {1000 * high:+.2f}]" if np.isfinite(low) and np.isfinite(high) else ""
-    return f"{1000 * value:+.2f}{bounds}"
+    return " ".join(
+        filter(None, (number(1000 * value, "dB", signed=True), interval(1000 * low, 1000 * high, "dB", signed=True)))
+    )
 
 
 def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
@@ -166,6 +248,7 @@ def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
     rows = evaluation.frame("equivalence", dataset)
     if rows.empty:
         return None
+    rows = rows[rows["unit"] == "patient"]
     cells = tuple(
         (
             f"{row['a']} – {row['b']}",
@@ -173,12 +256,11 @@ def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
             f"± {row['margin']:g}",
             *_difference(evaluation, row),
             p_value(row["p"]),
-            row["verdict"],
-            row["unit"],
+            "equivalent" if row["verdict"] == "equivalent" else "not shown",
         )
         for row in rows.to_dict(orient="records")
     )
-    columns = ("pair", "measure", "margin", "difference", "90 % interval", "p", "verdict", "unit")
+    columns = ("pair", "measure", "margin", "difference", "90 % interval", "p", "finding")
     note = "Equivalent: the 90 % interval lies within the margin (two one-sided t tests at 5 %, not adjusted)."
     return Table(f"Equivalence within a margin on {dataset}", columns, cells, note)
 

@@ -1,7 +1,6 @@
-"""The verdict of an evaluation in sentences: doubts, an answer a dataset, then by how much and at what cost."""
+"""The verdict of an evaluation in sentences: doubts, the primary comparison, an answer a dataset, then the costs."""
 
 from collections.abc import Iterator, Mapping
-from itertools import combinations, islice
 
 import numpy as np
 import pandas as pd
@@ -10,9 +9,9 @@ from latentsr.report.evaluation_answer import (
     HALLUCINATED,
     LOST,
     answer,
-    aspect_metrics,
     false_sharpness,
     leads,
+    primary,
     restoring,
     sharpness,
     soles,
@@ -20,7 +19,6 @@ from latentsr.report.evaluation_answer import (
     worse,
 )
 from latentsr.report.evaluation_data import BASELINE, LR_PSNR, Evaluation
-from latentsr.report.evaluation_judgement import judgement, told
 from latentsr.report.numbers import listed, number
 
 TRUE_TO_INPUT, UNTRUE_TO_INPUT = 50.0, 30.0  # dB, of the worst image
@@ -29,14 +27,15 @@ FIDELITIES = (
     (UNTRUE_TO_INPUT, TRUE_TO_INPUT, "not wholly true to"),
     (-np.inf, UNTRUE_TO_INPUT, "not true to"),
 )
-METHODS, PAIRS = 4, 3  # that get words of their own; the tables hold all
-VERDICTS = {"equivalent": "equivalent", "different": "different by more", "undecided": "undecided"}
+
+
+EQUIVALENCE = {"equivalent": "equivalent", "not shown": "not shown to be equivalent"}
 
 
 def verdict(evaluation: Evaluation) -> tuple[str, ...]:
-    """Doubts, then an answer a dataset, then who is sharp but wrong."""
+    """Doubts, the primary comparison, then an answer a dataset, then who is sharp but wrong."""
     told = [tell(evaluation, dataset) for tell in (answer, false_sharpness) for dataset in evaluation.datasets]
-    return (*_doubts(evaluation), *filter(None, told))
+    return (*_doubts(evaluation), *filter(None, (primary(evaluation), *told)))
 
 
 def details(evaluation: Evaluation) -> tuple[str, ...]:
@@ -60,33 +59,16 @@ def _doubts(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _details(evaluation: Evaluation, dataset: str) -> Iterator[str]:
-    """Gains over bicubic, a sentence a method; these against each other; what it cost; equivalence."""
-    methods, metrics = _ranked(evaluation, dataset), aspect_metrics(evaluation, dataset)
+    """Images that are HR itself, measures that got worse, what it cost, agreement with LR, and equivalence."""
     best = soles(leads(evaluation, dataset))  # of which the answer tells what got worse
-    for method in methods[:METHODS]:
-        words = told((judgement(evaluation, dataset, name, (method, BASELINE)) for name in metrics), BASELINE)
+    for method in restoring(evaluation, dataset):
         titles = [] if method in best else worse(evaluation, dataset, method)
         lost = f"is worse than bicubic in {listed(titles)}" if titles else ""
-        if parts := [*filter(None, (words, lost)), *_same(evaluation, dataset, method)]:
-            brackets = " (in brackets 95 % intervals)" if method == methods[0] and "[" in words else ""
-            yield f"{method} {'; it '.join(parts)}{brackets}."
-    pairs = [
-        f"{first} {words}"
-        for first, second in islice(combinations(methods, 2), PAIRS)
-        if (words := told((judgement(evaluation, dataset, name, (first, second)) for name in metrics), second))
-    ]
-    if pairs:
-        yield f"{'; '.join(pairs)}."
+        if parts := [*filter(None, (lost,)), *_same(evaluation, dataset, method)]:
+            yield f"{method} {'; it '.join(parts)}."
     yield from _costs(evaluation, dataset)
     yield from _consistency(evaluation, dataset)
     yield from _equivalent(evaluation, dataset)
-
-
-def _ranked(evaluation: Evaluation, dataset: str) -> list[str]:
-    """The restoring methods but for the baseline, the highest PSNR first, those without one last."""
-    names = [name for name in restoring(evaluation, dataset) if name != BASELINE]
-    means = evaluation.summary(dataset, "psnr")["mean"].reindex(names)
-    return [str(name) for name in means.sort_values(ascending=False, kind="stable").index]
 
 
 def _same(evaluation: Evaluation, dataset: str, method: str) -> Iterator[str]:
@@ -146,9 +128,7 @@ def _equivalent(evaluation: Evaluation, dataset: str) -> Iterator[str]:
         name, _, band = str(metric).partition("/")
         facts = evaluation.measures[name]
         margin = number(part["margin"].iloc[0], facts["unit"], unit_shown=True)
-        found = [
-            f"{VERDICTS[str(kind)]}: {', '.join(f'{a} and {b}' for a, b in zip(group['a'], group['b'], strict=True))}"
-            for kind, group in part.groupby("verdict", sort=False)
-        ]
+        pairs = part["a"] + " and " + part["b"]
+        found = [f"{EQUIVALENCE[str(kind)]}: {', '.join(group)}" for kind, group in pairs.groupby(part["verdict"])]
         title = " ".join(filter(None, (facts["title"], band)))
         yield f"Within {margin} in {title} (two one-sided tests by patient, not adjusted), {'; '.join(found)}."

@@ -24,7 +24,9 @@ def number(
     if value is None or not np.isfinite(value):
         return NONE
     digits = decimals(value, unit) if digits is None else digits
-    text = f"{value:+.{digits}f}" if signed and value else f"{value + 0.0:.{digits}f}"  # a zero has no sign
+    text = f"{value:{'+' * signed}.{digits}f}"
+    if not text.strip("+-0."):  # a zero, rounded or not, has no sign
+        text = text.lstrip("+-")
     return f"{text} {unit}" if unit_shown and unit else text
 
 
@@ -49,11 +51,11 @@ def estimate(
     return shown, interval(low, high, unit, signed=signed, digits=digits)
 
 
-def p_value(value: float | None) -> str:
-    """Such as "0.012" or "< 0.001"; a dash for no test."""
+def p_value(value: float | None, *, sign: bool = False) -> str:
+    """Such as "0.012" or "< 0.001", with `sign` "= 0.012"; a dash for no test."""
     if value is None or not np.isfinite(value):
         return NONE
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "< 0.001" if value < 0.001 else f"{'= ' * sign}{value:.3f}"
 
 
 def counted(count: int, noun: str) -> str:

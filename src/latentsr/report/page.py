@@ -51,7 +51,7 @@ def render_page(page: Page) -> str:
     environment = _environment()
     script = environment.get_template("page.js").render()
     sections = [
-        {"title": section.title, "note": section.note, "blocks": [_view(name, block) for name, block in blocks]}
+        {"section": section, "blocks": [_view(name, block) for name, block in blocks]}
         for section, blocks in numbered(page)
     ]
     return environment.get_template("page.html").render(

@@ -36,8 +36,8 @@ def _fingerprint_pictures(told: Told, rows: pd.DataFrame, dataset: str, lossy: S
     if lossy:
         bands = _wide(rows, "subband_psnr", BANDS, "mean").loc[list(lossy)]
         yield Picture(f"Subband PSNR on {dataset}", band_bars(bands, better="higher", methods=methods))
-    curves = _wide(rows, "radial_spectrum", RINGS, "mean").loc[[HR, *lossy]]
-    yield Picture(f"Radial spectra on {dataset}", spectra(curves, reference=HR, methods=methods))
+    curves = _wide(rows, "radial_spectrum", RINGS, "mean").loc[[HR, *lossy]].rename(index={HR: HR.upper()})
+    yield Picture(f"Radial spectra on {dataset}", spectra(curves, reference=HR.upper(), methods=methods))
 
 
 def _wide(rows: pd.DataFrame, metric: str, parts: Sequence[str], column: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from latentsr.config import read_json
 from latentsr.report.facts import data_facts, run_facts
 from latentsr.report.numbers import counted
-from latentsr.report.page import Page, Section, write_page
+from latentsr.report.page import Page, Section, write_markdown, write_page
 from latentsr.report.screening_ceilings import ceiling_section
 from latentsr.report.screening_contrasts import contrast_section
 from latentsr.report.screening_expectation import expectation_section
@@ -17,17 +17,21 @@ from latentsr.report.screening_latents import cost_section, fingerprint_section,
 from latentsr.report.screening_rows import Told, several_lossy
 from latentsr.stats.table import read_table
 
-PAGE = "screening.html"
+PAGE, SUPPLEMENT = "screening.html", "report"
 
 
-def write_screening_page(folder: Path) -> Path:
+def write_screening_page(folder: Path, *, paper: bool = False) -> Path:
     """The path of the page that was written beside the tables of the screening in `folder`.
+
+    The same is written to report/report.md with its figures, with `paper` also as PDF, and tables as LaTeX.
 
     InputError if the folder holds no finished screening.
     """
     told = read_json(folder / "screening.json")
     fingerprint = read_table(folder / "fingerprint.parquet")
-    return write_page(screening_page(told, fingerprint, folder / "pictures"), folder / PAGE)
+    page = screening_page(told, fingerprint, folder / "pictures")
+    write_markdown(page, folder / SUPPLEMENT, paper=paper)
+    return write_page(page, folder / PAGE)
 
 
 def screening_page(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Page:

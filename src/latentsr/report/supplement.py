@@ -1,4 +1,4 @@
-"""A report as Markdown for a paper's supplement: report.md, and every figure beside it as a file."""
+"""A report as files for a paper: report.md, every figure as SVG, PNG and PDF, every table as LaTeX."""
 
 import re
 import unicodedata
@@ -7,11 +7,13 @@ from pathlib import Path
 
 from latentsr.io.atomic import replacing
 from latentsr.report.blocks import Block, Images, Page, Picture, Slider, Table, Text, Tile
+from latentsr.report.figures.tiles import tiles_pdf
+from latentsr.report.latex import latex_table
 from latentsr.report.naming import numbered, readable, titled
 from latentsr.report.png import bare_png
 from latentsr.report.svg import standalone_svg
 
-FIGURES = "figures"
+FIGURES, TABLES = "figures", "tables"
 # Backslashes before punctuation are undone by CommonMark, GitHub and pandoc alike. Where a character only means
 # something beside certain others (`_` at a word's edge, `<` before a tag), it is left alone elsewhere: "[0.1, 0.7]".
 _SPECIAL = re.compile(
@@ -20,16 +22,18 @@ _SPECIAL = re.compile(
 _LINE_START = re.compile(r"^(\d*)([-+.)](?=\s|$)|[#=>]|--)")
 
 
-def write_markdown(page: Page, folder: Path) -> Path:
+def write_markdown(page: Page, folder: Path, *, paper: bool = False) -> Path:
     """The folder, in which `report.md` and `figures/*.svg|png` were written, the text last; same page, same bytes.
+
+    With `paper` also `figures/*.pdf`, one a figure, and `tables/*.tex`, one a table.
 
     Raises:
         InputError: a picture that is no PNG, a drawing that is no SVG or refers to something outside
         LatentSRError: the disk refuses
     """
     lines, files = _render(page)
-    for name, content in files.items():
-        with replacing(folder / FIGURES / name) as part:
+    for name, content in (files | (_paper(page) if paper else {})).items():
+        with replacing(folder / name) as part:
             part.write_bytes(content)
     with replacing(folder / "report.md") as part:
         part.write_text("\n".join(lines).rstrip("\n") + "\n", encoding="utf-8", newline="\n")
@@ -55,6 +59,28 @@ def _render(page: Page) -> tuple[list[str], dict[str, bytes]]:
     return lines, files
 
 
+def _paper(page: Page) -> dict[str, bytes]:
+    """What a paper takes: tables as LaTeX and figures as PDF, by file name."""
+    files: dict[str, bytes] = {}
+    for name, block in (named for _, blocks in numbered(page) for named in blocks):
+        if isinstance(block, Text):
+            continue
+        stem = _stem(name, block)
+        if isinstance(block, Table):
+            remark = f"{name} of '{page.title}', made by latentsr. {page.note}"
+            files[f"{TABLES}/{stem}.tex"] = latex_table(block, stem.removeprefix("table-"), remark).encode()
+        elif isinstance(block, Picture):
+            files[f"{FIGURES}/{stem}.pdf"] = block.drawing.pdf()
+        else:
+            files[f"{FIGURES}/{stem}.pdf"] = tiles_pdf(_pair(block) if isinstance(block, Slider) else block)
+    return files
+
+
+def _stem(name: str, block: Table | Picture | Images | Slider) -> str:
+    """The name of a block's files without their ends, such as "table-3-ceilings-on-brain"."""
+    return f"{name.lower().replace(' ', '-')}-{_slug(block.title)}".rstrip("-")
+
+
 def escaped(text: str) -> str:
     """The text on one line, so that Markdown shows it as it is: no markup, no HTML, no end of a table's cell."""
     text = " ".join(readable(text).split())
@@ -67,7 +93,7 @@ def _block(name: str, block: Block, note: str, files: dict[str, bytes]) -> list[
     if isinstance(block, Table):
         caption = ["", *_paragraphs((block.note,))] if block.note else [""]
         return [_caption(name, block.title), "", *_table(block), *caption]
-    stem = f"{name.lower().replace(' ', '-')}-{_slug(block.title)}".rstrip("-")
+    stem = _stem(name, block)
     if isinstance(block, Picture):
         figure = _picture(stem, block, note, files)
     else:
@@ -76,9 +102,10 @@ def _block(name: str, block: Block, note: str, files: dict[str, bytes]) -> list[
 
 
 def _picture(stem: str, block: Picture, note: str, files: dict[str, bytes]) -> list[str]:
-    files[f"{stem}.svg"] = standalone_svg(block.drawing.svg, readable(block.drawing.alt), readable(note)).encode()
-    files[f"{stem}.png"] = bare_png(block.drawing.png, note)
-    return [f"![{escaped(block.drawing.alt)}]({FIGURES}/{stem}.svg)"]
+    file = f"{FIGURES}/{stem}"
+    files[f"{file}.svg"] = standalone_svg(block.drawing.svg, readable(block.drawing.alt), readable(note)).encode()
+    files[f"{file}.png"] = bare_png(block.drawing.png, note)
+    return [f"![{escaped(block.drawing.alt)}]({file}.svg)"]
 
 
 def _grid(stem: str, block: Images, note: str, files: dict[str, bytes]) -> list[str]:
@@ -87,11 +114,11 @@ def _grid(stem: str, block: Images, note: str, files: dict[str, bytes]) -> list[
     for number, (label, row) in enumerate(zip(block.labels, block.rows, strict=True), start=1):
         cells = [escaped(label)]
         for place, (column, tile) in enumerate(zip(block.columns, row, strict=True), start=1):
-            file = f"{stem}-{number}-{place}.png"
+            file = f"{FIGURES}/{stem}-{number}-{place}.png"
             if tile is not None:
                 files[file] = bare_png(tile.png, note)
             alt = escaped(f"{label} {column}")
-            cells.append(f"![{alt}]({FIGURES}/{file}) {escaped(tile.note)}".rstrip() if tile else "")
+            cells.append(f"![{alt}]({file}) {escaped(tile.note)}".rstrip() if tile else "")
         lines.append(_row(cells))
     return lines
 

@@ -1,4 +1,4 @@
-"""Whether two autoencoders are told apart, and their difference in words: one rule for all that a screening says."""
+"""Whether two autoencoders are told apart, by the rule of `stats.significance`, and their difference in words."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-FEW_PATIENTS = 8  # below, a bootstrap interval holds the truth less often than it says
-LEVEL = 0.05
+from latentsr.stats.significance import LEVEL, judge, turned
+
 RULE = (
-    "Told apart means: the 95 % interval of the paired difference, not adjusted for how many are compared, excludes "
-    "zero, and the Wilcoxon p, adjusted for all comparisons on the dataset (Holm), is below 0.05."
+    "Told apart means: the mean over patients of the paired difference is not zero, by Student's test with p adjusted "
+    f"for all comparisons on the dataset (Holm) below {LEVEL:g}; intervals are of one difference alone."
 )
 Row = Mapping[str, Any]
 
@@ -25,22 +25,14 @@ def psnr_difference(differences: pd.DataFrame, dataset: str, a: str, b: str) -> 
     return None
 
 
-def turned(row: Row) -> dict[str, Any]:
-    """The row of the pair (b, a)."""
-    sides = {"a": row["b"], "b": row["a"]}
-    return {**row, **sides, "difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
-
-
 def judgeable(row: Row | None) -> bool:
-    """Whether enough patients stand behind the difference, with an interval and a test, to say anything."""
-    if row is None or row["n"] < FEW_PATIENTS:
-        return False
-    return all(math.isfinite(row[name]) for name in ("low", "high", "p_holm"))
+    """Whether enough patients stand behind the difference to say anything."""
+    return row is not None and judge(row, "higher") != "few"
 
 
 def told_apart(row: Row | None) -> bool:
     """As RULE says."""
-    return row is not None and judgeable(row) and (row["low"] > 0 or row["high"] < 0) and row["p_holm"] < LEVEL
+    return row is not None and judge(row, "higher") in ("better", "worse")
 
 
 def gap(row: Row, sign: str = "") -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 from latentsr.autoencoders import SPECS, Autoencoder, AutoencoderSpec, load_autoencoder
 from latentsr.baselines import BICUBIC
 from latentsr.errors import OptionError
+from latentsr.superres import shipped_models
 
 HR = "hr"  # the method name under which a table holds what is said of HR itself
-TAKEN = (HR, BICUBIC)  # names of a table's methods that no autoencoder may bear
+TAKEN = (HR, BICUBIC, *shipped_models())  # names of a table's methods that no autoencoder may bear
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -71,7 +72,7 @@ def _labelled(text: str) -> tuple[str, str]:
     if not LABEL.fullmatch(label) or label in TAKEN or not source:
         raise OptionError(
             f"autoencoder '{text}': expected NAME, FOLDER or LABEL=FOLDER, the label made of letters, digits and "
-            f". _ + -, and not {' or '.join(TAKEN)}"
+            f". _ + -, and not {', '.join(TAKEN)}"
         )
     return label, source
 

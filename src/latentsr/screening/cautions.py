@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 import pandas as pd
 
-from latentsr.screening.apart import FEW_PATIENTS, listed
+from latentsr.screening.apart import listed
+from latentsr.stats.significance import FEWEST
 
 
 def warnings(frames: Mapping[str, pd.DataFrame], lone: Collection[str] = ()) -> list[str]:
@@ -37,10 +38,10 @@ def _excluded(name: str, images: int, excluded: int) -> Iterator[str]:
 def _patients(name: str, patients: int, images: int) -> Iterator[str]:
     if patients == 1:
         yield f"{name}: all {images} images are of one patient: no interval can be given and nothing is told apart."
-    elif 1 < patients < FEW_PATIENTS:
+    elif 1 < patients < FEWEST:
         yield (
-            f"{name}: only {patients} patients: intervals from so few hold the truth less often than they say, and "
-            "differences cannot be judged."
+            f"{name}: only {patients} patients: intervals take their differences for normal, and differences are not "
+            f"judged with fewer than {FEWEST}."
         )
 
 

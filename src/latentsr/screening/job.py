@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
-from latentsr.baselines import BICUBIC
 from latentsr.config import manifest, read_json, signed, write_json
 from latentsr.data.batches import batches, commonest, loaded
 from latentsr.data.records import Record
@@ -18,15 +17,16 @@ from latentsr.errors import OptionError
 from latentsr.jobfolder import JobFolder
 from latentsr.parts import Parts
 from latentsr.provenance import RESEARCH_USE
+from latentsr.screening.baselines import Baseline, measured_baseline
 from latentsr.screening.candidates import HR, Candidate
 from latentsr.screening.cost import cost_of
 from latentsr.screening.kept import arrays_of
-from latentsr.screening.measure import Measured, measured, measured_bicubic, measured_hr
+from latentsr.screening.measure import Measured, measured, measured_hr
 from latentsr.screening.pictures import draw_pictures, worst
 from latentsr.screening.plan import Plan
 from latentsr.screening.results import COST, TABLES, conclude
 
-RESULT, PICTURES, PAGE = "screening.json", "pictures", "screening.html"
+RESULT, PICTURES, PAGE, SUPPLEMENT = "screening.json", "pictures", "screening.html", "report"
 PROBED, PROBED_CPU = 4, 1  # images on which half precision is tried: a CPU takes seconds for one
 
 Progress = Callable[[int, int], None]
@@ -64,9 +64,9 @@ def screen(
 
 
 def _folder(out: Path) -> JobFolder:
-    """The folder of a screening; its page is written by the report."""
+    """The folder of a screening; page and supplement are written by the report."""
     tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
-    results = frozenset((PICTURES, PAGE, *tables))
+    results = frozenset((PICTURES, PAGE, SUPPLEMENT, *tables))
     return JobFolder(out, "screening", RESULT, results, decided_by="data, autoencoders or options")
 
 
@@ -75,6 +75,8 @@ def _run(plan: Plan, folder: JobFolder, batch: int, device: str, progress: Progr
     folder.begin(plan.key)
     counter = _Counter(plan.images, progress)
     stream_hr(plan, folder.parts, batch, device)
+    for baseline in plan.baselines:
+        stream_baseline(plan, baseline, folder.parts, batch, device, progress=counter.add)
     for candidate in sorted(plan.candidates, key=lambda one: one.name != plan.reference):  # the reference first
         _screen_one(plan, candidate, folder, batch, device, counter)
         gc.collect()  # a network may lie in reference cycles, and the next one is as large
@@ -103,16 +105,25 @@ def _keep(parts: Parts, records: Sequence[Record], hr: Tensor, measured: Measure
 
 
 def stream_hr(plan: Plan, root: Path, batch: int, device: str) -> None:
-    """Keeps, below `root`, what is said of HR itself, its spectrum and whether it is constant, and bicubic's PSNR."""
+    """Keeps, below `root`, what is said of HR itself: its spectrum, and whether it is constant."""
     for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
-        for name, measure in (
-            (HR, partial(measured_hr, metrics=plan.metrics)),
-            (BICUBIC, partial(measured_bicubic, degradation=plan.degradation)),
-        ):
-            parts = _parts(plan, root, number, name)
-            for alike in batches(records, batch, parts.done()):
-                hr = loaded(dataset, alike, device)
-                _keep(parts, alike, hr, measure(hr), batch)
+        parts = _parts(plan, root, number, HR)
+        for alike in batches(records, batch, parts.done()):
+            hr = loaded(dataset, alike, device)
+            _keep(parts, alike, hr, measured_hr(hr, plan.metrics), batch)
+
+
+def stream_baseline(
+    plan: Plan, baseline: Baseline, root: Path, batch: int, device: str, progress: Callable[[int], None]
+) -> None:
+    """Keeps, below `root`, the PSNR of a method that stands beside what is expected, of all datasets' images."""
+    for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
+        parts = _parts(plan, root, number, baseline.name)
+        progress(len(parts.done()))
+        for alike in batches(records, batch, parts.done()):
+            hr, ids = loaded(dataset, alike, device), [record.id for record in alike]
+            _keep(parts, alike, hr, measured_baseline(hr, ids, baseline.method, plan.degradation), batch)
+            progress(len(alike))
 
 
 def stream(

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.data.batches import padded
-from latentsr.degrade import Degradation, enlarge
 from latentsr.errors import ModelError
-from latentsr.metrics import METRICS, Metric, measure
+from latentsr.metrics import Metric, measure
 from latentsr.metrics.subbands import EMPTY as BAND_EMPTY
 from latentsr.metrics.subbands import LOSSLESS as BAND_LOSSLESS
 from latentsr.metrics.subbands import subband_psnr
@@ -61,21 +60,6 @@ def measured_hr(hr: Tensor, metrics: Sequence[Metric]) -> Measured:
     values = measure(metrics, hr, {})  # of these, what needs nothing beside the image
     columns = np.stack([value.double().cpu().numpy() for value in values.values()], axis=1)
     return Measured(tuple(values), columns, latent_sums(hr[:, :0]), (0.0, 0.0))
-
-
-@torch.inference_mode()
-def measured_bicubic(hr: Tensor, degradation: Degradation) -> Measured:
-    """The PSNR of bicubic enlargement, clamped to [0, 1], which any SR must beat; no latents, no seconds.
-
-    Rows and columns beyond a multiple of the degradation's divisor are cut off; NaN for images under one multiple.
-    """
-    rows, columns = (side - side % degradation.divisor for side in hr.shape[-2:])
-    values = hr.new_full((len(hr),), math.nan)
-    if rows and columns:
-        cut = hr[..., :rows, :columns]
-        enlarged = enlarge(degradation.apply(cut), degradation.scale).clamp(0, 1)
-        values = METRICS["psnr"](enlarged, cut)
-    return Measured(("psnr",), values.double().cpu().numpy()[:, None], latent_sums(hr[:, :0]), (0.0, 0.0))
 
 
 @torch.inference_mode()

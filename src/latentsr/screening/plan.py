@@ -14,6 +14,7 @@ from latentsr.degrade import Degradation, parse_degradation
 from latentsr.errors import OptionError
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.weights import learned_available, weights_file
+from latentsr.screening.baselines import Baseline, find_baselines
 from latentsr.screening.candidates import Candidate, Identified, identify
 from latentsr.screening.prediction import COLUMNS, read_points
 from latentsr.stats.seed import check_seed
@@ -26,7 +27,8 @@ FORMAT = 4
 class Screening(Config):
     """What is asked of a screening; every field decides its tables.
 
-    `degradation` is that of the SR which is expected: bicubic's own PSNR under it stands beside the expectation.
+    `degradation` is that of the SR which is expected: what bicubic and a model shipped for it reach under it stands
+    beside the expectation.
     """
 
     split: str = "valid"
@@ -40,7 +42,11 @@ class Screening(Config):
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked screening. `records` are those of each dataset; `ceiling` names the measures of the AE ceiling."""
+    """A checked screening.
+
+    `records` are those of each dataset; `ceiling` names the measures of the AE ceiling; the PSNR of `baselines` stands
+    beside what is expected.
+    """
 
     datasets: tuple[Dataset, ...]
     records: tuple[tuple[Record, ...], ...]
@@ -51,12 +57,13 @@ class Plan:
     metrics: tuple[Metric, ...]
     points: pd.DataFrame
     degradation: Degradation
+    baselines: tuple[Baseline, ...]
     options: Screening
 
     @property
     def images(self) -> int:
-        """How many passes of an image through an autoencoder there are."""
-        return sum(len(records) for records in self.records) * len(self.candidates)
+        """How many passes of an image through an autoencoder or a baseline there are."""
+        return sum(len(records) for records in self.records) * (len(self.candidates) + len(self.baselines))
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -70,6 +77,7 @@ class Plan:
             "metrics": list(self.ceiling),
             "points": self.points[list(COLUMNS)].to_numpy().tolist(),
             "degradation": self.degradation.text,
+            "baseline_methods": {one.name: {"about": one.about, "hash": one.hash} for one in self.baselines},
             "seed": self.options.seed,
             "format": FORMAT,
         }
@@ -121,6 +129,7 @@ def make_plan(
         metrics,
         points,
         degradation,
+        find_baselines(degradation, device),
         options,
     )
 

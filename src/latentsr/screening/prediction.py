@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from latentsr.errors import InputError
-from latentsr.stats.regression import fit_line
+from latentsr.stats.regression import fit_line, pearson
 
 COLUMNS = ("ceiling", "sr")
 PUBLISHED = "published_points.csv"
@@ -35,6 +35,8 @@ class Expectation:
 
 def read_points(path: Path | None = None) -> pd.DataFrame:
     """Finished experiments, a row each, with `ceiling` and `sr` in dB: the published six, or those of a CSV file.
+
+    The published ones have the dataset, the autoencoder and what `bicubic` reached there, too.
 
     InputError for a file without these columns, with other than finite numbers, or with fewer than four rows.
     """
@@ -76,7 +78,8 @@ def regression(points: pd.DataFrame, ceilings: Sequence[float]) -> dict[str, Any
     x = np.linspace(min(ends) - MARGIN, max(ends) + MARGIN, STEPS)
     bands = {name: values.tolist() for name, values in asdict(line.predict(x, LEVEL)).items()}
     named = points.astype(object).where(points.notna(), None).to_dict(orient="records")
-    return {"r": line.r, "r2": line.r2, "points": named, "x": x.tolist(), **bands}
+    correlation = asdict(pearson(points["ceiling"], points["sr"]))
+    return {"correlation": correlation, "r2": line.r2, "points": named, "x": x.tolist(), **bands}
 
 
 def _range_note(ceiling: float, points: pd.DataFrame) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr.baselines import BICUBIC
 from latentsr.config import read_signed_json
 from latentsr.metrics import METRICS, Metric
 from latentsr.parts import Parts
@@ -29,10 +28,12 @@ from latentsr.stats.summary import column_means
 from latentsr.stats.table import write_table
 
 COST = "cost.json"
-TABLES = ("table", "ceilings", "differences", "fingerprint", "latents", "cost", "expected", "contrasts")
+TABLES = (
+    "table", "ceilings", "differences", "fingerprint", "latents", "cost", "expected", "baselines", "contrasts",
+)  # fmt: skip
 MEAN_COLUMNS = (
     "dataset", "method", "metric", "images", "excluded", "patients", "n", "infinite", "missing", "mean", "sd", "low",
-    "high",
+    "high", "mean_images",
 )  # fmt: skip
 Folders = Callable[[int, str], Parts]
 
@@ -43,7 +44,7 @@ def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
     lossless = _lossless(table, plan)
     lossy = [one.name for one in plan.identified if not one.spec.lossless]
     ranked = judged(table, lossy, _constant(plan, folders))
-    means = mean_values(ranked, plan.options.seed)
+    means = mean_values(ranked)
     frames = {
         "table": table,
         "ceilings": means[means["metric"].isin(plan.ceiling)].reset_index(drop=True).merge(lossless),
@@ -52,6 +53,7 @@ def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
         "latents": _latents(plan, folders),
         "cost": _cost(plan, folders),
         "expected": _expected(means, plan, lossless),
+        "baselines": _baselines(means, plan),
     }
     frames["contrasts"] = contrasts(plan.identified, frames["differences"])
     for name, frame in frames.items():
@@ -72,24 +74,24 @@ def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
     }
 
 
-def mean_values(ranked: Judged, seed: int) -> pd.DataFrame:
-    """One row a dataset, method and metric: the mean of the finite values with its interval by a bootstrap of patients.
+def mean_values(ranked: Judged) -> pd.DataFrame:
+    """One row a dataset, method and metric: the mean over patients of the finite values, with its interval.
 
     Columns: dataset, method, metric, images, `excluded` ones of these, patients of the others, `n` finite values of the
-    others, `infinite` and `missing` ones (left out of `mean` and `sd`, ddof 1), `low` and `high` of 95 %: NaN where
-    fewer than two patients have values.
+    others, `infinite` and `missing` ones (left out), `mean` and `sd` (ddof 1) over patients, `low` and `high` of 95 %,
+    NaN where fewer than two patients have values, and `mean_images` over images.
     """
     parts = [
-        _means(str(name), part, ranked.excluded.get(str(name), frozenset()), seed)
+        _means(str(name), part, ranked.excluded.get(str(name), frozenset()))
         for name, part in ranked.table.groupby("dataset")
     ]
     return pd.concat(parts, ignore_index=True)
 
 
-def _means(dataset: str, table: pd.DataFrame, excluded: Collection[str], seed: int) -> pd.DataFrame:
+def _means(dataset: str, table: pd.DataFrame, excluded: Collection[str]) -> pd.DataFrame:
     values = wide(table)
     kept = values.index[~values.index.get_level_values("id").isin(excluded)]
-    means = column_means(values, seed=seed).rename(columns={"mean_low": "low", "mean_high": "high"}).reset_index()
+    means = column_means(values).rename(columns={"mean_low": "low", "mean_high": "high"}).reset_index()
     means["missing"] -= len(excluded)  # whose values were made NaN, so that all means are of the same images
     counts = {"images": len(values), "excluded": len(excluded), "patients": kept.get_level_values("patient").nunique()}
     return means.assign(dataset=dataset, **counts)[list(MEAN_COLUMNS)]
@@ -106,8 +108,8 @@ def _plain(value: Any) -> Any:
 
 
 def _tidy(plan: Plan, folders: Folders) -> pd.DataFrame:
-    """The tidy table of all datasets and methods, sorted; HR's own values under the method `hr`, bicubic's PSNR."""
-    names = [HR, BICUBIC, *(candidate.name for candidate in plan.candidates)]
+    """The tidy table of all datasets and methods, sorted; HR's own values under the method `hr`, baselines' PSNR."""
+    names = [HR, *(one.name for one in plan.baselines), *(one.name for one in plan.candidates)]
     tables = [
         rows(folders(number, name).read(), dataset, name)
         for number, dataset in enumerate(plan.datasets)
@@ -215,14 +217,20 @@ def _cost_row(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
 
 
 def _expected(means: pd.DataFrame, plan: Plan, lossless: pd.DataFrame) -> pd.DataFrame:
-    """One row a dataset and method: the SR PSNR to expect of its ceiling, and that of bicubic on the same images."""
+    """One row a dataset and method: the SR PSNR to expect of its ceiling."""
     found, psnr = [], means[means["metric"] == "psnr"]
-    bicubics = psnr[psnr["method"] == BICUBIC].set_index("dataset")["mean"]
     for row in psnr.merge(lossless).to_dict(orient="records"):
         ceiling = math.inf if row["lossless"] else row["mean"]
         names = {name: row[name] for name in ("dataset", "method")}
-        found.append(names | asdict(expected_sr(ceiling, plan.points)) | {"bicubic": bicubics[row["dataset"]]})
+        found.append(names | asdict(expected_sr(ceiling, plan.points)))
     return pd.DataFrame(found)
+
+
+def _baselines(means: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """One row a dataset and baseline, these in their order: the mean PSNR of its SR, with its interval."""
+    psnr = means[means["metric"] == "psnr"].drop(columns="metric")
+    found = [psnr[psnr["method"] == one.name] for one in plan.baselines]
+    return pd.concat(found).sort_values("dataset", kind="stable", ignore_index=True)
 
 
 def _dataset_facts(plan: Plan, excluded: Excluded) -> dict[str, Any]:
@@ -251,12 +259,12 @@ def _lone(plan: Plan) -> set[str]:
 
 
 def _worst(plan: Plan, folders: Folders, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The pictured images by their short hash, with every method's PSNR (null: given back whole)."""
+    """The pictured images by their short hash, with every autoencoder's PSNR (null: given back whole)."""
     found = []
+    psnr = table[(table["metric"] == "psnr") & table["method"].isin([one.name for one in plan.candidates])]
     for number, dataset in enumerate(plan.datasets):
         for record in worst(folders(number, plan.reference), dataset):
-            own = table[(table["dataset"] == dataset.name) & (table["id"] == record.id) & (table["metric"] == "psnr")]
-            psnr = dict(zip(own["method"], map(_plain, own["value"]), strict=True))
-            psnr.pop(BICUBIC)
-            found.append({"dataset": dataset.name, "image": short_hash(dataset.name, record.id), "psnr": psnr})
+            own = psnr[(psnr["dataset"] == dataset.name) & (psnr["id"] == record.id)]
+            values = dict(zip(own["method"], map(_plain, own["value"]), strict=True))
+            found.append({"dataset": dataset.name, "image": short_hash(dataset.name, record.id), "psnr": values})
     return found

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from latentsr.metrics import METRICS
-from latentsr.screening.apart import FEW_PATIENTS, RULE, gap, judgeable, listed, psnr_difference, told_apart
+from latentsr.screening.apart import RULE, gap, judgeable, listed, psnr_difference, told_apart
 from latentsr.screening.outlook import expectation_sentences
 from latentsr.screening.reasons import contrast_sentences
+from latentsr.stats.significance import FEWEST
 
 MEANING = (
     "The AE ceiling is how closely an image matches itself after encoding and decoding (mean PSNR with its 95 % "
@@ -24,7 +25,7 @@ def verdict(
     """Sentences, the most important first: the best autoencoder of each dataset, then the rankings, then the reasons.
 
     Args:
-        frames: `ceilings`, `differences`, `contrasts` and `expected` of the screening.
+        frames: `ceilings`, `differences`, `contrasts`, `expected` and `baselines` of the screening.
         points: what the expectation rests on.
         published: whether these are the published points.
         unplaced: the autoencoders that are in no contrast.
@@ -39,7 +40,7 @@ def verdict(
     sentences += [_ranking(name, ranked[name], ceilings, differences) for name in several]
     sentences += contrast_sentences(frames["contrasts"], unplaced) if several else []
     sentences += _lossless(ceilings)
-    sentences += expectation_sentences(frames["expected"], points, published)
+    sentences += expectation_sentences(frames["expected"], frames["baselines"], points, published)
     return sentences
 
 
@@ -84,7 +85,7 @@ def _ranking(dataset: str, ranked: Rows, ceilings: pd.DataFrame, differences: pd
     names = list(pairwise(row["method"] for row in ranked))
     neighbours = {pair: row for pair in names if (row := psnr_difference(differences, dataset, *pair)) is not None}
     if not any(judgeable(row) for row in neighbours.values()):
-        few = f", fewer than {FEW_PATIENTS}" if ranked[0]["patients"] < FEW_PATIENTS else ""
+        few = f", fewer than {FEWEST}" if ranked[0]["patients"] < FEWEST else ""
         count = int(ranked[0]["patients"])
         patients = f"{count} patient{'' if count == 1 else 's'}"
         return f"{text} The differences cannot be judged: {patients}{few}."

@@ -9,6 +9,7 @@ from latentsr.stats.names import short_hash
 from latentsr.stats.paired import cohen_d, cohen_dz, cohen_h, dz_interval, rank_biserial, wilcoxon
 from latentsr.stats.rates import rate_effects
 from latentsr.stats.regression import Bands, Correlation, Line, fisher_interval, fit_line, pearson
+from latentsr.stats.significance import FEWEST, LEVEL, MeanTest, detectable, judge, mean_test
 from latentsr.stats.summary import SUMMARY_COLUMNS, summarise
 from latentsr.stats.table import COLUMNS, check_table, read_table, write_table
 
@@ -17,12 +18,15 @@ __all__ = [
     "COLUMNS",
     "COMPARISON_COLUMNS",
     "EQUIVALENCE_COLUMNS",
+    "FEWEST",
+    "LEVEL",
     "SUMMARY_COLUMNS",
     "Agreement",
     "Bands",
     "Correlation",
     "Equivalence",
     "Line",
+    "MeanTest",
     "bland_altman",
     "check_table",
     "cluster_intervals",
@@ -32,10 +36,13 @@ __all__ = [
     "compare_agreement",
     "compare_equivalence",
     "compare_methods",
+    "detectable",
     "dz_interval",
     "fisher_interval",
     "fit_line",
     "holm",
+    "judge",
+    "mean_test",
     "pearson",
     "rank_biserial",
     "rate_effects",

@@ -8,17 +8,20 @@ from numpy.typing import NDArray
 
 from latentsr.errors import InputError
 from latentsr.stats.bootstrap import cluster_intervals
-from latentsr.stats.multiplicity import holm, least_adjusted
-from latentsr.stats.paired import cohen_d, cohen_dz, least_p, rank_biserial, wilcoxon
+from latentsr.stats.multiplicity import holm
+from latentsr.stats.paired import cohen_d, cohen_dz, rank_biserial, wilcoxon
 from latentsr.stats.pairing import Pair, Paired, chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
+from latentsr.stats.significance import detectable, mean_test
 from latentsr.stats.table import check_table
 
 COMPARISON_COLUMNS = (
     "dataset", "metric", "a", "b", "unit", "images", "patients", "n", "infinite", "missing", "mean_a", "mean_b",
-    "difference", "low", "high", "sd_difference", "p", "p_holm", "d", "d_z", "rank_biserial", "family", "p_least",
+    "difference", "low", "high", "sd_difference", "p", "p_holm", "family", "detectable", "d", "d_z", "rank_biserial",
+    "p_wilcoxon", "least", "greatest", "units_below", "units_above", "images_below", "images_above", "loo_low",
+    "loo_high", "image_weighted", "image_weighted_low", "image_weighted_high",
 )  # fmt: skip
 ONE_FAMILY = "all"
-LEVEL = 0.05  # of a family's tests: below it an adjusted p is called a finding
+PRIMARY = "primary"  # the family of the one comparison that stands outside all others
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +31,7 @@ def compare_methods(
     *,
     pairs: Sequence[Pair] | None = None,
     baseline: str | None = None,
+    primary: tuple[str, str, str] | None = None,
     unit: str = "patient",
     families: Mapping[str, str] | None = None,
     level: float = 0.95,
@@ -38,26 +42,28 @@ def compare_methods(
 
     A pair of values counts where both are finite. Columns:
         images, patients: in the dataset; `infinite` images where a value is infinite (the PSNR of identical images) and
-            `missing` ones where one is NaN (no value) are left out of all that follows, the test too, and counted here:
-            an infinite difference has a rank, the highest, but no size, so that test and interval would no longer be
-            of the same images;
+            `missing` ones where one is NaN (no value) are left out of all that follows and counted here;
         n: units that remain, patients or images;
-        mean_a, mean_b, difference: means over the remaining images, whatever the unit; difference = mean_a - mean_b;
-        low, high: the bootstrap interval of `difference`, drawn by unit;
-        sd_difference, p, d, d_z, rank_biserial: of the units: each remaining image, or each patient with the mean over
-            its remaining images. p is the two-sided Wilcoxon signed-rank p-value, d the published effect size with the
-            pooled sd, d_z the paired one;
-        p_holm: p adjusted (Holm) over all rows of this dataset, unit and `family`: one family of tests;
-        family, p_least: the family's name, and the least p_holm that a test of it could have with so many units. Where
-            that lies above the level, no test of the family can find anything, however large the effect.
-    With one unit, or none, interval, tests and effect sizes are NaN. Where each image has its own patient the two units
-    give the same. With several images a patient, the rows of unit "image" take them for independent: shown beside the
-    others to compare with the literature, too sure of themselves.
+        mean_a, mean_b, difference: means over units, each the mean of its images; difference = mean_a - mean_b;
+        low, high, sd_difference, p: Student's interval and two-sided test of `difference` and the sd of the units'
+            differences, of `significance.mean_test`;
+        p_holm: p adjusted (Holm) over all rows of this dataset, unit and `family`; p itself in the family PRIMARY;
+        detectable: the difference that the unadjusted test finds with 80 % power, if the sd is as seen;
+        d, d_z, rank_biserial: of the units, d the published effect size with the pooled sd, d_z the paired one;
+        p_wilcoxon: the two-sided signed-rank p of the units, unadjusted, to compare with the literature;
+        least, greatest: the smallest and largest difference of a unit; `units_below`, `units_above`, `images_below`,
+            `images_above`: how many units and images have a difference below and above zero; `loo_low`, `loo_high`:
+            the range of `difference` when any one unit is left out;
+        image_weighted, image_weighted_low, image_weighted_high: the mean over images instead and its bootstrap interval
+            drawn by unit: how much the weight of patients of many images matters.
+    With one unit, or none, interval, tests and effect sizes are NaN. With several images a patient, the rows of unit
+    "image" take them for independent: to compare with the literature, too sure of themselves.
 
     Args:
         table: tidy; every method and metric has every image of its dataset once.
         pairs: (a, b) to compare; if neither these nor a baseline are given, all pairs but those with `hr`.
         baseline: compare each other method with this one.
+        primary: (a, b, metric) of the comparison specified in advance: in each dataset a family of its own.
         unit: "patient", "image" or "both".
         families: the family of each metric, chosen before the data were seen; None: all metrics are one.
         level: of the intervals.
@@ -78,7 +84,7 @@ def compare_methods(
         paired = pair_columns(wide(rows), chosen)
         for one in units:
             found = _compared(paired, one, level, draws, seed)
-            parts.append(_adjusted(found, members).assign(dataset=str(name)))
+            parts.append(_adjusted(found, members, primary).assign(dataset=str(name)))
     return pd.concat(parts, ignore_index=True)[list(COMPARISON_COLUMNS)]
 
 
@@ -91,37 +97,48 @@ def _families(table: pd.DataFrame, families: Mapping[str, str] | None) -> Mappin
     return found
 
 
-def _adjusted(rows: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
-    """The rows of one dataset and unit with `family`, `p_holm` and `p_least`."""
+def _adjusted(rows: pd.DataFrame, families: Mapping[str, str], primary: tuple[str, str, str] | None) -> pd.DataFrame:
+    """The rows of one dataset and unit with `family` and `p_holm`."""
     family = rows["metric"].map(families).astype(object)
-    p_holm, least = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    for name in family.unique():
-        here = (family == name).to_numpy()
-        p_holm[here] = holm(rows["p"][here])
-        least[here] = least_adjusted([least_p(n) for n in rows["n"][here]])
-    return rows.assign(family=family, p_holm=p_holm, p_least=least)
+    if primary is not None:
+        a, b, metric = primary
+        family[rows["metric"].eq(metric) & (rows["a"].eq(a) & rows["b"].eq(b) | rows["a"].eq(b) & rows["b"].eq(a))] = (
+            PRIMARY
+        )
+    p_holm = rows.groupby(family, sort=False)["p"].transform(holm)
+    return rows.assign(family=family, p_holm=p_holm)
 
 
 def _compared(paired: Paired, unit: str, level: float, draws: int, seed: int) -> pd.DataFrame:
     """The rows of one dataset and unit, without the dataset's name."""
-    usable = paired.usable
     members = unit_members(paired, unit)
-    first, second = (np.where(usable, values, np.nan) for values in (paired.first, paired.second))
-    low, high = cluster_intervals(paired.differences, members, level=level, draws=draws, seed=seed)
+    differences = paired.differences
+    first, second = (unit_means(np.where(paired.usable, one, np.nan), members) for one in (paired.first, paired.second))
+    units = unit_means(differences, members)
+    tested = mean_test(units, level=level)
+    low, high = cluster_intervals(differences, members, level=level, draws=draws, seed=seed)
     rows = pd.DataFrame(list(paired.labels), columns=["metric", "a", "b"]).assign(
         unit=unit,
         images=len(paired.patients),
         patients=len(set(paired.patients)),
+        n=tested.n,
         infinite=paired.infinite.sum(axis=0),
         missing=paired.missing.sum(axis=0),
         mean_a=_column_means(first),
         mean_b=_column_means(second),
-        difference=_column_means(paired.differences),
-        low=low,
-        high=high,
+        difference=tested.mean,
+        low=tested.low,
+        high=tested.high,
+        sd_difference=tested.sd,
+        p=tested.p,
+        detectable=tested.sd * np.array([detectable(n) for n in tested.n]),
+        image_weighted=_column_means(differences),
+        image_weighted_low=low,
+        image_weighted_high=high,
     )
-    tests = _tests(unit_means(first, members), unit_means(second, members))
-    return rows.join(tests)
+    for name, values in (("units", units), ("images", differences)):
+        rows = rows.assign(**{f"{name}_below": (values < 0).sum(axis=0), f"{name}_above": (values > 0).sum(axis=0)})
+    return rows.join(_effects(first, second)).join(_extremes(units))
 
 
 def _column_means(values: Floats) -> Floats:
@@ -129,19 +146,32 @@ def _column_means(values: Floats) -> Floats:
     return pd.DataFrame(values).mean().to_numpy(dtype=np.float64)
 
 
-def _tests(first: Floats, second: Floats) -> pd.DataFrame:
-    """Test and effect sizes of each column of (units, columns) pairs."""
+def _effects(first: Floats, second: Floats) -> pd.DataFrame:
+    """Effect sizes and signed-rank test of each column of (units, columns) pairs."""
     rows = []
     for a, b in zip(first.T, second.T, strict=True):
         differences = (a - b)[~np.isnan(a - b)]
         rows.append(
             {
-                "n": len(differences),
-                "sd_difference": np.std(differences, ddof=1) if len(differences) > 1 else np.nan,
-                "p": wilcoxon(differences),
+                "p_wilcoxon": wilcoxon(differences),
                 "d": cohen_d(a, b),
                 "d_z": cohen_dz(differences),
                 "rank_biserial": rank_biserial(differences) if len(differences) > 1 else np.nan,
             }
         )
-    return pd.DataFrame(rows, columns=["n", "sd_difference", "p", "d", "d_z", "rank_biserial"])
+    return pd.DataFrame(rows, columns=["p_wilcoxon", "d", "d_z", "rank_biserial"])
+
+
+def _extremes(units: Floats) -> pd.DataFrame:
+    """The least and greatest of the units' differences, and the range of their mean with any one of them left out."""
+    frame = pd.DataFrame(units)
+    n, total, least, greatest = frame.count(), frame.sum(), frame.min(), frame.max()
+    left = np.maximum(n - 1, 1).where(n > 1)
+    return pd.DataFrame(
+        {
+            "least": least,
+            "greatest": greatest,
+            "loo_low": (total - greatest) / left,
+            "loo_high": (total - least) / left,
+        }
+    )

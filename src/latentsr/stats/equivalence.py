@@ -10,6 +10,7 @@ from scipy import stats
 
 from latentsr.errors import InputError, OptionError
 from latentsr.stats.pairing import Pair, chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
+from latentsr.stats.significance import mean_test
 from latentsr.stats.table import check_table
 
 EQUIVALENCE_COLUMNS = (
@@ -24,7 +25,7 @@ class Equivalence:
 
     `difference` is the mean over units; `low`, `high` its Student interval of level 1 - 2 alpha (90 % at 5 %); `p` the
     larger of the two one-sided p-values. `verdict` is "equivalent" where the interval lies inside the margin (then
-    p < alpha), "different" where it lies wholly outside, "undecided" otherwise, as also with fewer than two units.
+    p < alpha), "not shown" otherwise, as also with fewer than two units. That they differ is another test's to say.
     """
 
     n: int
@@ -66,13 +67,11 @@ def tost(
     units = values[kept]
     if patients is not None:
         units = unit_means(units[:, None], list(np.asarray(patients)[kept]))[:, 0]
-    n, mean = len(units), float(units.mean()) if len(units) else np.nan
-    if n < 2:
-        return Equivalence(n, margin, mean, np.nan, np.nan, np.nan, "undecided")
-    error = float(units.std(ddof=1) / np.sqrt(n))
-    reach = error * float(stats.t.ppf(1 - alpha, n - 1))
-    low, high = mean - reach, mean + reach
-    return Equivalence(n, margin, mean, low, high, _p_value(mean, error, n, margin), _verdict(low, high, margin))
+    found = mean_test(units[:, None], level=1 - 2 * alpha)
+    n, mean, sd, low, high = (float(one[0]) for one in found[:5])
+    p = _p_value(mean, sd / np.sqrt(n), int(n), margin) if n > 1 else np.nan
+    inside = -margin < low and high < margin
+    return Equivalence(int(n), margin, mean, low, high, p, "equivalent" if inside else "not shown")
 
 
 def compare_equivalence(
@@ -87,7 +86,8 @@ def compare_equivalence(
     """One row a dataset, metric with a margin, pair of methods and unit: `tost` of a - b.
 
     `infinite` and `missing` images are left out and counted, as in `compare_methods`, and so are the pairs chosen.
-    `difference` is the mean over units: over patients' means, where that of `compare_methods` is over images.
+    `difference` is that of `compare_methods`. Rows of unit "image" have no verdict: taking images of one patient for
+    independent calls methods equivalent far more often than alpha says.
 
     Args:
         table: tidy.
@@ -114,7 +114,7 @@ def compare_equivalence(
                 left_out = {"infinite": paired.infinite[:, column].sum(), "missing": paired.missing[:, column].sum()}
                 sizes = {"images": len(members), "patients": len(set(paired.patients))} | left_out
                 what = {"dataset": str(name), "metric": metric, "a": a, "b": b, "unit": one}
-                rows.append(what | sizes | asdict(found))
+                rows.append(what | sizes | asdict(found) | ({} if one == "patient" else {"verdict": ""}))
     return pd.DataFrame(rows, columns=list(EQUIVALENCE_COLUMNS))
 
 
@@ -123,9 +123,3 @@ def _p_value(mean: float, error: float, n: int, margin: float) -> float:
     if error == 0:  # no spread at all: the mean is what it is
         return 0.0 if abs(mean) < margin else 1.0
     return float(stats.t.sf((margin - abs(mean)) / error, n - 1))
-
-
-def _verdict(low: float, high: float, margin: float) -> str:
-    if -margin < low and high < margin:
-        return "equivalent"
-    return "different" if low >= margin or high <= -margin else "undecided"

@@ -24,13 +24,3 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     factors = np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
     return adjusted
-
-
-def least_adjusted(least: ArrayLike) -> float:
-    """The least adjusted p-value that a family can hold whose tests can reach these p-values, (tests,), and no less.
-
-    Holm's first step multiplies the least p of all by their number, so that nothing of the family falls below that.
-    NaN tests do not count; NaN where there is no other.
-    """
-    adjusted = holm(least)
-    return float("nan") if np.isnan(adjusted).all() else float(np.nanmin(adjusted))

@@ -37,16 +37,6 @@ def wilcoxon(differences: ArrayLike) -> float:
     return _normal_p(ranks, positive)
 
 
-def least_p(pairs: int) -> float:
-    """The least two-sided p-value that the signed-rank test of so many pairs can have: 2 / 2^pairs, all to one side.
-
-    0 beyond 50 pairs, where nothing limits the normal approximation to speak of; NaN for fewer than two.
-    """
-    if pairs < 2:
-        return float("nan")
-    return 2.0 ** (1 - pairs) if pairs <= EXACT else 0.0
-
-
 def _exact_p(ranks: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     """Over all ways to turn the signs: twice the share of those with a rank sum as far out on the same side."""
     ways = _ways(tuple(np.rint(2 * np.sort(ranks)).astype(int).tolist()))  # shared ranks are halves

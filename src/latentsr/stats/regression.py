@@ -22,6 +22,14 @@ class Correlation:
     p: float
     n: int
 
+    @property
+    def words(self) -> str:
+        """Such as "r = 0.83 [0.55, 0.94], n = 15"; no bracket without an interval, "r not defined" for NaN."""
+        if not np.isfinite(self.r):
+            return f"r not defined, n = {self.n}"
+        interval = f" [{self.low:.2f}, {self.high:.2f}]" if np.isfinite([self.low, self.high]).all() else ""
+        return f"r = {self.r:.2f}{interval}, n = {self.n}"
+
 
 @dataclass(frozen=True, eq=False)
 class Bands:

@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from latentsr.stats.bootstrap import cluster_intervals
-from latentsr.stats.pairing import REFERENCE, Floats, pair_columns, wide
+from latentsr.stats.pairing import REFERENCE, pair_columns, unit_means, wide
+from latentsr.stats.significance import MeanTest, mean_test
 from latentsr.stats.table import check_table
 
 RATIO_METRICS = ("laplacian_variance", "blockiness")
 SUMMARY_COLUMNS = (
-    "dataset", "method", "metric", "images", "patients", "n", "infinite", "missing", "mean", "sd", "ratio_to_hr",
-    "pairs", "difference", "low", "high", "mean_low", "mean_high",
+    "dataset", "method", "metric", "images", "patients", "n", "infinite", "missing", "mean", "sd", "mean_low",
+    "mean_high", "mean_images", "sd_images", "ratio_to_hr", "pairs", "difference", "low", "high",
 )  # fmt: skip
 
 
@@ -20,63 +20,61 @@ def summarise(
     baseline: str | None = "bicubic",
     reference: str = REFERENCE,
     level: float = 0.95,
-    draws: int = 10_000,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """One row a dataset, method and metric, sorted by these.
 
-    Columns: `images` and `patients` in the dataset; `n` finite values, which alone make `mean` and `sd` (ddof 1);
-    `infinite` values (the PSNR of identical images) and `missing` ones (an image too small), both left out;
-    `ratio_to_hr`, mean over HR's mean, for Laplacian variance and blockiness; `pairs` of images where both the method and the
-    baseline are finite, `difference` their mean method minus baseline, and `low`, `high` its interval by a bootstrap of
-    patients; `mean_low`, `mean_high` that of the mean. Where a number is not defined it is NaN: all differences if
-    there is no baseline, or the table does not have it.
+    Columns: `images` and `patients` in the dataset; those of `column_means`; `ratio_to_hr`, mean over HR's mean, for
+    Laplacian variance and blockiness; `pairs` of images where both the method and the baseline are finite, `difference`
+    the mean over patients of method minus baseline there, and `low`, `high` its interval, as in `compare_methods`.
+    Where a number is not defined it is NaN: all differences if there is no baseline, or the table does not have it.
 
     Raises:
         InputError: images twice, or missing for some method: nothing is paired by position or by what is left.
     """
     check_table(table)
     parts = [
-        _dataset_summary(wide(rows), baseline, reference, level, draws, seed).assign(dataset=str(name))
+        _dataset_summary(wide(rows), baseline, reference, level).assign(dataset=str(name))
         for name, rows in table.groupby("dataset", sort=True)
     ]
     return pd.concat(parts, ignore_index=True)[list(SUMMARY_COLUMNS)]
 
 
-def column_means(values: pd.DataFrame, *, level: float = 0.95, draws: int = 10_000, seed: int = 0) -> pd.DataFrame:
-    """The mean of each column of `wide`'s values over images, a row a column: (method, metric) or whatever it has.
+def column_means(values: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """The mean of each column of `wide`'s values over patients, a row a column: (method, metric) or whatever it has.
 
-    Columns: `n` finite values, which alone make `mean` and `sd` (ddof 1); `infinite` ones and `missing` ones, both left
-    out; `mean_low`, `mean_high` the interval of the mean by a bootstrap of patients.
+    Columns: `n` finite values, which alone count; `infinite` ones (the PSNR of identical images) and `missing` ones (an
+    image too small), both left out; `mean` and `sd` (ddof 1) over patients, each the mean of its images; `mean_low`,
+    `mean_high` Student's interval; `mean_images` and `sd_images` over images, as much of the literature has them.
     """
     finite = values.where(np.isfinite(values))
-    low, high = _intervals(finite, level, draws, seed)
+    found = _over_patients(finite, level)
     return pd.DataFrame(
         {
             "n": finite.count(),
             "infinite": np.isinf(values).sum(),
             "missing": values.isna().sum(),
-            "mean": finite.mean(),
-            "sd": finite.std(ddof=1),
-            "mean_low": low,
-            "mean_high": high,
+            "mean": found.mean,
+            "sd": found.sd,
+            "mean_low": found.low,
+            "mean_high": found.high,
+            "mean_images": finite.mean(),
+            "sd_images": finite.std(ddof=1),
         }
     )
 
 
-def _intervals(values: pd.DataFrame, level: float, draws: int, seed: int) -> tuple[Floats, Floats]:
-    """The interval of each column's mean by a bootstrap of patients."""
+def _over_patients(values: pd.DataFrame, level: float) -> MeanTest:
     patients = list(values.index.get_level_values("patient").astype(str))
-    return cluster_intervals(values.to_numpy(dtype=np.float64), patients, level=level, draws=draws, seed=seed)
+    return mean_test(unit_means(values.to_numpy(dtype=np.float64), patients), level=level)
 
 
-def _dataset_summary(
-    values: pd.DataFrame, baseline: str | None, reference: str, level: float, draws: int, seed: int
-) -> pd.DataFrame:
-    means = column_means(values, level=level, draws=draws, seed=seed)
+def _dataset_summary(values: pd.DataFrame, baseline: str | None, reference: str, level: float) -> pd.DataFrame:
+    means = column_means(values, level=level)
     differences = _differences(values, baseline)
-    low, high = _intervals(differences, level, draws, seed)
-    compared = pd.DataFrame({"pairs": differences.count(), "difference": differences.mean(), "low": low, "high": high})
+    found = _over_patients(differences, level)
+    compared = pd.DataFrame(
+        {"pairs": differences.count(), "difference": found.mean, "low": found.low, "high": found.high}
+    )
     patients = values.index.get_level_values("patient").nunique()
     whole = means.assign(ratio_to_hr=_ratios(means["mean"], reference)).join(compared)
     return whole.reset_index().assign(images=len(values), patients=patients)

@@ -91,9 +91,14 @@ def fit_denoiser(
         }  # fmt: skip
         write_json(run / "manifest.json", manifest(**told))
         model = model.model_copy(update={"spread": spread})
-        _save(out, run, model, module.network, card=model_card(model, config, told), autoencoder=autoencoder.folder)
+        _save(out, run, model, module.network, model_card(model, config, told), autoencoder, _seen(cache, parent))
         _note(run, config, facts)  # last: until then an extension is unfinished
     return out
+
+
+def _seen(cache: LatentCache, parent: SuperResolver | None) -> set[str]:
+    """Digests of the images that the model is known to be trained on, its parent included."""
+    return {*cache.digests, *(parent.training_images if parent else ())}
 
 
 def _note(run: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
@@ -169,12 +174,15 @@ def _module(
     return module
 
 
-def _save(out: Path, run: Path, model: ModelConfig, network: Denoiser, *, card: str, autoencoder: Path | None) -> None:
-    """Writes the model folder, whole before an earlier one makes room for it."""
+def _save(
+    out: Path, run: Path, model: ModelConfig, network: Denoiser, card: str, autoencoder: Autoencoder, seen: set[str]
+) -> None:
+    """Writes the model folder, whole before an earlier one makes room for it; `seen` are digests of training images."""
     fresh, earlier = run / "model", run / "earlier"
     for left in (fresh, earlier):  # of a run that was killed here
         shutil.rmtree(left, ignore_errors=True)
-    save_model(fresh, model, network.state_dict(), card=card, autoencoder=autoencoder)
+    weights = network.state_dict()
+    save_model(fresh, model, weights, card=card, autoencoder=autoencoder.folder, training_images=seen)
     if out.exists():
         out.replace(earlier)
     fresh.replace(out)

@@ -51,6 +51,11 @@ def test_what_has_no_place_is_a_word(methods: int, drawn: list[Figure]) -> None:
     assert words.count("lossless") == 11
     assert words.count("no value") == 1
     assert "LL3 lossless" in picture.alt
+    for axes in drawn[0].axes:  # lossless above the bars, where more is; no value at the axis
+        for text in axes.texts:
+            (_, y), inverse = text.get_transform().transform(text.get_position()), axes.transAxes.inverted()
+            high = inverse.transform((0, y))[1] > 0.9
+            assert high == ("lossless" in text.get_text())
     assert max(axes.get_ylim()[1] for axes in drawn[0].axes) < 50
 
 

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from latentsr.errors import InputError
 from latentsr.report.figures import latent_curves, spectra
-from latentsr.report.figures.style import INK, mark
+from latentsr.report.figures.curves import REFERENCE
+from latentsr.report.figures.style import COLOURS, mark
 
 
 def _spectra(*methods: str) -> pd.DataFrame:
@@ -28,7 +29,7 @@ def test_a_line_a_method_with_all_its_values(drawn: list[Figure]) -> None:
     assert "bicubic: 5.00 at 01, \N{MINUS SIGN}0.40 at 10" in picture.alt
 
 
-def test_a_reference_is_black_and_what_others_differ_from(drawn: list[Figure]) -> None:
+def test_a_reference_is_a_wide_line_of_no_methods_colour_and_what_others_differ_from(drawn: list[Figure]) -> None:
     frame = _spectra("bicubic", "hr", "medvae")
     spectra(frame, reference="hr", methods=["hr", "medvae", "bicubic"])
     assert len(drawn[0].axes) == 2
@@ -36,7 +37,9 @@ def test_a_reference_is_black_and_what_others_differ_from(drawn: list[Figure]) -
     np.testing.assert_allclose(differences[0], frame.loc["bicubic"] - frame.loc["hr"])
     assert differences[1] == pytest.approx(np.zeros(10))
     bicubic, hr, medvae = drawn[0].axes[0].lines[:3]
-    assert (hr.get_color(), hr.get_marker()) == (INK, "None")
+    assert (hr.get_color(), hr.get_marker()) == (REFERENCE["color"], "None")
+    assert hr.get_color() not in COLOURS
+    assert hr.get_linewidth() > 2 * medvae.get_linewidth()
     assert (medvae.get_marker(), bicubic.get_marker()) == (mark(0).marker, mark(1).marker)
     assert drawn[0].axes[1].get_ylabel() == "minus hr"
 

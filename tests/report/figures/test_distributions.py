@@ -38,6 +38,9 @@ def test_what_is_left_out_is_counted(drawn: list[Figure]) -> None:
     assert words[1] == "60 lossless"
     assert "b: 60 lossless" in picture.alt
     assert len(drawn[0].axes[0].collections) == 2
+    marks = [line.get_xdata()[0] for line in drawn[0].axes[0].lines if len(line.get_xdata()) == 1]
+    assert len(marks) == 2  # of a and b, in the column right of the scale
+    assert min(marks) > VALUES.max()
 
 
 def test_one_value_all_lossless_and_nothing() -> None:

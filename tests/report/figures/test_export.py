@@ -44,6 +44,25 @@ def test_the_png_has_the_width_for_print_and_says_research_use() -> None:
     assert image.text == {"Description": RESEARCH_USE}
 
 
+def test_the_pdf_is_vectors_with_true_type_fonts_and_no_date() -> None:
+    pdf = _drawing().pdf()
+    assert pdf.startswith(b"%PDF")
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    assert b"/Subtype /Image" not in pdf
+    assert not re.search(rb"CreationDate|/Producer|/Creator|D:20\d\d", pdf)
+    assert b"/Title (Two words and a break.)" in pdf
+    assert f"/Subject ({RESEARCH_USE})".encode() in pdf
+    assert float(re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ", pdf)[1]) == pytest.approx(WIDTH * 72)
+    assert _drawing().pdf() == pdf
+
+
+def test_a_pdf_changes_no_other_form_and_needs_no_style_around_it() -> None:
+    drawn = _drawing()
+    assert drawn.pdf() == drawn.pdf()
+    assert drawn == _drawing()
+
+
 def test_the_alt_text_is_one_line() -> None:
     assert _drawing().alt == "Two words and a break."
 

@@ -5,10 +5,12 @@ import math
 
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from latentsr.errors import InputError
 from latentsr.report.figures import Interval, bars, intervals
+from latentsr.report.figures.rows import BEYOND
 
 MINUS = "\N{MINUS SIGN}"
 ROWS = [
@@ -26,7 +28,7 @@ def _texts(axes: Axes) -> list[str]:
 
 
 def _points(axes: Axes) -> list[float]:
-    return [line.get_xdata()[0] for line in axes.lines if line.get_marker() not in ("None", "none", "", None)]
+    return [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
 
 
 def _assert_nothing_is_cut_or_overlaps(figure: Figure) -> None:
@@ -46,13 +48,38 @@ def _assert_nothing_is_cut_or_overlaps(figure: Figure) -> None:
 def test_every_value_is_a_point_and_the_others_are_words(drawn: list[Figure]) -> None:
     intervals(ROWS, title="Ceilings", quantity="PSNR", unit="dB", better="higher")
     axes = drawn[0].axes[0]
-    assert _points(axes) == [27.1, 30.25, 32.0]
+    assert [x for x in _points(axes) if x < _scale_end(axes)] == [27.1, 30.25, 32.0]
     assert {"lossless", "no value", "brain", "chest"} <= set(_texts(axes))
     assert {"27.10 [26.50, 27.90]", "30.25 [29.50, 31.00]", "32.00"} <= set(_texts(axes))
     assert [label.get_text() for label in axes.get_yticklabels()] == ["bicubic", "medvae", "haar", "bicubic", "medvae"]
     assert axes.get_xlabel() == "PSNR (dB), higher is better"
     whiskers = [line for line in axes.lines if list(line.get_xdata()) == [26.5, 27.9]]
     assert len(whiskers) == 1
+
+
+def _scale_end(axes: Axes) -> float:
+    """Where the scale ends and the column of infinite values begins."""
+    (column,) = [patch for patch in axes.patches if patch.get_facecolor()[:3] == to_rgb(BEYOND)]
+    return column.get_x()
+
+
+@pytest.mark.parametrize("figure", [intervals, bars])
+def test_lossless_stands_right_of_every_number_behind_a_break(figure: object, drawn: list[Figure]) -> None:
+    """Further right is better: lossless at the left of such an axis reads as the worst of all."""
+    figure(ROWS, quantity="PSNR", unit="dB", better="higher")
+    axes = drawn[0].axes[0]
+    end, (low, high) = _scale_end(axes), axes.get_xlim()
+    infinite = [line for line in axes.lines if len(line.get_xdata()) == 1 and line.get_xdata()[0] > end]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in infinite] == [
+        (pytest.approx((end + high) / 2), axes.get_yticks()[2])
+    ]
+    assert end > 32.0
+    assert all(low <= tick <= end for tick in axes.get_xticks())
+    words = next(text for text in axes.texts if text.get_text() == "lossless")
+    assert words.get_position()[0] > 1
+    assert "\N{INFINITY}" in _texts(axes)
+    figure([row for row in ROWS if row[1] != math.inf])
+    assert not [patch for patch in drawn[1].axes[0].patches if patch.get_facecolor()[:3] == to_rgb(BEYOND)]
 
 
 def test_a_point_stands_within_the_axis_whatever_is_infinite(drawn: list[Figure]) -> None:
@@ -115,7 +142,7 @@ def test_no_rows_are_an_error(figure: object) -> None:
 
 def test_bars_start_at_zero_and_have_their_own_hatches(drawn: list[Figure]) -> None:
     bars([("a", 0.5, 0.4, 0.6), ("b", 0.7, 0.6, 0.8), ("c", math.inf), ("d", -0.1)])
-    patches = drawn[0].axes[0].patches
+    patches = drawn[0].axes[0].patches[:3]  # the last is the column of infinite values
     assert [(patch.get_x(), patch.get_width()) for patch in patches] == [(0, 0.5), (0, 0.7), (0, -0.1)]
     assert len({patch.get_hatch() for patch in patches}) == 3
     assert "lossless" in _texts(drawn[0].axes[0])

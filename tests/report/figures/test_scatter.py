@@ -52,6 +52,16 @@ def test_points_line_and_both_bands_are_drawn(drawn: list[Figure]) -> None:
     _assert_labels_stay_apart(drawn[0])
 
 
+def test_levels_are_lines_across_within_the_axes(drawn: list[Figure]) -> None:
+    picture = regression(POINTS, XS, LINE.predict(XS), levels={"bicubic, measured": 40.0}, methods=["bicubic"])
+    axes = drawn[0].axes[0]
+    (level,) = [line for line in axes.lines if line.get_label() == "bicubic, measured"]
+    assert list(level.get_ydata()) == [40.0, 40.0]
+    assert axes.get_ylim()[1] > 40.0
+    assert "bicubic, measured" in [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert picture.alt.endswith("bicubic, measured: 40.00 at any ceiling.")
+
+
 def test_a_lossless_ceiling_is_named_and_not_drawn(drawn: list[Figure]) -> None:
     points = [*POINTS, Point("this set", math.inf, math.nan, "haar"), Point("this set", 30.0, math.nan, "taef2")]
     picture = regression(points, XS, LINE.predict(XS), note="n = 6.")

@@ -1,72 +1,81 @@
 """Bland-Altman: differences over means, with the bias, the limits of agreement, and how sure each of them is."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.text import Text
-from numpy.typing import NDArray
 
 from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import drawing, lay_out, new_figure
-from latentsr.report.figures.style import INK, SMALL, SOFT, house_style, marks, wrapped
+from latentsr.report.figures.style import INK, SOFT, house_style, marks, wrapped
 from latentsr.report.figures.values import decimals, finite, number
 from latentsr.stats.agreement import Agreement
 
-HEIGHT = 3.6  # inches
+PANEL = 2.2  # inches, the height of a row of panels
+HEAD = 0.8  # inches, for the labels
+IN_A_ROW = 3  # panels
 BANDS = "#cfd6de"  # of the intervals
 REACH = 1.0  # spans of points and lines that the axes grow on each side for intervals; wider ones are cut
-CLEAR = 3.0  # px between the words of two lines
 
 
 def bland_altman(
-    agreement: Agreement,
+    agreements: Mapping[str, Agreement],
     *,
     title: str = "",
     quantity: str = "mean intensity",
     unit: str = "",
-    first: str = "SR",
     second: str = "HR",
     methods: Sequence[str] | None = None,
     note: str = "",
 ) -> Drawing:
-    """The Bland-Altman plot: a point a unit, lines at bias and limits of agreement, bands for their intervals.
+    """Bland-Altman plots on one pair of axes, a panel a method: points, bias, limits and bands for their intervals.
 
     Args:
-        agreement: what `stats.agreement.bland_altman` gives; without limits (fewer than two units) only the bias. Of
-            few units the intervals are far wider than the points: they are cut, and stand in words beside the lines.
+        agreements: by method, what `stats.agreement.bland_altman` gives; without limits (fewer than two units) only the
+            bias. Of few units the intervals are far wider than the points: they are cut.
         title: above the figure.
         quantity: what was measured twice, with its `unit`.
         unit: such as "% of the range".
-        first: name of a, from which
-        second: name of b was subtracted.
-        methods: all methods of the report in their order, so that `first` has the same mark in all figures.
+        second: name of what was subtracted from each method.
+        methods: all methods of the report in their order, so that each has the same mark in all figures.
         note: a line below the figure.
 
     Raises:
-        InputError: no unit
+        InputError: a method without a unit, or no method
     """
-    if not agreement.n:
-        raise InputError("no pair of values to compare: a Bland-Altman plot needs at least one")
+    if not agreements or not all(found.n for found in agreements.values()):
+        raise InputError("no pair of values to compare: a Bland-Altman plot needs at least one for each method")
     measured = f"{quantity} ({unit})" if unit else quantity
-    digits = decimals([*agreement.differences, agreement.lower, agreement.upper])
+    columns = min(len(agreements), IN_A_ROW)
+    rows = math.ceil(len(agreements) / columns)
     with house_style():
-        figure = new_figure(HEIGHT, title=title, note=note)
-        axes = figure.subplots()
-        look = marks([first], methods)[first]
-        axes.plot(agreement.means, agreement.differences, linestyle="none", markersize=5, alpha=0.75, **look.point)
-        axes.axhline(0, color=SOFT, linewidth=0.8)
-        words = [_line(axes, *line, digits) for line in _lines(agreement)]
-        axes.set_xlabel(wrapped(f"Mean of {first} and {second}: {measured}", 56))
-        axes.set_ylabel(wrapped(f"{first} minus {second}", 32) + f"\n({wrapped(unit, 32)})" * bool(unit))
-        axes.margins(x=0.04)
-        axes.set_ylim(*_limits(agreement))
-        axes.grid(axis="both")
+        figure = new_figure(HEAD + rows * PANEL, title=title, note=note)
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        looks = marks(list(agreements), methods)
+        for axes, (name, found) in zip(panels.flat, agreements.items(), strict=False):
+            _panel(axes, found)
+            axes.plot(found.means, found.differences, linestyle="none", markersize=4, alpha=0.75, **looks[name].point)
+            axes.set_title(wrapped(name, 24))
+        for axes in panels.flat[len(agreements) :]:
+            axes.set_axis_off()
+        panels[0, 0].set_ylim(*_limits(list(agreements.values())))
+        figure.supxlabel(wrapped(f"Mean of the method and {second}: {measured}", 56))
+        figure.supylabel(wrapped(f"Method minus {second}", 32) + f"\n({wrapped(unit, 32)})" * bool(unit))
         lay_out(figure)
-        _keep_apart(axes, words)
-        return drawing(figure, _told(agreement, f"{first} minus {second}, {measured}", digits))
+        return drawing(figure, " ".join(_described(name, found, second) for name, found in agreements.items()))
+
+
+def _panel(axes: Axes, found: Agreement) -> None:
+    """The lines, over the whole width, and their intervals as bands."""
+    axes.axhline(0, color=SOFT, linewidth=0.8)
+    for name, value, low, high in _lines(found):
+        axes.axhline(value, color=INK, linewidth=1.5, linestyle="-" if name == "bias" else (0, (5, 3)))
+        if np.isfinite([low, high]).all():
+            axes.axhspan(low, high, facecolor=BANDS, edgecolor="none", alpha=0.6, zorder=0.5)
+    axes.margins(x=0.04)
+    axes.grid(axis="both")
 
 
 def _lines(found: Agreement) -> list[tuple[str, float, float, float]]:
@@ -79,53 +88,23 @@ def _lines(found: Agreement) -> list[tuple[str, float, float, float]]:
     return [line for line in lines if math.isfinite(line[1])]
 
 
-def _limits(found: Agreement) -> tuple[float, float]:
+def _limits(agreements: Sequence[Agreement]) -> tuple[float, float]:
     """Where the axes end: around points, lines and zero, and the intervals as far as they do not squeeze these."""
-    shown = finite([0.0, *found.differences, found.lower, found.bias, found.upper])
+    shown = finite([0.0] + [x for one in agreements for x in (*one.differences, one.lower, one.bias, one.upper)])
     low, high = float(shown.min()), float(shown.max())
     span = (high - low) or 1.0
-    ends = finite([found.lower_low, found.upper_high, found.bias_low, found.bias_high])
+    ends = finite([x for one in agreements for x in (one.lower_low, one.upper_high, one.bias_low, one.bias_high)])
     low = max(min(low, *ends), low - REACH * span) if ends.size else low
     high = min(max(high, *ends), high + REACH * span) if ends.size else high
     room = 0.1 * ((high - low) or 1.0)
     return low - room, high + room
 
 
-def _keep_apart(axes: Axes, words: Sequence[Text]) -> None:
-    """Moves words that would lie on each other, the middle ones least; the figure must be laid out."""
-    boxes = [Text.get_window_extent(text) for text in words]
-    centres = np.array([(box.y0 + box.y1) / 2 for box in boxes])
-    apart = spread(centres, np.array([box.height + CLEAR for box in boxes]), axes.bbox.y0, axes.bbox.y1)
-    for text, place in zip(words, axes.transData.inverted().transform(np.stack([apart, apart], axis=1)), strict=True):
-        text.set_y(float(place[1]))
-
-
-def spread(centres: NDArray[np.float64], heights: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    """Centres (n,), given from top to bottom, moved until boxes of these heights lie apart, within low and high."""
-    places = centres.astype(np.float64)
-    middle = len(places) // 2
-    for upper in range(middle, 0, -1):
-        places[upper - 1] = max(places[upper - 1], places[upper] + (heights[upper] + heights[upper - 1]) / 2)
-    for lower in range(middle + 1, len(places)):
-        places[lower] = min(places[lower], places[lower - 1] - (heights[lower] + heights[lower - 1]) / 2)
-    over, under = places[0] + heights[0] / 2 - high, low - (places[-1] - heights[-1] / 2)
-    return places - max(over, 0.0) if over > 0 else places + max(under, 0.0)
-
-
-def _line(axes: Axes, name: str, value: float, low: float, high: float, digits: int) -> Text:
-    """The words of a line: it goes over the whole width, its interval is a band, its number stands to the right."""
-    axes.axhline(value, color=INK, linewidth=1.5, linestyle="-" if name == "bias" else (0, (5, 3)))
-    words = f"{name}\n{number(value, digits, signed=True)}"
-    if np.isfinite([low, high]).all():
-        axes.axhspan(low, high, facecolor=BANDS, edgecolor="none", alpha=0.6, zorder=0.5)
-        words += f"\n[{number(low, digits, signed=True)}, {number(high, digits, signed=True)}]"
-    return axes.text(1.02, value, words, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
-
-
-def _told(found: Agreement, about: str, digits: int) -> str:
+def _described(name: str, found: Agreement, second: str) -> str:
+    digits = decimals([*found.differences, found.lower, found.upper])
     parts = [
-        f"{name} {number(value, digits, signed=True)}"
+        f"{line} {number(value, digits, signed=True)}"
         + (f" [{number(low, digits, signed=True)}, {number(high, digits, signed=True)}]" if math.isfinite(low) else "")
-        for name, value, low, high in _lines(found)
+        for line, value, low, high in _lines(found)
     ]
-    return f"Bland-Altman plot of {found.n} differences, {about}: {', '.join(parts)}."
+    return f"{name} minus {second}, {found.n} differences: {', '.join(parts)}."

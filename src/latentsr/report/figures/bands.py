@@ -103,9 +103,12 @@ def _draw(axes: Axes, places: np.ndarray, values: np.ndarray, width: float, **lo
     """The bars of one method, and a word where a band has no value."""
     known = np.isfinite(values)
     axes.bar(places[known], values[known], width, **look)
+    style: Look = {"rotation": 90, "ha": "center", "fontsize": SMALL - 1.5, "color": SOFT}
     for place, value in zip(places[~known], values[~known], strict=True):
-        style: Look = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": SMALL - 1.5, "color": SOFT}
-        axes.text(place, 0, f" {absence(value)}", **style)
+        if value == np.inf:  # above all bars, where more is
+            axes.text(place, 1, f"{absence(value)} ", va="top", transform=axes.get_xaxis_transform(), **style)
+        else:
+            axes.text(place, 0, f" {absence(value)}", va="bottom", **style)
 
 
 def _finish(axes: Axes, bands: Sequence[str]) -> None:

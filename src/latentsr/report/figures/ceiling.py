@@ -10,15 +10,24 @@ from numpy.typing import ArrayLike
 
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure
-from latentsr.report.figures.scatter import HEIGHT, IDENTICAL, draw_bands, draw_points, placed, plane, told_points
-from latentsr.report.figures.style import LEGEND_LETTERS, SOFT, Look, house_style, marks, wrapped
+from latentsr.report.figures.scatter import (
+    HEIGHT,
+    IDENTICAL,
+    draw_bands,
+    draw_levels,
+    draw_points,
+    placed,
+    plane,
+    told_levels,
+    told_points,
+)
+from latentsr.report.figures.style import LEGEND_LETTERS, SOFT, house_style, marks, wrapped
 from latentsr.report.figures.values import decimals, finite, number, points_of, required
 
 X_LABEL, Y_LABEL = "AE ceiling, PSNR (dB)", "SR, PSNR (dB)"
 DIAGONAL = "result = ceiling"
 ROOM = 0.08  # share of an axis that is left free around what is drawn
 HIGHER = 1.0  # how many times its height an axis may grow so that the diagonal is seen
-DASHES: tuple[Any, ...] = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))  # of level lines
 
 
 def ceiling_models(
@@ -58,10 +67,10 @@ def ceiling_models(
             [value for point in shown for value in (point.x, point.x_low, point.x_high)],
             [*(value for point in shown for value in (point.y, point.low, point.high)), *levels.values()],
         )
-        handles += [*_diagonal(axes), *_levels(axes, levels, methods)]
+        handles += [*_diagonal(axes), *draw_levels(axes, levels, methods)]
         add_legend(figure, handles)
-        across = "".join(f" {name}: {number(value, 2)} at any ceiling." for name, value in levels.items())
-        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}. {told_points(found, IDENTICAL)}.{across}")
+        words = f"{told_points(found, IDENTICAL)}.{told_levels(levels)}"
+        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}. {words}")
 
 
 def ceiling_patients(
@@ -115,15 +124,6 @@ def _diagonal(axes: Axes) -> list[Line2D]:
     if low >= high:
         return []
     return axes.plot([low, high], [low, high], color=SOFT, linewidth=1.2, label=DIAGONAL, zorder=1)
-
-
-def _levels(axes: Axes, levels: Mapping[str, float], methods: Sequence[str] | None) -> list[Line2D]:
-    looks = marks(list(levels), methods)
-    handles = []
-    for rank, (name, value) in enumerate(levels.items()):
-        style: Look = {"color": looks[name].colour, "linewidth": 1.6, "linestyle": DASHES[rank % len(DASHES)]}
-        handles.append(axes.axhline(value, label=wrapped(name, LEGEND_LETTERS), zorder=1.5, **style))
-    return handles
 
 
 def _told(pairs: Mapping[str, np.ndarray]) -> str:

@@ -11,10 +11,11 @@ from matplotlib.lines import Line2D
 from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure
-from latentsr.report.figures.style import INK, LEGEND_LETTERS, SOFT, Look, Mark, axis_label, house_style, marks, wrapped
+from latentsr.report.figures.style import LEGEND_LETTERS, SOFT, Look, Mark, axis_label, house_style, marks, wrapped
 from latentsr.report.figures.values import checked_frame, decimals, number, told
 
 AXES = 2.5  # inches of height
+REFERENCE: Look = {"color": "#8b949e", "linewidth": 4.5, "zorder": 1}  # wide and grey: one method's colour is black
 
 
 def spectra(
@@ -28,8 +29,8 @@ def spectra(
 ) -> Drawing:
     """Radial spectra as curves; given a `reference`, a second axes with each method's difference to it.
 
-    `frame` has a column a ring from the centre to the corner of the spectrum; the row of the reference, such as hr, is
-    a black line without marks. Other arguments and errors as in `band_bars`; InputError, too, without that row.
+    `frame` has a column a ring from the centre to the corner of the spectrum; the row of the reference, such as HR, is
+    a wide grey line without marks. Other arguments and errors as in `band_bars`; InputError, too, without that row.
     """
     values = checked_frame(frame)
     if reference is not None and reference not in values.index:
@@ -95,7 +96,7 @@ def _absent(values: pd.DataFrame) -> str:
 
 
 def _looks(values: pd.DataFrame, reference: str | None, methods: Sequence[str] | None) -> dict[str, Mark | None]:
-    """Each row's mark, None for the reference's black line."""
+    """Each row's mark, None for the reference's wide line."""
     looks: dict[str, Mark | None] = {}
     names = [name for name in values.index if name != reference]
     given = marks(names, None if methods is None else [name for name in methods if name != reference])
@@ -113,7 +114,7 @@ def _draw(axes: Axes, values: pd.DataFrame, looks: dict[str, Mark | None]) -> No
 
 
 def _line(look: Mark | None) -> Look:
-    return {"color": INK, "linewidth": 2.4, "zorder": 1} if look is None else look.line
+    return REFERENCE if look is None else look.line
 
 
 def _legend(figure: Figure, looks: dict[str, Mark | None]) -> None:

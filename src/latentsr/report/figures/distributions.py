@@ -32,8 +32,9 @@ def violins(
 ) -> Drawing:
     """The distribution of each method's values: density, middle half as a bar, median as a white line.
 
-    The mean stands beside it. With fewer than five values, or where they are all alike, points stand alone. Arguments
-    and errors as in `band_bars`; `frame` has a column an image (or patient).
+    The mean stands beside it. With fewer than five values, or where they are all alike, points stand alone. Lossless
+    values (+inf) are a mark in a column right of the scale, behind a break, and counted in words. Arguments and errors
+    as in `band_bars`; `frame` has a column an image (or patient).
     """
     values = checked_frame(frame)
     names = [str(name) for name in values.index]
@@ -50,6 +51,7 @@ def violins(
             plan.axes.margins(x=0.05)
         else:
             plan.axes.set_xticks([])
+        plan.draw_infinite({row: looks[names[row]] for row, found in enumerate(rows) if np.isposinf(found).any()})
         parts = [f"{name}: {_words(found, digits)}" for name, found in zip(names, rows, strict=True)]
         return drawing(plan.figure, f"Violins of single values: {label}. {told(parts)}.")
 
@@ -58,7 +60,7 @@ def _draw_row(plan: Rows, row: int, values: NDArray[np.float64], look: Mark, dig
     """The violin or the points of one method, and the words beside it."""
     known, place = finite(values), plan.places[row]
     if not known.size:
-        plan.absent(row, _left_out(values))
+        (plan.write if np.isposinf(values).any() else plan.absent)(row, _left_out(values).replace(", ", "\n"))
         return
     if known.size < FEW or not np.ptp(known):
         plan.axes.plot(known, np.full(len(known), place), linestyle="none", **look.point)

@@ -1,18 +1,30 @@
-"""From a matplotlib figure to a drawing: SVG and PNG with the same bytes every time, and the words beside them."""
+"""From a matplotlib figure to a drawing: SVG, PNG and PDF with the same bytes every time, and the words beside them."""
 
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
 from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from latentsr.provenance import RESEARCH_USE
 from latentsr.report.drawing import Drawing
-from latentsr.report.figures.style import INK, NOTE_LETTERS, SMALL, TITLE_LETTERS, WIDTH, Look, wrapped
+from latentsr.report.figures.style import (
+    INK,
+    NOTE_LETTERS,
+    SMALL,
+    TITLE_LETTERS,
+    WIDTH,
+    Look,
+    house_style,
+    wrapped,
+)
+from latentsr.report.naming import readable
 
 GAP = 0.04  # inches between axes and legend
 PAD = 0.06  # inches around axes
@@ -80,4 +92,18 @@ def drawing(figure: Figure, alt: str, *, dpi: float = PNG_DPI) -> Drawing:
     FigureCanvasSVG(figure).print_svg(svg, metadata=nameless)
     figure.set_dpi(dpi)
     FigureCanvasAgg(figure).print_png(png, metadata={"Software": None, "Description": RESEARCH_USE})
-    return Drawing(svg.getvalue().decode(), png.getvalue(), " ".join(alt.split()))
+    words = " ".join(alt.split())
+    return Drawing(svg.getvalue().decode(), png.getvalue(), words, partial(pdf_bytes, figure, words, dpi))
+
+
+def pdf_bytes(figure: Figure, alt: str, dpi: float = PNG_DPI) -> bytes:
+    """The PDF of a figure that is laid out: vectors, fonts embedded as TrueType, no date and no version in it.
+
+    Its title is `alt`. `dpi` is of what a PDF cannot hold as vectors.
+    """
+    pdf = BytesIO()
+    told = {"Title": readable(alt), "Subject": RESEARCH_USE} | dict.fromkeys(("Creator", "Producer", "CreationDate"))
+    with house_style():
+        figure.set_dpi(dpi)
+        FigureCanvasPdf(figure).print_pdf(pdf, metadata=told)
+    return pdf.getvalue()

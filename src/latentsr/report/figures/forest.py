@@ -25,7 +25,9 @@ def intervals(
     methods: Sequence[str] | None = None,
     note: str = "",
 ) -> Drawing:
-    """A forest plot: a point and a whisker a row, its numbers beside it; lossless rows and rows without value in words.
+    """A forest plot: a point and a whisker a row, its numbers beside it; rows without a value in words.
+
+    Lossless rows (+inf) have their mark in a column right of the scale, behind a break of the axis.
 
     Args:
         rows: `Interval` or (label, centre, low, high, group), in the order of the figure.
@@ -53,6 +55,7 @@ def intervals(
             plan.axes.axvline(reference, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.0, zorder=0)
         _finish(plan, found, axis_label(quantity, unit, better), signed=reference is not None)
         plan.axes.margins(x=0.06)
+        plan.draw_infinite({row: looks[one.label] for row, one in enumerate(found) if one.centre == np.inf})
         return drawing(plan.figure, _told(found, "Points with intervals", title, quantity, unit, better))
 
 
@@ -82,14 +85,15 @@ def bars(
                 plan.axes.errorbar(row.centre, place, xerr=reach, color=INK, linewidth=1.4, capsize=2.5)
         plan.axes.axvline(0, color=SOFT, linewidth=1.0)
         _finish(plan, found, axis_label(quantity, unit, better), signed=False)
+        plan.draw_infinite({row: looks[one.label] for row, one in enumerate(found) if one.centre == np.inf})
         return drawing(plan.figure, _told(found, "Bars with intervals", title, quantity, unit, better))
 
 
 def _finish(plan: Rows, rows: Sequence[Interval], label: str, *, signed: bool) -> None:
-    """The numbers beside the rows, words where there is none, and the axis' label."""
+    """The numbers beside the rows, "lossless" for +inf, words in a row without a value, and the axis' label."""
     digits = decimals(value for row in rows for value in row[1:4])
     for place, row in enumerate(rows):
-        if np.isfinite(row.centre):
+        if np.isfinite(row.centre) or row.centre == np.inf:
             plan.write(place, _words(row, digits, signed=signed))
         else:
             plan.absent(place, number(row.centre, digits))

@@ -1,17 +1,19 @@
 """Axes whose rows are methods under headings: names of any length stand to the left, many rows make it higher."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentsr.report.figures.export import new_figure
-from latentsr.report.figures.style import LINE, SMALL, SOFT, Look, wrapped
+from latentsr.report.figures.style import LINE, SMALL, SOFT, Look, Mark, wrapped
 
 NAME_LETTERS, HEADING_LETTERS = 20, 40
 ROW, LINE_HEIGHT, HEADING = 0.25, 0.15, 0.28  # inches of height
 AROUND = 0.62  # inches for the axis below and its words
+COLUMN = 0.16  # of the scale's width: the column of infinite values to the right of it
+BEYOND = "#f1f3f5"  # of that column
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,27 @@ class Rows:
         where = self.axes.get_yaxis_transform()
         style: Look = {"va": "center", "fontsize": SMALL, "color": SOFT, "style": "italic"}
         self.axes.text(0.03, self.places[row] + shift, text, transform=where, **style)
+
+    def draw_infinite(self, rows: Mapping[int, Mark]) -> None:
+        """Marks in these rows for values of +inf, in a column right of the scale, behind a break of its axis.
+
+        To be called last: the scale's limits and ticks are final then. Without rows nothing changes.
+        """
+        if not rows:
+            return
+        self.axes.autoscale_view()
+        low, high = self.axes.get_xlim()
+        end = high + COLUMN * (high - low)
+        middle, where = (high + end) / 2, self.axes.get_xaxis_transform()
+        self.axes.set_xticks([tick for tick in self.axes.get_xticks() if low <= tick <= high])
+        self.axes.set_xlim(low, end)
+        self.axes.axvspan(high, end, facecolor=BEYOND, edgecolor="none", zorder=0.2)
+        slashes: Look = {"marker": [(-1, -1.5), (1, 1.5)], "linestyle": "none", "color": SOFT, "clip_on": False}
+        self.axes.plot([high - 0.01 * (end - low), high + 0.01 * (end - low)], [0, 0], transform=where, **slashes)
+        label: Look = {"xytext": (0, -7), "textcoords": "offset points", "ha": "center", "va": "top", "fontsize": SMALL}
+        self.axes.annotate("\N{INFINITY}", (middle, 0), xycoords=where, **label)
+        for row, look in rows.items():
+            self.axes.plot([middle], [self.places[row]], linestyle="none", **look.point)
 
 
 def new_rows(names: Sequence[tuple[str, str]], *, title: str, note: str, row: float = ROW) -> Rows:

@@ -1,7 +1,7 @@
 """Points of two measures: a regression with its bands, and the perception-distortion plane."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ LABELLED = 6  # points of one name each that are labelled; more get in each othe
 CORNER = 0.2  # share of an axis that is added for the arrow into the best corner
 IDENTICAL = "identical to HR"  # what an infinite PSNR means of a result
 CONFIDENCE, PREDICTION = "#b9c2cc", "#e6eaef"  # greys: the darker band lies within the lighter
+DASHES: tuple[Any, ...] = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))  # of level lines
 
 
 def regression(
@@ -36,6 +37,7 @@ def regression(
     x_label: str = "AE ceiling, PSNR (dB)",
     y_label: str = "SR, PSNR (dB)",
     level: float = 0.95,
+    levels: Mapping[str, float] | None = None,
     methods: Sequence[str] | None = None,
     note: str = "",
 ) -> Drawing:
@@ -51,6 +53,7 @@ def regression(
         x_label: with unit.
         y_label: with unit.
         level: of the bands.
+        levels: values of y without an x (measured results of other methods) by name, as lines across.
         methods: all groups of the report in their order, so that each has the same mark in all figures.
         note: a line below the figure.
 
@@ -60,15 +63,17 @@ def regression(
     found = points_of(points)
     with house_style():
         figure, axes = plane(found, x_label, y_label, title, note)
-        handles = draw_points(axes, found, methods)
+        handles: list[Any] = draw_points(axes, found, methods)
         if xs is not None:
             handles += draw_bands(axes, np.asarray(xs, dtype=np.float64), bands or (), level)
+        handles += draw_levels(axes, levels or {}, methods)
         add_legend(figure, handles)
         axes.autoscale_view()
         axes.autoscale(enable=False)
         _label(figure, axes, found)
         line = "" if xs is None else f" Line with {level:.0%} confidence and prediction bands."
-        return drawing(figure, f"Scatter of {y_label} over {x_label}.{line} {told_points(found)}.")
+        words = f"{told_points(found)}.{told_levels(levels or {})}"
+        return drawing(figure, f"Scatter of {y_label} over {x_label}.{line} {words}")
 
 
 def perception_distortion(
@@ -79,13 +84,15 @@ def perception_distortion(
     y_label: str = "LPIPS",
     x_better: str = "higher",
     y_better: str = "lower",
+    floor: float = math.nan,
     methods: Sequence[str] | None = None,
     note: str = "",
 ) -> Drawing:
     """The perception-distortion plane (Blau and Michaeli 2018): a point a method, and the corner that is best.
 
-    Arguments as in `regression`; `x_better` and `y_better` are "higher" or "lower". A point's mark is its label's
-    where it has no group; more than six such points are named in a legend and not beside them.
+    Arguments as in `regression`; `x_better` and `y_better` are "higher" or "lower"; at `floor`, the value of y that the
+    truth itself has, lies a dotted line. A point's mark is its label's where it has no group; more than six such points
+    are named in a legend and not beside them.
     """
     found = [point._replace(group=point.group or point.label) for point in points_of(points)]
     with house_style():
@@ -96,6 +103,8 @@ def perception_distortion(
         named = grouped or len(found) <= LABELLED
         if grouped or not named:
             add_legend(figure, handles)
+        if math.isfinite(floor):
+            axes.axhline(floor, color=SOFT, linestyle=":", linewidth=1.2)
         axes.margins(0.12)
         axes.autoscale_view()
         better = _best_corner(axes, x_better == "higher", y_better == "higher")
@@ -165,6 +174,21 @@ def draw_bands(axes: Axes, xs: np.ndarray, bands: Sequence[ArrayLike], level: fl
             axes.fill_between(xs, below, above, zorder=0.5 + 0.1 * rank, **look)
             handles.append(Patch(label=f"{level:.0%} {name} band", **look))
     return handles
+
+
+def draw_levels(axes: Axes, levels: Mapping[str, float], methods: Sequence[str] | None) -> list[Line2D]:
+    """The legend's handles of lines across, one a level, each in its method's colour."""
+    looks = marks(list(levels), methods)
+    handles = []
+    for rank, (name, value) in enumerate(levels.items()):
+        style: Look = {"color": looks[name].colour, "linewidth": 1.6, "linestyle": DASHES[rank % len(DASHES)]}
+        handles.append(axes.axhline(value, label=wrapped(name, LEGEND_LETTERS), zorder=1.5, **style))
+    return handles
+
+
+def told_levels(levels: Mapping[str, float]) -> str:
+    """The lines across in words, for an alt text."""
+    return "".join(f" {name}: {number(value, 2)} at any ceiling." for name, value in levels.items())
 
 
 def _label(figure: Figure, axes: Axes, points: Sequence[Point], *taken: Text) -> None:

@@ -26,6 +26,7 @@ NOTE_LETTERS, TITLE_LETTERS, LEGEND_LETTERS = (
 LOOK: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "latentsr",
+    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3, matplotlib's default
     "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "font.size": NORMAL,

@@ -1,11 +1,17 @@
 "use strict";
 document.documentElement.classList.add("script");
 
-/* On a phone the details under the verdict wait to be asked for; on paper they are there. */
+/* On a phone the details under the verdict wait to be asked for; on paper all that is folded is there. */
 for (const details of document.querySelectorAll("details")) {
-  details.open = !window.matchMedia("screen and (max-width: 599px)").matches;
+  if (details.matches(".details")) details.open = !window.matchMedia("screen and (max-width: 599px)").matches;
   window.addEventListener("beforeprint", () => { details.open = true; });
 }
+const unfold = () => {
+  const folded = document.getElementById(location.hash.slice(1))?.closest("details");
+  if (folded) folded.open = true;
+};
+window.addEventListener("hashchange", unfold);
+unfold();
 
 /* Sliders: a share of the one picture over the other, at whole-number zoom so that no pixel is invented. */
 for (const figure of document.querySelectorAll(".slider")) {

@@ -1,0 +1,164 @@
+"""The one rule: equal to the reference libraries, its error rates over simulated studies, no contradictions."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.power import TTestPower
+
+from latentsr.errors import OptionError
+from latentsr.stats import COLUMNS, compare_equivalence, compare_methods, detectable, judge, mean_test, summarise, tost
+from latentsr.stats.comparison import PRIMARY
+from latentsr.stats.significance import FEWEST, LEVEL
+
+STUDIES = 2000
+
+
+def test_equals_scipy_column_by_column() -> None:
+    values = np.random.default_rng(0).normal(0.3, 1, size=(12, 5))
+    values[[0, 3], 1] = np.nan
+    values[1:, 2] = np.nan
+    values[:, 3] = np.nan
+    values[2:, 4] = np.nan
+    found = mean_test(values, level=0.9)
+    assert found.n.tolist() == [12, 10, 1, 0, 2]
+    for column in (0, 1, 4):
+        expected = stats.ttest_1samp(values[:, column], 0, nan_policy="omit")
+        assert found.p[column] == pytest.approx(expected.pvalue)
+        assert (found.low[column], found.high[column]) == pytest.approx(tuple(expected.confidence_interval(0.9)))
+        assert found.mean[column] == pytest.approx(np.nanmean(values[:, column]))
+        assert found.sd[column] == pytest.approx(np.nanstd(values[:, column], ddof=1))
+    assert found.mean[2] == values[0, 2]
+    assert np.isnan([found.sd[2], found.low[2], found.high[2], found.p[2], found.mean[3], found.p[3]]).all()
+
+
+def test_units_that_all_differ_alike_leave_no_doubt() -> None:
+    found = mean_test(np.array([[0.1 + 0.2, 0.0], [0.3, 0.0], [0.3, 0.0]]))  # the first is another float
+    assert found.p.tolist() == [0, 1]
+    assert found.low == pytest.approx([0.3, 0])
+    assert found.high == pytest.approx([0.3, 0])
+    with pytest.raises(OptionError, match="level 95"):
+        mean_test(np.zeros((3, 1)), level=95)
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 12, 100, 3000])
+def test_what_can_be_detected_equals_statsmodels(n: int) -> None:
+    assert detectable(n) == pytest.approx(TTestPower().solve_power(nobs=n, power=0.8, alpha=0.05), rel=1e-3)
+    assert np.isnan([detectable(0), detectable(1)]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "better", "finding"),
+    [
+        ({}, "higher", "better"), ({}, "lower", "worse"), ({"difference": -1.0}, "higher", "worse"),
+        ({"p_holm": LEVEL}, "higher", "open"), ({"p_holm": 0.0499}, "higher", "better"),
+        ({"n": FEWEST - 1}, "higher", "few"), ({"p_holm": np.nan}, "higher", "few"),
+    ],
+)  # fmt: skip
+def test_the_rule(change: dict[str, float], better: str, finding: str) -> None:
+    assert judge({"n": FEWEST, "p_holm": 0.001, "difference": 1.0} | change, better) == finding
+
+
+def patients_means(rng: np.random.Generator, sizes: np.ndarray, truth: float, studies: int = STUDIES) -> np.ndarray:
+    """(patients, studies) of mean differences: patients differ, and the more so the fewer images there are of them."""
+    return truth + rng.normal(size=(len(sizes), studies)) * np.sqrt(0.5 + 0.5 / sizes)[:, None]
+
+
+@pytest.mark.parametrize("patients", [6, 10, 20, 40])
+def test_errors_coverage_and_power_with_unequal_patients(patients: int) -> None:
+    """Type I error and coverage within binomial noise of 5 and 95 %; power at least Wilcoxon's less two points."""
+    rng = np.random.default_rng(patients)
+    sizes = rng.choice([1, 2, 5, 30], size=patients)
+    null = mean_test(patients_means(rng, sizes, 0.0))
+    assert 0.035 <= (null.p < 0.05).mean() <= 0.065
+    assert 0.92 <= ((null.low < 0) & (null.high > 0)).mean() <= 0.98
+    means = patients_means(rng, sizes, 2.6 / np.sqrt(patients), 500)
+    power = (mean_test(means).p < 0.05).mean()
+    wilcoxons = (stats.wilcoxon(means, axis=0).pvalue < 0.05).mean()
+    assert 0.3 < power < 0.9
+    assert power >= wilcoxons - 0.02
+
+
+@pytest.mark.parametrize(("patients", "least"), [(15, 0.90), (60, 0.93)])
+def test_skewed_differences_cover_less_with_few_patients(patients: int, least: float) -> None:
+    values = np.random.default_rng(1).exponential(size=(patients, STUDIES)) - 1
+    found = mean_test(values)
+    assert least <= ((found.low < 0) & (found.high > 0)).mean() <= 0.96
+
+
+def test_equivalence_errs_in_5_of_100_studies_that_differ_by_the_margin() -> None:
+    rng = np.random.default_rng(5)
+    sizes = rng.choice([1, 2, 5, 30], size=15)
+    means = patients_means(rng, sizes, 1.0)
+    assert 0.035 <= np.mean([tost(one, 1.0).equivalent for one in means.T]) <= 0.065
+
+
+def tidy(values: dict[tuple[str, str], np.ndarray], patients: np.ndarray) -> pd.DataFrame:
+    frames = [
+        pd.DataFrame({"id": [f"i{n:04d}" for n in range(len(patients))], "patient": patients, "value": column}).assign(
+            dataset="set", method=method, metric=metric
+        )
+        for (method, metric), column in values.items()
+    ]
+    return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
+
+
+def studies(count: int, seed: int) -> Iterator[pd.DataFrame]:
+    """Tables of two methods and bicubic in two measures: unequal patients, effects from none to large."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        patients = int(rng.integers(3, 20))
+        members = np.repeat(np.arange(patients), rng.choice([1, 1, 2, 12], size=patients))
+        base = rng.normal(30, 2, size=len(members))
+        values = {}
+        for metric in ("psnr", "gmsd"):
+            values["bicubic", metric] = base
+            for method, effect in zip("xy", rng.choice([0, 0.2, 0.5, 1.5], size=2), strict=True):
+                spread = rng.normal(size=patients)[members] + rng.normal(size=len(members))
+                values[method, metric] = base + effect + 0.7 * spread
+        yield tidy(values, np.array([f"p{n:02d}" for n in members]))
+
+
+def test_no_row_contradicts_another_or_itself() -> None:
+    """Over simulated studies, a dataset each; tests/report has three hundred, and their words."""
+    table = pd.concat(one.assign(dataset=f"d{number:03d}") for number, one in enumerate(studies(60, seed=7)))
+    compared = compare_methods(table, primary=("x", "bicubic", "psnr"), draws=2)
+    assert (np.sign(compared["difference"]) == np.sign(compared["d_z"])).all()
+    np.testing.assert_allclose(compared["difference"], compared["mean_a"] - compared["mean_b"], atol=1e-9)
+    excluded = (compared["low"] > 0) | (compared["high"] < 0)
+    assert (excluded == (compared["p"] < LEVEL)).all()
+    finding = pd.Series([judge(one, "higher") for one in compared.to_dict(orient="records")])
+    assert {"better", "worse", "open", "few"} == set(finding)
+    found, judged = finding.isin(["better", "worse"]), compared["n"] >= FEWEST
+    assert (found == judged & (compared["p_holm"] < LEVEL)).all()
+    assert excluded[found].all()
+    primary = compared["family"] == PRIMARY
+    assert primary.sum() == 60
+    assert (found == judged & excluded)[primary].all()
+
+    key = ["dataset", "metric", "a"]
+    equal = compare_equivalence(table, {"psnr": 0.3}, baseline="bicubic").set_index(key)
+    own = compared[compared["b"] == "bicubic"].set_index(key).loc[equal.index]
+    np.testing.assert_allclose(equal["difference"], own["difference"])
+    assert ((own["low"] < equal["low"]) & (equal["high"] < own["high"])).all()
+    inside = (equal["low"] > -0.3) & (equal["high"] < 0.3)
+    assert ((equal["verdict"] == "equivalent") == inside).all()
+    summary = summarise(table).rename(columns={"method": "a"}).set_index(key).loc[equal.index]
+    for name, other in (("difference", "difference"), ("low", "low"), ("high", "high"), ("mean", "mean_a")):
+        np.testing.assert_allclose(summary[name], own[other])
+
+
+def test_by_image_the_same_studies_err_far_more_often() -> None:
+    """500 studies without a difference in one table: 20 patients of 1 to 12 images, a patient's alike (ICC 0.5)."""
+    rng = np.random.default_rng(11)
+    members = np.repeat(np.arange(20), rng.integers(1, 12, size=20, endpoint=True))
+    effects = rng.normal(size=(20, 500))[members] + rng.normal(size=(len(members), 500))
+    values = {("a", f"m{n}"): effects[:, n] for n in range(500)}
+    values |= {("b", f"m{n}"): np.zeros(len(members)) for n in range(500)}
+    table = tidy(values, np.array([f"p{n:02d}" for n in members]))
+    compared = compare_methods(table, pairs=[("a", "b")], unit="both", draws=2)
+    errors = (compared["p"] < 0.05).groupby(compared["unit"]).mean()
+    assert 0.03 <= errors["patient"] <= 0.07
+    assert errors["image"] > 0.20

@@ -67,8 +67,8 @@ def evaluate(
     degradation: str = "bicubic:4", metrics: Sequence[str] | None = None, mean: str | None = None,
     reference_autoencoder: str | None = None, latent: str | None = None, masks: Folder | None = None,
     features: str | None = None, margins: Margins = (), primary: str | None = None,
-    pictured: str | None = None, batch: int = 8, workers: int | None = None, seed: int = 0, device: str = "auto",
-    show_ids: bool = False, paper: bool = False, overwrite: bool = False,
+    pictured: str | None = None, by: str | None = None, batch: int = 8, workers: int | None = None,
+    seed: int = 0, device: str = "auto", show_ids: bool = False, paper: bool = False, overwrite: bool = False,
     progress: Progress = lambda done, total: None, stage: Callable[[str], None] = lambda name: None,
 ) -> JobResult:  # fmt: skip
     """Compares methods with bicubic and the truth; `out` then holds tables, pictures and report.html.
@@ -82,7 +82,8 @@ def evaluate(
         datasets: folders made by `prepare`, or what `read_dataset` gives; one or several.
         methods: by name, what makes the images: a folder of SR images named by id, a model's name or folder (with
             options as in "model/?steps=16"), or a SuperResolver. Or the texts that the command takes, such as
-            "bicubic+projection" and "posterior=model/". Bicubic is added.
+            "bicubic+projection" and "posterior=model/". Bicubic is added. Names such as sample@0 and sample@1, or the
+            range sample@0..4 of a model, are seeds of one method, sample: their mean stands for it.
         out: the folder of the result.
         split: which images.
         limit: so many images of each dataset, evenly spread; None: all.
@@ -95,6 +96,7 @@ def evaluate(
         features: "inception" or a folder of a vision network, for FID and KID.
         margins: by measure, the margin within which methods are tested to be equivalent.
         primary: METHOD:MEASURE or METHOD,OTHER:MEASURE, fixed in advance; None: PSNR of the first after bicubic.
+        by: the datasets' own column, such as scanner, by whose values subgroups are compared.
         pictured: the method by whose PSNR pictures are chosen; None: the first after bicubic.
         batch: images at a time.
         workers: threads that measure; None: as many as cores, four at most.
@@ -114,8 +116,8 @@ def evaluate(
     asked = Comparison(
         _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean=mean,
         reference_autoencoder=reference_autoencoder, latent=latent, masks=Path(masks) if masks else None,
-        features=features, margins=_pairs(margins), primary=primary, pictured=pictured, workers=workers,
-        show_ids=show_ids,
+        features=features, margins=_pairs(margins), primary=primary, pictured=pictured, by=by,
+        workers=workers, show_ids=show_ids,
     )  # fmt: skip
     folder = Path(out)
     compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)

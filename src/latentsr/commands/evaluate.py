@@ -21,7 +21,8 @@ def evaluate(
         list[str],
         typer.Option(
             help="NAME=FOLDER of SR images named by id (of several datasets: FOLDER/DATASET), NAME=MODEL?steps=16, or "
-            "bicubic+projection; repeatable. Bicubic is added."
+            "bicubic+projection; repeatable. Bicubic is added. NAME@0, NAME@1 ..., or NAME@0..4=MODEL?steps=16, are "
+            "seeds of one method NAME."
         ),
     ],
     split: Annotated[str, typer.Option(help="Which images.")] = "valid",
@@ -48,6 +49,9 @@ def evaluate(
     pictured: Annotated[
         str | None, typer.Option(help="Method by whose PSNR pictures are chosen; default: the first given.")
     ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Column of the datasets, see prepare: subgroups by its values, exploratory.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
     workers: Annotated[int | None, typer.Option(help="Threads that measure; default: the cores, up to 4.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
@@ -64,7 +68,7 @@ def evaluate(
         result = jobs.evaluate(
             datasets, method, out, split=split, limit=limit, degradation=degradation, metrics=metric, mean=mean,
             reference_autoencoder=reference_autoencoder, latent=latent, masks=masks, features=features,
-            margins=[_margin(text) for text in margin or ()], primary=primary, pictured=pictured,
+            margins=[_margin(text) for text in margin or ()], primary=primary, pictured=pictured, by=by,
             batch=batch, workers=workers, seed=seed, device=device, show_ids=show_ids, paper=paper,
             overwrite=overwrite, progress=report, stage=terminal.show_stage,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Columns of the user's own, such as scanner, sex or view, from a CSV table: a row a file or image, found by its name."""
+"""Columns of the user's own, such as scanner, sex or view, from a CSV table: a row a file or image, by its name."""
 
 import re
 from collections import Counter
@@ -36,7 +36,7 @@ def read_columns(path: Path) -> Columns:
 
 
 def check_columns(columns: Columns, files: Sequence[Path]) -> None:
-    """InputError that lists the rows that belong to no file, or to several, by the files' paths below the source folder.
+    """InputError that lists the rows that belong to no file, or to several; `files` are paths below the source folder.
 
     A row of a slice, `ID-s007`, belongs to its volume's file, even if that slice is left out.
     """
@@ -54,8 +54,13 @@ def check_columns(columns: Columns, files: Sequence[Path]) -> None:
         )
 
 
-def columns_of(columns: Columns, relative: Path, id: str) -> Mapping[str, str]:
-    """The values of the image `id` of the file at `relative`; InputError, which names the file, where no row has it."""
+def columns_of(columns: Columns | None, relative: Path, id: str) -> Mapping[str, str]:
+    """The values of the image `id` of the file at `relative`; InputError, which names the file, where no row has it.
+
+    Nothing where there is no table.
+    """
+    if columns is None:
+        return {}
     for key in (id, *_keys(relative)):
         if key in columns:
             return columns[key]

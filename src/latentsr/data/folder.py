@@ -310,9 +310,7 @@ def _record(relative: Path, one: Slice, recipe: FolderRecipe) -> Record:
         inner = Path(*(part for part in relative.parts if part != split))
     id = without_extension(inner).replace("/", "__") + one.suffix
     patient = recipe.rule.patient(inner, one.patient)
-    attributes = recipe.rule.attributes(inner) | dict(
-        columns_of(recipe.columns, relative, id) if recipe.columns else {}
-    )
+    attributes = recipe.rule.attributes(inner) | dict(columns_of(recipe.columns, relative, id))
     rows, columns = one.pixels.shape
     file = f"{IMAGES}/{id}.png"
     return Record(

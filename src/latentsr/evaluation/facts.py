@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from latentsr.data.batches import commonest
 from latentsr.data.records import Record
+from latentsr.evaluation.groups import image_groups
 from latentsr.evaluation.measure import HR, LR_PSNR, Work
 from latentsr.evaluation.pairing import Suspicion, suspicions
 from latentsr.evaluation.plan import Plan
@@ -20,13 +21,13 @@ ROUNDED = 90.0  # dB: 16-bit rounding alone costs 107 dB, and no method from LR 
 
 
 def pairing_facts(plan: Plan, found: Sequence[Results], table: pd.DataFrame) -> list[dict[str, Any]]:
-    """What is suspicious about the pairing, for run.json: images by their hash."""
+    """What is suspicious about the pairing, for run.json: images by their hash; `table` has each seed apart."""
     told = []
     for one in found:
         rows = table[(table["dataset"] == one.work.dataset.name) & (table["metric"] == LR_PSNR)]
         psnr = rows.set_index(["method", "id"])["value"]
         ids = [record.id for record in one.work.records]
-        values = {name: psnr[name].reindex(ids).to_numpy() for name in plan.names}
+        values = {name: psnr[name].reindex(ids).to_numpy() for name in plan.measured}
         thumbs = one.thumbs()
         own = thumbs.pop(HR)
         others, gallery = one.other_thumbs()
@@ -55,16 +56,28 @@ def _told(
 def dataset_facts(plan: Plan) -> dict[str, Any]:
     """Images, patients and sizes of what was measured, and whether each of the dataset's images has its own patient.
 
-    `mapped` are the images of the commonest size: those that mean maps are of.
+    `mapped` are the images of the commonest size: those that mean maps are of; `resized` counts the images that were
+    resized when they were prepared, `shared_patients` the patients that stand in another split of the dataset too, and
+    `ungrouped`, where subgroups are compared, the images that are in none.
     """
-    return {work.dataset.name: _dataset_facts(work) for work in plan.works}
+    by = plan.comparison.by
+    ungrouped = {one.dataset.name: len(one.records) - len(image_groups(one.records, by)) for one in plan.works if by}
+    return {
+        name: _dataset_facts(work) | ({"ungrouped": ungrouped[name]} if by else {})
+        for work in plan.works
+        for name in (work.dataset.name,)
+    }
 
 
 def _dataset_facts(work: Work) -> dict[str, Any]:
     mapped = commonest(work.records)
+    patients = {record.patient for record in work.records}
+    elsewhere = {record.patient for record in work.dataset.records if record.split != work.records[0].split}
     return {
         "images": len(work.records),
-        "patients": len({record.patient for record in work.records}),
+        "patients": len(patients),
+        "shared_patients": len(patients & elsewhere),
+        "resized": sum(record.resized_from is not None for record in work.records),
         "sizes": sorted({_size(record) for record in work.records}),
         "mapped": {"images": len(mapped), "size": _size(mapped[0])},
         "image_is_patient": len({record.patient for record in work.dataset.records}) == len(work.dataset.records),

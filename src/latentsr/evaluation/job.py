@@ -16,6 +16,7 @@ from latentsr.evaluation.method_cautions import method_cautions, training_warnin
 from latentsr.evaluation.pictures import PICTURES, WHITE_ERROR, chosen_by, draw_pictures
 from latentsr.evaluation.plan import Comparison, Plan, make_plan
 from latentsr.evaluation.results import GALLERY, MAPS, Results, keep, write_maps
+from latentsr.evaluation.seeds import seed_cautions
 from latentsr.evaluation.sets import set_cautions
 from latentsr.evaluation.tables import frames
 from latentsr.jobfolder import JobFolder
@@ -26,7 +27,9 @@ from latentsr.stats.table import read_table, write_table
 __all__ = ["RUN", "Comparison", "compare"]
 
 RUN, PAGE, SUPPLEMENT = "run.json", "report.html", "report"
-TABLES = ("table", "summary", "comparisons", "agreement", "equivalence", "sets", "set_comparisons")
+TABLES = (
+    "table", "summary", "comparisons", "agreement", "equivalence", "sets", "set_comparisons", "subgroups", "seeds",
+)  # fmt: skip
 MOST_WORKERS = 4
 
 Progress = Callable[[int, int], None]
@@ -70,7 +73,7 @@ def _folder(out: Path) -> JobFolder:
 
 def _run(plan: Plan, folder: JobFolder, progress: Progress, stage: Stage) -> None:
     """Parts, then tables and pictures; run.json last, whose presence says that the evaluation is whole."""
-    names = (HR, *plan.names)
+    names = (HR, *plan.measured)
     found = []
     done = 0
     for work in plan.works:
@@ -109,14 +112,15 @@ def _workers(plan: Plan) -> int:
 def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: Stage) -> None:
     out = folder.root
     stage("statistics")
-    made = frames(plan, found)
+    measured = pd.concat([one.table() for one in found], ignore_index=True)
+    made = frames(plan, found, measured)
     for name, frame in made.items():
         write_table(frame, out, name, overwrite=True)
     write_maps(plan, found, out)
     table = made["table"]
     stage("pictures")
-    pictures = draw_pictures(plan, table, out)
-    doubts = pairing_facts(plan, found, table)
+    pictures = draw_pictures(plan, measured, out)
+    doubts = pairing_facts(plan, found, measured)
     datasets, truths = dataset_facts(plan), truth_facts(table)
     facts: dict[str, Any] = {
         "key": plan.key,
@@ -132,8 +136,9 @@ def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: St
         "warnings": [*training_warnings(plan), *truth_warnings(truths), *pairing_cautions(doubts)],
         "cautions": [
             *cautions(datasets, made, truths),
-            *method_cautions(plan.works, table),
+            *method_cautions(plan.first_seeds, table),
             *set_cautions(made["sets"]),
+            *(seed_cautions(made["seeds"]) if plan.seeds else ()),
         ],
         "pictures": {
             "chief": plan.chief,

@@ -45,13 +45,17 @@ class Source:
     training_images: frozenset[str] = frozenset()
 
 
-def parse_method(text: str, *, degradation: Degradation, device: str = "auto") -> Source:
+def parse_method(
+    text: str, *, degradation: Degradation, device: str = "auto", loaded: "dict[str, SuperResolver] | None" = None
+) -> Source:
     """The method that `text` names, one of:
 
     - `bicubic` or `bicubic+projection`
     - `NAME=FOLDER`: a folder of SR images, one for each image of the dataset; for several datasets, one that holds such
       a folder for each, named as the dataset
     - `NAME=MODEL?steps=16&samples=4`: a model folder, or a model's name, with the options of its sampling
+
+    A model that is in `loaded`, by its name or folder, is not loaded again; one that is loaded is put there.
 
     Raises:
         OptionError: text of another form, an unknown option, a model of another scale.
@@ -75,7 +79,10 @@ def parse_method(text: str, *, degradation: Degradation, device: str = "auto") -
     from latentsr.restoration import Sampling
 
     sampling = checked(Sampling, options, f"method '{name}'")
-    return from_model(name, _load(name, place, device), degradation, sampling)
+    loaded = {} if loaded is None else loaded
+    if place not in loaded:
+        loaded[place] = _load(name, place, device)
+    return from_model(name, loaded[place], degradation, sampling)
 
 
 def _load(name: str, place: str, device: str) -> "SuperResolver":

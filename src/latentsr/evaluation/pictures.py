@@ -15,7 +15,7 @@ from torch import Tensor
 from latentsr.baselines import BICUBIC
 from latentsr.data.records import Record
 from latentsr.degrade import enlarge
-from latentsr.evaluation.measure import HR, Work, read_hr_lr, restored
+from latentsr.evaluation.measure import Work, read_hr_lr, restored
 from latentsr.evaluation.plan import Plan
 from latentsr.io.raster import write_pixels
 from latentsr.stats.names import short_hash
@@ -31,10 +31,12 @@ def draw_pictures(plan: Plan, table: pd.DataFrame, out: Path) -> list[dict[str, 
     """What was drawn, for run.json: dataset, why it was chosen, the image's hash, files, PSNR, zoom box, spacing in mm.
 
     Files: `pictures/HASH/hr.png`, `lr.png` (LR enlarged bicubically), `NUMBER.png` and `NUMBER-error.png` for the
-    methods in their order. Error maps are grey from black, no error, to white, WHITE_ERROR and more.
+    methods in their order. Of a method of several seeds its first is pictured and meant by its PSNR; `table` has each
+    seed apart. Error maps are grey from black, no error, to white, WHITE_ERROR and more.
     """
     told = []
-    for work in plan.works:
+    table = table.assign(method=table["method"].replace({seeds[0]: name for name, seeds in plan.members.items()}))
+    for work in plan.first_seeds:
         psnr = _psnr(table, work)
         for record, reasons in chosen(work.records, psnr, plan.chief):
             facts = _draw(plan, work, record, out)
@@ -81,8 +83,8 @@ def chosen(
 def _psnr(table: pd.DataFrame, work: Work) -> dict[str, dict[str, float]]:
     rows = table[(table["dataset"] == work.dataset.name) & (table["metric"] == "psnr")]
     values = {str(name): dict(zip(part["id"], part["value"], strict=True)) for name, part in rows.groupby("method")}
-    values.pop(HR, None)
-    return values
+    methods = {method.name for method in work.methods}
+    return {name: own for name, own in values.items() if name in methods}
 
 
 def _finite(value: float) -> float | None:

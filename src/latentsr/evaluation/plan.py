@@ -1,7 +1,8 @@
 """An evaluation before it begins: what is compared on what, checked, with the key that tells one from another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +16,12 @@ from latentsr.device import resolve_device
 from latentsr.errors import InputError, OptionError
 from latentsr.evaluation.context import Surroundings, load_latent, load_reference
 from latentsr.evaluation.files import Target
+from latentsr.evaluation.groups import check_column
 from latentsr.evaluation.masks import find_masks, origin
-from latentsr.evaluation.measure import LR_PSNR, Work, check_methods
+from latentsr.evaluation.measure import HR, LR_PSNR, Work, check_methods
 from latentsr.evaluation.methods import Source, parse_method
 from latentsr.evaluation.naming import Naming
+from latentsr.evaluation.seeds import expanded, first_seeds, members, method_facts, several
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.features import load_extractor
 from latentsr.metrics.weights import learned_available, weights_file
@@ -30,6 +33,8 @@ FORMAT = 4  # of the tables
 @dataclass(frozen=True)
 class Comparison:
     """What is compared, and how: `methods` as `parse_method` reads or makes them; bicubic is added as the baseline.
+
+    Methods NAME@SEED, or NAME@0..4 for a range, are seeds of one method NAME: their mean stands for it.
 
     Attributes:
         metrics: names of METRICS; None: all that can be measured here.
@@ -43,6 +48,7 @@ class Comparison:
         primary: the comparison that was specified in advance, as METHOD:MEASURE (METHOD against bicubic) or
             METHOD,OTHER:MEASURE; None: `pictured` method's PSNR against bicubic's.
         pictured: the method by whose PSNR the best, median and worst images are chosen; None: the first after bicubic.
+        by: the datasets' own column by whose values subgroups are compared; None: none are.
         features: `inception` or a folder of a vision network, for FID and KID; None: Inception where its
             weights lie on this machine, else neither.
         seed: of the bootstrap and of drawn patches.
@@ -66,6 +72,7 @@ class Comparison:
     margins: tuple[tuple[str, float], ...] = ()
     primary: str | None = None
     pictured: str | None = None
+    by: str | None = None
     workers: int | None = None
     show_ids: bool = False
 
@@ -80,7 +87,10 @@ class Primary(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked evaluation: `works` are the datasets' images under all methods, in the order of the datasets."""
+    """A checked evaluation: `works` are the datasets' images under all methods, in the order of the datasets.
+
+    `sources`, and the methods of `works`, have each seed apart.
+    """
 
     works: tuple[Work, ...]
     sources: tuple[Source, ...]
@@ -98,8 +108,28 @@ class Plan:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The methods' names, the baseline first, without HR."""
+        """The methods' names, the baseline first, without HR; a method of several seeds once."""
+        return tuple(self.members)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The names under which images are measured: each seed apart."""
         return tuple(source.name for source in self.sources)
+
+    @cached_property
+    def members(self) -> Mapping[str, tuple[str, ...]]:
+        """By each method's name the names of its seeds; its own where it has not several."""
+        return members(self.sources)
+
+    @property
+    def seeds(self) -> Mapping[str, tuple[str, ...]]:
+        """The methods of several seeds, with the names of these."""
+        return several(self.members)
+
+    @property
+    def first_seeds(self) -> tuple[Work, ...]:
+        """The works with each method once: of several seeds the first, under the method's name."""
+        return tuple(first_seeds(work, self.members) for work in self.works)
 
     @property
     def images(self) -> int:
@@ -127,6 +157,7 @@ def make_plan(given: Sequence[str | Path | Dataset], comparison: Comparison) -> 
     degradation, device = parse_degradation(comparison.degradation), resolve_device(comparison.device)
     datasets = [one if isinstance(one, Dataset) else read_dataset(Path(one)) for one in given]
     check_names(datasets)
+    check_column(comparison.by, datasets, comparison.split)
     for dataset in datasets:
         _check_sides(degradation, dataset, comparison)
     tested = _tested(comparison, metrics, datasets)
@@ -134,11 +165,11 @@ def make_plan(given: Sequence[str | Path | Dataset], comparison: Comparison) -> 
     asked: list[str | Source] = []
     for method in (BICUBIC, *comparison.methods):  # the baseline once, also where it is asked for
         asked += [method] if method not in asked else []
-    sources = tuple(
-        one if isinstance(one, Source) else parse_method(one, degradation=degradation, device=device) for one in asked
-    )
-    names = [source.name for source in sources]
-    _check_named(comparison, names)
+    asked = [one for method in asked for one in (expanded(method) if isinstance(method, str) else [method])]
+    parse = partial(parse_method, degradation=degradation, device=device, loaded={})
+    sources = tuple(one if isinstance(one, Source) else parse(one) for one in asked)
+    names = list(members(sources))
+    _check_named(comparison, names, [source.name for source in sources])
     primary = _primary(comparison, names, tested)
     extractor = comparison.features or ("inception" if learned_available("inception") else None)
     around = Surroundings(
@@ -247,10 +278,14 @@ def _has_weights(metric: Metric) -> bool:
     return learned_available(metric.name)
 
 
-def _check_named(comparison: Comparison, names: Sequence[str]) -> None:
-    for option, name in (("mean", comparison.mean), ("pictured", comparison.pictured)):
-        if name is not None and name not in names:
-            raise OptionError(f"the option {option} is {name}: no such method; expected one of {', '.join(names)}")
+def _check_named(comparison: Comparison, names: Sequence[str], measured: Sequence[str]) -> None:
+    """OptionError for the name of no method; the posterior mean is one image, so none of several seeds, nor of them."""
+    single = [name for name in names if name in measured]
+    for option, name, there in (("mean", comparison.mean, single), ("pictured", comparison.pictured, names)):
+        if name is not None and name not in there:
+            raise OptionError(f"the option {option} is {name}: no such method; expected one of {', '.join(there)}")
+    if HR in names:
+        raise OptionError(f"method name {HR}: it is that of the truth; rename it")
     if comparison.workers is not None and comparison.workers < 0:
         raise OptionError(f"the option workers is {comparison.workers}: expected 0 or more")
 
@@ -287,7 +322,7 @@ def _facts(
     return {
         "format": FORMAT,
         "data": {work.dataset.name: work.dataset.hash for work in works},
-        "methods": [{"name": source.name, "kind": source.kind, **source.facts} for source in sources],
+        "methods": method_facts(sources),
         "files": {work.dataset.name: found for work, found in zip(works, hashes, strict=True) if found},
         "masks": {
             work.dataset.name: {"from": origin(comparison.masks), "hash": work.masks.hash}
@@ -306,6 +341,7 @@ def _facts(
         "margins": dict(comparison.margins),
         "primary": None if primary is None else primary._asdict(),
         "pictured": comparison.pictured,
+        "by": comparison.by,
         "seed": comparison.seed,
     }
 

@@ -124,9 +124,9 @@ def write_maps(plan: Plan, found: Sequence[Results], out: Path) -> None:
     if plan.around.reference is None:
         return
     maps = {
-        f"{dataset}.{plan.names.index(name)}": shares.astype(np.float32)
-        for dataset, one in enumerate(found)
-        for name, shares in one.maps().items()
+        f"{dataset}.{number}": np.mean([shares[seed] for seed in seeds], axis=0).astype(np.float32)
+        for dataset, shares in enumerate(one.maps() for one in found)
+        for number, seeds in enumerate(plan.members.values())
     }
     with replacing(out / MAPS) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **maps)

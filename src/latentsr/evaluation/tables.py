@@ -5,14 +5,19 @@ from itertools import combinations
 
 import pandas as pd
 
+from latentsr.baselines import BICUBIC
+from latentsr.evaluation.groups import image_groups
 from latentsr.evaluation.measure import HR, LR_PSNR
 from latentsr.evaluation.plan import Plan
 from latentsr.evaluation.results import Results
+from latentsr.evaluation.seeds import mean_measure, set_values
 from latentsr.evaluation.sets import SetMeasure, set_comparison_rows, set_measures, set_rows, with_mean_level
 from latentsr.metrics import Metric
 from latentsr.stats.agreement import compare_agreement
 from latentsr.stats.comparison import compare_methods
 from latentsr.stats.equivalence import compare_equivalence
+from latentsr.stats.seeds import over_seeds, seed_means, seed_spread
+from latentsr.stats.subgroups import compare_subgroups
 from latentsr.stats.summary import summarise
 
 INTENSITY = "mean_intensity"
@@ -21,17 +26,24 @@ MAIN, WHOLE, PARTS = "main measures", "whole image", "parts"
 MAIN_METRICS = ("psnr", "haarpsi")  # fidelity and perceptual likeness: what the verdict's first sentences rest on
 
 
-def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
-    """The tables by the name of their file: table, summary, comparisons, agreement, and equivalence where asked for."""
-    table = pd.concat([one.table() for one in found], ignore_index=True)
+def frames(plan: Plan, found: Sequence[Results], measured: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables by the name of their file: table, summary, comparisons, agreement, and others where asked for.
+
+    `measured` is the tidy table with each seed of a method apart.
+    """
+    table = over_seeds(measured, plan.seeds) if plan.seeds else measured
     compared = table[table["metric"].isin(directed(plan.metrics))]
     pairs = [(later, earlier) for earlier, later in combinations(plan.names, 2)]
-    made = {"table": table, "summary": summarise(table), **_sets(plan, found, pairs)}
+    made = {"table": table, "summary": summarise(table), **_sets(plan, found, measured, pairs)}
     if pairs and len(compared):
         families = {name: family_of(name) for name in compared["metric"].unique()}
         made["comparisons"] = compare_methods(
             compared, pairs=pairs, primary=plan.primary, unit="both", families=families, seed=plan.comparison.seed
         )
+    if pairs and len(compared) and plan.comparison.by is not None:
+        groups = {work.dataset.name: image_groups(work.records, plan.comparison.by) for work in plan.works}
+        chosen = compared[compared["metric"].isin([*MAIN_METRICS, *(plan.primary or ())[2:]])]
+        made["subgroups"] = compare_subgroups(chosen, groups, pairs=main_pairs(plan), seed=plan.comparison.seed)
     if INTENSITY in set(table["metric"]):
         made["agreement"] = compare_agreement(table, INTENSITY, unit="both")
     if plan.comparison.margins and pairs:
@@ -39,21 +51,40 @@ def frames(plan: Plan, found: Sequence[Results]) -> dict[str, pd.DataFrame]:
     return made
 
 
-def _sets(plan: Plan, found: Sequence[Results], pairs: Sequence[tuple[str, str]]) -> dict[str, pd.DataFrame]:
-    """The measures of whole sets, a row a dataset, method and measure, and their differences, a row a pair."""
+def main_pairs(plan: Plan) -> list[tuple[str, str]]:
+    """The primary pair first, then each method with bicubic."""
+    first = [plan.primary[:2]] if plan.primary else []
+    return list(dict.fromkeys([*first, *((name, BICUBIC) for name in plan.names if name != BICUBIC)]))
+
+
+def _sets(
+    plan: Plan, found: Sequence[Results], table: pd.DataFrame, pairs: Sequence[tuple[str, str]]
+) -> dict[str, pd.DataFrame]:
+    """The measures of whole sets, a row a dataset, method and measure, and their differences, a row a pair.
+
+    Where methods have several seeds, also how far these lie apart, in measures of images and of sets.
+    """
     rows, differences = [], []
+    values: list[tuple[str, str, str, float]] = []
     for one in found:
         dataset, seed = one.work.dataset.name, plan.comparison.seed
         patients = [record.patient for record in one.work.records]
-        names = (*plan.names, HR)  # of which HR's own distance is the floor
+        names, measured = (*plan.names, HR), (*plan.measured, HR)  # HR's own distance is the floor
         measures: dict[str, SetMeasure] = {}
         for name in one.set_names():
             arrays, reference = one.sets(name)
-            measures |= set_measures(name, [arrays[method] for method in names], reference, patients, seed)
+            measures |= set_measures(name, [arrays[method] for method in measured], reference, patients, seed)
         measures = with_mean_level(measures)
+        values += set_values(dataset, measures, measured)
+        members = {**plan.members, HR: (HR,)}
+        measures = {name: mean_measure(one, measured, members) for name, one in measures.items()}
         rows.append(set_rows(dataset, names, measures, patients, seed))
         differences.append(set_comparison_rows(dataset, names, pairs, measures, patients, seed))
     made = {"sets": pd.concat(rows, ignore_index=True)}
+    if plan.seeds:
+        columns = ["dataset", "method", "metric", "value"]
+        apart = pd.concat([seed_means(table, plan.seeds), pd.DataFrame(values, columns=columns)], ignore_index=True)
+        made["seeds"] = seed_spread(apart, plan.seeds)
     return made | ({"set_comparisons": pd.concat(differences, ignore_index=True)} if pairs else {})
 
 

@@ -33,12 +33,14 @@ def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
     by = evaluation.run["pictures"]["chosen_by"]
     losses = " Then, for each method, the image on which its PSNR is furthest below bicubic's, or least above it."
     rule = f"highest, middle and lowest PSNR under {chief}" if by == "psnr" else "first, middle and last id (no PSNR)"
+    firsts = listed([str(seeds[0]["name"]) for one in evaluation.run["methods"] if (seeds := one.get("seeds"))])
+    seeds = f" Of a method of several seeds its first is pictured, with its own PSNR ({firsts})." if firsts else ""
     text = (
         f"The images of {rule}, chosen by this rule and not by eye, and named by a hash."
         f"{losses if by == 'psnr' else ''} The frame is where the mean "
         f"error of {chief} and that of bicubic differ most. Below each image: its part in the frame, enlarged, and the "
         f"absolute error, on one colour scale that ends at {white:g} of the "
-        f"range. {scale_text([case.get('spacing') for case in cases])}"
+        f"range.{seeds} {scale_text([case.get('spacing') for case in cases])}"
     )
     drawn = panels(
         [_case(evaluation, case) for case in cases], window=WINDOW, greatest=white, unit="parts of the range"

@@ -69,6 +69,12 @@ class Evaluation:
         grouped = self.frames["summary"].groupby(["dataset", "metric"], sort=False)
         return {(str(dataset), str(metric)): rows.set_index("method") for (dataset, metric), rows in grouped}
 
+    def seed_sd(self, dataset: str, metric: str, method: str) -> float:
+        """The sd over the seeds of a method of several, NaN for others."""
+        rows = self.frame("seeds", dataset)
+        found = rows[(rows["metric"] == metric) & (rows["method"] == method)]["sd"] if len(rows) else rows["dataset"]
+        return float(found.iloc[0]) if len(found) else float("nan")
+
     def compared(self, dataset: str, metric: str, a: str, b: str, unit: str = "patient") -> Mapping[str, Any] | None:
         """The row that compares method `a` with `b`, or None."""
         return self._comparisons.get((dataset, metric, a, b, unit))

@@ -13,7 +13,8 @@ def evaluation_facts(evaluation: Evaluation) -> dict[str, str]:
     facts |= {
         f"masks of {name}": f"from the {masks['from']}, SHA-256 {masks['hash']}" for name, masks in run["masks"].items()
     }
-    facts |= {f"method {method['name']}": _origin(evaluation, method) for method in run["methods"]}
+    sources = [one for method in run["methods"] for one in method.get("seeds", [method])]
+    facts |= {f"method {one['name']}": _origin(evaluation, one) for one in sources}
     for key, title in (("reference_autoencoder", "reference autoencoder"), ("latent", "latent autoencoder")):
         if run[key]:
             facts[title] = f"{run[key]['name']}, hash {run[key]['hash']}"

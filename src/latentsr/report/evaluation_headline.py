@@ -7,7 +7,7 @@ import numpy as np
 
 from latentsr.report.evaluation_answer import WHOLE, unlike_hr
 from latentsr.report.evaluation_data import HR, LR_PSNR, SHARPNESS, Evaluation
-from latentsr.report.evaluation_means import mean_cell
+from latentsr.report.evaluation_means import SEEDS, mean_cell
 from latentsr.report.evaluation_tables import ARROWS
 from latentsr.report.numbers import number
 from latentsr.report.page import Table
@@ -34,7 +34,8 @@ def headline_table(evaluation: Evaluation, dataset: str) -> Table | None:
     methods = evaluation.methods
     rows = tuple((method, *(_cell(evaluation, dataset, name, method) for name in names)) for method in methods)
     columns = ("method", *(f"{_titled(one)} {ARROWS[one['better']]}" for one in facts))
-    return Table(f"The methods on {dataset}", columns, rows, NOTE, frozenset(_strong(evaluation, dataset, names)))
+    note = NOTE + (SEEDS if "seeds" in evaluation.frames else "")
+    return Table(f"The methods on {dataset}", columns, rows, note, frozenset(_strong(evaluation, dataset, names)))
 
 
 def _titled(facts: Mapping[str, Any]) -> str:

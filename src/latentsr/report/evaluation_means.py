@@ -11,6 +11,7 @@ from latentsr.report.page import Table
 
 # Drawn by band, or in a table of their own with what has to be said of them.
 ELSEWHERE = ("subband_psnr", "radial_spectrum", *SHARES, *MAGNITUDES, *UNDIRECTED)
+SEEDS = " In brackets, of a method of several seeds: ± sd over its seeds."
 TINY = 0.001  # values below are shown in thousandths
 NOTE = (
     "Mean ± sd over patients, HR's own where a measure needs the image alone; images with an infinite value (identical "
@@ -28,7 +29,8 @@ def mean_table(evaluation: Evaluation, dataset: str) -> Table | None:
     }
     rows = tuple((metric_title(evaluation, metric), *row) for metric, row in cells.items() if set(row) != {NONE})
     heads = ("measure", *evaluation.methods, "HR")
-    return Table(f"Means of all measures on {dataset}", heads, rows, NOTE) if rows else None
+    note = NOTE + (SEEDS if "seeds" in evaluation.frames else "")
+    return Table(f"Means of all measures on {dataset}", heads, rows, note) if rows else None
 
 
 def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
@@ -39,7 +41,10 @@ def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
 
 
 def mean_cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -> str:
-    """Such as "31.50 ± 2.10 (+1 identical)"; "identical" where all images are, a dash for no value."""
+    """Such as "31.50 ± 2.10 (+1 identical)"; "identical" where all images are, a dash for no value.
+
+    The sd over its seeds follows that over patients where a method has several: "31.50 ± 2.10 (± 0.04)".
+    """
     rows = evaluation.summary(dataset, metric)
     if method not in rows.index:
         return NONE
@@ -53,4 +58,6 @@ def mean_cell(evaluation: Evaluation, dataset: str, metric: str, method: str) ->
     if 0 < max(abs(mean), sd) < TINY:
         return f"({number(1000 * mean)} ± {number(1000 * sd)}) / 1000{apart}"
     digits = decimals(max(abs(mean), sd), unit)
+    if np.isfinite(over_seeds := evaluation.seed_sd(dataset, metric, method)):
+        apart = f" (± {number(over_seeds, digits=digits + 1)}){apart}"  # seeds differ by less than patients
     return f"{number(mean, digits=digits)} ± {number(sd, digits=digits)}{apart}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from latentsr.report.evaluation_cases import case_section
 from latentsr.report.evaluation_ceiling import ceiling_blocks
+from latentsr.report.evaluation_checklist import checklist
 from latentsr.report.evaluation_data import Evaluation, read_evaluation
 from latentsr.report.evaluation_facts import evaluation_facts
 from latentsr.report.evaluation_figures import (
@@ -21,7 +22,9 @@ from latentsr.report.evaluation_figures import (
 )
 from latentsr.report.evaluation_headline import headline_table
 from latentsr.report.evaluation_means import mean_table
+from latentsr.report.evaluation_seeds import seed_table
 from latentsr.report.evaluation_sets import set_definitions, set_difference_table, set_table
+from latentsr.report.evaluation_subgroups import EXPLORATORY, subgroup_picture, subgroup_table
 from latentsr.report.evaluation_tables import (
     agreement_table,
     definition_table,
@@ -54,13 +57,14 @@ def write_report(folder: Path, *, paper: bool = False) -> Page:
 
 def evaluation_page(evaluation: Evaluation) -> Page:
     """The page of an evaluation."""
+    sections = tuple(_sections(evaluation))
     return Page(
         title="Which method restores best, and at what price?",
         subtitle=_subtitle(evaluation),
         verdict=verdict(evaluation),
         warnings=(*evaluation.run["warnings"], *evaluation.run["cautions"]),
         details=details(evaluation),
-        sections=tuple(_sections(evaluation)),
+        sections=(*sections[:-1], checklist(evaluation, [section.title for section in sections]), sections[-1]),
         facts=evaluation_facts(evaluation),
     )
 
@@ -88,6 +92,8 @@ def _sections(evaluation: Evaluation) -> Iterator[Section]:
     yield from _section("What was invented and what was lost", _per_dataset(evaluation, _invention), note)
     for title, blocks in FOLDED.items():
         yield from _section(title, _per_dataset(evaluation, blocks), folded=True)
+    yield from _section("Subgroups", _per_dataset(evaluation, _subgroups), EXPLORATORY, folded=True)
+    yield from _section("Seeds", _per_dataset(evaluation, _seeds), folded=True)
     yield _methods_section(evaluation)
 
 
@@ -165,6 +171,15 @@ FOLDED = {
     "Latents and ceilings": _latents,
     "Agreement of intensity": _agreement,
 }
+
+
+def _subgroups(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
+    yield subgroup_picture(evaluation, dataset)
+    yield subgroup_table(evaluation, dataset)
+
+
+def _seeds(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
+    yield seed_table(evaluation, dataset)
 
 
 def _methods_section(evaluation: Evaluation) -> Section:

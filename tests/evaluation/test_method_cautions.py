@@ -1,4 +1,4 @@
-"""What is said of methods as they were given: trained on what is measured, of 8 bits, equal, failing on patients."""
+"""What is said of methods as given: trained on what is measured, 8 bits, equal, failing on patients, on a grid."""
 
 import re
 import shutil
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from latentsr.baselines import bicubic
 from latentsr.config import read_json
@@ -168,3 +169,53 @@ def test_a_terrible_patient_of_a_study_shows_in_cautions_comparisons_and_picture
     assert cases["mine"]["image"] in [short_hash("study", one.id) for one in study.records[10:12]]
     assert cases["mine"]["psnr"]["mine"] < cases["mine"]["psnr"]["bicubic"] - 7
     assert (out / "pictures" / cases["mine"]["image"] / "2-error.png").is_file()
+
+
+def repeated(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of each 2x2 block in all its pixels."""
+    rows, columns = image.shape
+    means = image.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
+    return means.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def noise(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.random.default_rng(5).normal(0, 0.05, image.shape)
+
+
+# HR shown dimmer, so that nothing is cut off at 0 and 1, with noise of every kind.
+PLANTED: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "locked": lambda hr: hr + noise(hr) - repeated(noise(hr)),
+    "off": lambda hr: hr + np.roll(noise(hr) - repeated(noise(hr)), 1, axis=(0, 1)),
+    "repeated": repeated,
+    "grainy": lambda hr: hr + noise(hr),
+    "dim": lambda hr: hr,
+}
+
+
+def compare_planted(dataset: Dataset, folder: Path, *names: str, degradation: str) -> tuple[pd.Series, list[str]]:
+    """The mean blockiness by method, and the cautions."""
+    for name in names:
+        for record in dataset.select("valid"):
+            image = PLANTED[name](0.25 + 0.5 * dataset.image(record).astype(np.float64))
+            write_pixels(folder / name / f"{record.id}.png", np.round(image * 65535).astype(np.uint16))
+    methods = tuple(f"{name}={folder / name}" for name in names)
+    asked = Comparison(methods, degradation=degradation, metrics=("blockiness",), device="cpu", workers=0)
+    summary = compare([dataset.root], folder / "out", asked)
+    means = summary[summary["metric"] == "blockiness"].set_index("method")["mean"]
+    return means, read_json(folder / "out" / "run.json")["cautions"]
+
+
+def test_detail_locked_to_a_grid_is_told(dataset: Dataset, tmp_path: Path) -> None:
+    means, said = compare_planted(dataset, tmp_path, *PLANTED, degradation="bicubic:4")
+    named = [re.match(r"Method '(\w+)' on 'abdomen' (.*) a fixed grid of 2x2 pixels", one) for one in said]
+    kinds = {match[1]: match[2] for match in named if match}
+    assert kinds == {"locked": "draws its detail on", "off": "shows", "repeated": "shows"}
+    values = f"(squared differences inside blocks {means['locked']:.2f} times those across, HR {means['hr']:.2f})"
+    assert values in " ".join(said)
+
+
+def test_pixels_of_lr_are_no_grid(dataset: Dataset, tmp_path: Path) -> None:
+    """Enlarged by 2, an image has little inside the blocks: bicubic too."""
+    means, said = compare_planted(dataset, tmp_path, "locked", "repeated", degradation="bicubic:2")
+    assert means["repeated"] < means["bicubic"] < 0.75 * means["hr"]
+    assert [one.split("'")[1] for one in said if "fixed grid" in one] == ["locked"]

@@ -59,8 +59,9 @@ def test_an_image_has_the_same_value_in_any_batch(metric: Metric, sr: Tensor, co
     torch.testing.assert_close(metric(sr, **context)[[2, 0, 1]], alone, rtol=1e-5, atol=1e-7)
 
 
-# How much was added beyond the mean does not say whether it is right: a shifted image adds as much as HR itself. A noise
-# floor is the reference autoencoder's, the same for every SR image. Blockiness knows neither contrast nor a shift by 2.
+# How much was added beyond the mean does not say whether it is right: a shifted image adds as much as HR itself. And a
+# noise floor is the reference autoencoder's, the same for every SR image. Blockiness is blind to contrast and to a
+# shift by two pixels.
 DIRECTED = [one for one in WITHOUT_WEIGHTS if one.name not in ("null_space", "noise_floor", "blockiness")]
 
 

@@ -68,11 +68,12 @@ def test_the_baseline_has_no_difference_to_itself(table: pd.DataFrame) -> None:
     assert summarise(table, baseline="absent")["difference"].isna().all()
 
 
-def test_sharpness_has_a_ratio_to_hr(table: pd.DataFrame) -> None:
-    summary = summarise(table)
-    assert cell(summary, "mine", "laplacian_variance")["ratio_to_hr"] == pytest.approx(5 / 12)
-    assert cell(summary, "bicubic", "laplacian_variance")["ratio_to_hr"] == pytest.approx(0.25)
-    assert cell(summary, "hr", "laplacian_variance")["ratio_to_hr"] == 1
+@pytest.mark.parametrize("metric", ["laplacian_variance", "blockiness"])
+def test_sharpness_and_blockiness_have_a_ratio_to_hr(table: pd.DataFrame, metric: str) -> None:
+    summary = summarise(table.replace("laplacian_variance", metric))
+    assert cell(summary, "mine", metric)["ratio_to_hr"] == pytest.approx(5 / 12)
+    assert cell(summary, "bicubic", metric)["ratio_to_hr"] == pytest.approx(0.25)
+    assert cell(summary, "hr", metric)["ratio_to_hr"] == 1
     assert np.isnan(cell(summary, "mine", "psnr")["ratio_to_hr"])
 
 

@@ -13,18 +13,24 @@ from latentsr.provenance import RESEARCH_USE
 if TYPE_CHECKING:
     from latentsr.jobs import JobResult
 
+Methods = Annotated[
+    list[str],
+    typer.Option(
+        help="NAME=FOLDER of SR images named by id (of several datasets: FOLDER/DATASET), NAME=MODEL?steps=16, or "
+        "bicubic+projection; repeatable. Bicubic is added. NAME@0, NAME@1 ..., or NAME@0..4=MODEL?steps=16, are "
+        "seeds of one method NAME."
+    ),
+]
+By = Annotated[
+    str | None,
+    typer.Option(help="Column of the datasets, see prepare: subgroups by its values, exploratory.", metavar="COLUMN"),
+]
+
 
 def evaluate(
     datasets: Datasets,
     out: Out,
-    method: Annotated[
-        list[str],
-        typer.Option(
-            help="NAME=FOLDER of SR images named by id (of several datasets: FOLDER/DATASET), NAME=MODEL?steps=16, or "
-            "bicubic+projection; repeatable. Bicubic is added. NAME@0, NAME@1 ..., or NAME@0..4=MODEL?steps=16, are "
-            "seeds of one method NAME."
-        ),
-    ],
+    method: Methods,
     split: Annotated[str, typer.Option(help="Which images.")] = "valid",
     limit: Annotated[int | None, typer.Option(help="Only so many images a dataset, evenly spread.")] = None,
     degradation: Annotated[str, typer.Option(help="How LR is made from HR.")] = "bicubic:4",
@@ -49,9 +55,7 @@ def evaluate(
     pictured: Annotated[
         str | None, typer.Option(help="Method by whose PSNR pictures are chosen; default: the first given.")
     ] = None,
-    by: Annotated[
-        str | None, typer.Option(help="Column of the datasets, see prepare: subgroups by its values, exploratory.")
-    ] = None,
+    by: By = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
     workers: Annotated[int | None, typer.Option(help="Threads that measure; default: the cores, up to 4.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,

@@ -114,7 +114,8 @@ def evaluate(
     asked = Comparison(
         _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean=mean,
         reference_autoencoder=reference_autoencoder, latent=latent, masks=Path(masks) if masks else None, by=by,
-        features=features, margins=_pairs(margins), primary=primary, pictured=pictured, workers=workers, show_ids=show_ids,
+        features=features, margins=_pairs(margins), primary=primary, pictured=pictured, show_ids=show_ids,
+        workers=workers,
     )  # fmt: skip
     folder = Path(out)
     compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)

@@ -66,14 +66,15 @@ def evaluate(
     datasets: Datasets, methods: Methods, out: Folder, *, split: str = "valid", limit: int | None = None,
     degradation: str = "bicubic:4", metrics: Sequence[str] | None = None, mean: str | None = None,
     reference_autoencoder: str | None = None, latent: str | None = None, masks: Folder | None = None,
-    features: str | None = None, margins: Margins = (), primary: str | None = None,
-    pictured: str | None = None, by: str | None = None, batch: int = 8, workers: int | None = None,
-    seed: int = 0, device: str = "auto", show_ids: bool = False, paper: bool = False, overwrite: bool = False,
+    features: str | None = None, margins: Margins = (), primary: str | None = None, pictured: str | None = None,
+    by: str | None = None, batch: int = 8, workers: int | None = None, seed: int = 0, device: str = "auto",
+    show_ids: bool = False, paper: bool = False, overwrite: bool = False,
     progress: Progress = lambda done, total: None, stage: Callable[[str], None] = lambda name: None,
 ) -> JobResult:  # fmt: skip
     """Compares methods with bicubic and the truth; `out` then holds tables, pictures and report.html.
 
-    Called again after an interruption it goes on where it ended; a finished evaluation is read.
+    Called again after an interruption it goes on where it ended; a finished evaluation is read. Raises what
+    `latentsr.evaluation.job.compare` raises.
 
         latentsr.evaluate("dataset/", {"posterior": "latentsr-tiny", "theirs": "sr/"}, "evaluation/").table("summary")
 
@@ -105,17 +106,15 @@ def evaluate(
         overwrite: replace a result of other data, methods or options.
         progress: called with the numbers of images measured and of all.
         stage: called with what is made after that.
-
-    Raises what `latentsr.evaluation.job.compare` raises.
     """
     from latentsr.evaluation.job import RUN, Comparison, compare
     from latentsr.report.evaluation_page import PAGE, write_report
 
     asked = Comparison(
         _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean=mean,
-        reference_autoencoder=reference_autoencoder, latent=latent, masks=Path(masks) if masks else None,
-        features=features, margins=_pairs(margins), primary=primary, pictured=pictured, by=by,
-        workers=workers, show_ids=show_ids,
+        reference_autoencoder=reference_autoencoder, latent=latent, masks=Path(masks) if masks else None, by=by,
+        features=features, margins=_pairs(margins), primary=primary, pictured=pictured, show_ids=show_ids,
+        workers=workers,
     )  # fmt: skip
     folder = Path(out)
     compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,25 @@ def test_no_patient_is_named(run: Run, dataset: Dataset, tmp_path: Path) -> None
     assert short_hash("blocks", "Doe_planted_0")[:4] in told or "image" in told
     assert not [secret for secret in SECRETS if secret in told]
     assert "Doe_planted_0" in (tmp_path / "out" / "table.csv").read_text()
+
+
+def test_of_the_columns_of_a_dataset_only_the_groups_asked_for_are_told(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    columns = [{"scanner": f"Acme{number % 2}", "clinic": f"Doe_clinic_{number % 2}"} for number in range(8)]
+    records = [replace(record, attributes=own) for record, own in zip(dataset.records, columns, strict=True)]
+    write_dataset(dataset.root, dataset.name, records, {})
+    folder = sr_folder(dataset, tmp_path / "sr")
+    given = (dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}", "--metric", "psnr")
+    said = run("evaluate", *given, "--by", "scanner")
+    assert said.status == 0
+    told = told_by(tmp_path / "out", said) + headers_of(tmp_path / "out")
+    assert "Acme1" in told
+    assert "clinic" not in told
+    assert not [secret for secret in SECRETS if secret in told]
+    assert "Acme1" in (tmp_path / "out" / "subgroups.csv").read_text()
+    wrong = run("evaluate", *given, "--overwrite", "--by", "clinics")
+    assert wrong.err == "error: the option by is clinics: no such column in the datasets; there are scanner, clinic\n"
 
 
 def test_no_tag_of_dicom_files_is_told(run: Run, tmp_path: Path) -> None:
@@ -239,6 +259,7 @@ def test_masks_make_regions(run: Run, dataset: Dataset, tmp_path: Path) -> None:
             ["--method", "bicubic+projection", "--primary", "bicubic+projection:lr_psnr"],
             ["no test of 'lr_psnr' here; choose from psnr, ssim"],
         ),
+        (["--by", "foo"], ["the option by is foo: no such column in the datasets; there are none: prepare again"]),
         (["--reference-autoencoder", "haar"], ["haar", "loses nothing and has no noise floor"]),
         (["--reference-autoencoder", "nowhere"], ["nowhere"]),
         (["--masks", "nowhere"], ["the option masks is nowhere: no such folder"]),

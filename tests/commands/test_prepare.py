@@ -45,6 +45,22 @@ def test_masks_go_into_the_dataset_or_are_one_line(scans: Path, run: Callable) -
     assert not (scans / "other").exists()
 
 
+def test_columns_go_into_the_dataset_and_are_named(scans: Path, run: Callable) -> None:
+    table = scans / "columns.csv"
+    table.write_text("file,scanner\n" + "".join(f"Doe_{number}.png,A\n" for number in range(4)))
+    arguments = ("prepare", "folder", scans / "in", "--split", "1,0,0", "--columns", table)
+    pattern = ("--patient-pattern", r"(?P<patient>Doe)_(?P<number>\d)")
+    said = run(*arguments, *pattern, "-o", scans / "out")
+    assert said.status == 0
+    assert "columns for evaluate --by: number, scanner" in said.out
+    assert json.loads(run(*arguments, *pattern, "-o", scans / "out", "--json").out)["columns"] == ["number", "scanner"]
+    assert "evaluate --by" not in run("prepare", "folder", scans / "in", "--split", "1,0,0", "-o", scans / "plain").out
+    table.write_text("file,scanner\nDoe_0.png,A\nDoe_7.png,B\n")
+    said = run(*arguments, "-o", scans / "other")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert said.err.startswith("error: the option columns has rows of no file: Doe_7.png; expected")
+
+
 def test_skipped_files_and_resized_images_are_told(tmp_path: Path, run: Callable) -> None:
     rng = np.random.default_rng(0)
     for name, shape in (("a", (40, 60)), ("b", (40, 60)), ("c", (18, 16)), ("tiny", (9, 9))):

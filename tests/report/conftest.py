@@ -55,6 +55,12 @@ def evaluation(folder: Path) -> Evaluation:
     return read_evaluation(folder)
 
 
+@pytest.fixture(scope="session")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    """An evaluation by a column of the dataset, of one method of two seeds, read for its report."""
+    return read_evaluation(evaluations.grouped(tmp_path_factory.mktemp("grouped")))
+
+
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
     """The figures that were drawn during the test, as they stood when they were laid out."""

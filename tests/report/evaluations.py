@@ -19,13 +19,14 @@ PATIENT = "Doe^Jane-19610203"
 HOSTILE = "fine <u>&'\"|*"
 
 
-def windows(root: Path, name: str, side: int, images: int) -> Dataset:
+def windows(root: Path, name: str, side: int, images: int, step: tuple[int, int] = (12, 16)) -> Dataset:
     """Windows of an abdominal MR that comes with pydicom, two of each patient, whose names must not be seen."""
     pixels = pydicom.dcmread(get_testdata_file("examples_overlay.dcm", download=False)).pixel_array
     grey = np.round((pixels - pixels.min()) / np.ptp(pixels) * 255).astype(np.uint8)
     records = []
     for n in range(images):
-        cut = np.ascontiguousarray(grey[12 * n + 40 : 12 * n + 40 + side, 16 * n + 60 : 16 * n + 60 + side])
+        top, left = step[0] * n + 40, step[1] * n + 60
+        cut = np.ascontiguousarray(grey[top : top + side, left : left + side])
         file = f"images/{n}.png"
         write_pixels(root / file, cut)
         digest = sha256(root / file)
@@ -59,6 +60,27 @@ def evaluated(root: Path) -> Path:
         margins=(("psnr", 1.0),),
     )  # fmt: skip
     compare([dataset.root for dataset in sets], root / "out", asked)
+    return root / "out"
+
+
+GROUPED = "F|<b>"  # the name of a group
+
+
+def grouped(root: Path) -> Path:
+    """A finished evaluation of one method of two seeds, by a column: two groups of seven patients and one of two."""
+    plain = windows(root / "mr", "abdomen", 32, 33, step=(5, 6))
+    names = [*(GROUPED, "M") * 7, "X", "X", ""]
+    records = [
+        replace(record, attributes={"sex": names[int(record.patient[len(PATIENT) + 1 :])]}) for record in plain.records
+    ]
+    dataset = write_dataset(plain.root, plain.name, records, {})
+    for seed, noise in enumerate((4, 8)):
+        sr_folder(dataset, root / f"{seed}", noise)
+    asked = Comparison(
+        tuple(f"mine@{seed}={root / str(seed)}" for seed in range(2)), device="cpu", workers=0, by="sex",
+        metrics=("psnr", "ssim", "haarpsi", "laplacian_variance"),
+    )  # fmt: skip
+    compare([dataset], root / "out", asked)
     return root / "out"
 
 

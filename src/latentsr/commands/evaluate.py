@@ -21,6 +21,10 @@ Methods = Annotated[
         "seeds of one method NAME."
     ),
 ]
+By = Annotated[
+    str | None,
+    typer.Option(help="Column of the datasets, see prepare: subgroups by its values, exploratory.", metavar="COLUMN"),
+]
 
 
 def evaluate(
@@ -51,9 +55,7 @@ def evaluate(
     pictured: Annotated[
         str | None, typer.Option(help="Method by whose PSNR pictures are chosen; default: the first given.")
     ] = None,
-    by: Annotated[
-        str | None, typer.Option(help="Column of the datasets, see prepare: subgroups by its values, exploratory.")
-    ] = None,
+    by: By = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
     workers: Annotated[int | None, typer.Option(help="Threads that measure; default: the cores, up to 4.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,

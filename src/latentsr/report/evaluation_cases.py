@@ -34,7 +34,7 @@ def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
     losses = " Then, for each method, the image on which its PSNR is furthest below bicubic's, or least above it."
     rule = f"highest, middle and lowest PSNR under {chief}" if by == "psnr" else "first, middle and last id (no PSNR)"
     firsts = listed([str(seeds[0]["name"]) for one in evaluation.run["methods"] if (seeds := one.get("seeds"))])
-    seeds = f" Of a method of several seeds its first is pictured, with its own PSNR ({firsts})." if firsts else ""
+    seeds = f" Of a method of several seeds the first alone counts here ({firsts})." if firsts else ""
     text = (
         f"The images of {rule}, chosen by this rule and not by eye, and named by a hash."
         f"{losses if by == 'psnr' else ''} The frame is where the mean "

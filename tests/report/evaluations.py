@@ -45,7 +45,7 @@ def sr_folder(dataset: Dataset, folder: Path, noise: float) -> Path:
 
 def evaluated(root: Path) -> Path:
     """A finished evaluation of three methods on two datasets with everything there is."""
-    sets = [windows(root / "mr", "abdomen", 64, 6), windows(root / "small", "small<u>", 32, 4)]
+    sets = [windows(root / "mr", "abdomen", 64, 12), windows(root / "small", "small<u>", 32, 4)]
     save_kl(SmallKL(width=4, blocks=1), root / "vae", domain="medical")
     for dataset in sets:
         sr_folder(dataset, root / "good", 2)

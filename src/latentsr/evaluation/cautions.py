@@ -77,24 +77,35 @@ def _whole(images: int) -> str:
 
 
 def size_cautions(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What the numbers of images and patients allow to say."""
-    told = []
+    """What the numbers of images and patients allow to say; datasets of as many patients in one sentence."""
+    few: dict[int, list[str]] = {}
     for name, facts in datasets.items():
-        patients, images = facts["patients"], facts["images"]
+        if facts["patients"] < FEW:
+            few.setdefault(facts["patients"], []).append(f"'{name}'")
+    told = []
+    for patients, names in few.items():
+        have = "has" if len(names) == 1 else "have"
         if patients == 1:
-            told.append(f"'{name}' has one patient: no interval, no test, and nothing that holds for other patients.")
-        elif patients < FEW:
+            told.append(
+                f"{_listing(names)} {have} one patient: no interval, no test, nothing that holds for other patients."
+            )
+        else:
             judged = f"; with fewer than {FEWEST}, differences are not judged" if patients < FEWEST else ""
             told.append(
-                f"'{name}' has {patients} patients: intervals are wide, take patients' differences for normal, and "
-                f"small effects stay unseen{judged}."
+                f"{_listing(names)} {have} {patients} patients: intervals are wide, take patients' differences for "
+                f"normal, and small effects stay unseen{judged}."
             )
-        if facts["image_is_patient"] and images > 1:
-            told.append(
-                f"In '{name}' each image counts as a patient of its own; if several images are of one patient, "
-                "intervals and tests are too sure of themselves."
-            )
-    return told
+    return told + [
+        f"In '{name}' each image counts as a patient of its own; if several images are of one patient, "
+        "intervals and tests are too sure of themselves."
+        for name, facts in datasets.items()
+        if facts["image_is_patient"] and facts["images"] > 1
+    ]
+
+
+def _listing(names: Sequence[str]) -> str:
+    """Such as "'a', 'b' and 'c'"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def cautions(
@@ -126,7 +137,10 @@ def reference_cautions(table: pd.DataFrame) -> list[str]:
 
 
 def value_cautions(table: pd.DataFrame, truths: Sequence[Mapping[str, Any]] = ()) -> list[str]:
-    """Images given back identically, unless all of a method are (its warning says so), and values there are none of."""
+    """Images given back identically, unless all of a method are (its warning says so), and those without a value.
+
+    Measures without a value for any image of a dataset are among what was not measured.
+    """
     told, whole = [], [(truth["dataset"], truth["method"]) for truth in truths]
     infinite = table[table["metric"].eq("psnr") & table["value"].eq(float("inf"))]
     for (dataset, method), rows in infinite.groupby(["dataset", "method"]):
@@ -137,7 +151,8 @@ def value_cautions(table: pd.DataFrame, truths: Sequence[Mapping[str, Any]] = ()
             f"{len(rows)} {noun} of method '{method}' on '{dataset}' {verb} identical to HR (PSNR infinite): {they} "
             "counted apart and left out of means and differences in dB."
         )
-    missing = table[table["value"].isna()].groupby(["dataset", "metric"])["id"].nunique()
+    valued = table["value"].notna().groupby([table["dataset"], table["metric"]]).transform("any")
+    missing = table[table["value"].isna() & valued].groupby(["dataset", "metric"])["id"].nunique()
     for dataset, counts in missing.groupby(level="dataset"):
         names = ", ".join(f"{metric} ({count})" for (_, metric), count in counts.items())
         told.append(
@@ -150,7 +165,8 @@ def not_measured(plan: Plan, table: pd.DataFrame) -> list[str]:
     """Measures that were asked for and could not be made, on all datasets or some, a sentence a reason."""
     every = tuple(work.dataset.name for work in plan.works)
     told: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for reason, without, title in (*_lacking(plan, table, every), *_lacking_sets(plan, every)):
+    lacking = (*_lacking(plan, table, every), *_lacking_sets(plan, every), *_valueless(table, every))
+    for reason, without, title in lacking:
         if without:
             told.setdefault((reason, without), []).append(title)
     return [
@@ -187,3 +203,33 @@ def _lacking_sets(plan: Plan, every: tuple[str, ...]) -> Iterator[tuple[str, tup
             yield "no feature extractor is on this machine (the option features)", every, title
         else:
             yield "one image is no set", single, title
+
+
+def _valueless(table: pd.DataFrame, every: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """The same of each measure, and part of one, that has no value of any image and method."""
+    empty = table["value"].isna().groupby([table["dataset"], table["metric"]], sort=False).all()
+    for name in dict.fromkeys(empty[empty].index.get_level_values("metric")):
+        title = " ".join(filter(None, (METRICS[name.partition("/")[0]].title, name.partition("/")[2])))
+        without = tuple(dataset for dataset in every if empty.get((dataset, name), default=False))
+        yield "all images are too small for it, or hold nothing to measure", without, title
+
+
+def joined(sentences: Sequence[str], datasets: Sequence[str], methods: Sequence[str]) -> list[str]:
+    """The sentences, those that differ in nothing but the dataset or the method that they name joined into one."""
+    once = _joined(sentences, [f"'{name}'" for name in datasets], "{}", "{}")
+    return _joined(once, [f"method '{name}'" for name in methods], "method {}", "methods {}")
+
+
+def _joined(sentences: Sequence[str], names: Sequence[str], one: str, several: str) -> list[str]:
+    """The same for names that stand in the sentences as these texts do."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for sentence in sentences:
+        found = [name for name in names if name in sentence]
+        key = tuple(sentence.split(found[0])) if len(found) == 1 else (sentence,)
+        groups.setdefault(key, []).extend(found[:1] if len(key) > 1 else [])
+    prefix = one.removesuffix("{}")
+    told = []
+    for parts, named in groups.items():
+        bare = [name.removeprefix(prefix) for name in dict.fromkeys(named)]
+        told.append((several if len(bare) > 1 else one).format(_listing(bare)).join(parts))
+    return told

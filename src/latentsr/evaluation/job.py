@@ -9,7 +9,7 @@ import pandas as pd
 
 from latentsr.config import manifest
 from latentsr.data.records import Dataset
-from latentsr.evaluation.cautions import cautions, not_measured, pairing_cautions, truth_warnings
+from latentsr.evaluation.cautions import cautions, joined, not_measured, pairing_cautions, truth_warnings
 from latentsr.evaluation.facts import dataset_facts, measure_facts, pairing_facts, truth_facts
 from latentsr.evaluation.measure import HR, Work, measured_batches, other_thumbs
 from latentsr.evaluation.method_cautions import method_cautions, training_warnings
@@ -122,6 +122,13 @@ def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: St
     pictures = draw_pictures(plan, measured, out)
     doubts = pairing_facts(plan, found, measured)
     datasets, truths = dataset_facts(plan), truth_facts(table)
+    warnings = [*training_warnings(plan), *truth_warnings(truths), *pairing_cautions(doubts)]
+    cautioned = [
+        *cautions(datasets, made, truths),
+        *method_cautions(plan.first_seeds, table),
+        *set_cautions(made["sets"]),
+        *(seed_cautions(made["seeds"]) if plan.seeds else ()),
+    ]
     facts: dict[str, Any] = {
         "key": plan.key,
         **plan.facts,
@@ -133,13 +140,8 @@ def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: St
         "not_measured": not_measured(plan, table),
         "pairing": doubts,
         "truth": truths,
-        "warnings": [*training_warnings(plan), *truth_warnings(truths), *pairing_cautions(doubts)],
-        "cautions": [
-            *cautions(datasets, made, truths),
-            *method_cautions(plan.first_seeds, table),
-            *set_cautions(made["sets"]),
-            *(seed_cautions(made["seeds"]) if plan.seeds else ()),
-        ],
+        "warnings": joined(warnings, list(datasets), plan.names),
+        "cautions": joined(cautioned, list(datasets), plan.names),
         "pictures": {
             "chief": plan.chief,
             "chosen_by": chosen_by(plan, table),

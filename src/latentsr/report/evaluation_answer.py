@@ -16,23 +16,25 @@ HALLUCINATED, LOST = "hallucinated/2sigma", "lost/2sigma"
 
 
 class Lead(NamedTuple):
-    """Who leads in one aspect: the best mean's method first in `names`, then all that it is not shown better than.
+    """Who leads in one aspect: the best mean's method first in `names`, then all that it is not told apart from.
 
-    `all`: whether `names` are all methods; `few`: whether there are too few patients to judge any of them;
+    `above`: those that are better than it all the same, on the images where both have a value; `all`: whether `names`
+    are all methods; `few`: the patients that were compared, if they are too few to judge any pair, else 0;
     `detectable`: the least difference to any of the others in `names` that the test finds with 80 % power.
     """
 
     aspect: str
     metric: str
     names: tuple[str, ...]
+    above: tuple[str, ...]
     all: bool
-    few: bool
+    few: int
     detectable: float
 
     @property
     def sole(self) -> str:
         """The method that is better than all others, or nothing."""
-        return self.names[0] if len(self.names) == 1 else ""
+        return self.names[0] if len(self.names) == 1 and not self.above else ""
 
 
 def primary(evaluation: Evaluation) -> str:
@@ -46,9 +48,8 @@ def primary(evaluation: Evaluation) -> str:
         if {a, b} & set(evaluation.truths(dataset)):
             continue
         if (found := judgement(evaluation, dataset, metric, (a, b))) is not None:
-            counts = evaluation.run["datasets"][dataset]
-            of = f"{counted(counts['images'], 'image')} of {counted(counts['patients'], 'patient')}"
-            parts.append(f"on {dataset} ({of}) {found.sentence(a, b)}")
+            patients = counted(evaluation.run["datasets"][dataset]["patients"], "patient")
+            parts.append(f"on {dataset} ({patients}) {found.sentence(a, b)}")
     return f"Primary comparison, fixed in advance: {'; '.join(parts)}." if parts else ""
 
 
@@ -68,17 +69,12 @@ def restoring(evaluation: Evaluation, dataset: str) -> list[str]:
     return [name for name in evaluation.methods if name not in evaluation.truths(dataset)]
 
 
-def aspect_metrics(evaluation: Evaluation, dataset: str) -> list[str]:
-    """The measure of each aspect that has values here."""
-    first = [[name for name in names if not evaluation.summary(dataset, name).empty][:1] for names in ASPECTS.values()]
-    return [name for names in first for name in names]
-
-
 def leads(evaluation: Evaluation, dataset: str) -> list[Lead]:
-    """Who leads in each aspect that was measured, fidelity first."""
-    metrics = aspect_metrics(evaluation, dataset)
-    titles = [next(title for title, names in ASPECTS.items() if metric in names) for metric in metrics]
-    found = [_lead(evaluation, dataset, title, metric) for title, metric in zip(titles, metrics, strict=True)]
+    """Who leads in each aspect, fidelity first, by the first of its measures that has values here."""
+    found = []
+    for aspect, names in ASPECTS.items():
+        measured = [name for name in names if not evaluation.summary(dataset, name).empty][:1]
+        found += [_lead(evaluation, dataset, aspect, metric) for metric in measured]
     return [lead for lead in found if lead is not None]
 
 
@@ -89,11 +85,15 @@ def _lead(evaluation: Evaluation, dataset: str, aspect: str, metric: str) -> Lea
     ranked = means.sort_values(ascending=evaluation.measures[metric]["better"] == "lower", kind="stable")
     first, *others = (str(name) for name in ranked.index)
     found = {name: judgement(evaluation, dataset, metric, (first, name)) for name in others}
-    level = [name for name, one in found.items() if one is None or one.finding != "better"]
-    rows = [either_way(evaluation, dataset, metric, (first, name)) for name in level]
-    least = [row["detectable"] for row in rows if row is not None and isfinite(row["detectable"])]
-    few = all(one is None or one.finding == "few" for one in found.values())
-    return Lead(aspect, metric, (first, *level), len(level) == len(others), few, max(least, default=nan))
+    findings = {name: "few" if one is None else one.finding for name, one in found.items()}
+    level = [name for name, finding in findings.items() if finding in ("open", "few")]
+    above = [name for name, finding in findings.items() if finding == "worse"]
+    rows = [row for name in others if (row := either_way(evaluation, dataset, metric, (first, name))) is not None]
+    least = [row["detectable"] for row in rows if row["b"] in level and isfinite(row["detectable"])]
+    judged = set(findings.values()) != {"few"}
+    few = 0 if judged else max((int(row["n"]) for row in rows), default=evaluation.run["datasets"][dataset]["patients"])
+    names = (first, *level)
+    return Lead(aspect, metric, names, tuple(above), len(level) == len(others), few, max(least, default=nan))
 
 
 def soles(found: list[Lead]) -> list[str]:
@@ -107,7 +107,7 @@ def _led(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
     alone = {name: [measured[lead.aspect] for lead in found if lead.sole == name] for name in soles(found)}
     parts = [f"{name} is best in {listed(aspects)}" for name, aspects in alone.items()]
     if few := [lead for lead in found if lead.few]:
-        patients = counted(evaluation.run["datasets"][dataset]["patients"], "patient")
+        patients = counted(max(lead.few for lead in few), "patient")
         firsts = dict.fromkeys(lead.names[0] for lead in few)
         theirs = {name: [measured[lead.aspect] for lead in few if lead.names[0] == name] for name in firsts}
         means = [f"{name} in {listed(aspects)}" for name, aspects in theirs.items()]
@@ -129,9 +129,13 @@ def _tied(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
     unit = evaluation.measures[lead.metric]["unit"]
     power = f"; 80 % power from {number(lead.detectable, unit, unit_shown=True)}" if isfinite(lead.detectable) else ""
     mean, first = f"{_mean(evaluation, dataset, lead)}{power}", lead.names[0]
+    if lead.above:
+        verb = "is" if len(lead.above) == 1 else "are"
+        better = f"{listed(lead.above)} {verb} better on the images where both have a value"
+        return f"in {lead.aspect} {first} has the best mean ({_mean(evaluation, dataset, lead)}), but {better}"
     if lead.all:
         return f"in {lead.aspect} no method is told apart from the best mean ({first}, {mean})"
-    return f"in {lead.aspect} {listed(list(lead.names))} lead and are not told apart ({mean})"
+    return f"in {lead.aspect} {first} has the best mean ({mean}) and is not told apart from {listed(lead.names[1:])}"
 
 
 def _paid(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
@@ -176,11 +180,10 @@ def _less(evaluation: Evaluation, dataset: str, metric: str, first: str, second:
 
 
 def worse(evaluation: Evaluation, dataset: str, method: str) -> list[str]:
-    """The titles of further measures in which a method is worse than bicubic, hallucinated and lost pixels too."""
+    """The titles of the measures in which a method is worse than bicubic: of the whole image, and of wrong pixels."""
     if method == BASELINE:
         return []
-    aspects = aspect_metrics(evaluation, dataset)
-    names = [name for name in (*evaluation.measures, HALLUCINATED, LOST) if name not in aspects]
+    names = (*evaluation.measures, HALLUCINATED, LOST)
     found = {name: judgement(evaluation, dataset, name, (method, BASELINE)) for name in names}
     chosen = [name.partition("/")[0] for name, one in found.items() if one is not None and one.finding == "worse"]
     return [str(evaluation.measures[name]["title"]) for name in chosen]

@@ -1,6 +1,6 @@
 """The pictured images of an evaluation's report: best, median and worst, with errors and zoom, and a slider."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from latentsr.io.raster import read_pixels
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.figures import Case, Panel, Region, panels
 from latentsr.report.numbers import listed, number
-from latentsr.report.page import Block, Picture, Section, Slider, Text, View
+from latentsr.report.page import Block, Picture, Slider, Text, View
 
 TITLES = {  # of the cases, by what they were chosen by
     "psnr": {"best": "Best", "median": "Median", "worst": "Worst"},
@@ -24,40 +24,42 @@ Told = Mapping[str, Any]
 Spacing = Sequence[float]  # (row, column) in mm
 
 
-def case_section(evaluation: Evaluation, dataset: str) -> Section | None:
-    """The pictured images of one dataset, or None where there is none."""
+def case_blocks(evaluation: Evaluation, dataset: str) -> Iterator[Block]:
+    """The pictured images of one dataset, and before those of the first what to know of all; nothing without any."""
     cases = evaluation.cases(dataset)
     if not cases:
-        return None
-    chief, white = evaluation.run["pictures"]["chief"], evaluation.run["pictures"]["white_error"]
-    by = evaluation.run["pictures"]["chosen_by"]
-    losses = " Then, for each method, the image on which its PSNR is furthest below bicubic's, or least above it."
-    rule = f"highest, middle and lowest PSNR under {chief}" if by == "psnr" else "first, middle and last id (no PSNR)"
-    firsts = listed([str(seeds[0]["name"]) for one in evaluation.run["methods"] if (seeds := one.get("seeds"))])
-    seeds = f" Of a method of several seeds the first alone counts here ({firsts})." if firsts else ""
-    text = (
-        f"The images of {rule}, chosen by this rule and not by eye, and named by a hash."
-        f"{losses if by == 'psnr' else ''} The frame is where the mean "
-        f"error of {chief} and that of bicubic differ most. Below each image: its part in the frame, enlarged, and the "
-        f"absolute error, on one colour scale that ends at {white:g} of the "
-        f"range.{seeds} {scale_text([case.get('spacing') for case in cases])}"
-    )
+        return
+    if dataset == evaluation.run["pictures"]["cases"][0]["dataset"]:
+        yield Text((_rule(evaluation),))
+    white = evaluation.run["pictures"]["white_error"]
     drawn = panels(
         [_case(evaluation, case) for case in cases], window=WINDOW, greatest=white, unit="parts of the range"
     )
-    blocks: tuple[Block, ...] = (
-        Text((text,)),
-        Picture(f"Pictured images of {dataset}", drawn),
-        _slider(evaluation, cases),
+    yield Picture(f"Pictured images of {dataset}", drawn)
+    yield _slider(evaluation, dataset, cases)
+
+
+def _rule(evaluation: Evaluation) -> str:
+    """By what rule the images were chosen, and what is drawn of each."""
+    pictures = evaluation.run["pictures"]
+    chief, psnr = pictures["chief"], pictures["chosen_by"] == "psnr"
+    rule = f"of highest, middle and lowest PSNR under {chief}" if psnr else "of first, middle and last id (no PSNR)"
+    losses = ", then of each method the one with its least gain over bicubic" if psnr else ""
+    firsts = listed([str(seeds[0]["name"]) for one in evaluation.run["methods"] if (seeds := one.get("seeds"))])
+    seeds = f" Of a method of several seeds the first alone counts here ({firsts})." if firsts else ""
+    return (
+        f"Images {rule}{losses}: chosen by this rule and not by eye, and named by a hash. The frame is where the mean "
+        f"errors of {chief} and bicubic differ most. Below each image: the frame enlarged, and the absolute error, on "
+        f"one colour scale up to {pictures['white_error']:g} of the range.{seeds} "
+        f"{scale_text([case.get('spacing') for case in pictures['cases']])}"
     )
-    return Section(f"Pictures of {dataset}", blocks)
 
 
 def scale_text(spacings: Sequence[Spacing | None]) -> str:
     """What to know of the scale bars of some images, from the spacing of each, None where the source said nothing."""
     known = [spacing for spacing in spacings if spacing]
     if not known:
-        return "The dataset holds no pixel spacing, so there is no scale bar."
+        return "Without a pixel spacing there is no scale bar."
     told = "The white bar is a length in mm, by the pixel spacing of the source (in radiographs, at the detector)."
     if len(known) < len(spacings):
         told += " Images without a bar came without a spacing."
@@ -88,11 +90,11 @@ def _case(evaluation: Evaluation, case: Told) -> Case:
 
 
 def _reasons(evaluation: Evaluation, case: Told) -> str:
-    """Why the image is pictured, such as "Worst; furthest below bicubic: mine"."""
+    """Why the image is pictured, such as "Worst; least gain of mine"."""
     titles = TITLES[evaluation.run["pictures"]["chosen_by"]]
     cases = [titles[reason["case"]] for reason in case["reasons"] if reason["case"] in titles]
     losses = [reason["method"] for reason in case["reasons"] if reason["case"] not in titles]
-    text = "; ".join([*cases, *([f"furthest below bicubic: {listed(losses)}"] if losses else [])])
+    text = "; ".join([*cases, *([f"least gain of {listed(losses)}"] if losses else [])])
     return f"{text[0].upper()}{text[1:]}"
 
 
@@ -105,7 +107,7 @@ def _unit(evaluation: Evaluation, case: Told, file: str) -> NDArray[np.float64]:
     return read_pixels(evaluation.path(case, file)) / 255
 
 
-def _slider(evaluation: Evaluation, cases: list[Told]) -> Slider:
+def _slider(evaluation: Evaluation, dataset: str, cases: list[Told]) -> Slider:
     """LR (enlarged), the methods and HR of the pictured images, any two over each other; first LR, chief and median.
 
     A page stays small enough to be sent by mail: images beyond MOST_BYTES are left out, the first shown never.
@@ -125,7 +127,7 @@ def _slider(evaluation: Evaluation, cases: list[Told]) -> Slider:
             f" To keep this page small, {left_out} of {len(cases)} images are not among these; the figure has all."
         )
     return Slider(
-        "LR, methods and HR, any two over each other",
+        f"LR, methods and HR of {dataset}, any two over each other",
         names,
         tuple(views),
         (0, 1 + evaluation.methods.index(chief)),

@@ -48,26 +48,29 @@ class Evaluation:
 
     def frame(self, name: str, dataset: str) -> pd.DataFrame:
         """The rows of one dataset in a table; no rows where there is no such table."""
-        if name not in self.frames:
-            return pd.DataFrame({"dataset": []})
-        return self._by_dataset[name].get(dataset, self.frames[name].iloc[:0])
+        return self._parts.get((name, dataset), pd.DataFrame({"dataset": []}))
 
     @cached_property
-    def _by_dataset(self) -> dict[str, dict[str, pd.DataFrame]]:
+    def _parts(self) -> Mapping[tuple[str, str], pd.DataFrame]:
+        """The tables by name and dataset."""
         return {
-            name: {str(dataset): rows for dataset, rows in table.groupby("dataset", sort=False)}
-            for name, table in self.frames.items()
+            (name, str(dataset)): rows
+            for name, frame in self.frames.items()
+            for dataset, rows in frame.groupby("dataset", sort=False)
         }
 
     def summary(self, dataset: str, metric: str) -> pd.DataFrame:
         """The summary's rows of one metric by method, in the methods' order, HR's last; missing methods left out."""
-        found = self._summaries.get((dataset, metric), self.frame("summary", dataset).iloc[:0].set_index("method"))
-        return found.loc[[name for name in (*self.methods, HR) if name in found.index]]
+        found = self._summaries.get((dataset, metric))
+        return self.frames["summary"].iloc[:0].set_index("method") if found is None else found
 
     @cached_property
-    def _summaries(self) -> dict[tuple[str, str], pd.DataFrame]:
-        grouped = self.frames["summary"].groupby(["dataset", "metric"], sort=False)
-        return {(str(dataset), str(metric)): rows.set_index("method") for (dataset, metric), rows in grouped}
+    def _summaries(self) -> Mapping[tuple[Any, ...], pd.DataFrame]:
+        """The summary's rows by dataset and metric, indexed by method in the order of `summary`."""
+        order = {name: place for place, name in enumerate((*self.methods, HR))}
+        rows = self.frames["summary"]
+        rows = rows[rows["method"].isin(order)].sort_values("method", key=lambda one: one.map(order), kind="stable")
+        return dict(iter(rows.set_index("method").groupby(["dataset", "metric"], sort=False)))
 
     def seed_sd(self, dataset: str, metric: str, method: str) -> float:
         """The sd over the seeds of a method of several, NaN for others."""
@@ -75,14 +78,17 @@ class Evaluation:
         found = rows[(rows["metric"] == metric) & (rows["method"] == method)]["sd"] if len(rows) else rows["dataset"]
         return float(found.iloc[0]) if len(found) else float("nan")
 
-    def compared(self, dataset: str, metric: str, a: str, b: str, unit: str = "patient") -> Mapping[str, Any] | None:
-        """The row that compares method `a` with `b`, or None."""
-        return self._comparisons.get((dataset, metric, a, b, unit))
+    def compared(self, dataset: str, metric: str, a: str, b: str) -> Mapping[str, Any] | None:
+        """The row by patient that compares method `a` with `b`, or None."""
+        return self._comparisons.get((dataset, metric, a, b))
 
     @cached_property
-    def _comparisons(self) -> dict[tuple[str, ...], Mapping[str, Any]]:
-        rows = self.frames["comparisons"].to_dict(orient="records") if "comparisons" in self.frames else []
-        return {tuple(row[key] for key in ("dataset", "metric", "a", "b", "unit")): row for row in rows}
+    def _comparisons(self) -> Mapping[tuple[str, ...], Mapping[str, Any]]:
+        if "comparisons" not in self.frames:
+            return {}
+        rows = self.frames["comparisons"]
+        told = rows[rows["unit"] == "patient"].to_dict(orient="records")
+        return {(row["dataset"], row["metric"], row["a"], row["b"]): row for row in told}
 
     def parts(self, dataset: str, measure: str, parts: Sequence[str]) -> pd.DataFrame:
         """The means of a measure's parts: a row a method (HR last), a column a part; parts without values left out."""

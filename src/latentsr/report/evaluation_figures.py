@@ -70,9 +70,8 @@ def forest_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
         methods=evaluation.methods,
     )  # fmt: skip
     caption = (
-        "To the right: better than bicubic. d_z as in the table: the mean of the patients' paired differences over "
-        "their sd, so that measures of different units stand on one axis; whiskers: its 95 % interval by the "
-        "noncentral t distribution."
+        "To the right: better than bicubic. d_z: mean over sd of the patients' differences, so that different units "
+        "stand on one axis; whiskers: 95 % interval (noncentral t)."
     )
     return Picture(f"Effects against bicubic on {dataset}", drawn, caption)
 
@@ -104,9 +103,9 @@ def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
         points, y_label="Sliced Wasserstein (x 1000)", floor=floor(evaluation, dataset), methods=evaluation.methods
     )
     caption = (
-        "To the right the images are nearer to HR, each to its own; downwards the whole set's patches are distributed "
-        "more like those of HR, to the dotted floor of HR against HR. Whiskers: 95 % intervals (paired differences are "
-        "far surer). Beyond some bound no method gains in both (Blau and Michaeli 2018)."
+        "To the right: nearer to HR, each image to its own; downwards: the patches of the whole set distributed more "
+        "like HR's, to the dotted floor of HR against HR. Whiskers: 95 % intervals; paired differences are far surer. "
+        "Beyond some bound no method can gain in both (Blau and Michaeli 2018)."
     )
     return Picture(f"Perception and distortion on {dataset}", drawn, caption)
 
@@ -156,8 +155,7 @@ def rate_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     if not names:
         return None
     pair = [_rates(evaluation, dataset, name) for name in ("hallucinated", "lost")]
-    caption = "Beyond two sigma of the reference autoencoder's own error; whiskers: 95 % interval."
-    return Picture(f"{listed(names).capitalize()} pixels on {dataset}", rates(*pair), caption)
+    return Picture(f"{listed(names).capitalize()} pixels on {dataset}", rates(*pair), "Whiskers: 95 % interval.")
 
 
 def map_picture(evaluation: Evaluation, dataset: str) -> Picture | None:

@@ -16,12 +16,10 @@ HEADLINE = ("psnr", "ms_ssim", "haarpsi", "gmsd", "lpips", "dists", SHARPNESS, L
 MOST = 100  # dB of LR PSNR, beyond which floating point alone is measured
 NOTE = (
     "Mean ± sd over patients, each the mean of its images; images identical to HR are left out and counted "
-    "(+n identical). ↑ more is better, ↓ less "
-    "is better. Sharpness: Laplacian variance in % of HR's, best near 100 %. LR PSNR: before clamping and rounding; a "
-    "limit to hold, nothing to win. Bold: the best of a column as printed, all that print alike, and none where all "
-    "methods do; a method that is HR itself takes no part, nor, in sharpness, one that is sharper than HR or whose "
-    "sliced Wasserstein distance at the finest level is above bicubic's. The next section tells which differences can "
-    "be relied on."
+    "(+n identical). ↑ more is better, ↓ less. Sharpness: Laplacian variance in % of HR's, best near 100 %. LR PSNR, "
+    "before clamping and rounding: a limit to hold, nothing to win. Bold: the best of a dataset as printed, unless all "
+    "print alike; without what is HR itself, and in sharpness without what is sharper than HR or has fine detail "
+    "further from HR's than bicubic's (sliced Wasserstein). The next section tells what can be relied on."
 )
 
 

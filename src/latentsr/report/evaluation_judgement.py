@@ -1,6 +1,7 @@
 """A difference between two methods in words, by the rule of `stats.significance`."""
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,3 +68,27 @@ def either_way(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[st
         return row
     back = evaluation.compared(dataset, metric, pair[1], pair[0])
     return None if back is None else turned(back)
+
+
+def told_pairs(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """All pairs of methods, each one way round on the whole page: the later minus the earlier, but for the primary."""
+    primary = evaluation.run["primary"]
+    asked = [(primary["a"], primary["b"])] if primary else []
+    return [
+        (earlier, later) if (earlier, later) in asked else (later, earlier)
+        for earlier, later in combinations(evaluation.methods, 2)
+    ]
+
+
+def equivalence_rows(evaluation: Evaluation, dataset: str) -> list[Mapping[str, Any]]:
+    """The rows of the equivalence table by patient, in the order of `told_pairs` and turned as they are."""
+    rows = evaluation.frame("equivalence", dataset)
+    if rows.empty:
+        return []
+    found = {(row["metric"], row["a"], row["b"]): row for row in rows[rows["unit"] == "patient"].to_dict("records")}
+    for metric, a, b in list(found):
+        row = found[metric, a, b]
+        ends = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+        found[metric, b, a] = {**row, "a": b, "b": a, **ends}
+    metrics = dict.fromkeys(rows["metric"])
+    return [found[metric, *pair] for metric in metrics for pair in told_pairs(evaluation) if (metric, *pair) in found]

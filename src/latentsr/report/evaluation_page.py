@@ -1,9 +1,9 @@
 """The report of an evaluation, the verdict first: one page, and the same as Markdown; from what the job wrote."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from latentsr.report.evaluation_cases import case_section
+from latentsr.report.evaluation_cases import case_blocks
 from latentsr.report.evaluation_ceiling import ceiling_blocks
 from latentsr.report.evaluation_checklist import checklist
 from latentsr.report.evaluation_data import Evaluation, read_evaluation
@@ -31,15 +31,17 @@ from latentsr.report.evaluation_tables import (
     difference_table,
     equivalence_table,
     evenness_table,
+    families_text,
     main_table,
     null_space_table,
     pair_table,
     rate_table,
 )
 from latentsr.report.evaluation_verdict import details, verdict
-from latentsr.report.page import Block, Page, Section, Text, write_markdown, write_page
+from latentsr.report.page import Block, Page, Section, Table, Text, write_markdown, write_page
 
 PAGE, SUPPLEMENT = "report.html", "report"
+Maker = Callable[[Evaluation, str], Block | Iterable[Block] | None]  # of a dataset's blocks
 
 
 def write_report(folder: Path, *, paper: bool = False) -> Page:
@@ -82,25 +84,13 @@ def _subtitle(evaluation: Evaluation) -> str:
 
 def _sections(evaluation: Evaluation) -> Iterator[Section]:
     """What answers the question first; what bears it out, folded, after it."""
-    yield from _section("The methods", _per_dataset(evaluation, _methods))
-    yield from _section("How sure the differences are", _per_dataset(evaluation, _differences))
-    for dataset in evaluation.datasets:
-        if (cases := case_section(evaluation, dataset)) is not None:
-            yield cases
-    yield from _section("Where in frequency", _per_dataset(evaluation, _spectra))
-    note = INVENTION if evaluation.run["reference_autoencoder"] else ""
-    yield from _section("What was invented and what was lost", _per_dataset(evaluation, _invention), note)
+    for title, blocks, note in SHOWN:
+        yield from _section(title, _blocks(evaluation, blocks), note)
     for title, blocks in FOLDED.items():
-        yield from _section(title, _per_dataset(evaluation, blocks), folded=True)
-    yield from _section("Subgroups", _per_dataset(evaluation, _subgroups), EXPLORATORY, folded=True)
-    yield from _section("Seeds", _per_dataset(evaluation, _seeds), folded=True)
+        yield from _section(title, _blocks(evaluation, blocks), folded=True)
+    yield from _section("Subgroups", _blocks(evaluation, (subgroup_picture, subgroup_table)), EXPLORATORY, folded=True)
+    yield from _section("Seeds", _blocks(evaluation, (seed_table,)), folded=True)
     yield _methods_section(evaluation)
-
-
-INVENTION = (
-    "A pixel counts as hallucinated where SR is brighter than HR, and as lost where it is darker, by more than the "
-    "reference autoencoder itself errs on that image: mean + k sd of its absolute error."
-)
 
 
 def _section(title: str, blocks: Iterable[Block], note: str = "", *, folded: bool = False) -> Iterator[Section]:
@@ -109,77 +99,57 @@ def _section(title: str, blocks: Iterable[Block], note: str = "", *, folded: boo
         yield Section(title, found, note, folded)
 
 
-def _per_dataset(evaluation: Evaluation, blocks: object) -> Iterator[Block]:
-    for dataset in evaluation.datasets:
-        yield from (block for block in blocks(evaluation, dataset) if block is not None)  # type: ignore[operator]
+def _blocks(evaluation: Evaluation, makers: Sequence[Maker]) -> Iterator[Block]:
+    """What each of the makers gives of all datasets: figures beside each other, tables of the same columns as one."""
+    for make in makers:
+        found = {dataset: [*_each(make(evaluation, dataset))] for dataset in evaluation.datasets}
+        tables = {dataset: one for dataset, blocks in found.items() for one in blocks if isinstance(one, Table)}
+        alike = len({(table.columns, table.note) for table in tables.values()}) == 1 < len(tables)
+        if alike and all(len(blocks) < 2 for blocks in found.values()):
+            yield _joined(tables)
+        else:
+            yield from (block for blocks in found.values() for block in blocks)
 
 
-def _methods(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield headline_table(evaluation, dataset)
-    yield plane_picture(evaluation, dataset)
-    yield set_difference_table(evaluation, dataset)
+def _each(made: Block | Iterable[Block] | None) -> Iterator[Block]:
+    if isinstance(made, Block):
+        yield made
+    elif made is not None:
+        yield from made
 
 
-def _differences(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield forest_picture(evaluation, dataset)
-    yield main_table(evaluation, dataset)
-    yield evenness_table(evaluation, dataset)
-    yield equivalence_table(evaluation, dataset)
+def _joined(tables: Mapping[str, Table]) -> Table:
+    """The tables of several datasets, all of the same columns, as one that names the dataset in its first column."""
+    rows = [(dataset, *row) for dataset, table in tables.items() for row in table.rows]
+    strong: set[tuple[int, int]] = set()
+    start = 0
+    for table in tables.values():
+        strong |= {(start + row, 1 + column) for row, column in table.strong}
+        start += len(table.rows)
+    (dataset, first), *_ = tables.items()
+    title = first.title.replace(f" on {dataset}", "", 1)
+    return Table(title, ("dataset", *first.columns), tuple(rows), first.note, frozenset(strong))
 
 
-def _spectra(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield spectrum_picture(evaluation, dataset)
-
-
-def _invention(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield rate_picture(evaluation, dataset)
-    yield rate_table(evaluation, dataset)
-
-
-def _all_differences(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield difference_table(evaluation, dataset)
-    yield pair_table(evaluation, dataset)
-
-
-def _means(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield from mean_pictures(evaluation, dataset)
-    yield violin_picture(evaluation, dataset)
-    yield set_table(evaluation, dataset)
-    yield mean_table(evaluation, dataset)
-
-
-def _places(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield band_picture(evaluation, dataset)
-    yield map_picture(evaluation, dataset)
-    yield null_space_table(evaluation, dataset)
-
-
-def _latents(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield from ceiling_blocks(evaluation, dataset)
-    yield latent_picture(evaluation, dataset)
-
-
-def _agreement(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield intensity_picture(evaluation, dataset)
-    yield agreement_table(evaluation, dataset)
-
-
-FOLDED = {
-    "All differences and all pairs": _all_differences,
-    "All means": _means,
-    "Bands, places and what is added": _places,
-    "Latents and ceilings": _latents,
-    "Agreement of intensity": _agreement,
-}
-
-
-def _subgroups(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield subgroup_picture(evaluation, dataset)
-    yield subgroup_table(evaluation, dataset)
-
-
-def _seeds(evaluation: Evaluation, dataset: str) -> Iterator[Block | None]:
-    yield seed_table(evaluation, dataset)
+INVENTION = (
+    "A pixel counts as hallucinated where SR is brighter than HR, and as lost where it is darker, by more than the "
+    "reference autoencoder itself errs on that image: here two sigma, the mean + 2 sd of its absolute error."
+)
+SHOWN: tuple[tuple[str, tuple[Maker, ...], str], ...] = (
+    ("The methods", (headline_table, plane_picture, set_difference_table), ""),
+    ("How sure the differences are", (main_table, forest_picture, evenness_table, equivalence_table), ""),
+    ("Pictures", (case_blocks,), ""),
+    ("What was invented and what was lost", (rate_picture,), INVENTION),
+)
+FOLDED: dict[str, tuple[Maker, ...]] = {
+    "All differences and all pairs": (difference_table, pair_table),
+    "All means": (mean_pictures, violin_picture, set_table, mean_table),
+    "Frequency, thresholds, places and what is added": (
+        spectrum_picture, band_picture, rate_table, map_picture, null_space_table,
+    ),
+    "Latents and ceilings": (ceiling_blocks, latent_picture),
+    "Agreement of intensity": (intensity_picture, agreement_table),
+}  # fmt: skip
 
 
 def _methods_section(evaluation: Evaluation) -> Section:
@@ -193,6 +163,7 @@ def _methods_section(evaluation: Evaluation) -> Section:
         "means, each patient counting once however many images there are of it. Intervals and tests of a difference "
         "are Student's; means weighted by image stand beside them with an interval of a bootstrap of patients (10,000 "
         f"draws, seed {run['seed']}). Images with an infinite value (identical to HR) or none are left out, counted.",
+        families_text(evaluation),
         "LR PSNR is the PSNR of SR, reduced again, against LR; of SR as the method gave it, neither clamped nor "
         "rounded (given images as stored). Of a projected result floating point alone limits it; the same image "
         "saved as an 8-bit PNG agrees with LR to some 55 to 70 dB.",
@@ -200,7 +171,7 @@ def _methods_section(evaluation: Evaluation) -> Section:
         "In this report images bear a hash. The tables beside it (table.csv and table.parquet) keep the dataset's own "
         "ids and patients, by which their owner can find an image; do not pass them on with the report.",
     )
-    blocks: list[Block] = [Text(texts), definition_table(evaluation)]
+    blocks: list[Block] = [Text(tuple(filter(None, texts))), definition_table(evaluation)]
     if run["not_measured"]:
         blocks.append(Text(("What could not be measured:",), tuple(run["not_measured"])))
     return Section("How it was measured", tuple(blocks), folded=True)

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from latentsr.report.evaluation_data import BASELINE, Evaluation
-from latentsr.report.evaluation_judgement import FINDINGS, either_way
+from latentsr.report.evaluation_judgement import FINDINGS, either_way, equivalence_rows, told_pairs
 from latentsr.report.numbers import NONE, counted, decimals, estimate, interval, number, p_value
 from latentsr.report.page import Table
 from latentsr.stats.rates import rate_effects
@@ -22,8 +21,7 @@ UNLISTED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "l
 SHARES = ("hallucinated", "lost")
 MAGNITUDES = {"hallucinated_magnitude": "mean excess", "lost_magnitude": "mean deficit"}  # with their columns' heads
 FAMILIES = {  # of evaluation/tables.py, in words
-    "primary": "the primary comparison, which is not adjusted",
-    "main measures": "the main measures",
+    "main measures": "main measures",
     "whole image": "other measures of the whole image",
     "parts": "bands, scales and thresholds",
 }
@@ -38,82 +36,81 @@ def main_measures(evaluation: Evaluation, dataset: str) -> list[str]:
 
 def main_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """The main measures: each method against bicubic, and the primary comparison where it is another; by patient."""
-    rows = [
-        (metric, row)
-        for metric in main_measures(evaluation, dataset)
-        for pair in _main_pairs(evaluation)
-        if (row := either_way(evaluation, dataset, metric, pair)) is not None
-    ]
-    if not rows:
-        return None
-    primary = evaluation.run["primary"]
+    rows = _main_rows(evaluation, dataset)
     cells = tuple(
         (
-            metric_title(evaluation, metric),
-            f"{row['a']} – {row['b']}{' (primary)' * (row['family'] == 'primary')}",
+            metric_title(evaluation, row["metric"]),
+            f"{row['a']} – {row['b']}",
             " ".join(_difference(evaluation, row)),
             p_value(row["p_holm"]),
-            FINDINGS[judge(row, evaluation.measures[metric.partition("/")[0]]["better"])],
-            number(row["detectable"], _unit(evaluation, metric)),
+            FINDINGS[judge(row, evaluation.measures[row["metric"].partition("/")[0]]["better"])],
+            number(row["detectable"], _unit(evaluation, row["metric"]), digits=_digits(evaluation, row)),
             number(row["d_z"], "dB"),
             str(int(row["n"])),
         )
-        for metric, row in rows
+        for row in rows
     )
-    tests = _families(evaluation.frame("comparisons", dataset))
     note = (
-        "Mean over patients of the paired difference, with the 95 % interval and p of Student's test of that mean. "
-        f"{'The primary comparison was fixed in advance and stands alone; all other' if primary else 'All'} p are "
-        f"adjusted (Holm) within families fixed before any data: {tests}. One rule judges: adjusted p below "
-        f"{LEVEL:g}, from {FEWEST} patients on. 80 % power from: the least difference that the unadjusted test of so "
-        "many patients would find four times in five. Every measure, and by image, Wilcoxon's p and other effect "
-        "sizes: comparisons.csv."
+        f"Mean of the patients' differences, Student's test of it, p adjusted (Holm) within families fixed before any "
+        f"data. Bold: the primary comparison, fixed in advance, which stands alone. Finding: p below {LEVEL:g}, from "
+        f"{FEWEST} patients on. 80 % power from: the least difference that so many patients would show four times in "
+        "five, unadjusted. Every measure, by image too, with Wilcoxon's p: comparisons.csv."
     )
     columns = (
         "measure", "pair", "difference [95 % interval]", "p", "finding", "80 % power from", "d_z", "patients",
     )  # fmt: skip
-    return Table(f"Differences on {dataset}", columns, cells, note)
+    strong = frozenset((place, 1) for place, row in enumerate(rows) if row["family"] == "primary")
+    return Table(f"Differences on {dataset}", columns, cells, note, strong) if cells else None
 
 
-def _main_pairs(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """The primary pair first, then each method with bicubic."""
+def _main_rows(evaluation: Evaluation, dataset: str) -> list[Mapping[str, Any]]:
+    """The comparisons in the main measures, if any: of the primary pair first, then of each method with bicubic."""
     primary = evaluation.run["primary"]
     first = [(primary["a"], primary["b"])] if primary else []
-    return list(dict.fromkeys([*first, *((name, BASELINE) for name in evaluation.methods if name != BASELINE)]))
+    pairs = dict.fromkeys([*first, *((name, BASELINE) for name in evaluation.methods if name != BASELINE)])
+    if primary and primary["a"] == BASELINE:
+        pairs.pop((primary["b"], BASELINE))
+    measures = main_measures(evaluation, dataset)
+    found = [either_way(evaluation, dataset, metric, pair) for metric in measures for pair in pairs]
+    return [row for row in found if row is not None and row["n"]]
 
 
 def evenness_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """Whether a difference holds for every patient: the worst one, how many are worse, and what any one decides."""
     cells = []
-    for metric in main_measures(evaluation, dataset):
-        facts = evaluation.measures[metric.partition("/")[0]]
-        higher = facts["better"] == "higher"
-        side, worst = ("below", "least") if higher else ("above", "greatest")
-        for pair in _main_pairs(evaluation):
-            if (row := either_way(evaluation, dataset, metric, pair)) is None or not row["n"]:
-                continue
-            compared = int(row["images"] - row["infinite"] - row["missing"])
-            cells.append(
-                (
-                    metric_title(evaluation, metric),
-                    f"{row['a']} – {row['b']}",
-                    f"{int(row[f'units_{side}'])} of {int(row['n'])}",
-                    f"{int(row[f'images_{side}'])} of {compared}",
-                    number(row[worst], facts["unit"], signed=True),
-                    _range(row["loo_low"], row["loo_high"], facts["unit"]),
-                    _weighted_by_image(evaluation, row),
-                )
+    for row in _main_rows(evaluation, dataset):
+        facts = evaluation.measures[row["metric"].partition("/")[0]]
+        side, worst = ("below", "least") if facts["better"] == "higher" else ("above", "greatest")
+        compared = int(row["images"] - row["infinite"] - row["missing"])
+        digits = _digits(evaluation, row)
+        ends = [number(row[end], facts["unit"], signed=True, digits=digits) for end in ("loo_low", "loo_high")]
+        cells.append(
+            (
+                metric_title(evaluation, row["metric"]),
+                f"{row['a']} – {row['b']}",
+                f"{int(row[f'units_{side}'])}/{int(row['n'])}",
+                f"{int(row[f'images_{side}'])}/{compared}",
+                number(row[worst], facts["unit"], signed=True, digits=digits),
+                NONE if NONE in ends else " to ".join(ends),
+                _weighted_by_image(evaluation, row),
             )
+        )
     note = (
-        "Patients and images in which the first of the pair is worse than the second; the difference in the patient "
-        "where it is worst; the range of the mean difference when any one patient is left out; and the mean over "
-        "images instead of patients, with a bootstrap interval of patients, as a check of how much those with many "
-        "images weigh."
+        "Worse: of how many patients and images the first of the pair is worse than the second. Worst patient: the "
+        "difference there. One patient left out: the range of the mean difference then. Mean over images: with an "
+        "interval by a bootstrap of patients, to compare with the mean over patients, which all findings are of."
     )
     columns = (
-        "measure", "pair", "patients worse", "images worse", "worst patient", "one patient left out", "by image",
+        "measure", "pair", "patients worse", "images worse", "worst patient", "one patient left out",
+        "mean over images",
     )  # fmt: skip
     return Table(f"How even the differences are on {dataset}", columns, tuple(cells), note) if cells else None
+
+
+def _digits(evaluation: Evaluation, row: Mapping[str, Any]) -> int:
+    """How many decimals all numbers of a row have: those of its difference and interval."""
+    known = [abs(row[name]) for name in ("difference", "low", "high") if np.isfinite(row[name])]
+    return decimals(max(known, default=0.0), _unit(evaluation, row["metric"]))
 
 
 def _weighted_by_image(evaluation: Evaluation, row: Mapping[Any, Any]) -> str:
@@ -122,19 +119,8 @@ def _weighted_by_image(evaluation: Evaluation, row: Mapping[Any, Any]) -> str:
     return " ".join(filter(None, estimate(value, low, high, _unit(evaluation, row["metric"]), signed=True)))
 
 
-def _range(low: float, high: float, unit: str) -> str:
-    """Such as "+0.20 to +0.35"."""
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return NONE
-    digits = decimals(max(abs(low), abs(high)), unit)
-    return " to ".join(number(end, unit, signed=True, digits=digits) for end in (low, high))
-
-
 def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """Every tested measure of every method against bicubic, by patient."""
-    rows = evaluation.frame("comparisons", dataset)
-    if rows.empty:
-        return None
     cells = [
         (
             metric_title(evaluation, metric),
@@ -146,22 +132,22 @@ def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
         )
         for metric in _tidy_names(evaluation)
         for method in evaluation.methods
-        if (row := evaluation.compared(dataset, metric, method, BASELINE)) is not None
+        if (row := either_way(evaluation, dataset, metric, (method, BASELINE))) is not None
     ]
     note = "Method minus bicubic, as in the table of the main measures; the rest of each row: comparisons.csv."
     columns = ("measure", "method", "difference", "95 % interval", "p", "d_z", "patients")
     return Table(f"Differences to bicubic in all measures on {dataset}", columns, tuple(cells), note) if cells else None
 
 
-def _families(rows: pd.DataFrame) -> str:
-    """Each family of tests by patient with its number of tests."""
-    by_patient = rows[rows["unit"] == "patient"]
-    counts = {
-        words: int(by_patient.loc[by_patient["family"] == family, "p"].notna().sum())
-        for family, words in FAMILIES.items()
-        if family != "primary"
-    }
-    return "; ".join(f"{words}, {counted(count, 'test')}" for words, count in counts.items() if count)
+def families_text(evaluation: Evaluation) -> str:
+    """The families of tests by patient with their numbers of tests; nothing where there is no test."""
+    told = []
+    for dataset in evaluation.datasets:
+        if len(rows := evaluation.frame("comparisons", dataset)):
+            tested = rows[(rows["unit"] == "patient") & rows["p"].notna()]["family"].value_counts().to_dict()
+            counts = [f"{words}, {counted(tested[name], 'test')}" for name, words in FAMILIES.items() if name in tested]
+            told += [f"on {dataset}: {'; '.join(counts)}"] if counts else []
+    return f"Families of tests, adjusted by Holm each, {'. '.join(told)}." if told else ""
 
 
 def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
@@ -192,22 +178,22 @@ def _difference(evaluation: Evaluation, row: Mapping[Any, Any]) -> tuple[str, st
 
 def pair_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """All pairs of methods in the main measures, by patient; None where there is but one pair."""
-    rows = evaluation.frame("comparisons", dataset)
-    if rows.empty or len(evaluation.methods) < 3:
+    if len(evaluation.methods) < 3:
         return None
-    chosen = rows[rows["metric"].isin(main_measures(evaluation, dataset)) & (rows["unit"] == "patient")]
     cells = [
         (
+            metric_title(evaluation, metric),
             f"{row['a']} – {row['b']}",
-            metric_title(evaluation, row["metric"]),
             *_difference(evaluation, row),
             p_value(row["p_holm"]),
             number(row["d_z"], "dB"),
             str(int(row["n"])),
         )
-        for row in chosen.to_dict(orient="records")
+        for metric in main_measures(evaluation, dataset)
+        for pair in told_pairs(evaluation)
+        if (row := either_way(evaluation, dataset, metric, pair)) is not None
     ]
-    columns = ("pair", "measure", "difference", "95 % interval", "p", "d_z", "patients")
+    columns = ("measure", "pair", "difference", "95 % interval", "p", "d_z", "patients")
     note = "First minus second, as in the table of the main measures."
     return Table(f"All pairs of methods on {dataset}", columns, tuple(cells), note) if cells else None
 
@@ -245,27 +231,23 @@ def _with_interval(value: float, low: float, high: float) -> str:
 
 def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """Two one-sided tests within the margins that were asked for."""
-    rows = evaluation.frame("equivalence", dataset)
-    if rows.empty:
-        return None
-    rows = rows[rows["unit"] == "patient"]
     cells = tuple(
         (
-            f"{row['a']} – {row['b']}",
             metric_title(evaluation, row["metric"]),
+            f"{row['a']} – {row['b']}",
             f"± {row['margin']:g}",
             *_difference(evaluation, row),
             p_value(row["p"]),
-            "equivalent" if row["verdict"] == "equivalent" else "not shown",
+            str(row["verdict"]),
         )
-        for row in rows.to_dict(orient="records")
+        for row in equivalence_rows(evaluation, dataset)
     )
-    columns = ("pair", "measure", "margin", "difference", "90 % interval", "p", "finding")
+    columns = ("measure", "pair", "margin", "difference", "90 % interval", "p", "finding")
     note = (
         "Equivalent: the 90 % interval lies within the margin (two one-sided t tests at 5 %, not adjusted), from "
         f"{FEWEST} patients on."
     )
-    return Table(f"Equivalence within a margin on {dataset}", columns, cells, note)
+    return Table(f"Equivalence within a margin on {dataset}", columns, cells, note) if cells else None
 
 
 def rate_table(evaluation: Evaluation, dataset: str) -> Table | None:
@@ -280,7 +262,7 @@ def rate_table(evaluation: Evaluation, dataset: str) -> Table | None:
     cells = [
         (
             f"{method}, {sigma.replace('sigma', ' sigma')}",
-            *(f"{wide.loc[method, f'{name}/{sigma}']:.2%}" for name in shares),
+            *(f"{wide.loc[method, f'{name}/{sigma}']:.2%}".replace("%", " %") for name in shares),
             *(number(effects.get((method, f"{name}/{sigma}")), "dB", signed=True) for name in shares),
             *(number(wide.loc[method, f"{name}/{sigma}"]) for name in magnitudes),
         )
@@ -290,20 +272,12 @@ def rate_table(evaluation: Evaluation, dataset: str) -> Table | None:
     columns = (
         "method, threshold", *shares, *(f"h {name}" for name in shares), *(MAGNITUDES[name] for name in magnitudes),
     )  # fmt: skip
-    reference = evaluation.run["reference_autoencoder"]["name"]
     note = (
-        f"Hallucinated: pixels brighter than HR by more than mean + k sd of reference autoencoder {reference}'s "
-        "absolute error on the same image; lost: darker by more. h: Cohen's h of the share against bicubic's, below 0 "
-        "where it is less; 0.2 is small, 0.5 medium, 0.8 large. Magnitudes are means over those pixels, of a "
-        "range of 1."
-    ) + _floor(evaluation, dataset)
+        "At k sigma a pixel counts beyond mean + k sd of the reference autoencoder's absolute error on the same image. "
+        "h: Cohen's h of the share against bicubic's, below 0 where it is less; 0.2 is small, 0.5 medium, 0.8 large. "
+        "Mean excess and deficit: over those pixels, of a range of 1."
+    )
     return Table(f"Hallucinated and lost pixels on {dataset}", columns, tuple(cells), note)
-
-
-def _floor(evaluation: Evaluation, dataset: str) -> str:
-    """How large an error must be to be counted, on average; nothing where that was not measured."""
-    floor = evaluation.summary(dataset, "noise_floor/2sigma")
-    return "" if floor.empty else f" Its noise floor at 2 sigma: {number(floor['mean'].iloc[0])} on average."
 
 
 def _rate_effects(evaluation: Evaluation, dataset: str) -> dict[tuple[str, str], float]:

@@ -19,6 +19,7 @@ from latentsr.report.evaluation_answer import (
     worse,
 )
 from latentsr.report.evaluation_data import BASELINE, LR_PSNR, Evaluation
+from latentsr.report.evaluation_judgement import equivalence_rows
 from latentsr.report.numbers import listed, number
 
 TRUE_TO_INPUT, UNTRUE_TO_INPUT = 50.0, 30.0  # dB, of the worst image
@@ -27,9 +28,6 @@ FIDELITIES = (
     (UNTRUE_TO_INPUT, TRUE_TO_INPUT, "not wholly true to"),
     (-np.inf, UNTRUE_TO_INPUT, "not true to"),
 )
-
-
-EQUIVALENCE = {"equivalent": "equivalent", "not shown": "not shown to be equivalent"}
 
 
 def verdict(evaluation: Evaluation) -> tuple[str, ...]:
@@ -59,13 +57,19 @@ def _doubts(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _details(evaluation: Evaluation, dataset: str) -> Iterator[str]:
-    """Images that are HR itself, measures that got worse, what it cost, agreement with LR, and equivalence."""
-    best = soles(leads(evaluation, dataset))  # of which the answer tells what got worse
-    for method in restoring(evaluation, dataset):
-        titles = [] if method in best else worse(evaluation, dataset, method)
-        lost = f"is worse than bicubic in {listed(titles)}" if titles else ""
+    """Measures that got worse, images that are HR itself, what it cost, agreement with LR, and equivalence."""
+    found = leads(evaluation, dataset)
+    best = soles(found)  # of which the answer tells what got worse
+    methods = [method for method in restoring(evaluation, dataset) if method != BASELINE]
+    losses = {method: worse(evaluation, dataset, method) for method in methods}
+    for method in methods:
+        lost = f"is worse than bicubic in {listed(losses[method])}" if losses[method] and method not in best else ""
         if parts := [*filter(None, (lost,)), *_same(evaluation, dataset, method)]:
             yield f"{method} {'; it '.join(parts)}."
+    judged = any(not lead.few for lead in found)
+    if judged and (spared := [method for method in methods if not losses[method]]):
+        verb = "is" if len(spared) == 1 else "are"
+        yield f"{listed(spared)} {verb} not found worse than bicubic in any measure of the whole image."
     yield from _costs(evaluation, dataset)
     yield from _consistency(evaluation, dataset)
     yield from _equivalent(evaluation, dataset)
@@ -92,14 +96,21 @@ def _costs(evaluation: Evaluation, dataset: str) -> Iterator[str]:
         reference = evaluation.run["reference_autoencoder"]["name"]
         parts.append(
             f"pixels {'; '.join(rates)}, beyond two sigma of the own error of reference autoencoder {reference}"
+            f"{_floor(evaluation, dataset)}"
         )
     if parts:
         joined = "; ".join(parts)
         yield f"{joined[0].upper()}{joined[1:]}."
 
 
+def _floor(evaluation: Evaluation, dataset: str) -> str:
+    """How large an error must be to be counted, on average; nothing where that was not measured."""
+    floor = evaluation.summary(dataset, "noise_floor/2sigma")
+    return "" if floor.empty else f" ({number(floor['mean'].iloc[0])} of the range on average)"
+
+
 def _shares(means: pd.Series, names: list[str]) -> dict[str, str]:
-    return {name: f"{100 * means[name]:.1f} %" for name in names}
+    return {name: f"{100 * means[name]:.1f} %" for name in names if np.isfinite(means.get(name, np.nan))}
 
 
 def _figures(values: Mapping[str, str]) -> str:
@@ -113,22 +124,27 @@ def _consistency(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     names = [name for name in restoring(evaluation, dataset) if name != BASELINE and name in least.index]
     parts = []
     for floor, roof, words in FIDELITIES:
-        if chosen := [name for name in names if floor <= least[name] < roof]:
-            figures = {name: "over 100 dB" if least[name] > 100 else f"{least[name]:.1f} dB" for name in chosen}
-            parts.append(f"{_figures(figures)} ({words} {'its' if len(chosen) == 1 else 'their'} input)")
+        chosen = [name for name in names if floor <= least[name] < roof]
+        figures: dict[str, list[str]] = {}
+        for name in chosen:
+            figures.setdefault("over 100 dB" if least[name] > 100 else f"{least[name]:.1f} dB", []).append(name)
+        if chosen:
+            told = _figures({listed(group): figure for figure, group in figures.items()})
+            parts.append(f"{told} ({words} {'its' if len(chosen) == 1 else 'their'} input)")
     if parts:
         yield f"Before clamping and rounding, reduced again, the worst image matches LR to: {'; '.join(parts)}."
 
 
 def _equivalent(evaluation: Evaluation, dataset: str) -> Iterator[str]:
-    rows = evaluation.frame("equivalence", dataset)
-    if rows.empty:
-        return
-    for metric, part in rows[rows["unit"] == "patient"].groupby("metric", sort=False):
-        name, _, band = str(metric).partition("/")
-        facts = evaluation.measures[name]
-        margin = number(part["margin"].iloc[0], facts["unit"], unit_shown=True)
-        pairs = part["a"] + " and " + part["b"]
-        found = [f"{EQUIVALENCE[str(kind)]}: {', '.join(group)}" for kind, group in pairs.groupby(part["verdict"])]
+    """A sentence a measure with a margin: the pairs that are equivalent, and how many are not shown to be."""
+    rows = equivalence_rows(evaluation, dataset)
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        name, _, band = metric.partition("/")
+        facts, part = evaluation.measures[name], [row for row in rows if row["metric"] == metric]
         title = " ".join(filter(None, (facts["title"], band)))
-        yield f"Within {margin} in {title} (two one-sided tests by patient, not adjusted), {'; '.join(found)}."
+        margin = number(part[0]["margin"], facts["unit"], unit_shown=True)
+        shown = [f"{row['a']} and {row['b']}" for row in part if row["verdict"] == "equivalent"]
+        rest = len(part) - len(shown)
+        what = f"equivalent: {', '.join(shown)}" if shown else "no two methods are shown to be equivalent"
+        others = f"; {rest} other {'pair is' if rest == 1 else 'pairs are'} not shown to be" if shown and rest else ""
+        yield f"Within {margin} in {title} (two one-sided tests by patient, not adjusted), {what}{others}."

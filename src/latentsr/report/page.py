@@ -99,6 +99,7 @@ def _view(name: str, block: Block) -> dict[str, Any]:
             "long": len(block.rows) > MANY_ROWS,
             "wide": len(block.columns) > MANY_COLUMNS,
             "sortable": len(block.rows) >= SORTED_ROWS,
+            "keys": 2 if block.columns[0] == "dataset" else 1,  # how many columns name a row
         }
     return view
 

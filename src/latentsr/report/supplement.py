@@ -51,8 +51,12 @@ def _render(page: Page) -> tuple[list[str], dict[str, bytes]]:
     if page.details:
         lines += ["## In detail", "", *_items(page.details)]
     files: dict[str, bytes] = {}
+    folded = False
     for number, (section, blocks) in enumerate(numbered(page), start=1):
-        lines += [f"## {number} {escaped(section.title)}", "", *_paragraphs((section.note,))]
+        lines += ["## Supplement", ""] if section.folded and not folded else []
+        folded = section.folded
+        heading = "###" if folded else "##"
+        lines += [f"{heading} {number} {escaped(section.title)}", "", *_paragraphs((section.note,))]
         for name, block in blocks:
             lines += _block(name, block, page.note, files)
     lines += [*_facts(page.facts), f"**{escaped(page.note)}**"]

@@ -75,6 +75,7 @@ def test_a_method_keeps_its_mark_where_others_are_left_out() -> None:
 
 def test_words_break_after_spaces_and_marks_and_where_they_must() -> None:
     assert wrapped("flow_16_steps_euler_medvae", 12) == "flow_16_\nsteps_euler_\nmedvae"
+    assert wrapped("bicubic+projection", 14) == "bicubic+\nprojection"
     assert wrapped("abcdefghij", 4) == "abcd\nefgh\nij"
     assert wrapped("one two three four five", 5, lines=2) == "one\ntwo…"
     assert wrapped("  \n ", 5) == " "

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import drawing, lay_out, new_figure
-from latentsr.report.figures.style import INK, SOFT, house_style, marks, wrapped
+from latentsr.report.figures.style import INK, NORMAL, SOFT, house_style, marks, wrapped
 from latentsr.report.figures.values import decimals, finite, number
 from latentsr.stats.agreement import Agreement
 
 PANEL = 2.2  # inches, the height of a row of panels
 HEAD = 0.8  # inches, for the labels
-IN_A_ROW = 3  # panels
+IN_A_ROW, LETTERS = 3, (48, 22, 14)  # panels, and letters of a title's line in rows of one, two and three
 BANDS = "#cfd6de"  # of the intervals
 REACH = 1.0  # spans of points and lines that the axes grow on each side for intervals; wider ones are cut
 
@@ -48,8 +48,8 @@ def bland_altman(
     if not agreements or not all(found.n for found in agreements.values()):
         raise InputError("no pair of values to compare: a Bland-Altman plot needs at least one for each method")
     measured = f"{quantity} ({unit})" if unit else quantity
-    columns = min(len(agreements), IN_A_ROW)
-    rows = math.ceil(len(agreements) / columns)
+    rows = math.ceil(len(agreements) / IN_A_ROW)
+    columns = math.ceil(len(agreements) / rows)
     with house_style():
         figure = new_figure(HEAD + rows * PANEL, title=title, note=note)
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -57,12 +57,14 @@ def bland_altman(
         for axes, (name, found) in zip(panels.flat, agreements.items(), strict=False):
             _panel(axes, found)
             axes.plot(found.means, found.differences, linestyle="none", markersize=4, alpha=0.75, **looks[name].point)
-            axes.set_title(wrapped(name, 24))
-        for axes in panels.flat[len(agreements) :]:
-            axes.set_axis_off()
+            axes.set_title(wrapped(name, LETTERS[columns - 1]))
+        for place in range(len(agreements), panels.size):
+            panels.flat[place].set_axis_off()
+            panels.flat[place - columns].tick_params(labelbottom=True)
         panels[0, 0].set_ylim(*_limits(list(agreements.values())))
-        figure.supxlabel(wrapped(f"Mean of the method and {second}: {measured}", 56))
-        figure.supylabel(wrapped(f"Method minus {second}", 32) + f"\n({wrapped(unit, 32)})" * bool(unit))
+        figure.supxlabel(wrapped(f"Mean of the method and {second}: {measured}", 64), fontsize=NORMAL)
+        difference = wrapped(f"Method minus {second}", 32) + f"\n({wrapped(unit, 32)})" * bool(unit)
+        figure.supylabel(difference, fontsize=NORMAL)
         lay_out(figure)
         return drawing(figure, " ".join(_described(name, found, second) for name, found in agreements.items()))
 

@@ -128,10 +128,10 @@ def house_style() -> Iterator[None]:
 def wrapped(text: str, letters: int, lines: int = 3) -> str:
     """The text on at most `lines` lines of at most so many letters, cut by an ellipsis where it is longer.
 
-    It breaks at spaces and after "_", "-" and "/", which names of methods have, elsewhere only where it must.
+    It breaks at spaces and after "_", "-", "/" and "+", which names of methods have, elsewhere only where it must.
     """
     rows = [""]
-    for piece in re.findall(r"[^\s_/-]*[\s_/-]+|[^\s_/-]+", " ".join(text.split())):
+    for piece in re.findall(r"[^\s_/+-]*[\s_/+-]+|[^\s_/+-]+", " ".join(text.split())):
         while len((rows[-1] + piece).rstrip()) > letters:
             if not rows[-1]:
                 rows[-1], piece = piece[:letters], piece[letters:]

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_evaluations import HOSTILE, only, without
+from report_evaluations import only, without
 
 from latentsr.errors import InputError
 from latentsr.metrics import find_metrics
-from latentsr.report.evaluation_cases import case_section
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.evaluation_facts import evaluation_facts
 from latentsr.report.evaluation_page import PAGE, evaluation_page, write_report
@@ -150,30 +149,6 @@ class TestFacts:
         assert run["reference_autoencoder"]["hash"] in facts["reference autoencoder"]
         assert run["files"]["abdomen"]["noisy"] in facts["method noisy"]
         assert facts["masks of abdomen"].endswith(f", SHA-256 {run['masks']['abdomen']['hash']}")
-
-
-@pytest.mark.parametrize(
-    ("by", "rule"),
-    [
-        ("psnr", "The images of highest, middle and lowest PSNR under "),
-        ("id", "The images of first, middle and last id (no PSNR), chosen"),
-    ],
-)
-def test_pictures_say_what_they_were_chosen_by(evaluation: Evaluation, by: str, rule: str) -> None:
-    section = case_section(without(evaluation, pictures={**evaluation.run["pictures"], "chosen_by": by}), "abdomen")
-    assert section is not None
-    text = section.blocks[0].paragraphs[0]  # type: ignore[union-attr]
-    assert text.startswith(rule)
-    assert ("for each method, the image on which its PSNR is furthest below bicubic's" in text) == (by == "psnr")
-
-
-def test_the_worst_image_of_each_method_is_pictured(evaluation: Evaluation) -> None:
-    reasons = [reason for case in evaluation.cases("abdomen") for reason in case["reasons"]]
-    assert {one["method"] for one in reasons if one["case"] == "loss"} == {HOSTILE, "noisy"}
-    section = case_section(evaluation, "abdomen")
-    assert section is not None
-    labels = [view.label for view in section.blocks[-1].views]  # type: ignore[union-attr]
-    assert [one for one in labels if "urthest below bicubic: noisy" in one or "noisy" in one]
 
 
 def test_tables_beside_the_page_are_whole(folder: Path) -> None:

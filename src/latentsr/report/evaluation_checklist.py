@@ -104,8 +104,10 @@ def _statistics(evaluation: Evaluation) -> Iterator[Item]:
     alone = [name for name, one in evaluation.run["datasets"].items() if one["image_is_patient"] and one["images"] > 1]
     told = f"on {listed(alone)} each image counts as a patient" if alone else "the patient"
     yield Item("Unit of analysis", "", not alone, MEASURED, told)
-    primary = evaluation.run["primary"]
-    told = f"{_titled(evaluation, primary['metric'])} of {primary['a']} against {primary['b']}" if primary else "none"
+    primary = evaluation.run["primary"] if rows is not None and rows["family"].eq("primary").any() else None
+    told = "none was tested"
+    if primary is not None:
+        told = f"{_titled(evaluation, primary['metric'])} of {primary['a']} against {primary['b']}"
     yield Item("Primary comparison", "", primary is not None, TOP, told)
     told = "the difference found with 80 % power; no number of patients was planned" if has else nothing
     yield Item("Sample size, power", "21", has, SURE, told)

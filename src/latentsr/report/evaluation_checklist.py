@@ -137,7 +137,7 @@ def _results(evaluation: Evaluation) -> Iterator[Item]:
     cases = len(run["pictures"]["cases"])
     ranked = cases > 0 and run["pictures"]["chosen_by"] == "psnr"
     told = f"{counted(cases, 'image')} by rule, the worst of each method too" if ranked else "no image ranked by PSNR"
-    yield Item("Failure analysis", "39", ranked, "Pictures of ", told)
+    yield Item("Failure analysis", "39", ranked, "Pictures", told)
     reference = run["reference_autoencoder"]
     told = f"beyond the error of {reference['name']}" if reference else "no reference autoencoder was named"
     yield Item("Invented and lost detail", "", reference is not None, "What was invented", told)

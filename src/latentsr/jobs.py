@@ -111,10 +111,9 @@ def evaluate(
     from latentsr.report.evaluation_page import PAGE, write_report
 
     asked = Comparison(
-        _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean=mean,
-        reference_autoencoder=reference_autoencoder, latent=latent, masks=Path(masks) if masks else None, by=by,
-        features=features, margins=_pairs(margins), primary=primary, pictured=pictured, show_ids=show_ids,
-        workers=workers,
+        _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean,
+        reference_autoencoder, latent, masks=Path(masks) if masks else None, features=features, by=by, workers=workers,
+        margins=_pairs(margins), primary=primary, pictured=pictured, show_ids=show_ids,
     )  # fmt: skip
     folder = Path(out)
     compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)

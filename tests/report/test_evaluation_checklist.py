@@ -68,7 +68,8 @@ def datasets(evaluation: Evaluation, **facts: object) -> dict[str, object]:
         ("Sample size, power", "not two methods", ("comparisons",), {}),
         ("Multiplicity", "not two methods", ("comparisons",), {}),
         ("Robustness, sensitivity", "not two methods", ("comparisons",), {}),
-        ("Primary comparison", "none", (), {"primary": None}),
+        ("Primary comparison", "none was tested", (), {"primary": None}),
+        ("Primary comparison", "none was tested", ("comparisons",), {}),
         ("Equivalence", "no margin was given", ("equivalence",), {"margins": {}}),
         ("Regions of interest", "there are no masks", (), {"masks": {}}),
         ("Failure analysis", "no image ranked by PSNR", (), {"pictures": {"cases": [], "chief": "noisy"}}),
@@ -95,8 +96,13 @@ def test_what_is_told_follows_the_facts(evaluation: Evaluation, page: Page) -> N
     found = rows(evaluation, page)
     assert found["Preprocessing"][4] == "LR by bicubic:4; no HR image was resized before"
     resized = rows(changed(evaluation, datasets=datasets(evaluation, resized=3)), page)["Preprocessing"][4]
-    assert resized.startswith("LR by bicubic:4; HR resized before: 3 of 6 on abdomen and 3 of 4 on small")
-    assert "6 images of 3 patients on abdomen" in found["Numbers of patients and images, subsets"][4]
+    abdomen, small = evaluation.run["datasets"].items()
+    told = [f"3 of {facts['images']} on {name}" for name, facts in (abdomen, small)]
+    assert resized == f"LR by bicubic:4; HR resized before: {told[0]} and {told[1]}"
+    assert (
+        f"{abdomen[1]['images']} images of {abdomen[1]['patients']} patients on abdomen"
+        in found["Numbers of patients and images, subsets"][4]
+    )
     limited = rows(changed(evaluation, limit=2), page)["Numbers of patients and images, subsets"][4]
     assert limited.endswith("at most 2 of each dataset, evenly spread")
     summary = evaluation.frames["summary"]
@@ -122,4 +128,4 @@ def test_the_section_is_folded_counts_its_rows_and_says_what_it_cannot(page: Pag
     assert "seeds vary apart from them" in " ".join(other.blocks[1].items)
     lines = "\n".join(_render(page)[0])
     assert "What this report covers" in lines
-    assert "| Failure analysis | 39 | covered | Pictures of abdomen |" in lines
+    assert "| Failure analysis | 39 | covered | Pictures |" in lines

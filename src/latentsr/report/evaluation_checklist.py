@@ -104,8 +104,10 @@ def _statistics(evaluation: Evaluation) -> Iterator[Item]:
     alone = [name for name, one in evaluation.run["datasets"].items() if one["image_is_patient"] and one["images"] > 1]
     told = f"on {listed(alone)} each image counts as a patient" if alone else "the patient"
     yield Item("Unit of analysis", "", not alone, MEASURED, told)
-    primary = evaluation.run["primary"]
-    told = f"{_titled(evaluation, primary['metric'])} of {primary['a']} against {primary['b']}" if primary else "none"
+    primary = evaluation.run["primary"] if rows is not None and rows["family"].eq("primary").any() else None
+    told = "none was tested"
+    if primary is not None:
+        told = f"{_titled(evaluation, primary['metric'])} of {primary['a']} against {primary['b']}"
     yield Item("Primary comparison", "", primary is not None, TOP, told)
     told = "the difference found with 80 % power; no number of patients was planned" if has else nothing
     yield Item("Sample size, power", "21", has, SURE, told)
@@ -135,7 +137,7 @@ def _results(evaluation: Evaluation) -> Iterator[Item]:
     cases = len(run["pictures"]["cases"])
     ranked = cases > 0 and run["pictures"]["chosen_by"] == "psnr"
     told = f"{counted(cases, 'image')} by rule, the worst of each method too" if ranked else "no image ranked by PSNR"
-    yield Item("Failure analysis", "39", ranked, "Pictures of ", told)
+    yield Item("Failure analysis", "39", ranked, "Pictures", told)
     reference = run["reference_autoencoder"]
     told = f"beyond the error of {reference['name']}" if reference else "no reference autoencoder was named"
     yield Item("Invented and lost detail", "", reference is not None, "What was invented", told)

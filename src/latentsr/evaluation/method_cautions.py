@@ -93,8 +93,8 @@ def _failing(work: Work, table: pd.DataFrame) -> Iterator[str]:
 def _gridded(work: Work, table: pd.DataFrame) -> Iterator[str]:
     """Methods whose mean blockiness is off by more than GRID from all that HR, bicubic and no grid at all (1) have.
 
-    Interpolation has steps of its own on the grid, bicubic by 4 1.06 times. At scale 2 a block is a pixel of LR, in which
-    neighbours are the more alike the less is restored: too little says nothing of a grid there.
+    Interpolation has steps of its own on the grid, bicubic by 4 1.06 times. At scale 2 a block is a pixel of LR, where
+    neighbours are the more alike the less is restored: too little tells no grid there.
     """
     rows = table[(table["dataset"] == work.dataset.name) & (table["metric"] == "blockiness")]
     means = rows.groupby(["method", "patient"])["value"].mean().groupby("method").mean().dropna()  # as in the summary

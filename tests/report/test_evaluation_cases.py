@@ -8,16 +8,16 @@ import pytest
 
 from latentsr.io.raster import write_pixels
 from latentsr.report import evaluation_cases
-from latentsr.report.evaluation_cases import case_section, scale_text
+from latentsr.report.evaluation_cases import case_blocks, scale_text
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.figures import Case
-from latentsr.report.page import Slider
+from latentsr.report.page import Picture, Slider, Text
 
 
 @pytest.mark.parametrize(
     ("spacings", "said", "unsaid"),
     [
-        ([None, None], ["no pixel spacing, so there is no scale bar"], ["white bar", "square"]),
+        ([None, None], ["Without a pixel spacing there is no scale bar"], ["white bar", "square"]),
         ([(0.5, 0.5), (0.3, 0.3)], ["white bar is a length in mm", "at the detector"], ["without a bar", "square"]),
         ([(0.5, 0.5), None], ["Images without a bar came without a spacing"], ["square"]),
         ([(0.5, 0.502)], [], ["square"]),
@@ -36,23 +36,19 @@ def test_the_words_say_what_the_bar_is_worth(spacings: list, said: list[str], un
 
 @pytest.fixture
 def evaluation(tmp_path: Path) -> Evaluation:
-    """Two pictured images of one method, the second of an evaluation that recorded no spacing."""
+    """Two pictured images of two methods, the second of an evaluation that recorded no spacing."""
     cases: list[dict[str, Any]] = []
-    for name, image in (("best", "0badcafe"), ("worst", "0b5f77aa")):
-        for file in ("hr", "lr", "0", "0-error"):
+    least = {"case": "loss", "method": "mine"}
+    for name, image, more in (("best", "0badcafe", []), ("worst", "0b5f77aa", [least])):
+        for file in ("hr", "lr", "0", "0-error", "1", "1-error"):
             pixels = np.random.default_rng(0).integers(0, 255, (32, 48), np.uint8)
             write_pixels(tmp_path / "pictures" / image / f"{file}.png", pixels)
-        case = {
-            "dataset": "mr",
-            "reasons": [{"case": name, "method": "bicubic"}],
-            "image": image,
-            "psnr": {"bicubic": 30.0},
-            "zoom": [4, 8, 8, 8],
-        }
+        reasons = [{"case": name, "method": "mine"}, *more]
+        psnr = {"bicubic": 30.0, "mine": 31.0}
+        case = {"dataset": "mr", "reasons": reasons, "image": image, "psnr": psnr, "zoom": [4, 8, 8, 8]}
         cases.append(case | ({"spacing": [0.8, 0.5]} if name == "best" else {}))
-    cases[1]["reasons"] += [{"case": "loss", "method": "a"}, {"case": "loss", "method": "b"}]
-    pictures = {"chief": "bicubic", "chosen_by": "psnr", "white_error": 0.1, "cases": cases}
-    run = {"methods": [{"name": "bicubic"}], "pictures": pictures}
+    pictures = {"chief": "mine", "chosen_by": "psnr", "white_error": 0.1, "cases": cases}
+    run = {"methods": [{"name": "bicubic"}, {"name": "mine"}], "pictures": pictures}
     return Evaluation(tmp_path, run, {})
 
 
@@ -63,27 +59,69 @@ def test_the_bar_is_that_of_the_columns(evaluation: Evaluation, monkeypatch: pyt
         drawn.extend(cases)
 
     monkeypatch.setattr(evaluation_cases, "panels", panels)
-    section = case_section(evaluation, "mr")
+    text, *_ = case_blocks(evaluation, "mr")
     assert [case.spacing for case in drawn] == [0.5, None]
-    assert "Images without a bar came without a spacing" in str(section)
+    assert "Images without a bar came without a spacing" in str(text)
+    assert [case.title for case in drawn] == ["Best: image 0badcafe", "Worst; least gain of mine: image 0b5f77aa"]
 
 
 def test_any_two_images_can_be_compared_while_the_page_stays_small(
     evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slider() -> Slider:
-        section = case_section(evaluation, "mr")
-        assert section is not None
-        assert isinstance(section.blocks[-1], Slider)
-        return section.blocks[-1]
+        *_, last = case_blocks(evaluation, "mr")
+        assert isinstance(last, Slider)
+        return last
 
     whole = slider()
-    assert (whole.names, whole.shown) == (("LR, enlarged", "bicubic", "HR"), (0, 1))
-    assert [view.label for view in whole.views] == [
-        "Best: image 0badcafe", "Worst; furthest below bicubic: a and b: image 0b5f77aa",
-    ]  # fmt: skip
-    assert [len(view.images) for view in whole.views] == [3, 3]
+    assert (whole.names, whole.shown) == (("LR, enlarged", "bicubic", "mine", "HR"), (0, 2))
+    labels = ["Best: image 0badcafe", "Worst; least gain of mine: image 0b5f77aa"]
+    assert [view.label for view in whole.views] == labels
+    assert [len(view.images) for view in whole.views] == [4, 4]
     monkeypatch.setattr(evaluation_cases, "MOST_BYTES", 1)
     small = slider()
     assert len(small.views) == 1
     assert "1 of 2 images are not among these" in small.caption
+
+
+def test_the_median_is_shown_first_whatever_else_it_is(evaluation: Evaluation) -> None:
+    pictures = evaluation.run["pictures"]
+    reasons = [{"case": "loss", "method": "mine"}, {"case": "median", "method": "mine"}]
+    cases = [pictures["cases"][0], {**pictures["cases"][1], "reasons": reasons}]
+    changed = Evaluation(evaluation.folder, {**evaluation.run, "pictures": {**pictures, "cases": cases}}, {})
+    *_, last = case_blocks(changed, "mr")
+    assert isinstance(last, Slider)
+    assert last.views[0].label == "Median; least gain of mine: image 0b5f77aa"
+
+
+@pytest.mark.parametrize(
+    ("by", "rule"),
+    [
+        (
+            "psnr",
+            "Images of highest, middle and lowest PSNR under mine, then of each method the one with its least gain over "
+            "bicubic: chosen by this rule and not by eye,",
+        ),
+        ("id", "Images of first, middle and last id (no PSNR): chosen by this rule and not by eye,"),
+    ],
+)
+def test_pictures_say_what_they_were_chosen_by(evaluation: Evaluation, by: str, rule: str) -> None:
+    pictures = {**evaluation.run["pictures"], "chosen_by": by}
+    changed = Evaluation(evaluation.folder, {**evaluation.run, "pictures": pictures}, {})
+    text, picture, slider = case_blocks(changed, "mr")
+    assert isinstance(text, Text)
+    assert isinstance(picture, Picture)
+    assert isinstance(slider, Slider)
+    assert text.paragraphs[0].startswith(rule)
+    assert picture.title == "Pictured images of mr"
+    assert slider.views[0].label == {"psnr": "Best: image 0badcafe", "id": "First: image 0badcafe"}[by]
+
+
+def test_what_all_datasets_share_is_said_once(evaluation: Evaluation) -> None:
+    pictures = evaluation.run["pictures"]
+    others = [{**case, "dataset": "ct"} for case in pictures["cases"]]
+    both = {**pictures, "cases": [*pictures["cases"], *others]}
+    changed = Evaluation(evaluation.folder, {**evaluation.run, "pictures": both}, {})
+    assert [block.kind for block in case_blocks(changed, "mr")] == ["text", "picture", "slider"]
+    assert [block.kind for block in case_blocks(changed, "ct")] == ["picture", "slider"]
+    assert list(case_blocks(changed, "none")) == []

@@ -47,28 +47,35 @@ class TestMeans:
         changed = Evaluation(evaluation.folder, evaluation.run, {"summary": table_})
         assert mean_cell(changed, "abdomen", "psnr", "noisy") == "identical"
         table_.loc[table_["method"] == "noisy", "infinite"] = 0
+        changed = Evaluation(evaluation.folder, evaluation.run, {"summary": table_})
         assert mean_cell(changed, "abdomen", "psnr", "noisy") == "–"
 
-    def test_it_stands_before_the_definitions(self, evaluation: Evaluation) -> None:
+    def test_they_are_folded_and_of_what_was_asked_for(self, evaluation: Evaluation) -> None:
         page = evaluation_page(only(evaluation, "mae"))
-        assert [section.title for section in page.sections[-2:]] == ["All means", "How it was measured"]
-        table = page.sections[-2].blocks[-1]
-        assert [row[0] for row in table.rows] == ["MAE ↓", "LR PSNR (dB) ↑"]  # type: ignore[union-attr]
+        section = next(one for one in page.sections if one.title == "All means")
+        assert section.folded
+        assert [row[0] for row in section.blocks[-1].rows] == ["MAE ↓", "LR PSNR (dB) ↑"]  # type: ignore[union-attr]
 
     @pytest.mark.parametrize(
         ("mean", "sd", "shown"),
         [
-            (-2.4e-6, 8.12e-4, "(-0.00240 ± 0.812) / 1000"), (2e-4, 1e-5, "(0.200 ± 0.010) / 1000"),
-            (0.02, 1e-4, "0.020 ± 0.000"), (0.0, 0.0, "0.000 ± 0.000"),
+            (-2.4e-6, 1.3e-5, "(-0.00240 ± 0.013) / 1000"),
+            (-2.4e-6, 8.12e-4, "(-0.00240 ± 0.812) / 1000"),
+            (2e-4, 1e-5, "(0.200 ± 0.010) / 1000"),
+            (0.02, 1e-4, "0.020 ± 0.000"),
+            (0.0, 0.0, "0.000 ± 0.000"),
+            (-2.4e-4, 1.3e-3, "-0.00024 ± 0.00130"),
+            (-4e-4, 0.013, "0.000 ± 0.013"),
         ],
-    )  # fmt: skip
-    def test_small_values_are_shown_in_thousandths(
+    )
+    def test_small_means_have_sensible_units_and_zeros_no_sign(
         self, evaluation: Evaluation, mean: float, sd: float, shown: str
     ) -> None:
-        table = evaluation.frames["summary"].copy()
-        table.loc[table["metric"] == "intensity_bias", ["mean", "sd"]] = mean, sd
-        changed = Evaluation(evaluation.folder, evaluation.run, {"summary": table})
-        assert mean_cell(changed, "abdomen", "intensity_bias", "noisy") == shown
+        summary = evaluation.frames["summary"].copy()
+        chosen = (summary["method"] == "noisy") & (summary["metric"] == "mae")
+        summary.loc[chosen, ["mean", "sd"]] = mean, sd
+        changed = Evaluation(evaluation.folder, evaluation.run, {"summary": summary})
+        assert mean_cell(changed, "abdomen", "mae", "noisy") == shown
 
     def test_of_bands_alone_there_is_none_but_lr_psnr(self, evaluation: Evaluation) -> None:
         chosen = only(evaluation, "radial_spectrum")

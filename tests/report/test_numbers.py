@@ -31,9 +31,8 @@ def test_a_number_has_the_decimals_of_its_size_and_unit(value: float, unit: str,
 def test_a_zero_has_no_sign() -> None:
     assert [number(value, "dB", signed=signed) for value in (0.0, -0.0) for signed in (True, False)] == ["0.00"] * 4
     assert estimate(-0.0, -0.0, 0.0, "dB", signed=True) == ("0.00", "[0.00, 0.00]")
-    assert number(-0.001, "dB", signed=True) == number(-0.001, "dB") == "0.00"
-    assert number(-0.0001, digits=3) == "0.000"
-    assert number(-0.0006, digits=3) == "-0.001"
+    assert [number(value, "dB", signed=True) for value in (-0.001, 0.004, -0.005001)] == ["0.00", "0.00", "-0.01"]
+    assert [number(value, digits=3, signed=True) for value in (-0.0004, 0.0006)] == ["0.000", "+0.001"]
 
 
 def test_no_value_is_a_dash_and_no_interval_is_nothing() -> None:

@@ -117,23 +117,24 @@ def cautions(
 
 
 def reference_cautions(table: pd.DataFrame) -> list[str]:
-    """A sentence for each dataset on which the reference autoencoder errs as much as bicubic: its floor hides a lot.
+    """A sentence on the datasets on which the reference autoencoder errs as much as bicubic: its floor hides a lot.
 
     Its mean absolute error follows from its noise floor, mean + k sd: twice that at one sigma less that at two.
     """
-    told = []
+    where = []
     for dataset, rows in table[table["method"] == BICUBIC].groupby("dataset", sort=False):
         means = rows.groupby("metric")["value"].mean()
         if not {"mae", "noise_floor/1sigma", "noise_floor/2sigma"} <= set(means.index):
             continue
         error = 2 * means["noise_floor/1sigma"] - means["noise_floor/2sigma"]
         if error >= means["mae"]:
-            told.append(
-                f"On '{dataset}' the reference autoencoder errs as much as bicubic (mean absolute error {error:.3f} "
-                f"against {means['mae']:.3f} of the range): most of what methods invent or lose stays below its noise "
-                "floor and is not counted. Name a better one in the option reference_autoencoder."
-            )
-    return told
+            where.append(f"'{dataset}' (mean absolute error {error:.3f} against {means['mae']:.3f} of the range)")
+    if not where:
+        return []
+    return [
+        f"On {_listing(where)} the reference autoencoder errs as much as bicubic: most of what methods invent or lose "
+        "stays below its noise floor and is not counted. Name a better one in the option reference_autoencoder."
+    ]
 
 
 def value_cautions(table: pd.DataFrame, truths: Sequence[Mapping[str, Any]] = ()) -> list[str]:
@@ -141,14 +142,18 @@ def value_cautions(table: pd.DataFrame, truths: Sequence[Mapping[str, Any]] = ()
 
     Measures without a value for any image of a dataset are among what was not measured.
     """
-    told, whole = [], [(truth["dataset"], truth["method"]) for truth in truths]
+    told: list[str] = []
+    whole = [(truth["dataset"], truth["method"]) for truth in truths]
     infinite = table[table["metric"].eq("psnr") & table["value"].eq(float("inf"))]
+    same: dict[int, list[str]] = {}
     for (dataset, method), rows in infinite.groupby(["dataset", "method"]):
-        if (dataset, method) in whole:
-            continue  # a warning of its own tells that
-        noun, verb, they = ("image", "is", "it is") if len(rows) == 1 else ("images", "are", "they are")
+        if (dataset, method) not in whole:  # a warning of its own tells that
+            same.setdefault(len(rows), []).append(f"method '{method}' on '{dataset}'")
+    for count, whose in same.items():
+        noun, verb, they = ("image", "is", "it is") if count == 1 else ("images", "are", "they are")
+        each = " each" if len(whose) > 1 else ""
         told.append(
-            f"{len(rows)} {noun} of method '{method}' on '{dataset}' {verb} identical to HR (PSNR infinite): {they} "
+            f"{count} {noun}{each} of {_listing(whose)} {verb} identical to HR (PSNR infinite): {they} "
             "counted apart and left out of means and differences in dB."
         )
     valued = table["value"].notna().groupby([table["dataset"], table["metric"]]).transform("any")

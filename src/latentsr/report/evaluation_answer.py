@@ -5,7 +5,7 @@ from math import inf, isfinite, nan
 from typing import NamedTuple
 
 from latentsr.report.evaluation_data import BASELINE, SHARPNESS, Evaluation
-from latentsr.report.evaluation_judgement import either_way, judgement
+from latentsr.report.evaluation_judgement import either_way, judgement, too_few
 from latentsr.report.numbers import counted, listed, number
 
 # What is told of each aspect: the first of its measures that was measured; all others are in the tables.
@@ -107,11 +107,10 @@ def _led(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
     alone = {name: [measured[lead.aspect] for lead in found if lead.sole == name] for name in soles(found)}
     parts = [f"{name} is best in {listed(aspects)}" for name, aspects in alone.items()]
     if few := [lead for lead in found if lead.few]:
-        patients = counted(max(lead.few for lead in few), "patient")
         firsts = dict.fromkeys(lead.names[0] for lead in few)
         theirs = {name: [measured[lead.aspect] for lead in few if lead.names[0] == name] for name in firsts}
         means = [f"{name} in {listed(aspects)}" for name, aspects in theirs.items()]
-        parts.append(f"the best means are those of {listed(means)}, which {patients} are too few to judge")
+        parts.append(f"the best means are those of {listed(means)}, {too_few(max(lead.few for lead in few))}")
     return [*parts, *(_tied(evaluation, dataset, lead) for lead in found if not lead.sole and not lead.few)]
 
 

@@ -51,11 +51,15 @@ def judgement(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str
         return Judgement(finding, f"{title} by {_bounded(towards['difference'], ends, unit)}", p)
     amount = f"{title} by {_bounded(row['difference'], (row['low'], row['high']), unit, signed=True)}"
     if finding == "few":
-        few = "one patient cannot show" if row["n"] == 1 else f"{row['n']:.0f} patients are too few to judge"
-        return Judgement(finding, amount, "", f", which {few}")
+        return Judgement(finding, amount, "", f", {too_few(int(row['n']))}")
     adjusted = " adjusted for its family of tests" if row["p"] < LEVEL else ""
     power = f"{adjusted}; 80 % power from {number(row['detectable'], unit, unit_shown=True)}"
     return Judgement(finding, amount, p, power)
+
+
+def too_few(patients: int) -> str:
+    """Such as "which 3 patients are too few to judge"."""
+    return "which one patient cannot show" if patients == 1 else f"which {patients} patients are too few to judge"
 
 
 def _bounded(value: float, ends: tuple[float, float], unit: str, *, signed: bool = False) -> str:

@@ -47,8 +47,11 @@ def details(evaluation: Evaluation) -> tuple[str, ...]:
 
 def _doubts(evaluation: Evaluation) -> Iterator[str]:
     if doubts := evaluation.run["pairing"]:
-        named = ", ".join(sorted({f"'{doubt['method']}' on '{doubt['dataset']}'" for doubt in doubts}))
-        yield f"Do not rely on this yet: images of {named} do not agree with their inputs (see the warnings below)."
+        where: dict[str, dict[str, None]] = {}
+        for doubt in doubts:
+            where.setdefault(f"'{doubt['method']}'", {})[f"'{doubt['dataset']}'"] = None
+        named = [f"{method} on {listed(list(sets))}" for method, sets in where.items()]
+        yield f"Do not rely on this yet: images of {', '.join(named)} do not agree with their inputs (see the warnings below)."
     for dataset in evaluation.datasets:
         if truths := evaluation.truths(dataset):
             one = "is the truth itself, not a restoration"

@@ -290,6 +290,33 @@ def test_details_are_folded_on_a_phone_alone(tmp_path: Path, open_page: Callable
     assert (found.clean, found.values) == (True, (unfolded,))
 
 
+def test_folded_sections_open_by_their_link_and_on_paper(tmp_path: Path, open_page: Callable) -> None:
+    sections = (Section("seen", (Text(("first",)),)), Section("more", (Text(("second",)),), "a note", folded=True))
+    path = write_page(Page("t", sections=sections, facts={"a": "b"}), tmp_path / "page.html")
+    opened = "[...document.querySelectorAll('details')].map((one) => one.open)"
+    turned = "new Promise((done) => setTimeout(done, 50))"  # in which the page hears of the new address
+    found = open_page(
+        path,
+        scripts=[
+            opened,
+            "location.hash = 'section-2'",
+            turned,
+            opened,
+            "dispatchEvent(new Event('beforeprint'))",
+            opened,
+        ],
+    )
+    assert (found.clean, found.values[0]) == (True, [False, False])
+    assert (found.values[3], found.values[5]) == ([True, False], [True, True])
+
+
+def test_what_is_folded_is_the_supplement_of_the_supplement(tmp_path: Path) -> None:
+    sections = (Section("seen"), Section("more", folded=True), Section("most", folded=True))
+    write_markdown(Page("t", sections=sections, facts={"a": "b"}), tmp_path)
+    heads = [line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("#")]
+    assert heads == ["# t", "## 1 seen", "## Supplement", "### 2 more", "### 3 most", "## Facts"]
+
+
 def test_details_stand_in_the_supplement(tmp_path: Path) -> None:
     write_markdown(Page("t", verdict=("v",), details=("bears it out",)), tmp_path)
     assert "## In detail\n\n- bears it out\n" in (tmp_path / "report.md").read_text()

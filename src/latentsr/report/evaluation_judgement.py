@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from latentsr.report.evaluation_data import Evaluation
-from latentsr.report.numbers import counted, estimate, number, p_value
+from latentsr.report.numbers import estimate, number, p_value
 from latentsr.stats.significance import LEVEL, Finding, judge, turned
 
 FINDINGS: Mapping[Finding, str] = {
@@ -59,7 +59,7 @@ def judgement(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str
 
 def too_few(patients: int) -> str:
     """Such as "which 3 patients are too few to judge"."""
-    return f"which {counted(patients, 'patient')} {'is' if patients == 1 else 'are'} too few to judge"
+    return "which one patient cannot show" if patients == 1 else f"which {patients} patients are too few to judge"
 
 
 def _bounded(value: float, ends: tuple[float, float], unit: str, *, signed: bool = False) -> str:

@@ -99,8 +99,8 @@ def test_the_median_is_shown_first_whatever_else_it_is(evaluation: Evaluation) -
     [
         (
             "psnr",
-            "Images of highest, middle and lowest PSNR under mine, then of each method the one with its least gain over "
-            "bicubic: chosen by this rule and not by eye,",
+            "Images of highest, middle and lowest PSNR under mine, then of each method the one with its least gain "
+            "over bicubic: chosen by this rule and not by eye,",
         ),
         ("id", "Images of first, middle and last id (no PSNR): chosen by this rule and not by eye,"),
     ],

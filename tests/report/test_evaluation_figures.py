@@ -15,7 +15,7 @@ from latentsr.report.evaluation_figures import intensity_picture, map_picture
         (12, "In which share of the images a pixel is hallucinated or lost,"),
         (
             4,
-            "In which share of the 4 images of 64x64 px, the commonest size of all 12, a pixel is hallucinated or lost,",
+            "In which share of the 4 images of 64x64 px, the commonest size of all 12, a pixel is hallucinated or ",
         ),
     ],
 )

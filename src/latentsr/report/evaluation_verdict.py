@@ -51,7 +51,7 @@ def _doubts(evaluation: Evaluation) -> Iterator[str]:
         for doubt in doubts:
             where.setdefault(f"'{doubt['method']}'", {})[f"'{doubt['dataset']}'"] = None
         named = [f"{method} on {listed(list(sets))}" for method, sets in where.items()]
-        yield f"Do not rely on this yet: images of {', '.join(named)} do not agree with their inputs (see the warnings below)."
+        yield f"Do not rely on this yet: images of {', '.join(named)} do not agree with their inputs (see below)."
     for dataset in evaluation.datasets:
         if truths := evaluation.truths(dataset):
             one = "is the truth itself, not a restoration"

@@ -137,7 +137,10 @@ class TestVerdict:
         truth = {"dataset": "abdomen", "method": HOSTILE, "images": 6, "exact": True}
         changed = without(evaluation, truth=[truth], pairing=[])
         first, *rest = sentences(changed)
-        assert first == f"On abdomen, {HOSTILE} is the truth itself, not a restoration: left aside in this verdict."
+        assert (
+            first
+            == f"On abdomen, {HOSTILE} is the truth or made from it, not a restoration: left aside in this verdict."
+        )
         assert not [one for one in rest if "abdomen" in one and HOSTILE in one and "Within" not in one]
         table = headline_table(changed, "abdomen")
         assert table is not None

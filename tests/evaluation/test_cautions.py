@@ -14,10 +14,9 @@ from latentsr.evaluation.cautions import (
     cautions,
     reference_cautions,
     size_cautions,
-    truth_warnings,
     value_cautions,
 )
-from latentsr.evaluation.facts import truth_facts
+from latentsr.evaluation.character import truth_facts
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.stats.table import COLUMNS
@@ -32,30 +31,6 @@ def tidy(values: dict[str, list[float]], metric: str = "psnr") -> pd.DataFrame:
 
 
 class TestTheTruth:
-    @pytest.mark.parametrize(
-        ("values", "exact"),
-        [([INF, INF, INF], True), ([INF, 107.2, 90.0], False), ([INF, INF, 89.9], None), ([INF, INF, NAN], None)],
-    )
-    def test_only_what_is_hr_in_every_image_is(self, values: list[float], exact: bool | None) -> None:
-        told = truth_facts(tidy({"bicubic": [27.0, 28.0, 29.0], "given": values}))
-        expected = [{"dataset": "set", "method": "given", "images": 3, "exact": exact}]
-        assert told == ([] if exact is None else expected)
-
-    def test_hr_itself_is_no_method(self) -> None:
-        assert truth_facts(tidy({"hr": [INF, INF]})) == []
-
-    @pytest.mark.parametrize(
-        ("images", "exact", "expected"),
-        [
-            (3, True, "All 3 images of method 'given' on 'set' are HR itself: this is the truth, not a restoration;"),
-            (1, True, "The one image of method 'given' on 'set' is HR itself: this is the truth"),
-            (3, False, "are HR itself, but for rounding: this is the truth, not a restoration; check what was given."),
-        ],
-    )
-    def test_it_is_called_so(self, images: int, exact: bool, expected: str) -> None:
-        truth = {"dataset": "set", "method": "given", "images": images, "exact": exact}
-        assert expected in truth_warnings([truth])[0]
-
     def test_its_identical_images_are_told_once(self) -> None:
         table = tidy({"given": [INF, INF], "partly": [INF, 30.0]})
         told = value_cautions(table, truth_facts(table))
@@ -69,7 +44,8 @@ class TestTheTruth:
         asked = Comparison((f"given={tmp_path / 'truth'}",), metrics=("psnr",), device="cpu", workers=0)
         compare([dataset.root], tmp_path / "out", asked)
         run = json.loads((tmp_path / "out" / "run.json").read_text())
-        assert run["truth"] == [{"dataset": "abdomen", "method": "given", "images": 5, "exact": True}]
+        facts = {"images": 5, "of": 5, "exact": True, "changes": []}
+        assert run["truth"] == [{"dataset": "abdomen", "method": "given", **facts}]
         assert run["warnings"][0].startswith("All 5 images of method 'given' on 'abdomen' are HR itself")
 
 

@@ -171,7 +171,8 @@ class TestVerdict:
         changed = without(evaluation, truth=[truth], pairing=[])
         first, *rest = sentences(changed)
         assert not [one for one in rest if one.startswith("Primary") and "abdomen" in one]
-        assert first == f"On abdomen, {HOSTILE} is the truth itself, not a restoration: left aside in this verdict."
+        words = "is the truth or made from it, not a restoration: left aside in this verdict."
+        assert first == f"On abdomen, {HOSTILE} {words}"
         assert not [one for one in rest if "abdomen" in one and HOSTILE in one and "Within" not in one]
         table = headline_table(changed, "abdomen")
         assert table is not None

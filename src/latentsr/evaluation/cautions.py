@@ -62,20 +62,6 @@ def _listed(items: Sequence[str]) -> str:
     return ", ".join(items[:SHOWN]) + more
 
 
-def truth_warnings(truths: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each method whose images are the truth itself."""
-    return [
-        f"{_whole(truth['images'])} of method '{truth['method']}' on '{truth['dataset']}' "
-        f"{'is' if truth['images'] == 1 else 'are'} HR itself{'' if truth['exact'] else ', but for rounding'}: "
-        "this is the truth, not a restoration; check what was given."
-        for truth in truths
-    ]
-
-
-def _whole(images: int) -> str:
-    return "The one image" if images == 1 else f"All {images} images"
-
-
 def size_cautions(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the numbers of images and patients allow to say; datasets of as many patients in one sentence."""
     few: dict[int, list[str]] = {}

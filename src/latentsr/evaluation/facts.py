@@ -17,8 +17,6 @@ from latentsr.evaluation.results import Results
 from latentsr.metrics import METRICS
 from latentsr.stats.names import short_hash
 
-ROUNDED = 90.0  # dB: 16-bit rounding alone costs 107 dB, and no method from LR comes near
-
 
 def pairing_facts(plan: Plan, found: Sequence[Results], table: pd.DataFrame) -> list[dict[str, Any]]:
     """What is suspicious about the pairing, for run.json: images by their hash; `table` has each seed apart."""
@@ -86,20 +84,6 @@ def _dataset_facts(work: Work) -> dict[str, Any]:
 
 def _size(record: Record) -> str:
     return f"{record.rows}x{record.columns}"
-
-
-def truth_facts(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The methods whose images are all HR itself, or HR but for rounding: the truth, given for a restoration.
-
-    `exact` says that all are equal to HR (PSNR infinite); else PSNR is 90 dB or more in all. Found by PSNR alone:
-    nothing where that was not measured.
-    """
-    rows = table[table["metric"].eq("psnr") & ~table["method"].eq(HR)]
-    return [
-        {"dataset": dataset, "method": method, "images": len(values), "exact": bool(np.isposinf(values).all())}
-        for (dataset, method), values in rows.groupby(["dataset", "method"], sort=False)["value"]
-        if values.ge(ROUNDED).all()
-    ]
 
 
 def measure_facts(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from latentsr.config import manifest
 from latentsr.data.records import Dataset
-from latentsr.evaluation.cautions import cautions, joined, not_measured, pairing_cautions, truth_warnings
-from latentsr.evaluation.facts import dataset_facts, measure_facts, pairing_facts, truth_facts
+from latentsr.evaluation.cautions import cautions, joined, not_measured, pairing_cautions
+from latentsr.evaluation.character import characters, distortion_cautions, truth_facts, truth_warnings
+from latentsr.evaluation.facts import dataset_facts, measure_facts, pairing_facts
 from latentsr.evaluation.measure import HR, Work, measured_batches, other_thumbs
 from latentsr.evaluation.method_cautions import method_cautions, training_warnings
 from latentsr.evaluation.pictures import PICTURES, WHITE_ERROR, chosen_by, draw_pictures
@@ -125,6 +126,7 @@ def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: St
     warnings = [*training_warnings(plan), *truth_warnings(truths), *pairing_cautions(doubts)]
     cautioned = [
         *cautions(datasets, made, truths),
+        *distortion_cautions(table, truths),
         *method_cautions(plan.first_seeds, table),
         *set_cautions(made["sets"]),
         *(seed_cautions(made["seeds"]) if plan.seeds else ()),
@@ -140,6 +142,7 @@ def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: St
         "not_measured": not_measured(plan, table),
         "pairing": doubts,
         "truth": truths,
+        "character": characters(made["summary"]),
         "warnings": joined(warnings, list(datasets), plan.names),
         "cautions": joined(cautioned, list(datasets), plan.names),
         "pictures": {

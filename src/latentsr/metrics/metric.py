@@ -10,7 +10,16 @@ from latentsr.errors import InputError
 
 CONTEXT = ("hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction")
 Group = Literal[
-    "fidelity", "perceptual", "frequency", "hallucination", "latent", "roi", "intensity", "learned", "consistency"
+    "fidelity",
+    "perceptual",
+    "frequency",
+    "hallucination",
+    "latent",
+    "roi",
+    "intensity",
+    "distortion",
+    "learned",
+    "consistency",
 ]
 
 

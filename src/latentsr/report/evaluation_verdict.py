@@ -54,8 +54,8 @@ def _doubts(evaluation: Evaluation) -> Iterator[str]:
         yield f"Do not rely on this yet: images of {', '.join(named)} do not agree with their inputs (see below)."
     for dataset in evaluation.datasets:
         if truths := evaluation.truths(dataset):
-            one = "is the truth itself, not a restoration"
-            many = "are the truth itself, not restorations"
+            one = "is the truth or made from it, not a restoration"
+            many = "are the truth or made from it, not restorations"
             yield f"On {dataset}, {listed(truths)} {one if len(truths) == 1 else many}: left aside in this verdict."
 
 

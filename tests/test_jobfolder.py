@@ -12,7 +12,7 @@ import pytest
 
 from latentsr.config import sha256
 from latentsr.errors import LatentSRError, OptionError, StaleError
-from latentsr.jobfolder import LOCK, JobFolder, _remove, check_room, locked, run_folder
+from latentsr.jobfolder import LOCK, JobFolder, _remove, check_room, check_writable, locked, run_folder
 
 
 def of(root: Path) -> JobFolder:
@@ -266,7 +266,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, folder: str
     ):
         pass
     with pytest.raises(OptionError, match=r"cannot be written .*choose another output folder"):
-        check_room(tmp_path / folder)
+        check_writable(tmp_path / folder)
 
 
 def test_a_disk_without_room_is_an_error(tmp_path: Path) -> None:

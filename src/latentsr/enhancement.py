@@ -17,7 +17,7 @@ from latentsr.atomic import refuse_links
 from latentsr.config import manifest, read_json, sha256, sha256_json, write_json
 from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
 from latentsr.io.kinds import unreadable
-from latentsr.jobfolder import check_room, locked, run_folder
+from latentsr.jobfolder import check_room, check_writable, locked, run_folder
 from latentsr.provenance import PIXELS, RESEARCH_USE
 from latentsr.restoration import Sampling
 from latentsr.superres import Enhanced, SuperResolver
@@ -106,7 +106,7 @@ def enhance_files(
     with contextlib.nullcontext() if job.dry_run else locked(job.run):
         record = _Record(job, paths)
         if not job.dry_run:
-            check_room(job.out if job.out.is_dir() else job.run)
+            check_writable(job.out if job.out.is_dir() else job.run)
         for done, item in enumerate(items):
             progress(done, len(items))
             within = partial(_within, progress, done, len(items))

@@ -211,16 +211,20 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def check_room(folder: Path, needed: int = 0) -> None:
-    """Raises OptionError unless files can be written to a folder, LatentSRError unless `needed` bytes are free."""
+def check_writable(folder: Path) -> None:
+    """Raises OptionError unless files can be written to a folder."""
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
             probe.write(bytes(4096))
             probe.flush()
             os.fsync(probe.fileno())
-        free = shutil.disk_usage(folder).free
     except OSError as error:
         raise _unwritable(folder, error) from error
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raises LatentSRError unless `needed` bytes are free on the disk of a folder."""
+    free = shutil.disk_usage(folder).free
     if free < needed:
         raise LatentSRError(
             f"{folder}: needs about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; free the disk or "

@@ -134,7 +134,7 @@ class TestPage:
     def test_it_says_everything(self, page: Path) -> None:
         text = shown(page)
         for words in (
-            "Verdict", "Research use only", "Sliced Wasserstein", "95 % by patient", "mean over images",
+            "Verdict", "Research use only", "Sliced Wasserstein", "95 % interval", "mean over images",
             "80 % power from",
             "Hallucinated and lost pixels", "Latent fidelity", "PSNR in the region", "Null-space part", "SHA-256",
             "identical to HR", "No value for some images", "Equivalence within a margin", "Primary comparison",

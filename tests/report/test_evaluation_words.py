@@ -133,6 +133,11 @@ class Pair:
         reach = stdtrit(self.n - 1, (1 + level) / 2) * self.error if self.n > 1 else np.nan
         return self.difference - reach, self.difference + reach
 
+    @property
+    def equivalent(self) -> bool:
+        low, high = self.ends(0.9)
+        return self.n > 5 and low > -MARGIN and high < MARGIN
+
 
 class Truth:
     """What is true of an evaluation, by dataset, measure and pair, computed from its table of values."""
@@ -232,7 +237,7 @@ CLAIM = re.compile(
     rf"(?:on (?P<set>\w+) \((?P<patients>\d+) patients\) )?(?P<a>\w+) (?P<verb>is better than|is worse than|is not told "
     rf"apart from|differs from) (?P<b>\w+) in (?P<title>{TITLE}) by (?P<value>{N})(?: dB)?(?P<ends> \[{N}, {N}\])?"
     rf"(?:, p (?P<p>= [\d.]+|< 0.001))?(?: adjusted for its family of tests)?{POWER}"
-    r"(?:, which (?P<few>\d+) patients? are too few to judge)?"
+    r"(?:, which (?:(?P<few>\d+) patients are too few to judge|one patient cannot show))?"
 )
 VERBS = {"is better than": "better", "is worse than": "worse", "is not told apart from": "not told apart"}
 
@@ -315,7 +320,7 @@ class Reader:
                     pair = self.truth.pair(dataset, ASPECTS[aspect], name, other)
                     most = max(most, pair.n)
                     assert pair.n < 6, found[0]
-        assert int(found["count"]) == most
+        assert int(found["count"] or 1) == most
 
     def tied(self, dataset: str, found: re.Match[str]) -> None:
         """Of all others: better, as they are not named, or not told apart."""
@@ -395,7 +400,8 @@ WORSE = rf"is worse than bicubic in (?P<titles>(?:{TITLE})(?:, (?:{TITLE}))*(?: 
 ASPECT = r"in (?P<aspect>fidelity|perceptual likeness)"
 CLAUSES: dict[str, Callable[[Reader, str, re.Match[str]], None]] = {
     rf"(?P<name>\w+) is best in (?P<aspects>{LED}(?: and {LED})?)": Reader.best,
-    r"the best means are those of (?P<firsts>.+), which (?P<count>\d+) patients? are too few to judge": Reader.few,
+    r"the best means are those of (?P<firsts>.+), which (?:(?P<count>\d+) patients are too few to judge|one patient "
+    r"cannot show)": Reader.few,
     rf"{ASPECT} no method is told apart from the best mean \((?P<first>\w+), (?P<means>{MEAN}){POWER}\)": Reader.tied,
     rf"{ASPECT} (?P<first>\w+) has the best mean \((?P<means>{MEAN}){POWER}\) and is not told apart from "
     rf"(?P<others>{LISTED})": Reader.tied,

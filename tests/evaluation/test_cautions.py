@@ -155,6 +155,16 @@ class TestJoined:
         told = [f"On '{dataset}' method '{method}' has 8 bits." for dataset in ("a", "b") for method in ("x", "y", "z")]
         assert joined(told, ["a", "b"], ["x", "y", "z"]) == ["On 'a' and 'b' methods 'x', 'y' and 'z' has 8 bits."]
 
+    def test_what_stands_in_brackets_is_told_of_each(self) -> None:
+        told = [f"Images of '{name}' are coarse ({number} px, 1 mm): look." for name, number in (("a", 3), ("b", 5))]
+        assert joined(told, ["a", "b"], []) == [
+            "Images of 'a' and 'b' are coarse ('a': 3 px, 1 mm; 'b': 5 px, 1 mm): look."
+        ]
+        alike = [one.replace("5 px", "3 px") for one in told]
+        assert joined(alike, ["a", "b"], []) == ["Images of 'a' and 'b' are coarse (3 px, 1 mm): look."]
+        twice = [f"{one} And (so on)." for one in told]
+        assert joined(twice, ["a", "b"], []) == twice
+
     def test_others_stay_as_they_are_and_in_their_order(self) -> None:
         told = [
             "3 images of method 'x' on 'a' {}.",

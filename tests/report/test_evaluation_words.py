@@ -45,6 +45,7 @@ def same(text: str, *values: float) -> bool:
 
 NUMBER = r"[-+]?\d+\.\d+|[-+]?\d+"
 N = rf"(?:{NUMBER})"
+LISTED = r"\w+(?:, \w+)*(?: and \w+)?"
 TITLE = "|".join(map(re.escape, TITLES))
 MEAN = rf"(?:PSNR|HaarPSI) {N}(?: dB)?(?:, bicubic {N}(?: dB)?)?"
 LED = rf"(?:fidelity|perceptual likeness) \({MEAN}\)"
@@ -74,14 +75,14 @@ class Reader:
         if text.startswith("Primary comparison, fixed in advance: "):
             self.claims(text.partition(": ")[2].removesuffix("."))
             return
-        start = re.match(r"On (\w+), (?!.* of its Laplacian variance)|(\w+): |On (\w+), ", text)
+        start = re.match(rf"On (\w+), (?!.* of its Laplacian variance)|({LISTED}): |On (\w+), ", text)
         assert start, text
-        dataset = next(filter(None, start.groups()))
         clauses = [text[start.end() :].removesuffix(".")]
         if start[1]:
             clauses = re.split(r"; (?![^(]*\))", clauses[0])
-        for clause in clauses:
-            self.clause(dataset, clause)
+        for dataset in re.split(", | and ", next(filter(None, start.groups()))):
+            for clause in clauses:
+                self.clause(dataset, clause)
 
     def clause(self, dataset: str, text: str) -> None:
         for pattern, check in CLAUSES.items():
@@ -210,7 +211,6 @@ class Reader:
             assert int(found["rest"]) == len(pairs) - len(shown)
 
 
-LISTED = r"\w+(?:, \w+)*(?: and \w+)?"
 WORSE = rf"is worse than bicubic in (?P<titles>(?:{TITLE})(?:, (?:{TITLE}))*(?: and (?:{TITLE}))?)"
 ASPECT = r"in (?P<aspect>fidelity|perceptual likeness)"
 CLAUSES: dict[str, Callable[[Reader, str, re.Match[str]], None]] = {

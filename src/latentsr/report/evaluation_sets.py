@@ -73,7 +73,7 @@ def _difference_cells(evaluation: Evaluation, dataset: str) -> Iterator[tuple[st
                 values = -row["difference"], -row["high"], -row["low"]
             else:
                 continue
-            shown = estimate(*values, signed=True)
+            shown = estimate(*values, _unit(metric), signed=True)
             yield set_title(evaluation, metric), f"{a} – {b}", *shown, str(int(row["patients"]))
 
 
@@ -135,8 +135,13 @@ def _fid_note(images: int) -> str:
 def _cell(name: str, row: "pd.Series") -> str:
     """The value, with its interval but for levels: theirs stand in sets.csv."""
     if "/" in name:
-        return number(row["value"])
-    return " ".join(estimate(row["value"], row["low"], row["high"])).strip()
+        return number(row["value"], _unit(name))
+    return " ".join(estimate(row["value"], row["low"], row["high"], _unit(name))).strip()
+
+
+def _unit(name: str) -> str:
+    """The unit by which decimals are chosen: sliced Wasserstein, in thousandths, has two as dB have."""
+    return "dB" if name.partition("/")[0] == "swd" else ""
 
 
 def _set_order(name: str) -> tuple[int, int]:

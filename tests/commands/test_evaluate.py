@@ -67,8 +67,8 @@ def test_the_verdict_and_the_report(run: Run, dataset: Dataset, tmp_path: Path) 
     assert said.status == 0
     assert "which 4 patients are too few to judge" in said.out
     assert (
-        "Within 50.00 dB in PSNR (two one-sided tests by patient, not adjusted), no two methods are shown to be equivalent"
-        in said.out
+        "Within 50.00 dB in PSNR (two one-sided tests by patient, not adjusted), no two methods are shown to be "
+        "equivalent" in said.out
     )
     assert f"report in {tmp_path / 'out' / 'report.html'}" in said.out
     for name in ("report.html", "report/report.md", "table.csv", "comparisons.parquet", "sets.csv", "agreement.csv"):

@@ -12,6 +12,7 @@ from latentsr.config import read_json, sha256
 from latentsr.data.records import Dataset, write_dataset
 from latentsr.evaluation.cautions import (
     cautions,
+    joined,
     reference_cautions,
     size_cautions,
     value_cautions,
@@ -106,6 +107,68 @@ def test_what_one_of_two_datasets_lacks_is_told_of_that_one(dataset: Dataset, tm
         "Not measured, since no reference autoencoder gives a noise floor (the option reference_autoencoder): "
         "Hallucinated share."
     ]
+
+
+def test_what_has_no_value_at_all_is_not_measured_and_no_caution(dataset: Dataset, tmp_path: Path) -> None:
+    """MS-SSIM of images that are too small for it: said beside what else was not measured."""
+    records = [replace(record, rows=32, columns=32) for record in dataset.records]
+    for record in records:
+        write_pixels(tmp_path / "small" / record.file, read_pixels(dataset.root / record.file)[:32, :32])
+    hashed = [replace(record, sha256=sha256(tmp_path / "small" / record.file)) for record in records]
+    small = write_dataset(tmp_path / "small", "small", hashed, {})
+    asked = Comparison((), metrics=("psnr", "ms_ssim"), device="cpu", workers=0)
+    compare([dataset.root, small.root], tmp_path / "out", asked)
+    run = read_json(tmp_path / "out" / "run.json")
+    told = "Not measured on 'small', since all images are too small for it, or hold nothing to measure: MS-SSIM."
+    assert told in run["not_measured"]
+    assert [one for one in run["cautions"] if "ms_ssim" in one] == [
+        "No value for some images of 'abdomen' (too small for the measure, or nothing to measure): ms_ssim (1)."
+    ]
+
+
+class TestJoined:
+    def test_sentences_that_differ_in_the_dataset_or_the_method_alone_are_one(self) -> None:
+        told = [f"On '{dataset}' method '{method}' has 8 bits." for dataset in ("a", "b") for method in ("x", "y", "z")]
+        assert joined(told, ["a", "b"], ["x", "y", "z"]) == ["On 'a' and 'b' methods 'x', 'y' and 'z' has 8 bits."]
+
+    def test_what_stands_in_brackets_is_told_of_each(self) -> None:
+        told = [f"Images of '{name}' are coarse ({number} px, 1 mm): look." for name, number in (("a", 3), ("b", 5))]
+        assert joined(told, ["a", "b"], []) == [
+            "Images of 'a' and 'b' are coarse ('a': 3 px, 1 mm; 'b': 5 px, 1 mm): look."
+        ]
+        alike = [one.replace("5 px", "3 px") for one in told]
+        assert joined(alike, ["a", "b"], []) == ["Images of 'a' and 'b' are coarse (3 px, 1 mm): look."]
+        twice = [f"{one} And (so on)." for one in told]
+        assert joined(twice, ["a", "b"], []) == twice
+
+    def test_others_stay_as_they_are_and_in_their_order(self) -> None:
+        told = [
+            "3 images of method 'x' on 'a' {}.",
+            "Methods 'x' and 'y' are the same on 'a'.",
+            "4 images of method 'x' on 'b'.",
+        ]
+        assert joined(told, ["a", "b"], ["x", "y"]) == told
+
+    def test_datasets_of_as_many_patients_share_a_sentence(self) -> None:
+        counts = {"a": 7, "b": 7, "c": 5}
+        facts = {name: {"patients": n, "images": 9, "image_is_patient": False} for name, n in counts.items()}
+        few, fewer = size_cautions(facts)
+        assert few.startswith("'a' and 'b' have 7 patients: intervals are wide")
+        assert fewer.startswith("'c' has 5 patients: ")
+        assert fewer.endswith("with fewer than 6, differences are not judged.")
+
+    def test_methods_of_as_many_identical_images_share_a_sentence(self) -> None:
+        (told,) = value_cautions(tidy({"bicubic": [30.0, 31.0], "mine": [INF, 31.0], "theirs": [INF, 30.0]}))
+        assert told.startswith("1 image each of method 'mine' on 'set' and method 'theirs' on 'set' is identical to HR")
+
+    def test_datasets_of_a_reference_that_errs_share_a_sentence(self) -> None:
+        values = {"mae": 0.03, "noise_floor/1sigma": 0.05, "noise_floor/2sigma": 0.06}
+        rows = [(name, "a", "p", "bicubic", metric, value) for name in "ab" for metric, value in values.items()]
+        (told,) = reference_cautions(pd.DataFrame(rows, columns=list(COLUMNS)))
+        assert told.startswith(
+            "On 'a' (mean absolute error 0.040 against 0.030 of the range) and 'b' (mean absolute error 0.040 against "
+            "0.030 of the range) the reference autoencoder errs as much as bicubic"
+        )
 
 
 @pytest.mark.parametrize(("floors", "warned"), [((0.05, 0.06), True), ((0.05, 0.08), False), ((0.05, 0.07), True)])

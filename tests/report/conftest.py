@@ -41,6 +41,7 @@ def _load(name: str) -> ModuleType:
 
 browser = _load("browser")
 evaluations = _load("evaluations")
+studies = _load("studies")
 
 
 @pytest.fixture(scope="session")

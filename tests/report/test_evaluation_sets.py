@@ -27,7 +27,8 @@ def evaluation(reach: float = 0.001, images: int = 60) -> Evaluation:
         "sets": pd.DataFrame(rows, columns=list(SET_COLUMNS)),
         "set_comparisons": pd.DataFrame(differences, columns=list(SET_COMPARISON_COLUMNS)),
     }
-    run = {"datasets": {"abdomen": {}}, "methods": [{"name": "bicubic"}, {"name": "mine"}], "features": "encoder"}
+    methods = [{"name": "bicubic"}, {"name": "mine"}]
+    run = {"datasets": {"abdomen": {}}, "methods": methods, "features": "encoder", "primary": None}
     return Evaluation(Path(), run, frames)
 
 
@@ -36,7 +37,7 @@ def test_measures_name_their_extractor_keep_their_digits_and_have_intervals() ->
     assert table is not None
     heads = ("method", "Sliced Wasserstein (x 1000)", "FID (encoder)", "KID (encoder)", "level x1")
     assert table.columns == (*heads, "level x2")
-    assert table.rows[0][:4] == ("bicubic", "6.000 [5.999, 6.001]", "31.00", "0.00430 [0.00330, 0.00530]")
+    assert table.rows[0][:4] == ("bicubic", "6.00 [6.00, 6.00]", "31.00", "0.00430 [0.00330, 0.00530]")
     assert table.rows[1][0] == "mine"
 
 
@@ -57,7 +58,7 @@ def test_few_patients_have_no_intervals_and_no_differences() -> None:
     table = set_table(few, "abdomen")
     assert table is not None
     assert "No intervals: they need five patients or more." in table.note
-    assert table.rows[0][1] == "6.000"
+    assert table.rows[0][1] == "6.00"
     assert set_difference_table(few, "abdomen") is None
 
 
@@ -66,6 +67,13 @@ def test_differences_to_bicubic_leave_out_what_has_no_interval() -> None:
     assert table is not None
     assert [row[0] for row in table.rows] == ["Sliced Wasserstein (x 1000)", "KID (encoder)"]  # levels: in the file
     assert table.rows[1][1:] == ("mine – bicubic", "-0.00220", "[-0.00320, -0.00120]", "20")
+
+
+def test_a_pair_is_the_way_round_that_was_asked_for_first() -> None:
+    asked = {"a": "bicubic", "b": "mine", "metric": "psnr"}
+    table = set_difference_table(replace(evaluation(), run={**evaluation().run, "primary": asked}), "abdomen")
+    assert table is not None
+    assert table.rows[1][1:] == ("bicubic – mine", "+0.00220", "[+0.00120, +0.00320]", "20")
 
 
 def test_without_rows_there_is_no_table() -> None:

@@ -279,8 +279,9 @@ def test_two_drawings_with_the_same_ids_keep_their_own(html: str, sample_page: P
 
 
 def test_a_number_and_its_unit_stay_on_one_line() -> None:
-    html = render_page(Page("t", verdict=("12 % of 1.5 dB in 3 images at 100 mm",)))
-    assert "12\u00a0% of 1.5\u00a0dB in 3 images at 100\u00a0mm" in html
+    html = render_page(Page("t", verdict=("12 % of 1.5 dB in 3 images at 100 mm, p = 0.020, q < 1", "p < 0.001")))
+    assert "12\u00a0% of 1.5\u00a0dB in 3 images at 100\u00a0mm, p\u00a0=\u00a00.020, q &lt; 1" in html
+    assert "<p>p\u00a0&lt;\u00a00.001</p>" in html
 
 
 @pytest.mark.parametrize(("width", "unfolded"), [(1280, True), (390, False)])

@@ -1,5 +1,6 @@
 """What a reader must know before believing an evaluation, in sentences: wrong pairs, few patients, what is missing."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -206,21 +207,33 @@ def _valueless(table: pd.DataFrame, every: tuple[str, ...]) -> Iterator[tuple[st
 
 
 def joined(sentences: Sequence[str], datasets: Sequence[str], methods: Sequence[str]) -> list[str]:
-    """The sentences, those that differ in nothing but the dataset or the method that they name joined into one."""
+    """The sentences, those that differ in nothing but the dataset or the method that they name joined into one.
+
+    What a sentence has in brackets, its only ones, may differ too: it is told of each.
+    """
     once = _joined(sentences, [f"'{name}'" for name in datasets], "{}", "{}")
     return _joined(once, [f"method '{name}'" for name in methods], "method {}", "methods {}")
 
 
 def _joined(sentences: Sequence[str], names: Sequence[str], one: str, several: str) -> list[str]:
     """The same for names that stand in the sentences as these texts do."""
-    groups: dict[tuple[str, ...], list[str]] = {}
+    groups: dict[tuple[str, ...], dict[str, str]] = {}
     for sentence in sentences:
         found = [name for name in names if name in sentence]
-        key = tuple(sentence.split(found[0])) if len(found) == 1 else (sentence,)
-        groups.setdefault(key, []).extend(found[:1] if len(key) > 1 else [])
-    prefix = one.removesuffix("{}")
+        brackets = _BRACKETS.findall(sentence)
+        inside = brackets[0] if len(brackets) == 1 and not any(name in brackets[0] for name in found) else ""
+        if len(found) == 1:
+            key = tuple(sentence.replace(f"({inside})", "()").split(found[0]))
+            groups.setdefault(key, {})[found[0].removeprefix(one.removesuffix("{}"))] = inside
+        else:
+            groups[(sentence,)] = {}
     told = []
-    for parts, named in groups.items():
-        bare = [name.removeprefix(prefix) for name in dict.fromkeys(named)]
-        told.append((several if len(bare) > 1 else one).format(_listing(bare)).join(parts))
+    for parts, inside_of in groups.items():
+        text = (several if len(inside_of) > 1 else one).format(_listing(list(inside_of))).join(parts)
+        different = set(inside_of.values())
+        inside = "; ".join(f"{name}: {words}" for name, words in inside_of.items())
+        told.append(text.replace("()", f"({inside if len(different) > 1 else ''.join(different)})"))
     return told
+
+
+_BRACKETS = re.compile(r"\(([^()]*)\)")

@@ -26,8 +26,9 @@ def evaluation_facts(evaluation: Evaluation) -> dict[str, str]:
 
 def _origin(evaluation: Evaluation, method: dict[str, object]) -> str:
     if method["kind"] == "model":
-        options = ", ".join(f"{key} {value}" for key, value in dict(method["options"]).items())  # type: ignore[call-overload]
-        return f"model {method['model']}, hash {method['hash']}, {options}"
+        options = dict(method["options"])  # type: ignore[call-overload]
+        told = ", ".join(f"{key} {value}" for key, value in options.items() if value is not None)
+        return f"model {method['model']}, hash {method['hash']}, {told}"
     if method["kind"] == "images":
         hashes = [files[str(method["name"])] for files in evaluation.run["files"].values() if method["name"] in files]
         return f"images, SHA-256 of their contents {', '.join(hashes)}"

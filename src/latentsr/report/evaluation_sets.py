@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
 from latentsr.report.evaluation_data import HR, Evaluation
+from latentsr.report.evaluation_judgement import told_pairs
 from latentsr.report.numbers import estimate, number
 from latentsr.report.page import Table
 
@@ -42,15 +42,10 @@ def set_table(evaluation: Evaluation, dataset: str) -> Table | None:
 
 def set_difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """Differences between all methods of the measures of whole sets that have intervals, by patient."""
-    rows = evaluation.frame("set_comparisons", dataset)
-    if rows.empty:
-        return None
-    chosen = rows[rows["low"].notna() & ~rows["metric"].str.contains("/")]
-    cells = tuple(_difference_cells(evaluation, chosen))
+    cells = tuple(_difference_cells(evaluation, dataset))
     note = (
         "First minus second, below 0: the first is more realistic. The same patients are left out of both, so that "
-        f"what both owe to them drops out. Not adjusted for the number of rows.{_floor(evaluation, dataset)} Levels: "
-        "set_comparisons.csv."
+        "what both owe to them drops out. Not adjusted for the number of rows. Levels: set_comparisons.csv."
     )
     columns = ("measure", "pair", "difference", "95 % interval", "patients")
     return Table(f"Realism: differences on {dataset}", columns, cells, note) if cells else None
@@ -63,20 +58,23 @@ def floor(evaluation: Evaluation, dataset: str) -> float:
     return float(found.iloc[0]) if len(found) else float("nan")
 
 
-def _floor(evaluation: Evaluation, dataset: str) -> str:
-    value = floor(evaluation, dataset)
-    return f" Sliced Wasserstein distance of HR against HR: {number(value)}." if np.isfinite(value) else ""
-
-
-def _difference_cells(evaluation: Evaluation, rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    ordered = sorted(rows.to_dict(orient="records"), key=lambda row: _set_order(row["metric"]))
-    for row in ordered:
-        yield (
-            set_title(evaluation, row["metric"]),
-            f"{row['a']} – {row['b']}",
-            *estimate(row["difference"], row["low"], row["high"], signed=True),
-            str(int(row["patients"])),
-        )
+def _difference_cells(evaluation: Evaluation, dataset: str) -> Iterator[tuple[str, ...]]:
+    """A row a measure and pair, each pair the way round that it has in all tables."""
+    rows = evaluation.frame("set_comparisons", dataset)
+    if rows.empty:
+        return
+    chosen = rows[rows["low"].notna() & ~rows["metric"].str.contains("/")]
+    found = {(row["metric"], row["a"], row["b"]): row for row in chosen.to_dict(orient="records")}
+    for metric in sorted(chosen["metric"].unique(), key=_set_order):
+        for a, b in told_pairs(evaluation):
+            if (row := found.get((metric, a, b))) is not None:
+                values = row["difference"], row["low"], row["high"]
+            elif (row := found.get((metric, b, a))) is not None:
+                values = -row["difference"], -row["high"], -row["low"]
+            else:
+                continue
+            shown = estimate(*values, _unit(metric), signed=True)
+            yield set_title(evaluation, metric), f"{a} – {b}", *shown, str(int(row["patients"]))
 
 
 def set_title(evaluation: Evaluation, name: str) -> str:
@@ -137,8 +135,13 @@ def _fid_note(images: int) -> str:
 def _cell(name: str, row: "pd.Series") -> str:
     """The value, with its interval but for levels: theirs stand in sets.csv."""
     if "/" in name:
-        return number(row["value"])
-    return " ".join(estimate(row["value"], row["low"], row["high"])).strip()
+        return number(row["value"], _unit(name))
+    return " ".join(estimate(row["value"], row["low"], row["high"], _unit(name))).strip()
+
+
+def _unit(name: str) -> str:
+    """The unit by which decimals are chosen: sliced Wasserstein, in thousandths, has two as dB have."""
+    return "dB" if name.partition("/")[0] == "swd" else ""
 
 
 def _set_order(name: str) -> tuple[int, int]:

@@ -37,12 +37,13 @@ def verdict(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def details(evaluation: Evaluation) -> tuple[str, ...]:
-    """What bears the answers out, sentences; where there are several datasets each names its own."""
-    told: list[str] = []
+    """What bears the answers out, sentences; where there are several datasets each names its own, all that share it."""
+    told: dict[str, list[str]] = {}
     for dataset in evaluation.datasets:
-        name = f"{dataset}: " if len(evaluation.datasets) > 1 else ""
-        told += [f"{name}{sentence}" for sentence in _details(evaluation, dataset)]
-    return tuple(told)
+        for sentence in _details(evaluation, dataset):
+            told.setdefault(sentence, []).append(dataset)
+    several = len(evaluation.datasets) > 1
+    return tuple(f"{listed(names)}: {sentence}" if several else sentence for sentence, names in told.items())
 
 
 def _doubts(evaluation: Evaluation) -> Iterator[str]:

@@ -30,7 +30,8 @@ MANY_ROWS = 30  # a longer table scrolls in its own box, under a head that stays
 MANY_COLUMNS = 9  # a wider one is printed on a page turned on its side
 HALF_WIDTH = 520  # CSS px up to which two drawings stand side by side on a wide screen
 SORTED_ROWS = 6  # from this many rows on, a reader may want another order
-_AMOUNT = re.compile(r"(?<=\d) (?=(?:%|dB|px|mm)(?!\w))")  # a number and its unit stay on one line
+# A number and its unit, and a p and its value, stay on one line.
+_AMOUNT = re.compile(r"(?<=\d) (?=(?:%|dB|px|mm)(?!\w))|(?<=\bp) (?=[<=] \d)|(?<=\bp [<=]) (?=\d)")
 
 
 def write_page(page: Page, path: Path) -> Path:

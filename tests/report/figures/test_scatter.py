@@ -78,6 +78,19 @@ def test_an_interval_of_y_is_a_whisker(drawn: list[Figure]) -> None:
     assert whiskers == [[22.0, 28.0]]
 
 
+def test_labels_keep_off_the_whiskers(drawn: list[Figure]) -> None:
+    spots = ((28.0, 40.0), (29.0, 38.0), (30.5, 30.0))
+    perception_distortion([(f"method {x:g}", x, y, "", y - 3, y + 3, x - 1.2, x + 1.2) for x, y in spots])
+    axes = drawn[0].axes[0]
+    whiskers = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
+    assert len(whiskers) == 6
+    for label in _labels(drawn[0]):
+        box = Text.get_window_extent(label)
+        for line in whiskers:
+            (left, bottom), (right, top) = axes.transData.transform(line.get_xydata())
+            assert not (left < box.x1 and right > box.x0 and bottom < box.y1 and top > box.y0)
+
+
 def test_bands_of_two_points_are_left_out(drawn: list[Figure]) -> None:
     line = fit_line([1, 2], [1, 3])
     regression([("a", 1, 1), ("b", 2, 3)], [1, 2], line.predict([1, 2]))

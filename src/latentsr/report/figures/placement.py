@@ -31,6 +31,7 @@ _FAR = tuple((k * x, k * y, across, up) for k in (2.5, 4.0, 6.0) for x, y, acros
 PLACES = _NEAR + _EDGE + _FAR
 CLEAR = 1.5  # px around words
 MARKER = 6.0  # px around a point that words keep clear of
+STROKE = 1.0  # px on each side of a line that they keep clear of
 OUTSIDE = 50.0  # how much worse a pixel beyond the border is than one on other words
 
 FAR = 12  # pt beyond which a line leads from the words to their point
@@ -46,16 +47,20 @@ def label_points(
     words: Sequence[str],
     *,
     taken: Sequence[Text] = (),
+    lines: Sequence[tuple[float, float, float, float]] = (),
 ) -> list[Annotation]:
     """The words that were set beside points, given in data coordinates; the axes' limits must be final.
 
-    `taken` are other words on the axes, to keep clear of.
+    `taken` are other words on the axes, `lines` upright and level lines, (left, bottom, right, top) in data
+    coordinates, to keep clear of.
     """
     if not points:
         return []
     export.lay_out(figure)
     centres = axes.transData.transform(np.asarray(points, dtype=np.float64))
     others = [np.array(Text.get_window_extent(text).extents) for text in taken]
+    ends = [axes.transData.transform(np.reshape(line, (2, 2))) for line in lines]
+    others += [np.concatenate([np.min(both, axis=0) - STROKE, np.max(both, axis=0) + STROKE]) for both in ends]
     boxes = np.stack([*np.concatenate([centres - MARKER, centres + MARKER], axis=1), *others])
     border = np.array(axes.bbox.extents)
     placed = []

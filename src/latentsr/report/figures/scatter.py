@@ -195,7 +195,8 @@ def _label(figure: Figure, axes: Axes, points: Sequence[Point], *taken: Text) ->
     """Each point's label beside it."""
     shown = [point for point in points if placed(point)]
     words = [wrapped(point.label, LABEL_LETTERS) for point in shown]
-    label_points(figure, axes, [(point.x, point.y) for point in shown], words, taken=taken)
+    lines = [line for point in shown for line in _whiskers(point)]
+    label_points(figure, axes, [(point.x, point.y) for point in shown], words, taken=taken, lines=lines)
 
 
 def _best_corner(axes: Axes, right: bool, top: bool) -> Text:

@@ -62,7 +62,7 @@ def headers_of(out: Path) -> str:
 
 
 def test_the_verdict_and_the_report(run: Run, dataset: Dataset, tmp_path: Path) -> None:
-    folder = sr_folder(dataset, tmp_path / "sr")
+    folder = sr_folder(dataset, tmp_path / "sr", noise=40)  # of less the detail shows that it was made from HR
     said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}", "--margin", "psnr=50")
     assert said.status == 0
     assert "which 4 patients are too few to judge" in said.out

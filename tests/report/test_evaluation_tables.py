@@ -7,6 +7,7 @@ from report_evaluations import HOSTILE, OPEN, few, with_all, with_comparison, wi
 from latentsr.report.evaluation_data import Evaluation
 from latentsr.report.evaluation_headline import headline_table
 from latentsr.report.evaluation_tables import (
+    character_table,
     difference_table,
     equivalence_table,
     evenness_table,
@@ -201,6 +202,18 @@ class TestTables:
         assert cells["method, threshold"] == "noisy, 2 sigma"
         assert cells["h lost"] == f"{float(cohen_h(row['mean_a'], row['mean_b'])):+.2f}"
         assert table.rows[0][3:5] == ("–", "–")
+
+    def test_it_is_told_what_kind_of_images_a_method_gives(self, evaluation: Evaluation) -> None:
+        table = character_table(evaluation, "abdomen")
+        assert table is not None
+        assert [row[0] for row in table.rows] == evaluation.methods
+        blur = evaluation.summary("abdomen", "blur")["mean"]
+        assert [row[table.columns.index("blur (px)")] for row in table.rows] == [
+            number(blur[name], digits=2) for name in evaluation.methods
+        ]
+        sharpness = evaluation.summary("abdomen", "laplacian_variance")["ratio_to_hr"]
+        assert table.rows[1][table.columns.index("sharpness / HR's")] == number(sharpness[HOSTILE], digits=2)
+        assert character_table(without(evaluation, character=[]), "abdomen") is None
 
     def test_what_is_added_beyond_the_mean_is_described_not_judged(self, evaluation: Evaluation) -> None:
         tested = {cells[0] for cells in difference_table(evaluation, "abdomen").rows}  # type: ignore[union-attr]

@@ -145,7 +145,7 @@ def distortion_cautions(table: pd.DataFrame, truths: Sequence[Mapping[str, Any]]
             bicubic = found.get((dataset, BICUBIC), values.iloc[:0]).median()
             moved = list(_shifted(values, bicubic))  # which is itself unlike HR, so that noise is not told from it
             faults = (*moved, *_scaled(values), *(() if moved else _noisy(values, bicubic)))
-            told += [f"On '{dataset}' the images of '{method}' {fault}" for fault in faults]
+            told += [f"On '{dataset}' the images of method '{method}' {fault}" for fault in faults]
     return told
 
 

@@ -27,6 +27,7 @@ from latentsr.report.evaluation_sets import set_definitions, set_difference_tabl
 from latentsr.report.evaluation_subgroups import EXPLORATORY, subgroup_picture, subgroup_table
 from latentsr.report.evaluation_tables import (
     agreement_table,
+    character_table,
     definition_table,
     difference_table,
     equivalence_table,
@@ -148,6 +149,7 @@ FOLDED: dict[str, tuple[Maker, ...]] = {
         spectrum_picture, band_picture, rate_table, map_picture, null_space_table,
     ),
     "Latents and ceilings": (ceiling_blocks, latent_picture),
+    "Place, blur, contrast and noise": (character_table,),
     "Agreement of intensity": (intensity_picture, agreement_table),
 }  # fmt: skip
 

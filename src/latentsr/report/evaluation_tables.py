@@ -291,6 +291,36 @@ def _rate_effects(evaluation: Evaluation, dataset: str) -> dict[tuple[str, str],
     return dict(zip(zip(found["a"], found["metric"], strict=True), found["h"], strict=True))
 
 
+CHARACTER = {  # of run.json's character: what heads the column, and its decimals
+    "shift/length": ("shift (px)", 2),
+    "blur": ("blur (px)", 2),
+    "contrast": ("contrast / HR's", 3),
+    "intensity_bias": ("bias", 4),
+    "noise": ("noise", 4),
+    "laplacian_variance": ("sharpness / HR's", 2),
+    "blockiness": ("blockiness / HR's", 2),
+    "detail_frc": ("FRC beyond LR", 2),
+    "lr_psnr": ("LR PSNR (dB)", 1),
+}
+
+
+def character_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """What kind of images each method gives: place, blur, contrast, mean, noise, detail; None if none was measured."""
+    rows = [row for row in evaluation.run["character"] if row["dataset"] == dataset]
+    shown = {name: head for name, head in CHARACTER.items() if any(name in row["values"] for row in rows)}
+    cells = tuple(
+        (row["method"], *(number(row["values"].get(name), digits=digits) for name, (_, digits) in shown.items()))
+        for row in rows
+    )
+    note = (
+        "Means over patients. Blur: sigma of the Gaussian that would make HR's spectrum into the method's; negative "
+        "where it is the sharper. Bias and noise (sd) as a share of the range. FRC beyond LR: Fourier ring correlation "
+        "with HR of the detail that LR does not hold: 1 for detail that is HR's, 0 for detail that is not."
+    )
+    columns = ("method", *(head for head, _ in shown.values()))
+    return Table(f"What kind of images these are on {dataset}", columns, cells, note) if shown else None
+
+
 def null_space_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """What each method adds beyond the mean that its LR says nothing about: described, not judged."""
     names = [name for name in UNDIRECTED if not evaluation.summary(dataset, name).empty]

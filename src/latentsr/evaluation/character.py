@@ -167,8 +167,9 @@ def _noisy(values: pd.DataFrame, bicubic: pd.Series) -> Iterator[str]:
     levels = values["noise"].fillna(0)
     if levels.median() >= np.nanmax([NOISE, 2 * bicubic["noise"]]):
         yield (
-            f"hold noise: up to half of LR's Nyquist frequency, where LR tells what is there, {levels.median():.3f} of "
-            f"the range (sd; {_share(levels >= NOISE)} {NOISE:g} or more). Sharpness and spectra take it for detail."
+            "hold noise or aliasing: up to half of LR's Nyquist frequency, where LR tells what is there, "
+            f"{levels.median():.3f} of the range (sd; {_share(levels >= NOISE)} {NOISE:g} or more). Sharpness and "
+            "spectra take it for detail."
         )
 
 

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from measure_speed import SIDE, pairs_from
 
-from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.folder import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256
 from latentsr.data.records import Record, write_dataset
@@ -54,7 +54,7 @@ STEPS = {
     ("latentsr.evaluation.tables", "compare_agreement"): "statistics",
     ("latentsr.evaluation.tables", "_sets"): "sets",
     ("latentsr.evaluation.job", "draw_pictures"): "pictures",
-    ("latentsr.report.evaluation_page", "write_report"): "report",
+    ("latentsr.report.evaluation", "write_report"): "report",
 }
 
 

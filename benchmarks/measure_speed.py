@@ -28,9 +28,8 @@ from torch import Tensor
 
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.metrics import applicable, find_metrics, measure
-from latentsr.metrics.distribution import sliced_wasserstein
 from latentsr.metrics.hallucination import noise_thresholds
-from latentsr.metrics.pyramid import patch_descriptors
+from latentsr.metrics.sets import patch_descriptors, sliced_wasserstein
 
 SIDE = 256
 # Whole functions of packages, each once, but for HaarPSI and GMSD: once on each of the four places of their grid.

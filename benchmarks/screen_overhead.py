@@ -28,7 +28,7 @@ from latentsr.config import sha256
 from latentsr.data.batches import batches, loaded
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.io.raster import write_pixels
-from latentsr.parts import Parts
+from latentsr.job import Parts
 from latentsr.screening import Candidate, Screening, make_plan
 from latentsr.screening.cost import parameters_of
 from latentsr.screening.job import stream, stream_hr

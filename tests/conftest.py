@@ -142,7 +142,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lossy_model_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """Three models like it, each in a latent of its own that loses something: of 1, 3 and 8 channels at 1/4."""
-    from latentsr.autoencoders.kl import save_kl
+    from latentsr.autoencoders.folder import save_kl
     from latentsr.autoencoders.small_kl import SmallKL
 
     root, made = tmp_path_factory.mktemp("lossy"), []
@@ -214,8 +214,8 @@ def save_small_model(folder: Path, autoencoder: str) -> Path:
     from latentsr.autoencoders import load_autoencoder
     from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
     from latentsr.diffusion.latents import LatentSpace, Statistics
-    from latentsr.restoration import ModelConfig
-    from latentsr.superres import AUTOENCODER, save_model
+    from latentsr.upscalers.model import AUTOENCODER, save_model
+    from latentsr.upscalers.restorer import ModelConfig
 
     latent = load_autoencoder(autoencoder, device="cpu")
     channels = latent.spec.latent_channels

@@ -13,8 +13,8 @@ from latentsr.demo import LR, MARK, MEAN, OWN, PANEL, TRUTH, DemoResult, run_dem
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.errors import OptionError, StaleError
-from latentsr.restoration import ModelConfig
-from latentsr.superres import SuperResolver, save_model
+from latentsr.upscalers.model import SuperResolver, save_model
+from latentsr.upscalers.restorer import ModelConfig
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from latentsr.enhancement import Job, Outcome, enhance_files
+from latentsr.enhance import Job, Outcome, enhance_files
 from latentsr.errors import OptionError, StaleError
-from latentsr.restoration import Sampling
-from latentsr.superres import SuperResolver
+from latentsr.upscalers.model import SuperResolver
+from latentsr.upscalers.restorer import Sampling
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import latentsr
 from latentsr.data.records import Dataset
 from latentsr.io.raster import write_pixels
 from latentsr.stats import read_table
-from latentsr.superres import SuperResolver
+from latentsr.upscalers.model import SuperResolver
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from latentsr.data.records import Dataset, Record
 from latentsr.errors import InputError
 from latentsr.intensity import Window
 from latentsr.io import Item
-from latentsr.restoration import Sampling
-from latentsr.superres import SuperResolver
+from latentsr.upscalers.model import SuperResolver
+from latentsr.upscalers.restorer import Sampling
 from latentsr.volume import Source, Volume, first_pixel_shift
 
 

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latentsr.autoencoders import load_autoencoder
-    from latentsr.consistency import project
     from latentsr.data.records import read_dataset
-    from latentsr.degrade import parse_degradation
+    from latentsr.degrade import parse_degradation, project
     from latentsr.errors import InputError, LatentSRError, ModelError, NotAnImageError, OptionError, StaleError
     from latentsr.intensity import Window
     from latentsr.io import read, write
     from latentsr.jobs import evaluate, screen
     from latentsr.metrics import METRICS
     from latentsr.provenance import RESEARCH_USE
-    from latentsr.restoration import Sampling
-    from latentsr.superres import SuperResolver
+    from latentsr.upscalers.model import SuperResolver
+    from latentsr.upscalers.restorer import Sampling
     from latentsr.volume import Volume
 
 __version__ = "0.1.0"
@@ -31,15 +30,15 @@ _HOMES = {
     "ModelError": "latentsr.errors",
     "NotAnImageError": "latentsr.errors",
     "OptionError": "latentsr.errors",
-    "Sampling": "latentsr.restoration",
+    "Sampling": "latentsr.upscalers.restorer",
     "StaleError": "latentsr.errors",
-    "SuperResolver": "latentsr.superres",
+    "SuperResolver": "latentsr.upscalers.model",
     "Volume": "latentsr.volume",
     "Window": "latentsr.intensity",
     "evaluate": "latentsr.jobs",
     "load_autoencoder": "latentsr.autoencoders",
     "parse_degradation": "latentsr.degrade",
-    "project": "latentsr.consistency",
+    "project": "latentsr.degrade",
     "read": "latentsr.io",
     "read_dataset": "latentsr.data.records",
     "screen": "latentsr.jobs",

@@ -15,20 +15,20 @@ from pydicom.data import get_testdata_file
 from torch import Tensor
 
 from latentsr import __version__, io
-from latentsr.baselines import BICUBIC
 from latentsr.config import manifest, write_json
 from latentsr.degrade import Degradation, enlarge
-from latentsr.enhancement import Job, Outcome, enhance_files
+from latentsr.enhance import Job, Outcome, enhance_files
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.intensity import Window
-from latentsr.io.dicom_window import Box, write_window
+from latentsr.io.dicom.crop import Box, write_window
 from latentsr.metrics.fidelity import psnr, ssim
 from latentsr.metrics.frequency import laplacian_variance
 from latentsr.metrics.perceptual import haarpsi
 from latentsr.provenance import RESEARCH_USE
 from latentsr.report.figures.comparison import Caption, Column, Detail, comparison, save
-from latentsr.restoration import Sampling
-from latentsr.superres import Enhanced, SuperResolver
+from latentsr.upscalers import BICUBIC
+from latentsr.upscalers.model import Enhanced, SuperResolver
+from latentsr.upscalers.restorer import Sampling
 from latentsr.volume import Volume
 
 SMALL, ABDOMEN = "MR_small.dcm", "examples_overlay.dcm"

@@ -18,7 +18,7 @@ from latentsr.stats.table import read_table
 
 if TYPE_CHECKING:
     from latentsr.evaluation.methods import Source
-    from latentsr.superres import SuperResolver
+    from latentsr.upscalers.model import SuperResolver
 
 Folder = str | Path
 Datasets = Folder | Dataset | Sequence[Folder | Dataset]
@@ -108,7 +108,7 @@ def evaluate(
         stage: called with what is made after that.
     """
     from latentsr.evaluation.job import RUN, Comparison, compare
-    from latentsr.report.evaluation_page import PAGE, write_report
+    from latentsr.report.evaluation import PAGE, write_report
 
     asked = Comparison(
         _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean,
@@ -157,7 +157,7 @@ def screen(
 
     Raises what `latentsr.screening.make_plan` and `latentsr.screening.screen` raise.
     """
-    from latentsr.report.screening_page import write_screening_page
+    from latentsr.report.screening import write_screening_page
     from latentsr.screening import Screening, make_plan, parse_candidates
     from latentsr.screening import screen as run
     from latentsr.screening.results import TABLES
@@ -208,8 +208,8 @@ def _methods(methods: Methods, degradation: str) -> "tuple[str | Source, ...]":
     """Texts for `parse_method`, and a source for each model that is loaded already."""
     from latentsr.degrade import parse_degradation
     from latentsr.evaluation.methods import from_model
-    from latentsr.restoration import Sampling
-    from latentsr.superres import SuperResolver
+    from latentsr.upscalers.model import SuperResolver
+    from latentsr.upscalers.restorer import Sampling
 
     if not isinstance(methods, Mapping):
         return tuple(_texts(methods))

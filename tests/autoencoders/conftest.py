@@ -70,8 +70,8 @@ def compvis_config(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def _compvis(name: str, weights: Path, config: Path) -> None:
-    from latentsr.autoencoders.compvis import diffusers_config, published_name
     from latentsr.autoencoders.folder import make_network
+    from latentsr.autoencoders.published import diffusers_config, published_name
 
     content = compvis_config(name)
     network = stirred(make_network("AutoencoderKL", diffusers_config(content, "test")).get_submodule("kl"))

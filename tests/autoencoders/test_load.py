@@ -8,7 +8,7 @@ import torch
 
 from latentsr.autoencoders import SPECS, Autoencoder, load_autoencoder
 from latentsr.autoencoders.catalogue import CATALOGUE
-from latentsr.autoencoders.kl import KLAutoencoder, save_kl
+from latentsr.autoencoders.folder import KLAutoencoder, save_kl
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.errors import ModelError, OptionError
 

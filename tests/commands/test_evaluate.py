@@ -17,7 +17,7 @@ from pydicom.data import get_testdata_file
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, read_dataset, write_dataset
 from latentsr.io.raster import write_pixels
-from latentsr.stats.names import short_hash
+from latentsr.stats.table import short_hash
 
 SECRETS = ("Doe^Jane", "Doe_", "SECRET-4711", "19700131", "ACC-0815", "planted")
 BY_PATIENT = ("--split", "0,1,0")
@@ -140,7 +140,7 @@ def test_an_error_names_images_by_a_hash(
         (dataset.root / dataset.records[0].file).unlink()
     else:
         values = np.full((48, 48), np.nan, np.float32)
-        monkeypatch.setattr("latentsr.evaluation.files.PairedFiles.unit", lambda self, id: values)
+        monkeypatch.setattr("latentsr.evaluation.inputs.PairedFiles.unit", lambda self, id: values)
     said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}")
     assert said.status == 2
     assert said.out == ""

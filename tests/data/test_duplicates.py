@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter, shift
 
 from latentsr.data import duplicates
 from latentsr.data.duplicates import Look, near_copies, pixel_digest, thumbnail
-from latentsr.data.folder import FolderRecipe, preparation, prepare_folder
 from latentsr.data.patients import PatientRule
+from latentsr.data.prepare import FolderRecipe, preparation, prepare_folder
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.folder import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256, signed, write_json
 from latentsr.data.latents import LatentCache, fill_cache, open_cache

@@ -10,8 +10,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from latentsr.config import sha256
-from latentsr.data.folder import FolderRecipe, prepare_folder
 from latentsr.data.patients import PatientRule
+from latentsr.data.prepare import FolderRecipe, prepare_folder
 from latentsr.data.records import Dataset
 from latentsr.errors import InputError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels

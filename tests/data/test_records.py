@@ -11,7 +11,7 @@ from latentsr.config import sha256
 from latentsr.data.records import COLUMNS, Dataset, Record, common_size, is_safe_path, read_dataset, write_dataset
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
-from latentsr.stats.names import short_hash
+from latentsr.stats.table import short_hash
 
 RECORDS = [
     Record("b", "p,1", "valid", "b.png", 4, 6, "1" * 64),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from latentsr.data.folder import FolderRecipe, prepare_folder
+from latentsr.data.prepare import FolderRecipe, prepare_folder
 from latentsr.data.records import Dataset
 from latentsr.io import read
 from latentsr.io.raster import read_pixels, write_pixels

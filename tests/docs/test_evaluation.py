@@ -7,7 +7,7 @@ import pytest
 from latentsr.evaluation.job import TABLES
 from latentsr.evaluation.tables import MAIN_METRICS
 from latentsr.metrics import METRICS, Metric
-from latentsr.report.evaluation_tables import BETTER, UNDIRECTED
+from latentsr.report.evaluation.tables import BETTER, UNDIRECTED
 
 NEEDS = {
     "mask": "`--masks`",

@@ -11,7 +11,7 @@ import pydicom.data
 import pytest
 
 from latentsr import cli
-from latentsr.superres import SuperResolver
+from latentsr.upscalers.model import SuperResolver
 
 CORPUS = Path(pydicom.data.__file__).parent / "test_files"
 SKELETONS = "TINY_ALPHA"  # fifty files without pixels, all alike: the walk takes them all, one by one a few are enough

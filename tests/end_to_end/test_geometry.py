@@ -9,9 +9,9 @@ import torch
 from pydicom.data import get_testdata_file
 
 from latentsr import io
-from latentsr.enhancement import Job, Outcome, enhance_files
-from latentsr.restoration import Sampling
-from latentsr.superres import SuperResolver
+from latentsr.enhance import Job, Outcome, enhance_files
+from latentsr.upscalers.model import SuperResolver
+from latentsr.upscalers.restorer import Sampling
 
 MR = Path(get_testdata_file("MR_small.dcm", download=False))
 

@@ -10,13 +10,7 @@ import pytest
 
 from latentsr.config import read_json, sha256
 from latentsr.data.records import Dataset, write_dataset
-from latentsr.evaluation.cautions import (
-    cautions,
-    joined,
-    reference_cautions,
-    size_cautions,
-    value_cautions,
-)
+from latentsr.evaluation.cautions import cautions, joined, reference_cautions, size_cautions, value_cautions
 from latentsr.evaluation.character import truth_facts
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.io.raster import read_pixels, write_pixels

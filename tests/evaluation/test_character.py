@@ -12,7 +12,6 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from latentsr.baselines import Method, bicubic
 from latentsr.config import read_json, sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.degrade import parse_degradation
@@ -22,10 +21,11 @@ from latentsr.evaluation.job import Comparison, compare
 from latentsr.evaluation.methods import parse_method
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.metrics import METRICS
-from latentsr.report.evaluation_data import read_evaluation
-from latentsr.report.evaluation_verdict import verdict
+from latentsr.report.evaluation.data import read_evaluation
+from latentsr.report.evaluation.verdict import verdict
 from latentsr.stats.summary import summarise
 from latentsr.stats.table import COLUMNS
+from latentsr.upscalers import Method, bicubic
 
 X4 = parse_degradation("bicubic:4")
 MEASURES = ("psnr", "intensity_bias", "shift", "blur", "contrast", "noise", "detail_frc", "laplacian_variance")

@@ -10,9 +10,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from latentsr import restoration
 from latentsr.autoencoders import Autoencoder, AutoencoderSpec, load_autoencoder
-from latentsr.baselines import Method, bicubic
 from latentsr.config import read_json
 from latentsr.data.records import Dataset
 from latentsr.degrade import enlarge, parse_degradation
@@ -22,6 +20,7 @@ from latentsr.evaluation.context import Surroundings, own_context, reconstructio
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.metrics import METRICS
 from latentsr.metrics.hallucination import noise_thresholds
+from latentsr.upscalers import Method, bicubic, restorer
 
 X4 = parse_degradation("bicubic:4")
 SPEC = AutoencoderSpec("coarse", "latentsr", "none", "none", 1, 1, 4)
@@ -111,7 +110,7 @@ def test_sides_that_the_factor_does_not_divide_are_padded_and_cut_again() -> Non
 
 
 def test_a_large_image_is_encoded_and_decoded_in_tiles_as_models_do() -> None:
-    assert (restoration.Sampling().tile, restoration.OVERLAP) == (context.TILE, context.OVERLAP)
+    assert (restorer.Sampling().tile, restorer.OVERLAP) == (context.TILE, context.OVERLAP)
     hr = torch.rand(1, 1, 600, 528)
     coarse = Coarse()
     (decoded,) = reconstructions([coarse], hr).values()

@@ -9,7 +9,7 @@ import pytest
 from latentsr.data.records import Dataset
 from latentsr.errors import InputError, LatentSRError, OptionError, StaleError
 from latentsr.evaluation.job import Comparison, compare
-from latentsr.stats.names import short_hash
+from latentsr.stats.table import short_hash
 
 
 def comparison(*methods: str, **options: object) -> Comparison:

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.baselines import Method, bicubic
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.errors import InputError, OptionError
@@ -21,6 +20,7 @@ from latentsr.io.raster import write_pixels
 from latentsr.metrics import METRICS, applicable, find_metrics, measure
 from latentsr.metrics.hallucination import noise_thresholds
 from latentsr.stats import COLUMNS, check_table
+from latentsr.upscalers import Method, bicubic
 
 X4 = parse_degradation("bicubic:4")
 GIVEN = ({"hr": 0, "lr": 0, "degradation": 0}, {})

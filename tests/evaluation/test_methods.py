@@ -7,16 +7,15 @@ import torch
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder, load_autoencoder
-from latentsr.baselines import Method
 from latentsr.data.records import Dataset
 from latentsr.degrade import Degradation, enlarge, parse_degradation
 from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.evaluation import evaluate, from_images, from_model, parse_method
-from latentsr.evaluation.files import Target
-from latentsr.evaluation.naming import Naming
+from latentsr.evaluation.inputs import Naming, Target
 from latentsr.io.raster import write_pixels
-from latentsr.restoration import Restored, Sampling
-from latentsr.superres import SuperResolver
+from latentsr.upscalers import Method
+from latentsr.upscalers.model import SuperResolver
+from latentsr.upscalers.restorer import Restored, Sampling
 
 X4 = parse_degradation("bicubic:4")
 

@@ -11,7 +11,7 @@ from latentsr.evaluation.context import Surroundings
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.evaluation.measure import Work
 from latentsr.evaluation.results import Results
-from latentsr.parts import Parts
+from latentsr.job import Parts
 
 
 def results(root: Path, sizes: dict[str, tuple[int, int]]) -> Results:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from latentsr.baselines import bicubic
 from latentsr.config import read_json, sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.degrade import parse_degradation
@@ -26,10 +25,10 @@ from latentsr.evaluation.sets import (
     with_mean_level,
 )
 from latentsr.io.raster import read_pixels, write_pixels
-from latentsr.metrics.distribution import fid, sliced_wasserstein
-from latentsr.metrics.left_out import kid_left_out
-from latentsr.parts import Parts
-from latentsr.stats.jackknife import patient_groups
+from latentsr.job import Parts
+from latentsr.metrics.sets import fid, kid_left_out, sliced_wasserstein
+from latentsr.stats.bootstrap import patient_groups
+from latentsr.upscalers import bicubic
 
 PATIENTS = [f"p{n // 3}" for n in range(24)]
 METHODS = ("bicubic", "mine")

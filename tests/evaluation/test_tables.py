@@ -20,7 +20,7 @@ from latentsr.evaluation.tables import MAIN, PARTS, WHOLE, directed, family_of
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.metrics import METRICS
 from latentsr.stats.comparison import PRIMARY, compare_methods
-from latentsr.stats.multiplicity import holm
+from latentsr.stats.significance import holm
 from latentsr.stats.summary import summarise
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from latentsr.metrics import METRICS
+from latentsr.metrics.frequency import BANDS
 from latentsr.metrics.hallucination import SIGMAS, noise_thresholds
-from latentsr.metrics.subbands import BANDS
 
 RELATIVE = 1e-4
 

@@ -3,8 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentsr.consistency import project
-from latentsr.degrade import enlarge, parse_degradation
+from latentsr.degrade import enlarge, parse_degradation, project
 from latentsr.errors import InputError
 from latentsr.metrics import METRICS
 from latentsr.metrics.hallucination import (

@@ -12,8 +12,7 @@ from torchmetrics.functional.image import dists as torchmetrics_dists
 
 from latentsr.errors import ModelError
 from latentsr.metrics import METRICS, find_metrics, learned_available
-from latentsr.metrics.learned import dists, lpips
-from latentsr.metrics.weights import WEIGHTS
+from latentsr.metrics.learned import WEIGHTS, dists, lpips
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from latentsr.io.raster import encode_png
-from latentsr.report.evaluation_data import Evaluation, read_evaluation
+from latentsr.report.evaluation.data import Evaluation, read_evaluation
 from latentsr.report.figures import export
 from latentsr.report.page import Drawing, Images, Page, Picture, Section, Slider, Table, Text, Tile, View
 

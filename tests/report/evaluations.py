@@ -7,13 +7,13 @@ import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
 
-from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.folder import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.io.raster import write_pixels
-from latentsr.report.evaluation_data import Evaluation
+from latentsr.report.evaluation.data import Evaluation
 
 PATIENT = "Doe^Jane-19610203"
 HOSTILE = "fine <u>&'\"|*"

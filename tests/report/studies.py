@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from latentsr.evaluation.facts import measure_facts
 from latentsr.evaluation.sets import SET_COLUMNS
-from latentsr.evaluation.tables import directed, family_of
+from latentsr.evaluation.tables import directed, family_of, measure_facts
 from latentsr.metrics import METRICS
-from latentsr.report.evaluation_data import Evaluation
+from latentsr.report.evaluation.data import Evaluation
 from latentsr.stats.comparison import compare_methods
 from latentsr.stats.equivalence import compare_equivalence
 from latentsr.stats.summary import summarise

@@ -91,7 +91,7 @@ def pair(pooling: type[Pooling]) -> list[Candidate]:
 @pytest.fixture(autouse=True)
 def _quick_denoiser(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cost of the published denoiser is tested where it is made; here it would take half a second each time."""
-    from latentsr.diffusion.published import StepCost
+    from latentsr.diffusion.denoiser import StepCost
 
     monkeypatch.setattr("latentsr.screening.cost.published_step", lambda *shape: StepCost(101_000_000, 70_000_000_000))
 
@@ -100,5 +100,5 @@ def _quick_denoiser(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_shipped_model() -> Iterator[None]:
     """The shipped model is measured in test_baselines; elsewhere it would take half a second a screening."""
     with pytest.MonkeyPatch.context() as patched:  # of its own: some tests undo theirs and go on
-        patched.setattr("latentsr.screening.baselines.shipped_models", list)
+        patched.setattr("latentsr.screening.prediction.shipped_models", list)
         yield

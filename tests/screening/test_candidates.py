@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.folder import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.errors import ModelError, OptionError
 from latentsr.screening.candidates import identify, parse_candidates

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from latentsr.autoencoders.kl import load_kl, save_kl
+from latentsr.autoencoders.folder import load_kl, save_kl
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.screening.cost import cost_of, parameters_of
 

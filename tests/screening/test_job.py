@@ -9,17 +9,16 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.baselines import bicubic
 from latentsr.data.batches import padded
 from latentsr.data.records import Dataset
 from latentsr.degrade import parse_degradation
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import read_pixels, write_pixels
-from latentsr.report.screening_page import screening_page
+from latentsr.report.screening import screening_page
 from latentsr.screening import Candidate, Screening, make_plan, screen
 from latentsr.stats import read_table
-from latentsr.stats.names import short_hash
-from latentsr.stats.table import COLUMNS, check_table
+from latentsr.stats.table import COLUMNS, check_table, short_hash
+from latentsr.upscalers import bicubic
 
 Made, Of = Callable[..., dict], Callable[..., list[Candidate]]
 BY_FOUR = parse_degradation("bicubic:4")

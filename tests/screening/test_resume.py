@@ -14,7 +14,7 @@ import torch
 
 from latentsr.autoencoders import load_autoencoder
 from latentsr.data.records import Dataset
-from latentsr.diffusion.published import StepCost
+from latentsr.diffusion.denoiser import StepCost
 from latentsr.errors import StaleError
 from latentsr.screening import Candidate, Screening, make_plan, screen
 from latentsr.screening.results import TABLES
@@ -25,11 +25,11 @@ Made, Of = Callable[..., dict], Callable[..., list[Candidate]]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import latentsr.screening.baselines as baselines
+import latentsr.screening.prediction as baselines
 import latentsr.screening.cost as cost
 from latentsr.autoencoders import load_autoencoder
 from latentsr.data.records import read_dataset
-from latentsr.diffusion.published import StepCost
+from latentsr.diffusion.denoiser import StepCost
 from latentsr.screening import Candidate, Screening, make_plan, screen
 data, out, place = sys.argv[1:]
 cost.published_step = lambda *shape: StepCost(101_000_000, 70_000_000_000)
@@ -206,7 +206,7 @@ def test_a_full_disk_leaves_no_half_result(
             raise OSError(28, "No space left on device", str(file))
         whole(file, **arrays)
 
-    monkeypatch.setattr("latentsr.parts.np.savez", full)
+    monkeypatch.setattr("latentsr.job.np.savez", full)
     with pytest.raises(OSError, match="No space left"):
         made(dataset, pair, tmp_path)
     monkeypatch.undo()

@@ -6,10 +6,9 @@ import pytest
 
 from latentsr.autoencoders import SPECS, AutoencoderSpec
 from latentsr.screening.candidates import Identified
-from latentsr.screening.cautions import warnings
 from latentsr.screening.contrasts import contrasts, unplaced
 from latentsr.screening.prediction import expected_sr, read_points
-from latentsr.screening.verdict import verdict
+from latentsr.screening.verdict import verdict, warnings
 
 NAN = math.nan
 BASELINES = (("bicubic", 28.0, 27.5, 28.5), ("small", 29.96, NAN, NAN))

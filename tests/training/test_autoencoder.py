@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.kl import WEIGHTS, make_network, save_kl
+from latentsr.autoencoders.folder import WEIGHTS, make_network, save_kl
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import read_yaml, sha256
 from latentsr.data.records import Dataset, Record, write_dataset
@@ -28,7 +28,7 @@ from latentsr.training.autoencoder import (
     gradient_distance,
     kl_divergence,
 )
-from latentsr.training.image_crops import ImageCrops
+from latentsr.training.crops import ImageCrops
 
 TINY = FitVaeConfig(width=4, blocks=1, crop=16, batch=2, steps=8, validate_every=4, seed=3)
 
@@ -36,14 +36,14 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from latentsr.data.records import read_dataset
-from latentsr.training import autoencoder, image_crops
+from latentsr.training import autoencoder, crops
 data, out, options = sys.argv[1:]
-draw = image_crops.ImageCrops.__getitem__
+draw = crops.ImageCrops.__getitem__
 def draw_until_killed(self, n):
     if n == 13:
         os.kill(os.getpid(), signal.SIGKILL)
     return draw(self, n)
-image_crops.ImageCrops.__getitem__ = draw_until_killed
+crops.ImageCrops.__getitem__ = draw_until_killed
 config = autoencoder.FitVaeConfig.model_validate_json(options)
 autoencoder.fit_autoencoder([read_dataset(data)], Path(out), config, device="cpu")
 """

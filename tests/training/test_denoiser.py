@@ -10,8 +10,8 @@ from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.diffusion.objective import OBJECTIVES
 from latentsr.diffusion.schedule import alphas_sigmas
 from latentsr.errors import InputError, OptionError
-from latentsr.training.budget import Budget
 from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space
+from latentsr.training.trainer import Budget
 
 FACTS = {"mean": [0.1, -0.2], "sd": [0.5, 2.0]}
 

@@ -12,7 +12,7 @@ import torch
 
 from latentsr import terminal
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.kl import save_kl
+from latentsr.autoencoders.folder import save_kl
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import read_yaml, sha256, write_json
 from latentsr.data.duplicates import pixel_digest
@@ -21,12 +21,11 @@ from latentsr.data.records import Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
-from latentsr.restoration import Restorer, Sampling
-from latentsr.superres import SuperResolver
-from latentsr.training.calibration import calibrated_spread
+from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import TrainConfig
-from latentsr.training.fit_denoiser import fit_denoiser
-from latentsr.training.latent_crops import LatentCrops
+from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser
+from latentsr.upscalers.model import SuperResolver
+from latentsr.upscalers.restorer import Restorer, Sampling
 
 TINY = TrainConfig(channels=(8, 8), layers=1, groups=4, crop=8, batch=2, steps=8, validate_every=4, seed=3)
 
@@ -34,16 +33,16 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from latentsr.data.latents import open_cache
-from latentsr.training import fit_denoiser, latent_crops
+from latentsr.training import fit_denoiser, crops
 from latentsr.training.denoiser import TrainConfig
 cache, out, options, place = sys.argv[1:]
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
-draw = latent_crops.LatentCrops.__getitem__
+draw = crops.LatentCrops.__getitem__
 if place == "save":
     fit_denoiser.save_model = kill
 else:
-    latent_crops.LatentCrops.__getitem__ = lambda self, n: kill() if n == int(place) else draw(self, n)
+    crops.LatentCrops.__getitem__ = lambda self, n: kill() if n == int(place) else draw(self, n)
 fit_denoiser.fit_denoiser(open_cache(cache), Path(out), TrainConfig.model_validate_json(options), device="cpu")
 """
 
@@ -325,9 +324,15 @@ def test_minutes_include_the_calibration(cache: LatentCache, tmp_path: Path, mon
         return sampled(*arguments, **options)
 
     monkeypatch.setattr(Restorer, "mean_and_sample", slow)
-    monkeypatch.setattr("latentsr.training.fit_denoiser.calibrated_spread", lambda *_, **o: left.append(o["seconds"]))
+
+    def timed(*arguments: object, seconds: float | None = None, **options: object) -> object:
+        left.append(seconds)
+        return calibrated_spread(*arguments, **options)
+
+    monkeypatch.setattr("latentsr.training.fit_denoiser.calibrated_spread", timed)
     fitted(cache, tmp_path / "tiny", steps=None, minutes=0.05, validate_every=10_000)
-    assert 0 < left[0] < 0.75
+    assert left[0] is None  # of one image, to know how long it takes
+    assert 0 < left[1] < 0.75
 
 
 def test_calibration_ends_with_its_time_and_shows_where_it_is(cache: LatentCache, tmp_path: Path) -> None:

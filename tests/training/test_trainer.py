@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from latentsr.errors import OptionError
-from latentsr.training.budget import Budget
-from latentsr.training.checkpoint import LastCheckpoint
-from latentsr.training.trainer import _chosen, make_trainer
+from latentsr.training.trainer import Budget, LastCheckpoint, _chosen, make_trainer
 
 
 def test_one_gpu_by_its_number_or_several_by_their_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,37 +5,40 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
-from latentsr.autoencoders.checkpoint import read_tensors
-from latentsr.autoencoders.filekind import no_autoencoder
-from latentsr.autoencoders.frozen import FrozenAutoencoder, frozen
 from latentsr.autoencoders.network import (
     HASHED,
     MANIFEST,
+    FrozenAutoencoder,
+    KLAutoencoder,
+    KLNetwork,
     Network,
     digest,
     file_hashes,
     fill_network,
+    frozen,
     image_channels,
     read_manifest,
     read_mapping,
+    save_network,
 )
-from latentsr.autoencoders.protocol import AutoencoderSpec
+from latentsr.autoencoders.protocol import AutoencoderSpec, Domain
 from latentsr.autoencoders.small_kl import MOST_BLOCKS, SmallKL
 from latentsr.autoencoders.taef2 import Taef2
+from latentsr.autoencoders.weights import no_autoencoder, read_tensors
 from latentsr.errors import ModelError, OptionError
 
 
 def _diffusers_kl(config: Mapping[str, Any]) -> nn.Module:
-    from latentsr.autoencoders.diffusers_kl import DiffusersKL  # diffusers is slow to import
+    from latentsr.autoencoders.diffusers import DiffusersKL  # diffusers is slow to import
 
     return DiffusersKL(config)
 
 
 def _diffusers_tiny(config: Mapping[str, Any]) -> nn.Module:
-    from latentsr.autoencoders.diffusers_tiny import DiffusersTiny
+    from latentsr.autoencoders.diffusers import DiffusersTiny
 
     return DiffusersTiny(config)
 
@@ -124,3 +127,38 @@ def _spec(folder: Path, network: Network) -> AutoencoderSpec:
         factor=network.factor,
         dtype=dtype if dtype in ("bfloat16", "float16") else "float32",
     )
+
+
+__all__ = ["WEIGHTS", "KLAutoencoder", "KLNetwork", "load_kl", "load_network", "make_network", "save_kl"]
+
+
+def load_kl(folder: Path, *, device: str = "cpu") -> KLAutoencoder:
+    """The KL autoencoder saved in a folder, frozen, in float32; faults as in `load_folder`."""
+    autoencoder = load_folder(folder, device=device)
+    if not isinstance(autoencoder, KLAutoencoder):
+        raise ModelError(f"{folder}: an autoencoder without a posterior; expected an AutoencoderKL or a SmallKL")
+    return autoencoder
+
+
+def load_network(folder: Path) -> nn.Module:
+    """The SmallKL or DiffusersKL network of a folder, trainable, on the CPU; faults as in `load_kl`."""
+    network = load_folder_network(folder)
+    if not hasattr(network, "moments"):
+        raise ModelError(f"{folder}: an autoencoder without a posterior; expected an AutoencoderKL or a SmallKL")
+    return network
+
+
+def save_kl(
+    network: nn.Module,
+    folder: Path,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+    domain: Domain = "unknown",
+    facts: Mapping[str, object] | None = None,
+) -> None:
+    """Writes config.json, the weights and, last, manifest.json with the weights' SHA-256 and the facts.
+
+    `weights` is another state dict of the network, such as an average. An AutoencoderKL is written in diffusers' form,
+    for `AutoencoderKL.from_pretrained`.
+    """
+    save_network(network, folder, weights=weights, facts={"domain": domain, **(facts or {})})

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from latentsr.autoencoders.catalogue import CATALOGUE, Weights
-from latentsr.autoencoders.haar import Haar
-from latentsr.autoencoders.identity import Identity
+from latentsr.autoencoders.haar import Haar, Identity
 from latentsr.autoencoders.protocol import Autoencoder, AutoencoderSpec
 from latentsr.errors import ModelError, OptionError
 
@@ -50,7 +49,7 @@ def load_autoencoder(
 
         return load_folder(Path(name_or_folder), device=device)
     if Path(name_or_folder).is_file():
-        from latentsr.autoencoders.filekind import import_command
+        from latentsr.autoencoders.weights import import_command
 
         command = import_command(Path(name), [Path(name).name])
         raise ModelError(f"autoencoder '{name}': is a file, expected a folder or a name; {command}")
@@ -82,8 +81,7 @@ def _published(
     device: str,
 ) -> Autoencoder:
     from latentsr.autoencoders.folder import load_folder
-    from latentsr.autoencoders.frozen import frozen
-    from latentsr.autoencoders.network import digest_in_memory
+    from latentsr.autoencoders.network import digest_in_memory, frozen
     from latentsr.autoencoders.published import given_files, read_published
     from latentsr.autoencoders.store import check_cached, find, how_to_get, store_folder
 

@@ -1,18 +1,148 @@
-"""Networks from the files that their authors published, converted where the form is another; strict."""
+"""Networks from the files that their authors published, converted where the form is another.
 
+Rombach et al. 2022 (arXiv 2112.10752) and Varma et al. 2025 (arXiv 2502.14753).
+"""
+
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from latentsr.autoencoders.catalogue import Published, Weights
-from latentsr.autoencoders.checkpoint import read_tensors
-from latentsr.autoencoders.filekind import check_family, held
 from latentsr.autoencoders.folder import make_network
 from latentsr.autoencoders.network import Network, fill_network, image_channels, read_mapping
+from latentsr.autoencoders.weights import check_family, check_finite, check_tensors, held, read_tensors
 from latentsr.config import read_yaml_mapping
 from latentsr.errors import ModelError, OptionError
+
+# The training loss of both; MedVAE's second stage (a projection of the latent), which super-resolution does not use.
+DROPPED = ("loss.", "channel_ds.", "channel_proj.")
+GROUPS = 32
+_NEEDED = ("z_channels", "in_channels", "out_ch", "ch", "ch_mult", "num_res_blocks")
+_OPTIONAL = ("double_z", "resolution", "attn_resolutions", "dropout")
+
+# diffusers' names to the published ones, in this order; a decoder level is counted from the other end, see below.
+_NAMES = (
+    (r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}"),
+    (r"mid_block\.attentions\.0", lambda m: "mid.attn_1"),
+    (r"down_blocks\.(\d)\.resnets", lambda m: f"down.{m[1]}.block"),
+    (r"down_blocks\.(\d)\.downsamplers\.0", lambda m: f"down.{m[1]}.downsample"),
+    (r"up_blocks\.(\d)\.resnets", lambda m: f"up.{m[1]}.block"),
+    (r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"up.{m[1]}.upsample"),
+    (r"conv_shortcut", lambda m: "nin_shortcut"),
+    (r"conv_norm_out", lambda m: "norm_out"),
+    (r"group_norm", lambda m: "norm"),
+    (r"to_([qkv])\.", lambda m: f"{m[1]}."),
+    (r"to_out\.0", lambda m: "proj_out"),
+)
+
+
+def diffusers_config(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """The AutoencoderKL config that a published YAML's `ddconfig` and `embed_dim` stand for.
+
+    They are looked for at the top and under `model.params`; what this form cannot express raises ModelError.
+    """
+    params = _params(content, origin)
+    dd = params["ddconfig"]
+    _check(dd, params["embed_dim"], origin)
+    levels = len(dd["ch_mult"])
+    return {
+        "in_channels": dd["in_channels"],
+        "out_channels": dd["out_ch"],
+        "down_block_types": ["DownEncoderBlock2D"] * levels,
+        "up_block_types": ["UpDecoderBlock2D"] * levels,
+        "block_out_channels": [dd["ch"] * times for times in dd["ch_mult"]],
+        "layers_per_block": dd["num_res_blocks"],
+        "latent_channels": dd["z_channels"],
+        "norm_num_groups": GROUPS,
+    }
+
+
+def diffusers_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
+    """The published tensors under diffusers' names and in its shapes; `expected` is the AutoencoderKL's state dict.
+
+    LoRA pairs are folded into the weight they stand beside, 1x1 convolutions of attention become matrices. A tensor
+    that is missing, surplus, misshapen or not finite raises ModelError with its published name.
+    """
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(DROPPED)}
+    check_finite(kept, origin)
+    levels = 1 + max(int(m[1]) for name in expected if (m := re.match(r"decoder\.up_blocks\.(\d)", name)))
+    names = {name: published_name(name, levels) for name in expected}
+    shapes = {published: _published_shape(name, expected[name]) for name, published in names.items()}
+    check_family(kept, shapes, origin)
+    folded = fold_lora(kept, origin)
+    check_tensors(folded, shapes, origin, fix="take the config that belongs to it")
+    return {name: folded[published].reshape(expected[name].shape) for name, published in names.items()}
+
+
+def published_name(name: str, levels: int) -> str:
+    """CompVis' name of a tensor that diffusers' AutoencoderKL of that many levels calls `name`."""
+    for pattern, replacement in _NAMES:
+        name = re.sub(pattern, replacement, name)
+    return re.sub(r"^decoder\.up\.(\d)", lambda m: f"decoder.up.{levels - 1 - int(m[1])}", name)
+
+
+def fold_lora(tensors: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
+    """The tensors with every LoRA pair (Hu et al. 2021, scale 1) folded: W + up x down, named as without LoRA."""
+    folded = dict(tensors)
+    for layer in sorted({m[1] for name in tensors if (m := re.match(r"(.+)\.lora_(?:up|down)\.weight$", name))}):
+        parts = [f"{layer}.{part}.weight" for part in ("conv", "lora_down", "lora_up")]
+        if missing := [part for part in parts if part not in folded]:
+            raise ModelError(f"{origin}: lacks tensor '{missing[0]}'; expected a LoRA pair beside its convolution")
+        weight, down, up = (folded.pop(part) for part in parts)
+        _check_lora(layer, weight, down, up, origin)
+        folded[f"{layer}.weight"] = weight + (up.flatten(1) @ down.flatten(1)).reshape(weight.shape)
+        if f"{layer}.conv.bias" in folded:
+            folded[f"{layer}.bias"] = folded.pop(f"{layer}.conv.bias")
+    return folded
+
+
+def _check_lora(layer: str, weight: Tensor, down: Tensor, up: Tensor, origin: str) -> None:
+    rank = down.shape[0] if down.ndim == 4 else 0
+    for part, tensor, shape in (
+        ("lora_down", down, (rank, *weight.shape[1:])),
+        ("lora_up", up, (weight.shape[0], rank, 1, 1)),
+    ):
+        if tensor.shape != shape:
+            expected = f"{tuple(tensor.shape)}, expected {tuple(shape)} beside a weight of {tuple(weight.shape)}"
+            raise ModelError(f"{origin}: tensor '{layer}.{part}.weight' has shape {expected}; fetch it again")
+
+
+def _published_shape(name: str, tensor: Tensor) -> tuple[int, ...]:
+    attention = ".attentions." in name and tensor.ndim == 2
+    return (*tensor.shape, 1, 1) if attention else tuple(tensor.shape)
+
+
+def _params(content: Mapping[str, Any], origin: str) -> Mapping[str, Any]:
+    model = content.get("model")
+    inner = model.get("params") if isinstance(model, dict) else None
+    for params in (content, inner):
+        if isinstance(params, dict) and isinstance(params.get("ddconfig"), dict) and "embed_dim" in params:
+            return params
+    raise ModelError(
+        f"{origin}: lacks ddconfig and embed_dim, at the top or under model.params; take the one published"
+    )
+
+
+def _check(dd: Mapping[str, Any], embed_dim: object, origin: str) -> None:
+    if missing := [key for key in _NEEDED if key not in dd]:
+        raise ModelError(f"{origin}: ddconfig lacks {missing[0]}; take the config published with the weights")
+    if unknown := sorted(dd.keys() - {*_NEEDED, *_OPTIONAL}):
+        raise ModelError(f"{origin}: ddconfig has '{unknown[0]}'; expected {', '.join((*_NEEDED, *_OPTIONAL))} only")
+    counts = [*dd["ch_mult"]] if isinstance(dd["ch_mult"], list) else [None]
+    counts += [dd[key] for key in _NEEDED if key != "ch_mult"]
+    if not all(isinstance(count, int) and count > 0 for count in counts):
+        raise ModelError(f"{origin}: ddconfig holds other than whole numbers above 0; take the one published")
+    for key, value, only in (
+        ("embed_dim", embed_dim, dd["z_channels"]),
+        ("double_z", dd.get("double_z", True), True),
+        ("attn_resolutions", list(dd.get("attn_resolutions") or []), []),
+    ):
+        if value != only:
+            raise ModelError(f"{origin}: {key} is {value}, expected {only}: AutoencoderKL has no other form")
 
 
 @dataclass(frozen=True)
@@ -73,7 +203,6 @@ def _diffusers(files: Files) -> nn.Module:
 
 
 def _compvis(files: Files) -> nn.Module:
-    from latentsr.autoencoders.compvis import diffusers_config, diffusers_tensors
 
     path = cast(Path, files.config)
     try:

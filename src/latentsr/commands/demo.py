@@ -22,7 +22,7 @@ def demo(
 ) -> None:
     """The main job on real MR images that come with pydicom, on the model that comes with the package."""
     from latentsr.demo import run_demo
-    from latentsr.superres import SuperResolver
+    from latentsr.upscalers.model import SuperResolver
 
     resolver = SuperResolver.load(model, device=device)
     with terminal.progress("demo") as report:

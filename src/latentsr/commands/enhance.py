@@ -49,10 +49,9 @@ def enhance(
 ) -> None:
     """Enlarges images with a trained model; the output tree mirrors the input, its record is OUT.run/run.json."""
     from latentsr.config import checked
-    from latentsr.enhancement import Job, check_scale, enhance_files
-    from latentsr.estimate import measure
-    from latentsr.restoration import Sampling
-    from latentsr.superres import SuperResolver
+    from latentsr.enhance import Job, check_scale, enhance_files, measure
+    from latentsr.upscalers.model import SuperResolver
+    from latentsr.upscalers.restorer import Sampling
     from latentsr.volume import MAX_PIXELS
 
     options = {

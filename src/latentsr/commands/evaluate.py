@@ -86,7 +86,7 @@ def evaluate(
 
 def _show(result: "JobResult", metric: list[str] | None) -> None:
     """The means of the measures that were asked for, or of the headline's, the verdict, and where the rest is."""
-    from latentsr.report.evaluation_headline import HEADLINE
+    from latentsr.report.evaluation.tables import HEADLINE
 
     summary = result.table("summary")
     shown = summary[summary["metric"].isin(metric or HEADLINE)]  # all others stand in the report

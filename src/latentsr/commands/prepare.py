@@ -116,10 +116,9 @@ def prepare_folder(
 
     Files that are no images, cannot be read or are too small are listed and skipped.
     """
-    from latentsr.data.columns import read_columns
-    from latentsr.data.folder import FolderRecipe
-    from latentsr.data.folder import prepare_folder as prepare
     from latentsr.data.patients import BY_FOLDER, PatientRule, read_patient_table
+    from latentsr.data.prepare import FolderRecipe, read_columns
+    from latentsr.data.prepare import prepare_folder as prepare
     from latentsr.data.records import read_dataset
     from latentsr.volume import MAX_PIXELS
 
@@ -147,8 +146,8 @@ def prepare_folder(
 
 def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
     """The dataset, then what was done to its images and what was left out; `chosen`: the split was."""
-    from latentsr.data.folder import preparation
     from latentsr.data.patients import BY_FOLDER
+    from latentsr.data.prepare import preparation
 
     facts = preparation(dataset)
     before = Counter(record.resized_from for record in dataset.records if record.resized_from)
@@ -199,7 +198,7 @@ def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
 def _show_duplicates(dataset: "Dataset") -> None:
     """What was found of images that are there twice."""
     from latentsr.data.duplicates import ALIKE
-    from latentsr.data.folder import preparation
+    from latentsr.data.prepare import preparation
 
     found = preparation(dataset).duplicates
     if found is None:
@@ -245,7 +244,7 @@ def prepare_lr(
     degradation: Annotated[str, typer.Option(help="How LR is made from HR, as for evaluate.")] = "bicubic:4",
 ) -> None:
     """The LR images of a dataset as 16-bit PNG, for methods outside latentsr to restore and evaluate to compare."""
-    from latentsr.data.low_resolution import write_low_resolution
+    from latentsr.data.prepare import write_low_resolution
     from latentsr.data.records import read_dataset
     from latentsr.degrade import parse_degradation
 

@@ -13,7 +13,7 @@ from latentsr.data.patients import without_extension
 from latentsr.data.records import LISTED
 from latentsr.errors import InputError
 from latentsr.io import Item, find, read
-from latentsr.io.dicom_grid import affine, is_placed
+from latentsr.io.dicom.grid import affine, is_placed
 from latentsr.io.raster import JPEG_SUFFIXES, UnfitError
 from latentsr.volume import MAX_PIXELS, Volume
 

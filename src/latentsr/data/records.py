@@ -17,7 +17,7 @@ from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json, write_json
 from latentsr.errors import InputError
 from latentsr.io.raster import read_pixels
-from latentsr.stats.names import short_hash
+from latentsr.stats.table import short_hash
 
 SPLITS = ("train", "valid", "test")
 LISTED = 10  # images that a message names, the rest is counted

@@ -5,8 +5,8 @@ memory, `compare` is the whole job with its files. What is said about the table 
 intervals) is `latentsr.stats`.
 """
 
-from latentsr.baselines import Method
 from latentsr.evaluation.measure import HR, LR_PSNR, evaluate
 from latentsr.evaluation.methods import from_images, from_model, parse_method
+from latentsr.upscalers import Method
 
 __all__ = ["HR", "LR_PSNR", "Method", "evaluate", "from_images", "from_model", "parse_method"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr.baselines import BICUBIC
 from latentsr.evaluation.measure import HR, LR_PSNR
+from latentsr.upscalers import BICUBIC
 
 CHARACTER = {  # metric: what is said of its mean, or of its ratio to HR's
     "shift/length": "shift {:.2f} px",

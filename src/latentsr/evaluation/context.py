@@ -11,7 +11,7 @@ from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.data.batches import padded, stacked
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, ModelError, OptionError
-from latentsr.evaluation.files import PairedFiles
+from latentsr.evaluation.inputs import PairedFiles
 from latentsr.evaluation.sets import Extractor
 from latentsr.metrics.hallucination import noise_thresholds
 from latentsr.tiling import apply_tiled
@@ -70,7 +70,7 @@ def shared_context(
     ids: Sequence[str],
     decoded: Mapping[str, Tensor],
 ) -> dict[str, Any]:
-    """What all methods of a batch are measured with, by the names of `latentsr.metrics.metric.CONTEXT`.
+    """What all methods of a batch are measured with, by the names of `latentsr.metrics.table.CONTEXT`.
 
     `decoded` are the `reconstructions` of HR; that of the reference autoencoder is among them.
     """

@@ -9,19 +9,23 @@ import pandas as pd
 
 from latentsr.config import manifest
 from latentsr.data.records import Dataset
-from latentsr.evaluation.cautions import cautions, joined, not_measured, pairing_cautions
+from latentsr.evaluation.cautions import (
+    cautions,
+    joined,
+    method_cautions,
+    not_measured,
+    pairing_cautions,
+    training_warnings,
+)
 from latentsr.evaluation.character import characters, distortion_cautions, truth_facts, truth_warnings
-from latentsr.evaluation.facts import dataset_facts, measure_facts, pairing_facts
 from latentsr.evaluation.measure import HR, Work, measured_batches, other_thumbs
-from latentsr.evaluation.method_cautions import method_cautions, training_warnings
+from latentsr.evaluation.methods import seed_cautions
 from latentsr.evaluation.pictures import PICTURES, WHITE_ERROR, chosen_by, draw_pictures
 from latentsr.evaluation.plan import Comparison, Plan, make_plan
 from latentsr.evaluation.results import GALLERY, MAPS, Results, keep, write_maps
-from latentsr.evaluation.seeds import seed_cautions
 from latentsr.evaluation.sets import set_cautions
-from latentsr.evaluation.tables import frames
-from latentsr.jobfolder import JobFolder
-from latentsr.parts import Parts
+from latentsr.evaluation.tables import dataset_facts, frames, measure_facts, pairing_facts
+from latentsr.job import JobFolder, Parts
 from latentsr.provenance import RESEARCH_USE
 from latentsr.stats.table import read_table, write_table
 

@@ -14,20 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
-from latentsr.baselines import Method
 from latentsr.data.batches import batches, stacked
 from latentsr.data.records import Dataset, Record
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError
 from latentsr.evaluation.context import Surroundings, own_context, reconstructions, shared_context
-from latentsr.evaluation.files import PairedFiles
-from latentsr.evaluation.naming import Naming
+from latentsr.evaluation.inputs import Naming, PairedFiles
 from latentsr.evaluation.sets import patches_an_image, reference_arrays, set_arrays
 from latentsr.metrics import Metric, find_metrics, measure
+from latentsr.metrics.fidelity import lr_psnr
 from latentsr.metrics.hallucination import SIGMAS, hallucination_maps
-from latentsr.metrics.pyramid import pyramid_levels
-from latentsr.metrics.reprojection import lr_psnr
+from latentsr.metrics.sets import pyramid_levels
 from latentsr.stats.table import sorted_table, tidy_rows
+from latentsr.upscalers import Method
 
 HR, LR_PSNR = "hr", "lr_psnr"
 THUMB = 16  # px a side of the LR thumbnails by which images are told apart

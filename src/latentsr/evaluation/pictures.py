@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr.baselines import BICUBIC
 from latentsr.data.records import Record
 from latentsr.degrade import enlarge
 from latentsr.evaluation.measure import Work, read_hr_lr, restored
 from latentsr.evaluation.plan import Plan
 from latentsr.io.raster import write_pixels
-from latentsr.stats.names import short_hash
+from latentsr.stats.table import short_hash
+from latentsr.upscalers import BICUBIC
 
 PICTURES = "pictures"
 WHITE_ERROR = 0.1  # the absolute error, of a range of 1, that an error map shows as white

@@ -1,4 +1,4 @@
-"""An evaluation before it begins: what is compared on what, checked, with the key that tells one from another."""
+"""The groups of an evaluation's images by one of the datasets' own columns, such as scanner, sex or view."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,25 +7,44 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from latentsr.autoencoders import Autoencoder
-from latentsr.baselines import BICUBIC, BICUBIC_PROJECTED
 from latentsr.config import sha256, sha256_json
 from latentsr.data.batches import spread
-from latentsr.data.records import Dataset, check_names, read_dataset
+from latentsr.data.records import Dataset, Record, check_names, read_dataset
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
 from latentsr.errors import InputError, OptionError
 from latentsr.evaluation.context import Surroundings, load_latent, load_reference
-from latentsr.evaluation.files import Target
-from latentsr.evaluation.groups import check_column
-from latentsr.evaluation.masks import find_masks, origin
+from latentsr.evaluation.inputs import Naming, Target, find_masks, origin
 from latentsr.evaluation.measure import HR, LR_PSNR, Work, check_methods
-from latentsr.evaluation.methods import Source, parse_method
-from latentsr.evaluation.naming import Naming
-from latentsr.evaluation.seeds import expanded, first_seeds, members, method_facts, several
+from latentsr.evaluation.methods import Source, expanded, first_seeds, members, method_facts, parse_method, several
 from latentsr.metrics import METRICS, Metric, find_metrics
-from latentsr.metrics.features import load_extractor
-from latentsr.metrics.weights import learned_available, weights_file
-from latentsr.stats.seed import check_seed
+from latentsr.metrics.learned import learned_available, load_extractor, weights_file
+from latentsr.stats.table import check_seed
+from latentsr.upscalers import BICUBIC, BICUBIC_PROJECTED
+
+MOST = 20  # groups of a dataset: more values are no groups, such as ages or names
+
+
+def check_column(by: str | None, datasets: Sequence[Dataset], split: str) -> None:
+    """OptionError unless some dataset has the column, and none more values of it than `MOST`."""
+    if by is None:
+        return
+    there = dict.fromkeys(name for dataset in datasets for name in dataset.attributes)
+    if by not in there:
+        columns = f"there are {', '.join(there)}" if there else "there are none: prepare again with the option columns"
+        raise OptionError(f"the option by is {by}: no such column in the datasets; {columns}")
+    for dataset in datasets:
+        if len(values := set(image_groups(dataset.select(split), by).values())) > MOST:
+            raise OptionError(
+                f"the option by is {by}: {len(values)} values in dataset '{dataset.name}'; expected groups, at most "
+                f"{MOST}: put ranges into the column"
+            )
+
+
+def image_groups(records: Sequence[Record], by: str) -> Mapping[str, str]:
+    """The group of each image by id; images without a value are not among them."""
+    return {record.id: value for record in records if (value := record.attributes.get(by, ""))}
+
 
 FORMAT = 4  # of the tables
 

@@ -14,7 +14,7 @@ from latentsr.data.batches import commonest
 from latentsr.evaluation.measure import HR, THUMB, Measured, Work
 from latentsr.evaluation.plan import Plan
 from latentsr.evaluation.sets import REFERENCE, array_order
-from latentsr.parts import Part, Parts
+from latentsr.job import Part, Parts
 from latentsr.stats.table import sorted_table, tidy_rows
 
 MAPS = "maps.npz"

@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.metrics import SET_METRICS
-from latentsr.metrics.distribution import RELIABLE_FID, fid, sliced_wasserstein
-from latentsr.metrics.left_out import kid_left_out, swd_left_out
-from latentsr.metrics.pyramid import PATCHES_PER_IMAGE, patch_descriptors
-from latentsr.stats.jackknife import FEWEST_GROUPS, jackknife_interval, patient_groups
+from latentsr.metrics.sets import (
+    PATCHES_PER_IMAGE,
+    RELIABLE_FID,
+    fid,
+    kid_left_out,
+    patch_descriptors,
+    sliced_wasserstein,
+    swd_left_out,
+)
+from latentsr.stats.bootstrap import FEWEST_GROUPS, jackknife_interval, patient_groups
 
 PATCHES = 16384  # of a level and set in all: what is kept of a set, and the time to sort it, end there
 FEWEST = 16  # of an image and level

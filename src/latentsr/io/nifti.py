@@ -15,10 +15,9 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from latentsr.atomic import write_bytes
+from latentsr.atomic import exchanging, write_bytes
 from latentsr.errors import InputError, OptionError
 from latentsr.intensity import Pixels, Window
-from latentsr.io.atomic import replacing
 from latentsr.provenance import WITHOUT_MODEL, Provenance
 from latentsr.volume import MAX_PIXELS, Source, Volume, first_pixel_shift
 
@@ -100,7 +99,7 @@ def write(
     content = image.to_bytes()
     packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix.lower() == ".gz" else content
     sidecar = sidecar_path(path)
-    with replacing(path) as part, replacing(sidecar) as text_part:  # the image last: where it is, all is
+    with exchanging(path) as part, exchanging(sidecar) as text_part:  # the image last: where it is, all is
         write_bytes(part, packed)
         write_bytes(text_part, (json.dumps(_sidecar(volume, made_by), indent=2, sort_keys=True) + "\n").encode())
     return path, sidecar

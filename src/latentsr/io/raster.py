@@ -18,9 +18,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from latentsr.atomic import write_bytes
+from latentsr.atomic import exchanging, write_bytes
 from latentsr.errors import InputError
-from latentsr.io.atomic import replacing
 from latentsr.volume import MAX_PIXELS
 
 PNG_SUFFIXES = (".png",)
@@ -82,7 +81,7 @@ def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = 
         depths = ", ".join(_depths(suffix)) or "nothing: name it .png or .tif"
         came = f"pixels of shape {array.shape}, {array.dtype}"
         raise InputError(f"{path.name}: {came}: expected (rows, columns) of {depths}")
-    with replacing(path) as part:
+    with exchanging(path) as part:
         buffer = io.BytesIO()  # tifffile would not notice a disk that takes only a part
         if suffix in PNG_SUFFIXES:
             Image.fromarray(array).save(buffer, format="PNG", pnginfo=_text_chunks(text))

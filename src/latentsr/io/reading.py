@@ -9,9 +9,8 @@ import numpy as np
 from latentsr.errors import InputError, LatentSRError, printable
 from latentsr.intensity import Window
 from latentsr.io import dicom, nifti, raster
-from latentsr.io.dicom_header import is_dicom
-from latentsr.io.items import Item
-from latentsr.io.kinds import FileKind, kind_of, unreadable
+from latentsr.io.dicom.header import is_dicom
+from latentsr.io.items import FileKind, Item, kind_of, unreadable
 from latentsr.volume import MAX_PIXELS, Source, Volume
 
 

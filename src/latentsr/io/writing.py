@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from latentsr.atomic import refuse_existing
 from latentsr.errors import InputError
-from latentsr.io import dicom, dicom_parametric, nifti, raster
-from latentsr.io.atomic import refuse_existing
-from latentsr.io.dicom_grid import affine
-from latentsr.io.dicom_series import irregularities
+from latentsr.io import dicom, nifti, raster
+from latentsr.io.dicom import parametric
+from latentsr.io.dicom.grid import affine
+from latentsr.io.dicom.series import irregularities
 from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import Volume
 
@@ -68,7 +69,7 @@ def write_uncertainty(
     numbers = path.with_name(f"{path.name.removesuffix('.dcm')}_parametric.dcm")
     if parametric_map:
         refuse_existing(numbers, overwrite)
-        dicom_parametric.write_map(spread, numbers, provenance=made_by)
+        parametric.write_map(spread, numbers, provenance=made_by)
     return *dicom.write(spread, path, provenance=made_by), *([numbers] if parametric_map else [])
 
 

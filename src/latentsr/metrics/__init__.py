@@ -3,10 +3,8 @@
 Importing this loads torch and nothing heavier: torchvision and torch_fidelity come in when a learned measure is called.
 """
 
-from latentsr.metrics.metric import CONTEXT, Metric, applicable, measure
-from latentsr.metrics.set_table import SET_METRICS, SetMetric
-from latentsr.metrics.table import METRICS, find_metrics
-from latentsr.metrics.weights import learned_available
+from latentsr.metrics.learned import learned_available
+from latentsr.metrics.table import CONTEXT, METRICS, SET_METRICS, Metric, SetMetric, applicable, find_metrics, measure
 
 __all__ = [
     "CONTEXT",

@@ -1,19 +1,297 @@
-"""Perceptual distances of networks that learned on natural photographs: LPIPS and DISTS.
+"""Measures by networks that were trained on photographs: LPIPS, DISTS, the features of FID and KID, and their weights.
+
+An extractor takes grey images (batch, 1, rows, columns) in [0, 1] and gives (batch, features), float32. Only forms that
+hold no code are read: programs of torch.export, TorchScript and pickles can run anything when they are opened.
 
 They take (batch, 1, rows, columns) in [0, 1], repeat grey to three channels and give (batch,), NaN for "no value".
 Their weights are local files (`weights`); what they say of medical images is a comparison, not a verdict.
 """
 
+import importlib
+import io
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
+from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from latentsr.errors import ModelError
-from latentsr.metrics.images import check_pair, no_value, smaller_than
-from latentsr.metrics.weights import load_tensors, packaged, weights_file
+from latentsr.config import read_json
+from latentsr.errors import ModelError, OptionError
+from latentsr.metrics.images import GREY_LEVELS, check_image, check_pair, no_value, smaller_than
+
+FOLDER_VARIABLE = "LATENTSR_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of learned weights: its published name and where to fetch it."""
+
+    file: str
+    address: str
+    licence: str
+
+
+WEIGHTS: Mapping[str, Weights] = MappingProxyType(
+    {
+        "lpips": Weights("alexnet-owt-7be5be79.pth", "download.pytorch.org/models", "BSD-3-Clause"),
+        "dists": Weights("vgg16-397923af.pth", "download.pytorch.org/models", "BSD-3-Clause"),
+        "inception": Weights(
+            "weights-inception-2015-12-05-6726825d.pth",
+            "github.com/toshas/torch-fidelity/releases/download/v0.2.0",
+            "Apache-2.0",
+        ),
+    }
+)
+
+
+def learned_available(name: str) -> bool:
+    """Whether the weights of `name` (lpips, dists or inception) lie on this machine; OptionError for another name."""
+    return any((folder / _known(name).file).is_file() for folder in _folders())
+
+
+def weights_file(name: str) -> Path:
+    """The file with the weights of `name`; ModelError, telling what to fetch and where to put it, if there is none.
+
+    Looked for in the folder that the environment variable LATENTSR_WEIGHTS names, then in torch's hub cache.
+    Nothing is ever downloaded here: hospital machines have no way out, and a measure must not depend on one.
+    """
+    weights = _known(name)
+    for folder in _folders():
+        if (folder / weights.file).is_file():
+            return folder / weights.file
+    raise ModelError(
+        f"the weights of '{name}' are not on this machine: fetch https://{weights.address}/{weights.file} "
+        f"({weights.licence}) and put it into the folder that {FOLDER_VARIABLE} names, or into torch's hub cache "
+        "(hub/checkpoints), or leave the measure out"
+    )
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file by name, safetensors or a torch pickle of tensors alone; nothing in it is executed.
+
+    ModelError if it holds anything else, or cannot be read.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise ModelError(f"weights {path.name} hold more than tensors; fetch the published file again") from error
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"weights {path.name} cannot be read: {reason}; fetch the published file again") from error
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise ModelError(f"weights {path.name}: expected a table of tensors; fetch the published file again")
+    return found
+
+
+def packaged(relative: str) -> Path:
+    """A weights file that comes inside the torchmetrics package, found without importing it."""
+    spec = find_spec("torchmetrics")
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0], relative) if folders else Path(relative)
+    if not path.is_file():
+        raise ModelError(f"torchmetrics comes without {relative}: install torchmetrics 1.6 to 1.9")
+    return path
+
+
+def _known(name: str) -> Weights:
+    if name not in WEIGHTS:
+        raise OptionError(f"learned measure '{name}' is unknown: choose from {', '.join(WEIGHTS)}")
+    return WEIGHTS[name]
+
+
+def _folders() -> list[Path]:
+    named = os.environ.get(FOLDER_VARIABLE)
+    return [*([Path(named)] if named else []), Path(torch.hub.get_dir()) / "checkpoints"]
+
+
+INCEPTION_FEATURES = "2048"
+CONFIG, TENSORS, PREPROCESSING = "config.json", "model.safetensors", "preprocessor_config.json"
+FORM = f"a folder with {CONFIG}, {TENSORS} and {PREPROCESSING}"
+MOST_SIDE = 2048  # px of the square that a network sees; published ones take 224 to 768
+BEYOND_TENSORS = ("auto_map", "quantization_config")  # of a config.json: code of its own, packages that unpack weights
+
+Extractor = Callable[[Tensor], Tensor]
+
+
+def load_extractor(source: str | Path, device: str | torch.device = "cpu") -> Extractor:
+    """The extractor that `source` names, on `device`.
+
+    Args:
+        source: "inception" (the TensorFlow weights of 2015, which published FID values rest on), or a folder with
+            `config.json`, `model.safetensors` and `preprocessor_config.json` (size, image_mean and image_std of what
+            the network was trained on). The config holds `architecture`, one of torchvision's classification networks
+            such as resnet50, whose features are what its last linear layer sees; or it is that of a transformers
+            vision model such as RadDINO, which needs the package transformers.
+        device: where the network runs.
+
+    Raises:
+        ModelError: a file or package that is missing; a form that may hold code (.pt2, .pt, .pth); tensors that do not
+            fit the architecture.
+    """
+    if source == "inception":
+        return _inception(device)
+    folder = Path(source)
+    if folder.is_file():
+        raise ModelError(
+            f"feature extractor '{folder.name}' is a single file; programs of torch.export, TorchScript and pickles "
+            f"run code when they are opened, so none is read: give {FORM}"
+        )
+    if missing := [name for name in (CONFIG, TENSORS, PREPROCESSING) if not (folder / name).is_file()]:
+        raise ModelError(
+            f"feature extractor '{folder.name}' is neither 'inception' nor {FORM}: {', '.join(missing)} not found; "
+            "check the name, or fetch the files into one folder"
+        )
+    return _vision_network(folder, device)
+
+
+def _inception(device: str | torch.device) -> Extractor:
+    tensors = io.BytesIO()  # torch_fidelity unpickles what it is given: give it tensors that were read without that
+    torch.save(load_tensors(weights_file("inception")), tensors)
+    tensors.seek(0)
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    network = FeatureExtractorInceptionV3("inception", [INCEPTION_FEATURES], feature_extractor_weights_path=tensors)
+    network = network.to(device).eval()
+
+    @torch.no_grad()
+    def extract(images: Tensor) -> Tensor:
+        bytes_ = (check_image(images) * GREY_LEVELS).round().to(torch.uint8)
+        (features,) = network(bytes_.expand(-1, 3, -1, -1).to(device))
+        return features
+
+    return extract
+
+
+def _vision_network(folder: Path, device: str | torch.device) -> Extractor:
+    config, tensors = read_json(folder / CONFIG), load_tensors(folder / TENSORS)
+    if not isinstance(config, dict) or (found := [name for name in BEYOND_TENSORS if name in config]):
+        what = f"names {', '.join(found)}" if isinstance(config, dict) else "is no table"
+        raise ModelError(f"{CONFIG} of '{folder.name}' {what}: expected a network that is made of tensors alone")
+    if "architecture" in config:
+        features = _torchvision_features(folder, config["architecture"], tensors, device)
+    else:
+        features = _transformers_features(folder, tensors, device)
+    prepare = _preparation(folder, device)
+
+    @torch.no_grad()
+    def extract(images: Tensor) -> Tensor:
+        return _as_features(features(prepare(check_image(images).float())), len(images), folder.name)
+
+    return extract
+
+
+def _torchvision_features(
+    folder: Path, name: object, tensors: Mapping[str, Tensor], device: str | torch.device
+) -> Callable[[Tensor], Tensor]:
+    """A classification network of torchvision without its last linear layer, which `tensors` may hold or not."""
+    import torchvision.models
+
+    names = torchvision.models.list_models(module=torchvision.models)
+    if not isinstance(name, str) or name not in names:
+        raise ModelError(f"{CONFIG} of '{folder.name}': unknown architecture; choose from {', '.join(names)}")
+    with warnings.catch_warnings(action="ignore"):  # of a change of initial weights, which are replaced here
+        network: nn.Module = torchvision.models.get_model(name, weights=None)
+    linear = [key for key, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ModelError(f"architecture {name} of '{folder.name}' ends in no linear layer: choose another")
+    network.set_submodule(head := linear[-1], nn.Identity())
+    given = {key: value for key, value in tensors.items() if key.rpartition(".")[0] != head}
+    _check_fit(folder, name, network.state_dict(), given)
+    network.load_state_dict(given)
+    return network.to(device).eval()
+
+
+def _check_fit(folder: Path, name: str, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """ModelError that counts the tensors which do not fit; their names are the file's, and are not told."""
+    missing = {key for key in wanted.keys() - given.keys() if not key.endswith("num_batches_tracked")}
+    unknown = given.keys() - wanted.keys()
+    misshapen = sum(given[key].shape != wanted[key].shape for key in wanted.keys() & given.keys())
+    if missing or unknown or misshapen:
+        raise ModelError(
+            f"{TENSORS} of '{folder.name}' does not fit architecture {name}: {len(missing)} tensors are missing, "
+            f"{len(unknown)} unknown, {misshapen} of another shape; name the architecture that they were made with"
+        )
+
+
+def _transformers_features(
+    folder: Path, tensors: Mapping[str, Tensor], device: str | torch.device
+) -> Callable[[Tensor], Tensor]:
+    """The pooled output of a transformers vision model, or its class token; nothing but config and tensors is read."""
+    try:
+        transformers = importlib.import_module("transformers")  # an option of the user's, not a dependency
+    except ImportError as error:
+        raise ModelError(
+            f"features of the hub model '{folder.name}' need the package transformers: install it (pip install "
+            f"transformers), or give a network of torchvision, whose {CONFIG} names its architecture"
+        ) from error
+    own = {"trust_remote_code": False, "attn_implementation": "eager"}  # no code from elsewhere, whatever config says
+    try:
+        settings = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        kind = type(transformers.AutoModel.from_config(settings, **own))
+        network, loaded = kind.from_pretrained(
+            None, config=settings, state_dict=dict(tensors), output_loading_info=True, **own
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(f"hub model '{folder.name}' cannot be loaded: {str(error).splitlines()[0]}") from error
+    if missing := loaded["missing_keys"]:  # which transformers would fill with random numbers
+        raise ModelError(f"{TENSORS} of '{folder.name}' lacks {len(missing)} of its model's tensors: fetch it again")
+    network = network.to(device).eval()
+
+    def features(images: Tensor) -> Tensor:
+        found = network(pixel_values=images)
+        pooled = getattr(found, "pooler_output", None)
+        return found.last_hidden_state[:, 0] if pooled is None else pooled.flatten(1)
+
+    return features
+
+
+def _preparation(folder: Path, device: str | torch.device) -> Callable[[Tensor], Tensor]:
+    """Grey images -> what the network expects: the size, mean and standard deviation of its preprocessor_config.json.
+
+    The whole image is resized, bicubically and antialiased, to the square that the network sees; nothing is cropped.
+    """
+    settings = read_json(folder / PREPROCESSING)
+    settings = settings if isinstance(settings, dict) else {}
+    size = settings.get("crop_size") or settings.get("size")
+    side = size.get("height") or size.get("shortest_edge") if isinstance(size, dict) else size
+    colours = [settings.get("image_mean"), settings.get("image_std")]
+    if not isinstance(side, int) or not 1 <= side <= MOST_SIDE or not all(map(_three_numbers, colours)):
+        raise ModelError(
+            f"{PREPROCESSING} of '{folder.name}': expected size (1 to {MOST_SIDE} px), and image_mean and image_std of "
+            "three numbers"
+        )
+    mean, sd = (torch.tensor(values, device=device)[:, None, None] for values in colours)
+
+    def prepare(images: Tensor) -> Tensor:
+        resized = F.interpolate(images.to(device), (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        return (resized.expand(-1, 3, -1, -1) - mean) / sd
+
+    return prepare
+
+
+def _three_numbers(values: object) -> bool:
+    return isinstance(values, list) and len(values) == 3 and all(isinstance(one, float | int) for one in values)
+
+
+def _as_features(found: object, batch: int, name: str) -> Tensor:
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != batch:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ModelError(f"feature extractor '{name}' gave {shape} for {batch} images: expected (batch, features)")
+    return found.float()
+
 
 LPIPS_SIDE = 31  # under it AlexNet's poolings leave nothing
 LPIPS_LAYERS = (1, 4, 7, 9, 11)

@@ -1,27 +1,116 @@
-"""The METRICS table: every measure of one image with its unit, direction, range, source and needs."""
+"""The METRICS and SET_METRICS tables: every measure with its unit, direction, range, size and source."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, Literal
 
-from latentsr.errors import OptionError
-from latentsr.metrics import (
-    fidelity,
-    frequency,
-    hallucination,
-    information,
-    intensity,
-    latent,
-    learned,
-    perceptual,
-    registration,
-    reprojection,
-    roi,
-    saliency,
-    sfrc,
-    subbands,
-)
-from latentsr.metrics.metric import Metric
+import numpy as np
+from torch import Tensor
+
+from latentsr.errors import InputError, OptionError
+from latentsr.metrics import fidelity, frequency, hallucination, latent, learned, perceptual, registration, sfrc
+from latentsr.metrics.sets import fid, paired_kid, sliced_wasserstein
+
+CONTEXT = ("hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction")
+Group = Literal[
+    "fidelity",
+    "perceptual",
+    "frequency",
+    "hallucination",
+    "latent",
+    "roi",
+    "intensity",
+    "distortion",
+    "learned",
+    "consistency",
+]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The facts of one measure.
+
+    Attributes:
+        name: what options and tables call it.
+        title: what figures and printed tables call it.
+        function: (sr, *needs) -> (batch,), or (batch, parts) where it has `parts`; without `sr` where `of_image` is
+            False. Images are (batch, 1, rows, columns) in [0, 1]; NaN says "no value", as for images under
+            `smallest_side`, and +inf is the PSNR of identical images.
+        unit: of the value; empty for a pure number.
+        better: which way is better; `closer` is closer to the value that HR itself has.
+        range: smallest and largest value that can come.
+        source: paper and equation, or protocol.
+        smallest_side: pixels that rows and columns must have for a value.
+        needs: what `function` takes beside SR, names of CONTEXT: `hr` and `lr` images, `degradation` (an operator with
+            apply and pinv), `threshold` (batch, 3) of `hallucination.noise_thresholds`, `mask` (batch, 1, rows,
+            columns) of the region of interest, `mean` (the posterior-mean SR image), `sr_latent` and `hr_latent`
+            (batch, channels, rows, columns), `reconstruction` (HR, encoded and decoded by the method's autoencoder).
+        parts: names of the values where there are several an image, such as the bands of a spectrum.
+        group: what it belongs to in a report.
+        of_image: whether it takes the SR image at all; measures of latents and of reconstructions do not.
+        by_default: whether it is measured where no measures are named.
+    """
+
+    name: str
+    title: str
+    function: Callable[..., Tensor]
+    unit: str
+    better: Literal["higher", "lower", "closer"]
+    range: tuple[float, float]
+    source: str
+    smallest_side: int = 1
+    needs: tuple[str, ...] = ("hr",)
+    parts: tuple[str, ...] = ()
+    group: Group = "fidelity"
+    of_image: bool = True
+    by_default: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the tidy table calls its values: its own name, or `name/part` for each part."""
+        return tuple(f"{self.name}/{part}" for part in self.parts) or (self.name,)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it compares with HR."""
+        return "hr" in self.needs or "hr_latent" in self.needs
+
+    @property
+    def of_result(self) -> bool:
+        """Whether it says anything of SR; a ceiling or noise floor is an autoencoder's alone, whatever is restored."""
+        return self.of_image or "sr_latent" in self.needs
+
+    def __call__(self, sr: Tensor, hr: Tensor | None = None, **context: Any) -> Tensor:
+        """The value of each SR image, (batch,) or (batch, parts); what it does not need is left aside."""
+        given = context if hr is None else {**context, "hr": hr}
+        if missing := [name for name in self.needs if name not in given]:
+            raise InputError(f"measure '{self.name}' needs {', '.join(missing)}: give it, or leave the measure out")
+        values = [given[name] for name in self.needs]
+        return self.function(sr, *values) if self.of_image else self.function(*values)
+
+
+def applicable(metrics: Iterable[Metric], context: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """The measures whose needs are all in `context`, in their order."""
+    return tuple(metric for metric in metrics if set(metric.needs) <= context.keys())
+
+
+def measure(metrics: Iterable[Metric], sr: Tensor, context: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The values of a batch by tidy name, each (batch,), of every measure whose needs are in `context`.
+
+    Args:
+        metrics: what to measure; those that need more than `context` has are left out (`applicable` tells which).
+        sr: SR images, (batch, 1, rows, columns) in [0, 1].
+        context: by the names of CONTEXT, all on the device of `sr`.
+    """
+    values: dict[str, Tensor] = {}
+    for metric in applicable(metrics, context):
+        found = metric(sr, **context)
+        columns = found.unbind(dim=1) if metric.parts else (found,)
+        values |= dict(zip(metric.names, columns, strict=True))
+    return values
+
 
 STUDY = "arXiv 2604.12152"  # the study of 2026 whose definitions these are
 PHASES = "mean over the four phases of its 2x2 grid"
@@ -50,18 +139,18 @@ _TABLE = (
            "Reisenhofer et al. 2018", perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual", by_default=False),
     Metric("haarpsi_med_published", "HaarPSI (medical, as published)", perceptual.haarpsi_med_published, "", "higher",
            (0.0, 1.0), MEDICAL, perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual", by_default=False),
-    Metric("vsi", "VSI", saliency.vsi, "", "higher", (0.0, 1.0), "Zhang, Shen and Li 2014",
-           saliency.VSI_SIDE, group="perceptual"),
-    Metric("vif", "VIF (pixel domain)", information.vif, "", "higher", (0.0, INF), "Sheikh and Bovik 2006, VIFp",
-           information.VIF_SIDE, group="perceptual"),
+    Metric("vsi", "VSI", perceptual.vsi, "", "higher", (0.0, 1.0), "Zhang, Shen and Li 2014",
+           perceptual.VSI_SIDE, group="perceptual"),
+    Metric("vif", "VIF (pixel domain)", perceptual.vif, "", "higher", (0.0, INF), "Sheikh and Bovik 2006, VIFp",
+           perceptual.VIF_SIDE, group="perceptual"),
     Metric("gmsd", "GMSD", perceptual.gmsd, "", "lower", (0.0, 0.5), f"Xue et al. 2014, {PHASES}",
            perceptual.GMSD_SIDE, group="perceptual"),
     Metric("gmsd_published", "GMSD (as published)", perceptual.gmsd_published, "", "lower", (0.0, 0.5),
            "Xue et al. 2014", perceptual.PUBLISHED_GMSD_SIDE, group="perceptual", by_default=False),
     Metric("hfen", "HFEN", frequency.hfen, "", "lower", (0.0, INF), "Ravishankar and Bresler 2011",
            frequency.HFEN_SIDE, group="frequency"),
-    Metric("subband_psnr", "Subband PSNR", subbands.subband_psnr, "dB", "higher", (-INF, INF),
-           f"Haar bands of pywt.wavedec2, {STUDY}", parts=subbands.BANDS, group="frequency"),
+    Metric("subband_psnr", "Subband PSNR", frequency.subband_psnr, "dB", "higher", (-INF, INF),
+           f"Haar bands of pywt.wavedec2, {STUDY}", parts=frequency.BANDS, group="frequency"),
     Metric("laplacian_variance", "Laplacian variance", frequency.laplacian_variance, "grey levels^2", "closer",
            (0.0, INF), f"Pech-Pacheco et al. 2000, {STUDY}", frequency.LAPLACIAN_SIDE, needs=(), group="frequency"),
     Metric("blockiness", "Blockiness", frequency.blockiness, "", "closer", (0.0, INF),
@@ -88,7 +177,7 @@ _TABLE = (
            "(1 - A^+ A)(SR - mean), Wang 2023 (DDNM), eq. 7", needs=("mean", "degradation"), group="hallucination"),
     Metric("sfrc", "sFRC rate", sfrc.sfrc_rate, "", "lower", (0.0, 1.0), "Kc et al. 2026 (arXiv 2603.04673)",
            sfrc.PATCH, parts=tuple(f"{threshold:g}" for threshold in sfrc.THRESHOLDS), group="hallucination"),
-    Metric("lr_psnr", "LR PSNR", reprojection.lr_psnr, "dB", "higher", (-INF, INF), "PSNR of A(SR) against LR",
+    Metric("lr_psnr", "LR PSNR", fidelity.lr_psnr, "dB", "higher", (-INF, INF), "PSNR of A(SR) against LR",
            needs=("lr", "degradation"), group="consistency"),
     Metric("latent_cosine", "Latent cosine", latent.latent_cosine, "", "higher", (-1.0, 1.0), STUDY,
            needs=LATENTS, parts=SCALES, group="latent", of_image=False),
@@ -96,17 +185,17 @@ _TABLE = (
            needs=LATENTS, parts=SCALES, group="latent", of_image=False),
     Metric("latent_psnr", "Latent PSNR", latent.latent_psnr, "dB", "higher", (-INF, INF), STUDY,
            needs=LATENTS, parts=SCALES, group="latent", of_image=False),
-    Metric("roi_psnr", "PSNR in the region", roi.roi_psnr, "dB", "higher", (-INF, INF), STUDY,
+    Metric("roi_psnr", "PSNR in the region", fidelity.roi_psnr, "dB", "higher", (-INF, INF), STUDY,
            needs=("hr", "mask"), group="roi"),
-    Metric("roi_ssim", "SSIM in the region", roi.roi_ssim, "", "higher", (-1.0, 1.0), STUDY, fidelity.SSIM_SIDE,
+    Metric("roi_ssim", "SSIM in the region", fidelity.roi_ssim, "", "higher", (-1.0, 1.0), STUDY, fidelity.SSIM_SIDE,
            needs=("hr", "mask"), group="roi"),
-    Metric("background_psnr", "PSNR of the background", roi.background_psnr, "dB", "higher", (-INF, INF), STUDY,
+    Metric("background_psnr", "PSNR of the background", fidelity.background_psnr, "dB", "higher", (-INF, INF), STUDY,
            needs=("hr", "mask"), group="roi"),
-    Metric("background_ssim", "SSIM of the background", roi.background_ssim, "", "higher", (-1.0, 1.0), STUDY,
+    Metric("background_ssim", "SSIM of the background", fidelity.background_ssim, "", "higher", (-1.0, 1.0), STUDY,
            fidelity.SSIM_SIDE, needs=("hr", "mask"), group="roi"),
-    Metric("mean_intensity", "Mean intensity", intensity.mean_intensity, "intensity", "closer", (0.0, 1.0),
+    Metric("mean_intensity", "Mean intensity", fidelity.mean_intensity, "intensity", "closer", (0.0, 1.0),
            "mean of SR", needs=(), group="intensity"),
-    Metric("intensity_bias", "Intensity bias", intensity.intensity_bias, "intensity", "closer", (-1.0, 1.0),
+    Metric("intensity_bias", "Intensity bias", fidelity.intensity_bias, "intensity", "closer", (-1.0, 1.0),
            "mean SR - mean HR, Bland and Altman 1986", group="intensity"),
     Metric("shift", "Shift", registration.shift, "px", "closer", (-INF, INF),
            "half-whitened correlation, after Kuglin and Hines 1975", registration.SIDE, needs=("hr", "lr"),
@@ -144,3 +233,36 @@ def find_metrics(names: Iterable[str] | None = None) -> tuple[Metric, ...]:
     if unknown:
         raise OptionError(f"metric {', '.join(map(repr, unknown))} is unknown: choose from {', '.join(METRICS)}")
     return tuple(METRICS[name] for name in dict.fromkeys(wanted))
+
+
+@dataclass(frozen=True)
+class SetMetric:
+    """The facts of one measure of two sets: `function(sr, reference)` is one number.
+
+    `takes` says of what: `features` of a network, or `descriptors` of patches, one pyramid level a value.
+    """
+
+    name: str
+    title: str
+    function: Callable[..., float]
+    unit: str
+    better: Literal["higher", "lower"]
+    range: tuple[float, float]
+    source: str
+    takes: Literal["features", "descriptors"]
+
+
+# fmt: off
+SET_METRICS: Mapping[str, SetMetric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            SetMetric("fid", "FID", fid, "", "lower", (0.0, np.inf), "Heusel et al. 2017, eq. 6", "features"),
+            SetMetric("kid", "KID", paired_kid, "", "lower", (-np.inf, np.inf),
+                      "Binkowski et al. 2018; Gretton et al. 2012, lemma 6", "features"),
+            SetMetric("swd", "SWD", sliced_wasserstein, "1e-3", "lower", (0.0, np.inf), "Karras et al. 2018",
+                      "descriptors"),
+        )
+    }
+)
+# fmt: on

@@ -1,18 +1,17 @@
-"""What a report is made of: a page of sections, a section of text, tables, drawings, images and sliders.
+"""What a report is made of: a page of sections of text, tables and pictures, their numbers and titles.
 
-Records only: `report/page.py` turns them into HTML, `report/supplement.py` into Markdown. All words are plain text,
+Records only: `report/page.py` turns them into HTML, `report/markdown.py` into Markdown. All words are plain text,
 none is markup: dataset and method names come from users and are escaped where they are written.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from latentsr.errors import InputError
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.drawing import Drawing
-from latentsr.report.png import png_size
+from latentsr.report.drawing import Drawing, png_size
 
 # A value as tables hold it: "27.79 ± 1.66", "+0.4 [0.1, 0.7]", "< 0.001", "12 %", "1e-3", "4x32x32", "1.2 GFLOP".
 _UNIT = re.compile(r"(?<![A-Za-z])(dB|mm|ms|s|min|h|e|x|to|[kMGT]i?B|[kMGT]|[MGT]FLOP)(?![A-Za-z])")
@@ -187,3 +186,31 @@ def _check_lengths(title: str, noun: str, rows: tuple[tuple[object, ...], ...], 
     for number, row in enumerate(rows):
         if len(row) != expected:
             raise InputError(f"'{title}': row {number} has {len(row)} {noun}, the columns are {expected}")
+
+
+# Control characters, surrogates, and the bidirectional overrides, which would turn the words that follow a name.
+_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+
+
+def numbered(page: Page) -> Iterator[tuple[Section, list[tuple[str, Block]]]]:
+    """Each section with its blocks and their names: "Table 1", "Figure 1", counted through the page; text has none."""
+    counts = {"Table": 0, "Figure": 0}
+    for section in page.sections:
+        named: list[tuple[str, Block]] = []
+        for block in section.blocks:
+            noun = {"text": "", "table": "Table"}.get(block.kind, "Figure")
+            if noun:
+                counts[noun] += 1
+            named.append((f"{noun} {counts[noun]}" if noun else "", block))
+        yield section, named
+
+
+def readable(text: str) -> str:
+    """The text with what a page cannot hold shown as U+FFFD: control characters, half characters, turned writing."""
+    return _UNREADABLE.sub("\ufffd", text)
+
+
+def titled(block: Table | Picture | Images | Slider) -> str:
+    """The block's title, ending like a sentence where a caption follows it."""
+    follows = getattr(block, "caption", "")
+    return block.title if not follows or block.title.endswith((".", "?", "!", ":")) else f"{block.title}."

@@ -13,13 +13,24 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from latentsr import __version__
-from latentsr.io.atomic import replacing
-from latentsr.report.blocks import Block, Images, Page, Picture, Section, Slider, Table, Text, Tile, View
-from latentsr.report.drawing import Drawing
-from latentsr.report.naming import numbered, readable, titled
-from latentsr.report.png import bare_png
-from latentsr.report.supplement import write_markdown
-from latentsr.report.svg import inline_svg
+from latentsr.atomic import exchanging
+from latentsr.report.blocks import (
+    Block,
+    Images,
+    Page,
+    Picture,
+    Section,
+    Slider,
+    Table,
+    Text,
+    Tile,
+    View,
+    numbered,
+    readable,
+    titled,
+)
+from latentsr.report.drawing import Drawing, bare_png, inline_svg
+from latentsr.report.markdown import write_markdown
 
 __all__ = [
     "Block", "Drawing", "Images", "Page", "Picture", "Section", "Slider", "Table", "Text", "Tile", "View",
@@ -42,7 +53,7 @@ def write_page(page: Page, path: Path) -> Path:
         LatentSRError: the disk refuses
     """
     text = render_page(page)
-    with replacing(path) as part:
+    with exchanging(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
     return path
 

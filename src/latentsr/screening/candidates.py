@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentsr.autoencoders import SPECS, Autoencoder, AutoencoderSpec, load_autoencoder
-from latentsr.baselines import BICUBIC
 from latentsr.errors import OptionError
-from latentsr.superres import shipped_models
+from latentsr.upscalers import BICUBIC
+from latentsr.upscalers.model import shipped_models
 
 HR = "hr"  # the method name under which a table holds what is said of HR itself
 TAKEN = (HR, BICUBIC, *shipped_models())  # names of a table's methods that no autoencoder may bear

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from latentsr.autoencoders import Autoencoder
 from latentsr.autoencoders.network import Network
 from latentsr.data.batches import padded
-from latentsr.diffusion.published import published_step
+from latentsr.diffusion.denoiser import published_step
 
 HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 

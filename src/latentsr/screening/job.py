@@ -14,17 +14,14 @@ from latentsr.config import manifest, read_json, signed, write_json
 from latentsr.data.batches import batches, commonest, loaded
 from latentsr.data.records import Record
 from latentsr.errors import OptionError
-from latentsr.jobfolder import JobFolder
-from latentsr.parts import Parts
+from latentsr.job import JobFolder, Parts
 from latentsr.provenance import RESEARCH_USE
-from latentsr.screening.baselines import Baseline, measured_baseline
 from latentsr.screening.candidates import HR, Candidate
 from latentsr.screening.cost import cost_of
-from latentsr.screening.kept import arrays_of
-from latentsr.screening.measure import Measured, measured, measured_hr
-from latentsr.screening.pictures import draw_pictures, worst
+from latentsr.screening.measure import Measured, arrays_of, measured, measured_hr
 from latentsr.screening.plan import Plan
-from latentsr.screening.results import COST, TABLES, conclude
+from latentsr.screening.prediction import Baseline, measured_baseline
+from latentsr.screening.results import COST, TABLES, conclude, draw_pictures, worst
 
 RESULT, PICTURES, PAGE, SUPPLEMENT = "screening.json", "pictures", "screening.html", "report"
 PROBED, PROBED_CPU = 4, 1  # images on which half precision is tried: a CPU takes seconds for one

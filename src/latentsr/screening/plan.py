@@ -13,11 +13,10 @@ from latentsr.data.records import Dataset, Record, check_names
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.errors import OptionError
 from latentsr.metrics import METRICS, Metric, find_metrics
-from latentsr.metrics.weights import learned_available, weights_file
-from latentsr.screening.baselines import Baseline, find_baselines
+from latentsr.metrics.learned import learned_available, weights_file
 from latentsr.screening.candidates import Candidate, Identified, identify
-from latentsr.screening.prediction import COLUMNS, read_points
-from latentsr.stats.seed import check_seed
+from latentsr.screening.prediction import COLUMNS, Baseline, find_baselines, read_points
+from latentsr.stats.table import check_seed
 
 CEILING = ("psnr", "ms_ssim", "haarpsi")
 BANDS, SPECTRUM = "subband_psnr", "radial_spectrum"

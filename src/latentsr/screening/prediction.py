@@ -1,4 +1,4 @@
-"""What SR quality an AE ceiling lets one expect: a line through finished experiments, with its prediction interval."""
+"""The SR quality to expect of an autoencoder: a line through published points, and baselines measured beside it."""
 
 import math
 from collections.abc import Sequence
@@ -10,9 +10,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
+from latentsr.degrade import Degradation
 from latentsr.errors import InputError
+from latentsr.metrics import METRICS
+from latentsr.screening.contrasts import listed
+from latentsr.screening.measure import Measured, latent_sums
 from latentsr.stats.regression import fit_line, pearson
+from latentsr.upscalers import Method, bicubic
+from latentsr.upscalers.model import SuperResolver, shipped_models
 
 COLUMNS = ("ceiling", "sr")
 PUBLISHED = "published_points.csv"
@@ -88,3 +96,51 @@ def _range_note(ceiling: float, points: pd.DataFrame) -> str:
         return ""
     side = "below" if ceiling < low else "above"
     return f"{EXTRAPOLATED}: {side} the points' range of {low:.1f} to {high:.1f} dB"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A method, what it is in words, and the digest of the model that it uses ("" for none)."""
+
+    method: Method
+    about: str
+    hash: str = ""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.method.name
+
+
+def find_baselines(degradation: Degradation, device: str) -> tuple[Baseline, ...]:
+    """Bicubic enlargement, and each shipped model that was made for this very degradation: its posterior mean.
+
+    A model that undoes another degradation would be measured on LR that it was not made for, so it is left out.
+    """
+    models = (SuperResolver.load(name, device=device) for name in shipped_models())
+    return (
+        Baseline(bicubic(degradation), "interpolation"),
+        *(_shipped(model) for model in models if model.degradation.text == degradation.text),
+    )
+
+
+def _shipped(model: SuperResolver) -> Baseline:
+    def restore(lr: Tensor, ids: Sequence[str]) -> Tensor:
+        return model.restore(lr, ids=ids).image.to(lr.device)
+
+    about = f"the posterior mean of the shipped model, trained on {listed(model.config.trained_on)}"
+    return Baseline(Method(model.name, restore), about, model.hash)
+
+
+@torch.inference_mode()
+def measured_baseline(hr: Tensor, ids: Sequence[str], method: Method, degradation: Degradation) -> Measured:
+    """The PSNR of the method's SR of images (batch, 1, rows, columns), clamped to [0, 1]; no latents, no seconds.
+
+    Rows and columns beyond a multiple of the degradation's divisor are cut off; NaN for images under one multiple.
+    """
+    rows, columns = (side - side % degradation.divisor for side in hr.shape[-2:])
+    values = hr.new_full((len(hr),), math.nan)
+    if rows and columns:
+        cut = hr[..., :rows, :columns]
+        values = METRICS["psnr"](method.restore(degradation.apply(cut), ids).clamp(0, 1), cut)
+    return Measured(("psnr",), values.double().cpu().numpy()[:, None], latent_sums(hr[:, :0]), (0.0, 0.0))

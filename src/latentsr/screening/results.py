@@ -1,31 +1,125 @@
-"""The tables of a finished screening: from the parts on disk to what is written, printed and shown."""
+"""The images by which autoencoders are ranked: the same for all, whatever one of them gives back exactly."""
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from latentsr.autoencoders import Autoencoder
 from latentsr.config import read_signed_json
+from latentsr.data.batches import loaded
+from latentsr.data.records import Dataset, Record
+from latentsr.io.raster import write_pixels
+from latentsr.job import Parts
 from latentsr.metrics import METRICS, Metric
-from latentsr.parts import Parts
 from latentsr.screening.candidates import HR
-from latentsr.screening.cautions import warnings
 from latentsr.screening.contrasts import contrasts, unplaced
-from latentsr.screening.kept import constant_ids, rows, timing, total
-from latentsr.screening.pairing import Excluded, Judged, judged
-from latentsr.screening.pictures import worst
+from latentsr.screening.measure import EXACT, constant_ids, psnr_of, reconstructed, rows, timing, total
 from latentsr.screening.plan import BANDS, SPECTRUM, Plan
 from latentsr.screening.prediction import expected_sr, regression
-from latentsr.screening.verdict import verdict
+from latentsr.screening.verdict import verdict, warnings
 from latentsr.stats.comparison import compare_methods
-from latentsr.stats.names import short_hash
-from latentsr.stats.pairing import wide
+from latentsr.stats.paired import wide
 from latentsr.stats.summary import column_means
-from latentsr.stats.table import write_table
+from latentsr.stats.table import short_hash, write_table
+
+Excluded = Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A tidy table, and the ids of each dataset's images that rank nobody.
+
+    `table` has NaN at these images, and where a lossy autoencoder has a finite value but another one has not: a mean
+    of its finite values is of the same images for all lossy autoencoders.
+    """
+
+    table: pd.DataFrame
+    excluded: Excluded
+
+    @property
+    def kept(self) -> pd.DataFrame:
+        """The table's rows without the excluded images."""
+        return self.table[~_among(self.table, self.excluded)]
+
+
+def judged(table: pd.DataFrame, lossy: Collection[str], constant: Excluded) -> Judged:
+    """The table as the ceilings need it.
+
+    An image is excluded where HR is constant, or where a lossy autoencoder is above EXACT dB. A black image, say, comes
+    back exactly from one autoencoder and at 150 dB from the next: neither says what is lost of an anatomy, and a mean
+    without the first alone would rank the second too high.
+
+    Args:
+        table: tidy, all datasets and methods.
+        lossy: the autoencoders that are ranked; if there are none, nothing is excluded.
+        constant: the ids of each dataset's constant images.
+    """
+    own = table[table["method"].isin(lossy)]
+    exact = own[(own["metric"] == "psnr") & ~(own["value"] <= EXACT)]
+    excluded = {
+        str(name): (constant.get(str(name), frozenset()) if len(own) else frozenset())
+        | frozenset(exact.loc[exact["dataset"] == name, "id"])
+        for name in table["dataset"].unique()
+    }
+    blank = _among(table, excluded) | _incomplete(table, own)
+    return Judged(table.assign(value=table["value"].mask(blank)), excluded)
+
+
+def _among(table: pd.DataFrame, excluded: Excluded) -> pd.Series:
+    pairs = {(dataset, name) for dataset, names in excluded.items() for name in names}
+    return pd.Series([pair in pairs for pair in zip(table["dataset"], table["id"], strict=True)], index=table.index)
+
+
+def _incomplete(table: pd.DataFrame, own: pd.DataFrame) -> pd.Series:
+    """Whether the row is a lossy autoencoder's, of an image and metric without a finite value of all of these."""
+    finite = own.assign(value=np.isfinite(own["value"]))
+    whole = finite.groupby(["dataset", "id", "metric"])["value"].transform("all")
+    return ~whole.reindex(table.index, fill_value=True).astype(bool)
+
+
+SHOWN = 2  # images a dataset
+WHITE_ERROR = 0.1  # the absolute error, of a range of 1, that an error map shows as white
+HR_FILE, DECODED_FILE, ERROR_FILE = "hr.png", "decoded.png", "error.png"
+
+
+def worst(parts: Parts, dataset: Dataset) -> tuple[Record, ...]:
+    """The records that the parts' method, the reference, gives back with the lowest PSNR, the worst first.
+
+    By id where it gives them back whole.
+    """
+    psnr = psnr_of(parts.read())
+    records = [record for record in dataset.records if record.id in psnr]
+    ordered = sorted(records, key=lambda one: (psnr[one.id] if math.isfinite(psnr[one.id]) else math.inf, one.id))
+    return tuple(ordered[:SHOWN])
+
+
+def draw_pictures(
+    autoencoder: Autoencoder, name: str, dataset: Dataset, shown: Sequence[Record], out: Path, *, device: str
+) -> None:
+    """Writes hr.png, NAME/decoded.png and NAME/error.png into a folder an image, named by its short hash.
+
+    Error maps are grey from black, no error, to white, WHITE_ERROR and more. What is there already stays.
+    """
+    for record in shown:
+        folder = out / short_hash(dataset.name, record.id)
+        if (folder / name / ERROR_FILE).is_file():
+            continue
+        hr = loaded(dataset, [record], device)
+        decoded = reconstructed(autoencoder, hr)
+        error = (decoded - hr).abs() / WHITE_ERROR
+        for path, image in ((HR_FILE, hr), (f"{name}/{DECODED_FILE}", decoded), (f"{name}/{ERROR_FILE}", error)):
+            write_pixels(folder / path, _grey(image.clamp(0, 1)[0, 0].float().cpu().numpy()))
+
+
+def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.round(image * 255).astype(np.uint8)
+
 
 COST = "cost.json"
 TABLES = (

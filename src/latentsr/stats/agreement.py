@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from latentsr.errors import InputError, OptionError
-from latentsr.stats.pairing import REFERENCE, chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
+from latentsr.stats.paired import REFERENCE, chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
 from latentsr.stats.table import check_table
 
 WIDTH = 1.96  # sds between bias and limit, as published

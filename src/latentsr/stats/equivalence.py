@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from latentsr.errors import InputError, OptionError
-from latentsr.stats.pairing import Pair, chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
+from latentsr.stats.paired import Pair, chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
 from latentsr.stats.significance import FEWEST, mean_test
 from latentsr.stats.table import check_table
 

@@ -1,9 +1,4 @@
-"""When a difference between two methods is called one: the estimand, its test and interval, and what could be found.
-
-The estimand is the mean over patients of a patient's mean difference: each patient counts once, however many images
-there are of it. Test and interval are Student's of these means, so that an unadjusted p is below 0.05 exactly where the
-95 % interval excludes zero. Evaluation and screening judge by `judge` alone.
-"""
+"""p-values of a family of tests, adjusted so that the chance of one false finding in all of them stays at the level."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -16,6 +11,27 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from latentsr.errors import InputError, OptionError
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """The adjusted p-values, (tests,), in the order given; each at least its own p and at most 1.
+
+    NaN (a test that could not be made) stays NaN and does not count in the size of the family. InputError for p
+    outside [0, 1].
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure; equal to statsmodels' multipletests.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+        raise InputError(
+            f"p-values of shape {p.shape} from {p.min(initial=1)} to {p.max(initial=0)}: expected (tests,) in [0, 1]"
+        )
+    adjusted = np.full(p.shape, np.nan)
+    order = np.argsort(p)[: int((~np.isnan(p)).sum())]  # NaN sorts last
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    return adjusted
+
 
 LEVEL = 0.05  # of a family's tests: an adjusted p below it is called a finding
 FEWEST = 6  # patients; with fewer not even the signed-rank test, which assumes no distribution, could reach LEVEL

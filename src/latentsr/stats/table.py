@@ -1,5 +1,6 @@
-"""The tidy table: one row an image, method and metric; written as Parquet and CSV, read from Parquet."""
+"""The seed of a job's bootstrap and drawn patches, which numpy and torch must both take."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,28 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsr.atomic import replacing
-from latentsr.errors import InputError, StaleError
-from latentsr.stats.names import short_hash
+from latentsr.errors import InputError, OptionError, StaleError
+
+END = 2**63
+
+
+def check_seed(seed: int) -> None:
+    """Raises OptionError for a seed that numpy or torch would refuse: to be called before the work, not after it."""
+    if not 0 <= seed < END:
+        raise OptionError(f"the option seed is {seed}: expected a whole number from 0 to {END - 1}")
+
+
+DIGITS = 8
+
+
+def short_hash(dataset: str, id: str) -> str:
+    """Eight hexadecimal digits that name image `id` of `dataset`: the first of SHA-256 of "dataset/id".
+
+    Whoever holds the tidy table can find the image by hashing its ids; nobody reads the id out of the hash. It is
+    a pseudonym, not encryption: short ids, such as running numbers, can be guessed and tried.
+    """
+    return hashlib.sha256(f"{dataset}/{id}".encode()).hexdigest()[:DIGITS]
+
 
 COLUMNS = ("dataset", "id", "patient", "method", "metric", "value")
 NAMED = 5

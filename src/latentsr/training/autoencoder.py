@@ -10,19 +10,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from latentsr.autoencoders.kl import KLNetwork, load_network, save_kl
+from latentsr.autoencoders.folder import KLNetwork, load_network, save_kl
 from latentsr.autoencoders.small_kl import MOST_BLOCKS, WIDEST, SmallKL
 from latentsr.config import Config, Count, Seed, manifest, read_json, sha256_json, write_yaml
 from latentsr.data.records import Dataset, check_names, common_size
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
-from latentsr.training.budget import Budget
-from latentsr.training.checkpoint import LastCheckpoint
+from latentsr.training.crops import DatasetImage, ImageCrops, WholeImages, images_of
 from latentsr.training.ema import Ema
-from latentsr.training.image_crops import DatasetImage, ImageCrops, WholeImages, images_of
-from latentsr.training.progress import Progress, silent
-from latentsr.training.trainer import Precision, make_trainer, train
+from latentsr.training.trainer import Budget, LastCheckpoint, Precision, Progress, make_trainer, silent, train
 
 
 class FitVaeConfig(Config):

@@ -1,14 +1,19 @@
-"""The training job: from a latent cache to a SuperResolver folder, resumed where it was interrupted."""
+"""How large a sample's distance from the posterior mean should be, measured on training images."""
 
 import math
 import shutil
+import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
+from latentsr import __version__
 from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.config import manifest, read_signed_json, signed, write_json, write_yaml
 from latentsr.data.latents import LatentCache
@@ -16,18 +21,103 @@ from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, OptionError, StaleError
-from latentsr.restoration import ModelConfig, Parent, Restorer
-from latentsr.superres import SuperResolver, save_model
-from latentsr.training.budget import Budget
-from latentsr.training.calibration import calibrated_spread, calibration_seconds
-from latentsr.training.card import model_card
-from latentsr.training.checkpoint import LastCheckpoint
-from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space
+from latentsr.provenance import RESEARCH_USE
+from latentsr.training.crops import LatentCrops
+from latentsr.training.denoiser import (
+    DenoiserTraining,
+    Score,
+    TrainConfig,
+    ValidationImages,
+    denoiser_spec,
+    latent_space,
+)
 from latentsr.training.ema import Ema
-from latentsr.training.latent_crops import LatentCrops
-from latentsr.training.progress import Progress, silent
-from latentsr.training.trainer import make_trainer, train
-from latentsr.training.validation import Score, ValidationImages
+from latentsr.training.trainer import Budget, LastCheckpoint, Progress, make_trainer, silent, train
+from latentsr.upscalers.model import SuperResolver, save_model
+from latentsr.upscalers.realism import SpreadCalibration, fit_calibration
+from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer, Sampling
+
+STEPS = 16
+IMAGES = 32
+
+
+def calibrated_spread(
+    restorer: Restorer,
+    cache: LatentCache,
+    *,
+    images: int = IMAGES,
+    batch: int = 4,
+    seconds: float = math.inf,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> SpreadCalibration | None:
+    """The calibration from training images spread evenly over the cache; None for a model without posterior mean.
+
+    The truth is the decoded HR latent, so that a lossy autoencoder's own error is not taken for missing detail. No
+    batch but the first is begun that would not end within `seconds`; each is spread over the whole cache.
+    """
+    if not restorer.has_mean:
+        return None
+    ids, hr, begin = cache.ids("train"), cache.array("train", "hr"), time.monotonic()
+    rows = [int(i) for i in np.linspace(0, len(ids) - 1, min(images, len(ids)))]
+    batches = -(-len(rows) // batch)
+    errors: list[Tensor] = []
+    distances: list[Tensor] = []
+    for number in range(batches):
+        progress(sum(map(len, errors)), len(rows))
+        part = rows[number::batches]
+        latents = torch.from_numpy(np.array(hr[part])).to(restorer.device)
+        truth = (restorer.autoencoder.decode(latents).cpu() + 1) / 2
+        lr = restorer.degradation.apply(truth)
+        mean, drawn = restorer.mean_and_sample(lr, ids=[ids[row] for row in part], sampling=Sampling(steps=STEPS))
+        errors.append(truth - mean)
+        distances.append(drawn - mean)
+        if (time.monotonic() - begin) * (number + 2) / (number + 1) > seconds:
+            break
+    progress(sum(map(len, errors)), len(rows))
+    return fit_calibration(torch.cat(errors), torch.cat(distances))
+
+
+def calibration_seconds(restorer: Restorer, cache: LatentCache) -> float:
+    """How long `calibrated_spread` will take, judged by one image; an eighth more for scores and files."""
+    begin = time.monotonic()
+    calibrated_spread(restorer, cache, images=1)
+    return 1.125 * min(IMAGES, len(cache.ids("train"))) * (time.monotonic() - begin)
+
+
+def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]) -> str:
+    """The card as Markdown; `facts` are the steps, minutes, images a dataset and validation scores of the run."""
+    images = "\n".join(f"| {name} | {count} |" for name, count in facts["images"].items())
+    scores = "\n".join(f"| {name} | {value:.2f} dB |" for name, value in facts["validation"].items())
+    parent = f"\n| fine-tuned from | {model.parent.name}, SHA-256 {model.parent.hash} |" if model.parent else ""
+    return f"""# {model.name}
+
+**{RESEARCH_USE}** Part of what this model adds to an image is made up.
+
+A latent diffusion model for medical image super-resolution, made by latentsr {__version__}.
+
+| | |
+|---|---|
+| undoes | `{model.degradation}` |
+| latent space | `{model.autoencoder}`, {model.denoiser.latent_channels} channels |
+| network | UNet, channels {", ".join(map(str, model.denoiser.channels))}, {config.layers} layers a block |
+| learns | {config.objective} on the {config.schedule} schedule; target: {model.space.target} |
+| condition | {", ".join(model.space.conditions)} |
+| trained | {facts["steps"]} steps of {config.batch} crops of {config.crop} latent px, {facts["minutes"]} minutes |
+| HR size | {model.size[0]} x {model.size[1]} px |{parent}
+
+| training set | images |
+|---|---|
+{images}
+
+Validation images at the end of training (posterior mean, one evaluation):
+
+| measure | value |
+|---|---|
+{scores}
+
+Not for: diagnosis; modalities, body parts, spacings or degradations other than those above; measuring lesions.
+"""
+
 
 SOLVER = {"cosine": "dpm++", "linear": "dpm++", "flow": "euler"}
 VALIDATION_BATCH = 8

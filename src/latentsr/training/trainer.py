@@ -1,24 +1,198 @@
-"""The Lightning Trainer as both trainings use it: epochs of a fixed number of steps, resumed at the last one."""
+"""The Lightning Trainer of both trainings: steps, time budget, progress and the last checkpoint."""
+
+
+# ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
 
 import logging
+import math
 import pickle
+import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+
+# ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
+# ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
+from latentsr.config import canonical_json, read_json, sha256, write_json
 from latentsr.device import resolve_device
-from latentsr.errors import InputError, OptionError
-from latentsr.training.batches import StepBatches
-from latentsr.training.budget import Budget
-from latentsr.training.checkpoint import LastCheckpoint
-from latentsr.training.progress import Report, TrainingProgress
+from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.training.crops import StepBatches
+
+MOST_RESERVED = 0.25  # of the minutes
+
+
+class Budget(Callback):
+    """Stops the training when its steps or minutes are spent, and tells what share of it is done.
+
+    Minutes count over all runs of a training that was killed and resumed: the time spent is in the checkpoint.
+    """
+
+    def __init__(self, steps: int | None, minutes: float | None) -> None:
+        if steps is None and minutes is None:
+            raise OptionError("neither steps nor minutes given: say how long to train by the option steps or minutes")
+        self.steps = steps
+        self.seconds = None if minutes is None else 60 * minutes
+        self._reserved = 0.0
+        self._earlier = 0.0
+        self._begin: float | None = None
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, earlier runs included."""
+        return self._earlier + (0.0 if self._begin is None else time.monotonic() - self._begin)
+
+    def reserve(self, seconds: float) -> None:
+        """Keeps so much of the minutes, a quarter at most, for what comes after the training."""
+        self._reserved = 0.0 if self.seconds is None else min(seconds, MOST_RESERVED * self.seconds)
+
+    def left(self) -> float:
+        """Seconds of the minutes that are left, what is reserved included; infinite without minutes."""
+        return math.inf if self.seconds is None else self.seconds - self.elapsed()
+
+    def share(self, step: int) -> float:
+        """The part of the training that is done after `step` steps, 0 to 1."""
+        by_steps = 0.0 if self.steps is None else step / self.steps
+        by_time = 0.0 if self.seconds is None else self.elapsed() / (self.seconds - self._reserved)
+        return min(1.0, max(by_steps, by_time))
+
+    def learning_rate(self, step: int, *, warmup: int = 100) -> float:
+        """The factor on the learning rate: a linear rise, then half a cosine down to 0.01.
+
+        The rise takes `warmup` steps, or a tenth of the training where that is less.
+        """
+        warmup = warmup if self.steps is None else min(warmup, self.steps // 10)
+        rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        return rise * (0.01 + 0.99 * (1 + math.cos(math.pi * self.share(step))) / 2)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._begin = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ends the training after this step if the budget is spent; all processes of a run decide together."""
+        spent = self.share(trainer.global_step) >= 1
+        trainer.should_stop = trainer.should_stop or trainer.strategy.reduce_boolean_decision(spent, all=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint keeps."""
+        return {"elapsed": self.elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up what `state_dict` gave."""
+        self._earlier = state_dict["elapsed"]
+
+
+Report = Callable[..., None]  # (done, total, note)
+Progress = Callable[..., AbstractContextManager[Report]]  # (title, unit=, resumes=), such as terminal.progress
+EVERY = 0.5  # seconds between reports: each waits for the GPU
+
+
+@contextmanager
+def silent(*_: object, **__: object) -> Iterator[Report]:
+    """A Progress that shows nothing."""
+    yield lambda done, total, note="": None
+
+
+class TrainingProgress(Callback):
+    """Calls `report` with the step, the number of steps as far as it is known, and the last scores."""
+
+    def __init__(self, budget: Budget, report: Report) -> None:
+        self.budget = budget
+        self.report = report
+        self._last = -EVERY
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Reports, in the first process of a run, at most twice a second and at the end."""
+        step, share = trainer.global_step, self.budget.share(trainer.global_step)
+        if trainer.is_global_zero and (time.monotonic() - self._last >= EVERY or share >= 1):
+            self._last = time.monotonic()
+            self.report(step, max(step, round(step / share)) if share else step, _scores(trainer))
+
+
+def _scores(trainer: Trainer) -> str:
+    scores = {name: float(torch.as_tensor(value)) for name, value in trainer.progress_bar_metrics.items()}
+    return ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+
+
+class LastCheckpoint(Callback):
+    """Writes `folder`/last.ckpt at the end of every epoch and of the training, its SHA-256 beside it.
+
+    `facts` (options, hash of the data) go into the file; a checkpoint with other facts raises StaleError on resume,
+    unless they are `earlier`, those of a finished training that this one extends.
+    """
+
+    def __init__(
+        self, folder: Path, facts: Mapping[str, object], *, earlier: Mapping[str, object] | None = None
+    ) -> None:
+        self.path = Path(folder) / "last.ckpt"
+        self.hashes = Path(folder) / "last.json"
+        self.facts = canonical_json(facts)
+        self.accepted = {self.facts} if earlier is None else {self.facts, canonical_json(earlier)}
+        self._digest: str | None = None
+
+    def found(self) -> Path | None:
+        """The checkpoint of an earlier run, to be given to `Trainer.fit`; None if there is none.
+
+        InputError if it is not as it was written; it is hashed once, about a second a gigabyte.
+        """
+        if not self.path.is_file():
+            return None
+        if self._digest is None:
+            written = read_json(self.hashes) if self.hashes.is_file() else None
+            digest = sha256(self.path)
+            if not isinstance(written, dict) or digest not in written.get("sha256", ()):
+                raise InputError(f"{self.path}: cut off or altered; remove it to begin the training anew")
+            self._digest = digest
+        return self.path
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Ends a training that diverged, before NaN from its network is blamed on the autoencoder.
+
+        InputError; the checkpoint before stays.
+        """
+        if not all(torch.isfinite(parameter).all() for parameter in pl_module.parameters()):
+            raise InputError(
+                f"the training diverged, its weights are not finite at step {trainer.global_step}; "
+                "set a smaller learning_rate and choose another output folder"
+            )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes under another name, then renames: a kill leaves the checkpoint before.
+
+        The file of hashes comes first and names both checkpoints, so that it fits whichever a kill leaves.
+        """
+        self.on_validation_start(trainer, pl_module)  # there may be no validation
+        temporary = self.path.with_name(".last.part.ckpt")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            digest = sha256(temporary)
+            write_json(self.hashes, {"sha256": [digest, *([self._digest] if self._digest else [])]})
+            temporary.replace(self.path)
+            self._digest = digest
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds the facts."""
+        checkpoint["latentsr_facts"] = self.facts
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuses the checkpoint of another training."""
+        if checkpoint.get("latentsr_facts") not in self.accepted:
+            raise StaleError(
+                f"{self.path}: was made with other options or other data; set the options of that run, "
+                "or choose another output folder"
+            )
+
 
 Precision = Literal["auto", "float32", "bfloat16"]
 

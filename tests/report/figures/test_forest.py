@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from latentsr.errors import InputError
 from latentsr.report.figures import Interval, bars, intervals
-from latentsr.report.figures.rows import BEYOND
+from latentsr.report.figures.export import BEYOND
 
 MINUS = "\N{MINUS SIGN}"
 ROWS = [

@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import drawing, lay_out, new_figure
-from latentsr.report.figures.style import INK, NORMAL, SOFT, house_style, marks, wrapped
-from latentsr.report.figures.values import decimals, finite, number
+from latentsr.report.figures.style import INK, NORMAL, SOFT, decimals, finite, house_style, marks, number, wrapped
 from latentsr.stats.agreement import Agreement
 
 PANEL = 2.2  # inches, the height of a row of panels

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from latentsr.io.atomic import replacing
+from latentsr.atomic import exchanging
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.figures.sheet import COLOURS, FAINT, FRAME, INK, LARGE, SMALL, Place, Sheet
+from latentsr.report.figures.cases import COLOURS, DARK, FAINT, FRAME, LARGE, SMALL_TEXT, Place, Sheet
 
 Image = NDArray[np.floating]
 
@@ -92,7 +92,7 @@ def comparison(columns: Sequence[Column], detail: Detail, caption: Caption, *, g
 def save(figure: Figure, path: Path, *, text: dict[str, str] | None = None) -> None:
     """Writes a figure as PNG, whole or not at all; the same figure gives the same bytes. `text` goes into the file."""
     about = {"Software": None, "Description": RESEARCH_USE, **(text or {})}
-    with replacing(path) as part:
+    with exchanging(path) as part:
         figure.savefig(part, format="png", metadata=about)
 
 
@@ -147,7 +147,7 @@ def _show_bar(sheet: Sheet, caption: Caption, place: tuple[int, int, int], great
     axes.imshow(np.linspace(0, 1, 256)[None], cmap=COLOURS, aspect="auto", extent=(0, greatest, 0, 1))
     axes.xaxis.set_visible(True)
     axes.set_xticks(np.linspace(0, greatest, 3), [f"{tick:.3g}" for tick in np.linspace(0, greatest, 3)])
-    axes.tick_params(axis="x", labelsize=SMALL, length=3, colors=INK)
+    axes.tick_params(axis="x", labelsize=SMALL_TEXT, length=3, colors=DARK)
     for line, note in enumerate(caption.notes):
         sheet.write(left, top + 66 + 22 * line, note, color=FAINT)
 

@@ -11,8 +11,20 @@ from matplotlib.lines import Line2D
 from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure
-from latentsr.report.figures.style import LEGEND_LETTERS, SOFT, Look, Mark, axis_label, house_style, marks, wrapped
-from latentsr.report.figures.values import checked_frame, decimals, number, told
+from latentsr.report.figures.style import (
+    LEGEND_LETTERS,
+    SOFT,
+    Look,
+    Mark,
+    axis_label,
+    checked_frame,
+    decimals,
+    house_style,
+    marks,
+    number,
+    told,
+    wrapped,
+)
 
 AXES = 2.5  # inches of height
 REFERENCE: Look = {"color": "#8b949e", "linewidth": 4.5, "zorder": 1}  # wide and grey: one method's colour is black

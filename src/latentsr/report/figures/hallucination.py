@@ -9,16 +9,26 @@ from numpy.typing import NDArray
 
 from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
-from latentsr.report.figures.export import add_legend, drawing
-from latentsr.report.figures.rows import Rows, new_rows
-from latentsr.report.figures.sheet import COLOURS, DPI, INK, Sheet
-from latentsr.report.figures.style import Look, axis_label, house_style, wrapped
-from latentsr.report.figures.values import Interval, decimals, finite, intervals_of, number, required, told
+from latentsr.report.figures.cases import COLOURS, DARK, DPI, Sheet
+from latentsr.report.figures.export import Rows, add_legend, drawing, new_rows
+from latentsr.report.figures.style import (
+    Interval,
+    Look,
+    axis_label,
+    decimals,
+    finite,
+    house_style,
+    intervals_of,
+    number,
+    required,
+    told,
+    wrapped,
+)
 
 ROW, BAR = 0.46, 0.17  # inches of height: a row with two bars
 # Told apart in grey by lightness and hatch: the invented dark and plain, the lost light and hatched.
-INVENTED: Look = {"facecolor": "#D55E00", "edgecolor": INK, "linewidth": 0.8}
-LOST: Look = {"facecolor": "#cfe6f5", "edgecolor": INK, "linewidth": 0.8, "hatch": "////"}
+INVENTED: Look = {"facecolor": "#D55E00", "edgecolor": DARK, "linewidth": 0.8}
+LOST: Look = {"facecolor": "#cfe6f5", "edgecolor": DARK, "linewidth": 0.8, "hatch": "////"}
 
 ABREAST, CELL = 4, 256  # maps side by side (two methods' pairs), and the px that one takes
 GAP, SIDE, LINE, COLOUR_BAR = 14, 12, 27, 14  # px
@@ -96,7 +106,7 @@ def _bar(plan: Rows, row: int, shift: float, value: Interval, look: Look, digits
     words = number(value.centre, digits)
     if value.bounded:
         reach = [[value.centre - value.low], [value.high - value.centre]]
-        plan.axes.errorbar(value.centre, place, xerr=reach, color=INK, linewidth=1.2, capsize=2.0)
+        plan.axes.errorbar(value.centre, place, xerr=reach, color=DARK, linewidth=1.2, capsize=2.0)
         words += f" [{number(value.low, digits)}, {number(value.high, digits)}]"
     plan.write(row, words, shift=shift)
 

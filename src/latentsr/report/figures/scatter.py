@@ -1,4 +1,4 @@
-"""Points of two measures: a regression with its bands, and the perception-distortion plane."""
+"""Points of two measures: regressions, the perception-distortion plane, ceilings beside results."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,15 +9,126 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.text import Text
-from numpy.typing import ArrayLike
+from matplotlib.text import Annotation, Text
+from numpy.typing import ArrayLike, NDArray
 
 from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
+from latentsr.report.figures import export
 from latentsr.report.figures.export import add_legend, drawing, new_figure
-from latentsr.report.figures.placement import label_points
-from latentsr.report.figures.style import INK, LEGEND_LETTERS, SOFT, Look, house_style, marks, wrapped
-from latentsr.report.figures.values import LOSSLESS, NO_VALUE, Point, decimals, number, points_of, told
+from latentsr.report.figures.style import (
+    INK,
+    LEGEND_LETTERS,
+    LOSSLESS,
+    NO_VALUE,
+    SMALL,
+    SOFT,
+    Look,
+    Point,
+    decimals,
+    finite,
+    house_style,
+    marks,
+    number,
+    points_of,
+    required,
+    told,
+    wrapped,
+)
+
+_Offset = tuple[float, float, str, str]
+
+# (across, up) in pt from the point, with the side of the words that is turned to it, the best place first.
+_NEAR: tuple[_Offset, ...] = (
+    (7, 0, "left", "center"),
+    (-7, 0, "right", "center"),
+    (0, 7, "center", "bottom"),
+    (0, -7, "center", "top"),
+)
+_EDGE: tuple[_Offset, ...] = (
+    (6, 6, "left", "bottom"),
+    (6, -6, "left", "top"),
+    (-6, 6, "right", "bottom"),
+    (-6, -6, "right", "top"),
+)
+# Farther off, eight directions in three distances.
+_FAR = tuple((k * x, k * y, across, up) for k in (2.5, 4.0, 6.0) for x, y, across, up in _EDGE + _NEAR)
+PLACES = _NEAR + _EDGE + _FAR
+CLEAR = 1.5  # px around words
+MARKER = 6.0  # px around a point that words keep clear of
+STROKE = 1.0  # px on each side of a line that they keep clear of
+OUTSIDE = 50.0  # how much worse a pixel beyond the border is than one on other words
+
+FAR = 12  # pt beyond which a line leads from the words to their point
+SIDES = {"left": 0.0, "bottom": 0.0, "center": 0.5, "right": 1.0, "top": 1.0}
+
+Boxes = NDArray[np.float64]  # (n, 4): left, bottom, right, top in px
+
+
+def label_points(
+    figure: Figure,
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    words: Sequence[str],
+    *,
+    taken: Sequence[Text] = (),
+    lines: Sequence[tuple[float, float, float, float]] = (),
+) -> list[Annotation]:
+    """The words that were set beside points, given in data coordinates; the axes' limits must be final.
+
+    `taken` are other words on the axes, `lines` upright and level lines, (left, bottom, right, top) in data
+    coordinates, to keep clear of.
+    """
+    if not points:
+        return []
+    export.lay_out(figure)
+    centres = axes.transData.transform(np.asarray(points, dtype=np.float64))
+    others = [np.array(Text.get_window_extent(text).extents) for text in taken]
+    ends = [axes.transData.transform(np.reshape(line, (2, 2))) for line in lines]
+    others += [np.concatenate([np.min(both, axis=0) - STROKE, np.max(both, axis=0) + STROKE]) for both in ends]
+    boxes = np.stack([*np.concatenate([centres - MARKER, centres + MARKER], axis=1), *others])
+    border = np.array(axes.bbox.extents)
+    placed = []
+    for point, centre, text in zip(points, centres, words, strict=True):
+        if text.strip():
+            note = axes.annotate(text, point, xytext=(0, 0), textcoords="offset points", fontsize=SMALL)
+            size = np.array(Text.get_window_extent(note).size) + 2 * CLEAR
+            candidates = [_box(centre, size, place, figure.dpi) for place in PLACES]
+            costs = [_cost(box, boxes, border) + 0.01 * rank for rank, box in enumerate(candidates)]
+            best = int(np.argmin(costs))
+            note.remove()
+            placed.append(_annotation(axes, point, text, PLACES[best]))
+            boxes = np.concatenate([boxes, candidates[best][None]])
+    return placed
+
+
+def _annotation(axes: Axes, point: tuple[float, float], text: str, place: _Offset) -> Annotation:
+    """The words at their place, with a line to the point where they stand far from it."""
+    across, up, ha, va = place
+    line: Look = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
+    far: Look = {"arrowprops": line} if np.hypot(across, up) > FAR else {}
+    halo: Look = {"facecolor": "white", "edgecolor": "none", "alpha": 0.55, "pad": 0.6}
+    style: Look = {"color": INK, "ha": ha, "va": va, "bbox": halo}
+    note = axes.annotate(text, point, xytext=(across, up), textcoords="offset points", fontsize=SMALL, **style, **far)
+    note.set_in_layout(False)
+    return note
+
+
+def _box(centre: Boxes, size: Boxes, place: _Offset, dpi: float) -> Boxes:
+    """The box (4,) in px that words of this size fill beside a point."""
+    across, up, ha, va = place
+    corner = centre + np.array([across, up]) * dpi / 72
+    corner = corner - size * np.array([SIDES[ha], SIDES[va]])
+    return np.concatenate([corner, corner + size])
+
+
+def _cost(box: Boxes, taken: Boxes, border: Boxes) -> float:
+    """Pixels of the box that lie on others, and beyond the border."""
+    sides = np.minimum(box[2:], taken[:, 2:]) - np.maximum(box[:2], taken[:, :2])
+    inside = np.clip(np.minimum(box[2:], border[2:]) - np.maximum(box[:2], border[:2]), 0, None)
+    beyond = np.prod(box[2:] - box[:2]) - np.prod(inside)
+    return float(np.prod(np.clip(sides, 0, None), axis=1).sum() + OUTSIDE * beyond)
+
 
 HEIGHT = 3.9  # inches
 LABEL_LETTERS = 22
@@ -232,3 +343,114 @@ def told_points(points: Sequence[Point], infinite: str = LOSSLESS) -> str:
         )
         parts.append(f"{_name(point)}: {where}")
     return told(parts)
+
+
+X_LABEL, Y_LABEL = "AE ceiling, PSNR (dB)", "SR, PSNR (dB)"
+DIAGONAL = "result = ceiling"
+ROOM = 0.08  # share of an axis that is left free around what is drawn
+HIGHER = 1.0  # how many times its height an axis may grow so that the diagonal is seen
+
+
+def ceiling_models(
+    points: Iterable[Sequence[Any]],
+    xs: ArrayLike | None = None,
+    bands: Sequence[ArrayLike] | None = None,
+    *,
+    levels: Mapping[str, float] | None = None,
+    methods: Sequence[str] | None = None,
+    note: str = "",
+) -> Drawing:
+    """A point a model at its ceiling and its result, with the line where both are equal; names are in the legend.
+
+    Not beside the points: of models in alike latents these lie close, and their whiskers cross.
+
+    Args:
+        points: `Point` or (label, x, y, group, low, high, x_low, x_high) in dB; a label is a method's name.
+        xs: (n,), rising, where a least-squares line is given; None: there is none.
+        bands: as in `regression`; where they are wider than the points' range they are cut, not the points squeezed.
+        levels: results without a ceiling (bicubic, models in lossless latents) by name, as lines across.
+        methods: all methods of the report in their order.
+        note: a line below the figure.
+
+    Raises:
+        InputError: no points, or bands of another length than xs
+    """
+    found = [point._replace(group=point.label) for point in points_of(points)]
+    levels = {name: value for name, value in (levels or {}).items() if np.isfinite(value)}
+    shown = [point for point in found if placed(point)]
+    with house_style():
+        figure, axes = plane(found, X_LABEL, Y_LABEL, "", note, IDENTICAL)
+        handles: list[Any] = draw_points(axes, found, methods)
+        if xs is not None:
+            handles += draw_bands(axes, np.asarray(xs, dtype=np.float64), bands or (), 0.95)
+        _look_at(
+            axes,
+            [value for point in shown for value in (point.x, point.x_low, point.x_high)],
+            [*(value for point in shown for value in (point.y, point.low, point.high)), *levels.values()],
+        )
+        handles += [*_diagonal(axes), *draw_levels(axes, levels, methods)]
+        add_legend(figure, handles)
+        words = f"{told_points(found, IDENTICAL)}.{told_levels(levels)}"
+        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}. {words}")
+
+
+def ceiling_patients(
+    results: Mapping[str, tuple[ArrayLike, ArrayLike]], *, methods: Sequence[str] | None = None, note: str = ""
+) -> Drawing:
+    """A point a patient and method: the patient's mean ceiling and mean result, and the line where both are equal.
+
+    Args:
+        results: by method (ceilings, results), each (patients,) in dB; pairs that are not both finite are left out.
+        methods: all methods of the report in their order.
+        note: a line below the figure.
+
+    Raises:
+        InputError: no patient under any method
+    """
+    pairs = {name: np.asarray(values, dtype=np.float64) for name, values in results.items()}
+    pairs = {name: values[:, np.isfinite(values).all(axis=0)] for name, values in pairs.items()}
+    required([name for name, values in pairs.items() if values.size], "patients")
+    looks = marks(list(pairs), methods)
+    with house_style():
+        figure = new_figure(HEIGHT, note=note)
+        axes = figure.subplots()
+        axes.set_xlabel(X_LABEL)
+        axes.set_ylabel(Y_LABEL)
+        axes.grid(axis="both")
+        handles: list[Line2D] = []
+        for name, (x, y) in pairs.items():
+            handles += axes.plot(x, y, linestyle="none", markersize=6, alpha=0.8, **looks[name].point)
+            handles[-1].set_label(wrapped(name, LEGEND_LETTERS))
+        _look_at(axes, *(np.concatenate([values[side] for values in pairs.values()]) for side in (0, 1)))
+        add_legend(figure, [*handles, *_diagonal(axes)])
+        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}, a point a patient. {_told(pairs)}")
+
+
+def _look_at(axes: Axes, across: Iterable[float], up: Iterable[float]) -> None:
+    """Sets the limits around these values; upwards to the diagonal where that does not squeeze them."""
+    for values, limit in ((finite(across), axes.set_xlim), (finite(up), axes.set_ylim)):
+        if values.size:
+            room = ROOM * float(np.ptp(values)) or 0.5
+            limit(float(values.min()) - room, float(values.max()) + room)
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    wanted = left + 0.4 * (right - left)
+    if top < wanted <= top + HIGHER * (top - bottom):
+        axes.set_ylim(bottom, wanted)
+
+
+def _diagonal(axes: Axes) -> list[Line2D]:
+    """The handle of the line where result and ceiling are equal, if it crosses the axes."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    low, high = max(left, bottom), min(right, top)
+    if low >= high:
+        return []
+    return axes.plot([low, high], [low, high], color=SOFT, linewidth=1.2, label=DIAGONAL, zorder=1)
+
+
+def _told(pairs: Mapping[str, np.ndarray]) -> str:
+    parts = []
+    for name, (x, y) in pairs.items():
+        if x.size:
+            means = (number(float(values.mean()), decimals(values)) for values in (x, y))
+            parts.append(f"{name}: {x.size} patients, means x {', y '.join(means)}")
+    return "; ".join(parts) + "."

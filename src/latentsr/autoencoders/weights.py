@@ -1,0 +1,273 @@
+"""Weight files: of which kind they are, their tensors, and strict filling of networks: every fault is named."""
+
+import pickle
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save, save_file
+from torch import Tensor, nn
+
+from latentsr.atomic import replacing
+from latentsr.autoencoders.catalogue import CATALOGUE, CONFIG, WEIGHTS
+from latentsr.errors import ModelError
+
+SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
+LISTED = 3
+_LFS = b"version https://git-lfs"
+_LORA = re.compile(r"lora|\.alpha$")
+_HALF = "one half of a tiny autoencoder"
+# The first pattern that a tensor's name has decides; wholes before the parts whose names they contain.
+_FAMILIES = (
+    (re.compile(r"^(model\.diffusion_model|first_stage_model|cond_stage_model)\."), "a whole diffusion model"),
+    (re.compile(r"^(encoder|decoder)\.(down|up)_blocks\."), "an autoencoder in diffusers' form"),
+    (re.compile(r"^(down|up)_blocks\.\d"), "a UNet"),
+    (re.compile(r"^(encoder|decoder)\.(down|up)\.\d"), "an autoencoder in CompVis' form"),
+    (re.compile(r"^(encoder|decoder)\.layers\.\d"), "a tiny autoencoder"),
+    (re.compile(r"^\d+\."), _HALF),
+)
+
+
+def check_kind(path: Path) -> None:
+    """Raises ModelError for a path that is no file of weights at first sight: missing, empty, a folder, text, a zip."""
+    if path.is_dir():
+        raise ModelError(f"{path}: is a folder, expected a file of weights; it holds {held(path)}")
+    if not path.is_file():
+        raise ModelError(f"{path}: missing; expected a file of weights")
+    with path.open("rb") as file:
+        head = file.read(64)
+    if problem := _problem(path, head):
+        raise ModelError(f"{path}: {problem}")
+
+
+def check_family(names: Iterable[str], expected: Iterable[str], origin: str) -> None:
+    """Raises ModelError, which says what it is, for tensors of another family than those that are expected."""
+    came, wanted = family(names), family(expected)
+    if came and wanted and came != wanted:
+        fix = "give both halves as weights" if came == _HALF else "give the file of the autoencoder itself"
+        raise ModelError(f"{origin}: holds {came}, expected {wanted}; {fix}")
+
+
+def family(names: Iterable[str]) -> str:
+    """What a file with tensors of these names is, in words; empty where nothing tells."""
+    given = list(names)
+    if given and all(_LORA.search(name) for name in given):
+        return "a LoRA (small changes to another model)"
+    return next((words for pattern, words in _FAMILIES if any(map(pattern.search, given))), "")
+
+
+def no_autoencoder(folder: Path) -> ModelError:
+    """The error for a folder that lacks config.json: what it holds, and how its files become an autoencoder."""
+    names = _weights(folder)
+    inner = [path.parent for path in sorted(folder.glob(f"*/{WEIGHTS}")) if (path.parent / CONFIG).is_file()]
+    if WEIGHTS in names:
+        fix = "copy it again"
+    elif names:
+        fix = import_command(folder, names)
+    else:
+        fix = f"give {inner[0]}" if inner else "give another folder, or a name that 'latentsr models list' has"
+    expected = f"expected an autoencoder folder with {CONFIG} and {WEIGHTS}"
+    return ModelError(f"{folder / CONFIG}: missing, {expected}, came one with {held(folder)}; {fix}")
+
+
+def held(folder: Path) -> str:
+    """The weights that a folder holds, at most three by name."""
+    names = _weights(folder)
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more if names else "no weights"
+
+
+def import_command(path: Path, names: Iterable[str]) -> str:
+    """How published files are put into the store: those of these names in the folder `path`, or `path` itself."""
+    given = set(names) - {WEIGHTS}  # a name that many have
+    known = [
+        name
+        for name, row in CATALOGUE.items()
+        for files in (row.publication.weights, row.publication.aliases)
+        if files and {PurePosixPath(file).name for file in files} <= given
+    ]
+    name = known[0] if len(known) == 1 else "NAME"
+    return f"published weights get a name by 'latentsr models import {name} --weights {path}': give that name"
+
+
+def _weights(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+
+
+def _problem(path: Path, head: bytes) -> str:
+    """What ails a file that begins so; empty where it may be weights."""
+    kinds = f"expected safetensors or a torch checkpoint ({', '.join(SUFFIXES)})"
+    if not head:
+        return f"not a whole file of weights (empty), {kinds}; copy or fetch it again"
+    if head.startswith(_LFS):
+        return f"not a whole file of weights but a Git LFS pointer, {kinds}; fetch the file itself ('git lfs pull')"
+    if path.suffix != ".safetensors" and head[8:9] == b"{":
+        return "is a safetensors file by its content; rename it to end in .safetensors"
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        return f"not a whole file of weights but a text, {kinds}; give the file of weights"
+    return _zip_problem(path) if head.startswith(b"PK") else ""
+
+
+def _zip_problem(path: Path) -> str:
+    """Empty for a torch checkpoint, which is a zip with a data.pkl, and for a zip that cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
+        return ""  # the reader of checkpoints says what ails it
+    if any(name.endswith("data.pkl") for name in names):
+        return ""
+    weights = [name for name in names if name.endswith(SUFFIXES)]
+    told = f"with {weights[0]} in it; unpack it and give that file" if weights else "without weights; give another file"
+    return f"is a zip archive {told}"
+
+
+class _Nothing:
+    """Stands for what an old Lightning checkpoint says of its callbacks, which is neither needed nor imported."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+
+# What checkpoints of Lightning 1.x (CompVis' among them) hold beside tensors: names, replaced by nothing when read.
+_INERT = (
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+    "numpy.core.multiarray.scalar",
+    "numpy.dtype",
+    "_codecs.encode",
+)
+# All that torch raises at a file that is cut, altered, foreign or holds more than tensors.
+_UNREADABLE = (
+    pickle.UnpicklingError, struct.error, RuntimeError, AssertionError, EOFError, OSError, MemoryError, OverflowError,
+    AttributeError, IndexError, KeyError, TypeError, ValueError,
+)  # fmt: skip
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name, on the CPU; those under `state_dict`, where there is such a key.
+
+    A file that is missing, cut short or so altered that it cannot be read, or whose pickle asks for code, raises
+    ModelError: nothing in it is executed.
+    """
+    path = Path(path)
+    check_kind(path)
+    content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    return _tensors(content, path)
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a whole safetensors file ({_line(error)}); copy or fetch it again") from error
+
+
+def _pickled(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals([(_Nothing, name) for name in _INERT]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's guesses at what ails a file; it is read whole or refused
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        if code := re.search(r"(?:GLOBAL|global:?|function) ([\w.]+\.[\w.]+)", str(error)):
+            raise ModelError(
+                f"{path}: asks for code ({code[1]}) beside tensors and was not loaded; fetch it from its publisher"
+            ) from error
+        raise ModelError(f"{path}: not a whole file of weights ({_line(error)}); copy or fetch it again") from error
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise ModelError(f"{path}: holds no tensors by name; expected a state dict, or one under 'state_dict'")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ModelError(f"{path}: {name!r} is no tensor; expected a state dict, or one under 'state_dict'")
+    return dict(content)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+_METADATA = {"format": "pt"}
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fills the network from the file, in the network's own dtype.
+
+    A file that is missing or cut short, and a tensor that is missing, surplus, misshapen, of integers where the network
+    has floating point, or not finite, raise ModelError.
+    """
+    if not Path(path).is_file():
+        raise ModelError(f"{path}: missing; expected a folder with config.json and {Path(path).name}")
+    fill(network, read_tensors(path), str(path))
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Fills the network with the tensors, in the network's own dtype; any fault is a ModelError that names it."""
+    check_weights(tensors, network, origin)
+    network.load_state_dict(dict(tensors), strict=True)
+
+
+def check_weights(tensors: Mapping[str, Tensor], network: nn.Module, origin: str) -> None:
+    """Raises ModelError, with the first tensor at fault, unless the tensors are those of the network, and finite."""
+    own = network.state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    check_tensors(tensors, shapes, origin, fix="take the config.json that belongs to it")
+    for name in (name for name, tensor in own.items() if tensor.is_floating_point()):
+        if not tensors[name].is_floating_point():  # such as int8 without the scale that it was quantised with
+            kind = str(tensors[name].dtype).removeprefix("torch.")
+            raise ModelError(f"{origin}: tensor {name!r} is of {kind}, expected floating point; fetch it unquantised")
+    check_finite(tensors, origin)
+
+
+def check_tensors(
+    tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], origin: str, *, fix: str
+) -> None:
+    """Raises ModelError, with the first tensor at fault, unless names and shapes are the expected ones."""
+    if len(shapes.keys() & tensors.keys()) < len(shapes) / 2:
+        check_family(tensors, shapes, origin)
+    for problem, names in (
+        ("lacks", shapes.keys() - tensors.keys()),
+        ("has surplus", tensors.keys() - shapes.keys()),
+    ):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise ModelError(f"{origin}: {problem} tensor {min(names)!r}{more}; {fix}")
+    for name, shape in shapes.items():
+        if tensors[name].shape != shape:
+            found = tuple(tensors[name].shape)
+            raise ModelError(f"{origin}: tensor {name!r} has shape {found}, expected {shape}; {fix}")
+
+
+def check_finite(tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Raises ModelError, with its name, if a tensor holds NaN or infinity."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelError(f"{origin}: tensor {name!r} holds NaN or infinity; fetch or train the weights again")
+
+
+def save_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Writes the tensors as safetensors, on the CPU and contiguous; atomic."""
+    with replacing(path) as temporary:
+        try:
+            save_file(_plain(tensors), temporary, metadata=_METADATA)
+        except SafetensorError as error:  # of a full disk, too
+            raise OSError(f"cannot write {path}: {' '.join(str(error).split())}") from error
+        temporary.chmod(0o644)  # safetensors leaves it to the owner alone, and models are shared
+
+
+def weights_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """The bytes that `save_weights` would write."""
+    return save(_plain(tensors), metadata=_METADATA)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -1,0 +1,436 @@
+"""The enhance job: files and folders in, the same tree of SR images out, one failure not ending the rest."""
+
+import contextlib
+import dataclasses
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from latentsr import io
+from latentsr.atomic import refuse_links
+from latentsr.config import manifest, read_json, sha256, sha256_json, write_json
+from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
+from latentsr.io.items import unreadable
+from latentsr.job import check_room, check_writable, locked, run_folder
+from latentsr.provenance import PIXELS, RESEARCH_USE
+from latentsr.tiling import tile_starts
+from latentsr.upscalers.model import BATCH, Enhanced, SuperResolver
+from latentsr.upscalers.restorer import OVERLAP, Sampling
+from latentsr.volume import MAX_PIXELS, Volume
+
+RUN = "run.json"
+UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
+MEND = "set the option overwrite, or choose another output folder"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input: `output` is relative to the output folder, `reason` says why it is not written anew.
+
+    "skipped" is a file that holds no image. "begun" stands in `run.json` alone, for the output that is being written.
+    `shape` is the input's (slices, rows, columns), where it was read.
+    """
+
+    input: str
+    status: Literal["written", "kept", "skipped", "failed", "planned", "begun"]
+    output: str = ""
+    reason: str = ""
+    size: str = ""
+    shape: tuple[int, ...] = ()
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    input_sha256: str = ""
+    output_sha256: dict[str, str] = field(default_factory=dict)
+    made_by: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a tree is enhanced.
+
+    `overwrite`, `dry_run`, `force` (burned-in annotation), `grey` (colour to grey), `axis` (slices of NIfTI),
+    `max_pixels` (of a volume that is read) and `parametric_map` (of the spread, DICOM) are as in the command line.
+    """
+
+    resolver: SuperResolver
+    sampling: Sampling
+    out: Path
+    overwrite: bool = False
+    dry_run: bool = False
+    force: bool = False
+    grey: bool = False
+    axis: int | None = None
+    max_pixels: int = MAX_PIXELS
+    parametric_map: bool = False
+
+    @property
+    def made_by(self) -> str:
+        """The digest of model and options: outputs of the same digest from the same input are the same."""
+        maps = self.parametric_map and self.sampling.samples > 1
+        return sha256_json([PIXELS, self.resolver.hash, self.sampling.model_dump(), self.grey, self.axis, maps])
+
+    @property
+    def run(self) -> Path:
+        """The folder of the job's record, beside `out`, which holds images and nothing else."""
+        return run_folder(self.out)
+
+
+def enhance_files(
+    paths: Sequence[Path],
+    job: Job,
+    *,
+    progress: Callable[[float, int], None] = lambda done, total: None,
+    finished: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """The outcome of every item below `paths`, in their order; outputs lie in `job.out`, `run.json` in `job.run`.
+
+    A file of a DICOM stack that cannot be read is a failure of its own; the others are one volume without it.
+    An output that is there already is kept unless `overwrite`, and a failure if other input, model or options made it,
+    or if `run.json` does not know it. A killed job goes on where it was: outputs appear whole, and `run.json` names
+    each before it is written. Where nothing was made, nothing is left. `progress` takes (items done, all items),
+    `finished` each outcome as soon as it is there.
+
+    Raises:
+        OptionError: an option that does not fit the model, or an output folder that cannot be written or is full
+        StaleError: another process enhances into this folder
+        InputError: a path that does not exist, or nothing below the paths
+    """
+    _check_out(paths, job)
+    items = io.find(paths)
+    _check_sampling(job)
+    with contextlib.nullcontext() if job.dry_run else locked(job.run):
+        record = _Record(job, paths)
+        if not job.dry_run:
+            check_writable(job.out if job.out.is_dir() else job.run)
+        for done, item in enumerate(items):
+            progress(done, len(items))
+            within = partial(_within, progress, done, len(items))
+            for outcome in _outcomes(item, job, record, within):
+                record.outcomes.append(outcome)
+                finished(outcome)
+        progress(len(items), len(items))
+        record.close()
+    return record.outcomes
+
+
+def _within(progress: Callable[[float, int], None], done: int, total: int, slices_done: int, slices: int) -> None:
+    progress(done + slices_done / slices, total)
+
+
+def check_scale(resolver: SuperResolver, scale: int | None) -> None:
+    """Raises OptionError if the model was trained for another scale than the one that is asked for."""
+    if scale is not None and scale != resolver.scale:
+        raise OptionError(
+            f"scale {scale}: model {resolver.name} enlarges {resolver.scale} times; "
+            f"leave scale out, or choose a model trained for {scale}"
+        )
+
+
+def _check_out(paths: Sequence[Path], job: Job) -> None:
+    out = job.out
+    if not out.resolve().name:
+        raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
+    if not out.is_dir() and (out.exists() or out.name.lower().endswith(io.SUFFIXES)):
+        raise OptionError(f"output {out}: is the name of a file; give a folder, outputs keep the names of their inputs")
+    for path in paths:
+        if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in (out, job.run)):
+            raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
+
+
+def _check_sampling(job: Job) -> None:
+    """Restores a black patch: an option that does not fit the model is an OptionError before any file is read."""
+    sampling = job.sampling.model_copy(update={"samples": 1, "steps": min(2, job.sampling.steps)})
+    job.resolver.restore(torch.zeros(1, 1, 4, 4), ids=["black"], sampling=sampling)
+
+
+def _outcomes(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Iterator[Outcome]:
+    """The outcome of an item; of a stack with files that cannot be read, that of the others and of each of these."""
+    outcome = _outcome(item, job, record, progress)
+    broken = [path for path in item.paths if not _readable(path, job)] if outcome.status == "failed" else []
+    if not item.series or len(broken) in (0, len(item.paths)):
+        yield outcome
+        return
+    sound = tuple(path for path in item.paths if path not in broken)
+    place = item.relative if len(sound) > 1 else item.relative / sound[0].name
+    series = sha256_json([item.series_digest, [path.name for path in broken]])  # another series than the whole one
+    yield _outcome(io.Item(place, sound, series), job, record, progress)
+    for path in broken:
+        yield _outcome(io.Item(item.relative / path.name, (path,)), job, record, progress)
+
+
+def _readable(path: Path, job: Job) -> bool:
+    try:
+        io.read(path, grey=job.grey, force=job.force, constant=True, axis=job.axis, max_pixels=job.max_pixels)
+    except LatentSRError:
+        return False
+    return True
+
+
+def _outcome(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Outcome:
+    """One item's outcome; what a file can do wrong is its own failure, a wrong option the job's."""
+    begin = time.perf_counter()
+    name = item.relative.as_posix()
+    try:
+        outcome = _enhance(item, job, record, progress)
+    except OptionError:
+        raise
+    except NotAnImageError as error:
+        outcome = Outcome(name, "skipped", reason=str(error))
+    except LatentSRError as error:
+        outcome = Outcome(name, "failed", reason=str(error))
+    except OSError as error:  # of the input: those of writing are LatentSRError
+        outcome = Outcome(name, "failed", reason=str(unreadable(item.paths[0], error)))
+    except (MemoryError, RuntimeError) as error:  # torch has no class of its own for a CPU without memory
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+        if not short:
+            raise
+        outcome = Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")
+    return dataclasses.replace(outcome, seconds=round(time.perf_counter() - begin, 3))
+
+
+def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Outcome:
+    name = item.relative.as_posix()
+    kind = io.kind_of(item.paths[0])
+    output = job.out / io.output_name(item.relative, kind, job.resolver.scale, series=item.series)
+    relative = output.relative_to(job.out).as_posix()
+    _refuse_source(item, output)
+    refuse_links(job.out, output)
+    record.claim(relative, name)
+    digest = sha256_json([item.series_digest, *(sha256(path) for path in item.paths)])
+    earlier = record.earlier.get(name)
+    if output.exists() and not job.overwrite:
+        _refuse_other(earlier, output, digest, job)
+        if earlier and _whole(earlier, job.out):
+            return _kept(earlier, output, job.out)
+    volume = io.read(item, grey=job.grey, force=job.force, axis=job.axis, max_pixels=job.max_pixels)
+    outcome = Outcome(
+        name, "planned", relative, size=_sizes(volume, job.resolver.scale), shape=volume.pixels.shape,
+        warnings=(*volume.source.warnings, *_unlike(volume, job.resolver)), input_sha256=digest,
+    )  # fmt: skip
+    if job.dry_run:
+        return outcome
+    check_room(job.out if job.out.is_dir() else job.run, volume.pixels.size * job.resolver.scale**2 * _bytes(output))
+    outcome = dataclasses.replace(outcome, status="begun", made_by=job.made_by)
+    enhanced = job.resolver.enhance(volume, sampling=job.sampling, progress=progress)
+    record.begin(outcome)
+    hashes = _hashes(_write(enhanced, output, kind, job), job.out)
+    return dataclasses.replace(outcome, status="written", output_sha256=hashes)
+
+
+def _bytes(output: Path) -> int:
+    """Bytes on the disk for each pixel of an output; 0 where it is packed and nobody knows."""
+    return {".dcm": 2, ".ima": 2, "": 2, ".nii": 4}.get(output.suffix.lower(), 0)
+
+
+def _hashes(paths: Sequence[Path], out: Path) -> dict[str, str]:
+    return {path.relative_to(out).as_posix(): sha256(path) for path in paths}
+
+
+def _write(enhanced: Enhanced, output: Path, kind: str, job: Job) -> tuple[Path, ...]:
+    """Writes the image last: where it is, its uncertainty map is too; without it, neither."""
+    maps: tuple[Path, ...] = ()
+    if enhanced.uncertainty is not None:
+        path = io.uncertainty_name(output, kind)
+        refuse_links(job.out, path)
+        maps = io.write_uncertainty(
+            enhanced.uncertainty, path, provenance=enhanced.provenance, overwrite=True,
+            parametric_map=job.parametric_map,
+        )  # fmt: skip
+    try:
+        image = io.write(enhanced.volume, output, provenance=enhanced.provenance, overwrite=True)
+    except (LatentSRError, OSError):
+        for path in maps:
+            path.unlink(missing_ok=True)
+        _remove_empty(io.uncertainty_name(output, kind))  # the folder of a series' maps
+        raise
+    return *image, *maps
+
+
+def _refuse_source(item: io.Item, output: Path) -> None:
+    inputs = {path.resolve() for path in item.paths}
+    if item.series:
+        inputs |= {path.parent for path in inputs}
+    if output.resolve() in inputs:
+        raise InputError(f"{output} is the input itself: choose another output folder")
+
+
+def _refuse_other(earlier: Outcome | None, output: Path, digest: str, job: Job) -> None:
+    """Raises StaleError unless the output that is there is what this job would make."""
+    if earlier is None:
+        raise StaleError(f"{output} exists, and {job.run / RUN} does not say who made it: {MEND}")
+    if (earlier.made_by, earlier.input_sha256) != (job.made_by, digest):
+        raise StaleError(f"{output} was made from other input, model or options: {MEND}")
+
+
+def _whole(earlier: Outcome, out: Path) -> bool:
+    """Whether all files of an output are still there."""
+    return all((out / name).exists() for name in earlier.output_sha256)
+
+
+def _kept(earlier: Outcome, output: Path, out: Path) -> Outcome:
+    """The outcome of an earlier run; one that was killed after the output was written knows no hashes yet."""
+    hashes = earlier.output_sha256
+    if not hashes:
+        hashes = _hashes(sorted(output.iterdir()) if output.is_dir() else [output], out)
+    return dataclasses.replace(earlier, status="kept", reason="there already", output_sha256=hashes)
+
+
+def _sizes(volume: Volume, scale: int) -> str:
+    slices, rows, columns = volume.pixels.shape
+    return f"{slices} x {rows} x {columns} to {slices} x {rows * scale} x {columns * scale}"
+
+
+def _unlike(volume: Volume, resolver: SuperResolver) -> Iterator[str]:
+    """What is unlike the training images, in words without what differs from file to file: equal ones are counted."""
+    config = resolver.config
+    longest, trained = max(volume.pixels.shape[1:]) * resolver.scale, max(config.size)
+    if not trained / UNLIKE <= longest <= trained * UNLIKE:
+        yield f"output size unlike training ({trained} px): detail of another size than the model knows"
+    modality = volume.source.modality
+    if modality and config.modalities and modality not in config.modalities:
+        yield f"modality {modality} unlike training ({', '.join(config.modalities)}): images new to the model"
+
+
+class _Record:
+    """`run.json`: written anew before each output, so that a resumed job knows what the killed one made."""
+
+    def __init__(self, job: Job, paths: Sequence[Path]) -> None:
+        self.path = job.run / RUN
+        self.job = job
+        self.fresh = not job.out.exists()
+        self.outcomes: list[Outcome] = []
+        self.earlier = _earlier(self.path) if self.path.is_file() else {}
+        self.claimed: dict[str, str] = {}
+        resolver = job.resolver
+        self.facts = manifest(
+            note=RESEARCH_USE,
+            inputs=[path.name for path in paths],
+            model=resolver.name,
+            model_hash=resolver.hash,
+            degradation=resolver.degradation.text,
+            options=job.sampling.model_dump(),
+            device=resolver.restorer.device,
+        )
+
+    def claim(self, output: str, name: str) -> None:
+        """Keeps an output for one input: `a` and `a.dcm` would both become `a.dcm`."""
+        if (other := self.claimed.setdefault(output.lower(), name)) != name:
+            raise InputError(f"{name} and {other} would both become {output}: rename one, or run them apart")
+
+    def begin(self, outcome: Outcome) -> None:
+        """Writes down what is about to be written."""
+        self._write([*self.outcomes, outcome])
+
+    def close(self) -> None:
+        """Writes the record of this run, then of what earlier runs did and it did not touch."""
+        if self.job.dry_run:
+            return
+        if self.earlier or any(outcome.status in ("written", "kept") for outcome in self.outcomes):
+            self._write(self.outcomes)
+            return
+        self.path.unlink(missing_ok=True)  # it says only what was begun
+        if self.fresh:
+            _remove_empty(self.job.out)
+
+    def _write(self, outcomes: Sequence[Outcome]) -> None:
+        now = {outcome.input for outcome in outcomes if outcome.status != "failed"}  # a failure touches no output
+        rest = [outcome for name, outcome in self.earlier.items() if name not in now]
+        files = [dataclasses.asdict(outcome) for outcome in (*outcomes, *rest)]
+        write_json(self.path, {**self.facts, "files": files})
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes a folder of empty folders; one that holds a file stays."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            Path(path).rmdir()
+
+
+def _earlier(path: Path) -> dict[str, Outcome]:
+    """What earlier runs made, by input."""
+    content = read_json(path)
+    try:
+        tuples = [{key: tuple(one[key]) for key in ("warnings", "shape")} for one in content["files"]]
+        outcomes = [Outcome(**{**one, **more}) for one, more in zip(content["files"], tuples, strict=True)]
+    except (TypeError, KeyError) as error:
+        raise InputError(f"{path}: is no record of an enhance job; choose another output folder") from error
+    return {outcome.input: outcome for outcome in outcomes if outcome.made_by}
+
+
+PATCH = 64  # side in LR pixels
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """About how many seconds, bytes of memory at the peak and bytes of disk; memory is 0 where the system is silent."""
+
+    seconds: float
+    memory: int
+    disk: int
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a patch took: seconds and bytes an LR pixel, the seconds for one evaluation, beside the `base` in bytes."""
+
+    seconds: float
+    grown: float
+    base: int
+
+    def estimate(self, outcomes: Sequence[Outcome], job: Job) -> Estimate:
+        """What the planned ones of these outcomes would take."""
+        resolver, several = job.resolver, job.sampling.samples > 1
+        seconds, memory, disk = 0.0, 0, 0
+        for outcome in outcomes:
+            if outcome.status != "planned":
+                continue
+            slices, rows, columns = outcome.shape
+            fine = rows * columns * resolver.scale**2
+            tiles = [_tiles(side, job) for side in (rows, columns)]
+            computed, at_once = (math.prod(sides) for sides in zip(*tiles, strict=True))
+            seconds += slices * computed * self.seconds * resolver.restorer.evaluations(job.sampling)
+            disk += slices * fine * ((4 if ".nii" in outcome.output else 2) + 4 * several)
+            volumes = 4 * slices * fine * (3 + several)  # the result, what is written and its bytes
+            images = min(BATCH, slices) * (self.grown * at_once + 8 * 3 * fine)  # by the network, and to project
+            memory = max(memory, int(self.base + volumes + images))
+        return Estimate(seconds, memory if self.base else 0, disk)
+
+
+def _tiles(side: int, job: Job) -> tuple[float, float]:
+    """LR pixels along a side that are computed, each as often as tiles hold it, and those that are so at a time."""
+    latent = job.resolver.autoencoder.spec.factor / job.resolver.scale  # LR pixels in one of the latent
+    tile = (job.sampling.tile or math.inf) * latent
+    if tile >= side:
+        return side, side
+    return tile * len(tile_starts(side, math.ceil(tile), math.ceil(OVERLAP * latent))), tile
+
+
+def measure(resolver: SuperResolver) -> Pace:
+    """What one evaluation on a patch takes; to be called before images are read: the peak of memory never falls."""
+    image = torch.zeros(1, 1, PATCH, PATCH)
+    resolver.restore(image[..., :8, :8], ids=["black"])  # so that what happens once is not measured
+    base, begin = _peak(resolver.restorer.device), time.perf_counter()
+    steps = 1 if resolver.restorer.has_mean else 2
+    resolver.restore(image, ids=["black"], sampling=Sampling(steps=steps, tile=None))
+    seconds = (time.perf_counter() - begin) / steps
+    return Pace(seconds / PATCH**2, (_peak(resolver.restorer.device) - base) / PATCH**2, base)
+
+
+def _peak(device: str) -> int:
+    """Bytes at the peak so far: of the GPU if it computes there, else of this process; 0 where the system is silent."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

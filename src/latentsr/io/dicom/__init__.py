@@ -1,0 +1,126 @@
+"""DICOM: one file or one series in, derived images of the same kind out."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.filewriter import correct_ambiguous_vr
+
+from latentsr.atomic import exchanging, replacing_folder
+from latentsr.errors import InputError
+from latentsr.intensity import Window
+from latentsr.io.dicom.derived import capture, derive
+from latentsr.io.dicom.grid import left_out, spacing
+from latentsr.io.dicom.header import MALFORMED, load, quiet
+from latentsr.io.dicom.parametric import map_headers
+from latentsr.io.dicom.pixels import to_physical, to_stored
+from latentsr.io.dicom.series import Slice, in_order, irregularities
+from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
+from latentsr.volume import MAX_PIXELS, Source, Volume
+
+SUFFIXES = (".dcm", ".dicom", ".ima")
+
+# The defined terms of grey images (PS3.3 C.7.3.1.1.1).
+MODALITIES = ("BMD", "CR", "CT", "DX", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OT", "PT", "PX", "RF",
+              "RG", "RTIMAGE", "US", "XA", "XC")  # fmt: skip
+
+
+def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS) -> Volume:
+    """The volume of one file, or of the files of one stack in the order of `dicom_series.in_order`.
+
+    `source.header` is a tuple of data sets without pixels, one a slice. `force` lets burned-in annotation
+    through, `constant` images of one value.
+    """
+    slices: list[Slice] = []
+    for path in paths:
+        slices.append(Slice(path, *load(path, force=force, max_pixels=max_pixels)))
+        if (total := len(paths) * slices[0].stored.size) > max_pixels:
+            came = f"{len(paths)} files of {slices[0].stored.size} pixels"
+            raise InputError(f"{came}: expected at most {max_pixels} in all, raise the option max_pixels to {total}")
+    slices = in_order(slices)
+    headers = tuple(one.header for one in slices)
+    pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
+    files, modality = tuple(one.path for one in slices), str(headers[0].get("Modality"))
+    known = modality if modality in MODALITIES else ""  # any other text may be anything, a name too
+    source = Source("dicom", files, headers, known, tuple(_warnings(headers)), _digest(slices))
+    return Volume(pixels, spacing(headers[0]), Window.of(pixels, constant=constant), source)
+
+
+def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple[Path, ...]:
+    """Writes a derived image, or a folder of them for a series, all or none; gives the files' paths.
+
+    A volume that does not come from DICOM becomes Secondary Captures. One that the provenance calls an uncertainty is
+    stored as `dicom_parametric.map_headers` says.
+    """
+    images = _images(volume, provenance or WITHOUT_MODEL)
+    if len(images) == 1:
+        with exchanging(path) as part:
+            _save(images[0], part)
+        return (path,)
+    names = slice_names(volume)
+    with replacing_folder(path) as part:
+        for name, image in zip(names, images, strict=True):
+            _save(image, part / name)
+    return tuple(path / name for name in names)
+
+
+def slice_names(volume: Volume) -> list[str]:
+    """A file name a slice: the source's own with .dcm, or slice numbers where there are none or they would clash."""
+    names = [with_suffix(path.name) for path in volume.source.paths] if volume.source.kind == "dicom" else []
+    if len({name.lower() for name in names}) == len(volume.pixels):
+        return names
+    return [f"slice-{number:04d}.dcm" for number in range(1, len(volume.pixels) + 1)]
+
+
+def with_suffix(name: str) -> str:
+    """The name, with .dcm added where it does not end as DICOM files do (the dots of a UID are no suffix)."""
+    return name if name.lower().endswith(SUFFIXES) else f"{name}.dcm"
+
+
+def _warnings(headers: Sequence[Dataset]) -> list[str]:
+    """What a derived volume will lack or show that its user may not expect, each text once."""
+    texts = irregularities(headers)
+    if any("MOSAIC" in (header.get("ImageType") or ()) for header in headers):
+        texts.append("a Siemens mosaic, enlarged as the one picture that it is: its tiles blend at their borders")
+    return [*texts, *dict.fromkeys(text for header in headers for text in left_out(header))]
+
+
+def _digest(slices: Sequence[Slice]) -> str:
+    """The SHA-256 of all instances of a volume, identifiers and stored pixels, in their order."""
+    digest = hashlib.sha256()
+    for one in slices:
+        digest.update(f"{one.header.SOPInstanceUID} {one.stored.dtype} {one.stored.shape}".encode())
+        digest.update(np.ascontiguousarray(one.stored).data)
+    return digest.hexdigest()
+
+
+def _images(volume: Volume, made_by: Provenance) -> list[Dataset]:
+    if volume.source.kind != "dicom":
+        return capture(volume, made_by)
+    headers: tuple[Dataset, ...] = volume.source.header
+    if len(headers) != len(volume.pixels):
+        raise InputError(f"{len(volume.pixels)} slices for {len(headers)} source files: expected one each")
+    forms = map_headers(volume) if made_by.image == UNCERTAINTY else headers
+    try:
+        with quiet():
+            return [
+                derive(header, to_stored(one, form), volume, made_by, form=form)
+                for one, header, form in zip(volume.pixels, headers, forms, strict=True)
+            ]
+    except MALFORMED as error:
+        raise InputError(
+            f"the source's header cannot be carried over ({type(error).__name__}): mend the file"
+        ) from error
+
+
+def _save(image: Dataset, path: Path) -> None:
+    try:
+        with quiet():
+            correct_ambiguous_vr(image, is_little_endian=True)
+            image.save_as(path, enforce_file_format=True)
+    except OSError:
+        raise  # of the disk, told apart by the writer
+    except MALFORMED as error:
+        raise InputError(f"the source's header cannot be written ({type(error).__name__}): mend the file") from error

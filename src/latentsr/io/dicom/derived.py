@@ -1,0 +1,229 @@
+"""Derived DICOM images: the header of a finer grid, a new identity; Secondary Captures of other volumes."""
+
+import copy
+import hashlib
+from collections.abc import Sequence as Several
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    PYDICOM_IMPLEMENTATION_UID,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from latentsr.config import canonical_json
+from latentsr.io.dicom.grid import move_to_finer_grid
+from latentsr.provenance import PIXELS, POSTERIOR_MEAN, SAMPLE, UNCERTAINTY, WITHOUT_MODEL, Provenance
+from latentsr.volume import Volume
+
+RESEARCH = "research use only"
+
+PARAMETRIC_MAP = f"parametric map of {UNCERTAINTY}"
+
+# The last digit of a derived series' number, so that a viewer lists what belongs together side by side.
+_SERIES_DIGITS = {POSTERIOR_MEAN: 1, SAMPLE: 2, "mean of": 3, UNCERTAINTY: 4, PARAMETRIC_MAP: 5}
+_LAST_SERIES = 2_000_000  # a thousand times it is still an integer string (PS3.5 section 6.2)
+
+_SPATIAL_RESAMPLING = ("113085", "DCM", "Spatial resampling")
+_STANDARD_DEVIATION = ("113061", "DCM", "Standard Deviation")
+_SOURCE_IMAGE = ("121322", "DCM", "Source image for image processing operation")
+_PROCESSING = ("109102", "DCM", "Processing Equipment")
+_SHORT, _LONG = 64, 1024  # characters that LO and ST hold
+
+# True of the source's pixels or of its file, not of the derived image.
+_STALE = (
+    "SmallestPixelValueInSeries", "LargestPixelValueInSeries", "SmallestImagePixelValueInPlane",
+    "LargestImagePixelValueInPlane", "IconImageSequence", "DigitalSignaturesSequence",
+    "MACParametersSequence", "DataSetTrailingPadding", "InstanceCreationDate", "InstanceCreationTime",
+    "InstanceCreatorUID", "PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+)  # fmt: skip
+
+
+def derive(
+    header: Dataset, stored: NDArray[Any], volume: Volume, provenance: Provenance, *, form: Dataset | None = None
+) -> Dataset:
+    """The data set, ready to be saved, of one image of `volume`, finer by its scale than the one `header` describes.
+
+    `stored` are integers (rows, columns) in the scale and sense of `form`, a header like the source's own but for how
+    pixels are stored; without one, of the source's. The same source, window, model and options give the same bytes:
+    nothing in it depends on the time of the run.
+    """
+    image = copy.deepcopy(header if form is None else form)
+    for keyword in _STALE:
+        image.pop(keyword, None)
+    move_to_finer_grid(image, volume.scale)
+    set_pixels(image, stored)
+    image.ImageType = _image_type(header, provenance)
+    made_from = content(volume, provenance)
+    series = volume.source.series_digest or made_from
+    image.SOPInstanceUID = derived_uid(["image", header.SOPInstanceUID, made_from], volume.scale, provenance)
+    image.SeriesInstanceUID = derived_uid(["series", header.SeriesInstanceUID, series], volume.scale, provenance)
+    image.SeriesNumber = series_number(header, volume.scale, provenance)
+    image.SourceImageSequence = Sequence([_reference(header)])
+    describe(image, volume.scale, provenance)
+    image.file_meta = file_meta(image)
+    return image
+
+
+def content(volume: Volume, provenance: Provenance) -> str:
+    """What a derived volume's pixels follow from, beside what the provenance says: all its input and the window.
+
+    Where no model made them they may be anything, and are taken themselves.
+    """
+    own = provenance.model_hash == WITHOUT_MODEL.model_hash
+    pixels = hashlib.sha256(np.ascontiguousarray(volume.pixels).data).hexdigest() if own else ""
+    return canonical_json([volume.source.digest, volume.window.low, volume.window.high, pixels])
+
+
+def derived_uid(source: Several[str], scale: int, provenance: Provenance) -> str:
+    """A UID that the same source, model, options, seed, scale and kind of image always give again, and no others."""
+    made_by = [PIXELS, provenance.model_hash, provenance.options, provenance.seed, provenance.image, scale]
+    return str(generate_uid(entropy_srcs=[canonical_json([*source, *made_by])]))
+
+
+def series_number(header: Dataset, scale: int, provenance: Provenance) -> int:
+    """A number for the derived series that is seldom taken and sorts: the source's, the scale, a digit for the kind."""
+    digits = (digit for kind, digit in _SERIES_DIGITS.items() if provenance.image.startswith(kind))
+    number = int(header.get("SeriesNumber") or 0)
+    return (abs(number) % _LAST_SERIES) * 1000 + scale * 10 + next(digits, 0)
+
+
+def set_pixels(image: Dataset, stored: NDArray[Any]) -> None:
+    """Puts integers (rows, columns) into the data set, with their size and extremes."""
+    image.Rows, image.Columns = stored.shape
+    vr = "SS" if image.PixelRepresentation == 1 else "US"
+    image.add_new("SmallestImagePixelValue", vr, int(stored.min()))
+    image.add_new("LargestImagePixelValue", vr, int(stored.max()))
+    content = stored.tobytes()
+    image.add_new("PixelData", "OW" if stored.itemsize == 2 else "OB", content + b"\0" * (len(content) % 2))
+
+
+def describe(image: Dataset, scale: int, provenance: Provenance) -> None:
+    """Says in the data set what was done, by what, and that it is for research."""
+    earlier = image.get("DerivationDescription")
+    text = provenance.note(scale) + (f" Before: {earlier}" if earlier else "")
+    image.DerivationDescription = text[:_LONG]
+    codes = list(image.get("DerivationCodeSequence") or [])
+    codes.append(code(*_SPATIAL_RESAMPLING))
+    if provenance.image == UNCERTAINTY:
+        codes.append(code(*_STANDARD_DEVIATION))
+    image.DerivationCodeSequence = Sequence(codes)
+    equipment = list(image.get("ContributingEquipmentSequence") or [])
+    image.ContributingEquipmentSequence = Sequence([*equipment, _equipment(provenance)])
+    image.SeriesDescription = _series_description(image.get("SeriesDescription") or "", scale, provenance)
+    if provenance.synthetic or not image.get("SyntheticData"):  # once made up, always made up
+        image.SyntheticData = "YES" if provenance.synthetic else "NO"
+
+
+def code(value: str, scheme: str, meaning: str) -> Dataset:
+    """A code sequence item (PS3.3 section 8.8)."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def file_meta(image: Dataset) -> FileMetaDataset:
+    """The file meta information of an image that is written in explicit little endian."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = image.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
+    return meta
+
+
+def _image_type(header: Dataset, provenance: Provenance) -> list[str]:
+    """DERIVED, SECONDARY and the source's further values; MR wants a third one (PS3.3 C.8.3.1.1.1)."""
+    values = header.get("ImageType") or []
+    further = [str(value) for value in values[2:]] if not isinstance(values, str) else []
+    if provenance.image == UNCERTAINTY:  # of an MR image it is neither magnitude nor phase
+        third = further[0] if further and header.SOPClassUID != MRImageStorage else ""
+        further = [third or "OTHER", UNCERTAINTY.upper()]
+    elif header.SOPClassUID == MRImageStorage and not (further and further[0]):
+        further[:1] = ["OTHER"]
+    return ["DERIVED", "SECONDARY", *further]
+
+
+def _reference(header: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = header.SOPClassUID
+    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    item.PurposeOfReferenceCodeSequence = Sequence([code(*_SOURCE_IMAGE)])
+    return item
+
+
+def _equipment(provenance: Provenance) -> Dataset:
+    item = Dataset()
+    item.Manufacturer = "latentsr"
+    item.ManufacturerModelName = provenance.model[:_SHORT]
+    item.SoftwareVersions = provenance.version[:_SHORT]
+    item.DeviceSerialNumber = provenance.model_hash[:_SHORT]
+    item.ContributionDescription = f"Seed {provenance.seed}, options {provenance.options}"[:_LONG]
+    item.PurposeOfReferenceCodeSequence = Sequence([code(*_PROCESSING)])
+    return item
+
+
+def _series_description(earlier: str, scale: int, provenance: Provenance) -> str:
+    kind = f"{provenance.image}, " if provenance.image else ""
+    added = f"x{scale} {kind}latentsr, {RESEARCH}"
+    return f"{earlier[: _SHORT - len(added) - 1]} {added}".strip()
+
+
+_TOP = 65535
+
+
+def capture(volume: Volume, provenance: Provenance) -> list[Dataset]:
+    """One Secondary Capture data set a slice, in one new study without a patient.
+
+    16 bits stored; slope and intercept map them to the volume's physical values. The same pixels give the same UIDs.
+    """
+    content = hashlib.sha256(volume.pixels.tobytes()).hexdigest()
+    low, slope = _scale(volume.pixels)
+    stored = np.rint((volume.pixels.astype(np.float64) - low) / slope).astype("<u2")
+    return [_image(one, number, volume, (low, slope), content, provenance) for number, one in enumerate(stored, 1)]
+
+
+def _scale(pixels: NDArray[Any]) -> tuple[float, float]:
+    """The least value and the step of 16-bit storage: a step of 1 where the values are whole numbers that fit."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if high - low <= _TOP and np.array_equal(pixels, np.rint(pixels)):
+        return (0.0 if low >= 0 and high <= _TOP else low), 1.0
+    low, step = float(f"{low:.9g}"), (high - low) / _TOP  # a decimal string holds 16 characters
+    return low, float(f"{step:.9g}")
+
+
+def _image(
+    stored: NDArray[Any], number: int, volume: Volume, rescale: tuple[float, float], content: str, made_by: Provenance
+) -> Dataset:
+    image = Dataset()
+    image.SOPClassUID = SecondaryCaptureImageStorage
+    image.SOPInstanceUID = derived_uid([content, f"image {number}"], volume.scale, made_by)
+    image.SeriesInstanceUID = derived_uid([content, "series"], volume.scale, made_by)
+    image.StudyInstanceUID = str(generate_uid(entropy_srcs=[content, "study"]))
+    image.Modality, image.ConversionType, image.ImageType = "OT", "WSD", ["DERIVED", "SECONDARY"]
+    for keyword in _UNKNOWN:
+        setattr(image, keyword, "")
+    image.SeriesNumber, image.InstanceNumber = 1, number
+    image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
+    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 16, 15
+    image.RescaleIntercept, image.RescaleSlope, image.RescaleType = f"{rescale[0]:.9g}", f"{rescale[1]:.9g}", "US"
+    if volume.spacing:
+        image.PixelSpacing = [f"{value:.10g}" for value in volume.spacing]
+    set_pixels(image, stored)
+    describe(image, volume.scale, made_by)
+    image.file_meta = file_meta(image)
+    return image
+
+
+# Attributes that PS3.3 wants in every image and that may be empty.
+_UNKNOWN = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName", "Manufacturer", "Laterality", "PatientOrientation",
+)  # fmt: skip

@@ -1,0 +1,371 @@
+"""One DICOM file opened and judged: its data set and stored pixels, or one line that says why it cannot be used."""
+
+import io
+import logging
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread, uid
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.multival import MultiValue
+from pydicom.pixels.common import PhotometricInterpretation
+from pydicom.tag import BaseTag
+
+from latentsr.errors import InputError, NotAnImageError
+from latentsr.io.dicom.pixels import decode, syntax_name
+from latentsr.io.dicom.series import OF_A_STACK
+from latentsr.volume import MAX_PIXELS
+
+# What pydicom and its decoders raise on files that break the standard.
+MALFORMED = (
+    InvalidDicomError, BytesLengthException, ValueError, TypeError, KeyError, IndexError, AttributeError, LookupError,
+    NotImplementedError, RuntimeError, EOFError, OSError, OverflowError, struct.error, zlib.error,
+)  # fmt: skip
+
+# Single-frame grey classes whose attributes `dicom_derive` knows how to bring onto a finer grid.
+SOP_CLASSES = {
+    uid.MRImageStorage: "MR",
+    uid.CTImageStorage: "CT",
+    uid.PositronEmissionTomographyImageStorage: "PET",
+    uid.ComputedRadiographyImageStorage: "CR",
+    uid.DigitalXRayImageStorageForPresentation: "DX",
+    uid.DigitalXRayImageStorageForProcessing: "DX",
+    uid.DigitalMammographyXRayImageStorageForPresentation: "MG",
+    uid.DigitalMammographyXRayImageStorageForProcessing: "MG",
+    uid.SecondaryCaptureImageStorage: "SC",
+}
+
+# PS3.3 C.7.6.1.1.5.1: the defined term of each transfer syntax that loses something, or may.
+LOSSY_METHODS = {
+    uid.JPEGBaseline8Bit: "ISO_10918_1",
+    uid.JPEGExtended12Bit: "ISO_10918_1",
+    uid.JPEGLSNearLossless: "ISO_14495_1",
+    uid.JPEG2000: "ISO_15444_1",
+    uid.HTJ2K: "ISO_15444_15",
+}
+
+_PREAMBLE = 132
+_UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+
+# Of a name that PS3.6 registers for a class of images; all other storage classes hold none.
+_IMAGE_CLASS = ("Image Storage", "US Volume Storage", "DICOS")
+
+# The elements that reading and enlarging compute with, and how many numbers each holds (PS3.6 table 6-1).
+_INTEGERS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+_NUMBERS = {
+    **dict.fromkeys(_INTEGERS, 1),
+    **dict.fromkeys(("SamplesPerPixel", "NumberOfFrames", "SeriesNumber", "InstanceNumber", "AcquisitionNumber"), 1),
+    **dict.fromkeys(("RescaleSlope", "RescaleIntercept", "SliceThickness", "SpacingBetweenSlices"), 1),
+    **dict.fromkeys(("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"), 2),
+    "ImagePositionPatient": 3,
+    "ImageOrientationPatient": 6,
+}
+_LARGEST = 1e30  # of a number in a header: float32 holds its square no more
+
+# What a header may take, so that no file of a few bytes grows without end.
+_DEEPEST = 16  # levels of nested sequences: pydicom's time and messages double with each where one cannot be written
+_TOO_DEEP = f"{{}} has sequences nested over {_DEEPEST} levels deep: expected the header of an image"
+_MOST_READS = 200_000  # of elements; two or three an element
+_SEQUENCES = 2**20  # bytes of all sequences together, which become up to a hundred times as much
+_ITEM = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # its tag in either byte order
+_BESIDE_PIXELS = 2**26  # bytes of a data set that are not pixels
+_CHUNK = 2**20
+_SHOWN = 8  # numbers of an element in a message
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps pydicom's and highdicom's warnings and log lines off the terminal inside the block."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+class Outline(NamedTuple):
+    """What sorts a DICOM file into a stack: its identifiers, what `dicom_series` compares, and if it is a DICOMDIR."""
+
+    instance: str
+    series: str
+    number: int | None
+    header: Dataset
+    directory: bool
+
+
+def is_dicom(path: Path) -> bool:
+    """True where the file begins with DICOM's preamble (PS3.10 section 7.1); OSError where it cannot be opened."""
+    with path.open("rb") as file:
+        return file.read(_PREAMBLE)[128:] == b"DICM"
+
+
+def outline(path: Path) -> Outline | None:
+    """The outline of a DICOM file, read without its pixels; None if it is malformed."""
+    tags = ["SOPInstanceUID", "SeriesNumber", "ImagePositionPatient", *OF_A_STACK]
+    try:
+        with quiet():
+            found = _read(path, MAX_PIXELS, stop_before_pixels=True, specific_tags=tags)
+            number = found.get("SeriesNumber")
+            return Outline(
+                str(found.get("SOPInstanceUID")),
+                str(found.get("SeriesInstanceUID")),
+                None if number is None else int(number),
+                _plain(found, path),
+                found.file_meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage,
+            )
+    except (InputError, *MALFORMED):
+        return None
+
+
+def load(path: Path, *, force: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[Dataset, NDArray[Any]]:
+    """The data set without its pixels, and the stored integers (rows, columns), of a single-frame grey image.
+
+    Args:
+        path: the file
+        force: let an image with burned-in annotation through
+        max_pixels: of the image
+
+    Raises:
+        NotAnImageError: the file is of a class without an image, such as a report or a DICOMDIR
+        InputError: the image cannot be enlarged
+    """
+    try:
+        with quiet():
+            _refuse_class(read_file_meta_info(path).get("MediaStorageSOPClassUID"), path)
+            full = _read(path, max_pixels)
+            _refuse_no_image(full, path)
+            _refuse_odd_numbers(full, path)
+            _refuse_unfit(full, path, force, max_pixels)
+            header = _plain(full, path)
+            stored = _decoded(full, path)
+            _note_lossy(full, header)
+            return header, stored
+    except RecursionError as error:
+        raise InputError(_TOO_DEEP.format(path)) from error
+    except MALFORMED as error:
+        raise InputError(f"{path} is not a whole DICOM file ({type(error).__name__}): export it again") from error
+
+
+class _BoundedFile(io.BufferedReader):
+    """A file that fails where a header takes more reads than that of an image."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(os.fspath(path)))
+        self.left = _MOST_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(f"more than {_MOST_READS} reads")
+        return super().read(size)
+
+
+def _read(path: Path, max_pixels: int, **options: Any) -> Dataset:
+    """The data set as pydicom reads it; what a few bytes could become without end is refused before."""
+    meta = read_file_meta_info(path)
+    with _BoundedFile(path) as file:
+        if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
+            _refuse_inflation(file, path, 2 * max_pixels + _BESIDE_PIXELS)
+        return dcmread(file, **options)
+
+
+def _refuse_inflation(file: io.BufferedReader, path: Path, limit: int) -> None:
+    """Inflates a deflated data set (PS3.5 section A.5) piece by piece and keeps nothing; rewinds the file."""
+    meta = [element for element in read_file_meta_info(path).elements() if isinstance(element, RawDataElement)]
+    file.seek(max(element.value_tell + element.length for element in meta))
+    content, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while not content.eof and (piece := content.unconsumed_tail or file.read(_CHUNK)):
+        total += len(content.decompress(piece, _CHUNK))
+        if total > limit:
+            raise InputError(f"{path} inflates to over {limit} bytes: expected less, raise the option max_pixels")
+    if not content.eof:
+        raise InputError(f"{path} is deflated and cut off: copy or export it again")
+    file.seek(0)
+
+
+def _plain(full: Dataset, path: Path) -> Dataset:
+    """The data set with every element decoded and no pixels, free of the file that it came from."""
+    if (size := sum(map(_sequence_bytes, full.elements()))) > _SEQUENCES:
+        raise InputError(
+            f"{path} has sequences of {size} bytes: expected at most {_SEQUENCES}, as an image's header has"
+        )
+    header = Dataset()
+    for tag in sorted(full.keys()):
+        if tag not in _PIXELS:
+            header.add(_element(full, tag, path))
+            _refuse_depth(header[tag], path, 1)
+    if full.original_encoding[1] is False:
+        header.walk(_swap_words)
+    return header
+
+
+def _swap_words(_: Dataset, element: DataElement) -> None:
+    """Brings words other than pixels, such as overlays, from big to little endian, as they will be written."""
+    if element.VR == "OW" and element.value:
+        element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
+
+
+def _sequence_bytes(element: DataElement | RawDataElement) -> int:
+    """How many bytes of data sets the element holds that are not decoded yet."""
+    if not isinstance(element, RawDataElement) or not element.value:
+        return 0
+    if element.VR is None and dictionary_has_tag(element.tag):
+        sequence = dictionary_VR(element.tag) == "SQ"
+    else:
+        sequence = element.VR == "SQ" or (element.VR in (None, "UN") and element.value[:4] in _ITEM)
+    return len(element.value) if sequence else 0
+
+
+def _element(data: Dataset, tag: BaseTag, path: Path) -> DataElement:
+    """A decoded element; InputError that names it, and not its value, where it is none of its type."""
+    try:
+        return data[tag]
+    except RecursionError:
+        raise
+    except MALFORMED as error:
+        raise InputError(f"{path}: {_name(tag)} holds no value of its type: mend the header") from error
+
+
+def _refuse_depth(element: DataElement, path: Path, depth: int) -> None:
+    """Raises InputError where sequences lie in sequences more than `_DEEPEST` times."""
+    if element.VR != "SQ":
+        return
+    if depth > _DEEPEST:
+        raise InputError(_TOO_DEEP.format(path))
+    for item in element.value:
+        for inner in item.elements():
+            if inner.VR in ("SQ", "UN", None):
+                _refuse_depth(_element(item, inner.tag, path), path, depth + 1)
+
+
+def _name(tag: BaseTag) -> str:
+    """The keyword of an element, or its number where PS3.6 has none."""
+    return str(keyword_for_tag(tag) or tag)
+
+
+def class_name(value: object) -> str:
+    """The registered name of a SOP class; never what else the element holds, which may be of the patient."""
+    return str(uid.UID(str(value)).name) if str(value) in uid.UID_dictionary else "an unregistered class"
+
+
+def _refuse_class(value: object, path: Path) -> None:
+    """Raises NotAnImageError for a registered class of which no file is an image."""
+    if str(value) in uid.UID_dictionary and not any(part in class_name(value) for part in _IMAGE_CLASS):
+        raise NotAnImageError(f"{path} holds no image but {class_name(value)}: give images")
+
+
+def _refuse_no_image(full: Dataset, path: Path) -> None:
+    value = full.get("SOPClassUID")
+    _refuse_class(value, path)
+    if "PixelData" in full:
+        return
+    message = f"{path} holds no pixels ({class_name(value)}): give an image file"
+    if value and str(value) not in uid.UID_dictionary:  # a vendor's own, such as Siemens' reports and raw data
+        raise NotAnImageError(message)
+    raise InputError(message)
+
+
+def _refuse_odd_numbers(full: Dataset, path: Path) -> None:
+    """Raises InputError where an element that is computed with does not hold so many finite numbers as it should."""
+    for keyword, count in _NUMBERS.items():
+        tag = BaseTag(tag_for_keyword(keyword) or 0)
+        value = _element(full, tag, path).value if tag in full else None
+        if value is None or value == "":
+            continue
+        values = list(value) if isinstance(value, MultiValue | list) else [value]
+        if len(values) != count or not all(map(_is_number, values)):
+            came = ", ".join(f"{one:g}" if _is_number(one) else "no number" for one in values[:_SHOWN])
+            expected = f"{count} finite number{'s' if count > 1 else ''}"
+            raise InputError(f"{path}: {keyword} holds {came}: expected {expected}, mend the header")
+    if fractions := [keyword for keyword in _INTEGERS if not isinstance(full.get(keyword, 0), int)]:
+        raise InputError(f"{path}: {fractions[0]} is no integer: mend the header")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < _LARGEST
+
+
+def _refuse_unfit(full: Dataset, path: Path, force: bool, max_pixels: int) -> None:
+    if (frames := int(full.get("NumberOfFrames") or 1)) > 1:
+        raise InputError(f"{path} is multi-frame ({frames} frames): split it into single-frame files first")
+    if str(full.get("SOPClassUID")) not in SOP_CLASSES:
+        accepted = ", ".join(dict.fromkeys(SOP_CLASSES.values()))
+        kind = class_name(full.get("SOPClassUID"))
+        raise InputError(f"{path} is of {kind}: expected a single-frame image of {accepted}")
+    if full.get("SamplesPerPixel") not in (None, 1) or full.get("PhotometricInterpretation") not in _GREY:
+        raise InputError(
+            f"{path} is a colour image ({_sense(full)}): expected {' or '.join(_GREY)}, convert it to grey"
+        )
+    _refuse_odd_pixels(full, path, max_pixels)
+    if missing := [name for name in _UIDS if not isinstance(full.get(name), str) or not full.get(name)]:
+        raise InputError(f"{path} has no {' and no '.join(missing)}: give it one, else its output has no identity")
+    if full.get("BurnedInAnnotation") == "YES" and not force:
+        fix = "set the option force if it may be used"
+        raise InputError(f"{path} has burned-in annotation, which may name the patient: {fix}")
+
+
+def _sense(full: Dataset) -> str:
+    """The photometric interpretation, if it is a defined term (PS3.3 C.7.6.3.1.2)."""
+    value = full.get("PhotometricInterpretation")
+    return value if value in list(PhotometricInterpretation) else "of an unknown kind"
+
+
+def _refuse_odd_pixels(full: Dataset, path: Path, max_pixels: int) -> None:
+    if missing := [name for name in _INTEGERS if full.get(name) is None]:
+        raise InputError(f"{path} does not say its {', '.join(missing)}: export it again")
+    if full.Rows < 2 or full.Columns < 2:
+        raise InputError(f"{path} has {full.Rows} x {full.Columns} pixels: expected at least 2 x 2")
+    if full.Rows * full.Columns > max_pixels:
+        came = f"{full.Rows} x {full.Columns} pixels"
+        raise InputError(f"{path} has {came}: expected at most {max_pixels}, raise the option max_pixels")
+    allocated, stored, high = full.BitsAllocated, full.BitsStored, full.HighBit
+    if allocated not in (8, 16) or not 1 < stored <= allocated or high != stored - 1:
+        came = f"{stored} of {allocated} bits, high bit {high}"
+        raise InputError(f"{path} stores {came}: expected 8 or 16 allocated and the high bit one below the stored ones")
+    if full.PixelRepresentation not in (0, 1):
+        raise InputError(f"{path} has PixelRepresentation {full.PixelRepresentation}: expected 0 or 1")
+    if full.get("RescaleSlope") == 0:
+        raise InputError(f"{path} has a rescale slope of 0: expected a number other than 0")
+
+
+def _decoded(full: Dataset, path: Path) -> NDArray[Any]:
+    try:
+        stored = decode(full)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except MALFORMED as error:
+        form = f"{syntax_name(full)}, {full.BitsStored} bit"
+        fix = "decompress it with dcmdjpeg or gdcmconv" if "OB" in full["PixelData"].VR else "export it again"
+        raise InputError(f"{path}: its pixel data ({form}) is cut off, corrupt or of a rare kind: {fix}") from error
+    if stored.shape != (full.Rows, full.Columns):
+        raise InputError(f"{path}: its pixels are {stored.shape}, not {full.Rows} x {full.Columns}: export it again")
+    return stored
+
+
+def _note_lossy(full: Dataset, header: Dataset) -> None:
+    """Marks an image that comes out of a lossy syntax, with ratio and method, where the file itself does not."""
+    method = LOSSY_METHODS.get(full.file_meta.TransferSyntaxUID)
+    if method is None or header.get("LossyImageCompression") == "00":
+        return
+    uncompressed = full.Rows * full.Columns * full.BitsAllocated / 8
+    facts = {"": "01", "Method": method, "Ratio": f"{uncompressed / len(full.PixelData):.4g}"}
+    for ending, fact in facts.items():
+        if not header.get(f"LossyImageCompression{ending}"):
+            setattr(header, f"LossyImageCompression{ending}", fact)

@@ -1,0 +1,173 @@
+"""Uncertainty maps as DICOM, on the enlarged grid of their source images: as viewers show them, and as numbers.
+
+For viewers a map is images of the source's own class, or Secondary Captures where that class cannot hold one: integers
+whose rescale slope gives physical units. As numbers it is a highdicom ParametricMap in float32, which few viewers show.
+"""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import numpy as np
+from pydicom import Dataset, uid
+from pydicom.sr.coding import Code
+
+from latentsr.atomic import exchanging
+from latentsr.errors import InputError
+from latentsr.io.dicom.derived import PARAMETRIC_MAP, content, derived_uid, describe, series_number
+from latentsr.io.dicom.grid import is_placed, position
+from latentsr.io.dicom.header import MALFORMED, quiet
+from latentsr.provenance import Provenance
+from latentsr.volume import Volume
+
+# Classes whose images may have any rescale slope (PS3.3 C.8.2.1, C.8.9.1, C.11.1; MR as many scanners write it). That
+# of a digital X-ray image is 1, too coarse for a spread of few steps (PS3.3 C.8.11.3).
+_SCALED = (
+    uid.MRImageStorage, uid.CTImageStorage, uid.PositronEmissionTomographyImageStorage,
+    uid.ComputedRadiographyImageStorage, uid.SecondaryCaptureImageStorage,
+)  # fmt: skip
+# What says of the source's stored values how they are meant or shown.
+_OF_STORED_VALUES = (
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "VOILUTSequence",
+    "WindowCenterWidthExplanation", "RealWorldValueMappingSequence", "PresentationLUTShape",
+    "PresentationIntentType",
+)  # fmt: skip
+_TOP = 65535
+_BRIGHTEST = 99.5  # percentile that a viewer shows white: a few outliers would leave the rest dark
+
+_HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
+_NO_UNITS = Code("1", "UCUM", "no units")
+_WANTED = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName",
+)  # fmt: skip
+
+
+def map_headers(spread: Volume) -> list[Dataset]:
+    """A header for each slice that stores a spread above 0 in 16 bits, with its own window, in the source's units."""
+    top = float(spread.pixels.max()) or 1.0
+    bright = float(np.percentile(spread.pixels, _BRIGHTEST)) or top
+    how: dict[str, Any] = {
+        "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 0,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "RescaleIntercept": "0", "RescaleSlope": f"{top / _TOP:.9g}", "RescaleType": "US",
+        "WindowCenter": f"{bright / 2:.9g}", "WindowWidth": f"{bright:.9g}",
+        "VOILUTFunction": "LINEAR_EXACT",  # whose width may be below 1
+    }  # fmt: skip
+    headers = []
+    for header in spread.source.header:
+        changed = dict(how)
+        if header.SOPClassUID == uid.CTImageStorage:
+            changed["RescaleType"] = "HU"
+        if header.SOPClassUID not in _SCALED:
+            changed |= {"SOPClassUID": uid.SecondaryCaptureImageStorage, "ConversionType": "WSD"}
+        made = Dataset()  # setting a value of a copy would change the source's own element
+        for element in header:
+            if element.keyword not in (*changed, *_OF_STORED_VALUES):
+                made.add(element)
+        for keyword, value in changed.items():
+            setattr(made, keyword, value)
+        headers.append(made)
+    return headers
+
+
+def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
+    """Writes a volume of spread, in the source's physical units, as one parametric map with a frame a slice.
+
+    InputError where the slices do not say where they lie in the patient, or several lie at one position.
+    """
+    headers = spread.source.header
+    placed = all(is_placed(header) and header.get("FrameOfReferenceUID") for header in headers)
+    if not placed or len({tuple(header.ImagePositionPatient) for header in headers}) < len(headers):
+        came = "several slices lie at one position" if placed else "the source does not say where it lies"
+        raise InputError(f"{came}: a parametric map needs a position a slice, leave out the option parametric_map")
+    made_by = replace(provenance, image=PARAMETRIC_MAP)
+    try:
+        with quiet():
+            image = _map(spread, made_by)
+            with exchanging(path) as part:
+                image.save_as(part)
+    except MALFORMED as error:
+        raise InputError(
+            f"{path}: no parametric map fits this source ({type(error).__name__}): mend its header"
+        ) from error
+
+
+def _map(spread: Volume, made_by: Provenance) -> Dataset:
+    headers = [_complete(header) for header in spread.source.header]
+    first, scale, made_from = headers[0], spread.scale, content(spread, made_by)
+    image: Dataset = highdicom.pm.ParametricMap(
+        source_images=headers,
+        pixel_array=spread.pixels,
+        series_instance_uid=derived_uid(["series", first.SeriesInstanceUID, made_from], scale, made_by),
+        series_number=series_number(first, scale, made_by),
+        sop_instance_uid=derived_uid(["image", first.SOPInstanceUID, made_from], scale, made_by),
+        instance_number=1,
+        manufacturer="latentsr",
+        manufacturer_model_name=made_by.model[:64],
+        software_versions=made_by.version,
+        device_serial_number=made_by.model_hash[:64],
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[_meaning(spread, first)],
+        voi_lut_transformations=[_window(spread)],
+        content_label="UNCERTAINTY",
+        content_description="Standard deviation over samples; research use only",
+        **_grid(spread, headers),
+    )
+    describe(image, scale, made_by)
+    _settle(image, first, derived_uid(["dimensions", made_from], scale, made_by))
+    return image
+
+
+def _grid(spread: Volume, headers: list[Dataset]) -> dict[str, Any]:
+    """The map's own pixel measures, orientation and positions: those of the enlarged grid."""
+    thickness = float(headers[0].get("SliceThickness") or 1)
+    places = [highdicom.PlanePositionSequence("PATIENT", position(header, spread.scale).tolist()) for header in headers]
+    spacing = [float(value) / spread.scale for value in headers[0].PixelSpacing]
+    return {
+        "pixel_measures": highdicom.PixelMeasuresSequence(pixel_spacing=spacing, slice_thickness=thickness),
+        "plane_orientation": highdicom.PlaneOrientationSequence("PATIENT", headers[0].ImageOrientationPatient),
+        "plane_positions": places,
+    }
+
+
+def _meaning(spread: Volume, header: Dataset) -> Any:
+    low, high = float(spread.pixels.min()), float(spread.pixels.max())
+    return highdicom.pm.RealWorldValueMapping(
+        lut_label="SPREAD",
+        lut_explanation="Standard deviation over samples",
+        unit=_HOUNSFIELD if header.Modality == "CT" else _NO_UNITS,
+        value_range=(low, max(high, np.nextafter(low, np.inf))),
+        slope=1.0,
+        intercept=0.0,
+    )
+
+
+def _window(spread: Volume) -> Any:
+    low, high = float(spread.pixels.min()), float(spread.pixels.max())
+    return highdicom.VOILUTTransformation(window_center=(low + high) / 2, window_width=max(high - low, 1e-6))
+
+
+def _complete(header: Dataset) -> Dataset:
+    """The header with the attributes that highdicom reads without asking whether they are there."""
+    complete = copy.copy(header)
+    for keyword in _WANTED:
+        if keyword not in complete:
+            setattr(complete, keyword, None)
+    return complete
+
+
+def _settle(image: Dataset, source: Dataset, dimensions: str) -> None:
+    """Puts the source's dates and a derived UID in place of the run's, so that the same run writes the same bytes."""
+    for item in [*image.DimensionOrganizationSequence, *image.DimensionIndexSequence]:
+        item.DimensionOrganizationUID = dimensions
+    told = {item.get("ContributionDateTime") for item in source.get("ContributingEquipmentSequence") or []}
+    for item in image.ContributingEquipmentSequence:
+        if item.get("ContributionDateTime") not in told:  # the moment at which highdicom ran
+            item.pop("ContributionDateTime", None)
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"):
+        image.pop(keyword, None)
+    image.ContentDate = source.get("ContentDate") or source.get("StudyDate") or ""
+    image.ContentTime = source.get("ContentTime") or source.get("StudyTime") or ""

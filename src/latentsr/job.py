@@ -1,0 +1,332 @@
+"""The folder of a long job: whose it is, what is finished, and what an interrupted run goes on with.
+
+The record of a whole job holds its own digest and the SHA-256 of each table beside it.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import struct
+import sys
+import tempfile
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentsr.atomic import replacing
+from latentsr.config import read_json, read_signed_json, sha256, signed, write_json
+from latentsr.errors import InputError, LatentSRError, OptionError, StaleError
+
+PARTS, LOCK, TABLES = "parts", ".lock", (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """The folder of one job.
+
+    Attributes:
+        root: the folder, there or not.
+        job: what the record and errors call the job's work, such as "screening".
+        record: the name of its last file, JSON with job and key, whose presence says that the work is whole.
+        results: the names of all else that it leaves; such files are its own only beside its record.
+        decided_by: what the key is the digest of, in the words of an error.
+    """
+
+    root: Path
+    job: str
+    record: str
+    results: frozenset[str]
+    decided_by: str
+
+    @property
+    def parts(self) -> Path:
+        """Where an interrupted job finds what it has done."""
+        return self.root / PARTS
+
+    @property
+    def whole(self) -> bool:
+        """Whether the job is done."""
+        return self._record.is_file()
+
+    def check(self) -> None:
+        """StaleError for a folder that is in use for something else; hidden files do not count.
+
+        Only a record of this job says that a folder is its own. Names do not: `pictures` may be anybody's.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise StaleError(f"{self.root}: is a file, expected a new or empty folder; choose another output folder")
+        records = [path for path in (self._record, self._partial) if path.exists()]
+        if foreign := [path.name for path in records if not self._is_own(path)]:
+            raise StaleError(
+                f"{self.root}: its {foreign[0]} is of no {self.job}; choose an output folder that is new or empty"
+            )
+        if not records and self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):
+            raise StaleError(
+                f"{self.root}: holds files but no {self.job}; choose an output folder that is new or empty"
+            )
+
+    def claim(self, key: str, *, overwrite: bool = False) -> None:
+        """Makes it the folder of the job of this key, which may go on from what lies there.
+
+        With `overwrite` an earlier job's results are removed first, and nothing else.
+
+        Raises:
+            StaleError: it holds the work of another key, or a record or table that was cut or altered, and not
+                `overwrite`; or anything without a record of this job, `overwrite` or not.
+        """
+        self.check()
+        if overwrite:
+            self._clear()
+        for path in (self._record, self._partial):
+            if path.exists() and read_json(path).get("key") != key:
+                other = f"holds another {self.job}, of other {self.decided_by}"
+                raise StaleError(
+                    f"{self.root}: {other}: choose another output folder, or set the option overwrite to replace it"
+                )
+        if self.whole:
+            self._check_tables()
+
+    def begin(self, key: str) -> None:
+        """Says whose parts will lie here; to be called before the first, so that none is ever without its key."""
+        if not self._partial.is_file():
+            write_json(self._partial, {"job": self.job, "key": key})
+
+    def finish(self, content: dict[str, Any]) -> None:
+        """Writes the record, with the job's name before the content; the folder is whole then."""
+        tables = [path for path in sorted(self.root.glob("*.*")) if path.name in self.results and path.suffix in TABLES]
+        hashes = {path.name: sha256(path) for path in tables}
+        write_json(self._record, signed({"job": self.job, **content, "sha256": hashes}))
+
+    def drop_parts(self) -> None:
+        """Removes what only an interrupted job needs."""
+        _remove(self.parts)
+        _remove(self._partial)
+
+    @property
+    def _record(self) -> Path:
+        return self.root / self.record
+
+    @property
+    def _partial(self) -> Path:
+        name = Path(self.record)
+        return self.root / f"{name.stem}.partial{name.suffix}"
+
+    def _is_own(self, record: Path) -> bool:
+        """Whether it is a record of this job, of any key."""
+        try:
+            there = read_json(record)
+        except InputError:
+            return False
+        return isinstance(there, dict) and there.get("job") == self.job
+
+    def _check_tables(self) -> None:
+        """StaleError unless record and tables are as they were written."""
+        fix = "set the option overwrite to make all anew"
+        try:
+            hashes = read_signed_json(self._record).get("sha256", {})
+        except InputError as error:
+            raise StaleError(f"{error.args[0].removesuffix('; make it again')}; {fix}") from error
+        for name, digest in hashes.items():
+            path = self.root / name
+            if not path.is_file() or sha256(path) != digest:
+                raise StaleError(f"{path}: missing, cut off or altered since it was written; {fix}")
+
+    def _clear(self) -> None:
+        """Removes all that an earlier job left.
+
+        Its record goes last, as that of a job that is not whole, so that a removal that is interrupted still says
+        whose the folder is.
+        """
+        if self._record.exists():
+            self._record.replace(self._partial)
+        for name in (PARTS, *sorted(self.results), self._partial.name):
+            _remove(self.root / name)
+
+
+def run_folder(out: Path) -> Path:
+    """Where a job keeps its record, so that `out` holds results and nothing else: `enhanced.run` beside `enhanced`."""
+    place = out.resolve()
+    return place.with_name(f"{place.name}.run")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps `folder`, which is made, for one process while the block runs; a process that is killed keeps nothing.
+
+    A folder that is empty at the end is removed.
+
+    Raises:
+        StaleError: another process works there; the error says which, since when and on what host
+        OptionError: the folder cannot be written
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = _lock(folder / LOCK)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file; the lock goes with the process all the same
+            (folder / LOCK).unlink()
+        file.close()
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _lock(path: Path) -> IO[str]:
+    """The file, open, locked and saying who works here."""
+    file = path.open("a+", encoding="utf-8")
+    try:
+        _take(file)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read() or "another process"
+        file.close()
+        raise StaleError(f"{path.parent}: {owner} works here; wait for it, or choose another output folder") from None
+    if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+        file.close()  # its last owner removed it between the two steps
+        return _lock(path)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+    file.flush()
+    return file
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(file: IO[str]) -> None:
+        file.seek(2**30)  # a byte far behind the text, which others may read
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError from error
+        file.seek(0)
+else:
+    import fcntl
+
+    def _take(file: IO[str]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def check_writable(folder: Path) -> None:
+    """Raises OptionError unless files can be written to a folder."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raises LatentSRError unless `needed` bytes are free on the disk of a folder."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise LatentSRError(
+            f"{folder}: needs about {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free; free the disk or "
+            "choose another output folder"
+        )
+
+
+def _unwritable(folder: Path, error: OSError) -> OptionError:
+    reason = error.strerror or type(error).__name__
+    return OptionError(
+        f"{folder}: cannot be written ({reason}); check its disk and permissions, or choose another output folder"
+    )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+IDS, NAMES = "ids", "arrays"  # what every part holds beside its arrays: whose they are, and their names
+# All that zipfile and numpy raise at a file that was cut or altered.
+BROKEN = (
+    OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, SyntaxError, OverflowError, zlib.error,
+    tokenize.TokenError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """One batch's images, by id, and the arrays that were kept of them."""
+
+    ids: tuple[str, ...]
+    arrays: Mapping[str, NDArray[np.generic]]
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        return self.arrays[name]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one task, such as a method on a dataset: files in one folder, named by a hash of their ids."""
+
+    folder: Path
+
+    def write(self, ids: Sequence[str], arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Keeps a batch, atomically; arrays of numbers or text, under any name but `ids` and `arrays`."""
+        name = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+        with replacing(self.folder / f"{name}.npz") as temporary, temporary.open("wb") as file:
+            own = {IDS: np.array(ids, dtype=np.str_), NAMES: np.array(sorted(arrays), dtype=np.str_)}
+            np.savez(file, allow_pickle=False, **own, **arrays)
+
+    def read(self) -> tuple[Part, ...]:
+        """All parts, in the order of their first ids; StaleError names a part that was cut or altered."""
+        return tuple(sorted(self.each(), key=lambda part: part.ids))
+
+    def each(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[Part]:
+        """One part after the other, in no order that means anything, with those arrays alone whose name is wanted.
+
+        So that no more than one part is in memory; StaleError as in `read`, of the arrays that are wanted.
+        """
+        return (_part(path, wanted) for path in self._paths())
+
+    def names(self) -> frozenset[str]:
+        """The names of the arrays that every part has."""
+        each = [_names(path) for path in self._paths()]
+        return frozenset.intersection(*each) if each else frozenset()
+
+    def done(self) -> frozenset[str]:
+        """The ids of the images that need not be done again."""
+        return frozenset(name for path in self._paths() for name in _part(path, lambda name: False).ids)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9a-f]*.npz")) if self.folder.is_dir() else []
+
+
+def _part(path: Path, wanted: Callable[[str], bool]) -> Part:
+    """The part of a file, with those of its arrays that are wanted."""
+    with _opened(path) as file:
+        arrays = {name: file[name] for name in map(str, file[NAMES]) if wanted(name)}
+        return Part(tuple(str(text) for text in file[IDS]), arrays)
+
+
+def _names(path: Path) -> frozenset[str]:
+    with _opened(path) as file:
+        return frozenset(map(str, file[NAMES]))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            yield file
+    except BROKEN as error:
+        raise StaleError(f"{path}: cut off or altered; remove this file and run the same command again") from error

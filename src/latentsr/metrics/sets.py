@@ -1,0 +1,348 @@
+"""Distances between two sets of images: FID, KID, sliced Wasserstein, and the same with groups left out.
+
+One image at a time or a batch, each by its own generator, so that order and batches change nothing.
+Source: Karras et al. 2018, section 5 and its published code.
+
+FID and KID take features (images, features) of a network (`learned`), computed batch by batch; sliced Wasserstein
+distance takes the patch descriptors of `pyramid` and needs no learned weights. None pairs images.
+
+SR and HR of an image leave together. What is left is taken from sums and sorted lists, not computed anew. The standard
+error that follows from the values is `latentsr.stats.bootstrap`.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise, repeat
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentsr.errors import InputError
+from latentsr.metrics.images import check_image, correlate_separable, mirrored
+
+SMALLEST_LEVEL = 16
+PATCH = 7
+PATCHES_PER_IMAGE = 128
+BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
+
+def patch_descriptors(
+    images: Tensor,
+    generators: Sequence[torch.Generator],
+    *,
+    levels: int | None = None,
+    patches: int = PATCHES_PER_IMAGE,
+) -> dict[str, Tensor]:
+    """7x7 patches at random places of each level of each image's Laplacian pyramid, by level: (batch, patches, 49).
+
+    Levels are named by how much coarser their pixels are than the image's, fine to coarse: "x1", "x2", "x4" ...;
+    so levels of one name hold the same frequencies, whatever the images' sizes. At 128 patches an image and level
+    takes 25 kB.
+
+    Args:
+        images: (batch, 1, rows, columns) in [0, 1], sides of 16 px or more.
+        generators: one an image, on the CPU, seeded from the image's id.
+        levels: as of `laplacian_pyramid`; images of several sizes are comparable in as many as the smallest has.
+        patches: of each image and level.
+    """
+    if len(generators) != len(check_image(images)):
+        raise InputError(f"{len(generators)} generators for {len(images)} images: expected one an image")
+    pyramid = laplacian_pyramid(images, levels)
+    return {f"x{2**octave}": _drawn(level, generators, patches) for octave, level in enumerate(pyramid)}
+
+
+def pyramid_levels(side: int) -> int:
+    """How many levels the pyramid of an image has whose smaller side is `side` px: none of them is under 16 px."""
+    levels = int(side >= SMALLEST_LEVEL)
+    while side >= 2 * SMALLEST_LEVEL:
+        levels, side = levels + 1, (side + 1) // 2
+    return levels
+
+
+def laplacian_pyramid(images: Tensor, levels: int | None = None) -> list[Tensor]:
+    """The band-pass levels of `images` from fine to coarse, the coarsest one a low-pass; their sides halve.
+
+    Each level is the image less its blurred, halved and again enlarged self; their (enlarged) sum is the image.
+    As many levels as `pyramid_levels` says, or fewer if `levels` is given: then the last one is larger than 16 px.
+    """
+    most = pyramid_levels(min(images.shape[-2:]))
+    if not most:
+        raise InputError(f"images of {images.shape[-2]}x{images.shape[-1]} px: sides of {SMALLEST_LEVEL} px or more")
+    if levels is not None and not 1 <= levels <= most:
+        raise InputError(f"{levels} levels of images of {images.shape[-2]}x{images.shape[-1]} px: expected 1 to {most}")
+    found = []
+    for _ in range((levels or most) - 1):
+        smaller = _blurred(images)[..., ::2, ::2]
+        found.append(images - enlarged(smaller, (images.shape[-2], images.shape[-1])))
+        images = smaller
+    return [*found, images]
+
+
+def enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """`image` brought to `size` (rows, columns), twice its own: zeros between the pixels, then blurred."""
+    spread = torch.zeros(*image.shape[:-2], *size, dtype=image.dtype, device=image.device)
+    spread[..., ::2, ::2] = image
+    return 4 * _blurred(spread)
+
+
+def _blurred(image: Tensor) -> Tensor:
+    taps = torch.tensor(BINOMIAL, dtype=torch.float64)
+    return correlate_separable(mirrored(image, len(BINOMIAL) // 2), taps)
+
+
+def _drawn(level: Tensor, generators: Sequence[torch.Generator], patches: int) -> Tensor:
+    rows, columns = (side - PATCH + 1 for side in level.shape[-2:])
+    places = torch.stack([torch.randint(rows * columns, (patches,), generator=source) for source in generators])
+    inside = torch.arange(PATCH)
+    steps = (inside[:, None] * level.shape[-1] + inside[None, :]).flatten()
+    first = places // columns * level.shape[-1] + places % columns
+    pixels = (first[..., None] + steps).flatten(1).to(level.device)
+    return level.flatten(1).gather(1, pixels).unflatten(1, (patches, PATCH * PATCH))
+
+
+RELIABLE_FID = 2048  # images below which FID is biased: say so next to the number
+PROJECTIONS = 512
+CHUNK = 32
+
+
+def fid(features: Tensor, reference: Tensor) -> float:
+    """Frechet distance of two sets of features (images, features) as Gaussians, 0 or more.
+
+    With Inception-v3's 2048 features it is FID; biased upwards, and unreliable below 2048 images (RELIABLE_FID).
+    Source: Heusel et al. 2017, eq. 6.
+    """
+    first, second = check_features(features, reference)
+    means = (first.mean(dim=0) - second.mean(dim=0)).square().sum()
+    roots = [_covariance_root(values) for values in (first, second)]
+    # The trace of (S1 S2)^(1/2) is the sum of the singular values of R1 R2^T, where S = R^T R.
+    shared = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
+    return float((means + sum(root.square().sum() for root in roots) - 2 * shared).clamp_min(0))
+
+
+def kid(
+    features: Tensor,
+    reference: Tensor,
+    *,
+    subset: int | None = None,
+    subsets: int = 100,
+    generator: torch.Generator | None = None,
+) -> float:
+    """Kernel distance of two sets of features (images, features): the unbiased squared MMD, about 0 for like sets.
+
+    The kernel is (x . y / features + 1)^3. Over all images at once, or if `subset` is given the mean over `subsets`
+    draws of that many images of each set, by `generator` (a CPU one). It may fall below 0, and holds for few images
+    too. As published, it takes the two sets for independent: of SR and HR of the same images it is too low, and
+    evaluations show `left_out.paired_kid` instead. Source: Binkowski et al. 2018, eq. 4.
+    """
+    first, second = check_features(features, reference)
+    if subset is None:
+        return float(_squared_mmd(first, second))
+    if not 2 <= subset <= min(len(first), len(second)):
+        raise InputError(
+            f"KID subset of {subset} images: expected 2 to {min(len(first), len(second))}, the smaller set"
+        )
+    draws = [
+        _squared_mmd(*(values[torch.randperm(len(values), generator=generator)[:subset]] for values in (first, second)))
+        for _ in range(subsets)
+    ]
+    return float(torch.stack(draws).mean())
+
+
+def sliced_wasserstein(
+    descriptors: Tensor,
+    reference: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+    projections: int = PROJECTIONS,
+) -> float:
+    """Sliced Wasserstein distance x 1000 of two sets of patches (patches, pixels), 0 or more.
+
+    Each set is shifted and scaled to mean 0 and standard deviation 1 as a whole, then compared along random directions
+    drawn from `generator` (a CPU one): the mean distance of the sorted projections. Both sets need the same number of
+    patches. Source: Karras et al. 2018, section 5.
+    """
+    check_patches(descriptors, reference)
+    sets = [((values - values.mean()) / values.std(correction=0)).T.contiguous() for values in (descriptors, reference)]
+    total = 0.0
+    for chosen in directions(reference, projections, generator).split(
+        CHUNK, dim=1
+    ):  # a chunk at a time: all projections at once would take gigabytes
+        first, second = (_sorted(chosen.T @ values) for values in sets)
+        total += float((first - second).abs().mean(dim=1).double().sum())
+    return 1000 * total / projections
+
+
+def check_patches(descriptors: Tensor, reference: Tensor) -> None:
+    """InputError unless both are (patches, pixels) of as many patches."""
+    if descriptors.shape != reference.shape or descriptors.ndim != 2:
+        raise InputError(
+            f"patches of shapes {tuple(descriptors.shape)} and {tuple(reference.shape)}: expected two alike, "
+            "(patches, pixels); take as many of each set"
+        )
+
+
+def directions(reference: Tensor, projections: int, generator: torch.Generator | None) -> Tensor:
+    """(pixels, projections): random directions of length 1, of the type and device of the patches."""
+    drawn = torch.randn(reference.shape[1], projections, generator=generator)
+    return (drawn / drawn.norm(dim=0)).to(reference)
+
+
+def check_features(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float64; InputError unless they are (images, features) of one network, of 2 images or more."""
+    if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
+        raise InputError(
+            f"features of shapes {tuple(features.shape)} and {tuple(reference.shape)}: expected (images, features) "
+            "of one network"
+        )
+    if min(len(features), len(reference)) < 2:
+        raise InputError(f"features of {len(features)} and {len(reference)} images: expected 2 or more of each")
+    return features.double(), reference.double()
+
+
+def _covariance_root(features: Tensor) -> Tensor:
+    """R with R^T R = the covariance (ddof 1) of `features`, with no more rows than features."""
+    centred = (features - features.mean(dim=0)) / (len(features) - 1) ** 0.5
+    return torch.linalg.qr(centred, mode="r").R if len(features) > features.shape[1] else centred
+
+
+def _squared_mmd(first: Tensor, second: Tensor) -> Tensor:
+    own = [(kernel(values, values).sum() - _kernel_of_self(values).sum(), len(values)) for values in (first, second)]
+    return sum(total / (n * (n - 1)) for total, n in own) - 2 * kernel(first, second).mean()
+
+
+def kernel(first: Tensor, second: Tensor) -> Tensor:
+    """KID's kernel of each row of one with each row of the other: (x . y / features + 1)^3."""
+    return (first @ second.T / first.shape[1] + 1) ** 3
+
+
+def _kernel_of_self(values: Tensor) -> Tensor:
+    return (values.square().sum(dim=1) / values.shape[1] + 1) ** 3
+
+
+def _sorted(values: Tensor) -> Tensor:
+    """Each row in rising order; on a CPU by numpy, which sorts more than ten times faster than torch."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.numpy(), axis=1))
+    return values.sort(dim=1).values
+
+
+SPREAD = 256  # directions of PROJECTIONS along which the spread over groups is seen: twice as fast
+ROWS = 512  # images a block of the kernels of all with all
+
+Floats = NDArray[np.float64]
+Groups = NDArray[np.intp]
+
+
+def paired_kid(features: Tensor, reference: Tensor, patients: Groups | None = None) -> float:
+    """The KID of an evaluation's tables: that of `kid_left_out`, of all images.
+
+    Args:
+        features: of the SR images, (images, features).
+        reference: of the HR images, in the same order.
+        patients: number of the patient of each image; None: each image is a patient of its own.
+    """
+    members = np.arange(len(features)) if patients is None else patients
+    return kid_left_out(features, reference, members, np.zeros(len(features), dtype=np.intp))[0]
+
+
+def kid_left_out(features: Tensor, reference: Tensor, patients: Groups, groups: Groups) -> tuple[float, Floats]:
+    """KID of all images, and with each group left out, (groups,), from pairs of images of different patients alone.
+
+    The mean over pairs (i, j) of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i): unbiased where x_i, the SR
+    image's features, and y_i, HR's, belong together, and where images of a patient are alike. KID as published takes
+    the two sets for independent; of SR and HR of the same images it is too low, by the more the nearer each SR image is
+    to its own HR and the fewer images there are, and below 0 if they are the same. Here it is 0 then. Where all images
+    are of one patient, the pairs are those of different images: that none is of one image alone is the least.
+
+    Args:
+        features: of the SR images, (images, features).
+        reference: of the HR images, in the same order.
+        patients: number of the patient of each image.
+        groups: number of the group of each image, from 0; a patient's images are in one group.
+
+    Source: Gretton et al. 2012, lemma 6 with equation 4 (one sample of pairs); the kernel of Binkowski et al. 2018.
+    """
+    first, second = check_features(features, reference)
+    apart_by = patients if len(np.unique(patients)) > 1 else np.arange(len(patients))
+    of_patient, of_group = torch.from_numpy(apart_by), torch.nn.functional.one_hot(torch.from_numpy(groups)).double()
+    blocks, pairs = torch.zeros(2, of_group.shape[1], of_group.shape[1], dtype=torch.float64)
+    for rows in torch.arange(len(first)).split(ROWS):
+        cross = kernel(first[rows], second)
+        sums = kernel(first[rows], first) + kernel(second[rows], second) - 2 * cross
+        apart = (of_patient[rows, None] != of_patient[None]).double()
+        blocks += of_group[rows].T @ (sums * apart) @ of_group
+        pairs += of_group[rows].T @ apart @ of_group
+    distance, count = (_without_each(table) for table in (blocks, pairs))
+    return float(blocks.sum() / pairs.sum()), (distance / count).numpy()
+
+
+def _without_each(blocks: Tensor) -> Tensor:
+    """(groups,): the sum of (groups, groups) without the row and column of each group."""
+    return blocks.sum() - blocks.sum(dim=0) - blocks.sum(dim=1) + blocks.diagonal()
+
+
+def swd_left_out(
+    descriptors: Sequence[Tensor],
+    reference: Tensor,
+    groups: Groups,
+    *,
+    generator: torch.Generator | None = None,
+    projections: int = SPREAD,
+) -> tuple[Floats, Floats]:
+    """Sliced Wasserstein distances x 1000 of all patches, (sets,), and with each group left out, (groups, sets).
+
+    As `sliced_wasserstein` along as many directions, to rounding; what is left of each set is shifted and scaled anew.
+
+    Args:
+        descriptors: of each set that is compared with the reference, (patches, pixels), on the CPU.
+        reference: as many patches.
+        groups: number of the group of each patch of any set, from 0.
+        generator: of the random directions, a CPU one.
+        projections: number of directions.
+    """
+    for one in descriptors:
+        check_patches(one, reference)
+    order = torch.from_numpy(np.argsort(groups, kind="stable"))
+    ends = np.concatenate([[0], np.cumsum(np.bincount(groups))]).tolist()
+    cuts = [(0, 0), *pairwise(ends)]  # first nothing is left out, then group by group: their patches lie side by side
+    sets = [values[order] for values in (reference, *descriptors)]
+    scales = list(zip(*(_scales(values, cuts) for values in sets), strict=True))
+    totals = np.zeros((len(cuts), len(descriptors)))
+    for some in directions(reference, projections, generator).split(CHUNK, dim=1):
+        offsets = some.sum(dim=0).numpy()[:, None]
+        projected = [(some.T @ values.T).numpy() for values in sets]
+        for number, cut in enumerate(cuts):
+            scaled = map(_standardised, projected, repeat(cut), repeat(offsets), scales[number])
+            target = next(scaled)
+            totals[number] += [_distance(one, target) for one in scaled]
+    found = 1000 * totals / projections
+    return found[0], found[1:]
+
+
+def _scales(values: Tensor, cuts: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
+    """Mean and standard deviation of all numbers but those of the rows of each cut, from sums of rows."""
+    wide = values.double()
+    middle = wide.mean()
+    sums = [(wide - middle).sum(dim=1).numpy(), (wide - middle).square().sum(dim=1).numpy()]
+    first, second = (one.sum() - [one[slice(*cut)].sum() for cut in cuts] for one in sums)
+    left = values.shape[1] * (len(values) - np.array([end - start for start, end in cuts]))
+    means = first / left
+    return list(zip((means + float(middle)).tolist(), np.sqrt(second / left - means**2).tolist(), strict=True))
+
+
+def _standardised(
+    values: NDArray[np.float32], cut: tuple[int, int], offsets: NDArray[np.float32], scale: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Each row without the columns from cut[0] to cut[1], in rising order, as if its patches had been standardised."""
+    left = np.concatenate([values[:, : cut[0]], values[:, cut[1] :]], axis=1)
+    left.sort(axis=1)
+    left -= np.float32(scale[0]) * offsets
+    left /= np.float32(scale[1])
+    return left
+
+
+def _distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """The sum over rows of the mean absolute difference; `first` is used up."""
+    first -= second
+    return float(np.abs(first, out=first).mean(axis=1, dtype=np.float64).sum())

@@ -1,0 +1,218 @@
+"""The figures of an evaluation's report: effects, perception and distortion, frequency, what was invented, latents."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from latentsr.report.evaluation.data import BASELINE, HR, Evaluation
+from latentsr.report.evaluation.groups import floor
+from latentsr.report.figures import (
+    Interval,
+    Point,
+    band_bars,
+    bland_altman,
+    intervals,
+    latent_curves,
+    mean_maps,
+    perception_distortion,
+    rates,
+    spectra,
+    violins,
+)
+from latentsr.report.page import Picture
+from latentsr.report.text import listed
+from latentsr.stats.agreement import bland_altman as bland_altman_limits
+from latentsr.stats.paired import dz_interval
+
+NAN = float("nan")
+FOREST = ("psnr", "ssim", "ms_ssim", "haarpsi", "gmsd", "vif", "lpips")  # of which those that were measured
+MEANS = ("psnr", "haarpsi", "ssim")
+SHOWN = 99.5  # % of the pixels of mean maps whose colour is their own
+
+
+def mean_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
+    """Means with intervals of the first measures."""
+    for metric in [name for name in MEANS if not evaluation.summary(dataset, name).empty][:2]:
+        rows = evaluation.summary(dataset, metric).drop(index=HR, errors="ignore")
+        facts = evaluation.measures[metric]
+        shown = [
+            Interval(str(name), _finite_or_whole(row), row["mean_low"], row["mean_high"])
+            for name, row in rows.iterrows()
+        ]
+        drawn = intervals(
+            shown, quantity=facts["title"], unit=facts["unit"], better=facts["better"], methods=evaluation.methods
+        )
+        caption = "Mean over patients; whiskers: 95 % interval. Paired differences are far surer."
+        yield Picture(f"{facts['title']} on {dataset}", drawn, caption)
+
+
+def _finite_or_whole(row: "pd.Series[Any]") -> float:
+    """The mean of a summary's row; +inf where every image is HR itself."""
+    return np.inf if row["n"] == 0 and row["infinite"] else float(row["mean"])
+
+
+def forest_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Paired effect sizes d_z against bicubic, of several measures, better to the right."""
+    rows = [
+        Interval(method, *_effect(row, evaluation.measures[name]["better"]), str(evaluation.measures[name]["title"]))
+        for name in FOREST
+        for method in evaluation.methods
+        if name in evaluation.measures
+        and (row := evaluation.compared(dataset, name, method, BASELINE)) is not None
+        and np.isfinite(row["d_z"])
+    ]
+    if not rows:
+        return None
+    drawn = intervals(
+        rows, quantity="Difference to bicubic, in sd of the patients' differences", reference=0, better="",
+        methods=evaluation.methods,
+    )  # fmt: skip
+    caption = (
+        "To the right: better than bicubic. d_z: mean over sd of the patients' differences, so that different units "
+        "stand on one axis; whiskers: 95 % interval (noncentral t)."
+    )
+    return Picture(f"Effects against bicubic on {dataset}", drawn, caption)
+
+
+def _effect(row: Mapping[str, Any], better: str) -> tuple[float, float, float]:
+    """(centre, low, high) of d_z, turned so that more is better."""
+    d_z = row["d_z"] if better == "higher" else -row["d_z"]
+    return d_z, *dz_interval(d_z, int(row["n"]))
+
+
+def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """The perception-distortion plane: PSNR against the realism of the set."""
+    psnr, rows = evaluation.summary(dataset, "psnr"), evaluation.frame("sets", dataset)
+    if psnr.empty or rows.empty or "swd" not in set(rows["metric"]):
+        return None
+    sets = rows[rows["metric"] == "swd"].set_index("method")
+    points = [
+        Point(
+            name, _finite_or_whole(psnr.loc[name]), sets.loc[name, "value"],
+            low=sets.loc[name, "low"], high=sets.loc[name, "high"],
+            x_low=psnr.loc[name, "mean_low"], x_high=psnr.loc[name, "mean_high"],
+        )
+        for name in evaluation.methods
+        if name in psnr.index
+    ]  # fmt: skip
+    if not any(np.isfinite(point.x) for point in points):
+        return None
+    drawn = perception_distortion(
+        points, y_label="Sliced Wasserstein (x 1000)", floor=floor(evaluation, dataset), methods=evaluation.methods
+    )
+    caption = (
+        "To the right: nearer to HR, each image to its own; downwards: the patches of the whole set distributed more "
+        "like HR's, to the dotted floor of HR against HR. Whiskers: 95 % intervals; paired differences are far surer. "
+        "Beyond some bound no method can gain in both (Blau and Michaeli 2018)."
+    )
+    return Picture(f"Perception and distortion on {dataset}", drawn, caption)
+
+
+def band_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """PSNR of the bands of a wavelet transform."""
+    bands = _parts(evaluation, dataset, "subband_psnr")
+    if bands.empty:
+        return None
+    drawn = band_bars(bands, better="higher", methods=evaluation.methods)
+    caption = (
+        "Haar wavelet bands from coarse (LL3) to fine (HH1): horizontal (LH), vertical (HL) and diagonal (HH) detail, "
+        "level 1 the finest. Peak: the largest magnitude of HR's band."
+    )
+    return Picture(f"Subband PSNR on {dataset}", drawn, caption)
+
+
+def spectrum_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Radial power spectra of the methods and HR."""
+    curves = _parts(evaluation, dataset, "radial_spectrum")
+    if curves.empty:
+        return None
+    drawn = spectra(curves, reference=HR if HR in curves.index else None, methods=evaluation.methods)
+    caption = "Mean log power in ten rings from the centre to the corner of the spectrum; below, less HR's own."
+    return Picture(f"Radial spectra on {dataset}", drawn, caption)
+
+
+def _parts(evaluation: Evaluation, dataset: str, measure: str) -> pd.DataFrame:
+    """The means of a measure's parts; empty where it was not measured."""
+    facts = evaluation.measures.get(measure)
+    return pd.DataFrame() if facts is None else evaluation.parts(dataset, measure, facts["parts"])
+
+
+def latent_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Cosine of SR's and HR's latents over pooled scales."""
+    curves = _parts(evaluation, dataset, "latent_cosine")
+    if curves.empty:
+        return None
+    name = evaluation.run["latent"]["name"]
+    caption = f"SR and HR in the latents of autoencoder {name}, average-pooled to squares of each side, fine to coarse."
+    return Picture(f"Latent fidelity on {dataset}", latent_curves(curves, methods=evaluation.methods), caption)
+
+
+def rate_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Hallucinated and lost shares at two sigma."""
+    names = [name for name in ("hallucinated", "lost") if name in evaluation.measures]
+    if not names:
+        return None
+    pair = [_rates(evaluation, dataset, name) for name in ("hallucinated", "lost")]
+    return Picture(f"{listed(names).capitalize()} pixels on {dataset}", rates(*pair), "Whiskers: 95 % interval.")
+
+
+def map_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Where in the image pixels are hallucinated and lost, on average."""
+    maps = [
+        (f"{title}, {method}", 100 * share)
+        for method in evaluation.methods
+        if (found := evaluation.maps(dataset, method)) is not None
+        for title, share in zip(("hallucinated", "lost"), found, strict=True)
+    ]
+    if not maps or not {"hallucinated", "lost"} & evaluation.measures.keys():
+        return None
+    greatest = max(1.0, float(np.percentile(np.stack([share for _, share in maps]), SHOWN)))
+    caption = (
+        f"In which share of {_mapped(evaluation, dataset)} a pixel is hallucinated or lost, beyond two sigma. One "
+        f"colour scale, which ends at the {SHOWN} % quantile of all pixels."
+    )
+    return Picture(f"Where on {dataset}", mean_maps(maps, greatest=greatest), caption)
+
+
+def _mapped(evaluation: Evaluation, dataset: str) -> str:
+    """The images that the mean maps are of, in words: all, or those of the commonest size."""
+    facts = evaluation.run["datasets"][dataset]
+    images, size = facts["mapped"]["images"], facts["mapped"]["size"]
+    if images == facts["images"]:
+        return "the images"
+    return f"the {images} images of {size} px, the commonest size of all {facts['images']},"
+
+
+def _rates(evaluation: Evaluation, dataset: str, name: str) -> list[Interval]:
+    rows = evaluation.summary(dataset, f"{name}/2sigma").drop(index=HR, errors="ignore")
+    ends = ("mean", "mean_low", "mean_high")
+    return [Interval(str(method), *(100 * row[end] for end in ends)) for method, row in rows.iterrows()]
+
+
+def violin_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """How the PSNR of single images spreads."""
+    rows = evaluation.frame("table", dataset)
+    chosen = rows[(rows["metric"] == "psnr") & (rows["method"] != HR)]
+    if chosen.empty:
+        return None
+    wide = chosen.pivot(index="method", columns="id", values="value").loc[evaluation.methods]
+    drawn = violins(wide, quantity="PSNR", unit="dB", better="higher", methods=evaluation.methods)
+    return Picture(f"PSNR of single images of {dataset}", drawn, "Density over images; bar: middle half; line: median.")
+
+
+def intensity_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
+    """Bland-Altman plots of mean intensity, a patient a point and a panel a method, on one pair of axes."""
+    rows = evaluation.frame("table", dataset)
+    wide = rows[rows["metric"] == "mean_intensity"].pivot(index=["id", "patient"], columns="method", values="value")
+    if wide.empty:
+        return None
+    patients = list(wide.index.get_level_values("patient").astype(str))
+    found = {
+        method: bland_altman_limits(wide[method] * 100, wide[HR] * 100, patients=patients)
+        for method in evaluation.methods
+    }
+    drawn = bland_altman(found, unit="% of the range", methods=evaluation.methods)
+    caption = "A point a patient; lines: bias and limits of agreement, bias ± 1.96 sd; bands: their 95 % intervals."
+    return Picture(f"Mean intensity against HR on {dataset}", drawn, caption)

@@ -1,0 +1,396 @@
+import errno
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydicom.data import get_testdata_file
+
+from latentsr import io
+from latentsr.enhance import Job, Outcome, check_scale, enhance_files
+from latentsr.errors import InputError, OptionError
+from latentsr.intensity import Window
+from latentsr.upscalers.model import SuperResolver
+from latentsr.upscalers.restorer import Sampling
+from latentsr.volume import Volume
+
+MR = Path(get_testdata_file("MR_small.dcm", download=False))
+
+
+@pytest.fixture(scope="module")
+def resolver(model_folder: Path) -> SuperResolver:
+    return SuperResolver.load(model_folder, device="cpu")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two grey images and one in colour, in two folders."""
+    root = tmp_path / "in"
+    (root / "sub").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 255, (9, 14), dtype=np.uint8)).save(root / "a.png")
+    Image.fromarray(random.integers(0, 255, (9, 14, 3), dtype=np.uint8)).save(root / "colour.png")
+    Image.fromarray(random.integers(0, 60000, (12, 7), dtype=np.uint16)).save(root / "sub" / "b.tif")
+    return root
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def statuses(outcomes: list[Outcome]) -> list[str]:
+    return [outcome.status for outcome in outcomes]
+
+
+def job(resolver: SuperResolver, out: Path, *, sampling: Sampling = Sampling(), **options: Any) -> Job:
+    return Job(resolver, sampling, out, **options)
+
+
+def record(out: Path) -> list[dict]:
+    return json.loads(record_of(out).read_text())["files"]
+
+
+def record_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.run") / "run.json"
+
+
+def test_the_tree_is_mirrored_and_one_failure_does_not_end_the_rest(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    outcomes = enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert statuses(outcomes) == ["written", "failed", "written"]
+    assert files(tmp_path / "out") == ["a.png", "sub", "sub/b.tif"]
+    assert "colour.png is a colour image" in outcomes[1].reason
+    assert io.raster.read_pixels(tmp_path / "out" / "a.png").shape == (36, 56)
+    assert io.raster.read_pixels(tmp_path / "out" / "sub" / "b.tif").dtype == np.uint16
+    assert [one["status"] for one in record(tmp_path / "out")] == ["written", "failed", "written"]
+
+
+def test_the_record_says_all_of_the_run(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    enhance_files([tree / "a.png"], job(resolver, out, sampling=Sampling(seed=4)))
+    run = json.loads(record_of(out).read_text())
+    assert {"date", "versions", "model", "model_hash", "options", "device", "note", "files"} <= run.keys()
+    assert (run["model"], run["model_hash"], run["options"]["seed"]) == ("small", resolver.hash, 4)
+    assert "Research use only" in run["note"]
+    (one,) = run["files"]
+    assert one["seconds"] > 0
+    assert len(one["input_sha256"]) == len(one["output_sha256"]["a.png"]) == 64
+
+
+def test_progress_reaches_the_end_and_moves_within_a_volume(resolver: SuperResolver, tmp_path: Path) -> None:
+    told: list[tuple[float, int]] = []
+    nibabel.save(nibabel.Nifti1Image(np.random.default_rng(0).normal(size=(6, 5, 8)), np.eye(4)), tmp_path / "v.nii")
+    enhance_files([tmp_path / "v.nii"], job(resolver, tmp_path / "out"), progress=lambda *counts: told.append(counts))
+    assert told == sorted(told)
+    assert {(0, 1), (0.5, 1), (1, 1)} <= set(told)
+
+
+def test_existing_outputs_are_kept_and_other_ones_refused(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = enhance_files([tree], job(resolver, out))
+    before = {name: (out / name).stat().st_mtime_ns for name in ("a.png", "sub/b.tif")}
+    again = enhance_files([tree], job(resolver, out))
+    assert statuses(again) == ["kept", "failed", "kept"]
+    assert again[0].output_sha256 == first[0].output_sha256
+    other = enhance_files([tree], job(resolver, out, sampling=Sampling(seed=1)))
+    assert statuses(other) == ["failed"] * 3
+    assert "made from other input, model or options: set the option overwrite" in other[0].reason
+    assert {name: (out / name).stat().st_mtime_ns for name in before} == before
+    made = enhance_files([tree], job(resolver, out, sampling=Sampling(seed=1), overwrite=True))
+    assert statuses(made) == ["written", "failed", "written"]
+    assert (out / "a.png").stat().st_mtime_ns > before["a.png"]
+
+
+def test_a_refused_output_is_still_known_to_its_own_options(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    enhance_files([tree], job(resolver, tmp_path / "out"))
+    enhance_files([tree], job(resolver, tmp_path / "out", sampling=Sampling(seed=1)))
+    assert statuses(enhance_files([tree], job(resolver, tmp_path / "out"))) == ["kept", "failed", "kept"]
+
+
+def test_another_input_of_the_same_name_is_refused(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
+    Image.fromarray(np.arange(90, dtype=np.uint8).reshape(9, 10)).save(tree / "a.png")
+    (outcome,) = enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
+    assert outcome.status == "failed"
+    assert "made from other input" in outcome.reason
+
+
+def test_a_file_of_unknown_origin_is_never_taken_for_an_output(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(tree, out)
+    outcomes = enhance_files([tree], job(resolver, out))
+    assert statuses(outcomes) == ["failed"] * 3
+    assert "run.json does not say who made it" in outcomes[0].reason
+    assert not record_of(out).parent.exists()
+    assert (out / "a.png").read_bytes() == (tree / "a.png").read_bytes()
+
+
+def test_runs_share_a_folder(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    enhance_files([tree / "a.png"], job(resolver, out))
+    enhance_files([tree / "sub" / "b.tif"], job(resolver, out, sampling=Sampling(seed=1)))
+    assert {one["input"] for one in record(out)} == {"a.png", "b.tif"}
+    assert statuses(enhance_files([tree / "a.png"], job(resolver, out))) == ["kept"]
+
+
+def test_an_output_with_a_lost_map_is_made_again(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    sampling, out = Sampling(steps=2, samples=2), tmp_path / "out"
+    enhance_files([tree / "a.png"], job(resolver, out, sampling=sampling))
+    assert files(out) == ["a.png", "a_uncertainty.tif"]
+    (out / "a_uncertainty.tif").unlink()
+    assert statuses(enhance_files([tree / "a.png"], job(resolver, out, sampling=sampling))) == ["written"]
+    assert files(out) == ["a.png", "a_uncertainty.tif"]
+
+
+def test_a_run_that_stops_after_an_output_and_before_its_record_goes_on(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("latentsr.enhance._hashes", stop)
+        with pytest.raises(KeyboardInterrupt):
+            enhance_files([tree], job(resolver, out))
+    assert [one["status"] for one in record(out)] == ["begun"]
+    outcomes = enhance_files([tree], job(resolver, out))
+    assert statuses(outcomes) == ["kept", "failed", "written"]
+    assert outcomes[0].output_sha256.keys() == {"a.png"}
+
+
+def test_a_dry_run_writes_nothing(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    outcomes = enhance_files([tree], job(resolver, tmp_path / "out", dry_run=True))
+    assert statuses(outcomes) == ["planned", "failed", "planned"]
+    assert outcomes[0].size == "1 x 9 x 14 to 1 x 36 x 56"
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_left_where_nothing_was_made(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    enhance_files([tree / "colour.png"], job(resolver, tmp_path / "out" / "deep"))
+    assert not (tmp_path / "out" / "deep").exists()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"], ids=["image", "map"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    opened = Path.open
+
+    def full(self: Path, mode: str = "r", *arguments: object, **options: object) -> object:
+        if "w" in mode and self.suffix == suffix and not self.is_relative_to(tree):
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return opened(self, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    sampling = Sampling(steps=2, samples=2)
+    (outcome,) = enhance_files([tree / "a.png"], job(resolver, tmp_path / "out", sampling=sampling))
+    assert outcome.status == "failed"
+    assert f"cannot write {tmp_path / 'out'}" in outcome.reason
+    assert "No space left on device; free the disk" in outcome.reason
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.run").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+    ids=["gpu", "cpu", "numpy"],
+)
+def test_too_little_memory_is_the_failure_of_one_image(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    enhance = SuperResolver.enhance
+
+    def scarce(self: SuperResolver, volume: Volume, **options: object) -> object:
+        if volume.pixels.shape[1] == 9:
+            raise error
+        return enhance(self, volume, **options)
+
+    monkeypatch.setattr(SuperResolver, "enhance", scarce)
+    outcomes = enhance_files([tree / "a.png", tree / "sub"], job(resolver, tmp_path / "out"))
+    assert statuses(outcomes) == ["failed", "written"]
+    assert "memory" in outcomes[0].reason
+
+
+def test_a_fault_of_the_program_is_not_hidden(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SuperResolver, "enhance", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault")))
+    with pytest.raises(RuntimeError, match="a fault"):
+        enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
+
+
+@pytest.mark.parametrize("out", ["in", "in/results", "in/../in/sub"])
+def test_an_output_inside_the_input_is_refused(resolver: SuperResolver, tree: Path, tmp_path: Path, out: str) -> None:
+    before = files(tree)
+    with pytest.raises(OptionError, match="lies inside the input"):
+        enhance_files([tree], job(resolver, tmp_path / out))
+    assert files(tree) == before
+
+
+def test_the_input_is_never_taken_for_its_output(resolver: SuperResolver, tree: Path) -> None:
+    before = (tree / "a.png").read_bytes()
+    for overwrite in (False, True):
+        (outcome,) = enhance_files([tree / "a.png"], job(resolver, tree, overwrite=overwrite))
+        assert outcome.status == "failed"
+        assert "is the input itself: choose another output folder" in outcome.reason
+    assert (tree / "a.png").read_bytes() == before
+    assert not record_of(tree).parent.exists()
+
+
+@pytest.mark.parametrize("name", ["a.png", "new.dcm", "new.nii.gz"])
+def test_a_file_name_for_the_output_folder_is_refused(resolver: SuperResolver, tree: Path, name: str) -> None:
+    with pytest.raises(OptionError, match="is the name of a file; give a folder"):
+        enhance_files([tree / "sub"], job(resolver, tree / name))
+
+
+def test_two_inputs_never_become_one_output(resolver: SuperResolver, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(MR, tmp_path / "in" / "scan")
+    shutil.copy(get_testdata_file("MR_small_RLE.dcm", download=False), tmp_path / "in" / "scan.dcm")
+    for expected in (["written", "failed"], ["kept", "failed"]):
+        outcomes = enhance_files([tmp_path / "in"], job(resolver, tmp_path / "out"))
+        assert statuses(outcomes) == expected
+        assert "scan.dcm and scan would both become scan.dcm" in outcomes[1].reason
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"files": [{}]}', '{"files": 3}'])
+def test_a_foreign_record_is_an_error_on_one_line(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, content: str
+) -> None:
+    record_of(tmp_path / "out").parent.mkdir()
+    record_of(tmp_path / "out").write_text(content)
+    with pytest.raises(InputError, match=r"run\.json"):
+        enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert record_of(tmp_path / "out").read_text() == content
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        (Sampling(solver="foo"), "solver 'foo': expected one of ddpm"),
+        (Sampling(solver="euler", steps=4), "does not fit a model trained on the cosine schedule"),
+        (Sampling(tile=65), "tile 65: expected a multiple of"),
+    ],
+    ids=["unknown", "schedule", "tile"],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_an_option_that_does_not_fit_the_model_ends_the_job_at_once(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, sampling: Sampling, message: str, dry_run: bool
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        enhance_files([tree], job(resolver, tmp_path / "out", sampling=sampling, dry_run=dry_run))
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_scale_is_refused(resolver: SuperResolver) -> None:
+    check_scale(resolver, None)
+    check_scale(resolver, 4)
+    with pytest.raises(OptionError, match="scale 2: model small enlarges 4 times"):
+        check_scale(resolver, 2)
+
+
+@pytest.mark.parametrize(("side", "warned"), [(31, True), (32, False), (128, False), (129, True)])
+def test_sizes_far_from_the_training_images_are_warned_of(
+    resolver: SuperResolver, tmp_path: Path, side: int, warned: bool
+) -> None:
+    Image.fromarray(np.arange(2 * side, dtype=np.uint16).reshape(2, side)).save(tmp_path / "a.png")
+    (outcome,) = enhance_files([tmp_path / "a.png"], job(resolver, tmp_path / "out", dry_run=True))
+    assert outcome.status == "planned"
+    assert any("output size unlike training (256 px)" in warning for warning in outcome.warnings) == warned
+
+
+def test_another_modality_is_warned_of(resolver: SuperResolver, tmp_path: Path) -> None:
+    ct = Path(get_testdata_file("CT_small.dcm", download=False))
+    known, unknown = enhance_files([MR, ct], job(resolver, tmp_path / "out", dry_run=True))
+    assert known.warnings == ()
+    assert "modality CT unlike training (MR)" in unknown.warnings[0]
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """Files that cannot be enhanced, and one that can."""
+    root = tmp_path / "odd"
+    root.mkdir()
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 255, (9, 9), dtype=np.uint8)).save(root / "good.png")
+    Image.fromarray(np.full((9, 9), 7, np.uint8)).save(root / "constant.png")
+    Image.fromarray(np.full((1, 1), 7, np.uint8)).save(root / "one.png")
+    values = random.normal(size=(8, 8, 2, 3)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), root / "four.nii")
+    nibabel.save(nibabel.Nifti1Image(values[..., 0], np.eye(4)), root / "cut.nii.gz")
+    (root / "cut.nii.gz").write_bytes((root / "cut.nii.gz").read_bytes()[:200])
+    values[0] = np.nan
+    nibabel.save(nibabel.Nifti1Image(values[..., 0], np.eye(4)), root / "nan.nii")
+    (root / "empty.dcm").touch()
+    (root / "half.dcm").write_bytes(MR.read_bytes()[:6000])
+    (root / "notes.txt").write_text("not an image")
+    (root / "dangling.png").symlink_to(root / "nowhere.png")
+    return root
+
+
+def test_every_odd_file_is_one_line_and_the_good_one_is_made(
+    resolver: SuperResolver, odd: Path, tmp_path: Path
+) -> None:
+    outcomes = enhance_files([odd], job(resolver, tmp_path / "out"))
+    assert {outcome.input: outcome.status for outcome in outcomes if outcome.status != "failed"} == {
+        "good.png": "written",
+        "notes.txt": "skipped",
+    }
+    assert len(outcomes) == len(files(odd))
+    for outcome in outcomes:
+        if outcome.status in ("failed", "skipped"):
+            assert outcome.input in outcome.reason
+            assert "\n" not in outcome.reason
+            assert any(mark in outcome.reason for mark in (":", ";")), "no fix"
+    assert files(tmp_path / "out") == ["good.png"]
+
+
+def test_an_unreadable_file_is_one_line(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def forbidden(self: Path, *arguments: object, **options: object) -> object:
+        if self.name == "a.png":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    outcomes = enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert statuses(outcomes) == ["failed", "failed", "written"]
+    assert "a.png cannot be read (Permission denied): check its name and permissions" in outcomes[0].reason
+
+
+@pytest.mark.parametrize("name", ["empty", "nowhere"])
+def test_an_empty_or_missing_folder_is_an_error(resolver: SuperResolver, tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no files in|does not exist"):
+        enhance_files([tmp_path / name], job(resolver, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_result_that_is_not_finite_is_an_error_and_never_an_image(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Window, "invert", lambda self, unit: np.full_like(unit, np.nan))
+    (outcome,) = enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
+    assert outcome.status == "failed"
+    assert not (tmp_path / "out").exists()

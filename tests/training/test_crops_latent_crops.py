@@ -1,0 +1,102 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from latentsr.diffusion.latents import LatentSpace, Statistics
+from latentsr.errors import OptionError
+from latentsr.training.crops import LatentCrops
+
+ONE = Statistics(mean=(0.0,), sd=(1.0,))
+
+
+def numbered(images: int, rows: int, columns: int, stride: int) -> np.ndarray:
+    """Each value says which image, row and column of the HR latent it lies at."""
+    image, row, column = np.meshgrid(np.arange(images), np.arange(rows), np.arange(columns), indexing="ij")
+    return np.float32(image * 10000 + row * stride * 100 + column * stride)[:, None]
+
+
+@dataclass
+class Arrays:
+    """What a cache is to the crops."""
+
+    arrays: dict[str, np.ndarray]
+
+    def array(self, split: str, role: str) -> np.ndarray:
+        assert split == "train"
+        return self.arrays[role]
+
+
+CACHE = Arrays({
+    "hr": numbered(5, 16, 24, 1),
+    "latent-up": numbered(5, 16, 24, 1),
+    "latent-native": numbered(5, 4, 6, 4),
+    "pixels": np.repeat(np.repeat(numbered(5, 16, 24, 1), 2, axis=2), 2, axis=3),
+})  # fmt: skip
+
+
+def crops(*conditions: str, crop: int = 8, target: str = "latent", **options: float) -> LatentCrops:
+    space = LatentSpace(conditions=conditions, target=target, statistics={})
+    return LatentCrops(CACHE, space, crop=crop, **{"pure_noise_share": 0.25, "seed": 0, **options})
+
+
+def test_every_role_covers_the_same_field_of_view() -> None:
+    samples = crops("pixels", "latent-up", "latent-native")
+    corners = set()
+    for n in range(40):
+        sample = samples[n]
+        hr = sample["hr"]
+        assert hr.shape == sample["noise"].shape == (1, 8, 8)
+        assert torch.equal(hr[0], hr[0, 0, 0] + 100 * torch.arange(8.0)[:, None] + torch.arange(8.0))
+        assert torch.equal(sample["latent-up"], hr)
+        assert torch.equal(sample["pixels"][:, ::2, ::2], hr)
+        assert torch.equal(sample["latent-native"], hr[:, ::4, ::4])
+        corners.add(float(hr[0, 0, 0]))
+    assert len(corners) > 20
+
+
+def test_all_corners_and_images_are_drawn() -> None:
+    samples = crops("pixels")
+    corners = {float(samples[n]["hr"][0, 0, 0]) for n in range(2000)}
+    assert len({c // 10000 for c in corners}) == 5
+    assert {c % 10000 // 100 for c in corners} == set(range(9))
+    assert {c % 100 for c in corners} == set(range(17))
+
+
+def test_a_sample_is_a_function_of_seed_and_number() -> None:
+    first, again, other = crops("pixels"), crops("pixels"), crops("pixels", seed=1)
+    for n in (7, 3):
+        assert all(torch.equal(first[n][key], again[n][key]) for key in first[n])
+    assert not torch.equal(first[7]["noise"], first[3]["noise"])
+    assert not torch.equal(first[7]["noise"], other[7]["noise"])
+
+
+def test_noise_is_standard_and_times_have_their_share_of_pure_noise() -> None:
+    samples = crops("pixels", pure_noise_share=0.25)
+    times = torch.stack([samples[n]["time"] for n in range(1000)])
+    noise = torch.stack([samples[n]["noise"] for n in range(200)])
+    assert (times == 999).float().mean() == pytest.approx(0.25, abs=0.05)
+    assert times[times < 999].float().mean() == pytest.approx(499, abs=35)
+    assert times.min() >= 0
+    assert noise.mean() == pytest.approx(0, abs=0.03)
+    assert noise.std() == pytest.approx(1, abs=0.03)
+    assert {int(crops("pixels", pure_noise_share=1.0)[n]["time"]) for n in range(20)} == {999}
+
+
+def test_only_the_roles_of_the_space_are_read() -> None:
+    assert set(crops("pixels")[0]) == {"hr", "pixels", "noise", "time"}
+    assert set(crops("pixels", target="residual")[0]) == {"hr", "pixels", "latent-up", "noise", "time"}
+
+
+def test_samples_do_not_share_memory_with_the_cache() -> None:
+    sample = crops("pixels")[0]["hr"]
+    sample += 1e6
+    assert CACHE.arrays["hr"].max() < 1e6
+
+
+def test_crops_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(OptionError, match="crop 24: latents are 16 px wide"):
+        crops("pixels", crop=24)
+    with pytest.raises(OptionError, match="crop 6: expected a multiple of 4"):
+        crops("latent-native", crop=6)

@@ -6,17 +6,18 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import torch
 from PIL import Image
 from pydicom.data import get_testdata_file
 
 from latentsr import io
-from latentsr.enhance import Job, Outcome, check_scale, enhance_files
+from latentsr.enhance import Job, Outcome, enhance_files
 from latentsr.errors import InputError, OptionError
 from latentsr.intensity import Window
+from latentsr.upscalers import UPSCALERS, Sampling, load_upscaler
 from latentsr.upscalers.model import SuperResolver
-from latentsr.upscalers.restorer import Sampling
 from latentsr.volume import Volume
 
 MR = Path(get_testdata_file("MR_small.dcm", download=False))
@@ -300,11 +301,23 @@ def test_an_option_that_does_not_fit_the_model_ends_the_job_at_once(
     assert not (tmp_path / "out").exists()
 
 
-def test_another_scale_is_refused(resolver: SuperResolver) -> None:
-    check_scale(resolver, None)
-    check_scale(resolver, 4)
-    with pytest.raises(OptionError, match="scale 2: model small enlarges 4 times"):
-        check_scale(resolver, 2)
+@pytest.mark.parametrize("name", UPSCALERS)
+def test_an_upscaler_of_the_table_enlarges_a_tree_and_says_that_it_made_nothing_up(
+    name: str, tree: Path, tmp_path: Path
+) -> None:
+    upscaler = load_upscaler(name, scale=2)
+    outcomes = enhance_files([tree / "a.png", MR], Job(upscaler, Sampling(), tmp_path / "out"))
+    assert statuses(outcomes) == ["written"] * 2
+    found = pydicom.dcmread(tmp_path / "out" / "MR_small.dcm")
+    assert found.pixel_array.shape == (128, 128)
+    assert found.SyntheticData == "NO"
+    assert f"model {name} (interpolation)" in found.DerivationDescription
+    expected = upscaler.enhance(tree / "a.png").volume.pixels[0]
+    assert np.abs(np.asarray(Image.open(tmp_path / "out" / "a.png")) - expected.clip(0, 255)).max() <= 0.5
+    again = enhance_files([tree / "a.png", MR], Job(upscaler, Sampling(), tmp_path / "out"))
+    assert statuses(again) == ["kept"] * 2
+    with pytest.raises(OptionError, match="draws no samples"):
+        enhance_files([MR], Job(upscaler, Sampling(steps=4), tmp_path / "other"))
 
 
 @pytest.mark.parametrize(("side", "warned"), [(31, True), (32, False), (128, False), (129, True)])

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from latentsr.enhance import Job, Outcome, Pace, enhance_files, measure
+from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
-from latentsr.upscalers.restorer import Sampling
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from pydicom.data import get_testdata_file
 
 from latentsr.enhance import Job, Outcome, enhance_files
 from latentsr.errors import OptionError, StaleError
+from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
-from latentsr.upscalers.restorer import Sampling
 
 
 @pytest.fixture(scope="module")

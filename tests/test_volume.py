@@ -13,8 +13,8 @@ from latentsr.data.records import Dataset, Record
 from latentsr.errors import InputError
 from latentsr.intensity import Window
 from latentsr.io import Item
+from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
-from latentsr.upscalers.restorer import Sampling
 from latentsr.volume import Source, Volume, first_pixel_shift
 
 
@@ -69,7 +69,7 @@ def public(model_folder: Path, tmp_path: Path) -> dict[str, object]:
     record = Record("4711", "Doe", "train", "Doe/4711.png", 64, 64, "f00d" * 16)
     objects = (
         volume, volume.source, volume.window, Item(Path("Doe_Jane"), (path,) * 40), enhanced, enhanced.provenance,
-        Dataset(Path("mr"), "mr", (record,) * 100), record, resolver, resolver.config, resolver.restorer,
+        Dataset(Path("mr"), "mr", (record,) * 100), record, resolver, resolver.config,
         resolver.autoencoder, resolver.degradation, Sampling(),
     )  # fmt: skip
     return {type(one).__name__: one for one in objects}

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from latentsr.jobs import evaluate, screen
     from latentsr.metrics import METRICS
     from latentsr.provenance import RESEARCH_USE
+    from latentsr.upscalers import Sampling
     from latentsr.upscalers.model import SuperResolver
-    from latentsr.upscalers.restorer import Sampling
     from latentsr.volume import Volume
 
 __version__ = "0.1.0"
@@ -30,7 +30,7 @@ _HOMES = {
     "ModelError": "latentsr.errors",
     "NotAnImageError": "latentsr.errors",
     "OptionError": "latentsr.errors",
-    "Sampling": "latentsr.upscalers.restorer",
+    "Sampling": "latentsr.upscalers",
     "StaleError": "latentsr.errors",
     "SuperResolver": "latentsr.upscalers.model",
     "Volume": "latentsr.volume",

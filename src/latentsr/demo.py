@@ -26,9 +26,8 @@ from latentsr.metrics.frequency import laplacian_variance
 from latentsr.metrics.perceptual import haarpsi
 from latentsr.provenance import RESEARCH_USE
 from latentsr.report.figures.comparison import Caption, Column, Detail, comparison, save
-from latentsr.upscalers import BICUBIC
-from latentsr.upscalers.model import Enhanced, SuperResolver
-from latentsr.upscalers.restorer import Sampling
+from latentsr.upscalers import BICUBIC, Enhanced, Sampling
+from latentsr.upscalers.model import SuperResolver
 from latentsr.volume import Volume
 
 SMALL, ABDOMEN = "MR_small.dcm", "examples_overlay.dcm"

@@ -208,8 +208,8 @@ def _methods(methods: Methods, degradation: str) -> "tuple[str | Source, ...]":
     """Texts for `parse_method`, and a source for each model that is loaded already."""
     from latentsr.degrade import parse_degradation
     from latentsr.evaluation.methods import from_model
+    from latentsr.upscalers import Sampling
     from latentsr.upscalers.model import SuperResolver
-    from latentsr.upscalers.restorer import Sampling
 
     if not isinstance(methods, Mapping):
         return tuple(_texts(methods))

@@ -11,6 +11,7 @@ RESEARCH_USE = "Research use only. Not for diagnosis."
 PIXELS = 1
 
 POSTERIOR_MEAN, SAMPLE, UNCERTAINTY = "posterior mean", "sample", "uncertainty"
+INTERPOLATION = "interpolation"
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Provenance:
     """Who made an image: `model` and its hash, latentsr's `version`, the seed and the options as canonical JSON.
 
     `synthetic` says whether detail was made up (diffusion), as DICOM's SyntheticData asks. `image` says what the pixels
-    are: `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples" or `UNCERTAINTY`; empty where no model touched them.
+    are: `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples", `UNCERTAINTY` or `INTERPOLATION`; empty where nothing made
+    them.
     """
 
     model: str

@@ -1,6 +1,6 @@
 """Overlapping tiles: a function applied to each and blended, so that memory is bounded by the tile."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -38,36 +38,36 @@ def blend_weights(length: int, tile: int, starts: Sequence[int]) -> Tensor:
 
 
 def apply_tiled(
-    function: Callable[[Tensor], Tensor], inputs: Tensor, *, tile: int | None, overlap: int, enlarges: float = 1.0
+    function: Callable[..., Tensor],
+    inputs: Tensor,
+    *arguments: Tensor,
+    tile: int | None,
+    overlap: int,
+    enlarges: float = 1.0,
+    beside: Tensor | None = None,
 ) -> Tensor:
     """`function` of `inputs` (batch, channels, rows, columns), computed in tiles of `tile` px and blended.
 
+    The function takes a part of the inputs, the `arguments`, and the same part of `beside` where that is given.
     `enlarges` is the side of the function's output over that of its input; tiles must then start on whole pixels of
     both, so that tile, overlap and sides are multiples of 1 / enlarges where it is below 1. No `tile`: in one piece.
     """
     rows, columns = inputs.shape[-2:]
     if tile is None or tile >= max(rows, columns):
-        return function(inputs)
-    output = inputs.new_zeros(())
-    for piece, weights, (top, left) in _pieces(inputs, tile, overlap, enlarges):
-        result = function(piece)
-        if output.ndim == 0:  # only the first result tells how many channels there are
-            output = result.new_zeros(*result.shape[:2], round(rows * enlarges), round(columns * enlarges))
-        top, left = round(top * enlarges), round(left * enlarges)
-        output[..., top : top + result.shape[-2], left : left + result.shape[-1]] += weights.to(result) * result
-    return output
-
-
-def _pieces(
-    inputs: Tensor, tile: int, overlap: int, enlarges: float
-) -> Iterator[tuple[Tensor, Tensor, tuple[int, int]]]:
-    """(part of the inputs, blend weights of its output, (top, left)) of each tile."""
+        return function(inputs, *arguments, *(() if beside is None else (beside,)))
     grid = max(1, round(1 / enlarges))
-    axes = [_axis(length, tile, overlap, grid, enlarges) for length in inputs.shape[-2:]]
+    axes = [_axis(length, tile, overlap, grid, enlarges) for length in (rows, columns)]
+    output = inputs.new_zeros(())
     for top, down in axes[0]:
         for left, across in axes[1]:
-            piece = inputs[..., top : top + tile, left : left + tile]
-            yield piece, down[:, None] * across[None, :], (top, left)
+            part = (..., slice(top, top + tile), slice(left, left + tile))
+            result = function(inputs[part], *arguments, *(() if beside is None else (beside[part],)))
+            if output.ndim == 0:  # only the first result tells how many channels there are
+                output = result.new_zeros(*result.shape[:2], round(rows * enlarges), round(columns * enlarges))
+            y, x = round(top * enlarges), round(left * enlarges)
+            weights = (down[:, None] * across[None, :]).to(result)
+            output[..., y : y + result.shape[-2], x : x + result.shape[-1]] += weights * result
+    return output
 
 
 def _axis(length: int, tile: int, overlap: int, grid: int, enlarges: float) -> list[tuple[int, Tensor]]:

@@ -10,8 +10,8 @@ from pydicom.data import get_testdata_file
 
 from latentsr import io
 from latentsr.enhance import Job, Outcome, enhance_files
+from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
-from latentsr.upscalers.restorer import Sampling
 
 MR = Path(get_testdata_file("MR_small.dcm", download=False))
 

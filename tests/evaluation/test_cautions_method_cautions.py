@@ -67,7 +67,7 @@ def test_images_that_a_model_was_trained_on_are_told(dataset: Dataset, model_fol
     model = SuperResolver.load(model_folder, device="cpu")
     first, second, *_ = (pixel_digest(dataset.pixels(record)) for record in dataset.records)
     for name, images in (("seen", (first, "0" * 16, second)), ("unseen", ("0" * 16,))):
-        weights = model.restorer.denoiser.state_dict()
+        weights = model.denoiser.state_dict()
         save_model(tmp_path / name, model.config, weights, card="", training_images=images)
     methods = (f"post={tmp_path / 'seen'}", f"one={tmp_path / 'seen'}?steps=2", f"new={tmp_path / 'unseen'}")
     compare([dataset.root], tmp_path / "out", Comparison(methods, metrics=("psnr",), device="cpu", workers=0))

@@ -20,7 +20,7 @@ from latentsr.evaluation.context import Surroundings, own_context, reconstructio
 from latentsr.evaluation.job import Comparison, compare
 from latentsr.metrics import METRICS
 from latentsr.metrics.hallucination import noise_thresholds
-from latentsr.upscalers import Method, bicubic, restorer
+from latentsr.upscalers import Method, Sampling, bicubic, restorer
 
 X4 = parse_degradation("bicubic:4")
 SPEC = AutoencoderSpec("coarse", "latentsr", "none", "none", 1, 1, 4)
@@ -110,7 +110,7 @@ def test_sides_that_the_factor_does_not_divide_are_padded_and_cut_again() -> Non
 
 
 def test_a_large_image_is_encoded_and_decoded_in_tiles_as_models_do() -> None:
-    assert (restorer.Sampling().tile, restorer.OVERLAP) == (context.TILE, context.OVERLAP)
+    assert (Sampling().tile, restorer.OVERLAP) == (context.TILE, context.OVERLAP)
     hr = torch.rand(1, 1, 600, 528)
     coarse = Coarse()
     (decoded,) = reconstructions([coarse], hr).values()

@@ -13,9 +13,8 @@ from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.evaluation import evaluate, from_images, from_model, parse_method
 from latentsr.evaluation.inputs import Naming, Target
 from latentsr.io.raster import write_pixels
-from latentsr.upscalers import Method
+from latentsr.upscalers import Method, Restored, Sampling
 from latentsr.upscalers.model import SuperResolver
-from latentsr.upscalers.restorer import Restored, Sampling
 
 X4 = parse_degradation("bicubic:4")
 

@@ -24,8 +24,9 @@ from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import TrainConfig
 from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser
+from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
-from latentsr.upscalers.restorer import Restorer, Sampling
+from latentsr.upscalers.restorer import Restorer
 
 TINY = TrainConfig(channels=(8, 8), layers=1, groups=4, crop=8, batch=2, steps=8, validate_every=4, seed=3)
 
@@ -287,8 +288,8 @@ def test_a_model_is_fine_tuned_from_its_weights_and_statistics(cache: LatentCach
     other = made(tmp_path / "other", ("valid", "train"))
     options = {"init": str(tmp_path / "parent"), "steps": 1, "learning_rate": 1e-12}
     child = SuperResolver.load(fitted(other, tmp_path / "child", **options), device="cpu")
-    for name, value in child.restorer.denoiser.state_dict().items():
-        assert torch.allclose(value, parent.restorer.denoiser.state_dict()[name], atol=1e-6), name
+    for name, value in child.denoiser.state_dict().items():
+        assert torch.allclose(value, parent.denoiser.state_dict()[name], atol=1e-6), name
     assert child.config.space == parent.config.space
     assert child.training_images == {pixel_digest(picture(n)) for n in (0, 1, 2, 10, 11, 12)}
     assert child.config.parent is not None
@@ -336,7 +337,7 @@ def test_minutes_include_the_calibration(cache: LatentCache, tmp_path: Path, mon
 
 
 def test_calibration_ends_with_its_time_and_shows_where_it_is(cache: LatentCache, tmp_path: Path) -> None:
-    restorer = SuperResolver.load(fitted(cache, tmp_path / "tiny", steps=1), device="cpu").restorer
+    restorer = SuperResolver.load(fitted(cache, tmp_path / "tiny", steps=1), device="cpu")
     whole = calibrated_spread(restorer, cache, batch=1)
     told: list[tuple[int, int]] = []
     cut = calibrated_spread(restorer, cache, batch=1, seconds=0.0, progress=lambda *one: told.append(one))

@@ -1,4 +1,6 @@
 import json
+import os
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,9 @@ from latentsr.degrade import enlarge
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.errors import InputError, LatentSRError, ModelError, OptionError
+from latentsr.upscalers import Sampling, load_upscaler
 from latentsr.upscalers.model import SuperResolver, save_model, shipped_models
-from latentsr.upscalers.restorer import ModelConfig, Sampling
+from latentsr.upscalers.restorer import ModelConfig
 from latentsr.volume import Volume
 
 
@@ -60,7 +63,7 @@ def test_a_saved_model_loads_with_its_weights_and_facts(tmp_path: Path) -> None:
     network = saved(tmp_path / "tiny")
     model = SuperResolver.load(tmp_path / "tiny", device="cpu")
     assert (model.name, model.scale, model.degradation.text) == ("tiny", 4, "bicubic:4")
-    for name, value in model.restorer.denoiser.state_dict().items():
+    for name, value in model.denoiser.state_dict().items():
         assert value.dtype == torch.float32
         assert torch.allclose(value, network.state_dict()[name], rtol=1e-3, atol=1e-6)
     assert all(v.dtype == torch.float16 for v in load_file(tmp_path / "tiny" / "denoiser.safetensors").values())
@@ -325,3 +328,28 @@ def test_a_folder_named_like_a_shipped_model_must_be_told_apart(
     with pytest.raises(ModelError, match=r"give \./latentsr-tiny for the folder"):
         SuperResolver.load("latentsr-tiny", device="cpu")
     assert SuperResolver.load("./latentsr-tiny", device="cpu").name == "tiny"
+
+
+def test_a_model_of_another_scale_is_refused(model_folder: Path) -> None:
+    assert load_upscaler(model_folder, device="cpu").scale == load_upscaler(model_folder, scale=4).scale == 4
+    with pytest.raises(OptionError, match="scale 2: model small enlarges 4 times"):
+        load_upscaler(model_folder, scale=2)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_few_frames_lie_between_enhance_and_the_network(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """A reader follows an image to the network through six functions of this package, tiled or not."""
+    depths: list[int] = []
+    forward = Denoiser.forward
+
+    def counted(*arguments: object) -> object:
+        files = [frame.filename for frame in traceback.extract_stack()]
+        depths.append(sum(f"{os.sep}latentsr{os.sep}" in file for file in files) + 1)
+        return forward(*arguments)
+
+    monkeypatch.setattr(Denoiser, "forward", counted)
+    model = SuperResolver.load(model_folder, device="cpu")
+    model.enhance(np.random.default_rng(0).random((9, 300)), steps=steps, tile=64)
+    assert max(depths) <= 6

@@ -11,8 +11,9 @@ from latentsr.degrade import enlarge, residual
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics, condition_channels
 from latentsr.errors import InputError, OptionError
+from latentsr.upscalers import Restored, Sampling
 from latentsr.upscalers.realism import between
-from latentsr.upscalers.restorer import ModelConfig, Restored, Restorer, Sampling
+from latentsr.upscalers.restorer import ModelConfig, Restorer
 
 Build = Callable[..., Restorer]
 

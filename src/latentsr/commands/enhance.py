@@ -49,9 +49,8 @@ def enhance(
 ) -> None:
     """Enlarges images with a trained model; the output tree mirrors the input, its record is OUT.run/run.json."""
     from latentsr.config import checked
-    from latentsr.enhance import Job, check_scale, enhance_files, measure
-    from latentsr.upscalers.model import SuperResolver
-    from latentsr.upscalers.restorer import Sampling
+    from latentsr.enhance import Job, enhance_files, measure
+    from latentsr.upscalers import Sampling, load_upscaler
     from latentsr.volume import MAX_PIXELS
 
     options = {
@@ -59,13 +58,12 @@ def enhance(
         "solver": solver, **({} if steps is None else {"steps": steps}),
     }  # fmt: skip
     sampling = checked(Sampling, options, "enhance")
-    resolver = SuperResolver.load(model, device=device)
-    check_scale(resolver, scale)
+    upscaler = load_upscaler(model, scale=scale, device=device)
     job = Job(
-        resolver, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
+        upscaler, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
         max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map,
     )  # fmt: skip
-    pace = measure(resolver) if dry_run else None
+    pace = measure(upscaler) if dry_run else None
     with terminal.progress("enhance", resumes=True) as report:
         outcomes = enhance_files(
             inputs, job, progress=report, finished=lambda outcome: _show_outcome(outcome, out, json=json)

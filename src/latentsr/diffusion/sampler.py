@@ -65,7 +65,7 @@ def sample(
     `network(z, times)` is called `steps` times, `times` integers (batch,). One step of an x0, v or flow network
     is its estimate of the posterior mean. `generators`, one an image, feed the solvers that draw noise (ddpm).
     """
-    _check_steps(steps, objective)
+    check_steps(steps, objective)
     scheduler = make_solver(solver, schedule, objective)
     scheduler.set_timesteps(device=noise.device, **_spacing(solver, steps))
     options = {"generator": list(generators)} if solver == "ddpm" and generators else {}
@@ -97,7 +97,8 @@ def dense_times(steps: int) -> list[int]:
     return [max(time, steps - 1 - i) for i, time in enumerate(wanted)]
 
 
-def _check_steps(steps: int, objective: str) -> None:
+def check_steps(steps: int, objective: str) -> None:
+    """OptionError unless a model of that objective can be sampled in so many steps."""
     if not 1 <= steps <= TIMES:
         raise OptionError(f"the option steps is {steps}: expected 1 to {TIMES}")
     if steps == 1 and not OBJECTIVES[objective].one_step:

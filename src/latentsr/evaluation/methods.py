@@ -116,8 +116,8 @@ def seed_cautions(spread: pd.DataFrame) -> list[str]:
 
 
 if TYPE_CHECKING:
+    from latentsr.upscalers import Sampling
     from latentsr.upscalers.model import SuperResolver
-    from latentsr.upscalers.restorer import Sampling
 
 Bind = Callable[[Target], tuple[Method, str]]
 
@@ -173,7 +173,7 @@ def parse_method(
             raise OptionError(f"method '{name}': options {', '.join(options)} are for models, its folder holds images")
         return from_images(name, Path(place))
     # Imported here, since tables of baselines and image folders should not wait for diffusers.
-    from latentsr.upscalers.restorer import Sampling
+    from latentsr.upscalers import Sampling
 
     sampling = checked(Sampling, options, f"method '{name}'")
     loaded = {} if loaded is None else loaded

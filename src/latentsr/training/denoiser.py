@@ -24,7 +24,8 @@ from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
 from latentsr.training.trainer import Budget
-from latentsr.upscalers.restorer import ModelConfig, Restorer, Sampling
+from latentsr.upscalers import Sampling
+from latentsr.upscalers.restorer import ModelConfig, Restorer
 
 SHOWN = 4  # images in the picture
 STEPS_WITHOUT_MEAN = 8  # for networks that give no posterior mean in one evaluation

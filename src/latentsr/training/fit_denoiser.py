@@ -33,9 +33,10 @@ from latentsr.training.denoiser import (
 )
 from latentsr.training.ema import Ema
 from latentsr.training.trainer import Budget, LastCheckpoint, Progress, make_trainer, silent, train
+from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver, save_model
 from latentsr.upscalers.realism import SpreadCalibration, fit_calibration
-from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer, Sampling
+from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer
 
 STEPS = 16
 IMAGES = 32
@@ -260,7 +261,7 @@ def _module(
     torch.manual_seed(config.seed)
     module = DenoiserTraining(model.denoiser, model.space, config, budget, score)
     if parent is not None:
-        module.network.load_state_dict(parent.restorer.denoiser.state_dict())
+        module.network.load_state_dict(parent.denoiser.state_dict())
     return module
 
 

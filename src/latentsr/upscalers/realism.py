@@ -70,13 +70,7 @@ def band_weights(realism: float) -> Tensor:
     """
     side = range(math.isqrt(BANDS))
     fineness = [max(i, j) / (len(side) - 1) for i in side for j in side]
-    return torch.tensor([_share(realism, f) for f in fineness])[:, None, None]
-
-
-def _share(realism: float, fineness: float) -> float:
-    if realism == 0:
-        return 0.0
-    return 1.0 if realism >= 1 - fineness else realism / (1 - fineness)
+    return torch.tensor([realism / max(1 - f, realism) if realism else 0.0 for f in fineness])[:, None, None]
 
 
 def _bands(images: Tensor) -> Tensor:

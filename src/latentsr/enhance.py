@@ -1,13 +1,12 @@
 """The enhance job: files and folders in, the same tree of SR images out, one failure not ending the rest."""
 
 import contextlib
-import dataclasses
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -102,6 +101,38 @@ def enhance_files(
         StaleError: another process enhances into this folder
         InputError: a path that does not exist, or nothing below the paths
     """
+    _check_out(paths, job)
+    job.upscaler.check(job.sampling)
+    items = io.find(paths)
+    with contextlib.nullcontext() if job.dry_run else locked(job.run):
+        record = _Record(job, paths)
+        if not job.dry_run:
+            check_writable(job.out if job.out.is_dir() else job.run)
+        for done, item in enumerate(items):
+
+            def within(slices: int, of: int, done: int = done) -> None:
+                progress(done + slices / of, len(items))
+
+            progress(done, len(items))
+            parts = [item]
+            while parts:
+                part, begin = parts.pop(0), time.perf_counter()
+                try:
+                    outcome = _enhance(part, job, record, within)
+                except OptionError:
+                    raise
+                except (LatentSRError, OSError, MemoryError, RuntimeError) as error:
+                    outcome = _failure(part, error)
+                    if part is item and outcome.status == "failed" and (parts := _readable_parts(item, job)):
+                        continue
+                record.outcomes.append(replace(outcome, seconds=round(time.perf_counter() - begin, 3)))
+                finished(record.outcomes[-1])
+        progress(len(items), len(items))
+        record.close()
+    return record.outcomes
+
+
+def _check_out(paths: Sequence[Path], job: Job) -> None:
     out = job.out
     if not out.resolve().name:
         raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
@@ -110,67 +141,37 @@ def enhance_files(
     for path in paths:
         if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in (out, job.run)):
             raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
-    job.upscaler.check(job.sampling)
-    items = io.find(paths)
-    with contextlib.nullcontext() if job.dry_run else locked(job.run):
-        record = _Record(job, paths)
-        if not job.dry_run:
-            check_writable(out if out.is_dir() else job.run)
-        for done, item in enumerate(items):
-
-            def within(slices: int, of: int, done: int = done) -> None:
-                progress(done + slices / of, len(items))
-
-            progress(done, len(items))
-            for outcome in _outcomes(item, job, record, within):
-                record.outcomes.append(outcome)
-                finished(outcome)
-        progress(len(items), len(items))
-        record.close()
-    return record.outcomes
 
 
-def _outcomes(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Iterator[Outcome]:
-    """The outcome of an item; of a stack with files that cannot be read, that of the others and of each of these."""
-    outcome = _outcome(item, job, record, progress)
+def _failure(item: io.Item, error: Exception) -> Outcome:
+    """What the error says of one item; raises it again where it is no fault of the item."""
+    name = item.relative.as_posix()
+    if isinstance(error, NotAnImageError):
+        return Outcome(name, "skipped", reason=str(error))
+    if isinstance(error, LatentSRError):
+        return Outcome(name, "failed", reason=str(error))
+    if isinstance(error, OSError):  # of the input: those of writing are LatentSRError
+        return Outcome(name, "failed", reason=str(unreadable(item.paths[0], error)))
+    # torch has no class of its own for a CPU without memory
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        return Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")
+    raise error
+
+
+def _readable_parts(item: io.Item, job: Job) -> list[io.Item]:
+    """Of a stack with some files that cannot be read: the others as one item, and each of these; else nothing."""
     broken = []
-    if outcome.status == "failed" and item.series:
-        for path in item.paths:
-            try:
-                io.read(path, grey=job.grey, force=job.force, constant=True, axis=job.axis, max_pixels=job.max_pixels)
-            except LatentSRError:
-                broken.append(path)
+    for path in item.paths if item.series else ():
+        try:
+            io.read(path, grey=job.grey, force=job.force, constant=True, axis=job.axis, max_pixels=job.max_pixels)
+        except LatentSRError:
+            broken.append(path)
     if len(broken) in (0, len(item.paths)):
-        yield outcome
-        return
+        return []
     sound = tuple(path for path in item.paths if path not in broken)
     place = item.relative if len(sound) > 1 else item.relative / sound[0].name
     series = sha256_json([item.series_digest, [path.name for path in broken]])  # another series than the whole one
-    yield _outcome(io.Item(place, sound, series), job, record, progress)
-    for path in broken:
-        yield _outcome(io.Item(item.relative / path.name, (path,)), job, record, progress)
-
-
-def _outcome(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Outcome:
-    """One item's outcome; what a file can do wrong is its own failure, a wrong option the job's."""
-    begin = time.perf_counter()
-    name = item.relative.as_posix()
-    try:
-        outcome = _enhance(item, job, record, progress)
-    except OptionError:
-        raise
-    except NotAnImageError as error:
-        outcome = Outcome(name, "skipped", reason=str(error))
-    except LatentSRError as error:
-        outcome = Outcome(name, "failed", reason=str(error))
-    except OSError as error:  # of the input: those of writing are LatentSRError
-        outcome = Outcome(name, "failed", reason=str(unreadable(item.paths[0], error)))
-    except (MemoryError, RuntimeError) as error:  # torch has no class of its own for a CPU without memory
-        short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
-        if not short:
-            raise
-        outcome = Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")
-    return dataclasses.replace(outcome, seconds=round(time.perf_counter() - begin, 3))
+    return [io.Item(place, sound, series), *(io.Item(item.relative / path.name, (path,)) for path in broken)]
 
 
 def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Outcome:
@@ -198,11 +199,11 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     # Bytes on the disk for each pixel; none where the output is packed and nobody knows.
     bytes_each = {".dcm": 2, ".ima": 2, "": 2, ".nii": 4}.get(output.suffix.lower(), 0)
     check_room(job.out if job.out.is_dir() else job.run, volume.pixels.size * scale**2 * bytes_each)
-    outcome = dataclasses.replace(outcome, status="begun", made_by=job.made_by)
+    outcome = replace(outcome, status="begun", made_by=job.made_by)
     enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress)
     record.begin(outcome)
     hashes = _hashes(_write(enhanced, output, kind, job), job.out)
-    return dataclasses.replace(outcome, status="written", output_sha256=hashes)
+    return replace(outcome, status="written", output_sha256=hashes)
 
 
 def _kept(earlier: Outcome | None, output: Path, digest: str, job: Job) -> Outcome | None:
@@ -219,7 +220,7 @@ def _kept(earlier: Outcome | None, output: Path, digest: str, job: Job) -> Outco
     if not all((job.out / name).exists() for name in hashes):
         return None
     hashes = hashes or _hashes(sorted(output.iterdir()) if output.is_dir() else [output], job.out)
-    return dataclasses.replace(earlier, status="kept", reason="there already", output_sha256=hashes)
+    return replace(earlier, status="kept", reason="there already", output_sha256=hashes)
 
 
 def _hashes(paths: Sequence[Path], out: Path) -> dict[str, str]:
@@ -301,7 +302,7 @@ class _Record:
     def _write(self, outcomes: Sequence[Outcome]) -> None:
         now = {outcome.input for outcome in outcomes if outcome.status != "failed"}  # a failure touches no output
         rest = [outcome for name, outcome in self.earlier.items() if name not in now]
-        files = [dataclasses.asdict(outcome) for outcome in (*outcomes, *rest)]
+        files = [asdict(outcome) for outcome in (*outcomes, *rest)]
         write_json(self.path, {**self.facts, "files": files})
 
 

@@ -29,10 +29,11 @@ demo: setup  ## a real MR image enlarged four times, into demo/
 test: setup  ## the whole test suite, under ten minutes on two cores
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-lint: setup  ## ruff and mypy
+lint: setup  ## ruff, mypy and vulture
 	$(BIN)/ruff check $(SRC)
 	$(BIN)/ruff format --check $(SRC)
 	$(BIN)/mypy
+	$(BIN)/vulture
 
 lock:  ## requirements.lock anew from pyproject.toml (needs the network)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -30,14 +30,24 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{_prefix(path)}{os.getpid()}{_suffix(path)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
+        # Remove the temporary files of processes on this host that no longer live (they were killed).
+        prefix, suffix = _prefix(path), _suffix(path)
+        for entry in path.parent.iterdir():
+            process = entry.name.removeprefix(prefix).removesuffix(suffix)
+            if entry.name == f"{prefix}{process}{suffix}" and process.isdigit() and not _lives(int(process)):
+                _remove(entry)
         try:
             yield temporary
             _flush(temporary)
             temporary.replace(path)
         finally:
             _remove(temporary)
-        _flush_folder(path.parent)
+        if os.name == "posix":
+            descriptor = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
     except OSError as error:
         if _names_another(error, temporary, path):
             raise
@@ -99,15 +109,6 @@ def _suffix(path: Path) -> str:
     return found.group() if found else ""
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Removes the temporary files of processes on this host that no longer live (they were killed)."""
-    prefix, suffix = _prefix(path), _suffix(path)
-    for entry in path.parent.iterdir():
-        process = entry.name.removeprefix(prefix).removesuffix(suffix)
-        if entry.name == f"{prefix}{process}{suffix}" and process.isdigit() and not _lives(int(process)):
-            _remove(entry)
-
-
 def _lives(process: int) -> bool:
     if os.name != "posix":  # elsewhere signal 0 is not a harmless question
         return True
@@ -133,15 +134,6 @@ def _flush(path: Path) -> None:
         if entry.is_file():
             with entry.open("rb+") as file:
                 os.fsync(file.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

@@ -90,7 +90,11 @@ def run_demo(
     _claim(out, resolver, overwrite, steps=steps, samples=samples, seed=seed)
     done = _Counter(progress, 2 + steps + steps * samples)
     done.add(0)
-    enlarged = _enlarge_small(out, resolver, seed)
+    # What `latentsr enhance MR_small.dcm` does.
+    outcome = enhance_files([_example(SMALL)], Job(resolver, Sampling(seed=seed), out, overwrite=True))[0]
+    if outcome.status != "written":
+        raise InputError(outcome.reason)
+    enlarged = outcome
     done.add(1)
     truth, lr = _pair(out, resolver.degradation)
     plans = {
@@ -131,15 +135,13 @@ def _claim(out: Path, resolver: SuperResolver, overwrite: bool, **options: int) 
 
 
 def _record(out: Path, resolver: SuperResolver, table: Sequence[Row], files: Sequence[Path], **options: int) -> None:
-    rows = [{key: _finite(value) for key, value in asdict(row).items()} for row in table]
+    rows = [
+        {key: (value if isinstance(value, str) or math.isfinite(value) else None) for key, value in asdict(row).items()}
+        for row in table
+    ]
     facts = {"model": resolver.name, "model_hash": resolver.hash, "degradation": resolver.degradation.text}
     names = [path.name for path in files]
     write_json(out / MARK, manifest(note=RESEARCH_USE, **facts, options=options, table=rows, made=names))
-
-
-def _finite(value: str | float) -> str | float | None:
-    """The value as JSON can hold it: infinity, of identical images, and NaN are null."""
-    return value if isinstance(value, str) or math.isfinite(value) else None
 
 
 def _example(name: str) -> Path:
@@ -147,14 +149,6 @@ def _example(name: str) -> Path:
     if path is None:
         raise InputError(f"{name} is not among the example files of this pydicom: install pydicom anew")
     return Path(path)
-
-
-def _enlarge_small(out: Path, resolver: SuperResolver, seed: int) -> Outcome:
-    """What `latentsr enhance MR_small.dcm` does."""
-    outcome = enhance_files([_example(SMALL)], Job(resolver, Sampling(seed=seed), out, overwrite=True))[0]
-    if outcome.status != "written":
-        raise InputError(outcome.reason)
-    return outcome
 
 
 def _pair(out: Path, degradation: Degradation) -> tuple[Volume, Volume]:

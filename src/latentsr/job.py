@@ -86,7 +86,11 @@ class JobFolder:
         """
         self.check()
         if overwrite:
-            self._clear()
+            # Remove all that an earlier job left.
+            if self._record.exists():
+                self._record.replace(self._partial)
+            for name in (PARTS, *sorted(self.results), self._partial.name):
+                _remove(self.root / name)
         for path in (self._record, self._partial):
             if path.exists() and read_json(path).get("key") != key:
                 other = f"holds another {self.job}, of other {self.decided_by}"
@@ -140,17 +144,6 @@ class JobFolder:
             path = self.root / name
             if not path.is_file() or sha256(path) != digest:
                 raise StaleError(f"{path}: missing, cut off or altered since it was written; {fix}")
-
-    def _clear(self) -> None:
-        """Removes all that an earlier job left.
-
-        Its record goes last, as that of a job that is not whole, so that a removal that is interrupted still says
-        whose the folder is.
-        """
-        if self._record.exists():
-            self._record.replace(self._partial)
-        for name in (PARTS, *sorted(self.results), self._partial.name):
-            _remove(self.root / name)
 
 
 def run_folder(out: Path) -> Path:

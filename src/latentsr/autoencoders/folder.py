@@ -57,15 +57,7 @@ def make_network(kind: object, config: Mapping[str, Any], origin: str = "config"
     """A network with new weights; `kind` is a `_class_name` of config.json, one of KINDS."""
     if not isinstance(kind, str) or kind not in KINDS:
         raise ModelError(f"{origin}: _class_name is {reprlib.repr(kind)}, expected one of {', '.join(KINDS)}")
-    _check_counts(config, origin)
-    try:
-        return KINDS[kind](config)
-    except (TypeError, OptionError) as error:
-        raise ModelError(f"{origin}: no {kind} can be made of it: {error}") from error
-
-
-def _check_counts(config: Mapping[str, Any], origin: str) -> None:
-    """Raises ModelError for a network far beyond any published one, which would fill the memory before it fails."""
+    # ModelError for a network far beyond any published one, which would fill the memory before it fails.
     for key, value in config.items():
         numbers = value if isinstance(value, list | tuple) else [value]
         most = MOST_BLOCKS if key in REPEATS else MOST_CHANNELS
@@ -74,6 +66,10 @@ def _check_counts(config: Mapping[str, Any], origin: str) -> None:
         for number in numbers:
             if isinstance(number, int) and number > most:
                 raise ModelError(f"{origin}: {key} is {reprlib.repr(number)}, expected at most {most}")
+    try:
+        return KINDS[kind](config)
+    except (TypeError, OptionError) as error:
+        raise ModelError(f"{origin}: no {kind} can be made of it: {error}") from error
 
 
 def load_folder(folder: Path, *, device: str = "cpu", spec: AutoencoderSpec | None = None) -> FrozenAutoencoder:

@@ -47,7 +47,22 @@ def diffusers_config(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """
     params = _params(content, origin)
     dd = params["ddconfig"]
-    _check(dd, params["embed_dim"], origin)
+    embed_dim = params["embed_dim"]
+    if missing := [key for key in _NEEDED if key not in dd]:
+        raise ModelError(f"{origin}: ddconfig lacks {missing[0]}; take the config published with the weights")
+    if unknown := sorted(dd.keys() - {*_NEEDED, *_OPTIONAL}):
+        raise ModelError(f"{origin}: ddconfig has '{unknown[0]}'; expected {', '.join((*_NEEDED, *_OPTIONAL))} only")
+    counts = [*dd["ch_mult"]] if isinstance(dd["ch_mult"], list) else [None]
+    counts += [dd[key] for key in _NEEDED if key != "ch_mult"]
+    if not all(isinstance(count, int) and count > 0 for count in counts):
+        raise ModelError(f"{origin}: ddconfig holds other than whole numbers above 0; take the one published")
+    for key, value, only in (
+        ("embed_dim", embed_dim, dd["z_channels"]),
+        ("double_z", dd.get("double_z", True), True),
+        ("attn_resolutions", list(dd.get("attn_resolutions") or []), []),
+    ):
+        if value != only:
+            raise ModelError(f"{origin}: {key} is {value}, expected {only}: AutoencoderKL has no other form")
     levels = len(dd["ch_mult"])
     return {
         "in_channels": dd["in_channels"],
@@ -125,24 +140,6 @@ def _params(content: Mapping[str, Any], origin: str) -> Mapping[str, Any]:
     raise ModelError(
         f"{origin}: lacks ddconfig and embed_dim, at the top or under model.params; take the one published"
     )
-
-
-def _check(dd: Mapping[str, Any], embed_dim: object, origin: str) -> None:
-    if missing := [key for key in _NEEDED if key not in dd]:
-        raise ModelError(f"{origin}: ddconfig lacks {missing[0]}; take the config published with the weights")
-    if unknown := sorted(dd.keys() - {*_NEEDED, *_OPTIONAL}):
-        raise ModelError(f"{origin}: ddconfig has '{unknown[0]}'; expected {', '.join((*_NEEDED, *_OPTIONAL))} only")
-    counts = [*dd["ch_mult"]] if isinstance(dd["ch_mult"], list) else [None]
-    counts += [dd[key] for key in _NEEDED if key != "ch_mult"]
-    if not all(isinstance(count, int) and count > 0 for count in counts):
-        raise ModelError(f"{origin}: ddconfig holds other than whole numbers above 0; take the one published")
-    for key, value, only in (
-        ("embed_dim", embed_dim, dd["z_channels"]),
-        ("double_z", dd.get("double_z", True), True),
-        ("attn_resolutions", list(dd.get("attn_resolutions") or []), []),
-    ):
-        if value != only:
-            raise ModelError(f"{origin}: {key} is {value}, expected {only}: AutoencoderKL has no other form")
 
 
 @dataclass(frozen=True)
@@ -238,18 +235,13 @@ _READERS = {"diffusers": _diffusers, "compvis": _compvis, "taef2": _taef2}
 
 def _inside(published: Published, folder: Path) -> list[Path]:
     for names in (published.publication.weights, published.publication.aliases):
-        found = [_in_folder(folder, name) for name in names]
+        found = [(folder / name if (folder / name).is_file() else folder / PurePosixPath(name).name) for name in names]
         if found and all(path.is_file() for path in found):
             return found
     wanted = " and ".join(PurePosixPath(name).name for name in published.publication.weights)
     raise ModelError(
         f"{folder}: holds no weights of {published.spec.name}; expected {wanted} in it, found {held(folder)}"
     )
-
-
-def _in_folder(folder: Path, name: str) -> Path:
-    """The file of a published name: as in the repository, or without its folders."""
-    return folder / name if (folder / name).is_file() else folder / PurePosixPath(name).name
 
 
 def _beside(published: Published, weights: Path) -> Path:

@@ -29,7 +29,14 @@ class SmallKL(nn.Module):
         self, *, factor: int = 4, latent_channels: int = 3, image_channels: int = 1, width: int = 64, blocks: int = 4
     ) -> None:
         super().__init__()
-        _check(factor, latent_channels, image_channels, width, blocks)
+        if factor not in FACTORS:
+            raise OptionError(f"factor is {factor}: expected one of {', '.join(map(str, FACTORS))}")
+        if not 1 <= latent_channels <= factor**2:
+            raise OptionError(f"latent_channels is {latent_channels}: expected 1 to {factor**2} at factor {factor}")
+        if image_channels not in (1, 3):
+            raise OptionError(f"image_channels is {image_channels}: expected 1 (grey) or 3")
+        if not 1 <= width <= WIDEST or not 1 <= blocks <= MOST_BLOCKS:
+            raise OptionError(f"width is {width}, blocks is {blocks}: expected 1 to {WIDEST} and 1 to {MOST_BLOCKS}")
         self.factor = factor
         self.config: dict[str, Any] = {
             "factor": factor,
@@ -41,7 +48,12 @@ class SmallKL(nn.Module):
         levels = _levels(factor)
         pixels = image_channels * levels[0] ** 2
         widths = [width * 2**level for level in range(len(levels))]
-        self.encoder = _encoder(pixels, widths, 2 * latent_channels, blocks)
+        layers: list[nn.Module] = [nn.Conv2d(pixels, widths[0], 3, padding=1)]
+        layers += [Block(widths[0]) for _ in range(blocks)]
+        for fine, coarse in pairwise(widths):
+            layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * fine, coarse, 1)]
+            layers += [Block(coarse) for _ in range(blocks)]
+        self.encoder = nn.Sequential(*layers, _zero_conv(widths[-1], (2 * latent_channels)))
         self.decoder = _decoder(latent_channels, widths, pixels, blocks)
         self.patch = levels[0]
         self.to_latents = nn.Conv2d(image_channels * factor**2, latent_channels, 1)
@@ -99,15 +111,6 @@ def _zero_conv(inputs: int, outputs: int) -> nn.Conv2d:
     return layer
 
 
-def _encoder(pixels: int, widths: list[int], out: int, blocks: int) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(pixels, widths[0], 3, padding=1)]
-    layers += [Block(widths[0]) for _ in range(blocks)]
-    for fine, coarse in pairwise(widths):
-        layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * fine, coarse, 1)]
-        layers += [Block(coarse) for _ in range(blocks)]
-    return nn.Sequential(*layers, _zero_conv(widths[-1], out))
-
-
 def _decoder(latent_channels: int, widths: list[int], pixels: int, blocks: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(latent_channels, widths[-1], 3, padding=1)]
     layers += [Block(widths[-1]) for _ in range(blocks)]
@@ -130,14 +133,3 @@ def _lowest_frequencies(size: int, count: int) -> Tensor:
     basis = torch.kron(rows, rows)
     height = (place[:, None] ** 2 + place[None, :] ** 2).flatten()
     return basis[height.argsort(stable=True)[:count]].float()
-
-
-def _check(factor: int, latent_channels: int, image_channels: int, width: int, blocks: int) -> None:
-    if factor not in FACTORS:
-        raise OptionError(f"factor is {factor}: expected one of {', '.join(map(str, FACTORS))}")
-    if not 1 <= latent_channels <= factor**2:
-        raise OptionError(f"latent_channels is {latent_channels}: expected 1 to {factor**2} at factor {factor}")
-    if image_channels not in (1, 3):
-        raise OptionError(f"image_channels is {image_channels}: expected 1 (grey) or 3")
-    if not 1 <= width <= WIDEST or not 1 <= blocks <= MOST_BLOCKS:
-        raise OptionError(f"width is {width}, blocks is {blocks}: expected 1 to {WIDEST} and 1 to {MOST_BLOCKS}")

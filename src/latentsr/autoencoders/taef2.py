@@ -28,7 +28,11 @@ class Taef2(nn.Module):
         if width < 1 or latent_channels < 1:
             raise OptionError(f"width is {width}, latent_channels is {latent_channels}: expected at least 1 of each")
         self.config: dict[str, Any] = {"width": width, "latent_channels": latent_channels}
-        self.encoder = _encoder(width, latent_channels)
+        layers: list[nn.Module] = [_conv(3, width), Block(width)]
+        for level in range(3):
+            layers.append(_conv(width, width, stride=2, bias=False))
+            layers += [Block(width, pooled=level == 2) for _ in range(BLOCKS)]
+        self.encoder = nn.Sequential(*layers, _conv(width, latent_channels))
         self.decoder = _decoder(width, latent_channels)
         self.to(memory_format=torch.channels_last)  # twice as fast on CPUs
 
@@ -80,14 +84,6 @@ def _place(name: str) -> str:
     if found is None:
         raise ModelError(f"taef2: surplus tensor {reprlib.repr(name)}; expected encoder.layers.N and decoder.layers.N")
     return f"{found[1]}.{int(found[2]) + (found[1] == 'decoder')}.{found[3]}"
-
-
-def _encoder(width: int, latent_channels: int) -> nn.Sequential:
-    layers: list[nn.Module] = [_conv(3, width), Block(width)]
-    for level in range(3):
-        layers.append(_conv(width, width, stride=2, bias=False))
-        layers += [Block(width, pooled=level == 2) for _ in range(BLOCKS)]
-    return nn.Sequential(*layers, _conv(width, latent_channels))
 
 
 def _decoder(width: int, latent_channels: int) -> nn.Sequential:

@@ -157,7 +157,10 @@ def fill_cache(
         return open_cache(out)
     job = _Fill(datasets, autoencoder, degradation, out, tuple(conditions), batch, device)
     hashes = job.run(key, progress)
-    _keep_autoencoder(autoencoder, out)
+    # Write the autoencoder's files into the cache, so that a training and its model need nothing else.
+    if autoencoder.spec.has_weights and not (out / AUTOENCODER).is_dir():
+        with replacing(out / AUTOENCODER) as temporary:
+            autoencoder.save(temporary)
     statistics = {role: _moments(_open(out, role)) for role in ("hr", *conditions)}
     if "latent-up" in conditions:
         statistics["residual"] = _moments(_open(out, "hr"), _open(out, "latent-up"))
@@ -194,13 +197,6 @@ def _facts(
         "size": list(size),
         "format": 1,
     }
-
-
-def _keep_autoencoder(autoencoder: Autoencoder, out: Path) -> None:
-    """Writes the autoencoder's files into the cache, so that a training and its model need nothing else."""
-    if autoencoder.spec.has_weights and not (out / AUTOENCODER).is_dir():
-        with replacing(out / AUTOENCODER) as temporary:
-            autoencoder.save(temporary)
 
 
 def _check_key(out: Path, key: str) -> None:
@@ -249,7 +245,15 @@ class _Fill:
                 for role, values in roles.items():
                     path = self.out / split / f"{role}.npy"
                     if start == 0:
-                        _create(path, (len(pairs), *values.shape[1:]))
+                        # Write an array of zeros, in place of what has its name.
+                        shape = (len(pairs), *values.shape[1:])
+                        with replacing(path) as temporary:
+                            open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
+                            # Take the disk space of a file with holes: a disk that fills up under a memory map kills
+                            # the process.
+                            if hasattr(os, "posix_fallocate"):
+                                with temporary.open("rb+") as file:
+                                    os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                         hashes[f"{split}/{role}"] = hashlib.sha256(_header(path))
                     rows = values.cpu().numpy()
                     _write(path, start, rows)
@@ -300,13 +304,6 @@ class _Fill:
         return latents.float()
 
 
-def _create(path: Path, shape: tuple[int, ...]) -> None:
-    """Writes an array of zeros, in place of what has its name."""
-    with replacing(path) as temporary:
-        open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
-        _reserve(temporary)
-
-
 def _write(path: Path, start: int, rows: np.ndarray) -> None:
     array = open_memmap(path, mode="r+")
     array[start : start + len(rows)] = rows
@@ -323,13 +320,6 @@ def _blocks(array: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
     """Successive rows in memory, some MB of them, with the number of the first."""
     rows = max(1, BLOCK // max(1, array[:1].nbytes))
     return ((start, np.array(array[start : start + rows])) for start in range(0, len(array), rows))
-
-
-def _reserve(path: Path) -> None:
-    """Takes the disk space of a file with holes: a disk that fills up under a memory map kills the process."""
-    if hasattr(os, "posix_fallocate"):
-        with path.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _open(out: Path, role: str) -> np.ndarray:

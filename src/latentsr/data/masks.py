@@ -43,7 +43,11 @@ def pair_masks(folder: Path, source: Path, images: Sequence[Item], *, max_pixels
     Raises:
         InputError: no such folder, one within the other, or masks that are missing, surplus or duplicated: all listed.
     """
-    _check_apart(folder, source)
+    if not folder.exists():
+        raise InputError(f"masks in {folder}: no such folder; expected one with a mask for each image of {source}")
+    inner, outer = folder.resolve(), source.resolve()
+    if inner == outer or outer in inner.parents or inner in outer.parents:
+        raise InputError(f"masks in {folder}: expected a folder beside {source}, not one within the other; move it")
     masks = [(_name(item, folder), item) for item in find([folder])]
     wanted = {_name(image, source): image.relative for image in images}
     counts = Counter(name for name, _ in masks)
@@ -70,14 +74,6 @@ def _is_image(item: Item, max_pixels: int) -> bool:
     except InputError:
         return False
     return True
-
-
-def _check_apart(folder: Path, source: Path) -> None:
-    if not folder.exists():
-        raise InputError(f"masks in {folder}: no such folder; expected one with a mask for each image of {source}")
-    inner, outer = folder.resolve(), source.resolve()
-    if inner == outer or outer in inner.parents or inner in outer.parents:
-        raise InputError(f"masks in {folder}: expected a folder beside {source}, not one within the other; move it")
 
 
 def _name(item: Item, root: Path) -> str:

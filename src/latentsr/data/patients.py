@@ -57,11 +57,19 @@ class PatientRule:
     def patient(self, relative: Path, header: str | None) -> str:
         """The patient of the file at `relative`; `header` is what the file itself says, if it says anything."""
         if self.table is not None:
-            return _from_table(self.table, relative)
+            for key in (relative.as_posix(), relative.name, without_extension(Path(relative.name))):
+                if key in self.table:
+                    return self.table[key]
+            raise InputError(f"{relative}: not in the patient table; expected a row with its path, name or stem")
         if self.pattern:
             return str(self._match(relative)["patient"])
         if self.block:
-            return self._from_block(relative)
+            match = re.match(NUMBERED, without_extension(relative).rpartition("/")[2])
+            if not match:
+                raise InputError(
+                    f"{relative}: the option block needs names that end in a number, such as series-0012.png"
+                )
+            return f"{match['series']}-block{int(match['number']) // (self.block or 1)}"
         subject = re.search(BIDS_SUBJECT, relative.as_posix())
         return header or (subject["subject"] if subject else without_extension(relative))
 
@@ -70,19 +78,6 @@ class PatientRule:
         if not match:
             raise InputError(f"{relative}: the patient pattern '{self.pattern}' does not match its path")
         return match
-
-    def _from_block(self, relative: Path) -> str:
-        match = re.match(NUMBERED, without_extension(relative).rpartition("/")[2])
-        if not match:
-            raise InputError(f"{relative}: the option block needs names that end in a number, such as series-0012.png")
-        return f"{match['series']}-block{int(match['number']) // (self.block or 1)}"
-
-
-def _from_table(table: Mapping[str, str], relative: Path) -> str:
-    for key in (relative.as_posix(), relative.name, without_extension(Path(relative.name))):
-        if key in table:
-            return table[key]
-    raise InputError(f"{relative}: not in the patient table; expected a row with its path, name or stem")
 
 
 def without_extension(relative: Path) -> str:

@@ -62,7 +62,14 @@ def check_columns(columns: Columns, files: Sequence[Path]) -> None:
 
     A row of a slice, `ID-s007`, belongs to its volume's file, even if that slice is left out.
     """
-    keys = {relative: (_id(relative), _id(_below_split(relative)), *_keys(relative)) for relative in files}
+    keys = {
+        relative: (
+            _id(relative),
+            _id(Path(*(part for part in relative.parts if part != named_split(relative)))),
+            *_keys(relative),
+        )
+        for relative in files
+    }
     there = {key for found in keys.values() for key in found}
     taken = Counter(next((key for key in found if key in columns), "") for found in keys.values())
     faults = {
@@ -98,11 +105,6 @@ def _id(relative: Path) -> str:
     return without_extension(relative).replace("/", "__")
 
 
-def _below_split(relative: Path) -> Path:
-    """The path without the folder that names its split, as ids have it where folders decide."""
-    return Path(*(part for part in relative.parts if part != named_split(relative)))
-
-
 TOP = np.iinfo(np.uint16).max
 
 Progress = Callable[[int, int], None]
@@ -125,15 +127,12 @@ def write_low_resolution(
     dataset.check(records)
     with replacing(out) as partial:
         for done, record in enumerate(records, start=1):
-            write_pixels(partial / f"{record.id}.png", _low_resolution(dataset, record, degradation))
+            hr = torch.from_numpy(dataset.image(record)).double()
+            lr = degradation.apply(hr).clamp(0, 1)
+            low_resolution = np.round(lr.numpy() * TOP).astype(np.uint16)
+            write_pixels(partial / f"{record.id}.png", low_resolution)
             progress(done, len(records))
     return len(records)
-
-
-def _low_resolution(dataset: Dataset, record: Record, degradation: Degradation) -> np.ndarray:
-    hr = torch.from_numpy(dataset.image(record)).double()
-    lr = degradation.apply(hr).clamp(0, 1)
-    return np.round(lr.numpy() * TOP).astype(np.uint16)
 
 
 IMAGES, MASKS = "images", "masks"
@@ -335,7 +334,11 @@ class _Made:
         self.files += 1
         recipe = self.recipe
         try:
-            _check_name(item)
+            if not is_safe_path(without_extension(item.relative).replace("/", "__") + "-s000"):
+                raise InputError(
+                    f"{item.relative}: its path is too long for a name, or holds backslashes, control "
+                    "characters or bytes that are no UTF-8; rename it"
+                )
             slices = read_slices(
                 item,
                 mask,
@@ -370,7 +373,29 @@ class _Made:
         }
 
     def _written(self, relative: Path, one: Slice) -> Record:
-        record = _record(relative, one, self.recipe)
+        split = "" if self.recipe.split not in (None, BY_FOLDER) else named_split(relative)
+        inner = relative
+        if self.recipe.split == BY_FOLDER:
+            if not split:
+                raise InputError(f"{relative}: the split 'folders' needs a folder train, valid or test above each file")
+            inner = Path(*(part for part in relative.parts if part != split))
+        id = without_extension(inner).replace("/", "__") + one.suffix
+        patient = self.recipe.rule.patient(inner, one.patient)
+        attributes = self.recipe.rule.attributes(inner) | dict(columns_of(self.recipe.columns, relative, id))
+        rows, columns = one.pixels.shape
+        file = f"{IMAGES}/{id}.png"
+        record = Record(
+            id,
+            patient,
+            split,
+            file,
+            rows,
+            columns,
+            "",
+            one.spacing,
+            resized_from=one.resized_from,
+            attributes=attributes,
+        )
         if record.id.casefold() in self._taken:
             raise InputError(
                 f"{relative}: a second file of the name {record.id}, whatever its case; rename one of them"
@@ -406,31 +431,6 @@ class _Made:
                 raise
             told = f"{len(self.skipped)} of {self.files} files were skipped, the first: {self.skipped[0]['reason']}"
             raise InputError(f"{error}; {told}") from error
-
-
-def _check_name(item: Item) -> None:
-    if not is_safe_path(without_extension(item.relative).replace("/", "__") + "-s000"):
-        raise InputError(
-            f"{item.relative}: its path is too long for a name, or holds backslashes, control "
-            "characters or bytes that are no UTF-8; rename it"
-        )
-
-
-def _record(relative: Path, one: Slice, recipe: FolderRecipe) -> Record:
-    split = "" if recipe.split not in (None, BY_FOLDER) else named_split(relative)
-    inner = relative
-    if recipe.split == BY_FOLDER:
-        if not split:
-            raise InputError(f"{relative}: the split 'folders' needs a folder train, valid or test above each file")
-        inner = Path(*(part for part in relative.parts if part != split))
-    id = without_extension(inner).replace("/", "__") + one.suffix
-    patient = recipe.rule.patient(inner, one.patient)
-    attributes = recipe.rule.attributes(inner) | dict(columns_of(recipe.columns, relative, id))
-    rows, columns = one.pixels.shape
-    file = f"{IMAGES}/{id}.png"
-    return Record(
-        id, patient, split, file, rows, columns, "", one.spacing, resized_from=one.resized_from, attributes=attributes
-    )
 
 
 def _without_dropped(root: Path, records: Sequence[Record]) -> Sequence[Record]:

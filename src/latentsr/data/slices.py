@@ -88,7 +88,9 @@ def read_slices(
     grid: tuple[int, int] = _grid(rows, columns, size) if resize and size is not None else (rows, columns)
     kept = _centre(*grid, size, multiple, item.relative)
     resized_from = (rows, columns) if grid != (rows, columns) else None
-    spacing, patient = _known(volume.spacing), _header_patient(volume.source.header)
+    # The spacing, or None where a header holds no size of a pixel in it.
+    known = volume.spacing if volume.spacing and all(np.isfinite(volume.spacing)) and min(volume.spacing) > 0 else None
+    spacing, patient = known, _header_patient(volume.source.header)
     if spacing:
         spacing = spacing[0] * (rows / grid[0]), spacing[1] * (columns / grid[1])
     found = []
@@ -121,11 +123,6 @@ def _stored(volume: Volume) -> NDArray[Any]:
     if volume.source.kind in ("png", "jpeg") and isinstance(volume.source.header, RasterHeader):
         return volume.pixels.astype(volume.source.header.dtype)
     return np.round(volume.window.apply(volume.pixels).clip(0, 1) * TOP).astype(np.uint16)
-
-
-def _known(spacing: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The spacing, or None where a header holds no size of a pixel in it."""
-    return spacing if spacing and all(np.isfinite(spacing)) and min(spacing) > 0 else None
 
 
 def _evenly(indices: Sequence[int], n: int) -> list[int]:

@@ -175,7 +175,20 @@ def find_masks(folder: Path | None, dataset: Dataset, target: Target) -> PairedF
         InputError: no such folder; masks that are missing or do not fit, or that only some images have: it lists them.
     """
     if folder is None:
-        return _prepared(dataset, target)
+        # The dataset's own masks, or None where no image of the split has one.
+        naming, there = target.naming, [record for record in target.records if record.mask]
+        if not there:
+            return None
+        paths = {record.id: dataset.root / record.mask for record in there}
+        without = {record.id for record in target.records} - paths.keys()
+        faults = {"without one": without} | unfit(paths.items(), there)
+        if any(faults.values()):
+            raise InputError(
+                f"masks of dataset '{dataset.name}': expected one in grey and of HR's size for each of "
+                f"{len(target.records)} images ({listed(faults, naming)}); prepare it again with masks for "
+                f"all, or name a folder with all of them in the option masks{naming.hint}"
+            )
+        return PairedFiles(paths, {record.id: record.mask_sha256 for record in there}, naming)
     if not folder.is_dir():
         raise InputError(
             f"the option masks is {folder}: no such folder; expected one with a PNG or TIFF mask for each image"
@@ -186,20 +199,3 @@ def find_masks(folder: Path | None, dataset: Dataset, target: Target) -> PairedF
 def origin(folder: Path | None) -> Origin:
     """Where masks come from, if there are any."""
     return "dataset" if folder is None else "folder"
-
-
-def _prepared(dataset: Dataset, target: Target) -> PairedFiles | None:
-    """The dataset's own masks, or None where no image of the split has one."""
-    naming, there = target.naming, [record for record in target.records if record.mask]
-    if not there:
-        return None
-    paths = {record.id: dataset.root / record.mask for record in there}
-    without = {record.id for record in target.records} - paths.keys()
-    faults = {"without one": without} | unfit(paths.items(), there)
-    if any(faults.values()):
-        raise InputError(
-            f"masks of dataset '{dataset.name}': expected one in grey and of HR's size for each of "
-            f"{len(target.records)} images ({listed(faults, naming)}); prepare it again with masks for "
-            f"all, or name a folder with all of them in the option masks{naming.hint}"
-        )
-    return PairedFiles(paths, {record.id: record.mask_sha256 for record in there}, naming)

@@ -241,9 +241,9 @@ def _measured(work: Work, sr: Tensor, context: dict[str, Any], ids: Sequence[str
 def _measured_hr(work: Work, hr: Tensor, lr: Tensor, ids: Sequence[str]) -> Measured:
     """HR's own values of the measures that need nothing beside the image."""
     values = measure([metric for metric in work.metrics if not metric.needs], hr, {})
-    return Measured(
-        *_columns(values, len(hr)), _thumbs(lr), _maps(hr, {}), _sets(work, hr, ids) | _reference_sets(work, hr, ids)
-    )
+    patches = patches_an_image(len(work.records))
+    reference_sets = reference_arrays(hr, ids, seed=work.around.seed, levels=work.levels, patches=patches)
+    return Measured(*_columns(values, len(hr)), _thumbs(lr), _maps(hr, {}), _sets(work, hr, ids) | reference_sets)
 
 
 def _columns(values: dict[str, Tensor], images: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
@@ -266,11 +266,6 @@ def _thumbs(lr: Tensor) -> NDArray[np.float32]:
 def _sets(work: Work, shown: Tensor, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     around, patches = work.around, patches_an_image(len(work.records))
     return set_arrays(shown, ids, seed=around.seed, levels=work.levels, patches=patches, extractor=around.extractor)
-
-
-def _reference_sets(work: Work, hr: Tensor, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    patches = patches_an_image(len(work.records))
-    return reference_arrays(hr, ids, seed=work.around.seed, levels=work.levels, patches=patches)
 
 
 def _maps(shown: Tensor, context: dict[str, Any]) -> NDArray[np.uint16]:

@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentsr.autoencoders import Autoencoder
 from latentsr.config import checked
 from latentsr.data.batches import stacked
 from latentsr.degrade import Degradation
@@ -226,21 +225,18 @@ def from_model(name: str, model: "SuperResolver", degradation: Degradation, samp
     def restore(lr: Tensor, ids: Sequence[str]) -> Tensor:
         return model.restore(lr, ids=ids, sampling=sampling).image
 
+    # What a report says of a model's autoencoder: name (within a model's folder no telling one), hash and latent.
+    spec = model.autoencoder.spec
+    latent = {"channels": spec.latent_channels, "factor": spec.factor, "lossless": spec.lossless}
+    autoencoder_facts = {"name": spec.name, "hash": model.autoencoder.hash, **latent}
     facts = {
         "model": model.name,
         "hash": model.hash,
         "options": sampling.model_dump(mode="json"),
-        "autoencoder": _autoencoder_facts(model.autoencoder),
+        "autoencoder": autoencoder_facts,
     }
     method = Method(name, restore, model.autoencoder)
     return Source(name, "model", facts, lambda target: (method, ""), model.training_images)
-
-
-def _autoencoder_facts(autoencoder: Autoencoder) -> dict[str, Any]:
-    """What a report says of a model's autoencoder: name (within a model's folder no telling one), hash and latent."""
-    spec = autoencoder.spec
-    latent = {"channels": spec.latent_channels, "factor": spec.factor, "lossless": spec.lossless}
-    return {"name": spec.name, "hash": autoencoder.hash, **latent}
 
 
 def from_images(name: str, folder: Path) -> Source:

@@ -82,18 +82,15 @@ def nearest_other(own: Floats, thumbs: Floats) -> tuple[NDArray[np.intp], NDArra
     targets = np.asarray(own, np.float64)
     for start in range(0, len(thumbs) if len(own) > 1 else 0, CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(thumbs)))
-        errors = _mse(np.asarray(thumbs[rows], np.float64), targets)
+        # Mean squared error of every row of one with every row of the other.
+        first = np.asarray(thumbs[rows], np.float64)
+        squares = np.square(first).mean(axis=1)[:, None] + np.square(targets).mean(axis=1)[None]
+        errors = np.asarray((squares - 2 * first @ targets.T / first.shape[1]).clip(min=0))
         mine = np.square(thumbs[rows] - targets[rows]).mean(axis=1)
         errors[np.arange(len(rows)), rows] = np.inf
         nearest[rows] = errors.argmin(axis=1)
         swapped[rows] = (mine > FLOOR) & (BETTER * errors.min(axis=1) < mine)
     return nearest, swapped
-
-
-def _mse(first: Floats, second: Floats) -> Floats:
-    """Mean squared error of every row of one with every row of the other."""
-    squares = np.square(first).mean(axis=1)[:, None] + np.square(second).mean(axis=1)[None]
-    return np.asarray((squares - 2 * first @ second.T / first.shape[1]).clip(min=0))
 
 
 def outliers(lr_psnr: Floats) -> NDArray[np.bool_]:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.data.records import Record
@@ -130,8 +129,4 @@ def zoom_box(error: Tensor, other: Tensor | None) -> list[int]:
 
 
 def _write(path: Path, image: Tensor) -> None:
-    write_pixels(path, _grey(image.clamp(0, 1)[0, 0].float().cpu().numpy()))
-
-
-def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.round(image * 255).astype(np.uint8)
+    write_pixels(path, np.round(image.clamp(0, 1)[0, 0].float().cpu().numpy() * 255).astype(np.uint8))

@@ -291,16 +291,14 @@ def _check_margins(comparison: Comparison, tested: Sequence[str]) -> None:
 
 def _chosen(comparison: Comparison) -> tuple[Metric, ...]:
     if comparison.metrics is None:
-        return find_metrics() + tuple(one for one in METRICS.values() if one.group == "learned" and _has_weights(one))
+        return find_metrics() + tuple(
+            one for one in METRICS.values() if one.group == "learned" and learned_available(one.name)
+        )
     chosen = find_metrics(comparison.metrics)
     for metric in chosen:
         if metric.group == "learned":
             weights_file(metric.name)  # raises, with what to fetch
     return chosen
-
-
-def _has_weights(metric: Metric) -> bool:
-    return learned_available(metric.name)
 
 
 def _check_named(comparison: Comparison, names: Sequence[str], measured: Sequence[str]) -> None:

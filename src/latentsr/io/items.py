@@ -85,16 +85,11 @@ def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
         visible = (name for name in sorted(subfolders) if not name.startswith("."))
         subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in been]  # links may go round
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        files = [path for path in files if not _never_ends(path)]
+        files = [path for path in files if not (path.exists() and not path.is_file())]
         here = {path: _outline(path) for path in files}
         outlines.update(here)
         items += _in_folder(files, here, root)
     return items + [Item(_place(path, root), (path,)) for path in closed]
-
-
-def _never_ends(path: Path) -> bool:
-    """Whether reading would wait for ever: a pipe, a socket or a device."""
-    return path.exists() and not path.is_file()
 
 
 def _place(path: Path, root: Path) -> Path:

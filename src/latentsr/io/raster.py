@@ -65,7 +65,7 @@ def read_pixels(path: Path, *, grey: bool = False, max_pixels: int = MAX_PIXELS)
         with warnings.catch_warnings(action="ignore"), _opened(path) as image:  # what PIL cannot read it raises
             _refuse_bomb(image, path, max_pixels)
             with muted() if image.format == "TIFF" else nullcontext():
-                return _grey_pixels(_upright(image), path, grey)
+                return _grey_pixels((ImageOps.exif_transpose(image) if image.format == "JPEG" else image), path, grey)
     except _UNREADABLE as error:
         told = f"{path} cannot be read as PNG, TIFF or JPEG ({_reason(error)}): export it again"
         raise UnfitError(told, "no image, or cut off") from error
@@ -84,7 +84,13 @@ def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = 
     with exchanging(path) as part:
         buffer = io.BytesIO()  # tifffile would not notice a disk that takes only a part
         if suffix in PNG_SUFFIXES:
-            Image.fromarray(array).save(buffer, format="PNG", pnginfo=_text_chunks(text))
+            chunks = PngImagePlugin.PngInfo()
+            for key, value in (text or {}).items():
+                if value.isascii():
+                    chunks.add_text(key, value)
+                else:
+                    chunks.add_itxt(key, value)
+            Image.fromarray(array).save(buffer, format="PNG", pnginfo=chunks)
         else:
             description = json.dumps(text, sort_keys=True) if text else None
             tifffile.imwrite(buffer, array, photometric="minisblack", description=description, metadata=None)
@@ -165,11 +171,6 @@ def _grey_pixels(image: Image.Image, path: Path, grey: bool) -> NDArray[Any]:
     return pixels
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """A JPEG as a viewer shows it; the other formats as they are stored."""
-    return ImageOps.exif_transpose(image) if image.format == "JPEG" else image
-
-
 def _white_is_zero(image: Image.Image) -> bool:
     tags = getattr(image, "tag_v2", {})
     return bool(tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
@@ -183,16 +184,6 @@ def _without_colour(image: Image.Image, path: Path, grey: bool) -> Image.Image:
         told = f"{path} is a colour image (mode {image.mode}): expected grey, convert it or set the option grey"
         raise UnfitError(told, "in colour")
     return image.convert("RGB").convert("L")
-
-
-def _text_chunks(text: dict[str, str] | None) -> PngImagePlugin.PngInfo:
-    chunks = PngImagePlugin.PngInfo()
-    for key, value in (text or {}).items():
-        if value.isascii():
-            chunks.add_text(key, value)
-        else:
-            chunks.add_itxt(key, value)
-    return chunks
 
 
 def _reason(error: Exception) -> str:

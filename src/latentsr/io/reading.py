@@ -48,7 +48,12 @@ def read(
         raise InputError(f"{paths[0]} and {len(paths) - 1} more are not all DICOM: give other images one by one")
     try:
         with raster.muted():
-            return _volume(paths, kinds.pop(), grey, force, constant, axis, max_pixels)
+            kind = kinds.pop()
+            if kind == "dicom":
+                return dicom.read(paths, force=force, constant=constant, max_pixels=max_pixels)
+            if kind == "nifti":
+                return nifti.read(paths[0], constant=constant, axis=axis, max_pixels=max_pixels)
+            return _raster(paths[0], kind, grey, constant, max_pixels)
     except InputError as error:
         raise _named(error, paths) from error
     except LatentSRError:
@@ -62,22 +67,6 @@ def read(
         raise InputError(
             f"{paths[0]} breaks its format in a way that its reader does not tell ({cause}): export it again"
         ) from error
-
-
-def _volume(
-    paths: Sequence[Path],
-    kind: FileKind,
-    grey: bool,
-    force: bool,
-    constant: bool,
-    axis: int | None,
-    max_pixels: int,
-) -> Volume:
-    if kind == "dicom":
-        return dicom.read(paths, force=force, constant=constant, max_pixels=max_pixels)
-    if kind == "nifti":
-        return nifti.read(paths[0], constant=constant, axis=axis, max_pixels=max_pixels)
-    return _raster(paths[0], kind, grey, constant, max_pixels)
 
 
 def _raster(path: Path, kind: FileKind, grey: bool, constant: bool, max_pixels: int) -> Volume:

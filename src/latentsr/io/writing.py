@@ -31,7 +31,18 @@ def write(
     path = Path(path)
     _refuse(volume, path, overwrite)
     if path.name.lower().endswith((*raster.PNG_SUFFIXES, *raster.TIFF_SUFFIXES)):
-        return _write_raster(volume, path, provenance)
+        # Whole numbers at the source's depth; an image from elsewhere is a 16-bit picture of its window.
+        text = (provenance or WITHOUT_MODEL).text(volume.scale)
+        pixels = _one_slice(volume)
+        if isinstance(volume.source.header, raster.RasterHeader):
+            dtype = np.dtype(volume.source.header.dtype)
+        else:
+            dtype = np.dtype(np.uint16)
+            pixels = volume.window.apply(pixels) * np.iinfo(dtype).max
+            text["latentsr:window"] = f"{volume.window.low:g} {volume.window.high:g}"
+        limits = np.iinfo(dtype)
+        raster.write_pixels(path, np.clip(np.rint(pixels), limits.min, limits.max).astype(dtype), text)
+        return (path,)
     if path.name.lower().endswith(nifti.SUFFIXES):
         return nifti.write(volume, path, provenance=provenance, affine=_affine(volume))
     return dicom.write(volume, path, provenance=provenance)
@@ -71,21 +82,6 @@ def write_uncertainty(
         refuse_existing(numbers, overwrite)
         parametric.write_map(spread, numbers, provenance=made_by)
     return *dicom.write(spread, path, provenance=made_by), *([numbers] if parametric_map else [])
-
-
-def _write_raster(volume: Volume, path: Path, provenance: Provenance | None) -> tuple[Path, ...]:
-    """Whole numbers at the source's depth; an image from elsewhere is a 16-bit picture of its window."""
-    text = (provenance or WITHOUT_MODEL).text(volume.scale)
-    pixels = _one_slice(volume)
-    if isinstance(volume.source.header, raster.RasterHeader):
-        dtype = np.dtype(volume.source.header.dtype)
-    else:
-        dtype = np.dtype(np.uint16)
-        pixels = volume.window.apply(pixels) * np.iinfo(dtype).max
-        text["latentsr:window"] = f"{volume.window.low:g} {volume.window.high:g}"
-    limits = np.iinfo(dtype)
-    raster.write_pixels(path, np.clip(np.rint(pixels), limits.min, limits.max).astype(dtype), text)
-    return (path,)
 
 
 def _one_slice(volume: Volume) -> np.ndarray:

@@ -47,7 +47,14 @@ def hfen(sr: Tensor, hr: Tensor) -> Tensor:
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, HFEN_SIDE):
         return no_value(hr)
-    filtered = _laplacian_of_gaussian_filtered(torch.cat([sr - hr, hr]))
+    # `image` filtered, border mirrored, of the same size: three separable passes, since the kernel has rank three.
+    image = torch.cat([sr - hr, hr])
+    rows, columns = (factors.to(image) for factors in _laplacian_of_gaussian_factors(LOG_SIZE, LOG_SIGMA))
+    batch = image.shape[0]
+    channels = mirrored(image, LOG_SIZE // 2).transpose(0, 1)
+    passed = F.conv2d(channels, columns[:, None, None, :].repeat(batch, 1, 1, 1), groups=batch)
+    weights = rows[None, :, :, None].expand(batch, -1, -1, -1)
+    filtered = F.conv2d(passed, weights, groups=batch).transpose(0, 1)
     error, edges = filtered.flatten(1).norm(dim=1).chunk(2)
     return torch.where(span(hr) > 0, error / edges, torch.nan)
 
@@ -120,16 +127,6 @@ def _laplacian_of_gaussian_factors(size: int, sigma: float) -> tuple[Tensor, Ten
     return torch.stack([curved, gaussian, -mean * level]), torch.stack([gaussian, curved, level])
 
 
-def _laplacian_of_gaussian_filtered(image: Tensor) -> Tensor:
-    """`image` filtered, border mirrored, of the same size: three separable passes, since the kernel has rank three."""
-    rows, columns = (factors.to(image) for factors in _laplacian_of_gaussian_factors(LOG_SIZE, LOG_SIGMA))
-    batch = image.shape[0]
-    channels = mirrored(image, LOG_SIZE // 2).transpose(0, 1)
-    passed = F.conv2d(channels, columns[:, None, None, :].repeat(batch, 1, 1, 1), groups=batch)
-    weights = rows[None, :, :, None].expand(batch, -1, -1, -1)
-    return F.conv2d(passed, weights, groups=batch).transpose(0, 1)
-
-
 def _low_frequencies(side: int, device: torch.device) -> Tensor:
     """True at the FFT bins of one axis that the high pass removes, in FFT order, (side,)."""
     half = round(HIGHPASS_SHARE * side)
@@ -147,11 +144,7 @@ def radial_spectrum(image: Tensor) -> Tensor:
     if smaller_than(check_image(image), RADIAL_SIDE):
         return no_value(image)[:, None].expand(-1, len(RADIAL_BINS))
     power = torch.fft.rfft2(precise(image)[:, 0]).abs().square().add(POWER_FLOOR).log10()
-    return (power.flatten(1) @ _ring_weights(image).to(power)).to(image.dtype)
-
-
-def _ring_weights(image: Tensor) -> Tensor:
-    """Share of each half-plane FFT bin in the mean of its ring, (bins, rings): of mirrored bins there are two."""
+    # Share of each half-plane FFT bin in the mean of its ring, (bins, rings): of mirrored bins there are two.
     rows, columns = image.shape[-2:]
     across = torch.arange(columns // 2 + 1, dtype=torch.float64) / columns
     down = torch.fft.fftfreq(rows, dtype=torch.float64)
@@ -160,7 +153,8 @@ def _ring_weights(image: Tensor) -> Tensor:
     mirrored = (across > 0) & (2 * across < 1)
     inside = F.one_hot(ring.flatten(), len(RADIAL_BINS) + 1)[:, :-1]  # the corner itself is the upper edge
     counts = (1.0 + mirrored.double()).repeat(rows)[:, None] * inside
-    return counts / counts.sum(dim=0)
+    ring_weights = counts / counts.sum(dim=0)
+    return (power.flatten(1) @ ring_weights.to(power)).to(image.dtype)
 
 
 LEVELS = 3

@@ -142,7 +142,21 @@ def load_extractor(source: str | Path, device: str | torch.device = "cpu") -> Ex
             fit the architecture.
     """
     if source == "inception":
-        return _inception(device)
+        tensors = io.BytesIO()  # torch_fidelity unpickles what it is given: give it tensors that were read without that
+        torch.save(load_tensors(weights_file("inception")), tensors)
+        tensors.seek(0)
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        network = FeatureExtractorInceptionV3("inception", [INCEPTION_FEATURES], feature_extractor_weights_path=tensors)
+        network = network.to(device).eval()
+
+        @torch.no_grad()
+        def extract(images: Tensor) -> Tensor:
+            bytes_ = (check_image(images) * GREY_LEVELS).round().to(torch.uint8)
+            (features,) = network(bytes_.expand(-1, 3, -1, -1).to(device))
+            return features
+
+        return extract
     folder = Path(source)
     if folder.is_file():
         raise ModelError(
@@ -155,24 +169,6 @@ def load_extractor(source: str | Path, device: str | torch.device = "cpu") -> Ex
             "check the name, or fetch the files into one folder"
         )
     return _vision_network(folder, device)
-
-
-def _inception(device: str | torch.device) -> Extractor:
-    tensors = io.BytesIO()  # torch_fidelity unpickles what it is given: give it tensors that were read without that
-    torch.save(load_tensors(weights_file("inception")), tensors)
-    tensors.seek(0)
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    network = FeatureExtractorInceptionV3("inception", [INCEPTION_FEATURES], feature_extractor_weights_path=tensors)
-    network = network.to(device).eval()
-
-    @torch.no_grad()
-    def extract(images: Tensor) -> Tensor:
-        bytes_ = (check_image(images) * GREY_LEVELS).round().to(torch.uint8)
-        (features,) = network(bytes_.expand(-1, 3, -1, -1).to(device))
-        return features
-
-    return extract
 
 
 def _vision_network(folder: Path, device: str | torch.device) -> Extractor:

@@ -179,8 +179,16 @@ def saliency(image: Tensor) -> Tensor:
     size = image.shape[-2:]
     side = SALIENCY_SIDE
     small = image if size == (side, side) else F.interpolate(image, (side, side), mode="bilinear", align_corners=False)
-    spectrum = torch.fft.rfft2(_lightness(small)) * _log_gabor(small)
-    prominent = torch.fft.irfft2(spectrum, s=(side, side)).abs() * _centre_prior(small)
+    # Band-pass filter over the half plane of frequencies, (256, 129): nothing at 0 and beyond half a cycle a pixel.
+    frequencies = torch.fft.fftfreq(SALIENCY_SIDE, device=small.device, dtype=small.dtype)
+    radius = torch.hypot(frequencies[:, None], frequencies[None, : SALIENCY_SIDE // 2 + 1])
+    inside = (radius > 0) & (radius <= 0.5)
+    octaves = torch.where(inside, radius, 1).div(LOG_GABOR_CENTRE).log()
+    log_gabor = torch.where(inside, torch.exp(-octaves.square() / (2 * LOG_GABOR_WIDTH**2)), 0)
+    spectrum = torch.fft.rfft2(_lightness(small)) * log_gabor
+    offsets = torch.arange(SALIENCY_SIDE, device=small.device, dtype=small.dtype) - SALIENCY_SIDE / 2 + 1
+    centre_prior = torch.exp(-(offsets[:, None].square() + offsets[None, :].square()) / CENTRE_WIDTH**2)
+    prominent = torch.fft.irfft2(spectrum, s=(side, side)).abs() * centre_prior
     if size != (side, side):
         prominent = F.interpolate(prominent, size, mode="bilinear", align_corners=True)
     low, high = (bound(prominent, dim=(2, 3), keepdim=True) for bound in (torch.amin, torch.amax))
@@ -191,20 +199,6 @@ def _lightness(image: Tensor) -> Tensor:
     """CIE L* of an sRGB grey image, 0 to 100."""
     linear = torch.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
     return 116 * torch.where(linear > 0.008856, linear ** (1 / 3), 7.787 * linear + 16 / 116) - 16
-
-
-def _log_gabor(image: Tensor) -> Tensor:
-    """Band-pass filter over the half plane of frequencies, (256, 129): nothing at 0 and beyond half a cycle a pixel."""
-    frequencies = torch.fft.fftfreq(SALIENCY_SIDE, device=image.device, dtype=image.dtype)
-    radius = torch.hypot(frequencies[:, None], frequencies[None, : SALIENCY_SIDE // 2 + 1])
-    inside = (radius > 0) & (radius <= 0.5)
-    octaves = torch.where(inside, radius, 1).div(LOG_GABOR_CENTRE).log()
-    return torch.where(inside, torch.exp(-octaves.square() / (2 * LOG_GABOR_WIDTH**2)), 0)
-
-
-def _centre_prior(image: Tensor) -> Tensor:
-    offsets = torch.arange(SALIENCY_SIDE, device=image.device, dtype=image.dtype) - SALIENCY_SIDE / 2 + 1
-    return torch.exp(-(offsets[:, None].square() + offsets[None, :].square()) / CENTRE_WIDTH**2)
 
 
 def _shrunk(image: Tensor) -> Tensor:

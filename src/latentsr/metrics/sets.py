@@ -207,17 +207,16 @@ def _covariance_root(features: Tensor) -> Tensor:
 
 
 def _squared_mmd(first: Tensor, second: Tensor) -> Tensor:
-    own = [(kernel(values, values).sum() - _kernel_of_self(values).sum(), len(values)) for values in (first, second)]
+    own = [
+        (kernel(values, values).sum() - ((values.square().sum(dim=1) / values.shape[1] + 1) ** 3).sum(), len(values))
+        for values in (first, second)
+    ]
     return sum(total / (n * (n - 1)) for total, n in own) - 2 * kernel(first, second).mean()
 
 
 def kernel(first: Tensor, second: Tensor) -> Tensor:
     """KID's kernel of each row of one with each row of the other: (x . y / features + 1)^3."""
     return (first @ second.T / first.shape[1] + 1) ** 3
-
-
-def _kernel_of_self(values: Tensor) -> Tensor:
-    return (values.square().sum(dim=1) / values.shape[1] + 1) ** 3
 
 
 def _sorted(values: Tensor) -> Tensor:
@@ -273,13 +272,10 @@ def kid_left_out(features: Tensor, reference: Tensor, patients: Groups, groups: 
         apart = (of_patient[rows, None] != of_patient[None]).double()
         blocks += of_group[rows].T @ (sums * apart) @ of_group
         pairs += of_group[rows].T @ apart @ of_group
-    distance, count = (_without_each(table) for table in (blocks, pairs))
+    distance, count = (
+        (table.sum() - table.sum(dim=0) - table.sum(dim=1) + table.diagonal()) for table in (blocks, pairs)
+    )
     return float(blocks.sum() / pairs.sum()), (distance / count).numpy()
-
-
-def _without_each(blocks: Tensor) -> Tensor:
-    """(groups,): the sum of (groups, groups) without the row and column of each group."""
-    return blocks.sum() - blocks.sum(dim=0) - blocks.sum(dim=1) + blocks.diagonal()
 
 
 def swd_left_out(

@@ -107,9 +107,20 @@ def inline_svg(svg: str, prefix: str, alt: str) -> InlineSVG:
         InputError: no SVG, or one that refers to anything outside itself
     """
     root = _parse(svg)
-    width, height = _size(root)
+    # Width and height in CSS pixels, from the attributes or else from the view box.
+    box = [float(number) for number in re.split(r"[\s,]+", root.get("viewBox", "").strip()) if number]
+    lengths = [_length(root.get("width", "")), _length(root.get("height", ""))]
+    sizes = [length or side for length, side in zip(lengths, box[2:] or [0.0, 0.0], strict=True)]
+    if min(sizes) <= 0:
+        raise InputError("a drawing's SVG has neither width and height nor a view box; give it one")
+    width, height = sizes[0], sizes[1]
     for element in root.iter():
-        _rename(element, prefix)
+        # Take off the namespaces, which HTML knows anyhow, and gives ids and references to them their prefix.
+        element.tag = _name(element.tag)
+        element.attrib = {_name(key): _prefixed(_name(key), value, prefix) for key, value in element.attrib.items()}
+        if element.tag == "style":
+            # Nested under the figure's id: matplotlib's `* {...}` is meant for its own figure only.
+            element.text = f"#{prefix} {{ {_references(element.text or '', prefix)} }}"
     root.set("viewBox", root.get("viewBox", f"0 0 {width:g} {height:g}"))
     root.attrib |= {"id": prefix, "width": f"{width:.0f}", "height": f"{height:.0f}", "role": "img", "aria-label": alt}
     return InlineSVG(ElementTree.tostring(root, encoding="unicode"), width)
@@ -145,16 +156,6 @@ def _parse(svg: str) -> ElementTree.Element:
     return root
 
 
-def _size(root: ElementTree.Element) -> tuple[float, float]:
-    """Width and height in CSS pixels, from the attributes or else from the view box."""
-    box = [float(number) for number in re.split(r"[\s,]+", root.get("viewBox", "").strip()) if number]
-    lengths = [_length(root.get("width", "")), _length(root.get("height", ""))]
-    sizes = [length or side for length, side in zip(lengths, box[2:] or [0.0, 0.0], strict=True)]
-    if min(sizes) <= 0:
-        raise InputError("a drawing's SVG has neither width and height nor a view box; give it one")
-    return sizes[0], sizes[1]
-
-
 def _length(text: str) -> float:
     found = re.fullmatch(r"\s*([\d.]+)\s*([a-z]*)\s*", text)
     return float(found[1]) * _PIXELS[found[2]] if found and found[2] in _PIXELS else 0.0
@@ -183,15 +184,6 @@ def _check(key: str, value: str) -> None:
     if "@import" in value or outside:
         came = repr(outside[0][:80]) if outside else "a style sheet by @import"
         raise InputError(f"a drawing's SVG refers to {came}; a page holds all it shows, put it into the SVG")
-
-
-def _rename(element: ElementTree.Element, prefix: str) -> None:
-    """Takes off the namespaces, which HTML knows anyhow, and gives ids and references to them their prefix."""
-    element.tag = _name(element.tag)
-    element.attrib = {_name(key): _prefixed(_name(key), value, prefix) for key, value in element.attrib.items()}
-    if element.tag == "style":
-        # Nested under the figure's id: matplotlib's `* {...}` is meant for its own figure only.
-        element.text = f"#{prefix} {{ {_references(element.text or '', prefix)} }}"
 
 
 def _name(tag: str) -> str:

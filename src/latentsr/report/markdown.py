@@ -176,17 +176,13 @@ def _block(name: str, block: Block, note: str, files: dict[str, bytes]) -> list[
         return [_caption(name, block.title), "", *_table(block), *caption]
     stem = _stem(name, block)
     if isinstance(block, Picture):
-        figure = _picture(stem, block, note, files)
+        file = f"{FIGURES}/{stem}"
+        files[f"{file}.svg"] = standalone_svg(block.drawing.svg, readable(block.drawing.alt), readable(note)).encode()
+        files[f"{file}.png"] = bare_png(block.drawing.png, note)
+        figure = [f"![{escaped(block.drawing.alt)}]({file}.svg)"]
     else:
         figure = _grid(stem, _pair(block) if isinstance(block, Slider) else block, note, files)
     return [*figure, "", _caption(name, titled(block), block.caption), ""]
-
-
-def _picture(stem: str, block: Picture, note: str, files: dict[str, bytes]) -> list[str]:
-    file = f"{FIGURES}/{stem}"
-    files[f"{file}.svg"] = standalone_svg(block.drawing.svg, readable(block.drawing.alt), readable(note)).encode()
-    files[f"{file}.png"] = bare_png(block.drawing.png, note)
-    return [f"![{escaped(block.drawing.alt)}]({file}.svg)"]
 
 
 def _grid(stem: str, block: Images, note: str, files: dict[str, bytes]) -> list[str]:

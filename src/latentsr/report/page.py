@@ -66,8 +66,14 @@ def render_page(page: Page) -> str:
         {"section": section, "blocks": [_view(name, block) for name, block in blocks]}
         for section, blocks in numbered(page)
     ]
+    # What the page may load: pictures that it holds, its own styles, and this one script, known by its hash.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
     return environment.get_template("page.html").render(
-        page=page, sections=sections, script=script, policy=_policy(script), version=__version__
+        page=page, sections=sections, script=script, policy=policy, version=__version__
     )
 
 
@@ -83,15 +89,6 @@ def _environment() -> Environment:
 
 def _finalize(value: Any) -> Any:
     return value if hasattr(value, "__html__") or not isinstance(value, str) else _AMOUNT.sub("\u00a0", readable(value))
-
-
-def _policy(script: str) -> str:
-    """What the page may load: pictures that it holds, its own styles, and this one script, known by its hash."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
 
 
 def _view(name: str, block: Block) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from latentsr.data.records import Record
 from latentsr.errors import OptionError
 from latentsr.job import JobFolder, Parts
 from latentsr.provenance import RESEARCH_USE
-from latentsr.screening.candidates import HR, Candidate
+from latentsr.screening.candidates import HR
 from latentsr.screening.cost import cost_of
 from latentsr.screening.measure import Measured, arrays_of, measured, measured_hr
 from latentsr.screening.plan import Plan
@@ -52,19 +52,15 @@ def screen(
     """
     if batch < 1:
         raise OptionError(f"the option batch is {batch}: expected 1 image or more")
-    folder = _folder(out)
+    # The folder of a screening; page and supplement are written by the report.
+    tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
+    results = frozenset((PICTURES, PAGE, SUPPLEMENT, *tables))
+    folder = JobFolder(out, "screening", RESULT, results, decided_by="data, autoencoders or options")
     folder.claim(plan.key, overwrite=overwrite)
     if not folder.whole:
         _run(plan, folder, batch, device, progress)
     folder.drop_parts()
     return dict(read_json(out / RESULT))
-
-
-def _folder(out: Path) -> JobFolder:
-    """The folder of a screening; page and supplement are written by the report."""
-    tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
-    results = frozenset((PICTURES, PAGE, SUPPLEMENT, *tables))
-    return JobFolder(out, "screening", RESULT, results, decided_by="data, autoencoders or options")
 
 
 def _run(plan: Plan, folder: JobFolder, batch: int, device: str, progress: Progress) -> None:
@@ -75,7 +71,16 @@ def _run(plan: Plan, folder: JobFolder, batch: int, device: str, progress: Progr
     for baseline in plan.baselines:
         stream_baseline(plan, baseline, folder.parts, batch, device, progress=counter.add)
     for candidate in sorted(plan.candidates, key=lambda one: one.name != plan.reference):  # the reference first
-        _screen_one(plan, candidate, folder, batch, device, counter)
+        # One autoencoder on all datasets: parts, cost and pictures.
+        autoencoder = candidate.load(device)
+        for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
+            parts = _parts(plan, folder.parts, number, candidate.name)
+            stream(plan, number, autoencoder, parts, batch=batch, device=device, progress=counter.add)
+            if not (parts.folder / COST).is_file():
+                probed = commonest(records)[: PROBED_CPU if device == "cpu" else PROBED]
+                write_json(parts.folder / COST, signed(asdict(cost_of(autoencoder, loaded(dataset, probed, device)))))
+            shown = worst(_parts(plan, folder.parts, number, plan.reference), dataset)
+            draw_pictures(autoencoder, candidate.name, dataset, shown, folder.root / PICTURES, device=device)
         gc.collect()  # a network may lie in reference cycles, and the next one is as large
     results = conclude(plan, folder.root, partial(_parts, plan, folder.parts))
     folder.finish(manifest(note=RESEARCH_USE, key=plan.key, **plan.facts, **results))
@@ -143,18 +148,3 @@ def stream(
         hr = loaded(dataset, alike, device)
         _keep(parts, alike, hr, measured(autoencoder, hr, plan.metrics), batch)
         progress(len(alike))
-
-
-def _screen_one(
-    plan: Plan, candidate: Candidate, folder: JobFolder, batch: int, device: str, counter: _Counter
-) -> None:
-    """One autoencoder on all datasets: parts, cost and pictures."""
-    autoencoder = candidate.load(device)
-    for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
-        parts = _parts(plan, folder.parts, number, candidate.name)
-        stream(plan, number, autoencoder, parts, batch=batch, device=device, progress=counter.add)
-        if not (parts.folder / COST).is_file():
-            probed = commonest(records)[: PROBED_CPU if device == "cpu" else PROBED]
-            write_json(parts.folder / COST, signed(asdict(cost_of(autoencoder, loaded(dataset, probed, device)))))
-        shown = worst(_parts(plan, folder.parts, number, plan.reference), dataset)
-        draw_pictures(autoencoder, candidate.name, dataset, shown, folder.root / PICTURES, device=device)

@@ -116,8 +116,14 @@ def make_plan(
     for dataset, chosen in zip(datasets, records, strict=True):
         dataset.check(chosen)
     identified = identify(candidates, device)
-    reference = options.reference or _first_lossy(identified)
-    _check_reference(reference, identified)
+    reference = options.reference or next((one.name for one in identified if not one.spec.lossless), identified[0].name)
+    # OptionError for a lossless one beside lossy ones: its bands have no finite dB to compare with.
+    lossy = [one.name for one in identified if not one.spec.lossless]
+    if lossy and reference not in lossy:
+        raise OptionError(
+            f"the option reference is {reference}, which is lossless: nothing compares with it; choose "
+            f"{', '.join(lossy)}"
+        )
     return Plan(
         tuple(datasets),
         records,
@@ -146,18 +152,3 @@ def _ceiling_measures(asked: Sequence[str] | None) -> tuple[str, ...]:
             f"the option metric has {', '.join(wrong)}: is no measure of a ceiling; choose from {', '.join(fit)}"
         )
     return tuple(metric.name for metric in found)
-
-
-def _check_reference(reference: str, identified: Sequence[Identified]) -> None:
-    """OptionError for a lossless one beside lossy ones: its bands have no finite dB to compare with."""
-    lossy = [one.name for one in identified if not one.spec.lossless]
-    if lossy and reference not in lossy:
-        raise OptionError(
-            f"the option reference is {reference}, which is lossless: nothing compares with it; choose "
-            f"{', '.join(lossy)}"
-        )
-
-
-def _first_lossy(identified: Sequence[Identified]) -> str:
-    """The first that loses anything, or the first of all."""
-    return next((one.name for one in identified if not one.spec.lossless), identified[0].name)

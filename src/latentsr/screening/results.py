@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.config import read_signed_json
@@ -67,20 +66,17 @@ def judged(table: pd.DataFrame, lossy: Collection[str], constant: Excluded) -> J
         | frozenset(exact.loc[exact["dataset"] == name, "id"])
         for name in table["dataset"].unique()
     }
-    blank = _among(table, excluded) | _incomplete(table, own)
+    # Whether the row is a lossy autoencoder's, of an image and metric without a finite value of all of these.
+    finite = own.assign(value=np.isfinite(own["value"]))
+    whole = finite.groupby(["dataset", "id", "metric"])["value"].transform("all")
+    incomplete = ~whole.reindex(table.index, fill_value=True).astype(bool)
+    blank = _among(table, excluded) | incomplete
     return Judged(table.assign(value=table["value"].mask(blank)), excluded)
 
 
 def _among(table: pd.DataFrame, excluded: Excluded) -> pd.Series:
     pairs = {(dataset, name) for dataset, names in excluded.items() for name in names}
     return pd.Series([pair in pairs for pair in zip(table["dataset"], table["id"], strict=True)], index=table.index)
-
-
-def _incomplete(table: pd.DataFrame, own: pd.DataFrame) -> pd.Series:
-    """Whether the row is a lossy autoencoder's, of an image and metric without a finite value of all of these."""
-    finite = own.assign(value=np.isfinite(own["value"]))
-    whole = finite.groupby(["dataset", "id", "metric"])["value"].transform("all")
-    return ~whole.reindex(table.index, fill_value=True).astype(bool)
 
 
 SHOWN = 2  # images a dataset
@@ -114,11 +110,7 @@ def draw_pictures(
         decoded = reconstructed(autoencoder, hr)
         error = (decoded - hr).abs() / WHITE_ERROR
         for path, image in ((HR_FILE, hr), (f"{name}/{DECODED_FILE}", decoded), (f"{name}/{ERROR_FILE}", error)):
-            write_pixels(folder / path, _grey(image.clamp(0, 1)[0, 0].float().cpu().numpy()))
-
-
-def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.round(image * 255).astype(np.uint8)
+            write_pixels(folder / path, np.round(image.clamp(0, 1)[0, 0].float().cpu().numpy() * 255).astype(np.uint8))
 
 
 COST = "cost.json"
@@ -139,11 +131,18 @@ def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
     lossy = [one.name for one in plan.identified if not one.spec.lossless]
     ranked = judged(table, lossy, _constant(plan, folders))
     means = mean_values(ranked)
+    # Mean of each band and ring, and its paired difference to the reference, with intervals.
+    parts = [*METRICS[BANDS].names, *METRICS[SPECTRUM].names]
+    own = means[means["metric"].isin(parts)].merge(lossless, how="left")
+    compared = _compared(ranked.kept[ranked.kept["metric"].isin(parts)], plan, lossless, plan.reference)
+    against = compared.rename(columns={"a": "method", "low": "difference_low", "high": "difference_high"})
+    kept = ["dataset", "method", "metric", "difference", "difference_low", "difference_high"]
+    fingerprint = own.merge(against[kept], how="left", on=kept[:3])
     frames = {
         "table": table,
         "ceilings": means[means["metric"].isin(plan.ceiling)].reset_index(drop=True).merge(lossless),
         "differences": _differences(ranked.kept, plan, lossless),
-        "fingerprint": _fingerprint(ranked.kept, means, plan, lossless),
+        "fingerprint": fingerprint,
         "latents": _latents(plan, folders),
         "cost": _cost(plan, folders),
         "expected": _expected(means, plan, lossless),
@@ -153,8 +152,17 @@ def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
     for name, frame in frames.items():
         write_table(frame, out, name, overwrite=True)
     told = {name: records(frame) for name, frame in frames.items() if name not in ("table", "fingerprint")}
+    dataset_facts = {
+        dataset.name: {
+            "images": len(chosen),
+            "excluded": len(ranked.excluded[dataset.name]),
+            "patients": len({record.patient for record in chosen}),
+            "sizes": sorted({f"{record.rows}x{record.columns}" for record in chosen}),
+        }
+        for dataset, chosen in zip(plan.datasets, plan.records, strict=True)
+    }
     return {
-        "datasets": _dataset_facts(plan, ranked.excluded),
+        "datasets": dataset_facts,
         "measures": {name: _measure_facts(METRICS[name]) for name in plan.ceiling},
         "methods": {one.name: asdict(one.spec) | {"hash": one.hash} for one in plan.identified},
         **told,
@@ -233,16 +241,6 @@ def _differences(table: pd.DataFrame, plan: Plan, lossless: pd.DataFrame) -> pd.
     """Paired differences of the ceilings between all autoencoders that lose something."""
     chosen = table[table["metric"].isin(plan.ceiling)]
     return _compared(chosen, plan, lossless, None)
-
-
-def _fingerprint(table: pd.DataFrame, means: pd.DataFrame, plan: Plan, lossless: pd.DataFrame) -> pd.DataFrame:
-    """Mean of each band and ring, and its paired difference to the reference, with intervals."""
-    parts = [*METRICS[BANDS].names, *METRICS[SPECTRUM].names]
-    own = means[means["metric"].isin(parts)].merge(lossless, how="left")
-    compared = _compared(table[table["metric"].isin(parts)], plan, lossless, plan.reference)
-    against = compared.rename(columns={"a": "method", "low": "difference_low", "high": "difference_high"})
-    kept = ["dataset", "method", "metric", "difference", "difference_low", "difference_high"]
-    return own.merge(against[kept], how="left", on=kept[:3])
 
 
 def _compared(table: pd.DataFrame, plan: Plan, lossless: pd.DataFrame, reference: str | None) -> pd.DataFrame:
@@ -325,18 +323,6 @@ def _baselines(means: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     psnr = means[means["metric"] == "psnr"].drop(columns="metric")
     found = [psnr[psnr["method"] == one.name] for one in plan.baselines]
     return pd.concat(found).sort_values("dataset", kind="stable", ignore_index=True)
-
-
-def _dataset_facts(plan: Plan, excluded: Excluded) -> dict[str, Any]:
-    return {
-        dataset.name: {
-            "images": len(chosen),
-            "excluded": len(excluded[dataset.name]),
-            "patients": len({record.patient for record in chosen}),
-            "sizes": sorted({f"{record.rows}x{record.columns}" for record in chosen}),
-        }
-        for dataset, chosen in zip(plan.datasets, plan.records, strict=True)
-    }
 
 
 def _measure_facts(metric: Metric) -> dict[str, str]:

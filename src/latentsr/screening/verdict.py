@@ -95,7 +95,10 @@ def expectation_sentences(
         return []
     line = fit_line(points["ceiling"], points["sr"])
     source = "six published points" if published else f"{len(points)} finished studies of your own"
-    best = {str(name): _best_expected(rows) for name, rows in known.groupby("dataset", sort=False)}
+    best = {
+        str(name): dict(rows.sort_values("expected", ascending=False).iloc[0])
+        for name, rows in known.groupby("dataset", sort=False)
+    }
     overlap = known["low"].max() <= known["high"].min() and known["method"].nunique() > 1
     wide = "; all intervals overlap, so they say what to expect, not which is better" if overlap else ""
     several = {name for name, rows in known.groupby("dataset") if len(rows) > 1}
@@ -105,10 +108,6 @@ def expectation_sentences(
     beyond = sorted(set(known.loc[known["note"].str.contains(EXTRAPOLATED), "method"]))
     extrapolated = f" Extrapolated beyond the points, so less sure still: {listed(beyond)}." if beyond else ""
     return [text + extrapolated, *_measured(best, baselines), *([WHAT_THE_POINTS_ARE] if published else [])]
-
-
-def _best_expected(rows: pd.DataFrame) -> dict[str, Any]:
-    return dict(rows.sort_values("expected", ascending=False).iloc[0])
 
 
 def _expected(best: dict[str, Any]) -> str:

@@ -239,7 +239,14 @@ def compare_subgroups(
             found.append(compared.assign(group=str(group)))
             means[str(group)] = _patient_means(own, pairs)
         if found:
-            parts.append(pd.concat(found, ignore_index=True).merge(_interactions(means), on=["metric", "a", "b"]))
+            # `shared` and `p_interaction` of each metric and pair, from the patients' means of each group.
+            patients = pd.Series([patient for frame in means.values() for patient in frame.index])
+            labels = next(iter(means.values())).columns
+            tested = [interaction([frame[label].dropna() for frame in means.values()]) for label in labels]
+            interactions = labels.to_frame(index=False).assign(
+                shared=int((patients.value_counts() > 1).sum()), p_interaction=tested
+            )
+            parts.append(pd.concat(found, ignore_index=True).merge(interactions, on=["metric", "a", "b"]))
     whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=SUBGROUP_COLUMNS)
     return whole[list(SUBGROUP_COLUMNS)]
 
@@ -250,14 +257,6 @@ def _patient_means(rows: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
     means = unit_means(paired.differences, paired.patients)
     labels = pd.MultiIndex.from_tuples(paired.labels, names=["metric", "a", "b"])
     return pd.DataFrame(means, index=sorted(set(paired.patients)), columns=labels)
-
-
-def _interactions(means: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """`shared` and `p_interaction` of each metric and pair, from the patients' means of each group."""
-    patients = pd.Series([patient for frame in means.values() for patient in frame.index])
-    labels = next(iter(means.values())).columns
-    tested = [interaction([frame[label].dropna() for frame in means.values()]) for label in labels]
-    return labels.to_frame(index=False).assign(shared=int((patients.value_counts() > 1).sum()), p_interaction=tested)
 
 
 def interaction(groups: Sequence["pd.Series[float]"]) -> float:

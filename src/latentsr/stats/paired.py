@@ -167,15 +167,14 @@ def wilcoxon(differences: ArrayLike) -> float:
     ranks, positive = _signed_ranks(kept)
     clean = len(np.unique(ranks)) == len(kept)
     if len(kept) <= (EXACT if clean else EXACT_WITH_TIES):
-        return _exact_p(ranks, positive)
-    return _normal_p(ranks, positive)
-
-
-def _exact_p(ranks: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Over all ways to turn the signs: twice the share of those with a rank sum as far out on the same side."""
-    ways = _ways(tuple(np.rint(2 * np.sort(ranks)).astype(int).tolist()))  # shared ranks are halves
-    reached = int(np.rint(2 * ranks[positive].sum()))
-    return float(min(1, 2 * min(ways[: reached + 1].sum(), ways[reached:].sum()) / ways.sum()))
+        # Over all ways to turn the signs: twice the share of those with a rank sum as far out on the same side.
+        ways = _ways(tuple(np.rint(2 * np.sort(ranks)).astype(int).tolist()))  # shared ranks are halves
+        reached = int(np.rint(2 * ranks[positive].sum()))
+        return float(min(1, 2 * min(ways[: reached + 1].sum(), ways[reached:].sum()) / ways.sum()))
+    # By the normal distribution with the mean and sd of the sum of positive ranks, no continuity correction.
+    deviation = ranks[positive].sum() - ranks.sum() / 2
+    sd = math.sqrt((ranks**2).sum() / 4)  # the squares of shared ranks hold the tie correction
+    return math.erfc(abs(deviation) / sd / math.sqrt(2)) if sd else 1.0
 
 
 @lru_cache(maxsize=128)
@@ -186,13 +185,6 @@ def _ways(ranks: tuple[int, ...]) -> NDArray[np.float64]:
         unchosen = np.zeros(rank)
         ways = np.concatenate([ways, unchosen]) + np.concatenate([unchosen, ways])
     return ways
-
-
-def _normal_p(ranks: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """By the normal distribution with the mean and sd of the sum of positive ranks, no continuity correction."""
-    deviation = ranks[positive].sum() - ranks.sum() / 2
-    sd = math.sqrt((ranks**2).sum() / 4)  # the squares of shared ranks hold the tie correction
-    return math.erfc(abs(deviation) / sd / math.sqrt(2)) if sd else 1.0
 
 
 def _signed_ranks(differences: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

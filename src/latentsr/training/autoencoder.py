@@ -110,7 +110,11 @@ def fit_autoencoder(
         return out
     for dataset in datasets:
         dataset.check((*dataset.select("train"), *dataset.select("valid")))
-    shape, valid = _latent_shape(network, config), _valid(datasets, cast(KLNetwork, network))
+    kl = cast(KLNetwork, network)
+    if config.crop % kl.factor:
+        raise OptionError(f"crop is {config.crop}: expected a multiple of the autoencoder's factor {kl.factor}")
+    latent_shape = kl.config["latent_channels"], config.crop // kl.factor, config.crop // kl.factor
+    shape, valid = latent_shape, _valid(datasets, cast(KLNetwork, network))
     samples = ImageCrops(datasets, crop=config.crop, latent_shape=shape, seed=config.seed)
     checkpoint = LastCheckpoint(out / "checkpoints", {"key": key})
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
@@ -205,13 +209,6 @@ def _finished(out: Path, key: str) -> bool:
     if read_json(out / "manifest.json").get("key") != key:
         raise StaleError(f"{out}: holds an autoencoder made with other options or data; choose another folder")
     return True
-
-
-def _latent_shape(network: nn.Module, config: FitVaeConfig) -> tuple[int, int, int]:
-    kl = cast(KLNetwork, network)
-    if config.crop % kl.factor:
-        raise OptionError(f"crop is {config.crop}: expected a multiple of the autoencoder's factor {kl.factor}")
-    return kl.config["latent_channels"], config.crop // kl.factor, config.crop // kl.factor
 
 
 def _valid(datasets: Sequence[Dataset], network: KLNetwork) -> tuple[DatasetImage, ...]:

@@ -1,6 +1,6 @@
 """How a denoiser in training is scored: PSNR of its restored validation images beside bicubic's, and a picture."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,17 +70,15 @@ class Score:
         with torch.autocast(device.type, enabled=False):  # in float32, as the finished model is applied
             image = restorer.restore(lr, ids=batch["id"], sampling=self.sampling).image.clamp(0, 1)
         if trainer is not None and trainer.is_global_zero and index == 0:
-            self._draw(trainer, [bicubic, image, hr])
+            # A PNG and a TensorBoard image: one row an image; bicubic, SR, HR.
+            columns = [bicubic, image, hr]
+            picture = torch.cat([torch.cat(list(column[:SHOWN, 0]), dim=0) for column in columns], dim=1)
+            pixels = (picture * 255).round().byte().numpy()
+            write_pixels(self.folder / f"step-{trainer.global_step:06d}.png", pixels)
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_image("bicubic, SR, HR", pixels[None], trainer.global_step)
         return {"psnr": float(psnr(image, hr).mean()), "psnr_bicubic": float(psnr(bicubic, hr).mean())}
-
-    def _draw(self, trainer: Trainer, columns: Sequence[Tensor]) -> None:
-        """A PNG and a TensorBoard image: one row an image; bicubic, SR, HR."""
-        picture = torch.cat([torch.cat(list(column[:SHOWN, 0]), dim=0) for column in columns], dim=1)
-        pixels = (picture * 255).round().byte().numpy()
-        write_pixels(self.folder / f"step-{trainer.global_step:06d}.png", pixels)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("bicubic, SR, HR", pixels[None], trainer.global_step)
 
 
 class TrainConfig(Config):
@@ -146,11 +144,6 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
         middle_attention=config.middle_attention,
         groups=config.groups,
     )
-    _check(spec, config)
-    return spec
-
-
-def _check(spec: DenoiserSpec, config: TrainConfig) -> None:
     if config.crop % spec.multiple:
         levels = len(spec.channels)
         raise OptionError(f"crop {config.crop}: expected a multiple of {spec.multiple} for {levels} levels")
@@ -160,6 +153,7 @@ def _check(spec: DenoiserSpec, config: TrainConfig) -> None:
         raise OptionError(f"attention {spec.attention}: expected one value for each of {len(spec.channels)} levels")
     if any(channels % spec.groups for channels in spec.channels):
         raise OptionError(f"channels {spec.channels}: expected multiples of groups ({spec.groups})")
+    return spec
 
 
 class DenoiserTraining(LightningModule):

@@ -117,12 +117,9 @@ class TrainingProgress(Callback):
         step, share = trainer.global_step, self.budget.share(trainer.global_step)
         if trainer.is_global_zero and (time.monotonic() - self._last >= EVERY or share >= 1):
             self._last = time.monotonic()
-            self.report(step, max(step, round(step / share)) if share else step, _scores(trainer))
-
-
-def _scores(trainer: Trainer) -> str:
-    scores = {name: float(torch.as_tensor(value)) for name, value in trainer.progress_bar_metrics.items()}
-    return ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+            found = {name: float(torch.as_tensor(value)) for name, value in trainer.progress_bar_metrics.items()}
+            scores = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
+            self.report(step, max(step, round(step / share)) if share else step, scores)
 
 
 class LastCheckpoint(Callback):

@@ -44,7 +44,12 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
     pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
     files, modality = tuple(one.path for one in slices), str(headers[0].get("Modality"))
     known = modality if modality in MODALITIES else ""  # any other text may be anything, a name too
-    source = Source("dicom", files, headers, known, tuple(_warnings(headers)), _digest(slices))
+    # What a derived volume will lack or show that its user may not expect, each text once.
+    texts = irregularities(headers)
+    if any("MOSAIC" in (header.get("ImageType") or ()) for header in headers):
+        texts.append("a Siemens mosaic, enlarged as the one picture that it is: its tiles blend at their borders")
+    warnings = [*texts, *dict.fromkeys(text for header in headers for text in left_out(header))]
+    source = Source("dicom", files, headers, known, tuple(warnings), _digest(slices))
     return Volume(pixels, spacing(headers[0]), Window.of(pixels, constant=constant), source)
 
 
@@ -77,14 +82,6 @@ def slice_names(volume: Volume) -> list[str]:
 def with_suffix(name: str) -> str:
     """The name, with .dcm added where it does not end as DICOM files do (the dots of a UID are no suffix)."""
     return name if name.lower().endswith(SUFFIXES) else f"{name}.dcm"
-
-
-def _warnings(headers: Sequence[Dataset]) -> list[str]:
-    """What a derived volume will lack or show that its user may not expect, each text once."""
-    texts = irregularities(headers)
-    if any("MOSAIC" in (header.get("ImageType") or ()) for header in headers):
-        texts.append("a Siemens mosaic, enlarged as the one picture that it is: its tiles blend at their borders")
-    return [*texts, *dict.fromkeys(text for header in headers for text in left_out(header))]
 
 
 def _digest(slices: Sequence[Slice]) -> str:

@@ -87,21 +87,18 @@ def _on_grid(header: Dataset, box: Box, scale: int) -> Dataset:
             moved.add(copy.deepcopy(element))  # setting a value changes an element in place
     moved.Rows, moved.Columns = box.rows // scale, box.columns // scale
     if is_placed(header):
-        moved.ImagePositionPatient = _decimals(_position(header, box, scale))
+        # Where the first pixel's centre lies in the patient, mm; `first_pixel_shift` moves it back.
+        along_row, along_column = np.array(header.ImageOrientationPatient, np.float64).reshape(2, 3)
+        row_spacing, column_spacing = (float(value) for value in header.PixelSpacing)
+        shift = -first_pixel_shift(scale) * scale
+        across = (box.left + shift) * column_spacing * along_row
+        down = (box.top + shift) * row_spacing * along_column
+        position = np.asarray(np.array(header.ImagePositionPatient, np.float64) + across + down)
+        moved.ImagePositionPatient = _decimals(position)
     for keyword in _SPACINGS:
         if header.get(keyword):
             setattr(moved, keyword, _decimals(np.array(header[keyword].value, np.float64) * scale))
     return moved
-
-
-def _position(header: Dataset, box: Box, scale: int) -> NDArray[np.float64]:
-    """Where the first pixel's centre lies in the patient, mm; `first_pixel_shift` moves it back."""
-    along_row, along_column = np.array(header.ImageOrientationPatient, np.float64).reshape(2, 3)
-    row_spacing, column_spacing = (float(value) for value in header.PixelSpacing)
-    shift = -first_pixel_shift(scale) * scale
-    across = (box.left + shift) * column_spacing * along_row
-    down = (box.top + shift) * row_spacing * along_column
-    return np.asarray(np.array(header.ImagePositionPatient, np.float64) + across + down)
 
 
 def _decimals(values: NDArray[np.float64]) -> list[DSfloat]:

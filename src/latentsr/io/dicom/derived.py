@@ -60,13 +60,25 @@ def derive(
         image.pop(keyword, None)
     move_to_finer_grid(image, volume.scale)
     set_pixels(image, stored)
-    image.ImageType = _image_type(header, provenance)
+    # DERIVED, SECONDARY and the source's further values; MR wants a third one (PS3.3 C.8.3.1.1.1).
+    values = header.get("ImageType") or []
+    further = [str(value) for value in values[2:]] if not isinstance(values, str) else []
+    if provenance.image == UNCERTAINTY:  # of an MR image it is neither magnitude nor phase
+        third = further[0] if further and header.SOPClassUID != MRImageStorage else ""
+        further = [third or "OTHER", UNCERTAINTY.upper()]
+    elif header.SOPClassUID == MRImageStorage and not (further and further[0]):
+        further[:1] = ["OTHER"]
+    image.ImageType = ["DERIVED", "SECONDARY", *further]
     made_from = content(volume, provenance)
     series = volume.source.series_digest or made_from
     image.SOPInstanceUID = derived_uid(["image", header.SOPInstanceUID, made_from], volume.scale, provenance)
     image.SeriesInstanceUID = derived_uid(["series", header.SeriesInstanceUID, series], volume.scale, provenance)
     image.SeriesNumber = series_number(header, volume.scale, provenance)
-    image.SourceImageSequence = Sequence([_reference(header)])
+    item = Dataset()
+    item.ReferencedSOPClassUID = header.SOPClassUID
+    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    item.PurposeOfReferenceCodeSequence = Sequence([code(*_SOURCE_IMAGE)])
+    image.SourceImageSequence = Sequence([item])
     describe(image, volume.scale, provenance)
     image.file_meta = file_meta(image)
     return image
@@ -116,7 +128,14 @@ def describe(image: Dataset, scale: int, provenance: Provenance) -> None:
         codes.append(code(*_STANDARD_DEVIATION))
     image.DerivationCodeSequence = Sequence(codes)
     equipment = list(image.get("ContributingEquipmentSequence") or [])
-    image.ContributingEquipmentSequence = Sequence([*equipment, _equipment(provenance)])
+    item = Dataset()
+    item.Manufacturer = "latentsr"
+    item.ManufacturerModelName = provenance.model[:_SHORT]
+    item.SoftwareVersions = provenance.version[:_SHORT]
+    item.DeviceSerialNumber = provenance.model_hash[:_SHORT]
+    item.ContributionDescription = f"Seed {provenance.seed}, options {provenance.options}"[:_LONG]
+    item.PurposeOfReferenceCodeSequence = Sequence([code(*_PROCESSING)])
+    image.ContributingEquipmentSequence = Sequence([*equipment, item])
     image.SeriesDescription = _series_description(image.get("SeriesDescription") or "", scale, provenance)
     if provenance.synthetic or not image.get("SyntheticData"):  # once made up, always made up
         image.SyntheticData = "YES" if provenance.synthetic else "NO"
@@ -137,37 +156,6 @@ def file_meta(image: Dataset) -> FileMetaDataset:
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
     return meta
-
-
-def _image_type(header: Dataset, provenance: Provenance) -> list[str]:
-    """DERIVED, SECONDARY and the source's further values; MR wants a third one (PS3.3 C.8.3.1.1.1)."""
-    values = header.get("ImageType") or []
-    further = [str(value) for value in values[2:]] if not isinstance(values, str) else []
-    if provenance.image == UNCERTAINTY:  # of an MR image it is neither magnitude nor phase
-        third = further[0] if further and header.SOPClassUID != MRImageStorage else ""
-        further = [third or "OTHER", UNCERTAINTY.upper()]
-    elif header.SOPClassUID == MRImageStorage and not (further and further[0]):
-        further[:1] = ["OTHER"]
-    return ["DERIVED", "SECONDARY", *further]
-
-
-def _reference(header: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = header.SOPClassUID
-    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    item.PurposeOfReferenceCodeSequence = Sequence([code(*_SOURCE_IMAGE)])
-    return item
-
-
-def _equipment(provenance: Provenance) -> Dataset:
-    item = Dataset()
-    item.Manufacturer = "latentsr"
-    item.ManufacturerModelName = provenance.model[:_SHORT]
-    item.SoftwareVersions = provenance.version[:_SHORT]
-    item.DeviceSerialNumber = provenance.model_hash[:_SHORT]
-    item.ContributionDescription = f"Seed {provenance.seed}, options {provenance.options}"[:_LONG]
-    item.PurposeOfReferenceCodeSequence = Sequence([code(*_PROCESSING)])
-    return item
 
 
 def _series_description(earlier: str, scale: int, provenance: Provenance) -> str:

@@ -49,7 +49,8 @@ def move_to_finer_grid(image: Dataset, scale: int) -> None:
         _drop_group(image, group)
     if scale == 1:
         return  # every digit of the geometry stays
-    _move_position(image, scale)
+    if is_placed(image):
+        image.ImagePositionPatient = _decimals(position(image, scale))
     for keyword in _SPACINGS:
         if image.get(keyword):
             setattr(image, keyword, _decimals(np.array(image[keyword].value, np.float64) / scale))
@@ -104,11 +105,6 @@ def normal(header: Dataset) -> Affine:
     """The unit normal of the image plane: row direction x column direction (PS3.3 C.7.6.2.1.1)."""
     along_row, along_column = np.array(header.ImageOrientationPatient, np.float64).reshape(2, 3)
     return np.asarray(np.cross(along_row, along_column))
-
-
-def _move_position(image: Dataset, scale: int) -> None:
-    if is_placed(image):
-        image.ImagePositionPatient = _decimals(position(image, scale))
 
 
 def _decimals(values: NDArray[Any]) -> list[DSfloat]:

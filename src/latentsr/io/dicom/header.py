@@ -151,7 +151,20 @@ def load(path: Path, *, force: bool = False, max_pixels: int = MAX_PIXELS) -> tu
             _refuse_class(read_file_meta_info(path).get("MediaStorageSOPClassUID"), path)
             full = _read(path, max_pixels)
             _refuse_no_image(full, path)
-            _refuse_odd_numbers(full, path)
+            # InputError where an element that is computed with does not hold so many finite numbers as it
+            # should.
+            for keyword, count in _NUMBERS.items():
+                tag = BaseTag(tag_for_keyword(keyword) or 0)
+                value = _element(full, tag, path).value if tag in full else None
+                if value is None or value == "":
+                    continue
+                values = list(value) if isinstance(value, MultiValue | list) else [value]
+                if len(values) != count or not all(map(_is_number, values)):
+                    came = ", ".join(f"{one:g}" if _is_number(one) else "no number" for one in values[:_SHOWN])
+                    expected = f"{count} finite number{'s' if count > 1 else ''}"
+                    raise InputError(f"{path}: {keyword} holds {came}: expected {expected}, mend the header")
+            if fractions := [keyword for keyword in _INTEGERS if not isinstance(full.get(keyword, 0), int)]:
+                raise InputError(f"{path}: {fractions[0]} is no integer: mend the header")
             _refuse_unfit(full, path, force, max_pixels)
             header = _plain(full, path)
             stored = _decoded(full, path)
@@ -280,22 +293,6 @@ def _refuse_no_image(full: Dataset, path: Path) -> None:
     if value and str(value) not in uid.UID_dictionary:  # a vendor's own, such as Siemens' reports and raw data
         raise NotAnImageError(message)
     raise InputError(message)
-
-
-def _refuse_odd_numbers(full: Dataset, path: Path) -> None:
-    """Raises InputError where an element that is computed with does not hold so many finite numbers as it should."""
-    for keyword, count in _NUMBERS.items():
-        tag = BaseTag(tag_for_keyword(keyword) or 0)
-        value = _element(full, tag, path).value if tag in full else None
-        if value is None or value == "":
-            continue
-        values = list(value) if isinstance(value, MultiValue | list) else [value]
-        if len(values) != count or not all(map(_is_number, values)):
-            came = ", ".join(f"{one:g}" if _is_number(one) else "no number" for one in values[:_SHOWN])
-            expected = f"{count} finite number{'s' if count > 1 else ''}"
-            raise InputError(f"{path}: {keyword} holds {came}: expected {expected}, mend the header")
-    if fractions := [keyword for keyword in _INTEGERS if not isinstance(full.get(keyword, 0), int)]:
-        raise InputError(f"{path}: {fractions[0]} is no integer: mend the header")
 
 
 def _is_number(value: object) -> bool:

@@ -98,6 +98,15 @@ def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
 def _map(spread: Volume, made_by: Provenance) -> Dataset:
     headers = [_complete(header) for header in spread.source.header]
     first, scale, made_from = headers[0], spread.scale, content(spread, made_by)
+    low, high = float(spread.pixels.min()), float(spread.pixels.max())
+    meaning = highdicom.pm.RealWorldValueMapping(
+        lut_label="SPREAD",
+        lut_explanation="Standard deviation over samples",
+        unit=_HOUNSFIELD if first.Modality == "CT" else _NO_UNITS,
+        value_range=(low, max(high, np.nextafter(low, np.inf))),
+        slope=1.0,
+        intercept=0.0,
+    )
     image: Dataset = highdicom.pm.ParametricMap(
         source_images=headers,
         pixel_array=spread.pixels,
@@ -110,14 +119,25 @@ def _map(spread: Volume, made_by: Provenance) -> Dataset:
         software_versions=made_by.version,
         device_serial_number=made_by.model_hash[:64],
         contains_recognizable_visual_features=False,
-        real_world_value_mappings=[_meaning(spread, first)],
+        real_world_value_mappings=[meaning],
         voi_lut_transformations=[_window(spread)],
         content_label="UNCERTAINTY",
         content_description="Standard deviation over samples; research use only",
         **_grid(spread, headers),
     )
     describe(image, scale, made_by)
-    _settle(image, first, derived_uid(["dimensions", made_from], scale, made_by))
+    # Put the source's dates and a derived UID in place of the run's, so that the same run writes the same bytes.
+    dimensions = derived_uid(["dimensions", made_from], scale, made_by)
+    for item in [*image.DimensionOrganizationSequence, *image.DimensionIndexSequence]:
+        item.DimensionOrganizationUID = dimensions
+    told = {item.get("ContributionDateTime") for item in first.get("ContributingEquipmentSequence") or []}
+    for item in image.ContributingEquipmentSequence:
+        if item.get("ContributionDateTime") not in told:  # the moment at which highdicom ran
+            item.pop("ContributionDateTime", None)
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"):
+        image.pop(keyword, None)
+    image.ContentDate = first.get("ContentDate") or first.get("StudyDate") or ""
+    image.ContentTime = first.get("ContentTime") or first.get("StudyTime") or ""
     return image
 
 
@@ -133,18 +153,6 @@ def _grid(spread: Volume, headers: list[Dataset]) -> dict[str, Any]:
     }
 
 
-def _meaning(spread: Volume, header: Dataset) -> Any:
-    low, high = float(spread.pixels.min()), float(spread.pixels.max())
-    return highdicom.pm.RealWorldValueMapping(
-        lut_label="SPREAD",
-        lut_explanation="Standard deviation over samples",
-        unit=_HOUNSFIELD if header.Modality == "CT" else _NO_UNITS,
-        value_range=(low, max(high, np.nextafter(low, np.inf))),
-        slope=1.0,
-        intercept=0.0,
-    )
-
-
 def _window(spread: Volume) -> Any:
     low, high = float(spread.pixels.min()), float(spread.pixels.max())
     return highdicom.VOILUTTransformation(window_center=(low + high) / 2, window_width=max(high - low, 1e-6))
@@ -157,17 +165,3 @@ def _complete(header: Dataset) -> Dataset:
         if keyword not in complete:
             setattr(complete, keyword, None)
     return complete
-
-
-def _settle(image: Dataset, source: Dataset, dimensions: str) -> None:
-    """Puts the source's dates and a derived UID in place of the run's, so that the same run writes the same bytes."""
-    for item in [*image.DimensionOrganizationSequence, *image.DimensionIndexSequence]:
-        item.DimensionOrganizationUID = dimensions
-    told = {item.get("ContributionDateTime") for item in source.get("ContributingEquipmentSequence") or []}
-    for item in image.ContributingEquipmentSequence:
-        if item.get("ContributionDateTime") not in told:  # the moment at which highdicom ran
-            item.pop("ContributionDateTime", None)
-    for keyword in ("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"):
-        image.pop(keyword, None)
-    image.ContentDate = source.get("ContentDate") or source.get("StudyDate") or ""
-    image.ContentTime = source.get("ContentTime") or source.get("StudyTime") or ""

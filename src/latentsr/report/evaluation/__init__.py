@@ -99,25 +99,22 @@ def write_report(folder: Path, *, paper: bool = False) -> Page:
 def evaluation_page(evaluation: Evaluation) -> Page:
     """The page of an evaluation."""
     sections = tuple(_sections(evaluation))
-    return Page(
-        title="Which method restores best, and at what price?",
-        subtitle=_subtitle(evaluation),
-        verdict=verdict(evaluation),
-        warnings=(*evaluation.run["warnings"], *evaluation.run["cautions"]),
-        details=details(evaluation),
-        sections=(*sections[:-1], checklist(evaluation, [section.title for section in sections]), sections[-1]),
-        facts=evaluation_facts(evaluation),
-    )
-
-
-def _subtitle(evaluation: Evaluation) -> str:
     sets = [
         f"{name} ({facts['images']} images of {facts['patients']} patients)"
         for name, facts in evaluation.run["datasets"].items()
     ]
     run = evaluation.run
-    return (
+    subtitle = (
         f"{', '.join(evaluation.methods)} on {', '.join(sets)}, split {run['split']}, degradation {run['degradation']}"
+    )
+    return Page(
+        title="Which method restores best, and at what price?",
+        subtitle=subtitle,
+        verdict=verdict(evaluation),
+        warnings=(*evaluation.run["warnings"], *evaluation.run["cautions"]),
+        details=details(evaluation),
+        sections=(*sections[:-1], checklist(evaluation, [section.title for section in sections]), sections[-1]),
+        facts=evaluation_facts(evaluation),
     )
 
 

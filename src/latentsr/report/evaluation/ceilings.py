@@ -35,7 +35,11 @@ class _Model:
 
 def ceiling_blocks(evaluation: Evaluation, dataset: str) -> Iterator[Block]:
     """Figure and table of a dataset's ceilings; one sentence where all models' latents are lossless; else nothing."""
-    models = _models(evaluation)
+    models = [
+        _Model(str(one["name"]), one["autoencoder"], bool(one["options"]["consistency"]))
+        for one in evaluation.run["methods"]
+        if one.get("autoencoder")
+    ]
     lossy = [one for one in models if not one.lossless and one.name in _finite(evaluation, dataset, CEILING)]
     if models and all(one.lossless for one in models):
         if dataset == evaluation.datasets[0]:
@@ -49,14 +53,6 @@ _LOSSLESS = (
     "AE ceiling: none. The latents of all models here ({}) are lossless: the autoencoder gives an image back but for "
     "rounding, so it does not limit any result."
 )
-
-
-def _models(evaluation: Evaluation) -> list[_Model]:
-    return [
-        _Model(str(one["name"]), one["autoencoder"], bool(one["options"]["consistency"]))
-        for one in evaluation.run["methods"]
-        if one.get("autoencoder")
-    ]
 
 
 def _finite(evaluation: Evaluation, dataset: str, metric: str) -> pd.DataFrame:
@@ -169,11 +165,17 @@ def _cells(evaluation: Evaluation, dataset: str, model: _Model) -> tuple[str, ..
         return (model.name, _latent(model), "lossless", *("–",) * 4)
     images, patients = _wide(evaluation, dataset, model.name), _patients(evaluation, dataset, model.name)
     both = [pearson(patients[CEILING], patients[name]) for name in (model.name, BASELINE)]
+    # The mean with its interval; in words where every image comes back whole, as constant ones do.
+    row = evaluation.summary(dataset, CEILING).loc[model.name]
+    ceiling = "identical" if row["n"] == 0 and row["infinite"] else _bounded(*row[ENDS])
+    # The mean over patients with its interval.
+    found = mean_test((images[CEILING] - images[model.name]).groupby(level="patient").mean().to_numpy()[:, None])
+    gap = _bounded(float(found.mean[0]), float(found.low[0]), float(found.high[0]))
     return (
         model.name,
         _latent(model),
-        _ceiling(evaluation, dataset, model.name),
-        _gap(images[CEILING] - images[model.name]),
+        ceiling,
+        gap,
         *(_bounded(one.r, one.low, one.high) if np.isfinite(one.low) else "–" for one in both),
         str(len(patients)),
     )
@@ -184,18 +186,6 @@ def _latent(model: _Model) -> str:
     facts = model.autoencoder
     name = facts["hash"][:8] if facts["name"] == INNER else facts["name"]
     return f"{name}, {facts['channels']} at 1/{facts['factor']}"
-
-
-def _ceiling(evaluation: Evaluation, dataset: str, method: str) -> str:
-    """The mean with its interval; in words where every image comes back whole, as constant ones do."""
-    row = evaluation.summary(dataset, CEILING).loc[method]
-    return "identical" if row["n"] == 0 and row["infinite"] else _bounded(*row[ENDS])
-
-
-def _gap(differences: "pd.Series[float]") -> str:
-    """The mean over patients with its interval."""
-    found = mean_test(differences.groupby(level="patient").mean().to_numpy()[:, None])
-    return _bounded(float(found.mean[0]), float(found.low[0]), float(found.high[0]))
 
 
 def _bounded(value: float, low: float, high: float) -> str:

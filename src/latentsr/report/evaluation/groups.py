@@ -39,7 +39,10 @@ def set_table(evaluation: Evaluation, dataset: str) -> Table | None:
         "Patches of SR and of HR lie at independent places: HR against HR is the floor. " + interval_note(rows)
     )
     if "fid" in names:
-        note += _fid_note(int(rows["images"].iloc[0]))
+        images = int(rows["images"].iloc[0])
+        few = f", below {RELIABLE_FID}: biased and unreliable, read KID instead" if images < RELIABLE_FID else ""
+        fid_note = f" FID of {images} images{few}; it has no interval, since its bias grows as images are left out."
+        note += fid_note
     heads = [set_title(evaluation, name) for name in names]
     return Table(f"Realism of the whole set on {dataset}", ("method", *heads), cells, note)
 
@@ -129,11 +132,6 @@ def _of_one_patient(evaluation: Evaluation) -> str:
     """What KID is of where there are no two patients, if a dataset has but one."""
     patients = [evaluation.frame("sets", one).get("patients", pd.Series(dtype=int)) for one in evaluation.datasets]
     return " (of different images where there is but one patient)" if any(one.eq(1).any() for one in patients) else ""
-
-
-def _fid_note(images: int) -> str:
-    few = f", below {RELIABLE_FID}: biased and unreliable, read KID instead" if images < RELIABLE_FID else ""
-    return f" FID of {images} images{few}; it has no interval, since its bias grows as images are left out."
 
 
 def _cell(name: str, row: "pd.Series") -> str:

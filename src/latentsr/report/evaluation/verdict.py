@@ -354,7 +354,18 @@ def _details(evaluation: Evaluation, dataset: str) -> Iterator[str]:
         yield f"{listed(spared)} {verb} not found worse than bicubic in any measure of the whole image."
     yield from _costs(evaluation, dataset)
     yield from _consistency(evaluation, dataset)
-    yield from _equivalent(evaluation, dataset)
+    # A sentence a measure with a margin: the pairs that are equivalent, and how many are not shown to be.
+    rows = equivalence_rows(evaluation, dataset)
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        name, _, band = metric.partition("/")
+        facts, part = evaluation.measures[name], [row for row in rows if row["metric"] == metric]
+        title = " ".join(filter(None, (facts["title"], band)))
+        margin = number(part[0]["margin"], facts["unit"], unit_shown=True)
+        shown = [f"{row['a']} and {row['b']}" for row in part if row["verdict"] == "equivalent"]
+        rest = len(part) - len(shown)
+        what = f"equivalent: {', '.join(shown)}" if shown else "no two methods are shown to be equivalent"
+        others = f"; {rest} other {'pair is' if rest == 1 else 'pairs are'} not shown to be" if shown and rest else ""
+        yield f"Within {margin} in {title} (two one-sided tests by patient, not adjusted), {what}{others}."
 
 
 def _same(evaluation: Evaluation, dataset: str, method: str) -> Iterator[str]:
@@ -415,18 +426,3 @@ def _consistency(evaluation: Evaluation, dataset: str) -> Iterator[str]:
             parts.append(f"{told} ({words} {'its' if len(chosen) == 1 else 'their'} input)")
     if parts:
         yield f"Before clamping and rounding, reduced again, the worst image matches LR to: {'; '.join(parts)}."
-
-
-def _equivalent(evaluation: Evaluation, dataset: str) -> Iterator[str]:
-    """A sentence a measure with a margin: the pairs that are equivalent, and how many are not shown to be."""
-    rows = equivalence_rows(evaluation, dataset)
-    for metric in dict.fromkeys(row["metric"] for row in rows):
-        name, _, band = metric.partition("/")
-        facts, part = evaluation.measures[name], [row for row in rows if row["metric"] == metric]
-        title = " ".join(filter(None, (facts["title"], band)))
-        margin = number(part[0]["margin"], facts["unit"], unit_shown=True)
-        shown = [f"{row['a']} and {row['b']}" for row in part if row["verdict"] == "equivalent"]
-        rest = len(part) - len(shown)
-        what = f"equivalent: {', '.join(shown)}" if shown else "no two methods are shown to be equivalent"
-        others = f"; {rest} other {'pair is' if rest == 1 else 'pairs are'} not shown to be" if shown and rest else ""
-        yield f"Within {margin} in {title} (two one-sided tests by patient, not adjusted), {what}{others}."

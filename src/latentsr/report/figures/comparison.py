@@ -72,16 +72,29 @@ def comparison(columns: Sequence[Column], detail: Detail, caption: Caption, *, g
     factor = max(1, round(CELL / across))
     width, height = across * factor, rows * factor
     zoomed = max(1, width // detail.columns) * detail.columns, max(1, width // detail.columns) * detail.rows
-    tops = _tops(height, zoomed[1])
+    # Where the rows of images, details and differences begin, and where the last one ends, px from the top.
+    images = HEAD + TITLE
+    details = images + height + SCORES + LABEL
+    differences = details + zoomed[1] + GAP + TITLE
+    tops = images, details, differences, differences + height
     sheet = Sheet(2 * SIDE + len(columns) * (width + GAP) - GAP, tops[-1] + FOOT)
     for number, column in enumerate(columns):
         left = SIDE + number * (width + GAP)
         _show_image(sheet, column, (left, tops[0], width, height), detail, (across, rows))
-        _show_detail(sheet, column, (left, tops[1], *zoomed), detail, (across, rows))
+        # The detail's part of the image, in the frame's colour.
+        axes = _show_grey(sheet, column.image, ((left, tops[1], *zoomed)), ((across, rows)), detail.grey)
+        axes.set_xlim(detail.left, detail.left + detail.columns)
+        axes.set_ylim(detail.top + detail.rows, detail.top)
+        for spine in axes.spines.values():
+            spine.set(visible=True, color=FRAME, linewidth=1.6)
         if column.difference is not None:
             sheet.write(left, tops[2] - TITLE + 6, column.difference_title, LARGE)
             _show_difference(sheet, column.difference, (left, tops[2], width, height), greatest)
-    _write_caption(sheet, caption, detail, tops)
+    sheet.write(SIDE, 18, caption.heading, LARGE + 1, weight="bold")
+    sheet.write(SIDE, 50, caption.subheading, color=FAINT)
+    sheet.write(SIDE, tops[1] - LABEL + 4, detail.title, color=FAINT)
+    sheet.write(SIDE, tops[-1] + 18, caption.footer, color=FAINT)
+    sheet.write(sheet.width - SIDE, tops[-1] + 18, RESEARCH_USE, weight="bold", ha="right")
     _show_bar(sheet, caption, (SIDE, tops[2], width), greatest)
     if caption.spacing:
         sheet.scale_bar((SIDE, tops[0], width, height), across * caption.spacing)
@@ -96,14 +109,6 @@ def save(figure: Figure, path: Path, *, text: dict[str, str] | None = None) -> N
         figure.savefig(part, format="png", metadata=about)
 
 
-def _tops(height: int, detail: int) -> tuple[int, int, int, int]:
-    """Where the rows of images, details and differences begin, and where the last one ends, px from the top."""
-    images = HEAD + TITLE
-    details = images + height + SCORES + LABEL
-    differences = details + detail + GAP + TITLE
-    return images, details, differences, differences + height
-
-
 def _show_image(sheet: Sheet, column: Column, place: Place, detail: Detail, field_of_view: tuple[int, int]) -> None:
     """The image under its title, with the detail's frame on it and the scores below."""
     left, top, _, height = place
@@ -113,15 +118,6 @@ def _show_image(sheet: Sheet, column: Column, place: Place, detail: Detail, fiel
     axes.add_patch(Rectangle(corner, detail.columns, detail.rows, fill=False, edgecolor=FRAME, linewidth=1.2))
     for line, text in enumerate(column.scores):
         sheet.write(left, top + height + 7 + 22 * line, text)
-
-
-def _show_detail(sheet: Sheet, column: Column, place: Place, detail: Detail, field_of_view: tuple[int, int]) -> None:
-    """The detail's part of the image, in the frame's colour."""
-    axes = _show_grey(sheet, column.image, place, field_of_view, detail.grey)
-    axes.set_xlim(detail.left, detail.left + detail.columns)
-    axes.set_ylim(detail.top + detail.rows, detail.top)
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=FRAME, linewidth=1.6)
 
 
 def _show_grey(
@@ -150,11 +146,3 @@ def _show_bar(sheet: Sheet, caption: Caption, place: tuple[int, int, int], great
     axes.tick_params(axis="x", labelsize=SMALL_TEXT, length=3, colors=DARK)
     for line, note in enumerate(caption.notes):
         sheet.write(left, top + 66 + 22 * line, note, color=FAINT)
-
-
-def _write_caption(sheet: Sheet, caption: Caption, detail: Detail, tops: tuple[int, int, int, int]) -> None:
-    sheet.write(SIDE, 18, caption.heading, LARGE + 1, weight="bold")
-    sheet.write(SIDE, 50, caption.subheading, color=FAINT)
-    sheet.write(SIDE, tops[1] - LABEL + 4, detail.title, color=FAINT)
-    sheet.write(SIDE, tops[-1] + 18, caption.footer, color=FAINT)
-    sheet.write(sheet.width - SIDE, tops[-1] + 18, RESEARCH_USE, weight="bold", ha="right")

@@ -91,20 +91,16 @@ def latent_curves(
 
 def _figure(values: pd.DataFrame, title: str, note: str, *, panels: int) -> Figure:
     """Axes below each other, with room for the legend."""
-    absent = _absent(values)
-    notes = " ".join(filter(None, (note, absent)))
-    figure = new_figure(AXES * (1 + 0.7 * (panels - 1)) + 0.4, title=title, note=notes)
-    figure.subplots(panels, sharex=True, height_ratios=[1, 0.7][:panels])
-    return figure
-
-
-def _absent(values: pd.DataFrame) -> str:
-    """A line that names the methods with values that no curve can show."""
+    # A line that names the methods with values that no curve can show.
     names = {
         "Lossless, above the axis": values.index[np.isposinf(values).any(axis=1)],
         "Without a value somewhere": values.index[(values.isna() | np.isneginf(values)).any(axis=1)],
     }
-    return " ".join(f"{words}: {', '.join(found)}." for words, found in names.items() if len(found))
+    absent = " ".join(f"{words}: {', '.join(found)}." for words, found in names.items() if len(found))
+    notes = " ".join(filter(None, (note, absent)))
+    figure = new_figure(AXES * (1 + 0.7 * (panels - 1)) + 0.4, title=title, note=notes)
+    figure.subplots(panels, sharex=True, height_ratios=[1, 0.7][:panels])
+    return figure
 
 
 def _looks(values: pd.DataFrame, reference: str | None, methods: Sequence[str] | None) -> dict[str, Mark | None]:

@@ -194,20 +194,16 @@ def _draw_row(plan: Rows, row: int, values: NDArray[np.float64], look: Mark, dig
     if known.size < FEW or not np.ptp(known):
         plan.axes.plot(known, np.full(len(known), place), linestyle="none", **look.point)
     else:
-        _violin(plan.axes, known, place, look)
+        # Density to both sides of the place, cut at the smallest and greatest value; quartiles and median.
+        xs = np.linspace(known.min(), known.max(), STEPS)
+        density = gaussian_kde(known)(xs)
+        half = HALF * density / density.max()
+        plan.axes.fill_between(xs, place - half, place + half, **look.bar)
+        low, median, high = np.percentile(known, [25, 50, 75])
+        plan.axes.plot([low, high], [place, place], color=INK, linewidth=5.0, solid_capstyle="butt")
+        plan.axes.plot([median, median], [place - 0.05, place + 0.05], color="white", linewidth=1.8)
     count = ", ".join(filter(None, (f"n = {len(known)}", _left_out(values))))
     plan.write(row, f"mean {number(float(known.mean()), digits)}\n{count}")
-
-
-def _violin(axes: Axes, values: NDArray[np.float64], place: float, look: Mark) -> None:
-    """Density to both sides of the place, cut at the smallest and greatest value; quartiles and median."""
-    xs = np.linspace(values.min(), values.max(), STEPS)
-    density = gaussian_kde(values)(xs)
-    half = HALF * density / density.max()
-    axes.fill_between(xs, place - half, place + half, **look.bar)
-    low, median, high = np.percentile(values, [25, 50, 75])
-    axes.plot([low, high], [place, place], color=INK, linewidth=5.0, solid_capstyle="butt")
-    axes.plot([median, median], [place - 0.05, place + 0.05], color="white", linewidth=1.8)
 
 
 def _left_out(values: NDArray[np.float64]) -> str:

@@ -38,22 +38,19 @@ def write_screening_page(folder: Path, *, paper: bool = False) -> Path:
 
 def screening_page(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Page:
     """The page of screening.json's content, the fingerprint table and the folder of pictures."""
+    sets = [
+        f"{name} ({facts['images']} images of {facts['patients']} patients)" for name, facts in told["datasets"].items()
+    ]
+    count = counted(len(told["methods"]), "autoencoder")
+    subtitle = f"A screening of {count}, before any diffusion model is trained, on {', '.join(sets)}"
     return Page(
         title="Which autoencoder?" if several_lossy(told) else "What does the autoencoder keep?",
-        subtitle=_subtitle(told),
+        subtitle=subtitle,
         verdict=tuple(told["verdict"]),
         warnings=tuple(told["warnings"]),
         sections=tuple(_sections(told, fingerprint, pictures)),
         facts=_facts(told),
     )
-
-
-def _subtitle(told: Told) -> str:
-    sets = [
-        f"{name} ({facts['images']} images of {facts['patients']} patients)" for name, facts in told["datasets"].items()
-    ]
-    count = counted(len(told["methods"]), "autoencoder")
-    return f"A screening of {count}, before any diffusion model is trained, on {', '.join(sets)}"
 
 
 def _sections(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Iterator[Section]:

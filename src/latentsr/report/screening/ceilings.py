@@ -72,16 +72,17 @@ def ceiling_section(told: Told) -> Section:
 
 def _ceiling_picture(told: Told, dataset: str) -> Picture:
     rows = [
-        Interval(row["method"], _centre(row), number(row["low"]), number(row["high"]))
+        Interval(
+            row["method"],
+            (math.inf if row["lossless"] else number(row["mean"])),
+            number(row["low"]),
+            number(row["high"]),
+        )
         for row in by_ceiling(told, dataset)
     ]
     drawing = intervals(rows, quantity="PSNR", unit="dB", better="higher", methods=list(told["methods"]))
     caption = "Further right more of the image is kept. Whiskers are 95 % intervals over patients."
     return Picture(f"AE ceilings on {dataset}", drawing, caption)
-
-
-def _centre(row: Row) -> float:
-    return math.inf if row["lossless"] else number(row["mean"])
 
 
 def _ceiling_table(told: Told, dataset: str) -> Table:

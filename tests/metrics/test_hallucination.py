@@ -13,7 +13,6 @@ from latentsr.metrics.hallucination import (
     hallucination_maps,
     lost,
     lost_magnitude,
-    noise_threshold,
     noise_thresholds,
     null_space,
     null_space_share,
@@ -44,7 +43,7 @@ def test_thresholds_are_mean_and_population_sd(sr: Tensor, hr: Tensor) -> None:
     for number, k in enumerate(SIGMAS):
         expected = error.mean(axis=(1, 2)) + k * error.std(axis=(1, 2))
         np.testing.assert_allclose(noise_thresholds(sr, hr)[:, number], expected, rtol=1e-5)
-        np.testing.assert_allclose(noise_threshold(sr, hr, k), expected, rtol=1e-5)
+        np.testing.assert_allclose(noise_thresholds(sr, hr, (k,))[:, 0], expected, rtol=1e-5)
 
 
 def test_maps_average_to_the_shares(sr: Tensor, hr: Tensor) -> None:

@@ -6,13 +6,11 @@ import torch
 from scipy.stats import wasserstein_distance
 from torch import Tensor
 from torch_fidelity.metric_fid import fid_statistics_to_metric
-from torch_fidelity.metric_kid import kernel_mmd
 from torchmetrics.image.fid import _compute_fid
-from torchmetrics.image.kid import poly_mmd
 
 from latentsr.errors import InputError
 from latentsr.metrics import SET_METRICS
-from latentsr.metrics.sets import fid, kid, patch_descriptors, sliced_wasserstein
+from latentsr.metrics.sets import fid, patch_descriptors, sliced_wasserstein
 
 
 def features(images: int, shift: float = 0.0, seed: int = 0) -> Tensor:
@@ -38,35 +36,17 @@ def test_fid_equals_torchmetrics_and_torch_fidelity(sets: tuple[Tensor, Tensor])
     np.testing.assert_allclose(found, third["frechet_inception_distance"], rtol=1e-3)
 
 
-def test_kid_equals_torchmetrics_and_torch_fidelity() -> None:
-    first, second = features(60, 0.5, seed=1), features(60, seed=2)
-    found = kid(first, second)
-    np.testing.assert_allclose(found, float(poly_mmd(second.double(), first.double())), rtol=1e-9)
-    third = kernel_mmd(first.double().numpy(), second.double().numpy(), kid_kernel="poly", kid_kernel_poly_degree=3)
-    np.testing.assert_allclose(found, third, rtol=1e-9)
-
-
-def test_kid_of_subsets_is_drawn_by_the_generator() -> None:
-    first, second = features(60, 0.5, seed=1), features(50, seed=2)
-    draws = [kid(first, second, subset=20, subsets=40, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
-    assert draws[0] == draws[1] != draws[2]
-    np.testing.assert_allclose(draws[0], kid(first, second), rtol=0.3)
-    with pytest.raises(InputError, match="expected 2 to 50"):
-        kid(first, second, subset=51)
-
-
 def test_like_sets_are_near_and_a_set_is_nothing_from_itself() -> None:
     first, second, other = features(300, seed=1), features(300, seed=2), features(300, 6.0, seed=3)
     assert fid(first, first) == pytest.approx(0, abs=1e-6)
     assert fid(first, second) < 0.2 * fid(first, other)
-    assert abs(kid(first, second)) < 0.2 * kid(first, other)
 
 
 def test_unusable_features_are_refused() -> None:
     with pytest.raises(InputError, match="of one network"):
         fid(features(5), features(5)[:, :3])
     with pytest.raises(InputError, match="2 or more of each"):
-        kid(features(1), features(5))
+        fid(features(1), features(5))
     with pytest.raises(InputError, match="take as many of each set"):
         sliced_wasserstein(features(5), features(6))
 

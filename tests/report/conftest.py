@@ -3,14 +3,15 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
-from latentsr.io.raster import encode_png
 from latentsr.report.evaluation.data import Evaluation, read_evaluation
 from latentsr.report.figures import export
 from latentsr.report.page import Drawing, Images, Page, Picture, Section, Slider, Table, Text, Tile, View
@@ -83,6 +84,12 @@ def open_page() -> Callable:
     if browser.find_browser() is None:
         pytest.skip("no Chromium: " + ", ".join(browser.NAMES))
     return browser.open_page
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.stats.summary import SEED_COLUMNS, over_seeds, seed_means, seed_spread, summarise
+from latentsr.stats.summary import over_seeds, seed_means, seed_spread, summarise
 from latentsr.stats.table import check_table
 
 MEMBERS = {"mine": ("mine@0", "mine@1", "mine@7")}
@@ -48,7 +48,7 @@ def test_an_image_without_a_value_under_one_seed_has_none(table: pd.DataFrame) -
 
 def test_the_spread_is_of_the_seeds_means_over_patients(table: pd.DataFrame) -> None:
     spread = seed_spread(seed_means(table, MEMBERS), MEMBERS)
-    assert tuple(spread.columns) == SEED_COLUMNS
+    assert tuple(spread.columns) == ("dataset", "method", "metric", "seeds", "mean", "sd", "least", "greatest")
     summary = summarise(table).set_index(["method", "metric"])["mean"]
     for row in spread.itertuples():
         means = [summary[seed, row.metric] for seed in OFFSETS]

@@ -97,16 +97,6 @@ def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = 
         write_bytes(part, buffer.getvalue())
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """The bytes of a PNG file with these pixels, without loss: uint8, (rows, columns) or (rows, columns, 3) RGB."""
-    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
-        came = f"pixels of shape {pixels.shape}, {pixels.dtype}"
-        raise InputError(f"{came}: a PNG for a page takes uint8, (rows, columns) or (rows, columns, 3)")
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
-
-
 def _depths(suffix: str) -> tuple[str, ...]:
     if suffix in PNG_SUFFIXES:
         return ("uint8", "uint16")

@@ -49,7 +49,7 @@ def hfen(sr: Tensor, hr: Tensor) -> Tensor:
         return no_value(hr)
     # `image` filtered, border mirrored, of the same size: three separable passes, since the kernel has rank three.
     image = torch.cat([sr - hr, hr])
-    rows, columns = (factors.to(image) for factors in _laplacian_of_gaussian_factors(LOG_SIZE, LOG_SIGMA))
+    rows, columns = (factors.to(image) for factors in laplacian_of_gaussian(LOG_SIZE, LOG_SIGMA))
     batch = image.shape[0]
     channels = mirrored(image, LOG_SIZE // 2).transpose(0, 1)
     passed = F.conv2d(channels, columns[:, None, None, :].repeat(batch, 1, 1, 1), groups=batch)
@@ -107,14 +107,8 @@ def highpass_spectrum(image: Tensor) -> Tensor:
     return torch.where(span(image) > 0, level, torch.nan).to(image.dtype)
 
 
-def laplacian_of_gaussian(size: int, sigma: float) -> Tensor:
-    """The (size, size) Laplacian-of-Gaussian kernel, float64, of zero sum (as MATLAB's fspecial('log') gives it)."""
-    rows, columns = _laplacian_of_gaussian_factors(size, sigma)
-    return torch.einsum("ki,kj->ij", rows, columns)
-
-
-def _laplacian_of_gaussian_factors(size: int, sigma: float) -> tuple[Tensor, Tensor]:
-    """Rows and columns, each (3, size), whose three products sum to the kernel.
+def laplacian_of_gaussian(size: int, sigma: float) -> tuple[Tensor, Tensor]:
+    """Rows and columns, each (3, size), float64, whose three products sum to the kernel of MATLAB's fspecial('log').
 
     (x^2 + y^2 - 2 s^2) g(x) g(y) / s^4 = c(x) g(y) + g(x) c(y) with c(x) = (x^2 - s^2) g(x) / s^4; the third product
     takes off the mean.

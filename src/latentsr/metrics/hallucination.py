@@ -28,16 +28,12 @@ class LinearOperator(Protocol):
         ...
 
 
-def noise_threshold(ae: Tensor, hr: Tensor, k: float = 2.0) -> Tensor:
-    """Mean + k standard deviations (population) of abs(AE - HR) of each image, (batch,).
-
-    `ae` is HR encoded and decoded by the reference autoencoder. Source: arXiv 2604.12152.
-    """
-    return noise_thresholds(ae, hr, (k,))[:, 0]
-
-
 def noise_thresholds(ae: Tensor, hr: Tensor, sigmas: tuple[float, ...] = SIGMAS) -> Tensor:
-    """`noise_threshold` at each of `sigmas`, (batch, sigmas): the context `threshold` of the METRICS table."""
+    """Mean + k standard deviations (population) of abs(AE - HR) of each image, for each k of `sigmas`: (batch, sigmas).
+
+    `ae` is HR encoded and decoded by the reference autoencoder; the context `threshold` of the METRICS table. Source:
+    arXiv 2604.12152.
+    """
     ae, hr = check_pair(ae, hr)
     error = precise(ae - hr).abs()
     mean, sd = error.mean(dim=(1, 2, 3)), error.std(dim=(1, 2, 3), correction=0)
@@ -47,7 +43,7 @@ def noise_thresholds(ae: Tensor, hr: Tensor, sigmas: tuple[float, ...] = SIGMAS)
 def hallucination_maps(sr: Tensor, hr: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     """(hallucinated, lost): where SR - HR lies above `threshold` and where below its negative, bool, of HR's shape.
 
-    `threshold` is one value an image, (batch,), as of `noise_threshold`.
+    `threshold` is one value an image, (batch,), of those that `noise_thresholds` gives.
     """
     sr, hr = check_pair(sr, hr)
     difference, bound = sr - hr, threshold[:, None, None, None]

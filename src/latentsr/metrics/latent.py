@@ -16,12 +16,6 @@ from latentsr.errors import InputError
 SCALES = (64, 32, 16, 8, 4, 2, 1)
 
 
-def latent_fidelity(sr_latent: Tensor, hr_latent: Tensor) -> dict[str, Tensor]:
-    """`cosine`, `mse` and `psnr` of the latents at all SCALES, each (batch, 7)."""
-    functions = {"cosine": latent_cosine, "mse": latent_mse, "psnr": latent_psnr}
-    return {name: function(sr_latent, hr_latent) for name, function in functions.items()}
-
-
 def latent_cosine(sr_latent: Tensor, hr_latent: Tensor) -> Tensor:
     """Cosine of the flattened pooled latents, (batch, 7), in [-1, 1]; NaN where one of them is zero."""
 

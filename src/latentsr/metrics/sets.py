@@ -120,35 +120,6 @@ def fid(features: Tensor, reference: Tensor) -> float:
     return float((means + sum(root.square().sum() for root in roots) - 2 * shared).clamp_min(0))
 
 
-def kid(
-    features: Tensor,
-    reference: Tensor,
-    *,
-    subset: int | None = None,
-    subsets: int = 100,
-    generator: torch.Generator | None = None,
-) -> float:
-    """Kernel distance of two sets of features (images, features): the unbiased squared MMD, about 0 for like sets.
-
-    The kernel is (x . y / features + 1)^3. Over all images at once, or if `subset` is given the mean over `subsets`
-    draws of that many images of each set, by `generator` (a CPU one). It may fall below 0, and holds for few images
-    too. As published, it takes the two sets for independent: of SR and HR of the same images it is too low, and
-    evaluations show `left_out.paired_kid` instead. Source: Binkowski et al. 2018, eq. 4.
-    """
-    first, second = check_features(features, reference)
-    if subset is None:
-        return float(_squared_mmd(first, second))
-    if not 2 <= subset <= min(len(first), len(second)):
-        raise InputError(
-            f"KID subset of {subset} images: expected 2 to {min(len(first), len(second))}, the smaller set"
-        )
-    draws = [
-        _squared_mmd(*(values[torch.randperm(len(values), generator=generator)[:subset]] for values in (first, second)))
-        for _ in range(subsets)
-    ]
-    return float(torch.stack(draws).mean())
-
-
 def sliced_wasserstein(
     descriptors: Tensor,
     reference: Tensor,
@@ -204,14 +175,6 @@ def _covariance_root(features: Tensor) -> Tensor:
     """R with R^T R = the covariance (ddof 1) of `features`, with no more rows than features."""
     centred = (features - features.mean(dim=0)) / (len(features) - 1) ** 0.5
     return torch.linalg.qr(centred, mode="r").R if len(features) > features.shape[1] else centred
-
-
-def _squared_mmd(first: Tensor, second: Tensor) -> Tensor:
-    own = [
-        (kernel(values, values).sum() - ((values.square().sum(dim=1) / values.shape[1] + 1) ** 3).sum(), len(values))
-        for values in (first, second)
-    ]
-    return sum(total / (n * (n - 1)) for total, n in own) - 2 * kernel(first, second).mean()
 
 
 def kernel(first: Tensor, second: Tensor) -> Tensor:

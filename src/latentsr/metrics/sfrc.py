@@ -41,16 +41,6 @@ def sfrc_rate(sr: Tensor, hr: Tensor) -> Tensor:
     return torch.stack(rates, dim=1).to(hr.dtype)
 
 
-def sfrc_map(sr: Tensor, hr: Tensor, threshold: float) -> Tensor:
-    """Frequency in cycles a pixel at which each patch's correlation falls below `threshold`, (batch, rows, columns).
-
-    +inf where it never does, NaN where neither image has contrast. Rows and columns are those of the patches
-    (`patch_starts`). Sides must be 64 px or more.
-    """
-    curves, shown = _curves_and_contrast(*check_pair(sr, hr))
-    return torch.where(shown, _crossings(curves, threshold), torch.nan)
-
-
 def ring_correlation(sr: Tensor, hr: Tensor) -> Tensor:
     """Fourier ring correlation of square patches (..., n, n), (..., n / 2): ring k lies at k / n cycles a pixel.
 

@@ -73,11 +73,6 @@ class Metric:
         return tuple(f"{self.name}/{part}" for part in self.parts) or (self.name,)
 
     @property
-    def needs_reference(self) -> bool:
-        """Whether it compares with HR."""
-        return "hr" in self.needs or "hr_latent" in self.needs
-
-    @property
     def of_result(self) -> bool:
         """Whether it says anything of SR; a ceiling or noise floor is an autoencoder's alone, whatever is restored."""
         return self.of_image or "sr_latent" in self.needs

@@ -37,11 +37,6 @@ class Equivalence:
     p: float
     verdict: str
 
-    @property
-    def equivalent(self) -> bool:
-        """Whether the difference was shown to lie within the margin."""
-        return self.verdict == EQUIVALENT
-
 
 def tost(
     differences: ArrayLike, margin: float, *, patients: Sequence[str] | None = None, alpha: float = 0.05

@@ -9,8 +9,6 @@ from latentsr.stats.paired import REFERENCE, pair_columns, unit_means, wide
 from latentsr.stats.significance import MeanTest, mean_test
 from latentsr.stats.table import COLUMNS, check_table, sorted_table
 
-SEED_COLUMNS = ("dataset", "method", "metric", "seeds", "mean", "sd", "least", "greatest")
-
 Members = Mapping[str, Sequence[str]]  # the names of a method's seeds by the method's own
 
 

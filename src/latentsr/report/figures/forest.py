@@ -223,7 +223,6 @@ def _spread_words(values: NDArray[np.float64], digits: int) -> str:
 
 ABREAST = 4  # methods whose bars stand side by side; more get a strip each
 STRIP = 0.92  # inches of height
-ORDER = "from coarse (left) to fine"
 
 
 def band_bars(

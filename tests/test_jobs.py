@@ -49,7 +49,9 @@ def test_methods_are_compared(dataset: Dataset, sr: Path, model_folder: Path, tm
     assert list(means.index.sort_values()) == ["bicubic", "loaded", "posterior", "theirs"]
     assert means["loaded"] == pytest.approx(means["posterior"])
     assert means["theirs"] == pytest.approx(34, abs=1)
-    assert result.verdict[0].startswith("Primary comparison, fixed in advance: on blocks (2 patients) theirs")
+    assert result.verdict[0].startswith(
+        "Primary comparison (the default, as none was named): on blocks (2 patients) theirs"
+    )
     assert result.verdict[1].startswith("On blocks, ")
     assert result.report == tmp_path / "out" / "report.html"
     assert result.report.is_file()

@@ -15,7 +15,6 @@ from latentsr.commands.enhance import enhance
 from latentsr.commands.evaluate import evaluate
 from latentsr.commands.fit_vae import fit_vae
 from latentsr.commands.models import models_app
-from latentsr.commands.options import configured
 from latentsr.commands.prepare import prepare_app
 from latentsr.commands.screen import screen
 from latentsr.commands.train import train
@@ -49,7 +48,6 @@ app.add_typer(models_app, name="models")
 for command, example in COMMANDS:
     app.command(command.__name__.replace("_", "-"), epilog=f"Example: {example}")(command)
 for registered in (entry for each in (app, prepare_app, models_app) for entry in each.registered_commands):
-    registered.callback = registered.callback and configured(registered.callback)
     registered.epilog = f"{registered.epilog}\n\n{EXIT_STATUS}"
 
 

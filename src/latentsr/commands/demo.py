@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import MODEL, Device, Json, Out, Overwrite
+from latentsr.commands.options import MODEL, Defaults, Device, Json, Out, Overwrite
 from latentsr.provenance import RESEARCH_USE
 
 
@@ -19,6 +19,7 @@ def demo(
     device: Device = "auto",
     overwrite: Overwrite = False,
     json: Json = False,
+    config: Defaults = None,
 ) -> None:
     """The main job on real MR images that come with pydicom, on the model that comes with the package."""
     from latentsr.demo import run_demo

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Device, Out
+from latentsr.commands.options import Datasets, Defaults, Device, Out
 
 
 def encode(
@@ -23,6 +23,7 @@ def encode(
         int, typer.Option(min=1, help="Images at a time; a network's latents differ by it in the last bits of float32.")
     ] = 16,
     device: Device = "auto",
+    config: Defaults = None,
 ) -> None:
     """Fills the latent cache; run the same command again to go on after a kill."""
     from latentsr.autoencoders import load_autoencoder

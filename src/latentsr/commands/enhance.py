@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import MODEL, Axis, Device, Json, MaxPixels, Out, Overwrite
+from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Out, Overwrite
 from latentsr.provenance import RESEARCH_USE
 
 
@@ -46,6 +46,7 @@ def enhance(
     force: Annotated[bool, typer.Option("--force", help="Take images with burned-in annotation.")] = False,
     grey: Annotated[bool, typer.Option("--grey", help="Turn colour PNG and TIFF into grey.")] = False,
     json: Json = False,
+    config: Defaults = None,
 ) -> None:
     """Enlarges images with a trained model; the output tree mirrors the input, its record is OUT.run/run.json."""
     from latentsr.config import checked

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Device, Json, Out, Overwrite, Paper
+from latentsr.commands.options import Datasets, Defaults, Device, Json, Out, Overwrite, Paper
 from latentsr.errors import OptionError
 from latentsr.provenance import RESEARCH_USE
 
@@ -64,6 +64,7 @@ def evaluate(
     paper: Paper = False,
     overwrite: Overwrite = False,
     json: Json = False,
+    config: Defaults = None,
 ) -> None:
     """Compares methods with bicubic and the truth: tables, statistics, pictures and a report; run again to go on."""
     from latentsr import jobs

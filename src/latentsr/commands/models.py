@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Json, Overwrite
+from latentsr.commands.options import Defaults, Json, Overwrite
 
 models_app = typer.Typer(help="The autoencoders by name: facts, weights, where they are.", no_args_is_help=True)
 
@@ -17,7 +17,7 @@ COLUMNS = ("name", "domain", "latent at 256", "factor", "licence", "dtype", "her
 
 
 @models_app.command("list", epilog="Example: latentsr models list")
-def list_models(json: Json = False) -> None:
+def list_models(json: Json = False, config: Defaults = None) -> None:
     """All autoencoders by name, and which of them can be used on this machine as it is."""
     from latentsr.autoencoders import SPECS
 
@@ -33,7 +33,7 @@ def list_models(json: Json = False) -> None:
 
 
 @models_app.command("info", epilog="Example: latentsr models info medvae_4_3")
-def info(name: Name, json: Json = False) -> None:
+def info(name: Name, json: Json = False, config: Defaults = None) -> None:
     """All facts about one autoencoder; its files with their SHA-256, or what to fetch, from where."""
     from latentsr.autoencoders import SPECS
     from latentsr.autoencoders.load import check_name
@@ -49,7 +49,7 @@ def info(name: Name, json: Json = False) -> None:
 
 
 @models_app.command("pull", epilog="Example: latentsr models pull sd-vae-ft-ema")
-def pull(name: Name, overwrite: Overwrite = False, json: Json = False) -> None:
+def pull(name: Name, overwrite: Overwrite = False, json: Json = False, config: Defaults = None) -> None:
     """Fetches an autoencoder's files from the hub into the store; needs a network, as nothing else does."""
     from latentsr.autoencoders.load import check_name
     from latentsr.autoencoders.store import pull as fetch
@@ -72,6 +72,7 @@ def import_model(
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
+    config: Defaults = None,
 ) -> None:
     """Puts published files into the store: every tensor is checked, the SHA-256 of each file kept."""
     from latentsr.autoencoders.load import check_name

@@ -1,8 +1,5 @@
 """What the sub-commands' options have in common."""
 
-import functools
-import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,29 +27,6 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help=CONFIG_HELP)]
 Datasets = Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")]
 
 
-def configured(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the option --config, whose file then holds what the flags do not say.
-
-    One that has such an option already stays as it is: the trainings read a whole record, more than their flags.
-    """
-    signature = inspect.signature(command)
-    if "config" in signature.parameters:
-        return command
-
-    @functools.wraps(command)
-    def run(**options: Any) -> None:
-        del options["config"]  # its callback has read it
-        command(**options)
-
-    option = typer.Option("--config", help=CONFIG_HELP, is_eager=True, callback=_read_defaults)
-    added = inspect.Parameter(
-        "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, option]
-    )
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
-    run.__annotations__ = {**command.__annotations__, "config": added.annotation}
-    return run
-
-
 def _read_defaults(context: typer.Context, file: Path | None) -> None:
     """Takes the options of a YAML file for defaults of the command's options."""
     from latentsr.config import read_yaml_mapping
@@ -75,6 +49,10 @@ def _read_defaults(context: typer.Context, file: Path | None) -> None:
             raise OptionError(f"{file}: {key} is no {'list of texts or numbers' if several else 'text or number'}")
         texts = [one if isinstance(one, bool) else str(one) for one in values]  # checked as the texts of flags are
         context.default_map[name] = texts if several else texts[0]
+
+
+# The option --config of commands whose options are the keys of its file; its callback has read it.
+Defaults = Annotated[Path | None, typer.Option("--config", help=CONFIG_HELP, is_eager=True, callback=_read_defaults)]
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Json, Out, numbers
+from latentsr.commands.options import Defaults, Json, Out, numbers
 
 if TYPE_CHECKING:
     from latentsr.data.records import Dataset
@@ -111,6 +111,7 @@ def prepare_folder(
     max_pixels: MaxPixels = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first file that would be skipped.")] = False,
     json: Json = False,
+    config: Defaults = None,
 ) -> None:
     """A folder of DICOM, NIfTI, PNG, TIFF or JPEG becomes a dataset; no patient and no image is in two splits.
 
@@ -242,6 +243,7 @@ def prepare_lr(
     out: Out,
     split: Annotated[str, typer.Option(help="Which images.")] = "valid",
     degradation: Annotated[str, typer.Option(help="How LR is made from HR, as for evaluate.")] = "bicubic:4",
+    config: Defaults = None,
 ) -> None:
     """The LR images of a dataset as 16-bit PNG, for methods outside latentsr to restore and evaluate to compare."""
     from latentsr.data.prepare import write_low_resolution

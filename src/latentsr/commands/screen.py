@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Device, Json, Out, Overwrite, Paper
+from latentsr.commands.options import Datasets, Defaults, Device, Json, Out, Overwrite, Paper
 from latentsr.provenance import RESEARCH_USE
 
 COLUMNS = ("autoencoder", "latent", "AE ceiling, dB", "95 % interval", "MS-SSIM", "HaarPSI", "expected SR, dB")
@@ -47,6 +47,7 @@ def screen(
     paper: Paper = False,
     overwrite: Overwrite = False,
     json: Json = False,
+    config: Defaults = None,
 ) -> None:
     """Says what autoencoders keep of your images; run the same command again to go on after a kill."""
     from latentsr import jobs

@@ -143,6 +143,7 @@ def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: St
         "datasets": datasets,
         "tables": list(made),
         "measures": measure_facts(table),
+        "primary_given": plan.comparison.primary is not None,
         "not_measured": not_measured(plan, table),
         "pairing": doubts,
         "truth": truths,

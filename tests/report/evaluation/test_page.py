@@ -86,7 +86,7 @@ class TestPage:
         assert 500 < len(seen.words) < MOST_WORDS
         assert 0 < seen.figures < MOST_FIGURES
         text = " ".join(seen.words)
-        assert "Primary comparison, fixed in advance" in text
+        assert "Primary comparison (the default" in text
         assert "All differences and all pairs" in text
         assert "Differences to bicubic in all measures" not in text
 

@@ -38,7 +38,8 @@ class TestVerdict:
         assert (row["family"], row["p_holm"]) == ("primary", row["p"])
         ends = f"[{row['low']:.2f}, {row['high']:.2f}]"
         assert sentences(without(evaluation, pairing=[]))[0].startswith(
-            f"Primary comparison, fixed in advance: on abdomen (6 patients) {HOSTILE} is better than bicubic in PSNR "
+            "Primary comparison (the default, as none was named): on abdomen (6 patients) "
+            f"{HOSTILE} is better than bicubic in PSNR "
             f"by {row['difference']:.2f} dB {ends}, p = {row['p']:.3f}; on small<u> (2 patients) {HOSTILE} "
             "differs from bicubic "
         )
@@ -52,11 +53,13 @@ class TestVerdict:
         )
         assert not [one for one in rest if "Primary" in one]
         assert not [one for one in sentences(without(evaluation, primary=None)) if "Primary" in one]
+        given = sentences(without(evaluation, primary_given=True, pairing=[]))[0]
+        assert given.startswith("Primary comparison, fixed in advance: on abdomen")
 
     def test_the_truth_takes_no_part_in_the_primary_comparison(self, evaluation: Evaluation) -> None:
         truth = {"dataset": "abdomen", "method": HOSTILE, "images": 12, "exact": True}
         told = next(one for one in sentences(without(evaluation, truth=[truth])) if one.startswith("Primary"))
-        assert told.startswith("Primary comparison, fixed in advance: on small<u> (2 patients) ")
+        assert told.startswith("Primary comparison (the default, as none was named): on small<u> (2 patients) ")
 
     @pytest.mark.parametrize("patients", [1, 2, 5])
     def test_few_patients_prove_nothing(self, evaluation: Evaluation, patients: int) -> None:

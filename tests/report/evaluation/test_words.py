@@ -72,7 +72,7 @@ class Reader:
         self.read: set[str] = set()
 
     def sentence(self, text: str) -> None:
-        if text.startswith("Primary comparison, fixed in advance: "):
+        if re.match(r"Primary comparison(, fixed in advance| \(the default, as none was named\)): ", text):
             self.claims(text.partition(": ")[2].removesuffix("."))
             return
         start = re.match(rf"On (\w+), (?!.* of its Laplacian variance)|({LISTED}): |On (\w+), ", text)

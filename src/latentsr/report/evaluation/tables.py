@@ -52,7 +52,7 @@ def main_table(evaluation: Evaluation, dataset: str) -> Table | None:
     )
     note = (
         f"Mean of the patients' differences, Student's test of it, p adjusted (Holm) within families fixed before any "
-        f"data. Bold: the primary comparison, fixed in advance, which stands alone. Finding: p below {LEVEL:g}, from "
+        f"data. Bold: the primary comparison, which stands alone. Finding: p below {LEVEL:g}, from "
         f"{FEWEST} patients on. 80 % power from: the least difference that so many patients would show four times in "
         "five, unadjusted. Every measure, by image too, with Wilcoxon's p: comparisons.csv."
     )

@@ -142,7 +142,8 @@ def primary(evaluation: Evaluation) -> str:
         if (found := judgement(evaluation, dataset, metric, (a, b))) is not None:
             patients = counted(evaluation.run["datasets"][dataset]["patients"], "patient")
             parts.append(f"on {dataset} ({patients}) {found.sentence(a, b)}")
-    return f"Primary comparison, fixed in advance: {'; '.join(parts)}." if parts else ""
+    fixed = ", fixed in advance" if evaluation.run["primary_given"] else " (the default, as none was named)"
+    return f"Primary comparison{fixed}: {'; '.join(parts)}." if parts else ""
 
 
 def answer(evaluation: Evaluation, dataset: str) -> str:

@@ -9,6 +9,7 @@ from latentsr.report.figures import Interval, Point, intervals, regression
 from latentsr.report.page import Block, Picture, Section, Table, Text
 from latentsr.report.text import NONE, interval, listed, p_value
 from latentsr.stats.regression import Correlation, fisher_interval
+from latentsr.stats.significance import FEWEST, LEVEL
 
 Told = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -132,8 +133,9 @@ def _difference_table(told: Told, dataset: str) -> Table | None:
         f"Paired differences in PSNR on {dataset}, the closest pairs first",
         ("better minus other", "difference, dB", "95 % interval", "patients", "effect size d_z", "p (Holm)"),
         tuple(_difference_cells(row) for row in rows[:PAIRS]),
-        "Where the interval holds zero, the two are not told apart. d_z is the paired effect size over patients; p is "
-        f"of Student's test, adjusted for all comparisons on this dataset.{more}",
+        "Mean of the patients' differences with Student's interval, which is not adjusted; p is of Student's test, "
+        f"adjusted for all comparisons on this dataset. Two are told apart where p is below {LEVEL:g}, from {FEWEST} "
+        f"patients on. d_z is the paired effect size over patients.{more}",
     )
 
 
@@ -183,7 +185,7 @@ def _contrast_picture(told: Told, dataset: str) -> Picture:
     ]
     pairs = list(dict.fromkeys(_pair(row) for row in told["contrasts"]))  # a pair has one mark in all figures
     drawing = intervals(rows, quantity="Difference in PSNR", unit="dB", reference=0.0, methods=pairs)
-    caption = "Right of 0 the first of the pair keeps more, left of 0 the second; a whisker across 0: not told apart."
+    caption = "Right of 0 the first of the pair keeps more, left of 0 the second. Whiskers: 95 % intervals by patient."
     return Picture(f"Domain and geometry on {dataset}", drawing, caption)
 
 

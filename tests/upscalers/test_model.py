@@ -1,6 +1,7 @@
 import json
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -336,20 +337,32 @@ def test_a_model_of_another_scale_is_refused(model_folder: Path) -> None:
         load_upscaler(model_folder, scale=2)
 
 
-@pytest.mark.parametrize("steps", [1, 2])
-def test_few_frames_lie_between_enhance_and_the_network(
-    model_folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int
-) -> None:
-    """A reader follows an image to the network through six functions of this package, tiled or not."""
-    depths: list[int] = []
+@pytest.fixture
+def depths(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many functions of this package each evaluation of a network was reached through, its own among them."""
+    found: list[int] = []
     forward = Denoiser.forward
 
     def counted(*arguments: object) -> object:
         files = [frame.filename for frame in traceback.extract_stack()]
-        depths.append(sum(f"{os.sep}latentsr{os.sep}" in file for file in files) + 1)
+        found.append(sum(f"{os.sep}latentsr{os.sep}" in file for file in files) + 1)
         return forward(*arguments)
 
     monkeypatch.setattr(Denoiser, "forward", counted)
+    return found
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_six_functions_lead_from_enhance_to_the_network(model_folder: Path, depths: list[int], steps: int) -> None:
+    """Tiled or not, so that a reader can follow an image to the network."""
     model = SuperResolver.load(model_folder, device="cpu")
     model.enhance(np.random.default_rng(0).random((9, 300)), steps=steps, tile=64)
     assert max(depths) <= 6
+
+
+def test_ten_functions_lead_from_the_command_line_to_the_network(
+    model_folder: Path, depths: list[int], run: Callable, tmp_path: Path
+) -> None:
+    file = get_testdata_file("MR_small.dcm", download=False)
+    assert run("enhance", file, "-o", tmp_path / "out", "--model", model_folder, "--samples", 2).status == 0
+    assert max(depths) <= 10

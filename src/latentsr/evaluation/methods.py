@@ -20,7 +20,7 @@ from latentsr.errors import ModelError, OptionError
 from latentsr.evaluation.inputs import Target, pair_files
 from latentsr.evaluation.measure import Work
 from latentsr.evaluation.sets import SetMeasure
-from latentsr.upscalers import BICUBIC, BICUBIC_PROJECTED, Method, bicubic
+from latentsr.upscalers import UPSCALERS, Method
 
 SEED = re.compile(r"(?P<name>.+)@\d+")
 RANGE = re.compile(r"(?P<name>[^=]+)@(?P<first>\d+)\.\.(?P<last>\d+)=(?P<place>[^?]+)\??(?P<options>.*)")
@@ -146,7 +146,7 @@ def parse_method(
 ) -> Source:
     """The method that `text` names, one of:
 
-    - `bicubic` or `bicubic+projection`
+    - a name of UPSCALERS: `bicubic` or `bicubic+projection`
     - `NAME=FOLDER`: a folder of SR images, one for each image of the dataset; for several datasets, one that holds such
       a folder for each, named as the dataset
     - `NAME=MODEL?steps=16&samples=4`: a model folder, or a model's name, with the options of its sampling
@@ -157,15 +157,13 @@ def parse_method(
         OptionError: text of another form, an unknown option, a model of another scale.
         ModelError: a model that is missing or broken.
     """
-    if text in (BICUBIC, BICUBIC_PROJECTED):
-        method = bicubic(degradation, projected=text == BICUBIC_PROJECTED)
+    if text in UPSCALERS:
+        method = Method.of(text, UPSCALERS[text](degradation))
         return Source(text, "baseline", {}, lambda target: (method, ""))
     name, _, target = text.partition("=")
     place, _, query = target.partition("?")
     if not name or not place:
-        raise OptionError(
-            f"method '{text}': expected {BICUBIC}, {BICUBIC_PROJECTED}, NAME=FOLDER or NAME=MODEL?steps=1"
-        )
+        raise OptionError(f"method '{text}': expected {', '.join(UPSCALERS)}, NAME=FOLDER or NAME=MODEL?steps=1")
     options = _options(query, origin=f"method '{name}'")
     if _holds_images(Path(place)):
         if options:

@@ -20,7 +20,7 @@ from latentsr.evaluation.methods import Source, expanded, first_seeds, members, 
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.learned import learned_available, load_extractor, weights_file
 from latentsr.stats.table import check_seed
-from latentsr.upscalers import BICUBIC, BICUBIC_PROJECTED
+from latentsr.upscalers import BICUBIC, UPSCALERS
 
 MOST = 20  # groups of a dataset: more values are no groups, such as ages or names
 
@@ -266,7 +266,7 @@ def _primary(comparison: Comparison, names: Sequence[str], tested: Sequence[str]
 
 def _first(names: Sequence[str]) -> str:
     """The first method that was given: no baseline if there is any other, bicubic if there is nothing else."""
-    others = [name for name in names if name not in (BICUBIC, BICUBIC_PROJECTED)]
+    others = [name for name in names if name not in UPSCALERS]
     return (*others, *names[1:], names[0])[0]
 
 

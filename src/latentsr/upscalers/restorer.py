@@ -22,8 +22,8 @@ from latentsr.diffusion.sampler import check_steps, image_generator, image_noise
 from latentsr.errors import InputError, OptionError
 from latentsr.provenance import POSTERIOR_MEAN, SAMPLE
 from latentsr.tiling import apply_tiled
-from latentsr.upscalers import Restored, Sampling, Upscaler
 from latentsr.upscalers.realism import REALISM, SpreadCalibration, between
+from latentsr.upscalers.upscaler import Restored, Sampling, Upscaler
 
 OVERLAP = 16  # latent px that neighbouring tiles share
 

@@ -1,0 +1,142 @@
+"""A new metric, autoencoder, upscaler or command is one new file and one row of a table, and the commands know it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
+
+METRIC = '''"""A toy measure."""
+
+from torch import Tensor
+
+
+def brightest(sr: Tensor, hr: Tensor) -> Tensor:
+    """Difference of the brightest pixels, (batch,)."""
+    return sr.amax(dim=(1, 2, 3)) - hr.amax(dim=(1, 2, 3))
+'''
+AUTOENCODER = '''"""A toy latent."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from latentsr.autoencoders.haar import Identity
+
+
+class Negative(Identity):
+    """The images turned round."""
+
+    spec = replace(Identity.spec, name="negative")
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The negative."""
+        return -images
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The positive."""
+        return -latents
+'''
+UPSCALER = '''"""A toy upscaler."""
+
+from latentsr.provenance import INTERPOLATION
+from latentsr.upscalers.upscaler import Restored, Upscaler
+
+
+class Nearest(Upscaler):
+    """Each pixel repeated."""
+
+    name = hash = "nearest"
+
+    def __init__(self, degradation):
+        self.degradation = degradation
+
+    def restore(self, lr, *, ids, sampling=None):
+        """Repeated pixels."""
+        return Restored(lr.repeat_interleave(self.scale, -1).repeat_interleave(self.scale, -2))
+
+    def image_kind(self, sampling):
+        """Nothing is made up."""
+        return INTERPOLATION
+'''
+COMMAND = '''"""A toy command."""
+
+from latentsr import terminal
+
+
+def greet() -> None:
+    """Greets."""
+    terminal.show("good day")
+'''
+TOYS = {  # file and text; table's file, the line that the row follows, the row, and the import that it needs
+    "metrics/toy.py": (
+        METRIC, "metrics/table.py", "_TABLE = (",
+        '    Metric("toy", "Toy", brightest, "", "closer", (-1, 1), "-"),',
+        "from latentsr.metrics.toy import brightest",
+    ),
+    "autoencoders/toy.py": (
+        AUTOENCODER, "autoencoders/load.py", '    "identity": Identity,', '    "negative": Negative,',
+        "from latentsr.autoencoders.toy import Negative",
+    ),
+    "upscalers/toy.py": (
+        UPSCALER, "upscalers/__init__.py", "    BICUBIC: Bicubic,", '    "nearest": Nearest,',
+        "from latentsr.upscalers.toy import Nearest",
+    ),
+    "commands/toy.py": (
+        COMMAND, "cli.py", "COMMANDS = (", '    (greet, "latentsr greet"),', "from latentsr.commands.toy import greet",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """(arguments) -> what `latentsr ARGUMENTS...` of a copy with all toys prints."""
+    root = tmp_path_factory.mktemp("extended")
+    shutil.copytree(SOURCE, root / "latentsr", ignore=shutil.ignore_patterns("__pycache__", "models"))
+    (root / "latentsr" / "models").symlink_to(SOURCE / "models")
+    for file, (text, table, before, row, needed) in TOYS.items():
+        (root / "latentsr" / file).write_text(text)
+        code = (root / "latentsr" / table).read_text()
+        assert code.count(f"\n{before}") == code.count("\nfrom latentsr.errors") == 1
+        code = code.replace(f"\n{before}", f"\n{before}\n{row}")
+        (root / "latentsr" / table).write_text(
+            code.replace("\nfrom latentsr.errors", f"\n{needed}\nfrom latentsr.errors")
+        )
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+
+    def latentsr(*arguments: object) -> str:
+        program = [sys.executable, "-c", "from latentsr.cli import main; main()", *map(str, arguments)]
+        done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return latentsr
+
+
+def test_a_command(extended: Callable[..., str]) -> None:
+    assert "greet" in extended("--help")
+    assert "good day" in extended("greet")
+
+
+def test_a_metric_an_upscaler_and_an_autoencoder(
+    extended: Callable[..., str], make_dataset: Callable, tmp_path: Path
+) -> None:
+    pixels = [np.random.default_rng(n).integers(0, 256, (32, 32), dtype=np.uint8) for n in range(3)]
+    dataset = make_dataset(tmp_path / "data", pixels, ["a", "b", "c"])
+    shared = (dataset.root, "--device", "cpu")
+    extended("evaluate", *shared, "-o", tmp_path / "e", "--method", "nearest", "--metric", "toy", "--metric", "lr_psnr")
+    table = pd.read_csv(tmp_path / "e" / "table.csv").set_index(["method", "metric"])["value"]
+    assert table["nearest", "toy"].le(0).all()  # LR is dimmer than the brightest pixel
+    assert set(table.index.get_level_values("method")) == {"bicubic", "nearest"}
+    extended("screen", *shared, "-o", tmp_path / "s", "--vae", "negative", "--metric", "psnr")
+    ceilings = pd.read_csv(tmp_path / "s" / "ceilings.csv").set_index("method")
+    assert ceilings.loc["negative", "lossless"].all()
+    extended("enhance", dataset.root / "images", "-o", tmp_path / "sr", "--model", "nearest", "--scale", 2)
+    assert len(list((tmp_path / "sr").glob("*.png"))) == 3

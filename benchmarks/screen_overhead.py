@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import sha256
-from latentsr.data.batches import batches, loaded
-from latentsr.data.records import Dataset, Record, write_dataset
+from latentsr.data.records import Dataset, Record, batches, loaded, write_dataset
 from latentsr.io.raster import write_pixels
 from latentsr.job import Parts
 from latentsr.screening import Candidate, Screening, make_plan

@@ -14,8 +14,7 @@ from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.errors import InputError, OptionError
 from latentsr.evaluation import evaluate
-from latentsr.evaluation.context import Surroundings
-from latentsr.evaluation.measure import Measured, Work, measured_batches, other_thumbs
+from latentsr.evaluation.measure import Measured, Surroundings, Work, measured_batches, other_thumbs
 from latentsr.io.raster import write_pixels
 from latentsr.metrics import METRICS, applicable, find_metrics, measure
 from latentsr.metrics.hallucination import noise_thresholds

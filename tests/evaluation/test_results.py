@@ -7,9 +7,8 @@ import numpy as np
 from latentsr.config import read_json
 from latentsr.data.records import Dataset, Record
 from latentsr.degrade import parse_degradation
-from latentsr.evaluation.context import Surroundings
 from latentsr.evaluation.job import Comparison, compare
-from latentsr.evaluation.measure import Work
+from latentsr.evaluation.measure import Surroundings, Work
 from latentsr.evaluation.results import Results
 from latentsr.job import Parts
 

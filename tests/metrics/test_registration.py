@@ -10,8 +10,8 @@ from torch import Tensor
 
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.errors import InputError
+from latentsr.metrics.frequency import ring_correlation
 from latentsr.metrics.registration import blur, contrast, detail_frc, noise, shift
-from latentsr.metrics.sfrc import ring_correlation
 
 X4 = parse_degradation("bicubic:4")
 

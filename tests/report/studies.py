@@ -18,7 +18,7 @@ from latentsr.evaluation.tables import directed, family_of, measure_facts
 from latentsr.metrics import METRICS
 from latentsr.report.evaluation.data import Evaluation
 from latentsr.stats.comparison import compare_methods
-from latentsr.stats.equivalence import compare_equivalence
+from latentsr.stats.significance import compare_equivalence
 from latentsr.stats.summary import summarise
 from latentsr.stats.table import COLUMNS
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.data.batches import padded
-from latentsr.data.records import Dataset
+from latentsr.data.records import Dataset, padded
 from latentsr.degrade import parse_degradation
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import read_pixels, write_pixels

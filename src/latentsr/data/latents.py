@@ -1,10 +1,4 @@
-"""The latent cache: one array a split and role, read by memory map, that says exactly what it was made from.
-
-Roles: `hr` (latent of the HR image), `latent-up` (latent of the bicubically enlarged LR), `latent-native` (latent of
-the LR itself), `pixels` (the LR image, in [-1, 1]) and, outside the training split, `image` (the HR image, to score
-against). Latents are unscaled posterior means; per-channel means and sds of the training split stand in the manifest,
-with the SHA-256 of every array and the manifest's own digest.
-"""
+"""What a network is told of an LR image: the roles a condition can have, each made in one place."""
 
 import hashlib
 import os
@@ -22,12 +16,30 @@ from torch import Tensor
 
 from latentsr.atomic import replacing
 from latentsr.autoencoders.protocol import Autoencoder
-from latentsr.conditioning import CONDITIONS, encode_roles
 from latentsr.config import manifest, read_json, read_signed_json, sha256_json, signed, write_json
 from latentsr.data.duplicates import pixel_digest
 from latentsr.data.records import Dataset, Record, check_names, common_size
-from latentsr.degrade import Degradation
+from latentsr.degrade import Degradation, enlarge
 from latentsr.errors import InputError, OptionError, StaleError
+
+Encode = Callable[[Tensor], Tensor]
+
+_MAKERS: Mapping[str, Callable[[Tensor, int, Encode], Tensor]] = {
+    "latent-up": lambda lr, scale, encode: encode(enlarge(lr, scale)),
+    "latent-native": lambda lr, scale, encode: encode(lr),
+    "pixels": lambda lr, scale, encode: lr,
+}
+CONDITIONS = tuple(_MAKERS)
+
+
+def encode_roles(roles: Sequence[str], lr: Tensor, scale: int, encode: Encode) -> dict[str, Tensor]:
+    """Each role of LR images (batch, 1, rows, columns) in [-1, 1], unscaled.
+
+    `latent-up`: latent of the bicubically enlarged LR; `latent-native`: latent of the LR as it is (the published way,
+    arXiv 2604.12152's code); `pixels`: the LR itself.
+    """
+    return {role: _MAKERS[role](lr, scale, encode) for role in roles}
+
 
 Progress = Callable[[int, int], None]
 MANIFEST, PARTIAL, AUTOENCODER = "manifest.json", "manifest.partial.json", "autoencoder"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from latentsr.config import checked
-from latentsr.data.batches import stacked
+from latentsr.data.records import stacked
 from latentsr.degrade import Degradation
 from latentsr.errors import ModelError, OptionError
 from latentsr.evaluation.inputs import Target, pair_files

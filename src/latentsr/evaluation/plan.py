@@ -8,14 +8,12 @@ from typing import Any, NamedTuple
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.config import sha256, sha256_json
-from latentsr.data.batches import spread
-from latentsr.data.records import Dataset, Record, check_names, read_dataset
+from latentsr.data.records import Dataset, Record, check_names, read_dataset, spread
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
 from latentsr.errors import InputError, OptionError
-from latentsr.evaluation.context import Surroundings, load_latent, load_reference
 from latentsr.evaluation.inputs import Naming, Target, find_masks, origin
-from latentsr.evaluation.measure import HR, LR_PSNR, Work, check_methods
+from latentsr.evaluation.measure import HR, LR_PSNR, Surroundings, Work, check_methods, load_latent, load_reference
 from latentsr.evaluation.methods import Source, expanded, first_seeds, members, method_facts, parse_method, several
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.learned import learned_available, load_extractor, weights_file

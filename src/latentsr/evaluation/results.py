@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsr.atomic import replacing
-from latentsr.data.batches import commonest
+from latentsr.data.records import commonest
 from latentsr.evaluation.measure import HR, THUMB, Measured, Work
 from latentsr.evaluation.plan import Plan
 from latentsr.evaluation.sets import REFERENCE, array_order

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from latentsr.data.batches import commonest
-from latentsr.data.records import Record
+from latentsr.data.records import Record, commonest
 from latentsr.evaluation.measure import HR, LR_PSNR, Work
 from latentsr.evaluation.methods import mean_measure, set_values
 from latentsr.evaluation.mismatch import Suspicion, suspicions
@@ -19,7 +18,7 @@ from latentsr.evaluation.sets import SetMeasure, set_comparison_rows, set_measur
 from latentsr.metrics import METRICS, Metric
 from latentsr.stats.agreement import compare_agreement
 from latentsr.stats.comparison import compare_methods, compare_subgroups
-from latentsr.stats.equivalence import compare_equivalence
+from latentsr.stats.significance import compare_equivalence
 from latentsr.stats.summary import over_seeds, seed_means, seed_spread, summarise
 from latentsr.stats.table import short_hash
 from latentsr.upscalers import BICUBIC

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from latentsr.errors import InputError, OptionError
-from latentsr.metrics import fidelity, frequency, hallucination, latent, learned, perceptual, registration, sfrc
+from latentsr.metrics import fidelity, frequency, hallucination, learned, perceptual, registration
 from latentsr.metrics.sets import fid, paired_kid, sliced_wasserstein
 
 CONTEXT = ("hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction")
@@ -113,7 +113,7 @@ MEDICAL = "Karner et al. 2024 (arXiv 2410.24098): C = 5, alpha = 4.9"
 INF = math.inf
 SIGMAS = tuple(f"{sigma:g}sigma" for sigma in hallucination.SIGMAS)
 LATENTS = ("sr_latent", "hr_latent")
-SCALES = tuple(str(scale) for scale in latent.SCALES)
+SCALES = tuple(str(scale) for scale in fidelity.SCALES)
 
 # fmt: off
 _TABLE = (
@@ -170,15 +170,15 @@ _TABLE = (
            "(1 - A^+ A)(SR - mean), Wang 2023 (DDNM), eq. 7", needs=("mean", "degradation"), group="hallucination"),
     Metric("null_space_share", "Null-space share", hallucination.null_space_share, "", "closer", (0.0, 1.0),
            "(1 - A^+ A)(SR - mean), Wang 2023 (DDNM), eq. 7", needs=("mean", "degradation"), group="hallucination"),
-    Metric("sfrc", "sFRC rate", sfrc.sfrc_rate, "", "lower", (0.0, 1.0), "Kc et al. 2026 (arXiv 2603.04673)",
-           sfrc.PATCH, parts=tuple(f"{threshold:g}" for threshold in sfrc.THRESHOLDS), group="hallucination"),
+    Metric("sfrc", "sFRC rate", frequency.sfrc_rate, "", "lower", (0.0, 1.0), "Kc et al. 2026 (arXiv 2603.04673)",
+           frequency.PATCH, parts=tuple(f"{threshold:g}" for threshold in frequency.THRESHOLDS), group="hallucination"),
     Metric("lr_psnr", "LR PSNR", fidelity.lr_psnr, "dB", "higher", (-INF, INF), "PSNR of A(SR) against LR",
            needs=("lr", "degradation"), group="consistency"),
-    Metric("latent_cosine", "Latent cosine", latent.latent_cosine, "", "higher", (-1.0, 1.0), STUDY,
+    Metric("latent_cosine", "Latent cosine", fidelity.latent_cosine, "", "higher", (-1.0, 1.0), STUDY,
            needs=LATENTS, parts=SCALES, group="latent", of_image=False),
-    Metric("latent_mse", "Latent MSE", latent.latent_mse, "latent units^2", "lower", (0.0, INF), STUDY,
+    Metric("latent_mse", "Latent MSE", fidelity.latent_mse, "latent units^2", "lower", (0.0, INF), STUDY,
            needs=LATENTS, parts=SCALES, group="latent", of_image=False),
-    Metric("latent_psnr", "Latent PSNR", latent.latent_psnr, "dB", "higher", (-INF, INF), STUDY,
+    Metric("latent_psnr", "Latent PSNR", fidelity.latent_psnr, "dB", "higher", (-INF, INF), STUDY,
            needs=LATENTS, parts=SCALES, group="latent", of_image=False),
     Metric("roi_psnr", "PSNR in the region", fidelity.roi_psnr, "dB", "higher", (-INF, INF), STUDY,
            needs=("hr", "mask"), group="roi"),

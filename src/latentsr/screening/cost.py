@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.autoencoders.network import Network
-from latentsr.data.batches import padded
+from latentsr.data.records import padded
 from latentsr.diffusion.denoiser import published_step
 
 HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.config import manifest, read_json, signed, write_json
-from latentsr.data.batches import batches, commonest, loaded
-from latentsr.data.records import Record
+from latentsr.data.records import Record, batches, commonest, loaded
 from latentsr.errors import OptionError
 from latentsr.job import JobFolder, Parts
 from latentsr.provenance import RESEARCH_USE

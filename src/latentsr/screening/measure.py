@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
-from latentsr.data.batches import padded
-from latentsr.data.records import Dataset
+from latentsr.data.records import Dataset, padded
 from latentsr.errors import ModelError
 from latentsr.job import Part
 from latentsr.metrics import Metric, measure

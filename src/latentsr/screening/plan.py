@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from latentsr.config import Config, sha256_json
-from latentsr.data.batches import spread
-from latentsr.data.records import Dataset, Record, check_names
+from latentsr.data.records import Dataset, Record, check_names, spread
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.errors import OptionError
 from latentsr.metrics import METRICS, Metric, find_metrics

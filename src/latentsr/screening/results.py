@@ -11,8 +11,7 @@ import pandas as pd
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.config import read_signed_json
-from latentsr.data.batches import loaded
-from latentsr.data.records import Dataset, Record
+from latentsr.data.records import Dataset, Record, loaded
 from latentsr.io.raster import write_pixels
 from latentsr.job import Parts
 from latentsr.metrics import METRICS, Metric

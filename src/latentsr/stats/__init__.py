@@ -3,10 +3,21 @@
 from latentsr.stats.agreement import AGREEMENT_COLUMNS, Agreement, bland_altman, compare_agreement
 from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.comparison import COMPARISON_COLUMNS, compare_methods
-from latentsr.stats.equivalence import EQUIVALENCE_COLUMNS, Equivalence, compare_equivalence, tost
 from latentsr.stats.paired import cohen_d, cohen_dz, cohen_h, dz_interval, rank_biserial, rate_effects, wilcoxon
 from latentsr.stats.regression import Bands, Correlation, Line, fisher_interval, fit_line, pearson
-from latentsr.stats.significance import FEWEST, LEVEL, MeanTest, detectable, holm, judge, mean_test
+from latentsr.stats.significance import (
+    EQUIVALENCE_COLUMNS,
+    FEWEST,
+    LEVEL,
+    Equivalence,
+    MeanTest,
+    compare_equivalence,
+    detectable,
+    holm,
+    judge,
+    mean_test,
+    tost,
+)
 from latentsr.stats.summary import SUMMARY_COLUMNS, summarise
 from latentsr.stats.table import COLUMNS, check_table, read_table, short_hash, write_table
 

@@ -18,8 +18,7 @@ from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
 from latentsr.training.crops import DatasetImage, ImageCrops, WholeImages, images_of
-from latentsr.training.ema import Ema
-from latentsr.training.trainer import Budget, LastCheckpoint, Precision, Progress, make_trainer, silent, train
+from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Precision, Progress, make_trainer, silent, train
 
 
 class FitVaeConfig(Config):

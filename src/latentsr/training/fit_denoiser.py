@@ -31,8 +31,7 @@ from latentsr.training.denoiser import (
     denoiser_spec,
     latent_space,
 )
-from latentsr.training.ema import Ema
-from latentsr.training.trainer import Budget, LastCheckpoint, Progress, make_trainer, silent, train
+from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver, save_model
 from latentsr.upscalers.realism import SpreadCalibration, fit_calibration

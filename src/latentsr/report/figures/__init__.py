@@ -3,12 +3,17 @@
 The demo's comparison is a file of its own, `report/figures/comparison.py`.
 """
 
-from latentsr.report.figures.agreement import bland_altman
 from latentsr.report.figures.cases import Case, Panel, Region, panels, worst_region
 from latentsr.report.figures.curves import latent_curves, spectra
 from latentsr.report.figures.forest import band_bars, bars, intervals, violins
 from latentsr.report.figures.hallucination import mean_maps, rates
-from latentsr.report.figures.scatter import ceiling_models, ceiling_patients, perception_distortion, regression
+from latentsr.report.figures.scatter import (
+    bland_altman,
+    ceiling_models,
+    ceiling_patients,
+    perception_distortion,
+    regression,
+)
 from latentsr.report.figures.style import Interval, Point
 
 __all__ = [

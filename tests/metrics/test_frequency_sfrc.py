@@ -3,8 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentsr.metrics import sfrc
-from latentsr.metrics.sfrc import patch_starts, ring_correlation, sfrc_rate
+from latentsr.metrics.frequency import patch_starts, ring_correlation, sfrc_rate
 
 
 def correlation_by_hand(a: np.ndarray, b: np.ndarray) -> list[float]:
@@ -41,8 +40,8 @@ def waves(*frequencies: float) -> Tensor:
 def test_a_wave_turned_round_is_found_at_its_frequency(monkeypatch: pytest.MonkeyPatch) -> None:
     """SR has the second wave with the other sign: the correlation falls through 0.5 just below 0.125 cycles a pixel."""
     sr, hr = waves(1 / 16) - waves(1 / 8) + 0.5, waves(1 / 16) + waves(1 / 8) - 0.5
-    for frequency, rate in ((0.125, 1.0), (0.08, 0.0)):
-        monkeypatch.setattr(sfrc, "FREQUENCY", frequency)
+    for bound, rate in ((0.125, 1.0), (0.08, 0.0)):
+        monkeypatch.setattr(frequency, "FREQUENCY", bound)
         assert sfrc_rate(sr, hr)[:, 0].tolist() == [rate]
 
 

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
-from latentsr.training.ema import Ema
+from latentsr.training.trainer import Ema
 
 
 class Module(LightningModule):

@@ -8,7 +8,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torchmetrics.functional import pairwise_cosine_similarity
 
 from latentsr.errors import InputError
-from latentsr.metrics.latent import SCALES, latent_cosine, latent_mse, latent_psnr
+from latentsr.metrics.fidelity import SCALES, latent_cosine, latent_mse, latent_psnr
 
 
 def fidelity(sr: Tensor, hr: Tensor) -> dict[str, Tensor]:

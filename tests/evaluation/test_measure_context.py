@@ -15,9 +15,9 @@ from latentsr.config import read_json
 from latentsr.data.records import Dataset
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.errors import InputError, ModelError, OptionError
-from latentsr.evaluation import context, evaluate
-from latentsr.evaluation.context import Surroundings, own_context, reconstructions, shared_context
+from latentsr.evaluation import evaluate, measure
 from latentsr.evaluation.job import Comparison, compare
+from latentsr.evaluation.measure import Surroundings, own_context, reconstructions, shared_context
 from latentsr.metrics import METRICS
 from latentsr.metrics.hallucination import noise_thresholds
 from latentsr.upscalers import Method, Sampling, bicubic, restorer
@@ -110,7 +110,7 @@ def test_sides_that_the_factor_does_not_divide_are_padded_and_cut_again() -> Non
 
 
 def test_a_large_image_is_encoded_and_decoded_in_tiles_as_models_do() -> None:
-    assert (Sampling().tile, restorer.OVERLAP) == (context.TILE, context.OVERLAP)
+    assert (Sampling().tile, restorer.OVERLAP) == (measure.TILE, measure.OVERLAP)
     hr = torch.rand(1, 1, 600, 528)
     coarse = Coarse()
     (decoded,) = reconstructions([coarse], hr).values()

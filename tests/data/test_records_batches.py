@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from latentsr.config import sha256
-from latentsr.data.batches import batches, commonest, loaded, padded, spread
-from latentsr.data.records import Dataset, Record, write_dataset
+from latentsr.data.records import Dataset, Record, batches, commonest, loaded, padded, spread, write_dataset
 from latentsr.errors import OptionError
 from latentsr.io.raster import write_pixels
 

@@ -228,6 +228,30 @@ class TestTheTruth:
         assert psnr["bicubic+projection"] > max(55, psnr["bicubic"] + 15)  # by PSNR alone it would be the truth
         assert truth_facts(table) == []
 
+    def test_what_has_no_detail_beyond_lr_is_restored_and_not_called_the_truth(self, tmp_path: Path) -> None:
+        """HR zero-filled to 47 % of its width, as clinical MR often is, and LR at scale 2 zero-filled again."""
+
+        def zero_filled(images: Tensor, side: int, kept: int) -> Tensor:
+            start, edge = (side - images.shape[-1]) // 2, (images.shape[-1] - kept) // 2
+            spectrum = torch.fft.fftshift(torch.fft.fft2(images.double(), norm="forward"), dim=(-2, -1))
+            inner = spectrum[..., edge : edge + kept, edge : edge + kept]
+            padded = torch.nn.functional.pad(inner, (start + edge,) * 4)
+            return torch.fft.ifft2(torch.fft.ifftshift(padded, dim=(-2, -1)), norm="forward").real.clamp(0, 1).float()
+
+        images = torch.from_numpy(np.stack([made(np.random.default_rng(number)) for number in range(3)]))[:, None]
+        dataset = written(tmp_path, list(zero_filled(images, 128, 60)[:, 0].numpy()))
+        operator = parse_degradation("kspace:2")
+        method = Method("zero-filled", lambda lr, ids: zero_filled(lr, 128, 60))
+        table = evaluate(dataset, [bicubic(operator), method], operator, metrics=MEASURES)
+        assert table.loc[table["metric"] == "detail_frc", "value"].isna().all()
+        assert truth_facts(table) == []
+
+    def test_hr_with_little_noise_is_the_truth_though_noise_covers_its_detail(self) -> None:
+        frc = tidy({"bicubic": [0.5] * 3, "given": [0.94] * 3}, "detail_frc")
+        psnr = tidy({"bicubic": [29.0] * 3, "given": [55.2] * 3})
+        (told,) = truth_facts(pd.concat([psnr, frc]))
+        assert told["changes"] == ["noise or rounding (PSNR 55.2 dB)"]
+
     @pytest.mark.parametrize(
         ("images", "of", "changes", "expected"),
         [

@@ -41,7 +41,7 @@ def test_a_wave_turned_round_is_found_at_its_frequency(monkeypatch: pytest.Monke
     """SR has the second wave with the other sign: the correlation falls through 0.5 just below 0.125 cycles a pixel."""
     sr, hr = waves(1 / 16) - waves(1 / 8) + 0.5, waves(1 / 16) + waves(1 / 8) - 0.5
     for bound, rate in ((0.125, 1.0), (0.08, 0.0)):
-        monkeypatch.setattr(frequency, "FREQUENCY", bound)
+        monkeypatch.setattr("latentsr.metrics.frequency.FREQUENCY", bound)
         assert sfrc_rate(sr, hr)[:, 0].tolist() == [rate]
 
 

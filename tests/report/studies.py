@@ -56,6 +56,7 @@ def simulated(number: int) -> Evaluation:
         "datasets": {name: {"images": len(rows), "patients": rows["patient"].nunique()} for name, rows in images},
         "methods": [{"name": name} for name in methods],
         "measures": measure_facts(table),
+        "character": [],
         "primary_given": number % 2 == 0,
         "primary": None if chosen is None else dict(zip("ab", chosen, strict=False)) | {"metric": chosen[2]},
         "truth": [],

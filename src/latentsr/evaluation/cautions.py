@@ -11,9 +11,10 @@ import pandas as pd
 from latentsr.data.duplicates import pixel_digest
 from latentsr.evaluation.measure import HR, Work
 from latentsr.evaluation.plan import Plan
+from latentsr.evaluation.tables import MAIN_METRICS
 from latentsr.metrics import METRICS
 from latentsr.metrics.sets import SMALLEST_LEVEL
-from latentsr.stats.significance import FEWEST
+from latentsr.stats.significance import FEWEST, SMALLEST
 from latentsr.upscalers import BICUBIC
 
 FEW = 10  # patients: below, intervals are wide and tests find little
@@ -288,15 +289,24 @@ def _rounded(work: Work) -> Iterator[str]:
 
 
 def _twins(work: Work, table: pd.DataFrame) -> Iterator[str]:
-    """Methods all of whose values are equal."""
+    """Methods all of whose values are equal, but for what rounding to 16 bits makes of those of the whole image."""
     rows = table[(table["dataset"] == work.dataset.name) & (table["method"] != HR)]
     wide = rows.pivot(index=["metric", "id"], columns="method", values="value")
     for first, second in combinations(work.methods, 2):
         pair = wide[[first.name, second.name]].dropna(how="all").to_numpy()
-        if len(pair) and np.array_equal(pair[:, 0], pair[:, 1], equal_nan=True):
+        if not len(pair):
+            continue
+        if np.array_equal(pair[:, 0], pair[:, 1], equal_nan=True):
             yield (
                 f"On '{work.dataset.name}' methods '{first.name}' and '{second.name}' are the same in every value of "
                 "every image: check what was given."
+            )
+            continue
+        main = wide.loc[wide.index.isin(MAIN_METRICS, level="metric"), [first.name, second.name]].dropna()
+        if len(main) and np.allclose(main[first.name], main[second.name], rtol=SMALLEST):
+            yield (
+                f"On '{work.dataset.name}' methods '{first.name}' and '{second.name}' are the same in every main "
+                "measure of every image but for rounding: check what was given."
             )
 
 

@@ -33,6 +33,7 @@ ROUNDED = 90.0  # dB: 16-bit rounding alone costs 107 dB, and no method from LR 
 # 0.99. PSNR tells less, and so does its gain over bicubic: where HR is itself an enlargement by two, bicubic+projection
 # has 69 dB, 30 dB above bicubic. There bicubic's own detail is HR's too (0.97), and nothing is concluded from it.
 KNOWN, OPEN = 0.98, 0.9
+CLOSE, GAIN = 55.0, 15.0  # dB, and dB above bicubic: with OPEN a copy with noise, where little detail lowers the FRC
 SHIFT = 0.25  # px; of bicubic and the shipped model the estimate is off by 0.04 (median), and by 0.1 in the worst image
 BLUR = 0.3  # px, sigma: the finest frequency along an axis keeps 64 % of its amplitude
 CONTRAST = 0.05  # share; bicubic and the shipped model keep it to 0.005
@@ -79,7 +80,9 @@ def truth_facts(table: pd.DataFrame) -> list[dict[str, Any]]:
     found, told = _values(table), []
     for (dataset, method), values in found.items():
         easy = found[dataset, BICUBIC]["detail_frc"].ge(OPEN) if (dataset, BICUBIC) in found else False
-        known = values["psnr"].ge(ROUNDED) | (values["detail_frc"].ge(KNOWN) & ~easy)
+        gain = values["psnr"] - (found[dataset, BICUBIC]["psnr"] if (dataset, BICUBIC) in found else np.nan)
+        close = values["psnr"].ge(CLOSE) & gain.ge(GAIN) & values["detail_frc"].ge(OPEN)
+        known = values["psnr"].ge(ROUNDED) | ((values["detail_frc"].ge(KNOWN) | close) & ~easy)
         if known.mean() > 0.5:
             chosen = values[known]
             exact = bool(np.isposinf(chosen["psnr"]).all())
@@ -205,6 +208,5 @@ def _direction(values: pd.DataFrame) -> str:
     if np.hypot(right, down) < length / 2:
         return f"{length:.2f} px in directions that differ"
     parts = ((right, "to the right", "to the left"), (down, "down", "up"))
-    return " and ".join(
-        f"{abs(part):.2f} px {forth if part > 0 else back}" for part, forth, back in parts if abs(part) >= TRACE
-    )
+    named = [f"{abs(part):.2f} px {forth if part > 0 else back}" for part, forth, back in parts if abs(part) >= TRACE]
+    return " and ".join(named) or f"{length:.2f} px"

@@ -61,8 +61,9 @@ class PairedFiles:
 
     @property
     def bits(self) -> int:
-        """The least number of bits a pixel among all files: 8 or 16."""
-        return min(8 * self.pixels(id).dtype.itemsize for id in self.paths)
+        """The least number of bits a pixel among all files: 8 or 16; 8 too of 16-bit files that hold 8-bit levels."""
+        images = (self.pixels(id) for id in self.paths)
+        return min(8 if image.dtype.itemsize == 1 or not (image % 257).any() else 16 for image in images)
 
     def pixels(self, id: str) -> NDArray[Any]:
         """The image's pixels, uint8 or uint16 (rows, columns); InputError if it is not the one that was paired."""

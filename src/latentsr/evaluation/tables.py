@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsr.data.records import Record, commonest
+from latentsr.evaluation.character import truth_facts
 from latentsr.evaluation.measure import HR, LR_PSNR, Work
 from latentsr.evaluation.methods import mean_measure, set_values
 from latentsr.evaluation.mismatch import Suspicion, suspicions
@@ -38,19 +39,38 @@ def frames(plan: Plan, found: Sequence[Results], measured: pd.DataFrame) -> dict
     compared = table[table["metric"].isin(directed(plan.metrics))]
     pairs = [(later, earlier) for earlier, later in combinations(plan.names, 2)]
     made = {"table": table, "summary": summarise(table), **_sets(plan, found, measured, pairs)}
-    if pairs and len(compared):
-        families = {name: family_of(name) for name in compared["metric"].unique()}
-        made["comparisons"] = compare_methods(
-            compared, pairs=pairs, primary=plan.primary, unit="both", families=families, seed=plan.comparison.seed
-        )
-    if pairs and len(compared) and plan.comparison.by is not None:
+    families = {name: family_of(name) for name in compared["metric"].unique()}
+    margins, groups = dict(plan.comparison.margins), {}
+    if plan.comparison.by is not None:
         groups = {work.dataset.name: image_groups(work.records, plan.comparison.by) for work in plan.works}
-        chosen = compared[compared["metric"].isin([*MAIN_METRICS, *(plan.primary or ())[2:]])]
-        made["subgroups"] = compare_subgroups(chosen, groups, pairs=main_pairs(plan), seed=plan.comparison.seed)
+    parts: dict[str, list[pd.DataFrame]] = {"comparisons": [], "subgroups": [], "equivalence": []}
+    # What is the truth on a dataset takes no part in tests there, nor in their families.
+    aside = {(truth["dataset"], truth["method"]) for truth in truth_facts(table)}
+    for dataset, rows in table.groupby("dataset", sort=True):
+        truths = {method for name, method in aside if name == dataset}
+        own = rows[~rows["method"].isin(truths)]
+        left = [pair for pair in pairs if not truths & set(pair)]
+        tested = own[own["metric"].isin(families)]
+        if left and len(tested):
+            primary = plan.primary
+            if primary and (primary.metric not in set(tested["metric"]) or {primary.a, primary.b} & truths):
+                primary = None
+            parts["comparisons"].append(
+                compare_methods(
+                    tested, pairs=left, primary=primary, unit="both", families=families, seed=plan.comparison.seed
+                )
+            )
+            if dataset in groups and (main := [pair for pair in main_pairs(plan) if {pair, pair[::-1]} & set(left)]):
+                chosen = tested[tested["metric"].isin([*MAIN_METRICS, *(plan.primary or ())[2:]])]
+                parts["subgroups"].append(
+                    compare_subgroups(chosen, {dataset: groups[dataset]}, pairs=main, seed=plan.comparison.seed)
+                )
+        within = {metric: margin for metric, margin in margins.items() if metric in set(own["metric"])}
+        if left and within:
+            parts["equivalence"].append(compare_equivalence(own, within, pairs=left, unit="both"))
+    made |= {name: pd.concat(some, ignore_index=True) for name, some in parts.items() if some}
     if INTENSITY in set(table["metric"]):
         made["agreement"] = compare_agreement(table, INTENSITY, unit="both")
-    if plan.comparison.margins and pairs:
-        made["equivalence"] = compare_equivalence(table, dict(plan.comparison.margins), pairs=pairs, unit="both")
     return made
 
 

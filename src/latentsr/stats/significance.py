@@ -41,6 +41,7 @@ LEVEL = 0.05  # of a family's tests: an adjusted p below it is called a finding
 FEWEST = 6  # patients; with fewer not even the signed-rank test, which assumes no distribution, could reach LEVEL
 POWER = 0.8  # of the detectable difference
 ROUNDING = 1e-9  # of the mean: a smaller sd is nothing but rounding
+SMALLEST = 1e-5  # of the means: a smaller difference is what saving in 16 bits makes, however sure it is
 
 # What becomes of a comparison's columns when its pair is turned round: another sign, or places exchanged.
 SIGNED = ("difference", "image_weighted", "d", "d_z", "rank_biserial")
@@ -127,7 +128,8 @@ def _detectable(n: int, level: float, power: float) -> float:
 def judge(row: Mapping[str, Any], better: str) -> Finding:
     """Whether the first method of a comparison's row is "better" or "worse" than the second: the one rule.
 
-    "open" where the row's adjusted p, `p_holm`, is not below LEVEL; "few" where fewer than FEWEST units were compared.
+    "open" where the row's adjusted p, `p_holm`, is not below LEVEL, or the difference is SMALLEST of the means or less;
+    "few" where fewer than FEWEST units were compared.
 
     Args:
         row: of `compare_methods`, by patient.
@@ -135,7 +137,8 @@ def judge(row: Mapping[str, Any], better: str) -> Finding:
     """
     if row["n"] < FEWEST or not np.isfinite(row["p_holm"]):
         return "few"
-    if row["p_holm"] >= LEVEL:
+    means = max(abs(row.get("mean_a", 0.0)), abs(row.get("mean_b", 0.0)))
+    if row["p_holm"] >= LEVEL or abs(row["difference"]) <= SMALLEST * means:
         return "open"
     return "better" if (row["difference"] > 0) == (better == "higher") else "worse"
 

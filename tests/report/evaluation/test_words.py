@@ -49,9 +49,10 @@ LISTED = r"\w+(?:, \w+)*(?: and \w+)?"
 TITLE = "|".join(map(re.escape, TITLES))
 MEAN = rf"(?:PSNR|HaarPSI) {N}(?: dB)?(?:, bicubic {N}(?: dB)?)?"
 LED = rf"(?:fidelity|perceptual likeness) \({MEAN}\)"
-POWER = rf"(?:; 80 % power from (?P<power>{N})(?: dB)?)?"
+POWER = rf"(?:; unadjusted, 80 % power from (?P<power>{N})(?: dB)?)?"
 CLAIM = re.compile(
-    rf"(?:on (?P<set>\w+) \((?P<patients>\d+) patients\) )?(?P<a>\w+) (?P<verb>is better than|is worse than|is not "
+    rf"(?:on (?P<set>\w+) \((?:(?P<compared>\d+) of )?(?P<patients>\d+) patients\) )?(?P<a>\w+) "
+    r"(?P<verb>is better than|is worse than|is not "
     rf"told apart from|differs from) (?P<b>\w+) in (?P<title>{TITLE}) by (?P<value>{N})(?: dB)?(?P<ends> \[{N}, {N}\])?"
     rf"(?:, p (?P<p>= [\d.]+|< 0.001))?(?: adjusted for its family of tests)?{POWER}"
     r"(?:, which (?:(?P<few>\d+) patients are too few to judge|one patient cannot show))?"
@@ -100,6 +101,7 @@ class Reader:
         for one in told:
             dataset, metric, found = one["set"], TITLES[one["title"]], self.primary(one["set"])
             assert int(one["patients"]) == self.run["datasets"][dataset]["patients"]
+            assert int(one["compared"] or one["patients"]) == found.n
             assert (one["a"], one["b"], metric) == tuple(self.run["primary"].values())
             finding = self.truth.finding(dataset, metric, one["a"], one["b"])
             assert finding == VERBS.get(one["verb"], "too few patients"), text

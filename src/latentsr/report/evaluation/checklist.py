@@ -63,7 +63,13 @@ def _row(item: Item, titles: Sequence[str]) -> tuple[str, ...]:
 def _data(evaluation: Evaluation) -> Iterator[Item]:
     run, datasets = evaluation.run, evaluation.run["datasets"]
     yield Item("Data sources, acquisition", "7, 13", None, "", "names and hashes alone stand in Facts")
-    yield Item("Eligibility, demographics", "8, 36", None, "", "nothing of patients is read but who has which image")
+    yield Item(
+        "Eligibility, demographics",
+        "8, 36",
+        None,
+        "",
+        "nothing of patients is read but who has which image" + (f", and the column {run['by']}" if run["by"] else ""),
+    )
     limit = "all of the split" if run["limit"] is None else f"at most {run['limit']} of each dataset, evenly spread"
     sizes = [f"{one['images']} images of {one['patients']} patients on {name}" for name, one in datasets.items()]
     yield Item("Numbers of patients and images, subsets", "10, 35", True, TOP, f"{listed(sizes)}; {limit}")
@@ -78,7 +84,13 @@ def _data(evaluation: Evaluation) -> Iterator[Item]:
     yield Item("Reference standard", "14, 15", True, MEASURED, "HR as prepared, of which LR was made")
     yield Item("Annotation, variability of readers", "16, 17, 18", None, "", "no reader took part")
     yield Item("Partitions and their level", "19, 20", *_partitions(evaluation))
-    yield Item("Leakage from training", "", None, "", "what the methods were trained on is not known here")
+    trained = sum("trained on" in one for one in run["warnings"])
+    told = (
+        "images that a method was trained on are measured; see the warnings"
+        if trained
+        else ("what methods were trained on is known of latentsr's own models alone: none of these images")
+    )
+    yield Item("Leakage from training", "", False if trained else None, TOP if trained else "", told)
 
 
 def _partitions(evaluation: Evaluation) -> tuple[bool, str, str]:

@@ -38,7 +38,7 @@ class Evaluation:
         return [str(method["name"]) for method in self.run["methods"]]
 
     def truths(self, dataset: str) -> list[str]:
-        """The methods whose images on a dataset are all HR itself, or HR but for rounding: no restorations."""
+        """The methods most of whose images on a dataset are HR itself or were made from it: no restorations."""
         return [str(truth["method"]) for truth in self.run["truth"] if truth["dataset"] == dataset]
 
     @property

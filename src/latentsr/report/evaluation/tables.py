@@ -402,12 +402,12 @@ def mean_cell(evaluation: Evaluation, dataset: str, metric: str, method: str) ->
     apart = f" (+{int(row['infinite'])} identical)" if row["infinite"] else ""
     if not np.isfinite(sd):
         return f"{number(mean, unit)}{apart}"
-    if 0 < max(abs(mean), sd) < TINY:
-        return f"({number(1000 * mean)} ± {number(1000 * sd)}) / 1000{apart}"
-    digits = decimals(max(abs(mean), sd), unit)
-    if np.isfinite(over_seeds := evaluation.seed_sd(dataset, metric, method)):
-        apart = f" (± {number(over_seeds, digits=digits + 1)}){apart}"  # seeds differ by less than patients
-    return f"{number(mean, digits=digits)} ± {number(sd, digits=digits)}{apart}"
+    over_seeds, tiny = evaluation.seed_sd(dataset, metric, method), 0 < max(abs(mean), sd) < TINY
+    factor, digits = (1000, None) if tiny else (1, decimals(max(abs(mean), sd), unit))
+    more = None if digits is None else digits + 1  # seeds differ by less than patients
+    seeds = f" (± {number(factor * over_seeds, digits=more)})" if np.isfinite(over_seeds) else ""
+    shown = f"{number(factor * mean, digits=digits)} ± {number(factor * sd, digits=digits)}{seeds}"
+    return f"({shown}) / 1000{apart}" if tiny else f"{shown}{apart}"
 
 
 HEADLINE = ("psnr", "ms_ssim", "haarpsi", "gmsd", "lpips", "dists", SHARPNESS, LR_PSNR)
@@ -416,8 +416,8 @@ HEADLINE_NOTE = (
     "Mean ± sd over patients, each the mean of its images; images identical to HR are left out and counted "
     "(+n identical). ↑ more is better, ↓ less. Sharpness: Laplacian variance in % of HR's, best near 100 %. LR PSNR, "
     "before clamping and rounding: a limit to hold, nothing to win. Bold: the best of a dataset as printed, unless all "
-    "print alike; without what is HR itself, and in sharpness without what is sharper than HR or has fine detail "
-    "further from HR's than bicubic's (sliced Wasserstein). The next section tells what can be relied on."
+    "print alike; without what is HR itself or made from it, and in sharpness without what is sharper than HR or has "
+    "fine detail further from HR's than bicubic's (sliced Wasserstein). The next section tells what can be relied on."
 )
 
 

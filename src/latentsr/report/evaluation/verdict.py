@@ -55,7 +55,7 @@ def judgement(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str
     if finding == "few":
         return Judgement(finding, amount, "", f", {too_few(int(row['n']))}")
     adjusted = " adjusted for its family of tests" if row["p"] < LEVEL else ""
-    power = f"{adjusted}; 80 % power from {number(row['detectable'], unit, unit_shown=True)}"
+    power = f"{adjusted}; unadjusted, 80 % power from {number(row['detectable'], unit, unit_shown=True)}"
     return Judgement(finding, amount, p, power)
 
 
@@ -140,8 +140,12 @@ def primary(evaluation: Evaluation) -> str:
         if {a, b} & set(evaluation.truths(dataset)):
             continue
         if (found := judgement(evaluation, dataset, metric, (a, b))) is not None:
-            patients = counted(evaluation.run["datasets"][dataset]["patients"], "patient")
-            parts.append(f"on {dataset} ({patients}) {found.sentence(a, b)}")
+            row, patients = (
+                either_way(evaluation, dataset, metric, (a, b)),
+                evaluation.run["datasets"][dataset]["patients"],
+            )
+            compared = "" if row is None or row["n"] == patients else f"{int(row['n'])} of "
+            parts.append(f"on {dataset} ({compared}{counted(patients, 'patient')}) {found.sentence(a, b)}")
     fixed = ", fixed in advance" if evaluation.run["primary_given"] else " (the default, as none was named)"
     return f"Primary comparison{fixed}: {'; '.join(parts)}." if parts else ""
 
@@ -219,7 +223,11 @@ def _mean(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
 def _tied(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
     """What is to be said where no method leads alone though there are patients enough."""
     unit = evaluation.measures[lead.metric]["unit"]
-    power = f"; 80 % power from {number(lead.detectable, unit, unit_shown=True)}" if isfinite(lead.detectable) else ""
+    power = (
+        f"; unadjusted, 80 % power from {number(lead.detectable, unit, unit_shown=True)}"
+        if isfinite(lead.detectable)
+        else ""
+    )
     mean, first = f"{_mean(evaluation, dataset, lead)}{power}", lead.names[0]
     if lead.above:
         verb = "is" if len(lead.above) == 1 else "are"
@@ -322,7 +330,9 @@ def details(evaluation: Evaluation) -> tuple[str, ...]:
         for sentence in _details(evaluation, dataset):
             told.setdefault(sentence, []).append(dataset)
     several = len(evaluation.datasets) > 1
-    return tuple(f"{listed(names)}: {sentence}" if several else sentence for sentence, names in told.items())
+    sentences = (f"{listed(names)}: {sentence}" if several else sentence for sentence, names in told.items())
+    images = (row for row in evaluation.run["character"] if row["dataset"] in evaluation.datasets)
+    return (*sentences, *(row["sentence"] for row in images if row["method"] != BASELINE))
 
 
 def _doubts(evaluation: Evaluation) -> Iterator[str]:

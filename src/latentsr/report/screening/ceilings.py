@@ -203,7 +203,8 @@ def _contrast_table(told: Told, dataset: str) -> Table:
         f"Domain and geometry on {dataset}",
         ("pair", "differs in", "latent numbers", "difference in PSNR, dB [95 % interval]"),
         rows,
-        "First minus second of the pair, paired by image. Latent numbers: those of the first against the second.",
+        "First minus second of the pair on the same images, mean over patients. Latent numbers: those of the first "
+        "against the second.",
     )
 
 

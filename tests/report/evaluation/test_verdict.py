@@ -340,7 +340,7 @@ class TestAnswer:
         assert (
             len(told) == 8
         )  # the answer; losses of both, who has none, costs, agreement with LR, two of what images are
-        assert not [one for one in told if "abdomen: " in one]
+        assert not [one for one in told[:-2] if "abdomen: " in one]
 
     def test_bicubic_alone_is_compared_with_nothing(self, evaluation: Evaluation) -> None:
         alone = without(

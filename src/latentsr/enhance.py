@@ -101,7 +101,14 @@ def enhance_files(
         StaleError: another process enhances into this folder
         InputError: a path that does not exist, or nothing below the paths
     """
-    _check_out(paths, job)
+    out = job.out
+    if not out.resolve().name:
+        raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
+    if not out.is_dir() and (out.exists() or out.name.lower().endswith(io.SUFFIXES)):
+        raise OptionError(f"output {out}: is the name of a file; give a folder, outputs keep the names of their inputs")
+    for path in paths:
+        if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in (out, job.run)):
+            raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
     job.upscaler.check(job.sampling)
     items = io.find(paths)
     with contextlib.nullcontext() if job.dry_run else locked(job.run):
@@ -130,17 +137,6 @@ def enhance_files(
         progress(len(items), len(items))
         record.close()
     return record.outcomes
-
-
-def _check_out(paths: Sequence[Path], job: Job) -> None:
-    out = job.out
-    if not out.resolve().name:
-        raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
-    if not out.is_dir() and (out.exists() or out.name.lower().endswith(io.SUFFIXES)):
-        raise OptionError(f"output {out}: is the name of a file; give a folder, outputs keep the names of their inputs")
-    for path in paths:
-        if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in (out, job.run)):
-            raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
 
 
 def _failure(item: io.Item, error: Exception) -> Outcome:

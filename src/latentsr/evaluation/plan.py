@@ -186,7 +186,16 @@ def make_plan(given: Sequence[str | Path | Dataset], comparison: Comparison) -> 
     parse = partial(parse_method, degradation=degradation, device=device, loaded={})
     sources = tuple(one if isinstance(one, Source) else parse(one) for one in asked)
     names = list(members(sources))
-    _check_named(comparison, names, [source.name for source in sources])
+    # OptionError for the name of no method; the posterior mean is one image, so none of several seeds, nor of them.
+    measured = [source.name for source in sources]
+    single = [name for name in names if name in measured]
+    for option, name, there in (("mean", comparison.mean, single), ("pictured", comparison.pictured, names)):
+        if name is not None and name not in there:
+            raise OptionError(f"the option {option} is {name}: no such method; expected one of {', '.join(there)}")
+    if HR in names:
+        raise OptionError(f"method name {HR}: it is that of the truth; rename it")
+    if comparison.workers is not None and comparison.workers < 0:
+        raise OptionError(f"the option workers is {comparison.workers}: expected 0 or more")
     primary = _primary(comparison, names, tested)
     extractor = comparison.features or ("inception" if learned_available("inception") else None)
     around = Surroundings(
@@ -297,18 +306,6 @@ def _chosen(comparison: Comparison) -> tuple[Metric, ...]:
         if metric.group == "learned":
             weights_file(metric.name)  # raises, with what to fetch
     return chosen
-
-
-def _check_named(comparison: Comparison, names: Sequence[str], measured: Sequence[str]) -> None:
-    """OptionError for the name of no method; the posterior mean is one image, so none of several seeds, nor of them."""
-    single = [name for name in names if name in measured]
-    for option, name, there in (("mean", comparison.mean, single), ("pictured", comparison.pictured, names)):
-        if name is not None and name not in there:
-            raise OptionError(f"the option {option} is {name}: no such method; expected one of {', '.join(there)}")
-    if HR in names:
-        raise OptionError(f"method name {HR}: it is that of the truth; rename it")
-    if comparison.workers is not None and comparison.workers < 0:
-        raise OptionError(f"the option workers is {comparison.workers}: expected 0 or more")
 
 
 def _bind(

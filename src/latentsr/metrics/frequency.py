@@ -232,7 +232,13 @@ def sfrc_rate(sr: Tensor, hr: Tensor) -> Tensor:
     curves, shown = _curves_and_contrast(sr, hr)
     rates = []
     for threshold in THRESHOLDS:
-        early = (_crossings(curves, threshold) < FREQUENCY) & shown
+        # First frequency in cycles a pixel at which each curve falls below `threshold`, +inf if nowhere.
+        below = curves[..., 1:] < threshold
+        ring = below.int().argmax(dim=-1, keepdim=True)  # of the last ring that is not below, if there is any
+        before, after = curves.gather(-1, ring), curves.gather(-1, ring + 1)
+        place = (ring + (before - threshold) / (before - after))[..., 0] / (2 * curves.shape[-1])
+        crossings = torch.where(below.any(dim=-1), place, torch.inf)
+        early = (crossings < FREQUENCY) & shown
         rates.append(early.sum(dim=(1, 2)) / shown.sum(dim=(1, 2)))  # 0 / 0 is NaN: no patch
     return torch.stack(rates, dim=1).to(hr.dtype)
 
@@ -280,12 +286,3 @@ def _rings(size: int) -> Tensor:
     ring = torch.hypot(down[:, None], across[None, :]).round()
     counts = torch.where((across > 0) & (across < size / 2), 2.0, 1.0).expand(size, -1)
     return (ring[..., None] == torch.arange(size // 2)).double().mul(counts[..., None]).flatten(0, 1)
-
-
-def _crossings(curves: Tensor, threshold: float) -> Tensor:
-    """First frequency in cycles a pixel at which each curve falls below `threshold`, +inf if nowhere."""
-    below = curves[..., 1:] < threshold
-    ring = below.int().argmax(dim=-1, keepdim=True)  # of the last ring that is not below, if there is any
-    before, after = curves.gather(-1, ring), curves.gather(-1, ring + 1)
-    place = (ring + (before - threshold) / (before - after))[..., 0] / (2 * curves.shape[-1])
-    return torch.where(below.any(dim=-1), place, torch.inf)

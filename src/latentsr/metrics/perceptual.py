@@ -185,7 +185,10 @@ def saliency(image: Tensor) -> Tensor:
     inside = (radius > 0) & (radius <= 0.5)
     octaves = torch.where(inside, radius, 1).div(LOG_GABOR_CENTRE).log()
     log_gabor = torch.where(inside, torch.exp(-octaves.square() / (2 * LOG_GABOR_WIDTH**2)), 0)
-    spectrum = torch.fft.rfft2(_lightness(small)) * log_gabor
+    # CIE L* of an sRGB grey image, 0 to 100.
+    linear = torch.where(small <= 0.04045, small / 12.92, ((small + 0.055) / 1.055) ** 2.4)
+    lightness = 116 * torch.where(linear > 0.008856, linear ** (1 / 3), 7.787 * linear + 16 / 116) - 16
+    spectrum = torch.fft.rfft2(lightness) * log_gabor
     offsets = torch.arange(SALIENCY_SIDE, device=small.device, dtype=small.dtype) - SALIENCY_SIDE / 2 + 1
     centre_prior = torch.exp(-(offsets[:, None].square() + offsets[None, :].square()) / CENTRE_WIDTH**2)
     prominent = torch.fft.irfft2(spectrum, s=(side, side)).abs() * centre_prior
@@ -193,12 +196,6 @@ def saliency(image: Tensor) -> Tensor:
         prominent = F.interpolate(prominent, size, mode="bilinear", align_corners=True)
     low, high = (bound(prominent, dim=(2, 3), keepdim=True) for bound in (torch.amin, torch.amax))
     return (prominent - low) / (high - low + torch.finfo(image.dtype).eps)
-
-
-def _lightness(image: Tensor) -> Tensor:
-    """CIE L* of an sRGB grey image, 0 to 100."""
-    linear = torch.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
-    return 116 * torch.where(linear > 0.008856, linear ** (1 / 3), 7.787 * linear + 16 / 116) - 16
 
 
 def _shrunk(image: Tensor) -> Tensor:

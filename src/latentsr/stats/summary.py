@@ -117,7 +117,15 @@ def _over_patients(values: pd.DataFrame, level: float) -> MeanTest:
 
 def _dataset_summary(values: pd.DataFrame, baseline: str | None, reference: str, level: float) -> pd.DataFrame:
     means = column_means(values, level=level)
-    differences = _differences(values, baseline)
+    # (images, cells): paired differences to the baseline of other methods' cells; NaN where a value is not finite.
+    methods = values.columns.get_level_values("method").unique()
+    paired = pair_columns(values, [(method, baseline) for method in methods if baseline and method != baseline])
+    cells = (
+        pd.MultiIndex.from_tuples([(a, metric) for metric, a, _ in paired.labels], names=values.columns.names)
+        if paired.labels
+        else values.columns[:0]
+    )
+    differences = pd.DataFrame(paired.differences, index=values.index, columns=cells)
     found = _over_patients(differences, level)
     compared = pd.DataFrame(
         {"pairs": differences.count(), "difference": found.mean, "low": found.low, "high": found.high}
@@ -134,15 +142,3 @@ def _ratios(means: pd.Series, reference: str) -> pd.Series:
         for (_, metric), mean in means.items()
     ]
     return pd.Series(ratios, index=means.index, dtype=float)
-
-
-def _differences(values: pd.DataFrame, baseline: str | None) -> pd.DataFrame:
-    """(images, cells): paired differences to the baseline of other methods' cells; NaN where a value is not finite."""
-    methods = values.columns.get_level_values("method").unique()
-    paired = pair_columns(values, [(method, baseline) for method in methods if baseline and method != baseline])
-    cells = (
-        pd.MultiIndex.from_tuples([(a, metric) for metric, a, _ in paired.labels], names=values.columns.names)
-        if paired.labels
-        else values.columns[:0]
-    )
-    return pd.DataFrame(paired.differences, index=values.index, columns=cells)

@@ -59,7 +59,10 @@ def compare(
         StaleError: `out` holds an evaluation of other data, methods or options, and not `overwrite`; or anything else.
         OptionError, InputError, ModelError: what `make_plan` and `measured_batches` raise.
     """
-    folder = _folder(out)
+    # The folder of an evaluation; its page and supplement are written by the report.
+    tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
+    results = frozenset((PICTURES, MAPS, PAGE, SUPPLEMENT, *tables))
+    folder = JobFolder(out, "evaluation", RUN, results, decided_by="data, methods or options")
     folder.check()  # before models are loaded
     plan = make_plan(datasets, comparison)
     folder.claim(plan.key, overwrite=overwrite)
@@ -67,13 +70,6 @@ def compare(
         _run(plan, folder, progress, stage)
     folder.drop_parts()
     return read_table(out / "summary.parquet")
-
-
-def _folder(out: Path) -> JobFolder:
-    """The folder of an evaluation; its page and supplement are written by the report."""
-    tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
-    results = frozenset((PICTURES, MAPS, PAGE, SUPPLEMENT, *tables))
-    return JobFolder(out, "evaluation", RUN, results, decided_by="data, methods or options")
 
 
 def _run(plan: Plan, folder: JobFolder, progress: Progress, stage: Stage) -> None:

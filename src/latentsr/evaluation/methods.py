@@ -164,7 +164,15 @@ def parse_method(
     place, _, query = target.partition("?")
     if not name or not place:
         raise OptionError(f"method '{text}': expected {', '.join(UPSCALERS)}, NAME=FOLDER or NAME=MODEL?steps=1")
-    options = _options(query, origin=f"method '{name}'")
+    # What `key=value&key=value` sets, as texts.
+    origin = f"method '{name}'"
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as error:
+        raise OptionError(f"{origin}: options '{query}': expected key=value, joined by &") from error
+    if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+        raise OptionError(f"{origin}: option {', '.join(twice)} is given twice: keep one")
+    options = dict(pairs)
     if _holds_images(Path(place)):
         if options:
             raise OptionError(f"method '{name}': options {', '.join(options)} are for models, its folder holds images")
@@ -196,17 +204,6 @@ def _load(name: str, place: str, device: str) -> "SuperResolver":
 
 def _holds_images(place: Path) -> bool:
     return place.is_dir() and not (place / "config.json").is_file()
-
-
-def _options(query: str, origin: str) -> dict[str, str]:
-    """What `key=value&key=value` sets, as texts."""
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError as error:
-        raise OptionError(f"{origin}: options '{query}': expected key=value, joined by &") from error
-    if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
-        raise OptionError(f"{origin}: option {', '.join(twice)} is given twice: keep one")
-    return dict(pairs)
 
 
 def from_model(name: str, model: "SuperResolver", degradation: Degradation, sampling: "Sampling") -> Source:

@@ -337,6 +337,10 @@ def _facts(
     primary: Primary | None,
 ) -> dict[str, Any]:
     """Everything that decides the tables; no path and no id."""
+    # SHA-256 of the weights that measures rest on, by measure, and of the feature extractor's files.
+    found = {one.name: sha256(weights_file(one.name)) for one in metrics if one.group == "learned"}
+    if around.extractor is not None:
+        found["features"] = _hash_of_files(comparison.features or "inception")
     return {
         "format": FORMAT,
         "data": {work.dataset.name: work.dataset.hash for work in works},
@@ -347,7 +351,7 @@ def _facts(
             for work in works
             if work.masks is not None
         },
-        "weights": _weights(comparison, metrics, around),
+        "weights": found,
         "split": comparison.split,
         "limit": comparison.limit,
         "degradation": around.degradation.text,
@@ -362,14 +366,6 @@ def _facts(
         "by": comparison.by,
         "seed": comparison.seed,
     }
-
-
-def _weights(comparison: Comparison, metrics: Sequence[Metric], around: Surroundings) -> dict[str, str]:
-    """SHA-256 of the weights that measures rest on, by measure, and of the feature extractor's files."""
-    found = {one.name: sha256(weights_file(one.name)) for one in metrics if one.group == "learned"}
-    if around.extractor is not None:
-        found["features"] = _hash_of_files(comparison.features or "inception")
-    return found
 
 
 def _hash_of_files(source: str) -> str:

@@ -205,13 +205,8 @@ def _torchvision_features(
         raise ModelError(f"architecture {name} of '{folder.name}' ends in no linear layer: choose another")
     network.set_submodule(head := linear[-1], nn.Identity())
     given = {key: value for key, value in tensors.items() if key.rpartition(".")[0] != head}
-    _check_fit(folder, name, network.state_dict(), given)
-    network.load_state_dict(given)
-    return network.to(device).eval()
-
-
-def _check_fit(folder: Path, name: str, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """ModelError that counts the tensors which do not fit; their names are the file's, and are not told."""
+    # ModelError that counts the tensors which do not fit; their names are the file's, and are not told.
+    wanted = network.state_dict()
     missing = {key for key in wanted.keys() - given.keys() if not key.endswith("num_batches_tracked")}
     unknown = given.keys() - wanted.keys()
     misshapen = sum(given[key].shape != wanted[key].shape for key in wanted.keys() & given.keys())
@@ -220,6 +215,8 @@ def _check_fit(folder: Path, name: str, wanted: Mapping[str, Tensor], given: Map
             f"{TENSORS} of '{folder.name}' does not fit architecture {name}: {len(missing)} tensors are missing, "
             f"{len(unknown)} unknown, {misshapen} of another shape; name the architecture that they were made with"
         )
+    network.load_state_dict(given)
+    return network.to(device).eval()
 
 
 def _transformers_features(

@@ -113,7 +113,15 @@ def measured(autoencoder: Autoencoder, hr: Tensor, metrics: Sequence[Metric]) ->
     images, decoding = _timed(lambda: autoencoder.decode(latents), hr)
     decoded = _shown(images, hr, autoencoder.spec.name)
     values = measure(metrics, decoded, {"hr": hr})
-    _mark_exact(values, metrics, decoded, hr, lossless=autoencoder.spec.lossless)
+    # Put +inf for dB of images and bands that came back whole, and NaN for bands that HR does not have.
+    mse = (decoded.double() - hr.double()).square().mean(dim=(1, 2, 3))
+    exact = (mse < 10 ** (-EXACT / 10)) & autoencoder.spec.lossless
+    for metric in metrics:
+        for name in metric.names:
+            found = values[name]
+            if metric.function is subband_psnr:
+                found = found.masked_fill(found == BAND_EMPTY, math.nan).masked_fill(found == BAND_LOSSLESS, math.inf)
+            values[name] = found.masked_fill(exact, math.inf) if metric.unit == "dB" else found
     names = tuple(values)
     columns = np.stack([values[name].double().cpu().numpy() for name in names], axis=1)
     return Measured(names, columns, latent_sums(latents), (encoding, decoding))
@@ -143,23 +151,6 @@ def _shown(images: Tensor, hr: Tensor, name: str) -> Tensor:
     if not cut.isfinite().all():
         raise ModelError(f"{name}: decoded images with NaN or infinity; check its weights")
     return ((cut + 1) / 2).clamp(0, 1).to(hr.dtype)
-
-
-def _mark_exact(
-    values: dict[str, Tensor], metrics: Sequence[Metric], decoded: Tensor, hr: Tensor, *, lossless: bool
-) -> None:
-    """Puts +inf for dB of images and bands that came back whole, and NaN for bands that HR does not have.
-
-    The definition of subband PSNR says 100 and 0 there, which would weigh in a mean like any other number.
-    """
-    mse = (decoded.double() - hr.double()).square().mean(dim=(1, 2, 3))
-    exact = (mse < 10 ** (-EXACT / 10)) & lossless
-    for metric in metrics:
-        for name in metric.names:
-            found = values[name]
-            if metric.function is subband_psnr:
-                found = found.masked_fill(found == BAND_EMPTY, math.nan).masked_fill(found == BAND_LOSSLESS, math.inf)
-            values[name] = found.masked_fill(exact, math.inf) if metric.unit == "dB" else found
 
 
 def _timed(work: Callable[[], Tensor], like: Tensor) -> tuple[Tensor, float]:

@@ -125,7 +125,15 @@ Folders = Callable[[int, str], Parts]
 
 def conclude(plan: Plan, out: Path, folders: Folders) -> dict[str, Any]:
     """Everything that screening.json says of the results; the tables are written to `out`, earlier ones replaced."""
-    table = _tidy(plan, folders)
+    # The tidy table of all datasets and methods, sorted; HR's own values under the method `hr`, baselines' PSNR.
+    names = [HR, *(one.name for one in plan.baselines), *(one.name for one in plan.candidates)]
+    tables = [
+        rows(folders(number, name).read(), dataset, name)
+        for number, dataset in enumerate(plan.datasets)
+        for name in names
+    ]
+    key = ["dataset", "id", "patient", "method", "metric"]
+    table = pd.concat(tables, ignore_index=True).sort_values(key, ignore_index=True)
     lossless = _lossless(table, plan)
     lossy = [one.name for one in plan.identified if not one.spec.lossless]
     ranked = judged(table, lossy, _constant(plan, folders))
@@ -206,18 +214,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _plain(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _tidy(plan: Plan, folders: Folders) -> pd.DataFrame:
-    """The tidy table of all datasets and methods, sorted; HR's own values under the method `hr`, baselines' PSNR."""
-    names = [HR, *(one.name for one in plan.baselines), *(one.name for one in plan.candidates)]
-    tables = [
-        rows(folders(number, name).read(), dataset, name)
-        for number, dataset in enumerate(plan.datasets)
-        for name in names
-    ]
-    key = ["dataset", "id", "patient", "method", "metric"]
-    return pd.concat(tables, ignore_index=True).sort_values(key, ignore_index=True)
 
 
 def _lossless(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:

@@ -115,15 +115,11 @@ def chosen_pairs(rows: pd.DataFrame, *, pairs: Sequence[Pair] | None = None, bas
     if unknown := sorted(named - set(methods)):
         name = rows["dataset"].iloc[0]
         raise InputError(f"no method {', '.join(unknown)} in dataset {name}: it has {', '.join(methods)}")
-    _check_pairs(wanted)
-    return wanted
-
-
-def _check_pairs(pairs: Sequence[Pair]) -> None:
-    if wrong := [f"{a} with {b}" for a, b in pairs if a == b] or [
-        f"{a} with {b} twice" for a, b in pairs if pairs.count((a, b)) > 1
+    if wrong := [f"{a} with {b}" for a, b in wanted if a == b] or [
+        f"{a} with {b} twice" for a, b in wanted if wanted.count((a, b)) > 1
     ]:
         raise OptionError(f"pairs {', '.join(sorted(set(wrong)))}: expected two methods, each pair once")
+    return wanted
 
 
 def units_of(unit: str) -> tuple[str, ...]:

@@ -142,7 +142,18 @@ def _blocks(evaluation: Evaluation, makers: Sequence[Maker]) -> Iterator[Block]:
         tables = {dataset: one for dataset, blocks in found.items() for one in blocks if isinstance(one, Table)}
         alike = len({(table.columns, table.note) for table in tables.values()}) == 1 < len(tables)
         if alike and all(len(blocks) < 2 for blocks in found.values()):
-            yield _joined(tables)
+            # The tables of several datasets, all of the same columns, as one that names the dataset in its first
+            # column.
+            rows = [(dataset, *row) for dataset, table in tables.items() for row in table.rows]
+            strong: set[tuple[int, int]] = set()
+            start = 0
+            for table in tables.values():
+                strong |= {(start + row, 1 + column) for row, column in table.strong}
+                start += len(table.rows)
+            (dataset, first), *_ = tables.items()
+            title = first.title.replace(f" on {dataset}", "", 1)
+            joined = Table(title, ("dataset", *first.columns), tuple(rows), first.note, frozenset(strong))
+            yield joined
         else:
             yield from (block for blocks in found.values() for block in blocks)
 
@@ -152,19 +163,6 @@ def _each(made: Block | Iterable[Block] | None) -> Iterator[Block]:
         yield made
     elif made is not None:
         yield from made
-
-
-def _joined(tables: Mapping[str, Table]) -> Table:
-    """The tables of several datasets, all of the same columns, as one that names the dataset in its first column."""
-    rows = [(dataset, *row) for dataset, table in tables.items() for row in table.rows]
-    strong: set[tuple[int, int]] = set()
-    start = 0
-    for table in tables.values():
-        strong |= {(start + row, 1 + column) for row, column in table.strong}
-        start += len(table.rows)
-    (dataset, first), *_ = tables.items()
-    title = first.title.replace(f" on {dataset}", "", 1)
-    return Table(title, ("dataset", *first.columns), tuple(rows), first.note, frozenset(strong))
 
 
 INVENTION = (

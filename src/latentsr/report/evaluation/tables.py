@@ -84,6 +84,11 @@ def evenness_table(evaluation: Evaluation, dataset: str) -> Table | None:
         compared = int(row["images"] - row["infinite"] - row["missing"])
         digits = _digits(evaluation, row)
         ends = [number(row[end], facts["unit"], signed=True, digits=digits) for end in ("loo_low", "loo_high")]
+        # The mean over images with its interval.
+        value, low, high = (row[f"image_weighted{end}"] for end in ("", "_low", "_high"))
+        weighted_by_image = " ".join(
+            filter(None, estimate(value, low, high, _unit(evaluation, row["metric"]), signed=True))
+        )
         cells.append(
             (
                 metric_title(evaluation, row["metric"]),
@@ -92,7 +97,7 @@ def evenness_table(evaluation: Evaluation, dataset: str) -> Table | None:
                 f"{int(row[f'images_{side}'])}/{compared}",
                 number(row[worst], facts["unit"], signed=True, digits=digits),
                 NONE if NONE in ends else " to ".join(ends),
-                _weighted_by_image(evaluation, row),
+                weighted_by_image,
             )
         )
     note = (
@@ -111,12 +116,6 @@ def _digits(evaluation: Evaluation, row: Mapping[str, Any]) -> int:
     """How many decimals all numbers of a row have: those of its difference and interval."""
     known = [abs(row[name]) for name in ("difference", "low", "high") if np.isfinite(row[name])]
     return decimals(max(known, default=0.0), _unit(evaluation, row["metric"]))
-
-
-def _weighted_by_image(evaluation: Evaluation, row: Mapping[Any, Any]) -> str:
-    """The mean over images with its interval."""
-    value, low, high = (row[f"image_weighted{end}"] for end in ("", "_low", "_high"))
-    return " ".join(filter(None, estimate(value, low, high, _unit(evaluation, row["metric"]), signed=True)))
 
 
 def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:

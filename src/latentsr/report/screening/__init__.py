@@ -43,13 +43,16 @@ def screening_page(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Pag
     ]
     count = counted(len(told["methods"]), "autoencoder")
     subtitle = f"A screening of {count}, before any diffusion model is trained, on {', '.join(sets)}"
+    # Versions, options and hashes.
+    facts = run_facts(told) | {"reference": told["reference"], "seed of the bootstrap": str(told["seed"])}
+    facts = facts | data_facts(told) | {f"autoencoder {name}": _origin(spec) for name, spec in told["methods"].items()}
     return Page(
         title="Which autoencoder?" if several_lossy(told) else "What does the autoencoder keep?",
         subtitle=subtitle,
         verdict=tuple(told["verdict"]),
         warnings=tuple(told["warnings"]),
         sections=tuple(_sections(told, fingerprint, pictures)),
-        facts=_facts(told),
+        facts=facts,
     )
 
 
@@ -62,12 +65,6 @@ def _sections(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Iterator
     yield worst_section(told, pictures)
     yield latent_section(told)
     yield cost_section(told)
-
-
-def _facts(told: Told) -> dict[str, str]:
-    """Versions, options and hashes."""
-    facts = run_facts(told) | {"reference": told["reference"], "seed of the bootstrap": str(told["seed"])}
-    return facts | data_facts(told) | {f"autoencoder {name}": _origin(spec) for name, spec in told["methods"].items()}
 
 
 def _origin(spec: Mapping[str, Any]) -> str:

@@ -40,12 +40,12 @@ def test_energy_is_kept(hr: Tensor) -> None:
 
 
 def test_identical_bands_have_a_hundred_decibels(hr: Tensor) -> None:
-    assert (subband_psnr(hr, hr) == 100).all()
+    assert subband_psnr(hr, hr).isposinf().all()
     brighter = subband_psnr((hr + 0.1).clamp(0, 1) * 0 + 0.4, torch.full_like(hr, 0.3))
     assert BANDS[0] == "LL3"
-    assert (brighter[:, 1:] == 100).all()
+    assert brighter[:, 1:].isposinf().all()
     assert (brighter[:, 0] < 20).all()
 
 
 def test_empty_bands_have_none(hr: Tensor) -> None:
-    assert (subband_psnr(hr, torch.full_like(hr, 0.3))[:, 1:] == 0).all()
+    assert (subband_psnr(hr, torch.full_like(hr, 0.3))[:, 1:].isnan()).all()

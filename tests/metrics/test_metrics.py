@@ -84,7 +84,9 @@ def test_its_direction(metric: Metric, make_context: Callable, sr: Tensor, hr: T
 def test_images_under_its_smallest_side_have_no_value(metric: Metric, sr: Tensor, hr: Tensor) -> None:
     side = metric.smallest_side
     enough = slice(90, 90 + max(side, 2))  # one pixel alone is a constant image
-    assert metric(sr[..., enough, enough], hr[..., enough, enough]).isfinite().all()
+    value = metric(sr[..., enough, enough], hr[..., enough, enough])
+    assert not value.isnan().any()
+    assert value.isfinite().all() or metric.name == "subband_psnr"  # whose bands of two pixels may be equal
     if side > 1:
         assert metric(sr[..., : side - 1], hr[..., : side - 1]).isnan().all()
 

@@ -165,17 +165,15 @@ def radial_spectrum(image: Tensor) -> Tensor:
 
 LEVELS = 3
 BANDS = ("LL3", "LH3", "HL3", "HH3", "LH2", "HL2", "HH2", "LH1", "HL1", "HH1")
-LOSSLESS = 100.0
 LOSSLESS_MSE = 1e-12
-EMPTY = 0.0
 
 
 def subband_psnr(sr: Tensor, hr: Tensor) -> Tensor:
     """PSNR in dB of each Haar band, (batch, 10) in the order of BANDS, peak = largest magnitude of the HR band.
 
-    100 where the band's MSE is under 1e-12, as the protocol has it, 0 where the HR band is empty (all zero) and the SR
-    band is not. So the values of nearly equal bands may lie above those of equal ones: an MSE just over 1e-12 gives 120
-    for a peak of 1, and up to 138 in LL3, whose peak is up to 8.
+    +inf where the band's MSE is under 1e-12, NaN where the HR band is empty (all zero) and the SR band is not: means
+    leave both out and count them, as of PSNR. The published protocol has 100 and 0 there, which would weigh in a mean
+    like any other number.
     Images are (batch, 1, rows, columns) in [0, 1], of any size. Source: arXiv 2604.12152.
     """
     sr, hr = check_pair(sr, hr)
@@ -210,8 +208,8 @@ def _band_psnr(sr: Tensor, hr: Tensor) -> Tensor:
     mse = (sr - hr).square().mean(dim=(1, 2, 3))
     peak = hr.abs().amax(dim=(1, 2, 3))
     value = 20 * peak.log10() - 10 * mse.clamp_min(LOSSLESS_MSE).log10()
-    value = torch.where(peak > 0, value, EMPTY)
-    return torch.where(mse < LOSSLESS_MSE, LOSSLESS, value)
+    value = torch.where(peak > 0, value, torch.nan)
+    return torch.where(mse < LOSSLESS_MSE, torch.inf, value)
 
 
 PATCH = 64

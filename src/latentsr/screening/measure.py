@@ -19,9 +19,6 @@ from latentsr.data.records import Dataset, padded
 from latentsr.errors import ModelError
 from latentsr.job import Part
 from latentsr.metrics import Metric, measure
-from latentsr.metrics.frequency import EMPTY as BAND_EMPTY
-from latentsr.metrics.frequency import LOSSLESS as BAND_LOSSLESS
-from latentsr.metrics.frequency import subband_psnr
 from latentsr.stats.table import sorted_table, tidy_rows
 
 # Terms of a correlation of neighbours a and b; below, the rows of `LatentSums.sums`.
@@ -113,15 +110,12 @@ def measured(autoencoder: Autoencoder, hr: Tensor, metrics: Sequence[Metric]) ->
     images, decoding = _timed(lambda: autoencoder.decode(latents), hr)
     decoded = _shown(images, hr, autoencoder.spec.name)
     values = measure(metrics, decoded, {"hr": hr})
-    # Put +inf for dB of images and bands that came back whole, and NaN for bands that HR does not have.
+    # Put +inf for dB of images that came back whole.
     mse = (decoded.double() - hr.double()).square().mean(dim=(1, 2, 3))
     exact = (mse < 10 ** (-EXACT / 10)) & autoencoder.spec.lossless
     for metric in metrics:
-        for name in metric.names:
-            found = values[name]
-            if metric.function is subband_psnr:
-                found = found.masked_fill(found == BAND_EMPTY, math.nan).masked_fill(found == BAND_LOSSLESS, math.inf)
-            values[name] = found.masked_fill(exact, math.inf) if metric.unit == "dB" else found
+        if metric.unit == "dB":
+            values |= {name: values[name].masked_fill(exact, math.inf) for name in metric.names}
     names = tuple(values)
     columns = np.stack([values[name].double().cpu().numpy() for name in names], axis=1)
     return Measured(names, columns, latent_sums(latents), (encoding, decoding))

@@ -1,6 +1,6 @@
 """The facts at the end of an evaluation's report: what it was made with and of, by hash."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from latentsr.report.evaluation.cases import case_blocks

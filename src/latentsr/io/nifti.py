@@ -15,7 +15,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from latentsr.atomic import exchanging, write_bytes
+from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError, OptionError
 from latentsr.intensity import Pixels, Window
 from latentsr.provenance import WITHOUT_MODEL, Provenance
@@ -99,7 +99,10 @@ def write(
     content = image.to_bytes()
     packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix.lower() == ".gz" else content
     sidecar = sidecar_path(path)
-    with exchanging(path) as part, exchanging(sidecar) as text_part:  # the image last: where it is, all is
+    with (
+        replacing(path, over_folder=True) as part,  # renamed last: where the image exists, its sidecar does
+        replacing(sidecar, over_folder=True) as text_part,
+    ):
         write_bytes(part, packed)
         write_bytes(text_part, (json.dumps(_sidecar(volume, made_by), indent=2, sort_keys=True) + "\n").encode())
     return path, sidecar

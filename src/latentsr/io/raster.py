@@ -18,7 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from latentsr.atomic import exchanging, write_bytes
+from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError
 from latentsr.volume import MAX_PIXELS
 
@@ -81,7 +81,7 @@ def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = 
         depths = ", ".join(_depths(suffix)) or "nothing: name it .png or .tif"
         came = f"pixels of shape {array.shape}, {array.dtype}"
         raise InputError(f"{path.name}: {came}: expected (rows, columns) of {depths}")
-    with exchanging(path) as part:
+    with replacing(path, over_folder=True) as part:
         buffer = io.BytesIO()  # tifffile would not notice a disk that takes only a part
         if suffix in PNG_SUFFIXES:
             chunks = PngImagePlugin.PngInfo()

@@ -8,7 +8,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.filewriter import correct_ambiguous_vr
 
-from latentsr.atomic import exchanging, replacing_folder
+from latentsr.atomic import replacing
 from latentsr.errors import InputError
 from latentsr.intensity import Window
 from latentsr.io.dicom.derived import capture, derive
@@ -61,11 +61,12 @@ def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple
     """
     images = _images(volume, provenance or WITHOUT_MODEL)
     if len(images) == 1:
-        with exchanging(path) as part:
+        with replacing(path, over_folder=True) as part:
             _save(images[0], part)
         return (path,)
     names = slice_names(volume)
-    with replacing_folder(path) as part:
+    with replacing(path, over_folder=True) as part:
+        part.mkdir()
         for name, image in zip(names, images, strict=True):
             _save(image, part / name)
     return tuple(path / name for name in names)

@@ -14,7 +14,7 @@ import numpy as np
 from pydicom import Dataset, uid
 from pydicom.sr.coding import Code
 
-from latentsr.atomic import exchanging
+from latentsr.atomic import replacing
 from latentsr.errors import InputError
 from latentsr.io.dicom.derived import PARAMETRIC_MAP, content, derived_uid, describe, series_number
 from latentsr.io.dicom.grid import is_placed, position
@@ -87,7 +87,7 @@ def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
     try:
         with quiet():
             image = _map(spread, made_by)
-            with exchanging(path) as part:
+            with replacing(path, over_folder=True) as part:
                 image.save_as(part)
     except MALFORMED as error:
         raise InputError(

@@ -12,7 +12,7 @@ from latentsr.volume import first_pixel_shift
 
 Affine = NDArray[np.float64]
 
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 # Shutter and collimator edges are given as pixels, counted from 1 (PS3.3 C.7.6.11 and C.8.7.3).
 _EDGES = (
@@ -31,7 +31,7 @@ _OF_ITS_PIXELS = (0x1301, 0x1302, 0x1303)  # area, mean and standard deviation o
 
 def spacing(header: Dataset) -> tuple[float, float] | None:
     """The (row, column) spacing in mm, in the patient or else at the detector; None where there is none above 0."""
-    for keyword in _SPACINGS:
+    for keyword in SPACINGS:
         values = header.get(keyword)
         if values is not None and len(values) == 2 and min(values) > 0:
             return float(values[0]), float(values[1])
@@ -50,10 +50,10 @@ def move_to_finer_grid(image: Dataset, scale: int) -> None:
     if scale == 1:
         return  # every digit of the geometry stays
     if is_placed(image):
-        image.ImagePositionPatient = _decimals(position(image, scale))
-    for keyword in _SPACINGS:
+        image.ImagePositionPatient = decimals(position(image, scale))
+    for keyword in SPACINGS:
         if image.get(keyword):
-            setattr(image, keyword, _decimals(np.array(image[keyword].value, np.float64) / scale))
+            setattr(image, keyword, decimals(np.array(image[keyword].value, np.float64) / scale))
     for keyword in _EDGES:
         _map(image, keyword, lambda pixel: round((pixel - 0.5) * scale + 0.5))
     for keyword in _RADII:
@@ -107,8 +107,8 @@ def normal(header: Dataset) -> Affine:
     return np.asarray(np.cross(along_row, along_column))
 
 
-def _decimals(values: NDArray[Any]) -> list[DSfloat]:
-    """Decimal strings of at most 16 characters, as many digits as fit."""
+def decimals(values: NDArray[Any]) -> list[DSfloat]:
+    """DICOM's decimal strings of numbers: as many digits as 16 characters hold."""
     return [DSfloat(float(value), auto_format=True) for value in values]
 
 

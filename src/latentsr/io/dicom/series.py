@@ -65,9 +65,13 @@ def in_order(slices: Sequence[Slice]) -> list[Slice]:
     for other in slices[1:]:
         if what := _difference(first.header, other.header):
             raise InputError(f"{other.path} is of {what} than {first.path.name}: give such files apart")
-    places = np.array([_place(one) for one in slices])
+    places = []  # along the normal, in mm
+    for one in slices:
+        if not is_placed(one.header):
+            raise InputError(f"{one.path} does not say where it lies: a series needs it, give its files one by one")
+        places.append(np.dot(np.array(one.header.ImagePositionPatient, np.float64), normal(one.header)))
     upwards = np.argsort(places, kind="stable")
-    steps = np.diff(places[upwards], prepend=places[upwards[0]]) > _SAME_PLACE
+    steps = np.diff(np.array(places)[upwards], prepend=places[upwards[0]]) > _SAME_PLACE
     level = dict(zip(upwards.tolist(), np.cumsum(steps).tolist(), strict=True))
     order = sorted(level, key=lambda index: (level[index], *_moment(slices[index].header)))
     return [slices[index] for index in order]
@@ -101,13 +105,6 @@ def _difference(first: Dataset, other: Dataset) -> str:
         if len(one) != len(two) or not all(abs(a - b) <= tolerance for a, b in zip(one, two, strict=True)):
             return what
     return ""
-
-
-def _place(one: Slice) -> float:
-    """How far along the normal the slice lies, in mm."""
-    if not is_placed(one.header):
-        raise InputError(f"{one.path} does not say where it lies: a series needs it, give its files one by one")
-    return float(np.dot(np.array(one.header.ImagePositionPatient, np.float64), normal(one.header)))
 
 
 def _moment(header: Dataset) -> tuple[float | str, ...]:

@@ -189,28 +189,28 @@ def parse_degradation(text: str) -> Degradation:
     Names: bicubic, lanczos, area, down (reduce by a factor), up (enlarge bicubically), blur (Gaussian sigma in px),
     kspace (keep the centre of k-space).
     """
-    steps = tuple(_parse_step(part.strip()) for part in text.split(","))
+    steps = []
+    for part in map(str.strip, text.split(",")):
+        name, _, value = part.partition(":")
+        if name not in STEPS:
+            raise OptionError(f"degradation step '{part}': expected name:value with a name of {', '.join(STEPS)}")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (0 < number < math.inf):
+            expected = f"expected a positive number after the colon, as in {name}:4"
+            raise OptionError(f"degradation step '{part}': {expected}")
+        if STEPS[name].divides(number) != 1:
+            _whole(number)
+        steps.append((name, number))
+
     ratio = math.prod(STEPS[name].divides(value) for name, value in steps)
     if ratio < 1 or abs(ratio - round(ratio)) > 1e-9:
         raise OptionError(
             f"degradation '{text}': HR side over LR side is {ratio:g}; expected a whole number of 1 or more"
         )
-    return Degradation(text=",".join(f"{name}:{value:g}" for name, value in steps), steps=steps)
-
-
-def _parse_step(part: str) -> tuple[str, float]:
-    name, _, value = part.partition(":")
-    if name not in STEPS:
-        raise OptionError(f"degradation step '{part}': expected name:value with a name of {', '.join(STEPS)}")
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not (0 < number < math.inf):
-        raise OptionError(f"degradation step '{part}': expected a positive number after the colon, as in {name}:4")
-    if STEPS[name].divides(number) != 1:
-        _whole(number)
-    return name, number
+    return Degradation(text=",".join(f"{name}:{value:g}" for name, value in steps), steps=tuple(steps))
 
 
 def enlarge(lr: Tensor, scale: int) -> Tensor:

@@ -56,7 +56,13 @@ def apply_tiled(
     if tile is None or tile >= max(rows, columns):
         return function(inputs, *arguments, *(() if beside is None else (beside,)))
     grid = max(1, round(1 / enlarges))
-    axes = [_axis(length, tile, overlap, grid, enlarges) for length in (rows, columns)]
+    axes = []  # (start in input pixels, weights in output pixels) of each tile
+    for length in (rows, columns):
+        starts = [start * grid for start in tile_starts(length // grid, tile // grid, overlap // grid)]
+        places = [round(start * enlarges) for start in starts]
+        axes.append(
+            list(zip(starts, blend_weights(round(length * enlarges), round(tile * enlarges), places), strict=True))
+        )
     output = inputs.new_zeros(())
     for top, down in axes[0]:
         for left, across in axes[1]:
@@ -68,10 +74,3 @@ def apply_tiled(
             weights = (down[:, None] * across[None, :]).to(result)
             output[..., y : y + result.shape[-2], x : x + result.shape[-1]] += weights * result
     return output
-
-
-def _axis(length: int, tile: int, overlap: int, grid: int, enlarges: float) -> list[tuple[int, Tensor]]:
-    """(start in input pixels, weights in output pixels) of each tile on one axis."""
-    starts = [start * grid for start in tile_starts(length // grid, tile // grid, overlap // grid)]
-    weights = blend_weights(round(length * enlarges), round(tile * enlarges), [round(s * enlarges) for s in starts])
-    return list(zip(starts, weights, strict=True))

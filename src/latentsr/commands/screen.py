@@ -65,35 +65,33 @@ def screen(
     terminal.show(f"see {result.report}; tables in {out}, figures in {out / 'report'}. {RESEARCH_USE}")
 
 
-def _show(told: Mapping[str, Any]) -> None:
-    """A table a dataset, then what it says in words."""
-    for name, facts in told["datasets"].items():
+def _show(record: Mapping[str, Any]) -> None:
+    """One table per dataset, then the verdict and the warnings."""
+    for name, facts in record["datasets"].items():
         title = f"dataset {name}: images {facts['images']}, patients {facts['patients']}"
-        terminal.show_table(title, COLUMNS, [_row(told, name, method) for method in told["methods"]])
-    for text in told["verdict"]:
+        terminal.show_table(title, COLUMNS, [_row(record, name, method) for method in record["methods"]])
+    for text in record["verdict"]:
         terminal.show(text)
-    for text in told["warnings"]:
+    for text in record["warnings"]:
         terminal.show_warning(text)
 
 
-def _row(told: Mapping[str, Any], dataset: str, method: str) -> list[str]:
-    own = {row["metric"]: row for row in _of(told["ceilings"], dataset, method)}
-    (cost,), (expected,) = (_of(told[name], dataset, method) for name in ("cost", "expected"))
+def _row(record: Mapping[str, Any], dataset: str, method: str) -> list[str]:
+    own = {row["metric"]: row for row in _of(record["ceilings"], dataset, method)}
+    (cost,), (expected,) = (_of(record[name], dataset, method) for name in ("cost", "expected"))
     psnr = own["psnr"]
     ceiling = "lossless" if psnr["lossless"] else _number(psnr["mean"], 2)
     interval = f"{psnr['low']:.2f} to {psnr['high']:.2f}" if psnr["low"] is not None else ""
     similar = [_number(own[metric]["mean"], 4) if metric in own else "" for metric in ("ms_ssim", "haarpsi")]
-    return [method, cost["latent"], ceiling, interval, *similar, _expected(expected)]
+    sr = ""
+    if expected["expected"] is not None:
+        sr = f"{expected['expected']:.1f} ({expected['low']:.1f} to {expected['high']:.1f})"
+        sr += " *" if expected["note"] else ""
+    return [method, cost["latent"], ceiling, interval, *similar, sr]
 
 
 def _of(rows: list[dict[str, Any]], dataset: str, method: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["dataset"] == dataset and row["method"] == method]
-
-
-def _expected(row: Mapping[str, Any]) -> str:
-    if row["expected"] is None:
-        return ""
-    return f"{row['expected']:.1f} ({row['low']:.1f} to {row['high']:.1f}){' *' if row['note'] else ''}"
 
 
 def _number(value: float | None, digits: int) -> str:

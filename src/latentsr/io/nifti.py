@@ -98,13 +98,20 @@ def write(
     image.header["descrip"] = f"latentsr {made_by.version} x{volume.scale}; research use only".encode()[:79]
     content = image.to_bytes()
     packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix.lower() == ".gz" else content
+    spacing = " x ".join(f"{value:g}" for value in volume.spacing) + " mm" if volume.spacing else "unknown spacing"
+    facts = {  # metadata of a BIDS derivative
+        **made_by.text(volume.scale),
+        "GeneratedBy": [{"Name": "latentsr", "Version": made_by.version, "Description": made_by.note(volume.scale)}],
+        "Resolution": f"{spacing} in plane, {volume.scale} times finer than the source",
+        "Sources": [file.name for file in volume.source.paths],
+    }
     sidecar = sidecar_path(path)
     with (
         replacing(path, over_folder=True) as part,  # renamed last: where the image exists, its sidecar does
         replacing(sidecar, over_folder=True) as text_part,
     ):
         write_bytes(part, packed)
-        write_bytes(text_part, (json.dumps(_sidecar(volume, made_by), indent=2, sort_keys=True) + "\n").encode())
+        write_bytes(text_part, (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
     return path, sidecar
 
 
@@ -291,14 +298,3 @@ def _place(fields: Any, header: NiftiHeader, scale: int) -> None:
         fields["qoffset_x"], fields["qoffset_y"], fields["qoffset_z"] = origin
     if source["sform_code"] > 0:
         fields["srow_x"], fields["srow_y"], fields["srow_z"] = finer_affine(source.get_sform(), scale, axes)[:3]
-
-
-def _sidecar(volume: Volume, made_by: Provenance) -> dict[str, Any]:
-    """BIDS derivative metadata: what it is, from what, by what."""
-    spacing = " x ".join(f"{value:g}" for value in volume.spacing) + " mm" if volume.spacing else "unknown spacing"
-    return {
-        **made_by.text(volume.scale),
-        "GeneratedBy": [{"Name": "latentsr", "Version": made_by.version, "Description": made_by.note(volume.scale)}],
-        "Resolution": f"{spacing} in plane, {volume.scale} times finer than the source",
-        "Sources": [path.name for path in volume.source.paths],
-    }

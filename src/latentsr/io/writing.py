@@ -44,7 +44,11 @@ def write(
         raster.write_pixels(path, np.clip(np.rint(pixels), limits.min, limits.max).astype(dtype), text)
         return (path,)
     if path.name.lower().endswith(nifti.SUFFIXES):
-        return nifti.write(volume, path, provenance=provenance, affine=_affine(volume))
+        placed = volume.source.kind == "dicom"
+        if placed and (texts := irregularities(volume.source.header)):
+            raise InputError(f"NIfTI holds evenly spaced slices, and here are {texts[0].split(':')[0]}: write DICOM")
+        own = affine(volume.source.header) if placed else None
+        return nifti.write(volume, path, provenance=provenance, affine=own)
     return dicom.write(volume, path, provenance=provenance)
 
 
@@ -88,14 +92,6 @@ def _one_slice(volume: Volume) -> np.ndarray:
     if len(volume.pixels) != 1:
         raise InputError(f"{len(volume.pixels)} slices do not fit into one PNG or TIFF: write .nii.gz or DICOM")
     return volume.pixels[0]
-
-
-def _affine(volume: Volume) -> np.ndarray | None:
-    if volume.source.kind != "dicom":
-        return None
-    if texts := irregularities(volume.source.header):
-        raise InputError(f"NIfTI holds evenly spaced slices, and here are {texts[0].split(':')[0]}: write DICOM")
-    return affine(volume.source.header)
 
 
 def _refuse(volume: Volume, path: Path, overwrite: bool) -> None:

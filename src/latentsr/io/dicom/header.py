@@ -55,7 +55,7 @@ LOSSY_METHODS = {
     uid.HTJ2K: "ISO_15444_15",
 }
 
-_PREAMBLE = 132
+PREAMBLE, MAGIC = 132, b"DICM"  # bytes, the last of which are the magic word (PS3.10 section 7.1)
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -111,9 +111,10 @@ class Outline(NamedTuple):
 
 
 def is_dicom(path: Path) -> bool:
-    """True where the file begins with DICOM's preamble (PS3.10 section 7.1); OSError where it cannot be opened."""
+    """Whether the file begins with DICOM's preamble; OSError where it cannot be opened."""
     with path.open("rb") as file:
-        return file.read(_PREAMBLE)[128:] == b"DICM"
+        start = file.read(PREAMBLE)
+    return len(start) == PREAMBLE and start.endswith(MAGIC)
 
 
 def outline(path: Path) -> Outline | None:

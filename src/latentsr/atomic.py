@@ -1,4 +1,4 @@
-"""Writing to a temporary name and then renaming, so that a reader never meets half a file."""
+"""Atomic writing: to a temporary name that is then renamed, so that no reader finds half a file."""
 
 import errno
 import os
@@ -92,8 +92,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 def refuse_links(root: Path, path: Path) -> None:
     """Raises LatentSRError unless `path` lies below the folder `root` by its name and through no symbolic link.
 
-    The root itself may be a link: the user named it. What lies below was perhaps put there by others, and a link
-    there, the last component included, would lead the writing elsewhere.
+    The root itself may be a link: the user named it. A link below it, the last component included, may be of others
+    and lead elsewhere.
     """
     if not path.is_relative_to(root) or ".." in (inside := path.relative_to(root)).parts:
         raise LatentSRError(f"{path} lies outside the output folder {root}: remove '..' and absolute names")

@@ -20,8 +20,8 @@ from torch import Tensor
 from latentsr.errors import InputError, OptionError
 
 PINV_RCOND = 1e-6
-LARGEST_FACTOR = 10_000  # that 1 / factor, a float, is told back from
-MATRICES = 8  # kept of each kind: of large images each takes tens of MB
+LARGEST_FACTOR = 10_000  # found again from 1 / factor as a float
+MATRICES = 8  # cached of each kind: tens of MB each for large images
 
 
 def _bicubic(x: np.ndarray) -> np.ndarray:

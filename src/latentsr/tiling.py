@@ -60,17 +60,16 @@ def apply_tiled(
     for length in (rows, columns):
         starts = [start * grid for start in tile_starts(length // grid, tile // grid, overlap // grid)]
         places = [round(start * enlarges) for start in starts]
-        axes.append(
-            list(zip(starts, blend_weights(round(length * enlarges), round(tile * enlarges), places), strict=True))
-        )
+        weights = blend_weights(round(length * enlarges), round(tile * enlarges), places)
+        axes.append(list(zip(starts, weights, strict=True)))
     output = inputs.new_zeros(())
     for top, down in axes[0]:
         for left, across in axes[1]:
             part = (..., slice(top, top + tile), slice(left, left + tile))
             result = function(inputs[part], *arguments, *(() if beside is None else (beside[part],)))
-            if output.ndim == 0:  # only the first result tells how many channels there are
+            if output.ndim == 0:  # the number of channels is known from the first result on
                 output = result.new_zeros(*result.shape[:2], round(rows * enlarges), round(columns * enlarges))
             y, x = round(top * enlarges), round(left * enlarges)
-            weights = (down[:, None] * across[None, :]).to(result)
-            output[..., y : y + result.shape[-2], x : x + result.shape[-1]] += weights * result
+            share = (down[:, None] * across[None, :]).to(result)
+            output[..., y : y + result.shape[-2], x : x + result.shape[-1]] += share * result
     return output

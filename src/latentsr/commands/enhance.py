@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Out, Overwrite
+from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Model, Out, Overwrite
 from latentsr.provenance import RESEARCH_USE
 
 
 def enhance(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="DICOM, NIfTI, PNG, TIFF files or folders.")],
     out: Out,
-    model: Annotated[str, typer.Option(help="Model folder, or name of a shipped model.")] = MODEL,
+    model: Model = MODEL,
     scale: Annotated[int | None, typer.Option(help="Refuse a model of another scale.")] = None,
     steps: Annotated[
         int | None,

@@ -16,12 +16,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing o
 Paper = Annotated[
     bool, typer.Option("--paper", help="Tables as LaTeX and figures as PDF, too; also for a finished result.")
 ]
-Axis = Annotated[
-    int | None, typer.Option(min=0, max=2, help="Slice axis of NIfTI images. Default: what the header says.")
-]
+Axis = Annotated[int | None, typer.Option(min=0, max=2, help="Slice axis of NIfTI images; default: from the header.")]
 MaxPixels = Annotated[
-    int | None, typer.Option(min=1, help="Refuse images that claim more pixels. Default: 134217728 (2^27).")
+    int | None,
+    typer.Option(min=1, help="Refuse images of more pixels, slices together; default: 134217728 (2^27)."),
 ]
+Model = Annotated[str, typer.Option(help="Model folder, or name of a shipped model.")]
+Subset = Annotated[str, typer.Option("--split", help="Which images: train, valid or test.")]
+Degradation = Annotated[str, typer.Option(help="How LR is made from HR, such as bicubic:4.")]
 CONFIG_HELP = "YAML file of options; flags override it."
 ConfigFile = Annotated[Path | None, typer.Option("--config", help=CONFIG_HELP)]
 Datasets = Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")]

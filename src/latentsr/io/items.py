@@ -1,4 +1,4 @@
-"""Which files below a path are images or DICOM series, of which format, and what their outputs are called."""
+"""Search for images and DICOM series, their formats, and the names of their outputs."""
 
 import os
 from collections import Counter, defaultdict
@@ -77,12 +77,12 @@ def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
         return [Item(Path(root.name), (root,))]
     items: list[Item] = []
     closed: list[Path] = []
-    been: set[Path] = set()
+    visited: set[Path] = set()
     walk = os.walk(root, onerror=lambda error: closed.append(Path(error.filename)), followlinks=True)
     for folder, subfolders, names in walk:
-        been.add(Path(folder).resolve())
+        visited.add(Path(folder).resolve())
         visible = (name for name in sorted(subfolders) if not name.startswith("."))
-        subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in been]  # links may go round
+        subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in visited]  # links may be cyclic
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
         files = [path for path in files if not (path.exists() and not path.is_file())]
         here = {path: _outline(path) for path in files}
@@ -159,7 +159,7 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
 
 
 def kind_of(path: Path) -> FileKind:
-    """The format that a file's first bytes show, or its name for NIfTI.
+    """The format of a file, by its first bytes or, for NIfTI, by its name.
 
     Raises:
         NotAnImageError: neither the content nor the name is that of an image: a text, a table, Thumbs.db
@@ -189,9 +189,9 @@ def kind_of(path: Path) -> FileKind:
 
 
 def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) -> Path:
-    """Where an item's output goes below the output folder: the item's own place, with the extension of its kind.
+    """The path of an item's output below the output folder: the item's own path with the extension of its kind.
 
-    `series` says that the item is a folder of DICOM files, which keeps its name. NIfTI with a BIDS name gets the
+    `series`: the item is a folder of DICOM files, which keeps its name. NIfTI with a BIDS name gets the
     name of a BIDS derivative. What comes from a JPEG is a PNG, which loses nothing.
     """
     if series:
@@ -206,7 +206,7 @@ def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) 
 
 
 def uncertainty_name(output: Path, kind: str) -> Path:
-    """Where the uncertainty map of an output goes: beside it, named _uncertainty; for a DICOM series a folder."""
+    """The path of an output's uncertainty map: beside it, named _uncertainty; a folder for a DICOM series."""
     name = output.name
     if kind == "dicom":
         known = next((suffix for suffix in dicom.SUFFIXES if name.lower().endswith(suffix)), "")
@@ -219,6 +219,6 @@ def uncertainty_name(output: Path, kind: str) -> Path:
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
-    """The one line for a file or folder that the system does not hand out."""
+    """The error for a file or folder that the system refuses to open."""
     reason = error.strerror or type(error).__name__
     return InputError(f"{path} cannot be read ({reason}): check its name and permissions")

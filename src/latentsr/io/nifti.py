@@ -34,7 +34,7 @@ _COARSER = 1.5
 
 
 class NiftiHeader(NamedTuple):
-    """What a NIfTI file says of its grid.
+    """The grid of a NIfTI file.
 
     `fields` is its header, `affine` maps (column, row, slice, 1) to mm, `axis` of the stored array counts the slices.
     """
@@ -147,7 +147,7 @@ def output_name(name: str, scale: int) -> str:
 
 
 def _header(stream: BufferedIOBase, path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The header at the start of a file, small faults mended as nibabel does, and what is to be said of them.
+    """The header at the start of a file, small faults mended as nibabel does, and warnings about them.
 
     InputError names a fault that cannot be mended.
     """
@@ -173,7 +173,7 @@ def _header(stream: BufferedIOBase, path: Path) -> tuple[Any, tuple[str, ...]]:
 
 
 def _fault(fields: Any) -> str:
-    """What in a header breaks the NIfTI standard and has no mending; empty if nothing does."""
+    """The first fault in a header that cannot be mended; empty if there is none."""
     dimensions, first = int(fields["dim"][0]), float(fields["vox_offset"])
     sizes, length = fields["pixdim"][1:4], math.hypot(*(float(fields[f"quatern_{axis}"]) for axis in "bcd"))
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])  # a slope of NaN is none (nibabel)
@@ -206,7 +206,7 @@ def _refuse_unfit(fields: Any, path: Path, max_pixels: int) -> None:
 
 
 def _slice_axis(fields: Any, axis: int | None, path: Path) -> tuple[int, tuple[str, ...]]:
-    """The axis that counts the slices, and what is to be said of the choice.
+    """The axis that counts the slices, and warnings about the choice.
 
     In this order: `axis`, `dim_info`, the only axis of one voxel, the axis along which voxels are clearly longer than
     along both others, the third. A 2D image is one slice along the third.
@@ -228,10 +228,10 @@ def _slice_axis(fields: Any, axis: int | None, path: Path) -> tuple[int, tuple[s
         raise InputError(f"{path} has {planes}: expected at least 2 x 2 pixels and one slice, or set the option axis")
     if axis is not None or (chosen == 2 and thick in (None, 2)):
         return chosen, ()
-    told = f"slices are taken along axis {chosen}, {reason}"
+    warning = f"slices are taken along axis {chosen}, {reason}"
     if thick not in (None, chosen):
-        told += f", though voxels of {_times(sizes)} are longest along axis {thick}"
-    return chosen, (f"{told}: set the option axis if that is wrong",)
+        warning += f", though voxels of {_times(sizes)} are longest along axis {thick}"
+    return chosen, (f"{warning}: set the option axis if that is wrong",)
 
 
 def _in_plane(axis: int) -> tuple[int, int]:

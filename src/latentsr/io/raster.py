@@ -38,7 +38,7 @@ _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
 
 
 class UnfitError(InputError):
-    """A file that is no grey image of 8 or 16 bit; `fault` says why in words that do not name it."""
+    """A file that is no grey image of 8 or 16 bit; `fault` is the reason without the file's name."""
 
     def __init__(self, message: str, fault: str) -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ class UnfitError(InputError):
 
 
 class RasterHeader(NamedTuple):
-    """What a grey PNG or TIFF needs to be written again: its pixel type, "uint8" or "uint16"."""
+    """The pixel type of a grey PNG or TIFF, "uint8" or "uint16", in which its output is written."""
 
     dtype: str
 
@@ -140,7 +140,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Sends what C libraries print on standard error to nowhere: what they cannot read raises."""
+    """Discards what C libraries print on standard error: their failures raise."""
     with _PROCESS:
         try:
             kept = os.dup(2)

@@ -1,4 +1,4 @@
-"""Reading: any image or series becomes a Volume, or one line that says why not."""
+"""Reading of any image or series as a Volume."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ def read(
 
     Raises:
         NotAnImageError: the file holds no image, such as a text or a structured report
-        InputError: with one line of what came, what was expected and how to mend it
+        InputError: the image cannot be used; one line with what came, what was expected and how to mend it
     """
     if isinstance(path, Item):
         volume = read(path.paths, grey=grey, force=force, constant=constant, axis=axis, max_pixels=max_pixels)

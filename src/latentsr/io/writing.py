@@ -1,4 +1,4 @@
-"""Writing: a Volume goes back into the kind of file that it came from, whole and never over its source."""
+"""Writing of a Volume in its source's format, atomically and never over the source."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from latentsr.volume import Volume
 def write(
     volume: Volume, path: Path | str, *, provenance: Provenance | None, overwrite: bool = False
 ) -> tuple[Path, ...]:
-    """Writes a volume and gives the files that were made; the path's ending says which format.
+    """Writes a volume in the format of the path's extension and returns the written files.
 
     .png and .tif: one slice at the source's depth. .nii and .nii.gz: float32 and a JSON sidecar. Any other: DICOM, a
     folder for a series. `provenance` is None only where no model touched the pixels.
@@ -60,7 +60,7 @@ def write_uncertainty(
     overwrite: bool = False,
     parametric_map: bool = False,
 ) -> tuple[Path, ...]:
-    """Writes a map of spread, in the volume's physical units, and gives the files that were made.
+    """Writes a map of spread, in the volume's physical units, and returns the written files.
 
     From DICOM: images that viewers show, as 16-bit integers with a rescale slope, in a folder for a series; and with
     `parametric_map` beside them a DICOM Parametric Map in float32, named _parametric. From NIfTI: NIfTI, from others:

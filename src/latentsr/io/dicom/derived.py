@@ -93,9 +93,9 @@ def derive(
 
 
 def content(volume: Volume, provenance: Provenance) -> str:
-    """What a derived volume's pixels follow from, beside what the provenance says: all its input and the window.
+    """Canonical JSON of what determines a derived volume's pixels beside the provenance: its input and the window.
 
-    Where no model made them they may be anything, and are taken themselves.
+    Where no model made the pixels, their own digest is included.
     """
     own = provenance.model_hash == WITHOUT_MODEL.model_hash
     pixels = hashlib.sha256(np.ascontiguousarray(volume.pixels).data).hexdigest() if own else ""
@@ -170,7 +170,7 @@ def file_meta(image: Dataset) -> FileMetaDataset:
 
 
 def capture(volume: Volume, provenance: Provenance) -> list[Dataset]:
-    """One Secondary Capture data set a slice, in one new study without a patient.
+    """One Secondary Capture data set per slice, in one new study without a patient.
 
     16 bits stored; slope and intercept map them to the volume's physical values. The same pixels give the same UIDs.
     """

@@ -1,4 +1,4 @@
-"""What a DICOM header says of its pixel grid: spacing, position, affine; and the same for a finer grid."""
+"""The pixel grid of a DICOM header: spacing, position and affine, and their change to a finer grid."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +30,7 @@ _OF_ITS_PIXELS = (0x1301, 0x1302, 0x1303)  # area, mean and standard deviation o
 
 
 def spacing(header: Dataset) -> tuple[float, float] | None:
-    """The (row, column) spacing in mm, in the patient or else at the detector; None where there is none above 0."""
+    """The (row, column) spacing in mm, in the patient or else at the detector; None if none is positive."""
     for keyword in SPACINGS:
         values = header.get(keyword)
         if values is not None and len(values) == 2 and min(values) > 0:
@@ -96,7 +96,7 @@ def affine(headers: Sequence[Dataset]) -> Affine:
 
 
 def is_placed(header: Dataset) -> bool:
-    """True where the header says where its pixels lie in the patient."""
+    """Whether the header holds position, orientation and spacing of its pixels in the patient."""
     sizes = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
     return all(np.size(header.get(keyword)) == size for keyword, size in sizes.items())
 

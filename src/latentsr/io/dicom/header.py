@@ -1,4 +1,4 @@
-"""One DICOM file opened and judged: its data set and stored pixels, or one line that says why it cannot be used."""
+"""Reading and checking of one DICOM file: its data set and stored pixels, or one line with the reason of refusal."""
 
 import io
 import logging
@@ -75,7 +75,7 @@ _NUMBERS = {
 }
 _LARGEST = 1e30  # of a number in a header: float32 holds its square no more
 
-# What a header may take, so that no file of a few bytes grows without end.
+# Limits of a header, so that no file of a few bytes takes unbounded memory or time.
 _DEEPEST = 16  # levels of nested sequences: pydicom's time and messages double with each where one cannot be written
 _TOO_DEEP = f"{{}} has sequences nested over {_DEEPEST} levels deep: expected the header of an image"
 _MOST_READS = 200_000  # of elements; two or three an element
@@ -184,7 +184,7 @@ class _BoundedFile(io.BufferedReader):
 
 
 def _read(path: Path, max_pixels: int, **options: Any) -> Dataset:
-    """The data set as pydicom reads it; what a few bytes could become without end is refused before."""
+    """The data set as pydicom reads it; a file that would take unbounded memory or time is refused."""
     meta = read_file_meta_info(path)
     with _BoundedFile(path) as file:
         if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:

@@ -28,7 +28,7 @@ _SCALED = (
     uid.MRImageStorage, uid.CTImageStorage, uid.PositronEmissionTomographyImageStorage,
     uid.ComputedRadiographyImageStorage, uid.SecondaryCaptureImageStorage,
 )  # fmt: skip
-# What says of the source's stored values how they are meant or shown.
+# Meaning and display of the source's stored values.
 _OF_STORED_VALUES = (
     "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "VOILUTSequence",
     "WindowCenterWidthExplanation", "RealWorldValueMappingSequence", "PresentationLUTShape",
@@ -73,7 +73,7 @@ def map_headers(spread: Volume) -> list[Dataset]:
 
 
 def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
-    """Writes a volume of spread, in the source's physical units, as one parametric map with a frame a slice.
+    """Writes a volume of spread, in the source's physical units, as one parametric map with one frame per slice.
 
     InputError where the slices do not say where they lie in the patient, or several lie at one position.
     """
@@ -138,9 +138,9 @@ def _map(spread: Volume, made_by: Provenance) -> Dataset:
     dimensions = derived_uid(["dimensions", made_from], scale, made_by)
     for item in [*image.DimensionOrganizationSequence, *image.DimensionIndexSequence]:
         item.DimensionOrganizationUID = dimensions
-    told = {item.get("ContributionDateTime") for item in first.get("ContributingEquipmentSequence") or []}
+    dates = {item.get("ContributionDateTime") for item in first.get("ContributingEquipmentSequence") or []}
     for item in image.ContributingEquipmentSequence:
-        if item.get("ContributionDateTime") not in told:  # the moment at which highdicom ran
+        if item.get("ContributionDateTime") not in dates:  # the moment at which highdicom ran
             item.pop("ContributionDateTime", None)
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"):
         image.pop(keyword, None)
@@ -150,7 +150,7 @@ def _map(spread: Volume, made_by: Provenance) -> Dataset:
 
 
 def _complete(header: Dataset) -> Dataset:
-    """The header with the attributes that highdicom reads without asking whether they are there."""
+    """The header with the attributes that highdicom reads without checking that they exist."""
     complete = copy.copy(header)
     for keyword in _WANTED:
         if keyword not in complete:

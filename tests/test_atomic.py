@@ -2,12 +2,19 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
 
-from latentsr.atomic import refuse_links, replacing, write_bytes
-from latentsr.errors import LatentSRError
+from latentsr import io
+from latentsr.atomic import refuse_existing, refuse_links, replacing, write_bytes
+from latentsr.config import write_json
+from latentsr.errors import LatentSRError, StaleError
+from latentsr.volume import Volume
 
 
 def test_file_takes_its_name_only_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -134,3 +141,84 @@ def test_bytes_that_do_not_all_reach_the_disk_name_their_file(tmp_path: Path) ->
         pytest.skip("no /dev/full here")
     with pytest.raises(OSError, match=r"No space left.*/dev/full"):
         write_bytes(Path("/dev/full"), b"1")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LatentSRError, match="cannot write"), replacing(tmp_path / "file" / "a") as part:
+        part.write_text("never")
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "series"
+    for content in ("one", "two"):
+        with replacing(target, over_folder=True) as part:
+            part.mkdir()
+            (part / content).write_text(content)
+        assert [file.name for file in target.iterdir()] == [content]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_with_files_is_replaced_only_if_asked(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "a").write_text("a")
+    (tmp_path / ".old-series").mkdir()  # of a process that was killed
+    (tmp_path / ".old-series" / "b").write_text("b")
+    with pytest.raises(LatentSRError), replacing(tmp_path / "series") as part:
+        part.mkdir()
+    assert (tmp_path / "series" / "a").read_text() == "a"
+    with replacing(tmp_path / "series", over_folder=True) as part:
+        part.mkdir()
+    assert [path.name for path in tmp_path.rglob("*")] == ["series"]
+
+
+def test_a_folder_that_fails_keeps_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "series"
+    with replacing(target, over_folder=True) as part:
+        part.mkdir()
+        (part / "a").write_text("a")
+    with pytest.raises(ValueError, match="midway"), replacing(target, over_folder=True) as part:
+        part.mkdir()
+        raise ValueError("midway")
+    assert [file.name for file in target.iterdir()] == ["a"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_existing_output_needs_overwrite(tmp_path: Path) -> None:
+    with pytest.raises(StaleError, match="the option overwrite"):
+        refuse_existing(tmp_path, overwrite=False)
+    refuse_existing(tmp_path, overwrite=True)
+    refuse_existing(tmp_path / "none", overwrite=False)
+
+
+def _written(path: Path, seed: int) -> Path:
+    """Any kind of output at `path`, noise of a seed; the file that the disk cuts short."""
+    values = np.random.default_rng(seed).integers(0, 4000, (2, 60, 50)).astype(np.float32)
+    volume = Volume.from_array(values if path.name.startswith("series") else values[:1], (1.0, 1.0))
+    if path.suffix == ".json":
+        write_json(path, values[0, :5].tolist())
+    elif path.stem == "map":
+        io.write_uncertainty(volume, path, provenance=None, overwrite=True)
+    elif path.stem == "derived":
+        source = io.read(get_testdata_file("MR_small.dcm", download=False))
+        io.write(source.enlarged(np.kron(source.pixels, np.ones((1, 2, 2))), 2), path, provenance=None, overwrite=True)
+    else:
+        io.write(volume, path, provenance=None, overwrite=True)
+    return max(path.iterdir()) if path.is_dir() else path
+
+
+@pytest.mark.parametrize("name", [
+    "a.png", "a.tif", "map.tif", "a.nii", "a.nii.gz", "a.json", "a.dcm", "derived.dcm", "series",
+])  # fmt: skip
+@pytest.mark.parametrize("missing", [1, 1000])
+def test_a_full_disk_leaves_the_old_file_and_says_what_to_do(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]], name: str, missing: int
+) -> None:
+    size = _written(tmp_path / "out" / name, 0).stat().st_size
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with full_disk(size - missing), pytest.raises(LatentSRError) as caught:
+        _written(tmp_path / "out" / name, 1)
+    assert f"cannot write {tmp_path / 'out' / name}" in str(caught.value)
+    assert "free the disk or choose another output folder" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -53,7 +53,10 @@ def test_yaml_floats_may_be_written_without_a_point(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stepz: 3", "unknown key 'stepz'; expected the keys steps, folder, optimiser (and 1 more)"),
+        (
+            "stepz: 3",
+            "unknown key 'stepz'; expected the keys steps, folder, optimiser; did you mean steps? (",
+        ),
         ("folder: a", "key 'steps' is missing; expected the keys steps, folder, optimiser"),
         ("steps: many", "steps is 'many'; expected a valid integer"),
         ("steps: 1\noptimiser: {rate: -1}", "optimiser.rate is -1; expected greater than 0"),

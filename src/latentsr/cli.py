@@ -1,4 +1,4 @@
-"""The command line: the table of sub-commands, and what becomes of an error.
+"""The command line: the table of sub-commands, and the exit status and message of an error.
 
 Heavy modules are imported inside the commands' functions, so that `latentsr --help` answers at once.
 """

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latentsr import __version__
 from latentsr.atomic import replacing
-from latentsr.errors import InputError, OptionError
+from latentsr.errors import InputError, OptionError, suggestion
 
 DIGEST = "digest"
 # What json leaves as it is though a terminal obeys it or UTF-8 cannot hold it (file names that are not UTF-8).
@@ -179,7 +179,8 @@ def _is_no_typo(fault: Any) -> bool:
 def _fault(cls: type[BaseModel], fault: Any) -> str:
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"unknown key '{key}'; expected {_keys(_owner(cls, fault['loc'][:-1]))}"
+        owner = _owner(cls, fault["loc"][:-1])
+        return f"unknown key '{key}'; expected {_keys(owner)}{suggestion(key, owner.model_fields if owner else ())}"
     if fault["type"] == "missing":
         return f"key '{key}' is missing; expected {_keys(_owner(cls, fault['loc'][:-1]))}"
     expected = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")

@@ -20,8 +20,8 @@ from torch import Tensor
 from latentsr.errors import InputError, OptionError
 
 PINV_RCOND = 1e-6
-LARGEST_FACTOR = 10_000  # that 1 / factor, a float, is told back from
-MATRICES = 8  # kept of each kind: of large images each takes tens of MB
+LARGEST_FACTOR = 10_000  # found again from 1 / factor as a float
+MATRICES = 8  # cached of each kind: tens of MB each for large images
 
 
 def _bicubic(x: np.ndarray) -> np.ndarray:
@@ -189,28 +189,28 @@ def parse_degradation(text: str) -> Degradation:
     Names: bicubic, lanczos, area, down (reduce by a factor), up (enlarge bicubically), blur (Gaussian sigma in px),
     kspace (keep the centre of k-space).
     """
-    steps = tuple(_parse_step(part.strip()) for part in text.split(","))
+    steps = []
+    for part in map(str.strip, text.split(",")):
+        name, _, value = part.partition(":")
+        if name not in STEPS:
+            raise OptionError(f"degradation step '{part}': expected name:value with a name of {', '.join(STEPS)}")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (0 < number < math.inf):
+            expected = f"expected a positive number after the colon, as in {name}:4"
+            raise OptionError(f"degradation step '{part}': {expected}")
+        if STEPS[name].divides(number) != 1:
+            _whole(number)
+        steps.append((name, number))
+
     ratio = math.prod(STEPS[name].divides(value) for name, value in steps)
     if ratio < 1 or abs(ratio - round(ratio)) > 1e-9:
         raise OptionError(
             f"degradation '{text}': HR side over LR side is {ratio:g}; expected a whole number of 1 or more"
         )
-    return Degradation(text=",".join(f"{name}:{value:g}" for name, value in steps), steps=steps)
-
-
-def _parse_step(part: str) -> tuple[str, float]:
-    name, _, value = part.partition(":")
-    if name not in STEPS:
-        raise OptionError(f"degradation step '{part}': expected name:value with a name of {', '.join(STEPS)}")
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not (0 < number < math.inf):
-        raise OptionError(f"degradation step '{part}': expected a positive number after the colon, as in {name}:4")
-    if STEPS[name].divides(number) != 1:
-        _whole(number)
-    return name, number
+    return Degradation(text=",".join(f"{name}:{value:g}" for name, value in steps), steps=tuple(steps))
 
 
 def enlarge(lr: Tensor, scale: int) -> Tensor:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
-from torch import Tensor
 
 from latentsr import __version__, io
 from latentsr.config import manifest, write_json
@@ -45,10 +44,10 @@ Image = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Row:
-    """How near a method comes to the truth.
+    """How near a method is to the truth.
 
     `psnr` in dB, `ssim` and `haarpsi` up to 1; `sharpness` is the Laplacian variance over the truth's; `lr_psnr` in dB
-    is that of the result, degraded again, against the LR: how true it is to its input.
+    is that of the result, degraded again, against the LR: its agreement with the input.
     """
 
     method: str
@@ -61,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made: the outcome of the enlarged image, the table, the panel, and every file."""
+    """Results of the demo: the outcome of the enlarged image, the table, the panel and all files."""
 
     enhanced: Outcome
     table: tuple[Row, ...]
@@ -79,11 +78,10 @@ def run_demo(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DemoResult:
-    """Enlarges one image, restores another from its degraded self, and compares it with the truth; all lies in `out`.
+    """Enlarges one image, and degrades, restores and compares another one with the truth; writes all files to `out`.
 
-    The record of the enlarging lies beside it, in `out.run`. What an earlier demo left is made anew.
-    StaleError where others' files of the same names lie in `out`, unless `overwrite`. `progress` counts evaluations of
-    the network.
+    The record of the enlarged image is in `out.run`. Files of an earlier demo are replaced. StaleError where `out`
+    holds other files of the same names, unless `overwrite`. `progress` counts evaluations of the network.
     """
     if min(steps, samples) < 2:
         raise OptionError(f"{steps} steps and {samples} samples: a spread needs two or more of both")
@@ -94,7 +92,6 @@ def run_demo(
     outcome = enhance_files([_example(SMALL)], Job(resolver, Sampling(seed=seed), out, overwrite=True))[0]
     if outcome.status != "written":
         raise InputError(outcome.reason)
-    enlarged = outcome
     done.add(1)
     truth, lr = _pair(out, resolver.degradation)
     plans = {
@@ -104,18 +101,23 @@ def run_demo(
     }
     restored = {}
     for name, sampling in plans.items():
-        restored[name] = _restore(lr, out / name, resolver, sampling)
+        enhanced = resolver.enhance(lr, sampling=sampling)
+        io.write(enhanced.volume, out / name, provenance=enhanced.provenance, overwrite=True)
+        if enhanced.uncertainty is not None:
+            place = io.uncertainty_name(out / name, "dicom")
+            io.write_uncertainty(enhanced.uncertainty, place, provenance=enhanced.provenance, overwrite=True)
+        restored[name] = enhanced
         done.add(sampling.steps * sampling.samples)
     comparison = _Comparison(truth, lr, resolver.degradation, samples, steps, restored)
     table = comparison.table()
     _draw(out / PANEL, comparison, table, resolver, seed)
     files = tuple(path for name in OWN if (path := out / name).exists())
     _record(out, resolver, table, files, steps=steps, samples=samples, seed=seed)
-    return DemoResult(enlarged, table, out / PANEL, files)
+    return DemoResult(outcome, table, out / PANEL, files)
 
 
 class _Counter:
-    """Evaluations done so far, told to `progress`."""
+    """Counts evaluations for `progress`."""
 
     def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0
@@ -126,7 +128,7 @@ class _Counter:
 
 
 def _claim(out: Path, resolver: SuperResolver, overwrite: bool, **options: int) -> None:
-    """Marks `out` as the demo's, so that a later demo may replace what this one leaves, even if it is killed."""
+    """Marks `out` as a folder of the demo, whose files a later demo may replace, even where this one is killed."""
     foreign = [] if (out / MARK).exists() else [name for name in OWN if (out / name).exists()]
     if foreign and not overwrite:
         raise StaleError(f"{out / foreign[0]}: exists and no demo made it; remove it, or choose another output folder")
@@ -168,15 +170,6 @@ def _pair(out: Path, degradation: Degradation) -> tuple[Volume, Volume]:
     return truth, io.read(path)
 
 
-def _restore(lr: Volume, path: Path, resolver: SuperResolver, sampling: Sampling) -> Enhanced:
-    enhanced = resolver.enhance(lr, sampling=sampling)
-    io.write(enhanced.volume, path, provenance=enhanced.provenance, overwrite=True)
-    if enhanced.uncertainty is not None:
-        place = io.uncertainty_name(path, "dicom")
-        io.write_uncertainty(enhanced.uncertainty, place, provenance=enhanced.provenance, overwrite=True)
-    return enhanced
-
-
 @dataclass(frozen=True, eq=False)
 class _Comparison:
     """The truth, its LR and the restored images, by name, as physical values (rows, columns)."""
@@ -216,21 +209,18 @@ class _Comparison:
         return np.asarray(100 * values / (self.truth.window.high - self.truth.window.low), np.float32)
 
     def table(self) -> tuple[Row, ...]:
-        """A row a method."""
-        return tuple(self._row(method, image) for method, image in self.images.items())
-
-    def _row(self, method: str, image: Image) -> Row:
-        hr, lr, sr = (self._unit(pixels) for pixels in (self.truth.pixels[0], self.lr.pixels[0], image))
-        shown = sr.clamp(0, 1)
-        again = (self.degradation.apply(sr) - lr).square().mean().log10() * -10
-        sharpness = laplacian_variance(shown) / laplacian_variance(hr)
-        values = (psnr(shown, hr), ssim(shown, hr), haarpsi(shown, hr), sharpness, again)
-        return Row(method, *(float(value) for value in values))
-
-    def _unit(self, pixels: Image) -> Tensor:
-        """As the measures want it: (1, 1, rows, columns) on the truth's range, float64."""
+        """One row per method, measured on the truth's range in float64."""
         low, high = self.truth.window.low, self.truth.window.high
-        return (torch.from_numpy(pixels)[None, None].double() - low) / (high - low)
+        rows = []
+        for method, image in self.images.items():
+            three = (self.truth.pixels[0], self.lr.pixels[0], image)
+            hr, lr, sr = ((torch.from_numpy(pixels)[None, None].double() - low) / (high - low) for pixels in three)
+            shown = sr.clamp(0, 1)
+            again = (self.degradation.apply(sr) - lr).square().mean().log10() * -10
+            sharpness = laplacian_variance(shown) / laplacian_variance(hr)
+            values = (psnr(shown, hr), ssim(shown, hr), haarpsi(shown, hr), sharpness, again)
+            rows.append(Row(method, *(float(value) for value in values)))
+        return tuple(rows)
 
 
 def _draw(path: Path, found: _Comparison, table: Sequence[Row], resolver: SuperResolver, seed: int) -> None:

@@ -1,5 +1,8 @@
 """The errors that a user can mend: each message says what came, what was expected and the fix, on one line."""
 
+import difflib
+from collections.abc import Iterable
+
 _SPACES = "\t\n\v\f\r\x85\u2028\u2029"
 
 
@@ -14,6 +17,12 @@ def printable(text: object, limit: int | None = None) -> str:
         for one in str(text)
     )
     return line if limit is None or len(line) <= limit else f"{line[: limit - 3]}..."
+
+
+def suggestion(name: str, valid: Iterable[str]) -> str:
+    """The end of a message that names the valid name nearest to `name`; empty where none is near."""
+    near = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class LatentSRError(Exception):

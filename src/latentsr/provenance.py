@@ -1,4 +1,4 @@
-"""Provenance: which model and options made an image, in the words that go into every output."""
+"""Provenance: the model and options that made an image, as every output states them."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,8 @@ INTERPOLATION = "interpolation"
 class Provenance:
     """Who made an image: `model` and its hash, latentsr's `version`, the seed and the options as canonical JSON.
 
-    `synthetic` says whether detail was made up (diffusion), as DICOM's SyntheticData asks. `image` says what the pixels
-    are: `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples", `UNCERTAINTY` or `INTERPOLATION`; empty where nothing made
-    them.
+    `synthetic`: detail was made up (diffusion), as in DICOM's SyntheticData. `image` is the kind of the pixels:
+    `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples", `UNCERTAINTY` or `INTERPOLATION`; empty where no model made them.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""What the commands show: progress with time left, tables, one line an error."""
+"""What the commands show: progress with the remaining time, tables, one line per error."""
 
 import dataclasses
 import json
@@ -16,16 +16,16 @@ FIRST, EVERY = 10.0, 30.0  # seconds to the first line in a pipe, so that quick 
 
 
 class Report(Protocol):
-    """Tells that `done` of `total` are done, with a few words more such as the loss."""
+    """Shows that `done` of `total` are done, with a note such as the loss."""
 
     def __call__(self, done: float, total: int, note: str = "") -> None: ...
 
 
 @contextmanager
 def progress(title: str, *, unit: str = "images", resumes: bool = False) -> Iterator[Report]:
-    """A Report that moves a bar on standard error, or where that is no terminal prints a line every half minute.
+    """A Report that moves a bar on standard error, or prints a line every half minute where that is no terminal.
 
-    Where the work `resumes`, an interruption says that the same command goes on.
+    With `resumes`, an interruption prints that the same command continues the work.
     """
     try:
         with _bar(title) if sys.stderr.isatty() else _lines(title, unit) as report:
@@ -84,7 +84,7 @@ def duration(seconds: float) -> str:
 
 
 def show_stage(name: str) -> None:
-    """A line on standard error that says what goes on after a bar has come to its end, if that is a terminal."""
+    """Prints the stage that follows a finished bar, where standard error is a terminal."""
     if sys.stderr.isatty():
         print(f"{name} ...", file=sys.stderr, flush=True)
 
@@ -95,7 +95,7 @@ def show_error(message: str) -> None:
 
 
 def show(text: str) -> None:
-    """One printable line on standard output, there at once in a pipe too."""
+    """One printable line on standard output, flushed."""
     print(printable(text), flush=True)
 
 
@@ -115,7 +115,7 @@ def _finite(content: Any) -> Any:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table, numbers to the right; its full width in a pipe."""
+    """A table with right-aligned numbers, 160 characters wide where standard output is no terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -134,45 +134,36 @@ def show_warning(message: str) -> None:
 
 
 def show_summary(rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table a dataset: one row a measure and method, with the paired difference to bicubic and its interval."""
+    """One table per dataset, one row per measure and method: means and the paired difference to bicubic."""
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        chosen = [row for row in rows if row["dataset"] == dataset]
+        chosen = sorted((row for row in rows if row["dataset"] == dataset), key=lambda row: row["metric"])
         title = f"dataset {dataset}: images {chosen[0]['images']}, patients {chosen[0]['patients']}"
         columns = ["measure", "method", "mean", "sd", "images", "minus bicubic", "95 % interval", "over HR's"]
-        show_table(title, columns, [_summary_row(row) for row in sorted(chosen, key=lambda row: row["metric"])])
-
-
-def _summary_row(row: Mapping[str, Any]) -> list[str]:
-    interval = f"{_number(row['low'])} to {_number(row['high'])}" if row["low"] == row["low"] else ""
-    infinite = f" (+{row['infinite']} infinite)" if row["infinite"] else ""
-    return [
-        row["metric"],
-        row["method"],
-        _number(row["mean"]),
-        _number(row["sd"]),
-        f"{row['n']}{infinite}",
-        _number(row["difference"]),
-        interval,
-        _number(row["ratio_to_hr"]),
-    ]
+        cells = []
+        for row in chosen:
+            mean, sd, difference, ratio = (_number(row[key]) for key in ("mean", "sd", "difference", "ratio_to_hr"))
+            interval = f"{_number(row['low'])} to {_number(row['high'])}" if row["low"] == row["low"] else ""
+            images = f"{row['n']} (+{row['infinite']} infinite)" if row["infinite"] else str(row["n"])
+            cells.append([row["metric"], row["method"], mean, sd, images, difference, interval, ratio])
+        show_table(title, columns, cells)
 
 
 def _number(value: float | None) -> str:
-    """Two decimals from ten on, else four; nothing for "no value"."""
+    """Two decimals from ten on, else four; empty for None and NaN."""
     if value is None or value != value:
         return ""
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 
 
 def show_records(title: str, records: Sequence[Any]) -> None:
-    """A table of dataclass records: a column a field, a row a record."""
+    """A table of dataclass records: one column per field, one row per record."""
     columns = [field.name for field in dataclasses.fields(records[0])]
     values = [[getattr(record, column) for column in columns] for record in records]
     show_table(title, columns, [[v if isinstance(v, str) else _number(v) for v in row] for row in values])
 
 
 def show_dataset(dataset: Any, *, json: bool, more: Mapping[str, Any]) -> None:
-    """The images and patients of each split; for machines also `more`."""
+    """The images and patients of each split, as a table or with `more` as JSON."""
     splits = sorted({record.split for record in dataset.records})
     chosen = {split: [r for r in dataset.records if r.split == split] for split in splits}
     counts = {s: {"images": len(rs), "patients": len({r.patient for r in rs})} for s, rs in chosen.items()}
@@ -184,6 +175,6 @@ def show_dataset(dataset: Any, *, json: bool, more: Mapping[str, Any]) -> None:
 
 
 def quiet() -> None:
-    """Libraries' advice to programmers is not for users; PYTHONWARNINGS brings it back."""
+    """Silences the warnings of libraries, unless PYTHONWARNINGS is set."""
     if not os.environ.get("PYTHONWARNINGS"):
         warnings.simplefilter("ignore")

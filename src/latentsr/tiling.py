@@ -56,22 +56,20 @@ def apply_tiled(
     if tile is None or tile >= max(rows, columns):
         return function(inputs, *arguments, *(() if beside is None else (beside,)))
     grid = max(1, round(1 / enlarges))
-    axes = [_axis(length, tile, overlap, grid, enlarges) for length in (rows, columns)]
+    axes = []  # (start in input pixels, weights in output pixels) of each tile
+    for length in (rows, columns):
+        starts = [start * grid for start in tile_starts(length // grid, tile // grid, overlap // grid)]
+        places = [round(start * enlarges) for start in starts]
+        weights = blend_weights(round(length * enlarges), round(tile * enlarges), places)
+        axes.append(list(zip(starts, weights, strict=True)))
     output = inputs.new_zeros(())
     for top, down in axes[0]:
         for left, across in axes[1]:
             part = (..., slice(top, top + tile), slice(left, left + tile))
             result = function(inputs[part], *arguments, *(() if beside is None else (beside[part],)))
-            if output.ndim == 0:  # only the first result tells how many channels there are
+            if output.ndim == 0:  # the number of channels is known from the first result on
                 output = result.new_zeros(*result.shape[:2], round(rows * enlarges), round(columns * enlarges))
             y, x = round(top * enlarges), round(left * enlarges)
-            weights = (down[:, None] * across[None, :]).to(result)
-            output[..., y : y + result.shape[-2], x : x + result.shape[-1]] += weights * result
+            share = (down[:, None] * across[None, :]).to(result)
+            output[..., y : y + result.shape[-2], x : x + result.shape[-1]] += share * result
     return output
-
-
-def _axis(length: int, tile: int, overlap: int, grid: int, enlarges: float) -> list[tuple[int, Tensor]]:
-    """(start in input pixels, weights in output pixels) of each tile on one axis."""
-    starts = [start * grid for start in tile_starts(length // grid, tile // grid, overlap // grid)]
-    weights = blend_weights(round(length * enlarges), round(tile * enlarges), [round(s * enlarges) for s in starts])
-    return list(zip(starts, weights, strict=True))

@@ -1,4 +1,4 @@
-"""Volume: the pixels of an image or a series, their spacing and window, and where they came from."""
+"""Volume: the pixels of an image or a series, their spacing and window, and their source."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +17,12 @@ Kind = Literal["dicom", "nifti", "png", "tiff", "jpeg", "memory"]
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The files that a volume was read from and what their format needs to write the like again.
+    """The files that a volume was read from, and what their format needs to write similar ones.
 
-    `paths` has one file a slice for a DICOM series and one file otherwise; `header` belongs to the `latentsr.io`
+    `paths` has one file per slice for a DICOM series and one file otherwise; `header` belongs to the `latentsr.io`
     module of that format and always describes the source's own grid, whatever the volume's scale; `modality` is
-    DICOM's code, empty where the file does not say. `warnings` are what the reader has to say of the files, such as
-    what it dropped, in words that name no file, so that equal ones of many files can be counted. `digest` is that of
+    DICOM's code, empty where the file does not say. `warnings` are the reader's remarks, such as
+    what it dropped; they name no file, so that equal ones of many files can be counted. `digest` is that of
     all that was read, instances and pixels in their order, and `series_digest` that of all instances of the series of
     which this is a part: from them follow the identities of derived DICOM images. Only DICOM has them.
     """

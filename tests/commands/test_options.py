@@ -83,6 +83,7 @@ class TestFile:
             ("steps: {a: 1}\n", "steps is no text or number"),
             ("steps: [1, 2]\n", "steps is no text or number"),
             ("steps: 1.5\n", "for '--steps': Input should be a valid integer"),
+            ("stepz: 3\n", "did you mean steps?"),
             ("config: other.yaml\n", "unknown key 'config'"),
             ("inputs: scans/\n", "unknown key 'inputs'"),
             ("a: [1\n", "is not valid YAML"),

@@ -1,13 +1,12 @@
 """The autoencoders by name, and the loader that takes a name or a folder."""
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from latentsr.autoencoders.catalogue import CATALOGUE, Weights
 from latentsr.autoencoders.haar import Haar, Identity
 from latentsr.autoencoders.protocol import Autoencoder, AutoencoderSpec
-from latentsr.errors import ModelError, OptionError
+from latentsr.errors import ModelError, OptionError, suggestion
 
 _CODE: Mapping[str, Callable[[], Autoencoder]] = {
     "identity": Identity,
@@ -53,7 +52,7 @@ def load_autoencoder(
 
         command = import_command(Path(name), [Path(name).name])
         raise ModelError(f"autoencoder '{name}': is a file, expected a folder or a name; {command}")
-    raise ModelError(f"autoencoder '{name}': expected a folder, or one of {', '.join(SPECS)}{_nearest(name, SPECS)}")
+    raise ModelError(f"autoencoder '{name}': expected a folder, or one of {', '.join(SPECS)}{suggestion(name, SPECS)}")
 
 
 def check_name(name: str, *, weights: bool = False) -> None:
@@ -66,12 +65,7 @@ def check_name(name: str, *, weights: bool = False) -> None:
         return
     if name in SPECS:
         raise ModelError(f"autoencoder '{name}': has no weights, it can be used as it is")
-    raise ModelError(f"autoencoder '{name}': expected one of {', '.join(valid)}{_nearest(name, valid)}")
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+    raise ModelError(f"autoencoder '{name}': expected one of {', '.join(valid)}{suggestion(name, valid)}")
 
 
 def _published(

@@ -1,4 +1,4 @@
-"""`latentsr demo`: the main job on images that come with the dependencies."""
+"""`latentsr demo`: super-resolution of images that come with the dependencies."""
 
 import dataclasses
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import MODEL, Defaults, Device, Json, Out, Overwrite
+from latentsr.commands.options import MODEL, Defaults, Device, Json, Model, Out, Overwrite
 from latentsr.provenance import RESEARCH_USE
 
 
 def demo(
     out: Out = Path("demo"),
-    model: Annotated[str, typer.Option(help="Model folder, or name of a shipped model.")] = MODEL,
+    model: Model = MODEL,
     steps: Annotated[int, typer.Option(min=2, help="Network evaluations of a sample.")] = 16,
     samples: Annotated[int, typer.Option(min=2, help="Samples for the spread.")] = 4,
     device: Device = "auto",

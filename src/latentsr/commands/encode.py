@@ -1,11 +1,11 @@
-"""`latentsr encode`: the latent cache is filled."""
+"""`latentsr encode`: fills the latent cache."""
 
 from typing import Annotated
 
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Defaults, Device, Out
+from latentsr.commands.options import Datasets, Defaults, Degradation, Device, Out
 
 
 def encode(
@@ -14,7 +14,7 @@ def encode(
     vae: Annotated[
         str, typer.Option(help="Autoencoder: a folder, or a name; published files get theirs by 'models import'.")
     ] = "haar",
-    degradation: Annotated[str, typer.Option(help="How LR is made from HR, such as bicubic:4.")] = "bicubic:4",
+    degradation: Degradation = "bicubic:4",
     condition: Annotated[
         list[str] | None,
         typer.Option(help="What to keep of LR: latent-up, latent-native, pixels (default: latent-up and pixels)."),

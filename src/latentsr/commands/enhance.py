@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Out, Overwrite
+from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Model, Out, Overwrite
 from latentsr.provenance import RESEARCH_USE
 
 
 def enhance(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="DICOM, NIfTI, PNG, TIFF files or folders.")],
     out: Out,
-    model: Annotated[str, typer.Option(help="Model folder, or name of a shipped model.")] = MODEL,
+    model: Model = MODEL,
     scale: Annotated[int | None, typer.Option(help="Refuse a model of another scale.")] = None,
     steps: Annotated[
         int | None,
@@ -73,7 +73,7 @@ def enhance(
 
 
 def _show_outcome(outcome: Any, out: Path, *, json: bool) -> None:
-    """One line an input as soon as it is done, failures on standard error; what is skipped is told at the end."""
+    """One line per input as soon as it is done, failures on standard error; `_show_end` counts skipped ones."""
     if outcome.status == "failed":
         named = outcome.input in outcome.reason
         terminal.show_error(outcome.reason if named else f"{outcome.input}: {outcome.reason}")
@@ -83,7 +83,13 @@ def _show_outcome(outcome: Any, out: Path, *, json: bool) -> None:
 
 def _show_end(outcomes: Sequence[Any], estimate: Any, *, json: bool) -> None:
     """Each warning once, then the counts or all as JSON; exit status 1 if some inputs failed, 2 if nothing was done."""
-    _show_warnings(outcomes)
+    warned = defaultdict(list)
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            warned[warning].append(outcome.input)
+    for warning, inputs in warned.items():
+        terminal.show_warning(f"{warning}: {_files(len(inputs))}, {'the first ' if len(inputs) > 1 else ''}{inputs[0]}")
+
     count = Counter(outcome.status for outcome in outcomes)
     done = count["written"] + count["kept"] + count["planned"]
     skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]
@@ -97,28 +103,15 @@ def _show_end(outcomes: Sequence[Any], estimate: Any, *, json: bool) -> None:
             terminal.show(f"{done} of {len(outcomes)} done{more}. {RESEARCH_USE}")
         else:
             kept = f", keep {count['kept']}" if count["kept"] else ""
-            takes = f": {_about(estimate)}" if count["planned"] else ""
-            terminal.show(f"would write {count['planned']} of {len(outcomes)}{kept}{more}{takes}")
+            memory = f"{estimate.memory / 1e9:.1f} GB of memory, " if estimate.memory else ""
+            cost = f"about {terminal.duration(estimate.seconds)}, {memory}{estimate.disk / 1e6:.1f} MB of disk"
+            cost = f": {cost}" if count["planned"] else ""
+            terminal.show(f"would write {count['planned']} of {len(outcomes)}{kept}{more}{cost}")
     if len(skipped) == len(outcomes):
         terminal.show_error(f"no image among {_files(len(skipped))}: {skipped[0].reason}")
     if count["failed"] or not done:
         raise typer.Exit(1 if done else 2)
 
 
-def _show_warnings(outcomes: Sequence[Any]) -> None:
-    names = defaultdict(list)
-    for outcome in outcomes:
-        for warning in outcome.warnings:
-            names[warning].append(outcome.input)
-    for warning, inputs in names.items():
-        terminal.show_warning(f"{warning}: {_files(len(inputs))}, {'the first ' if len(inputs) > 1 else ''}{inputs[0]}")
-
-
 def _files(number: int) -> str:
     return "1 file" if number == 1 else f"{number} files"
-
-
-def _about(estimate: Any) -> str:
-    """The estimate in words."""
-    memory = f"{estimate.memory / 1e9:.1f} GB of memory, " if estimate.memory else ""
-    return f"about {terminal.duration(estimate.seconds)}, {memory}{estimate.disk / 1e6:.1f} MB of disk"

@@ -1,17 +1,14 @@
-"""`latentsr evaluate`: methods are compared with the truth, and a report says what came out."""
+"""`latentsr evaluate`: compares methods with the truth and writes a report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Defaults, Device, Json, Out, Overwrite, Paper
+from latentsr.commands.options import Datasets, Defaults, Degradation, Device, Json, Out, Overwrite, Paper, Subset
 from latentsr.errors import OptionError
 from latentsr.provenance import RESEARCH_USE
-
-if TYPE_CHECKING:
-    from latentsr.jobs import JobResult
 
 Methods = Annotated[
     list[str],
@@ -20,6 +17,13 @@ Methods = Annotated[
         "bicubic+projection; repeatable. Bicubic is added. NAME@0, NAME@1 ..., or NAME@0..4=MODEL?steps=16, are "
         "seeds of one method NAME."
     ),
+]
+Masks = Annotated[
+    Path | None,
+    typer.Option(help="Folder of one mask per image, named by id: regions; default: the dataset's own."),
+]
+Primary = Annotated[
+    str | None, typer.Option(help="METHOD:MEASURE or METHOD,OTHER:MEASURE: the one comparison fixed in advance.")
 ]
 By = Annotated[
     str | None,
@@ -31,27 +35,23 @@ def evaluate(
     datasets: Datasets,
     out: Out,
     method: Methods,
-    split: Annotated[str, typer.Option(help="Which images.")] = "valid",
+    split: Subset = "valid",
     limit: Annotated[int | None, typer.Option(help="Only so many images a dataset, evenly spread.")] = None,
-    degradation: Annotated[str, typer.Option(help="How LR is made from HR.")] = "bicubic:4",
+    degradation: Degradation = "bicubic:4",
     metric: Annotated[list[str] | None, typer.Option(help="Only these measures, and LR PSNR; repeatable.")] = None,
     mean: Annotated[str | None, typer.Option(help="Method that is the posterior mean, for null-space parts.")] = None,
     reference_autoencoder: Annotated[
         str | None, typer.Option(help="Name or folder of the lossy autoencoder whose error is hallucination's floor.")
     ] = None,
     latent: Annotated[str | None, typer.Option(help="Autoencoder in whose latents images are compared.")] = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="Folder of a mask an image, named by id: regions; default: the dataset's own.")
-    ] = None,
+    masks: Masks = None,
     features: Annotated[
         str | None, typer.Option(help="For FID and KID: inception, or a folder of a vision network as safetensors.")
     ] = None,
     margin: Annotated[
         list[str] | None, typer.Option(help="METRIC=0.15: test equivalence within this margin; repeatable.")
     ] = None,
-    primary: Annotated[
-        str | None, typer.Option(help="METHOD:MEASURE or METHOD,OTHER:MEASURE: the one comparison fixed in advance.")
-    ] = None,
+    primary: Primary = None,
     pictured: Annotated[
         str | None, typer.Option(help="Method by whose PSNR pictures are chosen; default: the first given.")
     ] = None,
@@ -68,6 +68,7 @@ def evaluate(
 ) -> None:
     """Compares methods with bicubic and the truth: tables, statistics, pictures and a report; run again to go on."""
     from latentsr import jobs
+    from latentsr.report.evaluation.tables import HEADLINE
 
     with terminal.progress("evaluate", resumes=True) as report:
         result = jobs.evaluate(
@@ -82,15 +83,9 @@ def evaluate(
     if json:
         terminal.show_json(result.table("summary").to_dict(orient="records"))
         return
-    _show(result, metric)
-
-
-def _show(result: "JobResult", metric: list[str] | None) -> None:
-    """The means of the measures that were asked for, or of the headline's, the verdict, and where the rest is."""
-    from latentsr.report.evaluation.tables import HEADLINE
 
     summary = result.table("summary")
-    shown = summary[summary["metric"].isin(metric or HEADLINE)]  # all others stand in the report
+    shown = summary[summary["metric"].isin(metric or HEADLINE)]  # the report holds all measures
     terminal.show_summary(shown.to_dict(orient="records"))
     for sentence in (*result.verdict, *result.details):
         terminal.show(sentence)

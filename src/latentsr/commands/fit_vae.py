@@ -1,4 +1,4 @@
-"""`latentsr fit-vae`: an autoencoder is trained."""
+"""`latentsr fit-vae`: trains an autoencoder."""
 
 from typing import Annotated
 

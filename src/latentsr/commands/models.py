@@ -1,4 +1,4 @@
-"""`latentsr models`: the autoencoders that are known by name, their facts and their weights."""
+"""`latentsr models`: the known autoencoders, their facts and weights."""
 
 import dataclasses
 from pathlib import Path
@@ -36,15 +36,32 @@ def list_models(json: Json = False, config: Defaults = None) -> None:
 def info(name: Name, json: Json = False, config: Defaults = None) -> None:
     """All facts about one autoencoder; its files with their SHA-256, or what to fetch, from where."""
     from latentsr.autoencoders import SPECS
+    from latentsr.autoencoders.catalogue import CATALOGUE
     from latentsr.autoencoders.load import check_name
+    from latentsr.autoencoders.store import find, how_to_get, imported_from
+    from latentsr.config import sha256
 
     check_name(name)
-    facts = _row(SPECS[name]) | _files(name)
+    facts = _row(SPECS[name])
+    if name in CATALOGUE:
+        publication, place = CATALOGUE[name].publication, find(name)
+        facts |= {"published": publication.where, "its files": list(publication.files)}
+        if place is None:
+            facts["to get it"] = how_to_get(name)
+        else:
+            facts["files"] = {str(path): sha256(path) for path in place.files.all if path.is_file()}
+            facts |= {"made from": sources} if (sources := imported_from(name)) else {}
     if json:
         terminal.show_json(facts)
         return
     for key, value in facts.items():
-        for index, line in enumerate(_lines(value)):
+        if isinstance(value, bool):
+            lines = ["yes" if value else "no"]
+        elif isinstance(value, dict):
+            lines = [f"{path}  SHA-256 {digest}" for path, digest in value.items()]
+        else:
+            lines = value if isinstance(value, list) else [str(value)]
+        for index, line in enumerate(lines):
             terminal.show(f"{key if index == 0 else '':<15} {line}")
 
 
@@ -84,42 +101,12 @@ def import_model(
 
 def _row(spec: Any) -> dict[str, Any]:
     """The facts of a spec, the latent's shape for an image of 256 px, and where it is."""
-    side = 256 // spec.factor
-    facts = dataclasses.asdict(spec)
-    return facts | {"latent": f"{spec.latent_channels}x{side}x{side}", "here": _here(spec)}
-
-
-def _here(spec: Any) -> str:
     from latentsr.autoencoders.store import find
 
-    if not spec.has_weights:
-        return "built in"
-    place = find(spec.name)
-    return place.kind if place else "no"
-
-
-def _files(name: str) -> dict[str, Any]:
-    """Where the files are published and, by path, the SHA-256 of those that are here; else how to get them."""
-    from latentsr.autoencoders.catalogue import CATALOGUE
-    from latentsr.autoencoders.store import find, how_to_get, imported_from
-    from latentsr.config import sha256
-
-    if name not in CATALOGUE:
-        return {}
-    publication, place = CATALOGUE[name].publication, find(name)
-    facts: dict[str, Any] = {"published": publication.where, "its files": list(publication.files)}
-    if place is None:
-        return facts | {"to get it": how_to_get(name)}
-    facts["files"] = {str(path): sha256(path) for path in place.files.all if path.is_file()}
-    return facts | ({"made from": sources} if (sources := imported_from(name)) else {})
-
-
-def _lines(value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return ["yes" if value else "no"]
-    if isinstance(value, dict):
-        return [f"{path}  SHA-256 {digest}" for path, digest in value.items()]
-    return value if isinstance(value, list) else [str(value)]
+    side = 256 // spec.factor
+    place = find(spec.name) if spec.has_weights else None
+    here = (place.kind if place else "no") if spec.has_weights else "built in"
+    return dataclasses.asdict(spec) | {"latent": f"{spec.latent_channels}x{side}x{side}", "here": here}
 
 
 def _show_stored(name: str, folder: Path, *, json: bool) -> None:

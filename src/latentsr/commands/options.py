@@ -1,48 +1,51 @@
-"""What the sub-commands' options have in common."""
+"""Options that several commands have, and `--config`, the file of a command's options."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from latentsr.errors import OptionError
+from latentsr.errors import OptionError, suggestion
 
 MODEL = "latentsr-tiny"
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result goes.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
 Paper = Annotated[
     bool, typer.Option("--paper", help="Tables as LaTeX and figures as PDF, too; also for a finished result.")
 ]
-Axis = Annotated[
-    int | None, typer.Option(min=0, max=2, help="Slice axis of NIfTI images. Default: what the header says.")
-]
+Axis = Annotated[int | None, typer.Option(min=0, max=2, help="Slice axis of NIfTI images; default: from the header.")]
 MaxPixels = Annotated[
-    int | None, typer.Option(min=1, help="Refuse images that claim more pixels. Default: 134217728 (2^27).")
+    int | None,
+    typer.Option(min=1, help="Refuse images of more pixels, slices together; default: 134217728 (2^27)."),
 ]
-CONFIG_HELP = "YAML file of options; flags go before it."
+Model = Annotated[str, typer.Option(help="Model folder, or name of a shipped model.")]
+Subset = Annotated[str, typer.Option("--split", help="Which images: train, valid or test.")]
+Degradation = Annotated[str, typer.Option(help="How LR is made from HR, such as bicubic:4.")]
+CONFIG_HELP = "YAML file of options; flags override it."
 ConfigFile = Annotated[Path | None, typer.Option("--config", help=CONFIG_HELP)]
 Datasets = Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")]
 
 
 def _read_defaults(context: typer.Context, file: Path | None) -> None:
-    """Takes the options of a YAML file for defaults of the command's options."""
+    """Makes the options of a YAML file the defaults of the command's options."""
     from latentsr.config import read_yaml_mapping
 
     if file is None or context.resilient_parsing:
         return
     options = {one.name: one for one in context.command.params if one.param_type_name == "option"}
-    valid = ", ".join(name for name in options if name not in ("config", "help"))
+    valid = [name for name in options if name not in ("config", "help")]
+    expected = f"the keys {', '.join(valid)}"
     given = read_yaml_mapping(file)
     if given is None:
-        raise OptionError(f"{file}: holds no options; expected 'key: value' lines with the keys {valid}")
+        raise OptionError(f"{file}: holds no options; expected 'key: value' lines with {expected}")
     context.default_map = {}
     for key, value in given.items():
         name = key.replace("-", "_")
-        if name not in valid.split(", "):
-            raise OptionError(f"{file}: unknown key {key!r}; expected the keys {valid}")
+        if name not in valid:
+            raise OptionError(f"{file}: unknown key {key!r}; expected {expected}{suggestion(name, valid)}")
         values = value if isinstance(value, list) else [value]
         several = getattr(options[name], "multiple", False)
         if not all(isinstance(one, str | int | float) for one in values) or (isinstance(value, list) and not several):
@@ -64,7 +67,7 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def options_of(cls: Any, file: Path | None, flags: dict[str, Any]) -> Any:
-    """The record of a YAML file's options and of the flags that were given, which go before it."""
+    """The record of a YAML file's options and of the given flags, which override it."""
     from latentsr.config import checked, read_yaml
 
     base = read_yaml(cls, file).model_dump() if file else {}

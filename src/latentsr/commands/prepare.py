@@ -1,4 +1,4 @@
-"""`latentsr prepare`: images become datasets."""
+"""`latentsr prepare`: makes datasets of images."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Defaults, Json, Out, numbers
+from latentsr.commands.options import Axis, Defaults, Degradation, Json, MaxPixels, Out, Subset, numbers
 
 if TYPE_CHECKING:
     from latentsr.data.records import Dataset
@@ -77,11 +77,6 @@ Duplicates = Annotated[
         metavar="refuse|drop",
     ),
 ]
-MaxPixels = Annotated[
-    int | None, typer.Option(min=1, help="Skip files that hold more pixels, all slices together; default: 2^27.")
-]
-Axis = Annotated[int | None, typer.Option(min=0, max=2, help="Slice axis of NIfTI; default: what its header says.")]
-
 prepare_app = typer.Typer(help="Makes a dataset, split by patient, from images.", no_args_is_help=True)
 
 
@@ -146,7 +141,7 @@ def prepare_folder(
 
 
 def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
-    """The dataset, then what was done to its images and what was left out; `chosen`: the split was."""
+    """The dataset, changes to its images and skipped files; `chosen`: the user gave the option split."""
     from latentsr.data.patients import BY_FOLDER
     from latentsr.data.prepare import preparation
 
@@ -197,7 +192,7 @@ def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
 
 
 def _show_duplicates(dataset: "Dataset") -> None:
-    """What was found of images that are there twice."""
+    """Warnings about images that exist twice."""
     from latentsr.data.duplicates import ALIKE
     from latentsr.data.prepare import preparation
 
@@ -233,16 +228,16 @@ def _show_duplicates(dataset: "Dataset") -> None:
         )
 
 
-def _first(told: Sequence[str], count: int) -> str:
-    return ", ".join(told[:LISTED]) + (f" and {count - LISTED} more" if count > LISTED else "")
+def _first(names: Sequence[str], count: int) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {count - LISTED} more" if count > LISTED else "")
 
 
 @prepare_app.command("lr", epilog="Example: latentsr prepare lr dataset/ -o lr/")
 def prepare_lr(
     dataset: Annotated[Path, typer.Argument(help="A dataset made by 'latentsr prepare folder'.")],
     out: Out,
-    split: Annotated[str, typer.Option(help="Which images.")] = "valid",
-    degradation: Annotated[str, typer.Option(help="How LR is made from HR, as for evaluate.")] = "bicubic:4",
+    split: Subset = "valid",
+    degradation: Degradation = "bicubic:4",
     config: Defaults = None,
 ) -> None:
     """The LR images of a dataset as 16-bit PNG, for methods outside latentsr to restore and evaluate to compare."""

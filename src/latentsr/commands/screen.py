@@ -1,4 +1,4 @@
-"""`latentsr screen`: which autoencoder to build on, before any diffusion model is trained."""
+"""`latentsr screen`: compares autoencoders before any diffusion model is trained."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Defaults, Device, Json, Out, Overwrite, Paper
+from latentsr.commands.options import Datasets, Defaults, Device, Json, Out, Overwrite, Paper, Subset
 from latentsr.provenance import RESEARCH_USE
 
 COLUMNS = ("autoencoder", "latent", "AE ceiling, dB", "95 % interval", "MS-SSIM", "HaarPSI", "expected SR, dB")
@@ -25,7 +25,7 @@ def screen(
     weights_config: Annotated[
         list[str] | None, typer.Option(help="LABEL=FILE: the config of these weights; repeatable.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which images.")] = "valid",
+    split: Subset = "valid",
     reference: Annotated[
         str | None, typer.Option(help="Compare with this one; default: the first that is not lossless.")
     ] = None,
@@ -39,7 +39,7 @@ def screen(
         Path | None, typer.Option(help="CSV of your finished studies, columns ceiling and sr in dB.")
     ] = None,
     degradation: Annotated[
-        str, typer.Option(help="Of the SR to expect: what bicubic and a shipped model reach is told.")
+        str, typer.Option(help="How LR is made from HR, for the PSNR to expect of SR.")
     ] = "bicubic:4",
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
@@ -49,7 +49,7 @@ def screen(
     json: Json = False,
     config: Defaults = None,
 ) -> None:
-    """Says what autoencoders keep of your images; run the same command again to go on after a kill."""
+    """Measures what autoencoders keep of your images; run the same command again to resume."""
     from latentsr import jobs
 
     with terminal.progress("screen", resumes=True) as report:
@@ -65,35 +65,32 @@ def screen(
     terminal.show(f"see {result.report}; tables in {out}, figures in {out / 'report'}. {RESEARCH_USE}")
 
 
-def _show(told: Mapping[str, Any]) -> None:
-    """A table a dataset, then what it says in words."""
-    for name, facts in told["datasets"].items():
+def _show(record: Mapping[str, Any]) -> None:
+    """One table per dataset, then the verdict and the warnings."""
+    for name, facts in record["datasets"].items():
         title = f"dataset {name}: images {facts['images']}, patients {facts['patients']}"
-        terminal.show_table(title, COLUMNS, [_row(told, name, method) for method in told["methods"]])
-    for text in told["verdict"]:
+        rows = []
+        for method in record["methods"]:
+            own = {row["metric"]: row for row in _of(record["ceilings"], name, method)}
+            (cost,), (expected,) = (_of(record[table], name, method) for table in ("cost", "expected"))
+            psnr = own["psnr"]
+            ceiling = "lossless" if psnr["lossless"] else _number(psnr["mean"], 2)
+            interval = f"{psnr['low']:.2f} to {psnr['high']:.2f}" if psnr["low"] is not None else ""
+            similar = [_number(own[metric]["mean"], 4) if metric in own else "" for metric in ("ms_ssim", "haarpsi")]
+            sr = ""
+            if expected["expected"] is not None:
+                sr = f"{expected['expected']:.1f} ({expected['low']:.1f} to {expected['high']:.1f})"
+                sr += " *" if expected["note"] else ""
+            rows.append([method, cost["latent"], ceiling, interval, *similar, sr])
+        terminal.show_table(title, COLUMNS, rows)
+    for text in record["verdict"]:
         terminal.show(text)
-    for text in told["warnings"]:
+    for text in record["warnings"]:
         terminal.show_warning(text)
-
-
-def _row(told: Mapping[str, Any], dataset: str, method: str) -> list[str]:
-    own = {row["metric"]: row for row in _of(told["ceilings"], dataset, method)}
-    (cost,), (expected,) = (_of(told[name], dataset, method) for name in ("cost", "expected"))
-    psnr = own["psnr"]
-    ceiling = "lossless" if psnr["lossless"] else _number(psnr["mean"], 2)
-    interval = f"{psnr['low']:.2f} to {psnr['high']:.2f}" if psnr["low"] is not None else ""
-    similar = [_number(own[metric]["mean"], 4) if metric in own else "" for metric in ("ms_ssim", "haarpsi")]
-    return [method, cost["latent"], ceiling, interval, *similar, _expected(expected)]
 
 
 def _of(rows: list[dict[str, Any]], dataset: str, method: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["dataset"] == dataset and row["method"] == method]
-
-
-def _expected(row: Mapping[str, Any]) -> str:
-    if row["expected"] is None:
-        return ""
-    return f"{row['expected']:.1f} ({row['low']:.1f} to {row['high']:.1f}){' *' if row['note'] else ''}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -1,4 +1,4 @@
-"""`latentsr train`: a denoiser is trained."""
+"""`latentsr train`: trains a denoiser."""
 
 from pathlib import Path
 from typing import Annotated

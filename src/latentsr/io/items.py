@@ -1,8 +1,8 @@
-"""Which files below a path are images or DICOM series, of which format, and what their outputs are called."""
+"""Search for images and DICOM series, their formats, and the names of their outputs."""
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from latentsr.config import sha256_json
 from latentsr.errors import InputError, NotAnImageError
 from latentsr.io import dicom, nifti
 from latentsr.io.dicom.grid import is_placed
-from latentsr.io.dicom.header import Outline, is_dicom, outline
+from latentsr.io.dicom.header import MAGIC, PREAMBLE, Outline, is_dicom, outline
 from latentsr.io.dicom.series import stacks
 from latentsr.io.nifti import sidecar_path, stem
 from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES
@@ -43,10 +43,10 @@ def find(paths: Sequence[Path]) -> list[Item]:
     """The items of files and folders, in the order of their paths.
 
     A file is one item. A folder is walked: DICOM files in one folder that share a series, lie at a place in the
-    patient, fit into one volume (`dicom_series.stacks`) and are different instances are one item; every other file is
-    one. Hidden files, NIfTI sidecars and DICOMDIR are none. A folder that cannot be listed is one too, so
-    that reading it says why. InputError where a path does not exist, nothing is found, or two would write the same
-    output.
+    patient, fit into one volume (`series.stacks`) and are different instances are one item; every other file is
+    one. Hidden files, NIfTI sidecars and DICOMDIR are none. A folder that cannot be listed is an item,
+    so that reading it raises the reason. InputError where a path does not exist, no file is found, or two items would
+    write the same output.
     """
     outlines: dict[Path, Outline | None] = {}
     items = [item for path in paths for item in _below(Path(path), outlines)]
@@ -55,18 +55,17 @@ def find(paths: Sequence[Path]) -> list[Item]:
     written = (item.relative for item in items if _holds_an_image(item.paths[0], outlines.get(item.paths[0])))
     if twice := [relative for relative, count in Counter(written).items() if count > 1]:
         raise InputError(f"two inputs would write {twice[0]}: give the folder above them, or run them apart")
-    series = _series_digests(outlines)
-    return [replace(item, series_digest=series.get(item.paths[0], "")) for item in items]
 
-
-def _series_digests(outlines: Outlines) -> dict[Path, str]:
-    """For each DICOM file the digest of all instances found of its series."""
+    # For each DICOM file the digest of all instances found of its series.
     series: dict[tuple[str, ...], dict[Path, str]] = defaultdict(dict)
     for path, found in outlines.items():
         if found:
             owner = (str(found.header.get(keyword)) for keyword in ("PatientID", "StudyInstanceUID"))
             series[*owner, found.series][path] = found.instance
-    return {path: sha256_json([key, sorted(set(group.values()))]) for key, group in series.items() for path in group}
+    digests: dict[Path, str] = {}
+    for key, group in series.items():
+        digests |= dict.fromkeys(group, sha256_json([key, sorted(set(group.values()))]))
+    return [replace(item, series_digest=digests.get(item.paths[0], "")) for item in items]
 
 
 def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
@@ -78,12 +77,12 @@ def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
         return [Item(Path(root.name), (root,))]
     items: list[Item] = []
     closed: list[Path] = []
-    been: set[Path] = set()
+    visited: set[Path] = set()
     walk = os.walk(root, onerror=lambda error: closed.append(Path(error.filename)), followlinks=True)
     for folder, subfolders, names in walk:
-        been.add(Path(folder).resolve())
+        visited.add(Path(folder).resolve())
         visible = (name for name in sorted(subfolders) if not name.startswith("."))
-        subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in been]  # links may go round
+        subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in visited]  # links may be cyclic
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
         files = [path for path in files if not (path.exists() and not path.is_file())]
         here = {path: _outline(path) for path in files}
@@ -100,20 +99,32 @@ def _place(path: Path, root: Path) -> Path:
 def _in_folder(files: Sequence[Path], outlines: Outlines, root: Path) -> list[Item]:
     """The items of the files of one folder; a stack whose outputs are alone in the folder takes the folder's place."""
     sidecars = {sidecar_path(path) for path in files if stem(path.name) != path.name}
-    images = [path for path in files if path not in sidecars and not _is_directory(path, outlines[path])]
+    images = [path for path in files if path not in sidecars and path.name != "DICOMDIR"]
     series: dict[str, dict[str, Path]] = defaultdict(dict)
+    rest = []
     for path in images:
-        if (found := outlines[path]) and is_placed(found.header):
-            series[found.series].setdefault(found.instance, path)  # a copy of an instance is an item of its own
-    groups = [stack for group in series.values() for stack in _stacks(group.values(), outlines)]
-    together = {path for group in groups for path in group}
-    rest = [path for path in images if path not in together]
+        found = outlines[path]
+        if found and found.directory:
+            continue
+        if found and is_placed(found.header) and found.instance not in series[found.series]:
+            series[found.series][found.instance] = path
+        else:
+            rest.append(path)  # a copy of an instance is an item of its own
+    groups = []
+    for group in series.values():
+        headers = {path: found.header for path in group.values() if (found := outlines[path])}
+        for stack in stacks(headers):
+            if len(stack) > 1:
+                groups.append(stack)
+            else:
+                rest += stack
     alone = len(groups) == 1 and not any(_holds_an_image(path, outlines[path]) for path in rest)
-    items = [
-        Item(_place(group[0].parent, root) if alone else _stack_place(group[0], outlines, root, number), tuple(group))
-        for number, group in enumerate(groups)
-    ]
-    items += [Item(path.relative_to(root), (path,)) for path in rest]
+
+    items = [Item(path.relative_to(root), (path,)) for path in rest]
+    for number, stack in enumerate(groups):
+        first, folder = outlines[stack[0]], stack[0].parent
+        name = f"series-{(first.number if first else None) or 0}-{number}"
+        items.append(Item(_place(folder, root) if alone else folder.relative_to(root) / name, tuple(stack)))
     return sorted(items, key=lambda item: item.paths)
 
 
@@ -124,16 +135,6 @@ def _outline(path: Path) -> Outline | None:
         return None  # stays an item: reading it says why it cannot be used
 
 
-def _is_directory(path: Path, found: Outline | None) -> bool:
-    return path.name == "DICOMDIR" or (found is not None and found.directory)
-
-
-def _stacks(paths: Iterable[Path], outlines: Outlines) -> list[list[Path]]:
-    """The stacks of several files of one series; a file that fits to no other is an item of its own."""
-    headers = {path: found.header for path in paths if (found := outlines[path])}
-    return [stack for stack in stacks(headers) if len(stack) > 1]
-
-
 def _holds_an_image(path: Path, found: Outline | None) -> bool:
     """Whether a file may get an output: a README or a structured report beside a series does not."""
     if found:
@@ -142,11 +143,6 @@ def _holds_an_image(path: Path, found: Outline | None) -> bool:
         return bool(kind_of(path))
     except InputError:
         return False
-
-
-def _stack_place(first: Path, outlines: Outlines, root: Path, number: int) -> Path:
-    found = outlines[first]
-    return first.parent.relative_to(root) / f"series-{(found.number if found else None) or 0}-{number}"
 
 
 SUFFIXES = (*dicom.SUFFIXES, *nifti.SUFFIXES, *PNG_SUFFIXES, *TIFF_SUFFIXES, *JPEG_SUFFIXES)
@@ -160,18 +156,21 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"II+\0", "tiff"),
     (b"MM\0+", "tiff"),
 )
-_DICOM_OFFSET, _DICOM_MAGIC = 128, b"DICM"
 
 
 def kind_of(path: Path) -> FileKind:
-    """The format that a file's first bytes show, or its name for NIfTI.
+    """The format of a file, by its first bytes or, for NIfTI, by its name.
 
     Raises:
         NotAnImageError: neither the content nor the name is that of an image: a text, a table, Thumbs.db
         InputError: the file is named like an image but does not begin like one, or cannot be opened
     """
-    start = _start(path)
-    if start[_DICOM_OFFSET:] == _DICOM_MAGIC:
+    try:
+        with path.open("rb") as file:
+            start = file.read(PREAMBLE)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if start.endswith(MAGIC) and len(start) == PREAMBLE:
         return "dicom"
     for magic, kind in _MAGIC:
         if start.startswith(magic):
@@ -190,9 +189,9 @@ def kind_of(path: Path) -> FileKind:
 
 
 def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) -> Path:
-    """Where an item's output goes below the output folder: the item's own place, with the extension of its kind.
+    """The path of an item's output below the output folder: the item's own path with the extension of its kind.
 
-    `series` says that the item is a folder of DICOM files, which keeps its name. NIfTI with a BIDS name gets the
+    `series`: the item is a folder of DICOM files, which keeps its name. NIfTI with a BIDS name gets the
     name of a BIDS derivative. What comes from a JPEG is a PNG, which loses nothing.
     """
     if series:
@@ -207,7 +206,7 @@ def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) 
 
 
 def uncertainty_name(output: Path, kind: str) -> Path:
-    """Where the uncertainty map of an output goes: beside it, named _uncertainty; for a DICOM series a folder."""
+    """The path of an output's uncertainty map: beside it, named _uncertainty; a folder for a DICOM series."""
     name = output.name
     if kind == "dicom":
         known = next((suffix for suffix in dicom.SUFFIXES if name.lower().endswith(suffix)), "")
@@ -219,15 +218,7 @@ def uncertainty_name(output: Path, kind: str) -> Path:
     return output.with_name(f"{output.stem}_uncertainty.tif")
 
 
-def _start(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_DICOM_OFFSET + len(_DICOM_MAGIC))
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
 def unreadable(path: Path, error: OSError) -> InputError:
-    """The one line for a file or folder that the system does not hand out."""
+    """The error for a file or folder that the system refuses to open."""
     reason = error.strerror or type(error).__name__
     return InputError(f"{path} cannot be read ({reason}): check its name and permissions")

@@ -15,7 +15,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from latentsr.atomic import exchanging, write_bytes
+from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError, OptionError
 from latentsr.intensity import Pixels, Window
 from latentsr.provenance import WITHOUT_MODEL, Provenance
@@ -34,7 +34,7 @@ _COARSER = 1.5
 
 
 class NiftiHeader(NamedTuple):
-    """What a NIfTI file says of its grid.
+    """The grid of a NIfTI file.
 
     `fields` is its header, `affine` maps (column, row, slice, 1) to mm, `axis` of the stored array counts the slices.
     """
@@ -98,10 +98,20 @@ def write(
     image.header["descrip"] = f"latentsr {made_by.version} x{volume.scale}; research use only".encode()[:79]
     content = image.to_bytes()
     packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix.lower() == ".gz" else content
+    spacing = " x ".join(f"{value:g}" for value in volume.spacing) + " mm" if volume.spacing else "unknown spacing"
+    facts = {  # metadata of a BIDS derivative
+        **made_by.text(volume.scale),
+        "GeneratedBy": [{"Name": "latentsr", "Version": made_by.version, "Description": made_by.note(volume.scale)}],
+        "Resolution": f"{spacing} in plane, {volume.scale} times finer than the source",
+        "Sources": [file.name for file in volume.source.paths],
+    }
     sidecar = sidecar_path(path)
-    with exchanging(path) as part, exchanging(sidecar) as text_part:  # the image last: where it is, all is
+    with (
+        replacing(path, over_folder=True) as part,  # renamed last: where the image exists, its sidecar does
+        replacing(sidecar, over_folder=True) as text_part,
+    ):
         write_bytes(part, packed)
-        write_bytes(text_part, (json.dumps(_sidecar(volume, made_by), indent=2, sort_keys=True) + "\n").encode())
+        write_bytes(text_part, (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
     return path, sidecar
 
 
@@ -137,7 +147,7 @@ def output_name(name: str, scale: int) -> str:
 
 
 def _header(stream: BufferedIOBase, path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The header at the start of a file, small faults mended as nibabel does, and what is to be said of them.
+    """The header at the start of a file, small faults mended as nibabel does, and warnings about them.
 
     InputError names a fault that cannot be mended.
     """
@@ -163,7 +173,7 @@ def _header(stream: BufferedIOBase, path: Path) -> tuple[Any, tuple[str, ...]]:
 
 
 def _fault(fields: Any) -> str:
-    """What in a header breaks the NIfTI standard and has no mending; empty if nothing does."""
+    """The first fault in a header that cannot be mended; empty if there is none."""
     dimensions, first = int(fields["dim"][0]), float(fields["vox_offset"])
     sizes, length = fields["pixdim"][1:4], math.hypot(*(float(fields[f"quatern_{axis}"]) for axis in "bcd"))
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])  # a slope of NaN is none (nibabel)
@@ -196,7 +206,7 @@ def _refuse_unfit(fields: Any, path: Path, max_pixels: int) -> None:
 
 
 def _slice_axis(fields: Any, axis: int | None, path: Path) -> tuple[int, tuple[str, ...]]:
-    """The axis that counts the slices, and what is to be said of the choice.
+    """The axis that counts the slices, and warnings about the choice.
 
     In this order: `axis`, `dim_info`, the only axis of one voxel, the axis along which voxels are clearly longer than
     along both others, the third. A 2D image is one slice along the third.
@@ -218,10 +228,10 @@ def _slice_axis(fields: Any, axis: int | None, path: Path) -> tuple[int, tuple[s
         raise InputError(f"{path} has {planes}: expected at least 2 x 2 pixels and one slice, or set the option axis")
     if axis is not None or (chosen == 2 and thick in (None, 2)):
         return chosen, ()
-    told = f"slices are taken along axis {chosen}, {reason}"
+    warning = f"slices are taken along axis {chosen}, {reason}"
     if thick not in (None, chosen):
-        told += f", though voxels of {_times(sizes)} are longest along axis {thick}"
-    return chosen, (f"{told}: set the option axis if that is wrong",)
+        warning += f", though voxels of {_times(sizes)} are longest along axis {thick}"
+    return chosen, (f"{warning}: set the option axis if that is wrong",)
 
 
 def _in_plane(axis: int) -> tuple[int, int]:
@@ -288,14 +298,3 @@ def _place(fields: Any, header: NiftiHeader, scale: int) -> None:
         fields["qoffset_x"], fields["qoffset_y"], fields["qoffset_z"] = origin
     if source["sform_code"] > 0:
         fields["srow_x"], fields["srow_y"], fields["srow_z"] = finer_affine(source.get_sform(), scale, axes)[:3]
-
-
-def _sidecar(volume: Volume, made_by: Provenance) -> dict[str, Any]:
-    """BIDS derivative metadata: what it is, from what, by what."""
-    spacing = " x ".join(f"{value:g}" for value in volume.spacing) + " mm" if volume.spacing else "unknown spacing"
-    return {
-        **made_by.text(volume.scale),
-        "GeneratedBy": [{"Name": "latentsr", "Version": made_by.version, "Description": made_by.note(volume.scale)}],
-        "Resolution": f"{spacing} in plane, {volume.scale} times finer than the source",
-        "Sources": [path.name for path in volume.source.paths],
-    }

@@ -18,9 +18,10 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from latentsr.atomic import exchanging, write_bytes
+from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError
-from latentsr.volume import MAX_PIXELS
+from latentsr.intensity import Window
+from latentsr.volume import MAX_PIXELS, Kind, Source, Volume
 
 PNG_SUFFIXES = (".png",)
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -37,7 +38,7 @@ _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
 
 
 class UnfitError(InputError):
-    """A file that is no grey image of 8 or 16 bit; `fault` says why in words that do not name it."""
+    """A file that is no grey image of 8 or 16 bit; `fault` is the reason without the file's name."""
 
     def __init__(self, message: str, fault: str) -> None:
         super().__init__(message)
@@ -45,9 +46,19 @@ class UnfitError(InputError):
 
 
 class RasterHeader(NamedTuple):
-    """What a grey PNG or TIFF needs to be written again: its pixel type, "uint8" or "uint16"."""
+    """The pixel type of a grey PNG or TIFF, "uint8" or "uint16", in which its output is written."""
 
     dtype: str
+
+
+def read(path: Path, kind: Kind, *, grey: bool, constant: bool, max_pixels: int) -> Volume:
+    """The volume of a PNG, TIFF or JPEG: one slice without spacing; errors as of `read_pixels` and `Window.of`."""
+    stored = read_pixels(path, grey=grey, max_pixels=max_pixels)
+    if min(stored.shape) < 2:
+        raise InputError(f"{path} has {stored.shape[0]} x {stored.shape[1]} pixels: expected at least 2 x 2")
+    pixels = stored.astype(np.float32)[None]
+    source = Source(kind, (path,), RasterHeader(stored.dtype.name))
+    return Volume(pixels, None, Window.of(pixels, constant=constant), source)
 
 
 def read_pixels(path: Path, *, grey: bool = False, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
@@ -63,12 +74,23 @@ def read_pixels(path: Path, *, grey: bool = False, max_pixels: int = MAX_PIXELS)
     """
     try:
         with warnings.catch_warnings(action="ignore"), _opened(path) as image:  # what PIL cannot read it raises
-            _refuse_bomb(image, path, max_pixels)
+            if image.width * image.height > max_pixels:
+                claimed = f"{image.height} x {image.width} pixels"
+                message = f"{path} claims {claimed}, more than {max_pixels}: raise the option max_pixels"
+                raise UnfitError(message, "of more pixels than the limit")
+            if image.format == "JPEG" and (scans := path.read_bytes().count(_START_OF_SCAN)) > _SCANS:
+                message = f"{path} is a JPEG of {scans} scans: expected at most {_SCANS}, export it again"
+                raise UnfitError(message, "of many scans")
             with muted() if image.format == "TIFF" else nullcontext():
                 return _grey_pixels((ImageOps.exif_transpose(image) if image.format == "JPEG" else image), path, grey)
     except _UNREADABLE as error:
-        told = f"{path} cannot be read as PNG, TIFF or JPEG ({_reason(error)}): export it again"
-        raise UnfitError(told, "no image, or cut off") from error
+        if isinstance(error, UnidentifiedImageError):
+            reason = "not an image of these formats, or cut off"
+        else:  # without the path, which an OSError may repeat
+            text = error.strerror if isinstance(error, OSError) and error.strerror else error
+            reason = " ".join(str(text).split())
+        message = f"{path} cannot be read as PNG, TIFF or JPEG ({reason}): export it again"
+        raise UnfitError(message, "no image, or cut off") from error
 
 
 def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = None) -> None:
@@ -81,7 +103,7 @@ def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = 
         depths = ", ".join(_depths(suffix)) or "nothing: name it .png or .tif"
         came = f"pixels of shape {array.shape}, {array.dtype}"
         raise InputError(f"{path.name}: {came}: expected (rows, columns) of {depths}")
-    with exchanging(path) as part:
+    with replacing(path, over_folder=True) as part:
         buffer = io.BytesIO()  # tifffile would not notice a disk that takes only a part
         if suffix in PNG_SUFFIXES:
             chunks = PngImagePlugin.PngInfo()
@@ -118,7 +140,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Sends what C libraries print on standard error to nowhere: what they cannot read raises."""
+    """Discards what C libraries print on standard error: their failures raise."""
     with _PROCESS:
         try:
             kept = os.dup(2)
@@ -135,49 +157,22 @@ def muted() -> Iterator[None]:
             os.close(nowhere)
 
 
-def _refuse_bomb(image: Image.Image, path: Path, max_pixels: int) -> None:
-    """Raises UnfitError where decoding would take memory or time that the size of the file does not foretell."""
-    if image.width * image.height > max_pixels:
-        claimed = f"{image.height} x {image.width} pixels"
-        told = f"{path} claims {claimed}, more than {max_pixels}: raise the option max_pixels"
-        raise UnfitError(told, "of more pixels than the limit")
-    if image.format == "JPEG" and (scans := path.read_bytes().count(_START_OF_SCAN)) > _SCANS:
-        told = f"{path} is a JPEG of {scans} scans: expected at most {_SCANS}, export it again"
-        raise UnfitError(told, "of many scans")
-
-
 def _grey_pixels(image: Image.Image, path: Path, grey: bool) -> NDArray[Any]:
     if getattr(image, "is_animated", False):  # not `n_frames`, which walks through all pages of a TIFF
-        told = f"{path} has several pages: expected one image a file, save the pages apart"
-        raise UnfitError(told, "of several pages")
+        message = f"{path} has several pages: expected one image a file, save the pages apart"
+        raise UnfitError(message, "of several pages")
     if image.mode == "1":
         image = image.convert("L")  # black and white is grey, without loss
     if image.mode not in ("L", "I;16", "I;16B", "I;16L"):
-        image = _without_colour(image, path, grey)
+        if image.mode in ("F", "I"):
+            message = f"{path} holds {image.mode}-type pixels: expected 8 or 16 bit grey, save it as 16 bit"
+            raise UnfitError(message, "of another depth than 8 or 16 bit")
+        if not grey:
+            message = f"{path} is a colour image (mode {image.mode}): expected grey, convert it or set the option grey"
+            raise UnfitError(message, "in colour")
+        image = image.convert("RGB").convert("L")
     pixels = np.array(image)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="))
-    if image.mode.startswith("I;16") and _white_is_zero(image):
+    if image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         pixels = np.iinfo(pixels.dtype).max - pixels  # PIL does so for 8 bit only
     return pixels
-
-
-def _white_is_zero(image: Image.Image) -> bool:
-    tags = getattr(image, "tag_v2", {})
-    return bool(tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
-
-
-def _without_colour(image: Image.Image, path: Path, grey: bool) -> Image.Image:
-    if image.mode in ("F", "I"):
-        told = f"{path} holds {image.mode}-type pixels: expected 8 or 16 bit grey, save it as 16 bit"
-        raise UnfitError(told, "of another depth than 8 or 16 bit")
-    if not grey:
-        told = f"{path} is a colour image (mode {image.mode}): expected grey, convert it or set the option grey"
-        raise UnfitError(told, "in colour")
-    return image.convert("RGB").convert("L")
-
-
-def _reason(error: Exception) -> str:
-    """One line of an error's text, without the path that it may repeat."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image of these formats, or cut off"
-    return " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split())

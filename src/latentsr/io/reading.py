@@ -1,17 +1,14 @@
-"""Reading: any image or series becomes a Volume, or one line that says why not."""
+"""Reading of any image or series as a Volume."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from latentsr.errors import InputError, LatentSRError, printable
-from latentsr.intensity import Window
 from latentsr.io import dicom, nifti, raster
 from latentsr.io.dicom.header import is_dicom
-from latentsr.io.items import FileKind, Item, kind_of, unreadable
-from latentsr.volume import MAX_PIXELS, Source, Volume
+from latentsr.io.items import Item, kind_of, unreadable
+from latentsr.volume import MAX_PIXELS, Volume
 
 
 def read(
@@ -35,7 +32,7 @@ def read(
 
     Raises:
         NotAnImageError: the file holds no image, such as a text or a structured report
-        InputError: with one line of what came, what was expected and how to mend it
+        InputError: the image cannot be used; one line with what came, what was expected and how to mend it
     """
     if isinstance(path, Item):
         volume = read(path.paths, grey=grey, force=force, constant=constant, axis=axis, max_pixels=max_pixels)
@@ -53,9 +50,12 @@ def read(
                 return dicom.read(paths, force=force, constant=constant, max_pixels=max_pixels)
             if kind == "nifti":
                 return nifti.read(paths[0], constant=constant, axis=axis, max_pixels=max_pixels)
-            return _raster(paths[0], kind, grey, constant, max_pixels)
+            return raster.read(paths[0], kind, grey=grey, constant=constant, max_pixels=max_pixels)
     except InputError as error:
-        raise _named(error, paths) from error
+        if any(printable(one) in str(error) for one in paths):
+            raise
+        # It comes from pixels, which do not know their file.
+        raise type(error)(f"{paths[0] if len(paths) == 1 else paths[0].parent}: {error}") from error
     except LatentSRError:
         raise
     except OSError as error:
@@ -67,15 +67,6 @@ def read(
         raise InputError(
             f"{paths[0]} breaks its format in a way that its reader does not tell ({cause}): export it again"
         ) from error
-
-
-def _raster(path: Path, kind: FileKind, grey: bool, constant: bool, max_pixels: int) -> Volume:
-    stored = raster.read_pixels(path, grey=grey, max_pixels=max_pixels)
-    if min(stored.shape) < 2:
-        raise InputError(f"{path} has {stored.shape[0]} x {stored.shape[1]} pixels: expected at least 2 x 2")
-    pixels = stored.astype(np.float32)[None]
-    window = Window.of(pixels, constant=constant)
-    return Volume(pixels, None, window, Source(kind, (path,), raster.RasterHeader(stored.dtype.name)))
 
 
 def _files(path: Path) -> list[Path]:
@@ -90,10 +81,3 @@ def _files(path: Path) -> list[Path]:
     if not found:
         raise InputError(f"{path} holds no DICOM files: give one image file, or a folder that is one series")
     return found
-
-
-def _named(error: InputError, paths: Sequence[Path]) -> InputError:
-    """The error with a path in front, where it comes from pixels, which do not know their file."""
-    if any(printable(path) in str(error) for path in paths):
-        return error
-    return type(error)(f"{paths[0] if len(paths) == 1 else paths[0].parent}: {error}")

@@ -1,4 +1,4 @@
-"""Writing: a Volume goes back into the kind of file that it came from, whole and never over its source."""
+"""Writing of a Volume in its source's format, atomically and never over the source."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from latentsr.volume import Volume
 def write(
     volume: Volume, path: Path | str, *, provenance: Provenance | None, overwrite: bool = False
 ) -> tuple[Path, ...]:
-    """Writes a volume and gives the files that were made; the path's ending says which format.
+    """Writes a volume in the format of the path's extension and returns the written files.
 
     .png and .tif: one slice at the source's depth. .nii and .nii.gz: float32 and a JSON sidecar. Any other: DICOM, a
     folder for a series. `provenance` is None only where no model touched the pixels.
@@ -44,7 +44,11 @@ def write(
         raster.write_pixels(path, np.clip(np.rint(pixels), limits.min, limits.max).astype(dtype), text)
         return (path,)
     if path.name.lower().endswith(nifti.SUFFIXES):
-        return nifti.write(volume, path, provenance=provenance, affine=_affine(volume))
+        placed = volume.source.kind == "dicom"
+        if placed and (texts := irregularities(volume.source.header)):
+            raise InputError(f"NIfTI holds evenly spaced slices, and here are {texts[0].split(':')[0]}: write DICOM")
+        own = affine(volume.source.header) if placed else None
+        return nifti.write(volume, path, provenance=provenance, affine=own)
     return dicom.write(volume, path, provenance=provenance)
 
 
@@ -56,7 +60,7 @@ def write_uncertainty(
     overwrite: bool = False,
     parametric_map: bool = False,
 ) -> tuple[Path, ...]:
-    """Writes a map of spread, in the volume's physical units, and gives the files that were made.
+    """Writes a map of spread, in the volume's physical units, and returns the written files.
 
     From DICOM: images that viewers show, as 16-bit integers with a rescale slope, in a folder for a series; and with
     `parametric_map` beside them a DICOM Parametric Map in float32, named _parametric. From NIfTI: NIfTI, from others:
@@ -88,14 +92,6 @@ def _one_slice(volume: Volume) -> np.ndarray:
     if len(volume.pixels) != 1:
         raise InputError(f"{len(volume.pixels)} slices do not fit into one PNG or TIFF: write .nii.gz or DICOM")
     return volume.pixels[0]
-
-
-def _affine(volume: Volume) -> np.ndarray | None:
-    if volume.source.kind != "dicom":
-        return None
-    if texts := irregularities(volume.source.header):
-        raise InputError(f"NIfTI holds evenly spaced slices, and here are {texts[0].split(':')[0]}: write DICOM")
-    return affine(volume.source.header)
 
 
 def _refuse(volume: Volume, path: Path, overwrite: bool) -> None:

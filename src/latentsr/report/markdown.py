@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from latentsr.atomic import exchanging
+from latentsr.atomic import replacing
 from latentsr.report.blocks import Block, Images, Page, Picture, Slider, Table, Text, Tile, numbered, readable, titled
 from latentsr.report.drawing import bare_png, standalone_svg
 from latentsr.report.figures.tiles import tiles_pdf
@@ -110,9 +110,9 @@ def write_markdown(page: Page, folder: Path, *, paper: bool = False) -> Path:
     """
     lines, files = _render(page)
     for name, content in (files | (_paper(page) if paper else {})).items():
-        with exchanging(folder / name) as part:
+        with replacing(folder / name) as part:
             part.write_bytes(content)
-    with exchanging(folder / "report.md") as part:
+    with replacing(folder / "report.md") as part:
         part.write_text("\n".join(lines).rstrip("\n") + "\n", encoding="utf-8", newline="\n")
     return folder
 

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from latentsr import __version__
-from latentsr.atomic import exchanging
+from latentsr.atomic import replacing
 from latentsr.report.blocks import (
     Block,
     Images,
@@ -53,7 +53,7 @@ def write_page(page: Page, path: Path) -> Path:
         LatentSRError: the disk refuses
     """
     text = render_page(page)
-    with exchanging(path) as part:
+    with replacing(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
     return path
 

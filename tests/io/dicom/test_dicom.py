@@ -362,3 +362,12 @@ def test_a_volume_from_elsewhere_becomes_a_secondary_capture(tmp_path: Path) -> 
     again = io.read(out)
     np.testing.assert_allclose(again.pixels, volume.pixels, atol=2e-5)
     assert again.spacing == (0.5, 0.25)
+
+
+def test_fractions_are_stored_by_the_unrounded_range(tmp_path: Path) -> None:
+    """The slope follows from the exact least value, though the intercept is rounded to nine digits."""
+    pixels = np.full((4, 4), 100000.0078125)
+    pixels[0, 0] = 100000.5
+    io.write(Volume.from_array(pixels), tmp_path / "a.dcm", provenance=None)
+    written = pydicom.dcmread(tmp_path / "a.dcm")
+    assert (str(written.RescaleIntercept), str(written.RescaleSlope)) == ("100000.008", f"{0.4921875 / 65535:.9g}")

@@ -8,7 +8,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.filewriter import correct_ambiguous_vr
 
-from latentsr.atomic import exchanging, replacing_folder
+from latentsr.atomic import replacing
 from latentsr.errors import InputError
 from latentsr.intensity import Window
 from latentsr.io.dicom.derived import capture, derive
@@ -28,9 +28,9 @@ MODALITIES = ("BMD", "CR", "CT", "DX", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", 
 
 
 def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS) -> Volume:
-    """The volume of one file, or of the files of one stack in the order of `dicom_series.in_order`.
+    """The volume of one file, or of the files of one stack in the order of `series.in_order`.
 
-    `source.header` is a tuple of data sets without pixels, one a slice. `force` lets burned-in annotation
+    `source.header` is a tuple of data sets without pixels, one per slice. `force` lets burned-in annotation
     through, `constant` images of one value.
     """
     slices: list[Slice] = []
@@ -44,12 +44,17 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
     pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
     files, modality = tuple(one.path for one in slices), str(headers[0].get("Modality"))
     known = modality if modality in MODALITIES else ""  # any other text may be anything, a name too
-    # What a derived volume will lack or show that its user may not expect, each text once.
+    # What a derived volume lacks or shows that its user may not expect, each text once.
     texts = irregularities(headers)
     if any("MOSAIC" in (header.get("ImageType") or ()) for header in headers):
         texts.append("a Siemens mosaic, enlarged as the one picture that it is: its tiles blend at their borders")
     warnings = [*texts, *dict.fromkeys(text for header in headers for text in left_out(header))]
-    source = Source("dicom", files, headers, known, tuple(warnings), _digest(slices))
+    # The SHA-256 of all instances, identifiers and stored pixels, in their order.
+    digest = hashlib.sha256()
+    for one in slices:
+        digest.update(f"{one.header.SOPInstanceUID} {one.stored.dtype} {one.stored.shape}".encode())
+        digest.update(np.ascontiguousarray(one.stored).data)
+    source = Source("dicom", files, headers, known, tuple(warnings), digest.hexdigest())
     return Volume(pixels, spacing(headers[0]), Window.of(pixels, constant=constant), source)
 
 
@@ -57,22 +62,40 @@ def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple
     """Writes a derived image, or a folder of them for a series, all or none; gives the files' paths.
 
     A volume that does not come from DICOM becomes Secondary Captures. One that the provenance calls an uncertainty is
-    stored as `dicom_parametric.map_headers` says.
+    stored as `parametric.map_headers` says.
     """
-    images = _images(volume, provenance or WITHOUT_MODEL)
+    made_by = provenance or WITHOUT_MODEL
+    if volume.source.kind == "dicom":
+        headers: tuple[Dataset, ...] = volume.source.header
+        if len(headers) != len(volume.pixels):
+            raise InputError(f"{len(volume.pixels)} slices for {len(headers)} source files: expected one each")
+        forms = map_headers(volume) if made_by.image == UNCERTAINTY else headers
+        try:
+            with quiet():
+                images = [
+                    derive(header, to_stored(one, form), volume, made_by, form=form)
+                    for one, header, form in zip(volume.pixels, headers, forms, strict=True)
+                ]
+        except MALFORMED as error:
+            fault = type(error).__name__
+            raise InputError(f"the source's header cannot be carried over ({fault}): mend the file") from error
+    else:
+        images = capture(volume, made_by)
+
     if len(images) == 1:
-        with exchanging(path) as part:
+        with replacing(path, over_folder=True) as part:
             _save(images[0], part)
         return (path,)
     names = slice_names(volume)
-    with replacing_folder(path) as part:
+    with replacing(path, over_folder=True) as part:
+        part.mkdir()
         for name, image in zip(names, images, strict=True):
             _save(image, part / name)
     return tuple(path / name for name in names)
 
 
 def slice_names(volume: Volume) -> list[str]:
-    """A file name a slice: the source's own with .dcm, or slice numbers where there are none or they would clash."""
+    """One file name per slice: the source's own with .dcm, or slice numbers where these are missing or clash."""
     names = [with_suffix(path.name) for path in volume.source.paths] if volume.source.kind == "dicom" else []
     if len({name.lower() for name in names}) == len(volume.pixels):
         return names
@@ -84,40 +107,12 @@ def with_suffix(name: str) -> str:
     return name if name.lower().endswith(SUFFIXES) else f"{name}.dcm"
 
 
-def _digest(slices: Sequence[Slice]) -> str:
-    """The SHA-256 of all instances of a volume, identifiers and stored pixels, in their order."""
-    digest = hashlib.sha256()
-    for one in slices:
-        digest.update(f"{one.header.SOPInstanceUID} {one.stored.dtype} {one.stored.shape}".encode())
-        digest.update(np.ascontiguousarray(one.stored).data)
-    return digest.hexdigest()
-
-
-def _images(volume: Volume, made_by: Provenance) -> list[Dataset]:
-    if volume.source.kind != "dicom":
-        return capture(volume, made_by)
-    headers: tuple[Dataset, ...] = volume.source.header
-    if len(headers) != len(volume.pixels):
-        raise InputError(f"{len(volume.pixels)} slices for {len(headers)} source files: expected one each")
-    forms = map_headers(volume) if made_by.image == UNCERTAINTY else headers
-    try:
-        with quiet():
-            return [
-                derive(header, to_stored(one, form), volume, made_by, form=form)
-                for one, header, form in zip(volume.pixels, headers, forms, strict=True)
-            ]
-    except MALFORMED as error:
-        raise InputError(
-            f"the source's header cannot be carried over ({type(error).__name__}): mend the file"
-        ) from error
-
-
 def _save(image: Dataset, path: Path) -> None:
     try:
         with quiet():
             correct_ambiguous_vr(image, is_little_endian=True)
             image.save_as(path, enforce_file_format=True)
     except OSError:
-        raise  # of the disk, told apart by the writer
+        raise  # of the disk: `replacing` gives its message
     except MALFORMED as error:
         raise InputError(f"the source's header cannot be written ({type(error).__name__}): mend the file") from error

@@ -1,4 +1,4 @@
-"""A DICOM of a part of an image, coarser where asked for: what is restored and compared with the truth."""
+"""A part of a DICOM image as a DICOM of its own, on the same or a coarser grid."""
 
 import copy
 from dataclasses import dataclass, replace
@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.valuerep import DSfloat
 
 from latentsr import __version__
 from latentsr.atomic import refuse_existing
 from latentsr.errors import InputError
 from latentsr.io import dicom
-from latentsr.io.dicom.grid import is_placed
+from latentsr.io.dicom.grid import SPACINGS, decimals, is_placed
 from latentsr.provenance import Provenance
 from latentsr.volume import Volume, first_pixel_shift
 
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _GRAPHICS = (0x50, 0x60)  # the first byte of the groups of curves and overlays
 _MASKS = ("ShutterShape", "CollimatorShape")
 
@@ -94,12 +92,8 @@ def _on_grid(header: Dataset, box: Box, scale: int) -> Dataset:
         across = (box.left + shift) * column_spacing * along_row
         down = (box.top + shift) * row_spacing * along_column
         position = np.asarray(np.array(header.ImagePositionPatient, np.float64) + across + down)
-        moved.ImagePositionPatient = _decimals(position)
-    for keyword in _SPACINGS:
+        moved.ImagePositionPatient = decimals(position)
+    for keyword in SPACINGS:
         if header.get(keyword):
-            setattr(moved, keyword, _decimals(np.array(header[keyword].value, np.float64) * scale))
+            setattr(moved, keyword, decimals(np.array(header[keyword].value, np.float64) * scale))
     return moved
-
-
-def _decimals(values: NDArray[np.float64]) -> list[DSfloat]:
-    return [DSfloat(float(value), auto_format=True) for value in values]

@@ -46,6 +46,14 @@ _STALE = (
 )  # fmt: skip
 
 
+# Attributes of type 2: PS3.3 requires them in every image, where they may be empty.
+_MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName", "Manufacturer", "Laterality", "PatientOrientation",
+)  # fmt: skip
+GREATEST = 65535  # value of 16 bits
+
+
 def derive(
     header: Dataset, stored: NDArray[Any], volume: Volume, provenance: Provenance, *, form: Dataset | None = None
 ) -> Dataset:
@@ -85,9 +93,9 @@ def derive(
 
 
 def content(volume: Volume, provenance: Provenance) -> str:
-    """What a derived volume's pixels follow from, beside what the provenance says: all its input and the window.
+    """Canonical JSON of what determines a derived volume's pixels beside the provenance: its input and the window.
 
-    Where no model made them they may be anything, and are taken themselves.
+    Where no model made the pixels, their own digest is included.
     """
     own = provenance.model_hash == WITHOUT_MODEL.model_hash
     pixels = hashlib.sha256(np.ascontiguousarray(volume.pixels).data).hexdigest() if own else ""
@@ -136,7 +144,10 @@ def describe(image: Dataset, scale: int, provenance: Provenance) -> None:
     item.ContributionDescription = f"Seed {provenance.seed}, options {provenance.options}"[:_LONG]
     item.PurposeOfReferenceCodeSequence = Sequence([code(*_PROCESSING)])
     image.ContributingEquipmentSequence = Sequence([*equipment, item])
-    image.SeriesDescription = _series_description(image.get("SeriesDescription") or "", scale, provenance)
+    kind = f"{provenance.image}, " if provenance.image else ""
+    added = f"x{scale} {kind}latentsr, {RESEARCH}"
+    name = image.get("SeriesDescription") or ""
+    image.SeriesDescription = f"{name[: _SHORT - len(added) - 1]} {added}".strip()
     if provenance.synthetic or not image.get("SyntheticData"):  # once made up, always made up
         image.SyntheticData = "YES" if provenance.synthetic else "NO"
 
@@ -158,60 +169,37 @@ def file_meta(image: Dataset) -> FileMetaDataset:
     return meta
 
 
-def _series_description(earlier: str, scale: int, provenance: Provenance) -> str:
-    kind = f"{provenance.image}, " if provenance.image else ""
-    added = f"x{scale} {kind}latentsr, {RESEARCH}"
-    return f"{earlier[: _SHORT - len(added) - 1]} {added}".strip()
-
-
-_TOP = 65535
-
-
 def capture(volume: Volume, provenance: Provenance) -> list[Dataset]:
-    """One Secondary Capture data set a slice, in one new study without a patient.
+    """One Secondary Capture data set per slice, in one new study without a patient.
 
     16 bits stored; slope and intercept map them to the volume's physical values. The same pixels give the same UIDs.
     """
-    content = hashlib.sha256(volume.pixels.tobytes()).hexdigest()
-    low, slope = _scale(volume.pixels)
+    low, high = float(volume.pixels.min()), float(volume.pixels.max())
+    if high - low <= GREATEST and np.array_equal(volume.pixels, np.rint(volume.pixels)):
+        low, slope = (0.0 if low >= 0 and high <= GREATEST else low), 1.0  # whole numbers that fit
+    else:
+        low, slope = float(f"{low:.9g}"), float(f"{(high - low) / GREATEST:.9g}")  # decimal strings hold 16 characters
     stored = np.rint((volume.pixels.astype(np.float64) - low) / slope).astype("<u2")
-    return [_image(one, number, volume, (low, slope), content, provenance) for number, one in enumerate(stored, 1)]
 
-
-def _scale(pixels: NDArray[Any]) -> tuple[float, float]:
-    """The least value and the step of 16-bit storage: a step of 1 where the values are whole numbers that fit."""
-    low, high = float(pixels.min()), float(pixels.max())
-    if high - low <= _TOP and np.array_equal(pixels, np.rint(pixels)):
-        return (0.0 if low >= 0 and high <= _TOP else low), 1.0
-    low, step = float(f"{low:.9g}"), (high - low) / _TOP  # a decimal string holds 16 characters
-    return low, float(f"{step:.9g}")
-
-
-def _image(
-    stored: NDArray[Any], number: int, volume: Volume, rescale: tuple[float, float], content: str, made_by: Provenance
-) -> Dataset:
-    image = Dataset()
-    image.SOPClassUID = SecondaryCaptureImageStorage
-    image.SOPInstanceUID = derived_uid([content, f"image {number}"], volume.scale, made_by)
-    image.SeriesInstanceUID = derived_uid([content, "series"], volume.scale, made_by)
-    image.StudyInstanceUID = str(generate_uid(entropy_srcs=[content, "study"]))
-    image.Modality, image.ConversionType, image.ImageType = "OT", "WSD", ["DERIVED", "SECONDARY"]
-    for keyword in _UNKNOWN:
-        setattr(image, keyword, "")
-    image.SeriesNumber, image.InstanceNumber = 1, number
-    image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
-    image.BitsAllocated, image.BitsStored, image.HighBit = 16, 16, 15
-    image.RescaleIntercept, image.RescaleSlope, image.RescaleType = f"{rescale[0]:.9g}", f"{rescale[1]:.9g}", "US"
-    if volume.spacing:
-        image.PixelSpacing = [f"{value:.10g}" for value in volume.spacing]
-    set_pixels(image, stored)
-    describe(image, volume.scale, made_by)
-    image.file_meta = file_meta(image)
-    return image
-
-
-# Attributes that PS3.3 wants in every image and that may be empty.
-_UNKNOWN = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
-    "AccessionNumber", "ReferringPhysicianName", "Manufacturer", "Laterality", "PatientOrientation",
-)  # fmt: skip
+    content = hashlib.sha256(volume.pixels.tobytes()).hexdigest()
+    images = []
+    for number, one in enumerate(stored, 1):
+        image = Dataset()
+        image.SOPClassUID = SecondaryCaptureImageStorage
+        image.SOPInstanceUID = derived_uid([content, f"image {number}"], volume.scale, provenance)
+        image.SeriesInstanceUID = derived_uid([content, "series"], volume.scale, provenance)
+        image.StudyInstanceUID = str(generate_uid(entropy_srcs=[content, "study"]))
+        image.Modality, image.ConversionType, image.ImageType = "OT", "WSD", ["DERIVED", "SECONDARY"]
+        for keyword in _MAY_BE_EMPTY:
+            setattr(image, keyword, "")
+        image.SeriesNumber, image.InstanceNumber = 1, number
+        image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
+        image.BitsAllocated, image.BitsStored, image.HighBit = 16, 16, 15
+        image.RescaleIntercept, image.RescaleSlope, image.RescaleType = f"{low:.9g}", f"{slope:.9g}", "US"
+        if volume.spacing:
+            image.PixelSpacing = [f"{value:.10g}" for value in volume.spacing]
+        set_pixels(image, one)
+        describe(image, volume.scale, provenance)
+        image.file_meta = file_meta(image)
+        images.append(image)
+    return images

@@ -1,4 +1,4 @@
-"""GDCM in a process of its own: a broken codestream may end it or hang it, and this process goes on.
+"""GDCM in a process of its own: a broken codestream may end it or hang it, but not this process.
 
 GDCM lets exceptions of its codecs through to the interpreter, which then aborts. This file is also that process's
 program: it imports nothing of latentsr, so that it starts in any environment that has pydicom and GDCM.
@@ -23,7 +23,7 @@ def decode(encapsulated: bytes, syntax: str, options: dict[str, Any]) -> bytes:
     """The bytes of one decoded frame, little endian, as GDCM gives them for pixel data of that transfer syntax.
 
     `options` are those of pydicom's decoders and hold only what JSON can say. RuntimeError where GDCM gives nothing:
-    it refused, crashed, ran longer than `SECONDS` or wanted more memory than the image can need.
+    it refuses, crashes, runs longer than `SECONDS` or needs more memory than such an image can.
     """
     return _process(os.getpid()).decode(encapsulated, {"syntax": syntax, **options})
 
@@ -42,7 +42,7 @@ class _Process:
         atexit.register(self.stop)
 
     def decode(self, content: bytes, request: dict[str, Any]) -> bytes:
-        """The answer to one request; the process is stopped where there is none."""
+        """The answer to one request; RuntimeError, and the process is stopped, where none comes."""
         with self.lock:
             if self.process is None:
                 command = [sys.executable, "-P", str(Path(__file__))]
@@ -55,7 +55,7 @@ class _Process:
             return self._exchange(self.process, SECONDS, _message(request, content))
 
     def _exchange(self, process: subprocess.Popen[bytes], seconds: float, message: bytes = b"") -> bytes:
-        """What the process says next, after `message`; RuntimeError where it says nothing in that time, or refuses."""
+        """The next answer of the process after `message`; RuntimeError on an error or after `seconds` without one."""
         source, sink = cast("IO[bytes]", process.stdout), cast("IO[bytes]", process.stdin)  # both are pipes
         alarm = threading.Timer(seconds, process.kill)
         alarm.start()
@@ -115,7 +115,7 @@ def _serve() -> None:
         try:
             decoder = get_decoder(request.pop("syntax"))
             message = _message({}, bytes(decoder.as_buffer(content, decoding_plugin="gdcm", **request)[0]))
-        except Exception as error:  # noqa: BLE001 - told to the other process, which raises it
+        except Exception as error:  # noqa: BLE001 - sent to the other process, which raises it
             message = _message({"error": type(error).__name__})
 
 

@@ -1,4 +1,4 @@
-"""What a DICOM header says of its pixel grid: spacing, position, affine; and the same for a finer grid."""
+"""The pixel grid of a DICOM header: spacing, position and affine, and their change to a finer grid."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from latentsr.volume import first_pixel_shift
 
 Affine = NDArray[np.float64]
 
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
 # Shutter and collimator edges are given as pixels, counted from 1 (PS3.3 C.7.6.11 and C.8.7.3).
 _EDGES = (
@@ -30,8 +30,8 @@ _OF_ITS_PIXELS = (0x1301, 0x1302, 0x1303)  # area, mean and standard deviation o
 
 
 def spacing(header: Dataset) -> tuple[float, float] | None:
-    """The (row, column) spacing in mm, in the patient or else at the detector; None where there is none above 0."""
-    for keyword in _SPACINGS:
+    """The (row, column) spacing in mm, in the patient or else at the detector; None if none is positive."""
+    for keyword in SPACINGS:
         values = header.get(keyword)
         if values is not None and len(values) == 2 and min(values) > 0:
             return float(values[0]), float(values[1])
@@ -50,10 +50,10 @@ def move_to_finer_grid(image: Dataset, scale: int) -> None:
     if scale == 1:
         return  # every digit of the geometry stays
     if is_placed(image):
-        image.ImagePositionPatient = _decimals(position(image, scale))
-    for keyword in _SPACINGS:
+        image.ImagePositionPatient = decimals(position(image, scale))
+    for keyword in SPACINGS:
         if image.get(keyword):
-            setattr(image, keyword, _decimals(np.array(image[keyword].value, np.float64) / scale))
+            setattr(image, keyword, decimals(np.array(image[keyword].value, np.float64) / scale))
     for keyword in _EDGES:
         _map(image, keyword, lambda pixel: round((pixel - 0.5) * scale + 0.5))
     for keyword in _RADII:
@@ -96,7 +96,7 @@ def affine(headers: Sequence[Dataset]) -> Affine:
 
 
 def is_placed(header: Dataset) -> bool:
-    """True where the header says where its pixels lie in the patient."""
+    """Whether the header holds position, orientation and spacing of its pixels in the patient."""
     sizes = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
     return all(np.size(header.get(keyword)) == size for keyword, size in sizes.items())
 
@@ -107,8 +107,8 @@ def normal(header: Dataset) -> Affine:
     return np.asarray(np.cross(along_row, along_column))
 
 
-def _decimals(values: NDArray[Any]) -> list[DSfloat]:
-    """Decimal strings of at most 16 characters, as many digits as fit."""
+def decimals(values: NDArray[Any]) -> list[DSfloat]:
+    """DICOM's decimal strings of numbers: as many digits as 16 characters hold."""
     return [DSfloat(float(value), auto_format=True) for value in values]
 
 

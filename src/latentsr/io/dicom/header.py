@@ -1,4 +1,4 @@
-"""One DICOM file opened and judged: its data set and stored pixels, or one line that says why it cannot be used."""
+"""Reading and checking of one DICOM file: its data set and stored pixels, or one line with the reason of refusal."""
 
 import io
 import logging
@@ -33,7 +33,7 @@ MALFORMED = (
     NotImplementedError, RuntimeError, EOFError, OSError, OverflowError, struct.error, zlib.error,
 )  # fmt: skip
 
-# Single-frame grey classes whose attributes `dicom_derive` knows how to bring onto a finer grid.
+# Single-frame grey classes whose attributes `derived.derive` brings onto a finer grid.
 SOP_CLASSES = {
     uid.MRImageStorage: "MR",
     uid.CTImageStorage: "CT",
@@ -55,7 +55,7 @@ LOSSY_METHODS = {
     uid.HTJ2K: "ISO_15444_15",
 }
 
-_PREAMBLE = 132
+PREAMBLE, MAGIC = 132, b"DICM"  # bytes, the last of which are the magic word (PS3.10 section 7.1)
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -75,7 +75,7 @@ _NUMBERS = {
 }
 _LARGEST = 1e30  # of a number in a header: float32 holds its square no more
 
-# What a header may take, so that no file of a few bytes grows without end.
+# Limits of a header, so that no file of a few bytes takes unbounded memory or time.
 _DEEPEST = 16  # levels of nested sequences: pydicom's time and messages double with each where one cannot be written
 _TOO_DEEP = f"{{}} has sequences nested over {_DEEPEST} levels deep: expected the header of an image"
 _MOST_READS = 200_000  # of elements; two or three an element
@@ -101,7 +101,7 @@ def quiet() -> Iterator[None]:
 
 
 class Outline(NamedTuple):
-    """What sorts a DICOM file into a stack: its identifiers, what `dicom_series` compares, and if it is a DICOMDIR."""
+    """What sorts a DICOM file into a stack: its identifiers, what `series.stacks` compares, and if it is a DICOMDIR."""
 
     instance: str
     series: str
@@ -111,9 +111,10 @@ class Outline(NamedTuple):
 
 
 def is_dicom(path: Path) -> bool:
-    """True where the file begins with DICOM's preamble (PS3.10 section 7.1); OSError where it cannot be opened."""
+    """Whether the file begins with DICOM's preamble; OSError where it cannot be opened."""
     with path.open("rb") as file:
-        return file.read(_PREAMBLE)[128:] == b"DICM"
+        start = file.read(PREAMBLE)
+    return len(start) == PREAMBLE and start.endswith(MAGIC)
 
 
 def outline(path: Path) -> Outline | None:
@@ -150,21 +151,13 @@ def load(path: Path, *, force: bool = False, max_pixels: int = MAX_PIXELS) -> tu
         with quiet():
             _refuse_class(read_file_meta_info(path).get("MediaStorageSOPClassUID"), path)
             full = _read(path, max_pixels)
-            _refuse_no_image(full, path)
-            # InputError where an element that is computed with does not hold so many finite numbers as it
-            # should.
-            for keyword, count in _NUMBERS.items():
-                tag = BaseTag(tag_for_keyword(keyword) or 0)
-                value = _element(full, tag, path).value if tag in full else None
-                if value is None or value == "":
-                    continue
-                values = list(value) if isinstance(value, MultiValue | list) else [value]
-                if len(values) != count or not all(map(_is_number, values)):
-                    came = ", ".join(f"{one:g}" if _is_number(one) else "no number" for one in values[:_SHOWN])
-                    expected = f"{count} finite number{'s' if count > 1 else ''}"
-                    raise InputError(f"{path}: {keyword} holds {came}: expected {expected}, mend the header")
-            if fractions := [keyword for keyword in _INTEGERS if not isinstance(full.get(keyword, 0), int)]:
-                raise InputError(f"{path}: {fractions[0]} is no integer: mend the header")
+            _refuse_class(full.get("SOPClassUID"), path)
+            if "PixelData" not in full:
+                kind = full.get("SOPClassUID")
+                vendors_own = kind and str(kind) not in uid.UID_dictionary  # such as Siemens' reports and raw data
+                message = f"{path} holds no pixels ({class_name(kind)}): give an image file"
+                raise NotAnImageError(message) if vendors_own else InputError(message)
+            _refuse_odd_numbers(full, path)
             _refuse_unfit(full, path, force, max_pixels)
             header = _plain(full, path)
             stored = _decoded(full, path)
@@ -191,26 +184,24 @@ class _BoundedFile(io.BufferedReader):
 
 
 def _read(path: Path, max_pixels: int, **options: Any) -> Dataset:
-    """The data set as pydicom reads it; what a few bytes could become without end is refused before."""
+    """The data set as pydicom reads it; a file that would take unbounded memory or time is refused."""
     meta = read_file_meta_info(path)
     with _BoundedFile(path) as file:
         if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
-            _refuse_inflation(file, path, 2 * max_pixels + _BESIDE_PIXELS)
+            # Inflate piece by piece and keep nothing (PS3.5 section A.5).
+            limit = 2 * max_pixels + _BESIDE_PIXELS
+            elements = [one for one in read_file_meta_info(path).elements() if isinstance(one, RawDataElement)]
+            file.seek(max(one.value_tell + one.length for one in elements))
+            content, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+            while not content.eof and (piece := content.unconsumed_tail or file.read(_CHUNK)):
+                total += len(content.decompress(piece, _CHUNK))
+                if total > limit:
+                    expected = "expected less, raise the option max_pixels"
+                    raise InputError(f"{path} inflates to over {limit} bytes: {expected}")
+            if not content.eof:
+                raise InputError(f"{path} is deflated and cut off: copy or export it again")
+            file.seek(0)
         return dcmread(file, **options)
-
-
-def _refuse_inflation(file: io.BufferedReader, path: Path, limit: int) -> None:
-    """Inflates a deflated data set (PS3.5 section A.5) piece by piece and keeps nothing; rewinds the file."""
-    meta = [element for element in read_file_meta_info(path).elements() if isinstance(element, RawDataElement)]
-    file.seek(max(element.value_tell + element.length for element in meta))
-    content, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    while not content.eof and (piece := content.unconsumed_tail or file.read(_CHUNK)):
-        total += len(content.decompress(piece, _CHUNK))
-        if total > limit:
-            raise InputError(f"{path} inflates to over {limit} bytes: expected less, raise the option max_pixels")
-    if not content.eof:
-        raise InputError(f"{path} is deflated and cut off: copy or export it again")
-    file.seek(0)
 
 
 def _plain(full: Dataset, path: Path) -> Dataset:
@@ -253,7 +244,8 @@ def _element(data: Dataset, tag: BaseTag, path: Path) -> DataElement:
     except RecursionError:
         raise
     except MALFORMED as error:
-        raise InputError(f"{path}: {_name(tag)} holds no value of its type: mend the header") from error
+        name = keyword_for_tag(tag) or tag
+        raise InputError(f"{path}: {name} holds no value of its type: mend the header") from error
 
 
 def _refuse_depth(element: DataElement, path: Path, depth: int) -> None:
@@ -268,11 +260,6 @@ def _refuse_depth(element: DataElement, path: Path, depth: int) -> None:
                 _refuse_depth(_element(item, inner.tag, path), path, depth + 1)
 
 
-def _name(tag: BaseTag) -> str:
-    """The keyword of an element, or its number where PS3.6 has none."""
-    return str(keyword_for_tag(tag) or tag)
-
-
 def class_name(value: object) -> str:
     """The registered name of a SOP class; never what else the element holds, which may be of the patient."""
     return str(uid.UID(str(value)).name) if str(value) in uid.UID_dictionary else "an unregistered class"
@@ -284,19 +271,24 @@ def _refuse_class(value: object, path: Path) -> None:
         raise NotAnImageError(f"{path} holds no image but {class_name(value)}: give images")
 
 
-def _refuse_no_image(full: Dataset, path: Path) -> None:
-    value = full.get("SOPClassUID")
-    _refuse_class(value, path)
-    if "PixelData" in full:
-        return
-    message = f"{path} holds no pixels ({class_name(value)}): give an image file"
-    if value and str(value) not in uid.UID_dictionary:  # a vendor's own, such as Siemens' reports and raw data
-        raise NotAnImageError(message)
-    raise InputError(message)
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and abs(value) < _LARGEST
+
+
+def _refuse_odd_numbers(full: Dataset, path: Path) -> None:
+    """Raises InputError where an element that is computed with does not hold as many finite numbers as it should."""
+    for keyword, count in _NUMBERS.items():
+        tag = BaseTag(tag_for_keyword(keyword) or 0)
+        value = _element(full, tag, path).value if tag in full else None
+        if value is None or value == "":
+            continue
+        values = list(value) if isinstance(value, MultiValue | list) else [value]
+        if len(values) != count or not all(map(_is_number, values)):
+            came = ", ".join(f"{one:g}" if _is_number(one) else "no number" for one in values[:_SHOWN])
+            expected = f"{count} finite number{'s' if count > 1 else ''}"
+            raise InputError(f"{path}: {keyword} holds {came}: expected {expected}, mend the header")
+    if fractions := [keyword for keyword in _INTEGERS if not isinstance(full.get(keyword, 0), int)]:
+        raise InputError(f"{path}: {fractions[0]} is no integer: mend the header")
 
 
 def _refuse_unfit(full: Dataset, path: Path, force: bool, max_pixels: int) -> None:
@@ -307,24 +299,9 @@ def _refuse_unfit(full: Dataset, path: Path, force: bool, max_pixels: int) -> No
         kind = class_name(full.get("SOPClassUID"))
         raise InputError(f"{path} is of {kind}: expected a single-frame image of {accepted}")
     if full.get("SamplesPerPixel") not in (None, 1) or full.get("PhotometricInterpretation") not in _GREY:
-        raise InputError(
-            f"{path} is a colour image ({_sense(full)}): expected {' or '.join(_GREY)}, convert it to grey"
-        )
-    _refuse_odd_pixels(full, path, max_pixels)
-    if missing := [name for name in _UIDS if not isinstance(full.get(name), str) or not full.get(name)]:
-        raise InputError(f"{path} has no {' and no '.join(missing)}: give it one, else its output has no identity")
-    if full.get("BurnedInAnnotation") == "YES" and not force:
-        fix = "set the option force if it may be used"
-        raise InputError(f"{path} has burned-in annotation, which may name the patient: {fix}")
-
-
-def _sense(full: Dataset) -> str:
-    """The photometric interpretation, if it is a defined term (PS3.3 C.7.6.3.1.2)."""
-    value = full.get("PhotometricInterpretation")
-    return value if value in list(PhotometricInterpretation) else "of an unknown kind"
-
-
-def _refuse_odd_pixels(full: Dataset, path: Path, max_pixels: int) -> None:
+        came = full.get("PhotometricInterpretation")
+        kind = came if came in list(PhotometricInterpretation) else "of an unknown kind"  # PS3.3 C.7.6.3.1.2
+        raise InputError(f"{path} is a colour image ({kind}): expected {' or '.join(_GREY)}, convert it to grey")
     if missing := [name for name in _INTEGERS if full.get(name) is None]:
         raise InputError(f"{path} does not say its {', '.join(missing)}: export it again")
     if full.Rows < 2 or full.Columns < 2:
@@ -340,6 +317,11 @@ def _refuse_odd_pixels(full: Dataset, path: Path, max_pixels: int) -> None:
         raise InputError(f"{path} has PixelRepresentation {full.PixelRepresentation}: expected 0 or 1")
     if full.get("RescaleSlope") == 0:
         raise InputError(f"{path} has a rescale slope of 0: expected a number other than 0")
+    if missing := [name for name in _UIDS if not isinstance(full.get(name), str) or not full.get(name)]:
+        raise InputError(f"{path} has no {' and no '.join(missing)}: give it one, else its output has no identity")
+    if full.get("BurnedInAnnotation") == "YES" and not force:
+        fix = "set the option force if it may be used"
+        raise InputError(f"{path} has burned-in annotation, which may name the patient: {fix}")
 
 
 def _decoded(full: Dataset, path: Path) -> NDArray[Any]:

@@ -14,9 +14,9 @@ import numpy as np
 from pydicom import Dataset, uid
 from pydicom.sr.coding import Code
 
-from latentsr.atomic import exchanging
+from latentsr.atomic import replacing
 from latentsr.errors import InputError
-from latentsr.io.dicom.derived import PARAMETRIC_MAP, content, derived_uid, describe, series_number
+from latentsr.io.dicom.derived import GREATEST, PARAMETRIC_MAP, content, derived_uid, describe, series_number
 from latentsr.io.dicom.grid import is_placed, position
 from latentsr.io.dicom.header import MALFORMED, quiet
 from latentsr.provenance import Provenance
@@ -28,13 +28,12 @@ _SCALED = (
     uid.MRImageStorage, uid.CTImageStorage, uid.PositronEmissionTomographyImageStorage,
     uid.ComputedRadiographyImageStorage, uid.SecondaryCaptureImageStorage,
 )  # fmt: skip
-# What says of the source's stored values how they are meant or shown.
+# Meaning and display of the source's stored values.
 _OF_STORED_VALUES = (
     "PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "VOILUTSequence",
     "WindowCenterWidthExplanation", "RealWorldValueMappingSequence", "PresentationLUTShape",
     "PresentationIntentType",
 )  # fmt: skip
-_TOP = 65535
 _BRIGHTEST = 99.5  # percentile that a viewer shows white: a few outliers would leave the rest dark
 
 _HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
@@ -52,7 +51,7 @@ def map_headers(spread: Volume) -> list[Dataset]:
     how: dict[str, Any] = {
         "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 0,
         "PhotometricInterpretation": "MONOCHROME2",
-        "RescaleIntercept": "0", "RescaleSlope": f"{top / _TOP:.9g}", "RescaleType": "US",
+        "RescaleIntercept": "0", "RescaleSlope": f"{top / GREATEST:.9g}", "RescaleType": "US",
         "WindowCenter": f"{bright / 2:.9g}", "WindowWidth": f"{bright:.9g}",
         "VOILUTFunction": "LINEAR_EXACT",  # whose width may be below 1
     }  # fmt: skip
@@ -74,7 +73,7 @@ def map_headers(spread: Volume) -> list[Dataset]:
 
 
 def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
-    """Writes a volume of spread, in the source's physical units, as one parametric map with a frame a slice.
+    """Writes a volume of spread, in the source's physical units, as one parametric map with one frame per slice.
 
     InputError where the slices do not say where they lie in the patient, or several lie at one position.
     """
@@ -87,7 +86,7 @@ def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
     try:
         with quiet():
             image = _map(spread, made_by)
-            with exchanging(path) as part:
+            with replacing(path, over_folder=True) as part:
                 image.save_as(part)
     except MALFORMED as error:
         raise InputError(
@@ -120,19 +119,28 @@ def _map(spread: Volume, made_by: Provenance) -> Dataset:
         device_serial_number=made_by.model_hash[:64],
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[meaning],
-        voi_lut_transformations=[_window(spread)],
+        voi_lut_transformations=[
+            highdicom.VOILUTTransformation(window_center=(low + high) / 2, window_width=max(high - low, 1e-6))
+        ],
         content_label="UNCERTAINTY",
         content_description="Standard deviation over samples; research use only",
-        **_grid(spread, headers),
+        pixel_measures=highdicom.PixelMeasuresSequence(
+            pixel_spacing=[float(value) / scale for value in first.PixelSpacing],
+            slice_thickness=float(first.get("SliceThickness") or 1),
+        ),
+        plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", first.ImageOrientationPatient),
+        plane_positions=[
+            highdicom.PlanePositionSequence("PATIENT", position(header, scale).tolist()) for header in headers
+        ],
     )
     describe(image, scale, made_by)
     # Put the source's dates and a derived UID in place of the run's, so that the same run writes the same bytes.
     dimensions = derived_uid(["dimensions", made_from], scale, made_by)
     for item in [*image.DimensionOrganizationSequence, *image.DimensionIndexSequence]:
         item.DimensionOrganizationUID = dimensions
-    told = {item.get("ContributionDateTime") for item in first.get("ContributingEquipmentSequence") or []}
+    dates = {item.get("ContributionDateTime") for item in first.get("ContributingEquipmentSequence") or []}
     for item in image.ContributingEquipmentSequence:
-        if item.get("ContributionDateTime") not in told:  # the moment at which highdicom ran
+        if item.get("ContributionDateTime") not in dates:  # the moment at which highdicom ran
             item.pop("ContributionDateTime", None)
     for keyword in ("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime"):
         image.pop(keyword, None)
@@ -141,25 +149,8 @@ def _map(spread: Volume, made_by: Provenance) -> Dataset:
     return image
 
 
-def _grid(spread: Volume, headers: list[Dataset]) -> dict[str, Any]:
-    """The map's own pixel measures, orientation and positions: those of the enlarged grid."""
-    thickness = float(headers[0].get("SliceThickness") or 1)
-    places = [highdicom.PlanePositionSequence("PATIENT", position(header, spread.scale).tolist()) for header in headers]
-    spacing = [float(value) / spread.scale for value in headers[0].PixelSpacing]
-    return {
-        "pixel_measures": highdicom.PixelMeasuresSequence(pixel_spacing=spacing, slice_thickness=thickness),
-        "plane_orientation": highdicom.PlaneOrientationSequence("PATIENT", headers[0].ImageOrientationPatient),
-        "plane_positions": places,
-    }
-
-
-def _window(spread: Volume) -> Any:
-    low, high = float(spread.pixels.min()), float(spread.pixels.max())
-    return highdicom.VOILUTTransformation(window_center=(low + high) / 2, window_width=max(high - low, 1e-6))
-
-
 def _complete(header: Dataset) -> Dataset:
-    """The header with the attributes that highdicom reads without asking whether they are there."""
+    """The header with the attributes that highdicom reads without checking that they exist."""
     complete = copy.copy(header)
     for keyword in _WANTED:
         if keyword not in complete:

@@ -114,7 +114,18 @@ def decode(full: Dataset) -> NDArray[Any]:
     if syntax in _JPEG_2000:  # some writers wrap the codestream in a JP2 file, against PS3.5 section A.4.4
         frame = frame[max(frame.find(_CODESTREAM), 0) :]
     _refuse_false_claims(full, frame)
-    content, options = encapsulate([frame], has_bot=False), _options(full)
+    content = encapsulate([frame], has_bot=False)
+    options = {  # what pydicom's decoders need of the header
+        "rows": full.Rows,
+        "columns": full.Columns,
+        "samples_per_pixel": 1,
+        "number_of_frames": 1,
+        "photometric_interpretation": full.PhotometricInterpretation,
+        "pixel_representation": full.PixelRepresentation,
+        "bits_allocated": full.BitsAllocated,
+        "bits_stored": full.BitsStored,
+        "pixel_keyword": "PixelData",
+    }
     plugin = _DECODERS[syntax]
     if plugin == _GDCM:
         native = get_decoder(uid.ExplicitVRLittleEndian)
@@ -129,21 +140,6 @@ def syntax_name(full: Dataset) -> str:
     """The registered name of the file's transfer syntax; never what else the element holds."""
     syntax = uid.UID(str(full.file_meta.get("TransferSyntaxUID", "")))
     return syntax.name if syntax in uid.UID_dictionary else "of an unknown transfer syntax"
-
-
-def _options(full: Dataset) -> dict[str, Any]:
-    """What pydicom's decoders ask of the header."""
-    return {
-        "rows": full.Rows,
-        "columns": full.Columns,
-        "samples_per_pixel": 1,
-        "number_of_frames": 1,
-        "photometric_interpretation": full.PhotometricInterpretation,
-        "pixel_representation": full.PixelRepresentation,
-        "bits_allocated": full.BitsAllocated,
-        "bits_stored": full.BitsStored,
-        "pixel_keyword": "PixelData",
-    }
 
 
 def _refuse_false_claims(full: Dataset, frame: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A DICOM series taken apart into stacks, each of slices of one grid and direction, and a stack in order."""
+"""DICOM series: stacks of slices of one grid and direction, and the order of slices in a stack."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +55,7 @@ def stacks(headers: Mapping[Path, Dataset]) -> list[list[Path]]:
 def in_order(slices: Sequence[Slice]) -> list[Slice]:
     """The slices of one stack sorted by position along their normal.
 
-    Slices at one position are sorted by what scanners tell them apart by: time point, b-value, echo, then number, time
+    Slices at one position are sorted by what distinguishes them: time point, b-value, echo, then number, time
     and identifier of the instance. InputError, which names the file, where one does not fit into a stack with the first
     or does not say where it lies.
     """
@@ -65,16 +65,20 @@ def in_order(slices: Sequence[Slice]) -> list[Slice]:
     for other in slices[1:]:
         if what := _difference(first.header, other.header):
             raise InputError(f"{other.path} is of {what} than {first.path.name}: give such files apart")
-    places = np.array([_place(one) for one in slices])
+    places = []  # along the normal, in mm
+    for one in slices:
+        if not is_placed(one.header):
+            raise InputError(f"{one.path} does not say where it lies: a series needs it, give its files one by one")
+        places.append(np.dot(np.array(one.header.ImagePositionPatient, np.float64), normal(one.header)))
     upwards = np.argsort(places, kind="stable")
-    steps = np.diff(places[upwards], prepend=places[upwards[0]]) > _SAME_PLACE
+    steps = np.diff(np.array(places)[upwards], prepend=places[upwards[0]]) > _SAME_PLACE
     level = dict(zip(upwards.tolist(), np.cumsum(steps).tolist(), strict=True))
     order = sorted(level, key=lambda index: (level[index], *_moment(slices[index].header)))
     return [slices[index] for index in order]
 
 
 def irregularities(headers: Sequence[Dataset]) -> list[str]:
-    """In what the slices of a stack, in their order, are not evenly spaced, one text each."""
+    """Irregular spacings of the slices of a stack, in their order: one text each."""
     if len(headers) == 1:
         return []
     along = normal(headers[0])
@@ -84,15 +88,18 @@ def irregularities(headers: Sequence[Dataset]) -> list[str]:
     if (distances < _SAME_PLACE).any():
         texts.append("several slices at one position, such as time points: enlarged as they are, each for itself")
     gaps = distances[distances >= _SAME_PLACE]
-    told = abs(float(headers[0].get("SpacingBetweenSlices") or 0))
-    usual = told if told and len(gaps) == 1 else np.median(gaps) if len(gaps) else 0  # one gap has no other beside it
+    stated = abs(float(headers[0].get("SpacingBetweenSlices") or 0))
+    if len(gaps) == 1 and stated:  # a single gap has no others to compare with
+        usual = stated
+    else:
+        usual = float(np.median(gaps)) if len(gaps) else 0.0
     if (np.abs(gaps - usual) > _GAP_TOLERANCE * usual).any():
         texts.append("slices at uneven distances, perhaps one is missing: enlarged as they are, each for itself")
     return texts
 
 
 def _difference(first: Dataset, other: Dataset) -> str:
-    """In what two files cannot be of one stack, such as "another size"; empty where they can."""
+    """Why two files cannot be of one stack, such as "another size"; empty where they can."""
     for keyword, what in _SAME:
         if first.get(keyword) != other.get(keyword):
             return what
@@ -101,13 +108,6 @@ def _difference(first: Dataset, other: Dataset) -> str:
         if len(one) != len(two) or not all(abs(a - b) <= tolerance for a, b in zip(one, two, strict=True)):
             return what
     return ""
-
-
-def _place(one: Slice) -> float:
-    """How far along the normal the slice lies, in mm."""
-    if not is_placed(one.header):
-        raise InputError(f"{one.path} does not say where it lies: a series needs it, give its files one by one")
-    return float(np.dot(np.array(one.header.ImagePositionPatient, np.float64), normal(one.header)))
 
 
 def _moment(header: Dataset) -> tuple[float | str, ...]:

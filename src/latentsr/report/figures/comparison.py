@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from latentsr.atomic import exchanging
+from latentsr.atomic import replacing
 from latentsr.provenance import RESEARCH_USE
 from latentsr.report.figures.cases import COLOURS, DARK, FAINT, FRAME, LARGE, SMALL_TEXT, Place, Sheet
 
@@ -105,7 +105,7 @@ def comparison(columns: Sequence[Column], detail: Detail, caption: Caption, *, g
 def save(figure: Figure, path: Path, *, text: dict[str, str] | None = None) -> None:
     """Writes a figure as PNG, whole or not at all; the same figure gives the same bytes. `text` goes into the file."""
     about = {"Software": None, "Description": RESEARCH_USE, **(text or {})}
-    with exchanging(path) as part:
+    with replacing(path) as part:
         figure.savefig(part, format="png", metadata=about)
 
 

@@ -9,15 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Model, Out, Overwrite
+from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Out, Overwrite
 from latentsr.provenance import RESEARCH_USE
 
 
 def enhance(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="DICOM, NIfTI, PNG, TIFF files or folders.")],
     out: Out,
-    model: Model = MODEL,
-    scale: Annotated[int | None, typer.Option(help="Refuse a model of another scale.")] = None,
+    model: Annotated[str, typer.Option(help="Model folder, name of a shipped model, or bicubic.")] = MODEL,
+    scale: Annotated[
+        int | None, typer.Option(min=2, help="Refuse a model of another scale; of bicubic the scale, default 4.")
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Network evaluations. 1: the posterior mean; 16: a sample. Default: 1, or 16 of --samples."),
@@ -48,7 +50,7 @@ def enhance(
     json: Json = False,
     config: Defaults = None,
 ) -> None:
-    """Enlarges images with a trained model; the output tree mirrors the input, its record is OUT.run/run.json."""
+    """Enlarges images with a model, or by interpolation; the output tree mirrors the input, its record is OUT.run/run.json."""
     from latentsr.config import checked
     from latentsr.enhance import Job, enhance_files, measure
     from latentsr.upscalers import Sampling, load_upscaler

@@ -18,7 +18,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
 LAYERS = (
     ("errors", "atomic", "config", "intensity", "volume", "provenance", "job"),
     ("device", "degrade", "tiling", "io", "metrics", "stats"),
-    ("autoencoders", "conditioning", "diffusion", "data"),
+    ("autoencoders", "diffusion", "data"),
     ("training", "upscalers"),
     ("evaluation", "enhance", "screening", "study", "report", "demo", "jobs"),
     ("cli", "commands", "terminal", "scaleout", "serve", "__main__"),

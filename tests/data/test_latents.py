@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.folder import save_kl
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256, signed, write_json
 from latentsr.data.latents import LatentCache, fill_cache, open_cache
@@ -106,7 +106,7 @@ def test_batches_and_order_of_filling_change_nothing(dataset: Dataset, tmp_path:
 
 def test_batches_change_the_latents_of_a_network_by_rounding_alone(dataset: Dataset, tmp_path: Path) -> None:
     """What docs/evaluation.md says of a KL autoencoder."""
-    save_kl(SmallKL(width=8, blocks=2), tmp_path / "vae")
+    save_network(SmallKL(width=8, blocks=2), tmp_path / "vae")
     autoencoder = load_autoencoder(tmp_path / "vae")
     first, second = (
         fill_cache([dataset], autoencoder, BICUBIC, tmp_path / f"cache{n}", batch=n).array("train", "hr")
@@ -343,7 +343,7 @@ def test_images_that_changed_since_they_were_prepared_are_refused_before_any_wor
 
 
 def test_a_trained_autoencoder_travels_with_the_cache(dataset: Dataset, tmp_path: Path) -> None:
-    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae")
+    save_network(SmallKL(width=4, blocks=1), tmp_path / "vae")
     (tmp_path / "vae" / "logs").mkdir()
     autoencoder = load_autoencoder(tmp_path / "vae")
     cache = fill_cache([dataset], autoencoder, BICUBIC, tmp_path / "cache")

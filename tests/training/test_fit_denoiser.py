@@ -12,7 +12,7 @@ import torch
 
 from latentsr import terminal
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.folder import save_kl
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import read_yaml, sha256, write_json
 from latentsr.data.duplicates import pixel_digest
@@ -189,7 +189,7 @@ def test_every_objective_trains_to_a_model_that_restores(cache: LatentCache, tmp
 
 
 def test_in_the_latent_of_a_trained_autoencoder_the_model_needs_nothing_else(tmp_path: Path) -> None:
-    save_kl(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
+    save_network(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
     cache = made(tmp_path, autoencoder=tmp_path / "vae")
     out = fitted(cache, tmp_path / "tiny", steps=2, validate_every=2)
     out.rename(tmp_path / "moved")

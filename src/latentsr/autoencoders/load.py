@@ -5,8 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from latentsr.autoencoders.catalogue import CATALOGUE, Weights
+from latentsr.autoencoders.folder import load_folder
 from latentsr.autoencoders.haar import Haar, Identity
+from latentsr.autoencoders.network import FrozenAutoencoder, digest_in_memory
 from latentsr.autoencoders.protocol import Autoencoder, AutoencoderSpec
+from latentsr.autoencoders.published import given_files, read_published
+from latentsr.autoencoders.store import check_cached, find, how_to_get, store_folder
+from latentsr.autoencoders.weights import import_command
 from latentsr.errors import ModelError, OptionError
 
 _CODE: Mapping[str, Callable[[], Autoencoder]] = {
@@ -35,25 +40,38 @@ def load_autoencoder(
     folder that holds them; TAEF2's encoder and decoder are two files), or from the store, or from the hub's cache:
     nothing is ever downloaded. Missing, cut, altered or unfitting files raise ModelError, as does an unknown name.
     """
-    name = str(name_or_folder)
-    if name in CATALOGUE:
-        return _published(name, weights, config, device)
-    if weights is not None or config is not None:
-        raise OptionError(
-            f"{name}: takes neither weights nor a config of weights; these go with one of {', '.join(CATALOGUE)}"
+    name, path = str(name_or_folder), Path(name_or_folder)
+    if name not in CATALOGUE:
+        if weights is not None or config is not None:
+            raise OptionError(
+                f"{name}: takes neither weights nor a config of weights; these go with one of {', '.join(CATALOGUE)}"
+            )
+        if name in _CODE:
+            return _CODE[name]()
+        if path.is_dir():
+            return load_folder(path, device=device)
+        if path.is_file():
+            command = import_command(path, [path.name])
+            raise ModelError(f"autoencoder '{name}': is a file, expected a folder or a name; {command}")
+        raise ModelError(
+            f"autoencoder '{name}': expected a folder, or one of {', '.join(SPECS)}{_nearest(name, SPECS)}"
         )
-    if name in _CODE:
-        return _CODE[name]()
-    if Path(name_or_folder).is_dir():
-        from latentsr.autoencoders.folder import load_folder
 
-        return load_folder(Path(name_or_folder), device=device)
-    if Path(name_or_folder).is_file():
-        from latentsr.autoencoders.weights import import_command
-
-        command = import_command(Path(name), [Path(name).name])
-        raise ModelError(f"autoencoder '{name}': is a file, expected a folder or a name; {command}")
-    raise ModelError(f"autoencoder '{name}': expected a folder, or one of {', '.join(SPECS)}{_nearest(name, SPECS)}")
+    published = CATALOGUE[name]
+    if weights is not None:
+        files = given_files(published, weights, config)
+    elif config is not None:
+        raise OptionError(f"{name}: the option config without weights; set both")
+    else:
+        place = find(name)
+        if place is None:
+            raise ModelError(f"{name}: its weights are not on this machine; {how_to_get(name)}")
+        if place.kind == "store":
+            return load_folder(store_folder(name), device=device, spec=published.spec)
+        check_cached(place.files)
+        files = place.files
+    network = read_published(published, files)
+    return FrozenAutoencoder(network.to(device), published.spec, digest_in_memory(network), None)
 
 
 def check_name(name: str, *, weights: bool = False) -> None:
@@ -72,31 +90,3 @@ def check_name(name: str, *, weights: bool = False) -> None:
 def _nearest(name: str, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
-
-
-def _published(
-    name: str,
-    weights: Weights | None,
-    config: Path | str | None,
-    device: str,
-) -> Autoencoder:
-    from latentsr.autoencoders.folder import load_folder
-    from latentsr.autoencoders.network import digest_in_memory, frozen
-    from latentsr.autoencoders.published import given_files, read_published
-    from latentsr.autoencoders.store import check_cached, find, how_to_get, store_folder
-
-    published = CATALOGUE[name]
-    if weights is not None:
-        files = given_files(published, weights, config)
-    elif config is not None:
-        raise OptionError(f"{name}: the option config without weights; set both")
-    else:
-        place = find(name)
-        if place is None:
-            raise ModelError(f"{name}: its weights are not on this machine; {how_to_get(name)}")
-        if place.kind == "store":
-            return load_folder(store_folder(name), device=device, spec=published.spec)
-        check_cached(place.files)
-        files = place.files
-    network = read_published(published, files)
-    return frozen(network.to(device), published.spec, digest_in_memory(network), None)

@@ -39,12 +39,23 @@ def store_folder(name: str) -> Path:
 
 
 def find(name: str) -> Place | None:
-    """Where the files of an autoencoder of the catalogue are on this machine; None where they are not."""
+    """Where all files of an autoencoder of the catalogue are on this machine; None where they are not."""
     folder = store_folder(name)
     if folder.is_dir():  # whole or not: what is broken there is not to be passed over
         return Place("store", Files((folder / WEIGHTS,), folder / CONFIG))
-    files = _cached(CATALOGUE[name])
-    return None if files is None else Place("hub cache", files)
+    publication = CATALOGUE[name].publication
+    if not publication.repository:
+        return None
+    from huggingface_hub import try_to_load_from_cache  # half a second, and most calls do not need it
+
+    paths = []
+    for file in publication.files:
+        path = try_to_load_from_cache(publication.repository, file)
+        if not isinstance(path, str):
+            return None
+        paths.append(Path(path))
+    count = len(publication.weights)
+    return Place("hub cache", Files(tuple(paths[:count]), paths[count] if publication.config else None))
 
 
 def import_weights(name: str, weights: Weights, config: Path | str | None = None, *, overwrite: bool = False) -> Path:
@@ -76,7 +87,7 @@ def pull(name: str, *, overwrite: bool = False) -> Path:
     try:
         paths = {file: _fetched(published, file, downloads) for file in published.publication.files}
     finally:
-        _remove_if_nothing_came(downloads)
+        _remove_if_empty(downloads)
     weights = [paths[file] for file in published.publication.weights]
     import_weights(name, weights, paths.get(published.publication.config), overwrite=overwrite)
     shutil.rmtree(downloads)
@@ -99,22 +110,6 @@ def imported_from(name: str) -> dict[str, str]:
     """The SHA-256 of each file that an autoencoder in the store was made from, by file name; empty for others."""
     sources = read_manifest(store_folder(name)).get("sources")
     return dict(sources) if isinstance(sources, dict) else {}
-
-
-def _cached(published: Published) -> Files | None:
-    """The files in the hub's cache, if all are there; one whose bytes are not those of its name is a ModelError."""
-    from huggingface_hub import try_to_load_from_cache  # half a second, and most calls do not need it
-
-    publication, paths = published.publication, []
-    if not publication.repository:
-        return None
-    for file in publication.files:
-        path = try_to_load_from_cache(publication.repository, file)
-        if not isinstance(path, str):
-            return None
-        paths.append(Path(path))
-    count = len(publication.weights)
-    return Files(tuple(paths[:count]), paths[count] if publication.config else None)
 
 
 def check_cached(files: Files) -> None:
@@ -156,7 +151,7 @@ def _quiet_hub() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _remove_if_nothing_came(downloads: Path) -> None:
+def _remove_if_empty(downloads: Path) -> None:
     """Removes a folder of downloads that holds no bytes of any published file: the hub's locks and records alone."""
     kept = (path for path in downloads.rglob("*") if path.is_file())
     if any(path.suffix == ".incomplete" or ".cache" not in path.relative_to(downloads).parts for path in kept):

@@ -22,19 +22,35 @@ from torch import Tensor
 
 from latentsr.atomic import replacing
 from latentsr.autoencoders.protocol import Autoencoder
-from latentsr.conditioning import CONDITIONS, encode_roles
 from latentsr.config import manifest, read_json, read_signed_json, sha256_json, signed, write_json
 from latentsr.data.duplicates import pixel_digest
 from latentsr.data.records import Dataset, Record, check_names, common_size
-from latentsr.degrade import Degradation
+from latentsr.degrade import Degradation, enlarge
 from latentsr.errors import InputError, OptionError, StaleError
 
+Encode = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]
 MANIFEST, PARTIAL, AUTOENCODER = "manifest.json", "manifest.partial.json", "autoencoder"
 NAMED = 5  # rows in a message
 # All that numpy raises at an array whose header is cut or altered.
 BROKEN = (ValueError, EOFError, OverflowError, SyntaxError, tokenize.TokenError)
 BLOCK = 2**24  # bytes that are read at a time
+
+
+_MAKERS: Mapping[str, Callable[[Tensor, int, Encode], Tensor]] = {
+    "latent-up": lambda lr, scale, encode: encode(enlarge(lr, scale)),
+    "latent-native": lambda lr, scale, encode: encode(lr),
+    "pixels": lambda lr, scale, encode: lr,
+}
+CONDITIONS = tuple(_MAKERS)
+
+
+def encode_roles(roles: Sequence[str], lr: Tensor, scale: int, encode: Encode) -> dict[str, Tensor]:
+    """Each role of LR images (batch, 1, rows, columns) in [-1, 1], unscaled.
+
+    `latent-native` is the published way of arXiv 2604.12152's code.
+    """
+    return {role: _MAKERS[role](lr, scale, encode) for role in roles}
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from latentsr.autoencoders.protocol import Autoencoder
-from latentsr.conditioning import encode_roles
 from latentsr.config import Config
+from latentsr.data.latents import encode_roles
 from latentsr.degrade import parse_degradation, project
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.conditioning import CONDITIONS, encode_roles
+from latentsr.data.latents import CONDITIONS, encode_roles
 from latentsr.degrade import enlarge
 from latentsr.diffusion.latents import Condition
 

@@ -28,10 +28,14 @@ def loaded(golden: Any, shape: str) -> Autoencoder:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_latents_and_decoded_image_are_those_of_the_public_implementation(shape: str, golden_medvae: Any) -> None:
+def test_moments_and_decoded_image_are_those_of_the_public_implementation(shape: str, golden_medvae: Any) -> None:
     golden = golden_medvae(shape)
     autoencoder = loaded(golden, shape)
     assert torch.allclose(autoencoder.encode(golden.image), golden.mean, atol=TOLERANCE, rtol=0)
+    inputs = golden.image.expand(-1, autoencoder.spec.image_channels, -1, -1)
+    with torch.no_grad():
+        _, logvar = autoencoder.network.moments(inputs)  # type: ignore[attr-defined]
+    assert torch.allclose((0.5 * logvar).exp(), golden.sd, atol=TOLERANCE, rtol=0)
     decoded = autoencoder.decode(golden.mean, grey=False)
     assert torch.allclose(decoded, golden.decoded, atol=TOLERANCE, rtol=0)
 

@@ -1,4 +1,4 @@
-"""The latent cache: one array a split and role, read by memory map, that says exactly what it was made from.
+"""The latent cache: one array per split and role, read by memory map, with a record of what it was made from.
 
 Roles: `hr` (latent of the HR image), `latent-up` (latent of the bicubically enlarged LR), `latent-native` (latent of
 the LR itself), `pixels` (the LR image, in [-1, 1]) and, outside the training split, `image` (the HR image, to score
@@ -113,7 +113,7 @@ class LatentCache:
 
     @cached_property
     def statistics(self) -> Mapping[str, Mapping[str, list[float]]]:
-        """Per role (and `residual`, hr minus latent-up): {"mean": [...], "sd": [...]}, a number a channel."""
+        """Per role (and `residual`, hr minus latent-up): {"mean": [...], "sd": [...]}, one number per channel."""
         return dict(self.manifest["statistics"])
 
     @property
@@ -249,7 +249,10 @@ class _Fill:
         """Fills what is not filled; the SHA-256 of every array's file, by split/role."""
         state: dict[str, Any] = {"key": key, "done": {}, "sha256": {}}
         if (self.out / PARTIAL).is_file():
-            state = self._earlier()
+            try:
+                state = read_signed_json(self.out / PARTIAL)
+            except InputError as error:
+                raise StaleError(f"{self.out / PARTIAL}: altered; {self._fix}") from error
         hashes = {name: self._hash_of_finished(name, state) for name in state["sha256"]}
         total = sum(len(pairs) for pairs in self.rows.values())
         for split, pairs in self.rows.items():
@@ -272,19 +275,15 @@ class _Fill:
                                     os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                         hashes[f"{split}/{role}"] = hashlib.sha256(_header(path))
                     rows = values.cpu().numpy()
-                    _write(path, start, rows)
+                    array = open_memmap(path, mode="r+")
+                    array[start : start + len(rows)] = rows
+                    array.flush()
                     hashes[f"{split}/{role}"].update(np.ascontiguousarray(rows).tobytes())
                 state["done"][split] = min(start + self.batch, len(pairs))
                 state["sha256"] = {name: hashed.hexdigest() for name, hashed in hashes.items()}
                 write_json(self.out / PARTIAL, signed(state))
         progress(total, total)
         return dict(state["sha256"])
-
-    def _earlier(self) -> dict[str, Any]:
-        try:
-            return read_signed_json(self.out / PARTIAL)
-        except InputError as error:
-            raise StaleError(f"{self.out / PARTIAL}: altered; {self._fix}") from error
 
     def _hash_of_finished(self, name: str, state: Mapping[str, Any]) -> Any:
         """The running SHA-256 of an array's finished rows, read from its file; StaleError if it is not that noted."""
@@ -318,12 +317,6 @@ class _Fill:
         if not torch.isfinite(latents).all():
             raise InputError(f"autoencoder {self.autoencoder.spec.name} gave non-finite latents in {latents.dtype}")
         return latents.float()
-
-
-def _write(path: Path, start: int, rows: np.ndarray) -> None:
-    array = open_memmap(path, mode="r+")
-    array[start : start + len(rows)] = rows
-    array.flush()
 
 
 def _header(path: Path) -> bytes:

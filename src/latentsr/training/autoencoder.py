@@ -20,7 +20,16 @@ from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
 from latentsr.training.crops import DatasetImage, ImageCrops, WholeImages, images_of
 from latentsr.training.ema import Ema
-from latentsr.training.trainer import Budget, LastCheckpoint, Precision, Progress, make_trainer, silent, train
+from latentsr.training.trainer import (
+    Budget,
+    LastCheckpoint,
+    Precision,
+    Progress,
+    make_trainer,
+    optimiser_with_schedule,
+    silent,
+    train,
+)
 
 
 class FitVaeConfig(Config):
@@ -90,8 +99,7 @@ class AutoencoderTraining(LightningModule):
         optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=self.config.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.budget.learning_rate)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimiser_with_schedule(optimiser, self.budget)
 
 
 def fit_autoencoder(

@@ -32,13 +32,19 @@ class Ema(Callback):
         held = self.average or current
         self.average = {name: held[name].detach().to(value.device, copy=True) for name, value in current.items()}
 
+    @torch.no_grad()
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Moves the average after an optimiser step; batches that only gather gradients change nothing."""
         if trainer.global_step > self.steps:
             self.steps = trainer.global_step
-            self._move(pl_module)
+            decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+            for name, value in self._current(pl_module).items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - decay)
+                else:
+                    self.average[name].copy_(value)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Puts the average in the network's place."""
@@ -59,15 +65,6 @@ class Ema(Callback):
     def _current(self, module: LightningModule) -> dict[str, Tensor]:
         network: nn.Module = getattr(module, self.network)
         return network.state_dict()
-
-    @torch.no_grad()
-    def _move(self, module: LightningModule) -> None:
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, value in self._current(module).items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
 
     @torch.no_grad()
     def _swap(self, module: LightningModule) -> None:

@@ -1,6 +1,5 @@
 """The Lightning Trainer of both trainings: steps, time budget, progress and the last checkpoint."""
 
-
 # ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
 
 import logging
@@ -8,9 +7,6 @@ import math
 import pickle
 import time
 import warnings
-
-# ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
-# ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -122,6 +118,12 @@ class TrainingProgress(Callback):
             self.report(step, max(step, round(step / share)) if share else step, scores)
 
 
+def optimiser_with_schedule(optimiser: torch.optim.Optimizer, budget: Budget) -> dict[str, Any]:
+    """What `configure_optimizers` returns: the optimiser with the budget's learning rate, updated each step."""
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, budget.learning_rate)
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
 class LastCheckpoint(Callback):
     """Writes `folder`/last.ckpt at the end of every epoch and of the training, its SHA-256 beside it.
 
@@ -212,12 +214,15 @@ def make_trainer(
     """
     device = resolve_device(device)
     chosen = _chosen(device, devices)
+    bfloat16 = precision == "bfloat16"
+    if precision == "auto" and device.startswith("cuda"):
+        bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     version = len(list((out / "logs").glob("version_*")))
     with _quiet():
         return Trainer(
             accelerator="gpu" if device.startswith("cuda") else "cpu",
             devices=chosen,
-            precision="bf16-mixed" if _bfloat16(device, precision) else "32-true",
+            precision="bf16-mixed" if bfloat16 else "32-true",
             max_steps=budget.steps or -1,
             max_epochs=-1,
             gradient_clip_val=clip or None,
@@ -274,12 +279,6 @@ def _chosen(device: str, devices: int) -> int | list[int]:
     if kind == "cuda" and devices > torch.cuda.device_count():
         raise OptionError(f"devices {devices}: torch finds {torch.cuda.device_count()} GPU(s); expected at most that")
     return [int(number)] if number and kind == "cuda" else devices
-
-
-def _bfloat16(device: str, precision: Precision) -> bool:
-    if precision != "auto":
-        return precision == "bfloat16"
-    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @contextmanager

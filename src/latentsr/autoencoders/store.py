@@ -1,4 +1,4 @@
-"""Where the weights of the autoencoders in the catalogue are found, and where those that were fetched are put."""
+"""The store of fetched weights, and where the files of an autoencoder of the catalogue are on this machine."""
 
 import os
 import re
@@ -38,6 +38,14 @@ def store_folder(name: str) -> Path:
     return home() / "autoencoders" / name
 
 
+def new_folder(name: str, *, overwrite: bool) -> Path:
+    """The `store_folder`; StaleError if it exists, unless `overwrite`."""
+    folder = store_folder(name)
+    if folder.exists() and not overwrite:
+        raise StaleError(f"{folder}: {name} is in the store already; set the option overwrite to replace it")
+    return folder
+
+
 def find(name: str) -> Place | None:
     """Where all files of an autoencoder of the catalogue are on this machine; None where they are not."""
     folder = store_folder(name)
@@ -61,11 +69,9 @@ def find(name: str) -> Place | None:
 def import_weights(name: str, weights: Weights, config: Path | str | None = None, *, overwrite: bool = False) -> Path:
     """The folder in the store, with the converted weights, their SHA-256 and that of each file they came from.
 
-    Whole or not at all; one that is there already raises StaleError unless `overwrite`.
+    Whole or not at all; an existing one raises StaleError unless `overwrite`.
     """
-    published, folder = CATALOGUE[name], store_folder(name)
-    if folder.exists() and not overwrite:
-        raise StaleError(f"{folder}: {name} is in the store already; set the option overwrite to replace it")
+    published, folder = CATALOGUE[name], new_folder(name, overwrite=overwrite)
     files = given_files(published, weights, config)
     network = read_published(published, files)
     sources = {path.name: sha256(path) for path in files.all}
@@ -77,13 +83,12 @@ def import_weights(name: str, weights: Weights, config: Path | str | None = None
 
 
 def pull(name: str, *, overwrite: bool = False) -> Path:
-    """The folder in the store, with what was fetched from the hub: exactly the files that the catalogue names."""
-    published, folder = CATALOGUE[name], store_folder(name)
+    """The folder in the store, made from the files that the catalogue names, fetched from the hub."""
+    published = CATALOGUE[name]
     if not published.publication.repository:
         raise ModelError(f"{name}: is in no hub repository; {how_to_get(name)}")
-    if folder.exists() and not overwrite:
-        raise StaleError(f"{folder}: {name} is in the store already; set the option overwrite to replace it")
-    downloads = home() / "downloads" / name  # kept if it is cut off, so that the next call goes on
+    folder = new_folder(name, overwrite=overwrite)
+    downloads = home() / "downloads" / name  # kept if it is cut off, so that the next call resumes
     try:
         paths = {file: _fetched(published, file, downloads) for file in published.publication.files}
     finally:
@@ -140,7 +145,7 @@ def _fetched(published: Published, file: str, downloads: Path) -> Path:
 
 @contextmanager
 def _quiet_hub() -> Iterator[None]:
-    """The hub's warnings are not shown meanwhile: what matters in them is in the error."""
+    """Hides the hub's warnings: what matters in them is in the error."""
     from huggingface_hub.utils import logging
 
     before = logging.get_verbosity()

@@ -230,7 +230,14 @@ def _record(row: dict[str, str], line: int) -> Record:
         raise ValueError(f"line {line}: expected text without control characters")
     if split not in SPLITS:
         raise ValueError(f"line {line}: expected a split of {', '.join(SPLITS)}")
-    spacing = _spacing(row_mm, column_mm, line) if row_mm or column_mm else None
+    spacing: tuple[float, float] | None = None
+    if row_mm or column_mm:
+        try:
+            spacing = float(row_mm), float(column_mm)
+        except ValueError:
+            spacing = (math.nan, math.nan)
+        if not all(0 < value < math.inf for value in spacing):
+            raise ValueError(f"line {line}: expected row_mm and column_mm as two positive numbers, or neither")
     resized_from = _size(from_rows, from_columns, line) if from_rows or from_columns else None
     size = _size(rows, columns, line)
     return Record(id, patient, split, file, *size, digest, spacing, mask, mask_digest, resized_from, attributes)
@@ -241,16 +248,6 @@ def _size(rows: str, columns: str, line: int) -> tuple[int, int]:
         if not (side.isascii() and side.isdigit() and len(side) <= LARGEST_DIGITS and int(side)):
             raise ValueError(f"line {line}: expected rows and columns as two whole numbers above 0")
     return int(rows), int(columns)
-
-
-def _spacing(row_mm: str, column_mm: str, line: int) -> tuple[float, float]:
-    try:
-        spacing = float(row_mm), float(column_mm)
-    except ValueError:
-        spacing = (math.nan, math.nan)
-    if not all(0 < value < math.inf for value in spacing):
-        raise ValueError(f"line {line}: expected row_mm and column_mm as two positive numbers, or neither")
-    return spacing
 
 
 def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[str, Any]) -> Dataset:

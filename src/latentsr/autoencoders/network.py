@@ -104,13 +104,13 @@ def copy_network(source: Path, folder: Path, spec: AutoencoderSpec) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What manifest.json says; empty where there is none."""
+    """The content of manifest.json; empty if it does not exist."""
     path = Path(folder) / MANIFEST
     return read_mapping(path) if path.is_file() else {}
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """What a JSON file of an autoencoder's folder holds; ModelError where it is missing, broken or no mapping."""
+    """The content of a JSON file of an autoencoder's folder; ModelError if it is missing, broken or no mapping."""
     try:
         content = read_json(path)
     except InputError as error:

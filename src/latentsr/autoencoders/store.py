@@ -49,7 +49,7 @@ def new_folder(name: str, *, overwrite: bool) -> Path:
 def find(name: str) -> Place | None:
     """Where all files of an autoencoder of the catalogue are on this machine; None where they are not."""
     folder = store_folder(name)
-    if folder.is_dir():  # whole or not: what is broken there is not to be passed over
+    if folder.is_dir():  # whole or not: a broken one is reported, not skipped
         return Place("store", Files((folder / WEIGHTS,), folder / CONFIG))
     publication = CATALOGUE[name].publication
     if not publication.repository:

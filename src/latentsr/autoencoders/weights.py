@@ -150,7 +150,7 @@ _UNREADABLE = (
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, on the CPU; those under `state_dict`, where there is such a key.
+    """The tensors of a file by name, on the CPU; those under `state_dict`, if that key exists.
 
     A file that is missing, cut short or so altered that it cannot be read, or whose pickle asks for code, raises
     ModelError: nothing in it is executed.
@@ -180,7 +180,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _pickled(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals([(_Nothing, name) for name in _INERT]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's guesses at what ails a file; it is read whole or refused
+            warnings.simplefilter("ignore")  # torch's guesses at the fault of a file; it is read whole or refused
             return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         if code := re.search(r"(?:GLOBAL|global:?|function) ([\w.]+\.[\w.]+)", str(error)):

@@ -16,7 +16,7 @@ from latentsr.errors import InputError, OptionError
 REFUSE, DROP = "refuse", "drop"  # what is done with copies over splits and datasets
 SIDE = 16  # pixels of a thumbnail
 ALIKE = 0.995  # correlation of two thumbnails above which images are near-copies; docs/training.md says why
-BLOCK = 2048  # images a side of a block of pairs: 16 MB of correlations
+BLOCK = 2048  # images per side of a block of pairs: 16 MB of correlations
 KEPT = 1000  # near-copies that dataset.json lists, the strongest; the rest is counted
 HEX_DIGITS = 16  # of a digest: among a million images two others agree once in 37 million sets
 
@@ -66,7 +66,7 @@ def _area_means(side: int) -> NDArray[np.float64]:
 
 
 def copies(groups: Iterable[Sequence[Look]]) -> list[Pair]:
-    """Each image whose pixels stand in an earlier group already, and the first image there that has them."""
+    """Each image whose pixels also occur in an earlier group, with the first such image."""
     first: dict[str, Look] = {}
     found = []
     for group in groups:

@@ -118,7 +118,7 @@ class LatentCache:
 
     @property
     def autoencoder(self) -> str | Path:
-        """What to give `load_autoencoder`: a name, or the folder of the copy that the cache keeps."""
+        """The argument of `load_autoencoder`: a name, or the folder of the copy in the cache."""
         name = str(self.manifest["autoencoder_name"])
         return self.root / AUTOENCODER if name == AUTOENCODER else name
 
@@ -259,7 +259,7 @@ class _Fill:
             for start in range(state["done"].get(split, 0), len(pairs), self.batch):
                 progress(sum(state["done"].values()), total)
                 roles = self._roles(pairs[start : start + self.batch], split)
-                if not (self.out / PARTIAL).is_file():  # says whose the arrays are before there are any
+                if not (self.out / PARTIAL).is_file():  # written before the first array, to claim the folder
                     write_json(self.out / PARTIAL, signed(state))
                 for role, values in roles.items():
                     path = self.out / split / f"{role}.npy"

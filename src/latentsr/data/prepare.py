@@ -96,7 +96,7 @@ def check_columns(columns: Columns, files: Sequence[Path]) -> None:
 def columns_of(columns: Columns | None, relative: Path, id: str) -> Mapping[str, str]:
     """The values of the image `id` of the file at `relative`; InputError, which names the file, where no row has it.
 
-    Nothing where there is no table.
+    Empty without a table.
     """
     if columns is None:
         return {}
@@ -123,7 +123,7 @@ def write_low_resolution(
 
     Raises:
         InputError: no such split, HR files that changed, sides that the scale does not divide.
-        StaleError: `out` is there already.
+        StaleError: `out` exists.
     """
     if out.exists():
         raise StaleError(f"{out}: exists already; choose another output folder")
@@ -188,8 +188,9 @@ class FolderRecipe:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What decides the images, for key and dataset.json; without what was not asked for of the options that came
-        later, so that datasets prepared before there were such are known again.
+        """The options that decide the images, for key and dataset.json.
+
+        Those that were added later are left out at their defaults, so that older datasets keep their key.
         """
         defaults = vars(FolderRecipe())
         facts = {name: value for name, value in vars(self).items() if name not in ADDED or value != defaults[name]}
@@ -213,9 +214,9 @@ def prepare_folder(
 ) -> Dataset:
     """The dataset made at `out` from every image below `source`; nothing is left at `out` if it fails.
 
-    A dataset that is there already is returned if source, masks, recipe and `apart_from` are the same, and refused
-    otherwise. Its dataset.json lists the files that were skipped, since they are no images, cannot be read or are too
-    small, the images that are there twice, and counts what was left out: see `preparation`.
+    An existing dataset is returned if source, masks, recipe and `apart_from` are the same, and refused otherwise. Its
+    dataset.json lists the files that were skipped, since they are no images, cannot be read or are too small, the
+    images that occur twice, and counts what was left out: see `preparation`.
 
     Args:
         source: a folder of images or volumes.

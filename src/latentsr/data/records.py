@@ -35,7 +35,7 @@ class Record:
     """One HR image: `id` is unique in its dataset, `file` is relative to the dataset, `sha256` that of the file.
 
     `spacing` is (row, column) in mm, None where the source did not say. `mask` is the file of its region of interest
-    (grey, of the image's size, not 0 inside), relative to the dataset, empty where there is none. `resized_from` is
+    (grey, of the image's size, not 0 inside), relative to the dataset, empty without one. `resized_from` is
     the source's (rows, columns) where the image was resized, and None where its pixels are the source's own.
     `attributes` are the columns of the user's own, such as scanner or view, by name; an empty text is no value.
     """
@@ -87,7 +87,7 @@ class Dataset:
         return sha256_json([self.name, self.hash])[:16]
 
     def select(self, split: str) -> tuple[Record, ...]:
-        """The records of one split, or an InputError that names the splits there are."""
+        """The records of one split, or an InputError that names the existing splits."""
         chosen = tuple(record for record in self.records if record.split == split)
         if not chosen:
             found = ", ".join(f"{name} ({n})" for name, n in Counter(r.split for r in self.records).items())
@@ -284,7 +284,7 @@ def check_names(datasets: Sequence[Dataset]) -> None:
 
 
 def common_size(records: Sequence[Record]) -> tuple[int, int]:
-    """The (rows, columns) that all records share, or an InputError that says how to get there."""
+    """The (rows, columns) that all records share, or an InputError that says how to make them so."""
     sizes = Counter((record.rows, record.columns) for record in records)
     if len(sizes) != 1:
         named = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in sizes.most_common(4))

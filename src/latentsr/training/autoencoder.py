@@ -38,8 +38,8 @@ class FitVaeConfig(Config):
     `init` is a folder to fine-tune; `factor`, `latent_channels`, `width` and `blocks` then come from it. `crop` is in
     pixels. `kl_weight` weighs the KL divergence summed over the latent, per pixel; `gradient_weight` the L1 distance of
     finite differences; `frequency_weight` the L1 distance of Fourier magnitudes. The training ends with `steps` or
-    `minutes`, whichever comes first. A checkpoint, a PSNR over `valid_images` and a picture come each `validate_every`
-    steps. `learning_rate` is 1e-3 from scratch and 1e-5 from a folder if not given.
+    `minutes`, whichever comes first. A checkpoint, a PSNR over `valid_images` and a picture are written every
+    `validate_every` steps. `learning_rate` is 1e-3 from scratch and 1e-5 from a folder if not given.
     """
 
     init: str | None = None
@@ -76,7 +76,7 @@ class AutoencoderTraining(LightningModule):
         self.config, self.budget, self.pictures = config, budget, pictures
 
     def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:  # noqa: ARG002 (Lightning's)
-        """The loss of one batch, with the posterior's noise that came with it."""
+        """The loss of one batch, which holds the images and the posterior's noise."""
         network = cast(KLNetwork, self.network)
         images = in_channels_of(network, batch["image"])
         mean, logvar = network.moments(images)

@@ -85,7 +85,7 @@ class WholeImages(Samples[Tensor]):
 
 
 def images_of(datasets: Sequence[Dataset], split: str) -> tuple[DatasetImage, ...]:
-    """The images of a split of all datasets, set by set; InputError where one has no such split."""
+    """The images of a split of all datasets, set by set; InputError if one lacks the split."""
     return tuple((dataset, record) for dataset in datasets for record in dataset.select(split))
 
 

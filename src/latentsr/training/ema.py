@@ -55,11 +55,11 @@ class Ema(Callback):
         self._swap(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the checkpoint keeps."""
+        """The state in the checkpoint."""
         return {"steps": self.steps, "average": self.weights()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up what `state_dict` gave."""
+        """Restores the state."""
         self.steps, self.average = state_dict["steps"], dict(state_dict["average"])
 
     def _current(self, module: LightningModule) -> dict[str, Tensor]:

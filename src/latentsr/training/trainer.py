@@ -26,7 +26,7 @@ MOST_RESERVED = 0.25  # of the minutes
 
 
 class Budget(Callback):
-    """Stops the training when its steps or minutes are spent, and tells what share of it is done.
+    """Stops the training when its steps or minutes are spent, and computes the share that is done.
 
     Minutes count over all runs of a training that was killed and resumed: the time spent is in the checkpoint.
     """
@@ -79,11 +79,11 @@ class Budget(Callback):
         trainer.should_stop = trainer.should_stop or trainer.strategy.reduce_boolean_decision(spent, all=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the checkpoint keeps."""
+        """The state in the checkpoint."""
         return {"elapsed": self.elapsed()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up what `state_dict` gave."""
+        """Restores the state."""
         self._earlier = state_dict["elapsed"]
 
 
@@ -94,7 +94,7 @@ EVERY = 0.5  # seconds between reports: each waits for the GPU
 
 @contextmanager
 def silent(*_: object, **__: object) -> Iterator[Report]:
-    """A Progress that shows nothing."""
+    """A Progress without output."""
     yield lambda done, total, note="": None
 
 
@@ -141,7 +141,7 @@ class LastCheckpoint(Callback):
         self._digest: str | None = None
 
     def found(self) -> Path | None:
-        """The checkpoint of an earlier run, to be given to `Trainer.fit`; None if there is none.
+        """The checkpoint of an earlier run, to be given to `Trainer.fit`; None if it does not exist.
 
         InputError if it is not as it was written; it is hashed once, about a second a gigabyte.
         """
@@ -171,7 +171,7 @@ class LastCheckpoint(Callback):
 
         The file of hashes comes first and names both checkpoints, so that it fits whichever a kill leaves.
         """
-        self.on_validation_start(trainer, pl_module)  # there may be no validation
+        self.on_validation_start(trainer, pl_module)  # a training may have no validation
         temporary = self.path.with_name(".last.part.ckpt")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
@@ -265,7 +265,7 @@ def train(
             trainer.fit(module, loader, valid, ckpt_path=found, weights_only=True)
     except SystemExit as error:  # what Lightning makes of Ctrl+C
         raise KeyboardInterrupt from error
-    except pickle.UnpicklingError as error:  # its hash fits, so that somebody put it there
+    except pickle.UnpicklingError as error:  # its hash fits: somebody placed it here
         raise InputError(
             f"{checkpoint.path}: asks for code beside tensors and was not loaded; remove it to begin the training anew"
         ) from error

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from measure_speed import SIDE, pairs_from
 
-from latentsr.autoencoders.folder import save_kl
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256
 from latentsr.data.records import Record, write_dataset
@@ -90,7 +90,7 @@ def _prepare(folder: Path, pairs: int) -> None:
         digest = sha256(folder / "data" / file)
         records.append(Record(name, f"p{number // IMAGES_A_PATIENT:05d}", "valid", file, SIDE, SIDE, digest))
     write_dataset(folder / "data", "photographs", records, {})
-    save_kl(SmallKL(factor=4, latent_channels=3, image_channels=1, width=16, blocks=1), folder / "kl")
+    save_network(SmallKL(factor=4, latent_channels=3, image_channels=1, width=16, blocks=1), folder / "kl")
 
 
 def _measured(folder: Path, batch: int) -> dict[str, Any]:

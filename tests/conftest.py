@@ -142,12 +142,14 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lossy_model_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """Three models like it, each in a latent of its own that loses something: of 1, 3 and 8 channels at 1/4."""
-    from latentsr.autoencoders.folder import save_kl
+    from latentsr.autoencoders.network import save_network
     from latentsr.autoencoders.small_kl import SmallKL
 
     root, made = tmp_path_factory.mktemp("lossy"), []
     for channels in (1, 3, 8):
-        save_kl(SmallKL(latent_channels=channels, width=4, blocks=1), root / f"vae-{channels}", domain="medical")
+        save_network(
+            SmallKL(latent_channels=channels, width=4, blocks=1), root / f"vae-{channels}", facts={"domain": "medical"}
+        )
         made.append(save_small_model(root / f"kl-{channels}", str(root / f"vae-{channels}")))
     return made[0], made[1], made[2]
 

@@ -8,7 +8,7 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.folder import WEIGHTS, load_kl, load_network
+from latentsr.autoencoders.catalogue import WEIGHTS
 from latentsr.errors import ModelError
 
 NAMES = ("taesd", "taesdxl", "taesd3", "taef1")
@@ -43,14 +43,6 @@ def test_what_diffusers_wrote_is_read_without_a_warning(publish: Any, caplog: py
     assert "block_out_channels" in json.loads(config.read_text())
     load_autoencoder("taesd", weights=weights)
     assert not caplog.records
-
-
-def test_it_has_no_posterior(publish: Any) -> None:
-    weights, _ = publish("taesd")
-    assert not hasattr(load_autoencoder(weights.parent), "moments")
-    for load in (load_kl, load_network):
-        with pytest.raises(ModelError, match="without a posterior"):
-            load(weights.parent)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from latentsr.autoencoders import Autoencoder, load_autoencoder
-from latentsr.autoencoders.folder import WEIGHTS, KLAutoencoder, load_kl, make_network, save_kl
+from latentsr.autoencoders.catalogue import WEIGHTS
+from latentsr.autoencoders.folder import make_network
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.errors import InputError, ModelError, OptionError
 
@@ -42,20 +44,20 @@ def small_network() -> nn.Module:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    save_kl(small_network(), tmp_path / "vae", domain="medical")
+    save_network(small_network(), tmp_path / "vae", facts={"domain": "medical"})
     return tmp_path / "vae"
 
 
 @pytest.fixture
 def diffusers_form(tmp_path: Path) -> Path:
-    save_kl(stirred(make_network("AutoencoderKL", TINY_DIFFUSERS)), tmp_path / "kl")
+    save_network(stirred(make_network("AutoencoderKL", TINY_DIFFUSERS)), tmp_path / "kl")
     return tmp_path / "kl"
 
 
 @pytest.mark.parametrize(("factor", "channels"), [(2, 1), (4, 1), (4, 3), (4, 4), (8, 1), (8, 4), (8, 16), (16, 8)])
 def test_shapes_at_every_factor_and_channel_count(tmp_path: Path, factor: int, channels: int) -> None:
-    save_kl(SmallKL(factor=factor, latent_channels=channels, width=4, blocks=1), tmp_path)
-    autoencoder = load_kl(tmp_path)
+    save_network(SmallKL(factor=factor, latent_channels=channels, width=4, blocks=1), tmp_path)
+    autoencoder = load_autoencoder(tmp_path)
     latents = autoencoder.encode(images())
     assert latents.shape == (2, channels, 32 // factor, 48 // factor)
     assert autoencoder.decode(latents).shape == (2, 1, 32, 48)
@@ -97,7 +99,6 @@ def test_save_then_load_gives_the_same_latents_and_images(small: Path) -> None:
     network = small_network()
     autoencoder = load_autoencoder(small)
     assert isinstance(autoencoder, Autoencoder)
-    assert isinstance(autoencoder, KLAutoencoder)
     assert torch.allclose(autoencoder.encode(images()), network.moments(images())[0], atol=1e-6)
     assert torch.allclose(autoencoder.decode(autoencoder.encode(images())), network(images()), atol=1e-6)
     assert autoencoder.spec.domain == "medical"
@@ -106,15 +107,15 @@ def test_save_then_load_gives_the_same_latents_and_images(small: Path) -> None:
 
 def test_hash_follows_the_weights_and_not_the_place(small: Path, tmp_path: Path) -> None:
     small.rename(tmp_path / "elsewhere")
-    first = load_kl(tmp_path / "elsewhere").hash
-    save_kl(small_network(), tmp_path / "same")
-    save_kl(SmallKL(width=8, blocks=1), tmp_path / "other")
-    assert load_kl(tmp_path / "same").hash == first != load_kl(tmp_path / "other").hash
+    first = load_autoencoder(tmp_path / "elsewhere").hash
+    save_network(small_network(), tmp_path / "same")
+    save_network(SmallKL(width=8, blocks=1), tmp_path / "other")
+    assert load_autoencoder(tmp_path / "same").hash == first != load_autoencoder(tmp_path / "other").hash
 
 
 def test_diffusers_loads_what_is_saved_in_its_form(diffusers_form: Path) -> None:
     reference = AutoencoderKL.from_pretrained(diffusers_form).eval()
-    autoencoder = load_kl(diffusers_form)
+    autoencoder = load_autoencoder(diffusers_form)
     rgb = images(channels=3)
     with torch.no_grad():
         latents = reference.encode(rgb).latent_dist.mean
@@ -131,7 +132,7 @@ def test_a_folder_written_by_diffusers_loads(tmp_path: Path) -> None:
     grey = images()
     with torch.no_grad():
         expected = reference.encode(grey.expand(-1, 3, -1, -1)).latent_dist.mean
-    assert torch.allclose(load_kl(tmp_path).encode(grey), expected, atol=1e-6)
+    assert torch.allclose(load_autoencoder(tmp_path).encode(grey), expected, atol=1e-6)
 
 
 def test_attention_names_of_old_diffusers_files_load(diffusers_form: Path) -> None:
@@ -139,16 +140,16 @@ def test_attention_names_of_old_diffusers_files_load(diffusers_form: Path) -> No
     tensors = load_file(diffusers_form / WEIGHTS)
     for today, old in new.items():
         tensors = {name.replace(f"attentions.0.{today}.", f"attentions.0.{old}."): t for name, t in tensors.items()}
-    before = load_kl(diffusers_form).encode(images())
+    before = load_autoencoder(diffusers_form).encode(images())
     save_file(tensors, diffusers_form / WEIGHTS)
     (diffusers_form / "manifest.json").unlink()
     assert any(".query." in name for name in tensors)
-    assert torch.equal(load_kl(diffusers_form).encode(images()), before)
+    assert torch.equal(load_autoencoder(diffusers_form).encode(images()), before)
 
 
 def test_three_channel_networks_are_grey_in_grey_out(tmp_path: Path) -> None:
-    save_kl(stirred(SmallKL(image_channels=3, width=8, blocks=1)), tmp_path)
-    autoencoder = load_kl(tmp_path)
+    save_network(stirred(SmallKL(image_channels=3, width=8, blocks=1)), tmp_path)
+    autoencoder = load_autoencoder(tmp_path)
     latents = autoencoder.encode(images())
     assert torch.equal(latents, autoencoder.encode(images().expand(-1, 3, -1, -1)))
     assert autoencoder.decode(latents).shape == (2, 1, 32, 48)
@@ -164,17 +165,17 @@ def test_three_channel_networks_are_grey_in_grey_out(tmp_path: Path) -> None:
 )
 def test_images_that_do_not_fit_are_refused(small: Path, bad: torch.Tensor, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        load_kl(small).encode(bad)
+        load_autoencoder(small).encode(bad)
 
 
 def test_latents_that_do_not_fit_are_refused(small: Path) -> None:
     with pytest.raises(InputError, match="latents of shape"):
-        load_kl(small).decode(torch.zeros(1, 4, 8, 8))
+        load_autoencoder(small).decode(torch.zeros(1, 4, 8, 8))
 
 
 def test_non_finite_values_are_an_error(small: Path) -> None:
     with pytest.raises(ModelError, match="NaN or infinity"):
-        load_kl(small).encode(images() * torch.nan)
+        load_autoencoder(small).encode(images() * torch.nan)
 
 
 def _edit_tensors(folder: Path, edit: str) -> None:
@@ -205,10 +206,10 @@ def _edit_tensors(folder: Path, edit: str) -> None:
 def test_wrong_tensors_are_named(small: Path, edit: str, message: str) -> None:
     _edit_tensors(small, edit)
     with pytest.raises(ModelError, match="altered"):
-        load_kl(small)
+        load_autoencoder(small)
     (small / "manifest.json").unlink()
     with pytest.raises(ModelError, match=message):
-        load_kl(small)
+        load_autoencoder(small)
 
 
 def test_truncated_and_missing_weights_are_named(small: Path) -> None:
@@ -216,10 +217,10 @@ def test_truncated_and_missing_weights_are_named(small: Path) -> None:
     whole = (small / WEIGHTS).read_bytes()
     (small / WEIGHTS).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelError, match="not a whole safetensors file"):
-        load_kl(small)
+        load_autoencoder(small)
     (small / WEIGHTS).unlink()
     with pytest.raises(ModelError, match=f"{WEIGHTS}: missing"):
-        load_kl(small)
+        load_autoencoder(small)
 
 
 @pytest.mark.parametrize(
@@ -237,12 +238,12 @@ def test_bad_configs_are_named(small: Path, text: str, message: str) -> None:
     (small / "config.json").write_text(text)
     (small / "manifest.json").unlink()  # which would tell that it was altered
     with pytest.raises(ModelError, match=message):
-        load_kl(small)
+        load_autoencoder(small)
 
 
 def test_missing_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"config\.json"):
-        load_kl(tmp_path)
+        load_autoencoder(tmp_path)
 
 
 def test_config_file_says_the_class(small: Path, diffusers_form: Path) -> None:
@@ -281,10 +282,10 @@ def test_a_network_that_would_fill_the_memory_is_refused_before_it_is_made(
 
 @pytest.mark.parametrize("name", ["config.json", "diffusion_pytorch_model.safetensors"])
 def test_one_altered_byte_of_a_folder_is_noticed(tmp_path: Path, name: str) -> None:
-    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae")
+    save_network(SmallKL(width=4, blocks=1), tmp_path / "vae")
     path = tmp_path / "vae" / name
     content = path.read_bytes()
     place = content.rindex(b"4") if name == "config.json" else -1
     path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place:][1:])
     with pytest.raises(ModelError, match=f"{name}: altered, its SHA-256 is not that in manifest.json"):
-        load_kl(tmp_path / "vae")
+        load_autoencoder(tmp_path / "vae")

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentsr.autoencoders.haar import FACTORS, Haar, walsh_matrix
+from latentsr.autoencoders.haar import FACTORS, Haar, Identity, walsh_matrix
 from latentsr.errors import InputError, OptionError
 
 
@@ -77,3 +77,10 @@ def test_sides_that_do_not_divide_are_refused(rows: int, columns: int) -> None:
 def test_other_factors_are_refused() -> None:
     with pytest.raises(OptionError, match="haar factor 3: expected one of 2, 4, 8"):
         Haar(3)
+
+
+def test_images_are_their_own_latents() -> None:
+    images = torch.rand(2, 1, 7, 5)
+    assert torch.equal(Identity().encode(images), images)
+    assert torch.equal(Identity().decode(images), images)
+    assert (Identity.spec.factor, Identity.spec.latent_channels, Identity.spec.lossless) == (1, 1, True)

@@ -8,7 +8,7 @@ import torch
 
 from latentsr.autoencoders import SPECS, Autoencoder, load_autoencoder
 from latentsr.autoencoders.catalogue import CATALOGUE
-from latentsr.autoencoders.folder import KLAutoencoder, save_kl
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.errors import ModelError, OptionError
 
@@ -76,14 +76,14 @@ def test_what_is_all_code_has_nothing_to_save(name: str, tmp_path: Path) -> None
 
 
 def test_a_folder_loads(tmp_path: Path) -> None:
-    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae")
+    save_network(SmallKL(width=4, blocks=1), tmp_path / "vae")
     autoencoder = load_autoencoder(str(tmp_path / "vae"))
     assert isinstance(autoencoder, Autoencoder)
     assert autoencoder.folder == tmp_path / "vae"
 
 
 def test_a_folder_keeps_its_name_and_is_signed_where_it_is_copied(tmp_path: Path) -> None:
-    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae", domain="medical", facts={"steps": 3})
+    save_network(SmallKL(width=4, blocks=1), tmp_path / "vae", facts={"domain": "medical", "steps": 3})
     (autoencoder := load_autoencoder(tmp_path / "vae")).save(tmp_path / "cache" / "autoencoder")
     copy = load_autoencoder(tmp_path / "cache" / "autoencoder")
     assert (copy.hash, copy.spec, copy.spec.domain) == (autoencoder.hash, autoencoder.spec, "medical")
@@ -94,7 +94,7 @@ def test_a_folder_keeps_its_name_and_is_signed_where_it_is_copied(tmp_path: Path
 def test_the_domain_of_a_folder_that_does_not_say_is_unknown(publish: Any, tmp_path: Path) -> None:
     _, config = publish("sd-vae-ft-ema")
     assert load_autoencoder(config.parent).spec.domain == "unknown"
-    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae")
+    save_network(SmallKL(width=4, blocks=1), tmp_path / "vae")
     assert load_autoencoder(tmp_path / "vae").spec.domain == "unknown"
     load_autoencoder(tmp_path / "vae").save(tmp_path / "copy")
     assert load_autoencoder(tmp_path / "copy").spec.domain == "unknown"
@@ -158,16 +158,6 @@ def test_a_config_without_weights_and_too_many_weights_are_refused(publish: Any)
         load_autoencoder("taef2", weights=weights, config=config)
     with pytest.raises(ModelError, match="holds no weights of taesd3"):
         load_autoencoder("taesd3", weights=weights.parent / "..")
-
-
-def test_moments_are_those_of_the_posterior(publish: Any) -> None:
-    weights, config = publish("sd-vae-ft-ema")
-    autoencoder = load_autoencoder("sd-vae-ft-ema", weights=weights, config=config)
-    assert isinstance(autoencoder, KLAutoencoder)
-    mean, sd = autoencoder.moments(images())
-    assert torch.equal(mean, autoencoder.encode(images()))
-    assert sd.shape == mean.shape
-    assert (sd > 0).all()
 
 
 def test_facts_are_frozen_and_one_table() -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
-from latentsr.autoencoders.folder import make_network, save_kl
+from latentsr.autoencoders.folder import make_network
 from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.autoencoders.store import import_weights
@@ -113,7 +113,7 @@ def test_a_folder_of_published_files_is_told_how_to_become_an_autoencoder(tmp_pa
 
 
 def test_the_folder_of_a_whole_pipeline_names_its_autoencoder(tmp_path: Path) -> None:
-    save_kl(SmallKL(width=4, blocks=1), tmp_path / "pipeline" / "vae")
+    save_network(SmallKL(width=4, blocks=1), tmp_path / "pipeline" / "vae")
     with pytest.raises(ModelError, match=f"came one with no weights; give {tmp_path / 'pipeline' / 'vae'}"):
         load_autoencoder(tmp_path / "pipeline")
     (tmp_path / "pipeline" / "vae" / CONFIG).unlink()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.autoencoders.folder import save_kl
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import read_json
 from latentsr.data.records import Dataset
@@ -81,7 +81,7 @@ def evaluated(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tup
     """The folders of an evaluation of three seeds of one method, and of one of the same as three methods."""
     root = tmp_path_factory.mktemp("evaluated")
     folders = given(dataset, root)
-    save_kl(SmallKL(width=4, blocks=1), root / "vae", domain="medical")
+    save_network(SmallKL(width=4, blocks=1), root / "vae", facts={"domain": "medical"})
     more = {"reference_autoencoder": str(root / "vae"), "primary": "mine:haarpsi"}
     compare([dataset.root], root / "one", asked(*(f"mine@{seed}={at}" for seed, at in folders.items()), **more))
     more["primary"] = "s0:haarpsi"

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
 
-from latentsr.autoencoders.folder import save_kl
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset
@@ -46,7 +46,7 @@ def sr_folder(dataset: Dataset, folder: Path, noise: float) -> Path:
 def evaluated(root: Path) -> Path:
     """A finished evaluation of three methods on two datasets, one of them of few patients, with all there is."""
     sets = [windows(root / "mr", "abdomen", 64, 12), windows(root / "small", "small<u>", 32, 4)]
-    save_kl(SmallKL(width=4, blocks=1), root / "vae", domain="medical")
+    save_network(SmallKL(width=4, blocks=1), root / "vae", facts={"domain": "medical"})
     for dataset in sets:
         sr_folder(dataset, root / "good", 2.6)  # less noise would show that it was made from HR
         sr_folder(dataset, root / "bad", 25)

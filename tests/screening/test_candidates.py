@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from latentsr.autoencoders.folder import save_kl
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.errors import ModelError, OptionError
 from latentsr.screening.candidates import identify, parse_candidates
 
 
 def test_names_folders_and_labels(tmp_path: Path) -> None:
-    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae", domain="medical")
+    save_network(SmallKL(width=4, blocks=1), tmp_path / "vae", facts={"domain": "medical"})
     candidates = parse_candidates(["haar", str(tmp_path / "vae"), f"mine={tmp_path / 'vae'}", "h8=haar-8"])
     assert [one.name for one in candidates] == ["haar", "vae", "mine", "h8"]
     found = identify(candidates, "cpu")

@@ -3,7 +3,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from latentsr.autoencoders.folder import load_kl, save_kl
+from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.screening.cost import cost_of, parameters_of
 
@@ -21,8 +22,8 @@ def small(tmp_path: object) -> object:
     """A SmallKL of random weights: all its convolutions run at the latent's resolution, 8 x 8."""
     torch.manual_seed(0)
     network = SmallKL(width=WIDTH, blocks=1, latent_channels=CHANNELS, factor=FACTOR)
-    save_kl(network, tmp_path / "vae")
-    return load_kl(tmp_path / "vae")
+    save_network(network, tmp_path / "vae")
+    return load_autoencoder(tmp_path / "vae")
 
 
 def of(module: torch.nn.Module) -> list[torch.nn.Conv2d]:

@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.folder import WEIGHTS, make_network, save_kl
+from latentsr.autoencoders.catalogue import WEIGHTS
+from latentsr.autoencoders.folder import make_network
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import read_yaml, sha256
 from latentsr.data.records import Dataset, Record, write_dataset
@@ -140,7 +142,7 @@ def test_overfitting_one_image_raises_the_ceiling(tmp_path: Path) -> None:
     def reached(autoencoder: object) -> float:
         return float(ceiling(autoencoder.decode(autoencoder.encode(image)), image))  # type: ignore[attr-defined]
 
-    save_kl(SmallKL(latent_channels=1, width=16, blocks=1), tmp_path / "start")
+    save_network(SmallKL(latent_channels=1, width=16, blocks=1), tmp_path / "start")
     options = {"latent_channels": 1, "width": 16, "steps": 80, "validate_every": 80, "ema": 0.8, "crop": 32}
     out = fitted(dataset, tmp_path / "vae", **options)
     assert reached(load_autoencoder(out)) > reached(load_autoencoder(tmp_path / "start")) + 1.5
@@ -151,13 +153,19 @@ def test_fine_tuning_a_diffusers_folder_keeps_its_form(dataset: Dataset, tmp_pat
         "in_channels": 3, "out_channels": 3, "latent_channels": 2, "block_out_channels": [4, 4], "norm_num_groups": 2,
         "down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2,
     }  # fmt: skip
-    save_kl(make_network("AutoencoderKL", config), tmp_path / "start")
+    save_network(make_network("AutoencoderKL", config), tmp_path / "start")
     out = fitted(dataset, tmp_path / "tuned", init=str(tmp_path / "start"), steps=2, validate_every=2)
     assert isinstance(AutoencoderKL.from_pretrained(out), nn.Module)
     assert read_yaml(FitVaeConfig, out / "fit.yaml").learning_rate == 1e-5
     before, after = load_file(tmp_path / "start" / WEIGHTS), load_file(out / WEIGHTS)
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_an_autoencoder_without_a_posterior_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    save_network(make_network("Taef2", {"width": 8, "latent_channels": 4}), tmp_path / "start")
+    with pytest.raises(ModelError, match="without a posterior"):
+        fitted(dataset, tmp_path / "tuned", init=str(tmp_path / "start"))
 
 
 def test_minutes_end_a_training(dataset: Dataset, tmp_path: Path) -> None:

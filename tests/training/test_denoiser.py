@@ -68,7 +68,7 @@ def test_loss_is_the_distance_to_the_target_in_normalised_latents(objective: str
     mean, sd = (torch.tensor(FACTS[key])[:, None, None] for key in ("mean", "sd"))
     wanted, shown = target((data["hr"] - mean) / sd, data["noise"], objective, schedule, time)
     expected = wanted.abs().mean() if loss == "l1" else wanted.square().mean()
-    assert module._loss(data) == pytest.approx(float(expected), rel=1e-4)
+    assert module.loss(data) == pytest.approx(float(expected), rel=1e-4)
     assert torch.allclose(module.network.z, shown, atol=1e-5)
     assert torch.equal(module.network.times, data["time"])
     assert torch.equal(module.network.condition, data["pixels"])
@@ -78,7 +78,7 @@ def test_residual_is_learned_above_the_enlarged_lr() -> None:
     module, data = training(target="residual", channel_weight=0.0), batch(999)
     mean, sd = (torch.tensor(FACTS[key])[:, None, None] for key in ("mean", "sd"))
     expected = ((data["hr"] - data["latent-up"] - mean) / sd).square().mean()
-    assert module._loss(data) == pytest.approx(float(expected), rel=1e-5)
+    assert module.loss(data) == pytest.approx(float(expected), rel=1e-5)
     assert torch.allclose(module.network.z, data["noise"], atol=1e-5)
 
 
@@ -88,12 +88,12 @@ def test_channels_weigh_by_a_power_of_their_sd(power: float) -> None:
     weights = torch.tensor(FACTS["sd"]) ** power
     mean, sd = (torch.tensor(FACTS[key])[:, None, None] for key in ("mean", "sd"))
     squared = ((data["hr"] - mean) / sd).square().mean(dim=(0, 2, 3))
-    assert module._loss(data) == pytest.approx(float((weights / weights.mean() * squared).mean()), rel=1e-5)
+    assert module.loss(data) == pytest.approx(float((weights / weights.mean() * squared).mean()), rel=1e-5)
 
 
 def test_snr_weight_is_the_share_of_signal() -> None:
     data = batch(400)
-    plain, weighed = (training(snr_weight=weigh, channel_weight=0.0)._loss(data) for weigh in (False, True))
+    plain, weighed = (training(snr_weight=weigh, channel_weight=0.0).loss(data) for weigh in (False, True))
     assert weighed / plain == pytest.approx(float(alphas_sigmas("cosine")[0][400] ** 2), rel=1e-4)
 
 

@@ -12,21 +12,24 @@ import torch
 
 from latentsr import terminal
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.folder import save_kl
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import read_yaml, sha256, write_json
 from latentsr.data.duplicates import pixel_digest
 from latentsr.data.latents import LatentCache, fill_cache
 from latentsr.data.records import Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
+from latentsr.diffusion.denoiser import DenoiserSpec
+from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
+from latentsr.provenance import RESEARCH_USE
 from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import TrainConfig
-from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser
+from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
-from latentsr.upscalers.restorer import Restorer
+from latentsr.upscalers.restorer import ModelConfig, Restorer
 
 TINY = TrainConfig(channels=(8, 8), layers=1, groups=4, crop=8, batch=2, steps=8, validate_every=4, seed=3)
 
@@ -189,7 +192,7 @@ def test_every_objective_trains_to_a_model_that_restores(cache: LatentCache, tmp
 
 
 def test_in_the_latent_of_a_trained_autoencoder_the_model_needs_nothing_else(tmp_path: Path) -> None:
-    save_kl(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
+    save_network(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
     cache = made(tmp_path, autoencoder=tmp_path / "vae")
     out = fitted(cache, tmp_path / "tiny", steps=2, validate_every=2)
     out.rename(tmp_path / "moved")
@@ -393,3 +396,20 @@ def test_a_checkpoint_with_code_is_one_line_and_nothing_is_run(
         fitted(cache, tmp_path / "tiny")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run-by-a-checkpoint").exists()
+
+
+def test_the_card_says_on_what_how_long_how_good_and_for_what_not() -> None:
+    model = ModelConfig(
+        name="knee-x4", degradation="lanczos:4", autoencoder="haar", autoencoder_hash="h", objective="x0",
+        denoiser=DenoiserSpec(latent_channels=16, condition_channels=1, channels=(24, 40)), schedule="cosine",
+        solver="dpm++", size=(320, 256), space=LatentSpace(conditions=("pixels",), target="residual", statistics={}),
+    )  # fmt: skip
+    facts = {"steps": 1234, "minutes": 56.7, "images": {"knees": 89}, "validation": {"psnr": 31.239}}
+    card = model_card(model, TrainConfig(batch=5, crop=24), facts)
+    assert card.startswith("# knee-x4\n")
+    for said in (
+        RESEARCH_USE, "`lanczos:4`", "`haar`, 16 channels", "channels 24, 40", "1234 steps of 5 crops of 24",
+        "56.7 minutes", "320 x 256 px", "| knees | 89 |", "| psnr | 31.24 dB |", "target: residual",
+        "| condition | pixels |", "Not for: diagnosis",
+    ):  # fmt: skip
+        assert said in card

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from latentsr import io
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.folder import save_kl
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import read_signed_json, signed, write_json
 from latentsr.degrade import enlarge
@@ -87,7 +87,7 @@ def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_trained_autoencoder_comes_with_the_model(tmp_path: Path) -> None:
-    save_kl(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
+    save_network(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
     saved(tmp_path / "tiny", tmp_path / "vae")
     (tmp_path / "tiny").rename(tmp_path / "moved")
     (tmp_path / "vae").rename(tmp_path / "gone")
@@ -114,7 +114,7 @@ def test_a_missing_or_altered_file_is_named(folder: Path, name: str, way: str) -
 
 
 def test_a_missing_file_of_the_autoencoder_is_named(tmp_path: Path) -> None:
-    save_kl(SmallKL(width=4, blocks=1), tmp_path / "vae")
+    save_network(SmallKL(width=4, blocks=1), tmp_path / "vae")
     saved(tmp_path / "tiny", tmp_path / "vae")
     weights = next((tmp_path / "tiny" / "autoencoder").glob("*.safetensors"))
     weights.unlink()

@@ -44,8 +44,8 @@ class DiffusersKL(nn.Module):
         return cast(Any, self.kl).decode(latents).sample
 
 
-def todays_name(name: str) -> str:
-    """The tensor's name in today's diffusers."""
+def current_name(name: str) -> str:
+    """The tensor's name in current versions of diffusers."""
     found = re.fullmatch(r"(.*\.attentions\.\d+\.)(query|key|value|proj_attn)(\.(?:weight|bias))", name)
     return f"{found[1]}{_OLD_NAMES[found[2]]}{found[3]}" if found else name
 

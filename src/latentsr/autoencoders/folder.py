@@ -1,63 +1,44 @@
 """Autoencoders in folders: config.json, safetensors and a manifest, in diffusers' form or in that of this package."""
 
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 
 from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
 from latentsr.autoencoders.network import (
     HASHED,
     MANIFEST,
     FrozenAutoencoder,
-    KLAutoencoder,
-    KLNetwork,
     Network,
     digest,
     file_hashes,
     fill_network,
-    frozen,
     image_channels,
     read_manifest,
     read_mapping,
-    save_network,
 )
-from latentsr.autoencoders.protocol import AutoencoderSpec, Domain
+from latentsr.autoencoders.protocol import AutoencoderSpec
 from latentsr.autoencoders.small_kl import MOST_BLOCKS, SmallKL
 from latentsr.autoencoders.taef2 import Taef2
 from latentsr.autoencoders.weights import no_autoencoder, read_tensors
 from latentsr.errors import ModelError, OptionError
 
-
-def _diffusers_kl(config: Mapping[str, Any]) -> nn.Module:
-    from latentsr.autoencoders.diffusers import DiffusersKL  # diffusers is slow to import
-
-    return DiffusersKL(config)
-
-
-def _diffusers_tiny(config: Mapping[str, Any]) -> nn.Module:
-    from latentsr.autoencoders.diffusers import DiffusersTiny
-
-    return DiffusersTiny(config)
-
-
 REPEATS = ("layers_per_block", "num_encoder_blocks", "num_decoder_blocks", "blocks")
 MOST_CHANNELS, MOST_LEVELS = 4096, 16
-KINDS: Mapping[str, Callable[[Mapping[str, Any]], nn.Module]] = {
-    "AutoencoderKL": _diffusers_kl,
-    "AutoencoderTiny": _diffusers_tiny,
-    "SmallKL": lambda config: SmallKL(**config),
-    "Taef2": lambda config: Taef2(**config),
-}
+KINDS = ("AutoencoderKL", "AutoencoderTiny", "SmallKL", "Taef2")
 
 
 def make_network(kind: object, config: Mapping[str, Any], origin: str = "config") -> nn.Module:
-    """A network with new weights; `kind` is a `_class_name` of config.json, one of KINDS."""
+    """A network with new weights; `kind` is a `_class_name` of config.json, one of KINDS.
+
+    ModelError for another kind, for a config that makes no network of that kind, and for one far beyond any published
+    network, which would fill the memory before it fails.
+    """
     if not isinstance(kind, str) or kind not in KINDS:
         raise ModelError(f"{origin}: _class_name is {reprlib.repr(kind)}, expected one of {', '.join(KINDS)}")
-    # ModelError for a network far beyond any published one, which would fill the memory before it fails.
     for key, value in config.items():
         numbers = value if isinstance(value, list | tuple) else [value]
         most = MOST_BLOCKS if key in REPEATS else MOST_CHANNELS
@@ -67,7 +48,13 @@ def make_network(kind: object, config: Mapping[str, Any], origin: str = "config"
             if isinstance(number, int) and number > most:
                 raise ModelError(f"{origin}: {key} is {reprlib.repr(number)}, expected at most {most}")
     try:
-        return KINDS[kind](config)
+        if kind == "SmallKL":
+            return SmallKL(**config)
+        if kind == "Taef2":
+            return Taef2(**config)
+        from latentsr.autoencoders.diffusers import DiffusersKL, DiffusersTiny  # diffusers is slow to import
+
+        return DiffusersKL(config) if kind == "AutoencoderKL" else DiffusersTiny(config)
     except (TypeError, OptionError) as error:
         raise ModelError(f"{origin}: no {kind} can be made of it: {error}") from error
 
@@ -79,19 +66,14 @@ def load_folder(folder: Path, *, device: str = "cpu", spec: AutoencoderSpec | No
     the folder has the manifest.json that latentsr writes.
     """
     folder = Path(folder)
-    network, weights_sha256 = _checked_network(folder)
-    facts = spec or _spec(folder, cast(Network, network))
+    network, weights_sha256 = read_folder(folder)
     config = {key: value for key, value in read_mapping(folder / CONFIG).items() if not key.startswith("_")}
-    return frozen(network.to(device), facts, digest(config, weights_sha256), folder)
+    facts = spec or _spec(folder, cast(Network, network))
+    return FrozenAutoencoder(network.to(device), facts, digest(config, weights_sha256), folder)
 
 
-def load_folder_network(folder: Path) -> nn.Module:
-    """The network of a folder, trainable, on the CPU; faults as in `load_folder`."""
-    return _checked_network(Path(folder))[0]
-
-
-def _checked_network(folder: Path) -> tuple[nn.Module, str]:
-    """The network, and the SHA-256 of the file that its weights came from."""
+def read_folder(folder: Path) -> tuple[nn.Module, str]:
+    """The network of a folder, on the CPU, and the SHA-256 of its file of weights; errors as in `load_folder`."""
     if folder.is_dir() and not (folder / CONFIG).is_file():
         raise no_autoencoder(folder)
     config, path = read_mapping(folder / CONFIG), folder / WEIGHTS
@@ -107,10 +89,10 @@ def _checked_network(folder: Path) -> tuple[nn.Module, str]:
 
 
 def _spec(folder: Path, network: Network) -> AutoencoderSpec:
-    """The facts that the manifest tells, those that the network decides taken from it; "unknown" what neither says."""
+    """The facts in the manifest and those that the network decides; "unknown" where neither says."""
     manifest = read_manifest(folder)
-    told = manifest.get("spec")
-    facts = told if isinstance(told, dict) else {}
+    facts = manifest.get("spec")
+    facts = facts if isinstance(facts, dict) else {}
     domain = facts.get("domain", manifest.get("domain"))
     dtype = facts.get("dtype")
     return AutoencoderSpec(
@@ -123,38 +105,3 @@ def _spec(folder: Path, network: Network) -> AutoencoderSpec:
         factor=network.factor,
         dtype=dtype if dtype in ("bfloat16", "float16") else "float32",
     )
-
-
-__all__ = ["WEIGHTS", "KLAutoencoder", "KLNetwork", "load_kl", "load_network", "make_network", "save_kl"]
-
-
-def load_kl(folder: Path, *, device: str = "cpu") -> KLAutoencoder:
-    """The KL autoencoder saved in a folder, frozen, in float32; faults as in `load_folder`."""
-    autoencoder = load_folder(folder, device=device)
-    if not isinstance(autoencoder, KLAutoencoder):
-        raise ModelError(f"{folder}: an autoencoder without a posterior; expected an AutoencoderKL or a SmallKL")
-    return autoencoder
-
-
-def load_network(folder: Path) -> nn.Module:
-    """The SmallKL or DiffusersKL network of a folder, trainable, on the CPU; faults as in `load_kl`."""
-    network = load_folder_network(folder)
-    if not hasattr(network, "moments"):
-        raise ModelError(f"{folder}: an autoencoder without a posterior; expected an AutoencoderKL or a SmallKL")
-    return network
-
-
-def save_kl(
-    network: nn.Module,
-    folder: Path,
-    *,
-    weights: Mapping[str, Tensor] | None = None,
-    domain: Domain = "unknown",
-    facts: Mapping[str, object] | None = None,
-) -> None:
-    """Writes config.json, the weights and, last, manifest.json with the weights' SHA-256 and the facts.
-
-    `weights` is another state dict of the network, such as an average. An AutoencoderKL is written in diffusers' form,
-    for `AutoencoderKL.from_pretrained`.
-    """
-    save_network(network, folder, weights=weights, facts={"domain": domain, **(facts or {})})

@@ -11,7 +11,21 @@ from latentsr.autoencoders.protocol import AutoencoderSpec
 from latentsr.errors import InputError, ModelError, OptionError
 
 
-class Identity:
+class WithoutFiles:
+    """An autoencoder that is code alone: its name makes it again."""
+
+    spec: AutoencoderSpec
+    folder = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.spec.name})"
+
+    def save(self, folder: Path) -> None:
+        """Raises ModelError."""
+        raise ModelError(f"{self.spec.name}: has no files to write to {folder}; give its name instead")
+
+
+class Identity(WithoutFiles):
     """Latents that are the images themselves."""
 
     spec = AutoencoderSpec(
@@ -25,10 +39,6 @@ class Identity:
         lossless=True,
     )
     hash = "identity"
-    folder = None
-
-    def __repr__(self) -> str:
-        return f"Identity({self.spec.name})"
 
     def encode(self, images: Tensor) -> Tensor:
         """The images, unchanged."""
@@ -38,15 +48,11 @@ class Identity:
         """The latents, unchanged."""
         return latents
 
-    def save(self, folder: Path) -> None:
-        """Refuses: it is code alone, and its name makes it again."""
-        raise ModelError(f"{self.spec.name}: has no files to write to {folder}; give its name instead")
-
 
 FACTORS = (2, 4, 8)
 
 
-class Haar:
+class Haar(WithoutFiles):
     """Each block of factor x factor pixels becomes factor^2 channels by an orthonormal Walsh-Hadamard transform.
 
     A full wavelet packet of log2(factor) levels with the Haar filter is that transform (Coifman 1992). Channels are
@@ -68,10 +74,6 @@ class Haar:
             lossless=True,
         )
         self.hash = f"haar-{factor}"
-        self.folder = None
-
-    def __repr__(self) -> str:
-        return f"Haar({self.spec.name})"
 
     def encode(self, images: Tensor) -> Tensor:
         """Packet coefficients (batch, factor^2, rows / factor, columns / factor); the sum of squares is kept."""
@@ -86,10 +88,6 @@ class Haar:
         """The images whose coefficients are `latents`: the transpose of `encode`."""
         blocks = torch.einsum("kc,bkhw->bchw", self._packet(latents), latents)
         return pixel_shuffle(blocks, self.factor)
-
-    def save(self, folder: Path) -> None:
-        """Refuses: it is code alone, and its name makes it again."""
-        raise ModelError(f"{self.spec.name}: has no files to write to {folder}; give its name instead")
 
     def _packet(self, like: Tensor) -> Tensor:
         walsh = walsh_matrix(self.factor)

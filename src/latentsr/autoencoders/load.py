@@ -4,8 +4,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from latentsr.autoencoders.catalogue import CATALOGUE, Weights
+from latentsr.autoencoders.folder import load_folder
 from latentsr.autoencoders.haar import Haar, Identity
+from latentsr.autoencoders.network import FrozenAutoencoder, digest_in_memory
 from latentsr.autoencoders.protocol import Autoencoder, AutoencoderSpec
+from latentsr.autoencoders.published import given_files, read_published
+from latentsr.autoencoders.store import check_cached, find, how_to_get, store_folder
+from latentsr.autoencoders.weights import import_command
 from latentsr.errors import ModelError, OptionError, suggestion
 
 _CODE: Mapping[str, Callable[[], Autoencoder]] = {
@@ -34,50 +39,22 @@ def load_autoencoder(
     folder that holds them; TAEF2's encoder and decoder are two files), or from the store, or from the hub's cache:
     nothing is ever downloaded. Missing, cut, altered or unfitting files raise ModelError, as does an unknown name.
     """
-    name = str(name_or_folder)
-    if name in CATALOGUE:
-        return _published(name, weights, config, device)
-    if weights is not None or config is not None:
-        raise OptionError(
-            f"{name}: takes neither weights nor a config of weights; these go with one of {', '.join(CATALOGUE)}"
+    name, path = str(name_or_folder), Path(name_or_folder)
+    if name not in CATALOGUE:
+        if weights is not None or config is not None:
+            raise OptionError(
+                f"{name}: takes neither weights nor a config of weights; these go with one of {', '.join(CATALOGUE)}"
+            )
+        if name in _CODE:
+            return _CODE[name]()
+        if path.is_dir():
+            return load_folder(path, device=device)
+        if path.is_file():
+            command = import_command(path, [path.name])
+            raise ModelError(f"autoencoder '{name}': is a file, expected a folder or a name; {command}")
+        raise ModelError(
+            f"autoencoder '{name}': expected a folder, or one of {', '.join(SPECS)}{suggestion(name, SPECS)}"
         )
-    if name in _CODE:
-        return _CODE[name]()
-    if Path(name_or_folder).is_dir():
-        from latentsr.autoencoders.folder import load_folder
-
-        return load_folder(Path(name_or_folder), device=device)
-    if Path(name_or_folder).is_file():
-        from latentsr.autoencoders.weights import import_command
-
-        command = import_command(Path(name), [Path(name).name])
-        raise ModelError(f"autoencoder '{name}': is a file, expected a folder or a name; {command}")
-    raise ModelError(f"autoencoder '{name}': expected a folder, or one of {', '.join(SPECS)}{suggestion(name, SPECS)}")
-
-
-def check_name(name: str, *, weights: bool = False) -> None:
-    """Raises ModelError, which lists the valid names and the nearest, unless `name` is in the table.
-
-    With `weights` it has to be one of those that have weights.
-    """
-    valid = CATALOGUE if weights else SPECS
-    if name in valid:
-        return
-    if name in SPECS:
-        raise ModelError(f"autoencoder '{name}': has no weights, it can be used as it is")
-    raise ModelError(f"autoencoder '{name}': expected one of {', '.join(valid)}{suggestion(name, valid)}")
-
-
-def _published(
-    name: str,
-    weights: Weights | None,
-    config: Path | str | None,
-    device: str,
-) -> Autoencoder:
-    from latentsr.autoencoders.folder import load_folder
-    from latentsr.autoencoders.network import digest_in_memory, frozen
-    from latentsr.autoencoders.published import given_files, read_published
-    from latentsr.autoencoders.store import check_cached, find, how_to_get, store_folder
 
     published = CATALOGUE[name]
     if weights is not None:
@@ -93,4 +70,17 @@ def _published(
         check_cached(place.files)
         files = place.files
     network = read_published(published, files)
-    return frozen(network.to(device), published.spec, digest_in_memory(network), None)
+    return FrozenAutoencoder(network.to(device), published.spec, digest_in_memory(network), None)
+
+
+def check_name(name: str, *, weights: bool = False) -> None:
+    """Raises ModelError, which lists the valid names and the nearest, unless `name` is in the table.
+
+    With `weights` it has to be one of those that have weights.
+    """
+    valid = CATALOGUE if weights else SPECS
+    if name in valid:
+        return
+    if name in SPECS:
+        raise ModelError(f"autoencoder '{name}': has no weights, it can be used as it is")
+    raise ModelError(f"autoencoder '{name}': expected one of {', '.join(valid)}{suggestion(name, valid)}")

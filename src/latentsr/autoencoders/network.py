@@ -47,23 +47,17 @@ class KLNetwork(Network, Protocol):
 def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
     """Fills the network with the tensors of a file of its form; any fault is a ModelError that names the tensor."""
     own = cast(Network, network)
-    fill(network.get_submodule(own.prefix.rstrip(".")), renamed(own, tensors), origin)
+    if own.kind == "AutoencoderKL":
+        from latentsr.autoencoders.diffusers import current_name  # diffusers is slow to import
+
+        tensors = {current_name(name): tensor for name, tensor in tensors.items()}
+    fill(network.get_submodule(own.prefix.rstrip(".")), tensors, origin)
 
 
-def renamed(network: Network, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The tensors under today's names."""
-    if network.kind != "AutoencoderKL":
-        return tensors
-    from latentsr.autoencoders.diffusers import todays_name  # diffusers is slow to import
-
-    return {todays_name(name): tensor for name, tensor in tensors.items()}
-
-
-def stored_tensors(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The network's tensors, or others of its names, under the names that a file of its form has."""
+def stored_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """The network's tensors under the names that a file of its form has."""
     prefix = cast(Network, network).prefix
-    given = network.state_dict() if tensors is None else tensors
-    return {name.removeprefix(prefix): tensor for name, tensor in given.items()}
+    return {name.removeprefix(prefix): tensor for name, tensor in network.state_dict().items()}
 
 
 def digest(config: Mapping[str, Any], weights_sha256: str) -> str:
@@ -82,19 +76,17 @@ def save_network(
     folder: Path,
     spec: AutoencoderSpec | None = None,
     *,
-    weights: Mapping[str, Tensor] | None = None,
     facts: Mapping[str, object] | None = None,
 ) -> None:
     """Writes config.json, the weights and, last, manifest.json with the SHA-256 of both, the spec and the facts.
 
-    `weights` is another state dict of the network, such as an average. Networks of diffusers are written in its form,
-    for its `from_pretrained`.
+    Networks of diffusers are written in its form, for its `from_pretrained`.
     """
     folder, own = Path(folder), cast(Network, network)
-    save_weights(stored_tensors(network, weights), folder / WEIGHTS)
+    save_weights(stored_tensors(network), folder / WEIGHTS)
     write_json(folder / CONFIG, {"_class_name": own.kind, **own.config})
-    told = {} if spec is None else {"spec": dataclasses.asdict(spec)}
-    write_json(folder / MANIFEST, {**file_hashes(folder), **told, **(facts or {})})
+    described = {} if spec is None else {"spec": dataclasses.asdict(spec)}
+    write_json(folder / MANIFEST, {**file_hashes(folder), **described, **(facts or {})})
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -112,13 +104,13 @@ def copy_network(source: Path, folder: Path, spec: AutoencoderSpec) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What manifest.json says; empty where there is none."""
+    """The content of manifest.json; empty if it does not exist."""
     path = Path(folder) / MANIFEST
     return read_mapping(path) if path.is_file() else {}
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """What a JSON file of an autoencoder's folder holds; ModelError where it is missing, broken or no mapping."""
+    """The content of a JSON file of an autoencoder's folder; ModelError if it is missing, broken or no mapping."""
     try:
         content = read_json(path)
     except InputError as error:
@@ -138,8 +130,8 @@ class FrozenAutoencoder:
     """A frozen network behind the `Autoencoder` protocol, in float32.
 
     Images (batch, channels, rows, columns) in [-1, 1]. A grey image is repeated for a network of three channels, whose
-    output is averaged to grey again. Latents are the posterior mean, unscaled. What comes back lies on the device of
-    what was given, whichever the network's own is.
+    output is averaged to grey again. Latents are the posterior mean, unscaled. Results are on the device of the input,
+    whichever the network's own is.
     """
 
     def __init__(self, network: nn.Module, spec: AutoencoderSpec, digest: str, folder: Path | None) -> None:
@@ -157,8 +149,18 @@ class FrozenAutoencoder:
 
         Images of other channels or of sides that are no multiple of the factor raise InputError.
         """
-        mean = cast(Network, self.network).mean(self._for_network(images))
-        return self._finite(mean, "latents").to(images.device)
+        channels, factor = self.spec.image_channels, self.spec.factor
+        if images.ndim != 4 or images.shape[1] not in (1, channels):
+            expected = f"(batch, 1{'' if channels == 1 else ' or ' + str(channels)}, rows, columns)"
+            raise InputError(f"{self.spec.name}: images of shape {tuple(images.shape)}, expected {expected}")
+        if images.shape[-2] % factor or images.shape[-1] % factor:
+            size = "x".join(map(str, images.shape[-2:]))
+            raise InputError(
+                f"{self.spec.name}: images of {size} px, expected sides in multiples of {factor}: pad them"
+            )
+        inputs = images.to(self._device, torch.float32)
+        inputs = inputs.expand(-1, channels, -1, -1) if images.shape[1] == 1 else inputs
+        return self._finite(cast(Network, self.network).mean(inputs), "latents").to(images.device)
 
     @torch.no_grad()
     def decode(self, latents: Tensor, *, grey: bool = True) -> Tensor:
@@ -181,39 +183,9 @@ class FrozenAutoencoder:
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
 
-    def _for_network(self, images: Tensor) -> Tensor:
-        channels, factor = self.spec.image_channels, self.spec.factor
-        if images.ndim != 4 or images.shape[1] not in (1, channels):
-            expected = f"(batch, 1{'' if channels == 1 else ' or ' + str(channels)}, rows, columns)"
-            raise InputError(f"{self.spec.name}: images of shape {tuple(images.shape)}, expected {expected}")
-        if images.shape[-2] % factor or images.shape[-1] % factor:
-            size = "x".join(map(str, images.shape[-2:]))
-            raise InputError(
-                f"{self.spec.name}: images of {size} px, expected sides in multiples of {factor}: pad them"
-            )
-        images = images.to(self._device, torch.float32)
-        return images.expand(-1, channels, -1, -1) if images.shape[1] == 1 else images
-
     def _finite(self, values: Tensor, what: str) -> Tensor:
         if not torch.isfinite(values).all():
             raise ModelError(
                 f"{self.spec.name}: {what} with NaN or infinity; check the input's range [-1, 1] and weights"
             )
         return values
-
-
-class KLAutoencoder(FrozenAutoencoder):
-    """A frozen network with a Gaussian posterior."""
-
-    @torch.no_grad()
-    def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and sd of the posterior, each of the shape of `encode`'s latents; wrong images as there."""
-        mean, logvar = cast(KLNetwork, self.network).moments(self._for_network(images))
-        sd = (0.5 * logvar).exp()
-        return self._finite(mean, "latents").to(images.device), self._finite(sd, "latents").to(images.device)
-
-
-def frozen(network: nn.Module, spec: AutoencoderSpec, digest: str, folder: Path | None) -> FrozenAutoencoder:
-    """The network behind the protocol, of the class that has what it has."""
-    cls = KLAutoencoder if hasattr(network, "moments") else FrozenAutoencoder
-    return cls(network, spec, digest, folder)

@@ -45,9 +45,15 @@ def diffusers_config(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
 
     They are looked for at the top and under `model.params`; what this form cannot express raises ModelError.
     """
-    params = _params(content, origin)
-    dd = params["ddconfig"]
-    embed_dim = params["embed_dim"]
+    model = content.get("model")
+    for params in (content, model.get("params") if isinstance(model, dict) else None):
+        if isinstance(params, dict) and isinstance(params.get("ddconfig"), dict) and "embed_dim" in params:
+            dd, embed_dim = params["ddconfig"], params["embed_dim"]
+            break
+    else:
+        raise ModelError(
+            f"{origin}: lacks ddconfig and embed_dim, at the top or under model.params; take the one published"
+        )
     if missing := [key for key in _NEEDED if key not in dd]:
         raise ModelError(f"{origin}: ddconfig lacks {missing[0]}; take the config published with the weights")
     if unknown := sorted(dd.keys() - {*_NEEDED, *_OPTIONAL}):
@@ -86,7 +92,10 @@ def diffusers_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tens
     check_finite(kept, origin)
     levels = 1 + max(int(m[1]) for name in expected if (m := re.match(r"decoder\.up_blocks\.(\d)", name)))
     names = {name: published_name(name, levels) for name in expected}
-    shapes = {published: _published_shape(name, expected[name]) for name, published in names.items()}
+    shapes = {published: tuple(expected[name].shape) for name, published in names.items()}
+    for name, published in names.items():
+        if ".attentions." in name and len(shapes[published]) == 2:
+            shapes[published] += (1, 1)
     check_family(kept, shapes, origin)
     folded = fold_lora(kept, origin)
     check_tensors(folded, shapes, origin, fix="take the config that belongs to it")
@@ -108,38 +117,18 @@ def fold_lora(tensors: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
         if missing := [part for part in parts if part not in folded]:
             raise ModelError(f"{origin}: lacks tensor '{missing[0]}'; expected a LoRA pair beside its convolution")
         weight, down, up = (folded.pop(part) for part in parts)
-        _check_lora(layer, weight, down, up, origin)
+        rank = down.shape[0] if down.ndim == 4 else 0
+        for part, tensor, shape in (
+            ("lora_down", down, (rank, *weight.shape[1:])),
+            ("lora_up", up, (weight.shape[0], rank, 1, 1)),
+        ):
+            if tensor.shape != shape:
+                expected = f"{tuple(tensor.shape)}, expected {tuple(shape)} beside a weight of {tuple(weight.shape)}"
+                raise ModelError(f"{origin}: tensor '{layer}.{part}.weight' has shape {expected}; fetch it again")
         folded[f"{layer}.weight"] = weight + (up.flatten(1) @ down.flatten(1)).reshape(weight.shape)
         if f"{layer}.conv.bias" in folded:
             folded[f"{layer}.bias"] = folded.pop(f"{layer}.conv.bias")
     return folded
-
-
-def _check_lora(layer: str, weight: Tensor, down: Tensor, up: Tensor, origin: str) -> None:
-    rank = down.shape[0] if down.ndim == 4 else 0
-    for part, tensor, shape in (
-        ("lora_down", down, (rank, *weight.shape[1:])),
-        ("lora_up", up, (weight.shape[0], rank, 1, 1)),
-    ):
-        if tensor.shape != shape:
-            expected = f"{tuple(tensor.shape)}, expected {tuple(shape)} beside a weight of {tuple(weight.shape)}"
-            raise ModelError(f"{origin}: tensor '{layer}.{part}.weight' has shape {expected}; fetch it again")
-
-
-def _published_shape(name: str, tensor: Tensor) -> tuple[int, ...]:
-    attention = ".attentions." in name and tensor.ndim == 2
-    return (*tensor.shape, 1, 1) if attention else tuple(tensor.shape)
-
-
-def _params(content: Mapping[str, Any], origin: str) -> Mapping[str, Any]:
-    model = content.get("model")
-    inner = model.get("params") if isinstance(model, dict) else None
-    for params in (content, inner):
-        if isinstance(params, dict) and isinstance(params.get("ddconfig"), dict) and "embed_dim" in params:
-            return params
-    raise ModelError(
-        f"{origin}: lacks ddconfig and embed_dim, at the top or under model.params; take the one published"
-    )
 
 
 @dataclass(frozen=True)
@@ -161,16 +150,30 @@ def given_files(published: Published, weights: Weights, config: Path | str | Non
     A config that is not given is looked for beside the weights, under its published name. ModelError where there are
     none.
     """
-    several = [Path(weights)] if isinstance(weights, str | Path) else [Path(path) for path in weights]
-    if len(several) == 1 and several[0].is_dir():
-        several = _inside(published, several[0])
-    if not published.publication.config:
+    name, publication = published.spec.name, published.publication
+    paths = [Path(weights)] if isinstance(weights, str | Path) else [Path(path) for path in weights]
+    if len(paths) == 1 and paths[0].is_dir():
+        folder = paths[0]
+        for names in (publication.weights, publication.aliases):
+            paths = [
+                folder / file if (folder / file).is_file() else folder / PurePosixPath(file).name for file in names
+            ]
+            if paths and all(path.is_file() for path in paths):
+                break
+        else:
+            wanted = " and ".join(PurePosixPath(file).name for file in publication.weights)
+            raise ModelError(f"{folder}: holds no weights of {name}; expected {wanted} in it, found {held(folder)}")
+    if not publication.config:
         if config is not None:
-            raise OptionError(f"{published.spec.name}: takes no config, its form is fixed; leave the option config out")
-        return Files(tuple(several))
-    if len(several) != 1:
-        raise OptionError(f"{published.spec.name}: {len(several)} files of weights, expected one")
-    return Files(tuple(several), Path(config) if config is not None else _beside(published, several[0]))
+            raise OptionError(f"{name}: takes no config, its form is fixed; leave the option config out")
+        return Files(tuple(paths))
+    if len(paths) != 1:
+        raise OptionError(f"{name}: {len(paths)} files of weights, expected one")
+    if config is None:
+        config = paths[0].parent / PurePosixPath(publication.config).name
+        if not config.is_file():
+            raise ModelError(f"{name}: no {config.name} beside {paths[0]}; set the option config to it")
+    return Files(tuple(paths), Path(config))
 
 
 def read_published(published: Published, files: Files) -> nn.Module:
@@ -200,7 +203,6 @@ def _diffusers(files: Files) -> nn.Module:
 
 
 def _compvis(files: Files) -> nn.Module:
-
     path = cast(Path, files.config)
     try:
         content = read_yaml_mapping(path)
@@ -231,22 +233,3 @@ def _taef2(files: Files) -> nn.Module:
 
 
 _READERS = {"diffusers": _diffusers, "compvis": _compvis, "taef2": _taef2}
-
-
-def _inside(published: Published, folder: Path) -> list[Path]:
-    for names in (published.publication.weights, published.publication.aliases):
-        found = [(folder / name if (folder / name).is_file() else folder / PurePosixPath(name).name) for name in names]
-        if found and all(path.is_file() for path in found):
-            return found
-    wanted = " and ".join(PurePosixPath(name).name for name in published.publication.weights)
-    raise ModelError(
-        f"{folder}: holds no weights of {published.spec.name}; expected {wanted} in it, found {held(folder)}"
-    )
-
-
-def _beside(published: Published, weights: Path) -> Path:
-    name = PurePosixPath(published.publication.config).name
-    path = weights.parent / name
-    if not path.is_file():
-        raise ModelError(f"{published.spec.name}: no {name} beside {weights}; set the option config to it")
-    return path

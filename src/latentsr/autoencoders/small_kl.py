@@ -53,12 +53,24 @@ class SmallKL(nn.Module):
         for fine, coarse in pairwise(widths):
             layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * fine, coarse, 1)]
             layers += [Block(coarse) for _ in range(blocks)]
-        self.encoder = nn.Sequential(*layers, _zero_conv(widths[-1], (2 * latent_channels)))
-        self.decoder = _decoder(latent_channels, widths, pixels, blocks)
+        self.encoder = nn.Sequential(*layers, _zero_conv(widths[-1], 2 * latent_channels))
+        layers = [nn.Conv2d(latent_channels, widths[-1], 3, padding=1)]
+        layers += [Block(widths[-1]) for _ in range(blocks)]
+        for coarse, fine in pairwise(reversed(widths)):
+            layers += [nn.Conv2d(coarse, 4 * fine, 1), nn.PixelShuffle(2)]
+            layers += [Block(fine) for _ in range(blocks)]
+        self.decoder = nn.Sequential(*layers, _zero_conv(widths[0], pixels))
         self.patch = levels[0]
         self.to_latents = nn.Conv2d(image_channels * factor**2, latent_channels, 1)
         self.to_patches = nn.Conv2d(latent_channels, image_channels * factor**2, 1)
-        self._start(latent_channels, image_channels)
+        with torch.no_grad():
+            basis = _lowest_frequencies(factor, latent_channels)
+            # The channels of `pixel_unshuffle` are image channel by image channel, each with its patch.
+            self.to_latents.weight.copy_(basis.repeat(1, image_channels)[:, :, None, None] / image_channels)
+            self.to_patches.weight.copy_(basis.T.repeat(image_channels, 1)[:, :, None, None])
+            for layer in (self.to_latents, self.to_patches):
+                nn.init.zeros_(layer.get_parameter("bias"))
+            self.encoder[-1].get_parameter("bias")[latent_channels:] = LOGVAR_START
         self.to(memory_format=torch.channels_last)  # a third faster on CPUs with AVX-512
 
     def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,16 +92,6 @@ class SmallKL(nn.Module):
         """The images, encoded to the posterior mean and decoded."""
         return self.reconstruct(self.moments(images)[0])
 
-    @torch.no_grad()
-    def _start(self, latent_channels: int, image_channels: int) -> None:
-        basis = _lowest_frequencies(self.factor, latent_channels)
-        # The channels of `pixel_unshuffle` are image channel by image channel, each with its patch.
-        self.to_latents.weight.copy_(basis.repeat(1, image_channels)[:, :, None, None] / image_channels)
-        self.to_patches.weight.copy_(basis.T.repeat(image_channels, 1)[:, :, None, None])
-        for layer in (self.to_latents, self.to_patches):
-            nn.init.constant_(layer.get_parameter("bias"), 0.0)
-        self.encoder[-1].get_parameter("bias")[latent_channels:] = LOGVAR_START
-
 
 class Block(nn.Module):
     """x + convolutions of x, at one resolution; the identity at the start."""
@@ -109,15 +111,6 @@ def _zero_conv(inputs: int, outputs: int) -> nn.Conv2d:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
-
-
-def _decoder(latent_channels: int, widths: list[int], pixels: int, blocks: int) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(latent_channels, widths[-1], 3, padding=1)]
-    layers += [Block(widths[-1]) for _ in range(blocks)]
-    for coarse, fine in pairwise(reversed(widths)):
-        layers += [nn.Conv2d(coarse, 4 * fine, 1), nn.PixelShuffle(2)]
-        layers += [Block(fine) for _ in range(blocks)]
-    return nn.Sequential(*layers, _zero_conv(widths[0], pixels))
 
 
 def _levels(factor: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Where the weights of the autoencoders in the catalogue are found, and where those that were fetched are put."""
+"""The store of fetched weights, and where the files of an autoencoder of the catalogue are on this machine."""
 
 import os
 import re
@@ -38,23 +38,40 @@ def store_folder(name: str) -> Path:
     return home() / "autoencoders" / name
 
 
-def find(name: str) -> Place | None:
-    """Where the files of an autoencoder of the catalogue are on this machine; None where they are not."""
+def new_folder(name: str, *, overwrite: bool) -> Path:
+    """The `store_folder`; StaleError if it exists, unless `overwrite`."""
     folder = store_folder(name)
-    if folder.is_dir():  # whole or not: what is broken there is not to be passed over
+    if folder.exists() and not overwrite:
+        raise StaleError(f"{folder}: {name} is in the store already; set the option overwrite to replace it")
+    return folder
+
+
+def find(name: str) -> Place | None:
+    """Where all files of an autoencoder of the catalogue are on this machine; None where they are not."""
+    folder = store_folder(name)
+    if folder.is_dir():  # whole or not: a broken one is reported, not skipped
         return Place("store", Files((folder / WEIGHTS,), folder / CONFIG))
-    files = _cached(CATALOGUE[name])
-    return None if files is None else Place("hub cache", files)
+    publication = CATALOGUE[name].publication
+    if not publication.repository:
+        return None
+    from huggingface_hub import try_to_load_from_cache  # half a second, and most calls do not need it
+
+    paths = []
+    for file in publication.files:
+        path = try_to_load_from_cache(publication.repository, file)
+        if not isinstance(path, str):
+            return None
+        paths.append(Path(path))
+    count = len(publication.weights)
+    return Place("hub cache", Files(tuple(paths[:count]), paths[count] if publication.config else None))
 
 
 def import_weights(name: str, weights: Weights, config: Path | str | None = None, *, overwrite: bool = False) -> Path:
     """The folder in the store, with the converted weights, their SHA-256 and that of each file they came from.
 
-    Whole or not at all; one that is there already raises StaleError unless `overwrite`.
+    Whole or not at all; an existing one raises StaleError unless `overwrite`.
     """
-    published, folder = CATALOGUE[name], store_folder(name)
-    if folder.exists() and not overwrite:
-        raise StaleError(f"{folder}: {name} is in the store already; set the option overwrite to replace it")
+    published, folder = CATALOGUE[name], new_folder(name, overwrite=overwrite)
     files = given_files(published, weights, config)
     network = read_published(published, files)
     sources = {path.name: sha256(path) for path in files.all}
@@ -66,17 +83,16 @@ def import_weights(name: str, weights: Weights, config: Path | str | None = None
 
 
 def pull(name: str, *, overwrite: bool = False) -> Path:
-    """The folder in the store, with what was fetched from the hub: exactly the files that the catalogue names."""
-    published, folder = CATALOGUE[name], store_folder(name)
+    """The folder in the store, made from the files that the catalogue names, fetched from the hub."""
+    published = CATALOGUE[name]
     if not published.publication.repository:
         raise ModelError(f"{name}: is in no hub repository; {how_to_get(name)}")
-    if folder.exists() and not overwrite:
-        raise StaleError(f"{folder}: {name} is in the store already; set the option overwrite to replace it")
-    downloads = home() / "downloads" / name  # kept if it is cut off, so that the next call goes on
+    folder = new_folder(name, overwrite=overwrite)
+    downloads = home() / "downloads" / name  # kept if it is cut off, so that the next call resumes
     try:
         paths = {file: _fetched(published, file, downloads) for file in published.publication.files}
     finally:
-        _remove_if_nothing_came(downloads)
+        _remove_if_empty(downloads)
     weights = [paths[file] for file in published.publication.weights]
     import_weights(name, weights, paths.get(published.publication.config), overwrite=overwrite)
     shutil.rmtree(downloads)
@@ -99,22 +115,6 @@ def imported_from(name: str) -> dict[str, str]:
     """The SHA-256 of each file that an autoencoder in the store was made from, by file name; empty for others."""
     sources = read_manifest(store_folder(name)).get("sources")
     return dict(sources) if isinstance(sources, dict) else {}
-
-
-def _cached(published: Published) -> Files | None:
-    """The files in the hub's cache, if all are there; one whose bytes are not those of its name is a ModelError."""
-    from huggingface_hub import try_to_load_from_cache  # half a second, and most calls do not need it
-
-    publication, paths = published.publication, []
-    if not publication.repository:
-        return None
-    for file in publication.files:
-        path = try_to_load_from_cache(publication.repository, file)
-        if not isinstance(path, str):
-            return None
-        paths.append(Path(path))
-    count = len(publication.weights)
-    return Files(tuple(paths[:count]), paths[count] if publication.config else None)
 
 
 def check_cached(files: Files) -> None:
@@ -145,7 +145,7 @@ def _fetched(published: Published, file: str, downloads: Path) -> Path:
 
 @contextmanager
 def _quiet_hub() -> Iterator[None]:
-    """The hub's warnings are not shown meanwhile: what matters in them is in the error."""
+    """Hides the hub's warnings: what matters in them is in the error."""
     from huggingface_hub.utils import logging
 
     before = logging.get_verbosity()
@@ -156,7 +156,7 @@ def _quiet_hub() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _remove_if_nothing_came(downloads: Path) -> None:
+def _remove_if_empty(downloads: Path) -> None:
     """Removes a folder of downloads that holds no bytes of any published file: the hub's locks and records alone."""
     kept = (path for path in downloads.rglob("*") if path.is_file())
     if any(path.suffix == ".incomplete" or ".cache" not in path.relative_to(downloads).parts for path in kept):

@@ -33,7 +33,11 @@ class Taef2(nn.Module):
             layers.append(_conv(width, width, stride=2, bias=False))
             layers += [Block(width, pooled=level == 2) for _ in range(BLOCKS)]
         self.encoder = nn.Sequential(*layers, _conv(width, latent_channels))
-        self.decoder = _decoder(width, latent_channels)
+        layers = [Clamp(), _conv(latent_channels, width), nn.ReLU()]
+        for level in range(3):
+            layers += [Block(width, pooled=level == 0) for _ in range(BLOCKS)]
+            layers += [nn.Upsample(scale_factor=2), _conv(width, width, bias=False)]
+        self.decoder = nn.Sequential(*layers, Block(width), _conv(width, 3))
         self.to(memory_format=torch.channels_last)  # twice as fast on CPUs
 
     def mean(self, images: Tensor) -> Tensor:
@@ -59,7 +63,14 @@ class Block(nn.Module):
     def __init__(self, width: int, *, pooled: bool = False) -> None:
         super().__init__()
         self.conv = nn.Sequential(_conv(width, width), nn.ReLU(), _conv(width, width), nn.ReLU(), _conv(width, width))
-        self.pool = _pool(width) if pooled else None
+        self.pool = None
+        if pooled:
+            self.pool = nn.Sequential(
+                nn.Conv2d(width, 4 * width, 1, bias=False),
+                nn.GroupNorm(GROUPS, 4 * width),
+                nn.ReLU(),
+                nn.Conv2d(4 * width, width, 1, bias=False),
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape as x."""
@@ -76,33 +87,15 @@ def joined(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> dict
 
 def from_one_file(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The network's tensors from those of taef2.safetensors, named as diffusers would: its decoder has no Clamp."""
-    return {_place(name): tensor for name, tensor in tensors.items()}
-
-
-def _place(name: str) -> str:
-    found = re.fullmatch(r"(encoder|decoder)\.layers\.(\d{1,3})\.(.+)", name)
-    if found is None:
-        raise ModelError(f"taef2: surplus tensor {reprlib.repr(name)}; expected encoder.layers.N and decoder.layers.N")
-    return f"{found[1]}.{int(found[2]) + (found[1] == 'decoder')}.{found[3]}"
-
-
-def _decoder(width: int, latent_channels: int) -> nn.Sequential:
-    layers: list[nn.Module] = [Clamp(), _conv(latent_channels, width), nn.ReLU()]
-    for level in range(3):
-        layers += [Block(width, pooled=level == 0) for _ in range(BLOCKS)]
-        layers += [nn.Upsample(scale_factor=2), _conv(width, width, bias=False)]
-    return nn.Sequential(*layers, Block(width), _conv(width, 3))
+    placed = {}
+    for name, tensor in tensors.items():
+        found = re.fullmatch(r"(encoder|decoder)\.layers\.(\d{1,3})\.(.+)", name)
+        if found is None:
+            expected = "encoder.layers.N and decoder.layers.N"
+            raise ModelError(f"taef2: surplus tensor {reprlib.repr(name)}; expected {expected}")
+        placed[f"{found[1]}.{int(found[2]) + (found[1] == 'decoder')}.{found[3]}"] = tensor
+    return placed
 
 
 def _conv(inputs: int, outputs: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride, bias=bias)
-
-
-def _pool(width: int) -> nn.Sequential:
-    wide = 4 * width
-    return nn.Sequential(
-        nn.Conv2d(width, wide, 1, bias=False),
-        nn.GroupNorm(GROUPS, wide),
-        nn.ReLU(),
-        nn.Conv2d(wide, width, 1, bias=False),
-    )

@@ -48,14 +48,14 @@ def check_kind(path: Path) -> None:
 
 def check_family(names: Iterable[str], expected: Iterable[str], origin: str) -> None:
     """Raises ModelError, which says what it is, for tensors of another family than those that are expected."""
-    came, wanted = family(names), family(expected)
-    if came and wanted and came != wanted:
-        fix = "give both halves as weights" if came == _HALF else "give the file of the autoencoder itself"
-        raise ModelError(f"{origin}: holds {came}, expected {wanted}; {fix}")
+    found, wanted = family(names), family(expected)
+    if found and wanted and found != wanted:
+        fix = "give both halves as weights" if found == _HALF else "give the file of the autoencoder itself"
+        raise ModelError(f"{origin}: holds {found}, expected {wanted}; {fix}")
 
 
 def family(names: Iterable[str]) -> str:
-    """What a file with tensors of these names is, in words; empty where nothing tells."""
+    """What a file with tensors of these names is, in words; empty if unknown."""
     given = list(names)
     if given and all(_LORA.search(name) for name in given):
         return "a LoRA (small changes to another model)"
@@ -101,7 +101,7 @@ def _weights(folder: Path) -> list[str]:
 
 
 def _problem(path: Path, head: bytes) -> str:
-    """What ails a file that begins so; empty where it may be weights."""
+    """The fault of a file that begins with `head`; empty where it may be weights."""
     kinds = f"expected safetensors or a torch checkpoint ({', '.join(SUFFIXES)})"
     if not head:
         return f"not a whole file of weights (empty), {kinds}; copy or fetch it again"
@@ -120,12 +120,12 @@ def _zip_problem(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
-        return ""  # the reader of checkpoints says what ails it
+        return ""  # the reader of checkpoints reports the fault
     if any(name.endswith("data.pkl") for name in names):
         return ""
     weights = [name for name in names if name.endswith(SUFFIXES)]
-    told = f"with {weights[0]} in it; unpack it and give that file" if weights else "without weights; give another file"
-    return f"is a zip archive {told}"
+    fix = f"with {weights[0]} in it; unpack it and give that file" if weights else "without weights; give another file"
+    return f"is a zip archive {fix}"
 
 
 class _Nothing:
@@ -150,28 +150,37 @@ _UNREADABLE = (
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, on the CPU; those under `state_dict`, where there is such a key.
+    """The tensors of a file by name, on the CPU; those under `state_dict`, if that key exists.
 
     A file that is missing, cut short or so altered that it cannot be read, or whose pickle asks for code, raises
     ModelError: nothing in it is executed.
     """
     path = Path(path)
     check_kind(path)
-    content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
-    return _tensors(content, path)
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: not a whole safetensors file ({_line(error)}); copy or fetch it again") from error
+    content: Any
+    if path.suffix == ".safetensors":
+        try:
+            content = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{path}: not a whole safetensors file ({_line(error)}); copy or fetch it again"
+            ) from error
+    else:
+        content = _pickled(path)
+        if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+            content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise ModelError(f"{path}: holds no tensors by name; expected a state dict, or one under 'state_dict'")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ModelError(f"{path}: {name!r} is no tensor; expected a state dict, or one under 'state_dict'")
+    return dict(content)
 
 
 def _pickled(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals([(_Nothing, name) for name in _INERT]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's guesses at what ails a file; it is read whole or refused
+            warnings.simplefilter("ignore")  # torch's guesses at the fault of a file; it is read whole or refused
             return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         if code := re.search(r"(?:GLOBAL|global:?|function) ([\w.]+\.[\w.]+)", str(error)):
@@ -179,17 +188,6 @@ def _pickled(path: Path) -> Any:
                 f"{path}: asks for code ({code[1]}) beside tensors and was not loaded; fetch it from its publisher"
             ) from error
         raise ModelError(f"{path}: not a whole file of weights ({_line(error)}); copy or fetch it again") from error
-
-
-def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content:
-        raise ModelError(f"{path}: holds no tensors by name; expected a state dict, or one under 'state_dict'")
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ModelError(f"{path}: {name!r} is no tensor; expected a state dict, or one under 'state_dict'")
-    return dict(content)
 
 
 def _line(error: Exception) -> str:

@@ -50,7 +50,7 @@ def enhance(
     json: Json = False,
     config: Defaults = None,
 ) -> None:
-    """Enlarges images with a model or by interpolation; the output tree mirrors the input, its record is OUT.run/run.json."""
+    """Enlarges images, by a model or bicubic; the output tree mirrors the input, the record is OUT.run/run.json."""
     from latentsr.config import checked
     from latentsr.enhance import Job, enhance_files, measure
     from latentsr.upscalers import Sampling, load_upscaler

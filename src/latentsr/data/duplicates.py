@@ -1,4 +1,4 @@
-"""Images that are there twice: copies by a digest of their pixels, near-copies by the correlation of thumbnails."""
+"""Images that occur twice: copies by a digest of their pixels, near-copies by the correlation of thumbnails."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsr.data.records import LISTED, SPLITS, Dataset, Record
+from latentsr.data.records import SPLITS, Dataset, Record, listed
 from latentsr.degrade import resampling_matrix
 from latentsr.errors import InputError, OptionError
 
 REFUSE, DROP = "refuse", "drop"  # what is done with copies over splits and datasets
 SIDE = 16  # pixels of a thumbnail
 ALIKE = 0.995  # correlation of two thumbnails above which images are near-copies; docs/training.md says why
-BLOCK = 2048  # images a side of a block of pairs: 16 MB of correlations
+BLOCK = 2048  # images per side of a block of pairs: 16 MB of correlations
 KEPT = 1000  # near-copies that dataset.json lists, the strongest; the rest is counted
 HEX_DIGITS = 16  # of a digest: among a million images two others agree once in 37 million sets
 
 
 class Look(NamedTuple):
-    """What an image is known again by: its file, the digest of its pixels, and its thumbnail, float32 (SIDE**2,)."""
+    """The file of an image, and what identifies it: the digest of its pixels, and its thumbnail, float32 (SIDE**2,)."""
 
     file: str
     digest: str
@@ -41,7 +41,7 @@ def pixel_digest(pixels: NDArray[Any]) -> str:
     """Hex digits that two images of uint8 or uint16, (rows, columns), share if they are equal but for their grey scale.
 
     Of the shape and of each pixel's rank among the levels of its image: the same for 8 and 16 bit, and for any window,
-    contrast or gamma that merges no two levels. It tells an image to none who does not have it.
+    contrast or gamma that merges no two levels. The image cannot be recovered from it.
     """
     occurs = np.bincount(pixels.ravel(), minlength=np.iinfo(pixels.dtype).max + 1) > 0
     ranks = (np.cumsum(occurs) - 1).astype("<u2")[pixels]
@@ -66,7 +66,7 @@ def _area_means(side: int) -> NDArray[np.float64]:
 
 
 def copies(groups: Iterable[Sequence[Look]]) -> list[Pair]:
-    """Each image whose pixels stand in an earlier group already, and the first image there that has them."""
+    """Each image whose pixels also occur in an earlier group, with the first such image."""
     first: dict[str, Look] = {}
     found = []
     for group in groups:
@@ -87,7 +87,7 @@ def near_copies(
     for first, second in combinations(groups, 2):
         starts = product(range(0, len(first), BLOCK), range(0, len(second), BLOCK))
         for left, right in ((first[i : i + BLOCK], second[j : j + BLOCK]) for i, j in starts):
-            correlations = _thumbnails(left) @ _thumbnails(right).T
+            correlations = np.stack([one.thumbnail for one in left]) @ np.stack([one.thumbnail for one in right]).T
             rows, columns = np.nonzero(correlations > above)
             values = correlations[rows, columns]
             strongest = np.argsort(-values, kind="stable")[:KEPT]
@@ -95,10 +95,6 @@ def near_copies(
             found = sorted(found, key=lambda pair: -pair[0])[:KEPT]
             count += len(values)
     return count, found
-
-
-def _thumbnails(looks: Sequence[Look]) -> NDArray[np.float32]:
-    return np.stack([one.thumbnail for one in looks])
 
 
 def dataset_looks(dataset: Dataset) -> list[Look]:
@@ -160,9 +156,7 @@ def _by_split(records: Sequence[Record], looks: Mapping[str, Look]) -> list[list
 
 
 def _listed(pairs: Sequence[Pair]) -> str:
-    """The pairs in order, at most ten, and how many more there are."""
-    more = f" and {len(pairs) - LISTED} more" if len(pairs) > LISTED else ""
-    return ", ".join(f"{one.file} = {other.file}" for one, other in pairs[:LISTED]) + more
+    return listed([f"{one.file} = {other.file}" for one, other in pairs])
 
 
 def check_action(action: str) -> None:

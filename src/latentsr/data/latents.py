@@ -1,4 +1,10 @@
-"""What a network is told of an LR image: the roles a condition can have, each made in one place."""
+"""The latent cache: one array per split and role, read by memory map, with a record of what it was made from.
+
+Roles: `hr` (latent of the HR image), `latent-up` (latent of the bicubically enlarged LR), `latent-native` (latent of
+the LR itself), `pixels` (the LR image, in [-1, 1]) and, outside the training split, `image` (the HR image, to score
+against). Latents are unscaled posterior means; per-channel means and sds of the training split stand in the manifest,
+with the SHA-256 of every array and the manifest's own digest.
+"""
 
 import hashlib
 import os
@@ -23,6 +29,13 @@ from latentsr.degrade import Degradation, enlarge
 from latentsr.errors import InputError, OptionError, StaleError
 
 Encode = Callable[[Tensor], Tensor]
+Progress = Callable[[int, int], None]
+MANIFEST, PARTIAL, AUTOENCODER = "manifest.json", "manifest.partial.json", "autoencoder"
+NAMED = 5  # rows in a message
+# All that numpy raises at an array whose header is cut or altered.
+BROKEN = (ValueError, EOFError, OverflowError, SyntaxError, tokenize.TokenError)
+BLOCK = 2**24  # bytes that are read at a time
+
 
 _MAKERS: Mapping[str, Callable[[Tensor, int, Encode], Tensor]] = {
     "latent-up": lambda lr, scale, encode: encode(enlarge(lr, scale)),
@@ -35,18 +48,9 @@ CONDITIONS = tuple(_MAKERS)
 def encode_roles(roles: Sequence[str], lr: Tensor, scale: int, encode: Encode) -> dict[str, Tensor]:
     """Each role of LR images (batch, 1, rows, columns) in [-1, 1], unscaled.
 
-    `latent-up`: latent of the bicubically enlarged LR; `latent-native`: latent of the LR as it is (the published way,
-    arXiv 2604.12152's code); `pixels`: the LR itself.
+    `latent-native` is the published way of arXiv 2604.12152's code.
     """
     return {role: _MAKERS[role](lr, scale, encode) for role in roles}
-
-
-Progress = Callable[[int, int], None]
-MANIFEST, PARTIAL, AUTOENCODER = "manifest.json", "manifest.partial.json", "autoencoder"
-NAMED = 5  # rows in a message
-# All that numpy raises at an array whose header is cut or altered.
-BROKEN = (ValueError, EOFError, OverflowError, SyntaxError, tokenize.TokenError)
-BLOCK = 2**24  # bytes that are read at a time
 
 
 @dataclass(frozen=True)
@@ -109,12 +113,12 @@ class LatentCache:
 
     @cached_property
     def statistics(self) -> Mapping[str, Mapping[str, list[float]]]:
-        """Per role (and `residual`, hr minus latent-up): {"mean": [...], "sd": [...]}, a number a channel."""
+        """Per role (and `residual`, hr minus latent-up): {"mean": [...], "sd": [...]}, one number per channel."""
         return dict(self.manifest["statistics"])
 
     @property
     def autoencoder(self) -> str | Path:
-        """What to give `load_autoencoder`: a name, or the folder of the copy that the cache keeps."""
+        """The argument of `load_autoencoder`: a name, or the folder of the copy in the cache."""
         name = str(self.manifest["autoencoder_name"])
         return self.root / AUTOENCODER if name == AUTOENCODER else name
 
@@ -245,14 +249,17 @@ class _Fill:
         """Fills what is not filled; the SHA-256 of every array's file, by split/role."""
         state: dict[str, Any] = {"key": key, "done": {}, "sha256": {}}
         if (self.out / PARTIAL).is_file():
-            state = self._earlier()
+            try:
+                state = read_signed_json(self.out / PARTIAL)
+            except InputError as error:
+                raise StaleError(f"{self.out / PARTIAL}: altered; {self._fix}") from error
         hashes = {name: self._hash_of_finished(name, state) for name in state["sha256"]}
         total = sum(len(pairs) for pairs in self.rows.values())
         for split, pairs in self.rows.items():
             for start in range(state["done"].get(split, 0), len(pairs), self.batch):
                 progress(sum(state["done"].values()), total)
                 roles = self._roles(pairs[start : start + self.batch], split)
-                if not (self.out / PARTIAL).is_file():  # says whose the arrays are before there are any
+                if not (self.out / PARTIAL).is_file():  # written before the first array, to claim the folder
                     write_json(self.out / PARTIAL, signed(state))
                 for role, values in roles.items():
                     path = self.out / split / f"{role}.npy"
@@ -268,19 +275,15 @@ class _Fill:
                                     os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                         hashes[f"{split}/{role}"] = hashlib.sha256(_header(path))
                     rows = values.cpu().numpy()
-                    _write(path, start, rows)
+                    array = open_memmap(path, mode="r+")
+                    array[start : start + len(rows)] = rows
+                    array.flush()
                     hashes[f"{split}/{role}"].update(np.ascontiguousarray(rows).tobytes())
                 state["done"][split] = min(start + self.batch, len(pairs))
                 state["sha256"] = {name: hashed.hexdigest() for name, hashed in hashes.items()}
                 write_json(self.out / PARTIAL, signed(state))
         progress(total, total)
         return dict(state["sha256"])
-
-    def _earlier(self) -> dict[str, Any]:
-        try:
-            return read_signed_json(self.out / PARTIAL)
-        except InputError as error:
-            raise StaleError(f"{self.out / PARTIAL}: altered; {self._fix}") from error
 
     def _hash_of_finished(self, name: str, state: Mapping[str, Any]) -> Any:
         """The running SHA-256 of an array's finished rows, read from its file; StaleError if it is not that noted."""
@@ -314,12 +317,6 @@ class _Fill:
         if not torch.isfinite(latents).all():
             raise InputError(f"autoencoder {self.autoencoder.spec.name} gave non-finite latents in {latents.dtype}")
         return latents.float()
-
-
-def _write(path: Path, start: int, rows: np.ndarray) -> None:
-    array = open_memmap(path, mode="r+")
-    array[start : start + len(rows)] = rows
-    array.flush()
 
 
 def _header(path: Path) -> bytes:

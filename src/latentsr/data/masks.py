@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsr.data.patients import without_extension
-from latentsr.data.records import LISTED
+from latentsr.data.records import listed
 from latentsr.errors import InputError
 from latentsr.io import Item, find, read
 from latentsr.io.dicom.grid import affine, is_placed
@@ -60,10 +60,10 @@ def pair_masks(folder: Path, source: Path, images: Sequence[Item], *, max_pixels
         "duplicated": [item.relative.as_posix() for name, item in masks if counts[name] > 1],
     }
     if any(faults.values()):
-        told = "; ".join(f"{kind}: {listed(names)}" for kind, names in faults.items() if names)
+        reasons = "; ".join(f"{kind}: {listed(sorted(names))}" for kind, names in faults.items() if names)
         raise InputError(
             f"masks in {folder}: expected one for each of {len(images)} images or series, in the same folders and "
-            f"under the same names as these ({told})"
+            f"under the same names as these ({reasons})"
         )
     return Masks({wanted[name]: item for name, item in masks})
 
@@ -103,8 +103,8 @@ def read_mask(mask: Item, image: Volume, *, axis: int | None = None, max_pixels:
     except InputError as error:
         raise MisfitError(f"{name} ({error})") from error
     if volume.pixels.shape != image.pixels.shape:
-        came, expected = (_size(one.pixels.shape) for one in (volume, image))
-        raise MisfitError(f"{name} ({came}, its image {expected})")
+        found, expected = (_size(one.pixels.shape) for one in (volume, image))
+        raise MisfitError(f"{name} ({found}, its image {expected})")
     if _is_elsewhere(volume, image):
         raise MisfitError(f"{name} (by its header elsewhere in the patient, or turned)")
     return np.asarray(volume.pixels != 0)
@@ -136,10 +136,3 @@ def _to_patient(volume: Volume) -> NDArray[np.float64] | None:
     if volume.source.kind == "dicom" and all(map(is_placed, header)):
         return affine(header)
     return None
-
-
-def listed(names: Sequence[str]) -> str:
-    """The names in order, at most ten, and how many more there are."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""
-    return ", ".join(ordered[:LISTED]) + more

@@ -57,7 +57,7 @@ class PatientRule:
     def patient(self, relative: Path, header: str | None) -> str:
         """The patient of the file at `relative`; `header` is what the file itself says, if it says anything."""
         if self.table is not None:
-            for key in (relative.as_posix(), relative.name, without_extension(Path(relative.name))):
+            for key in table_keys(relative):
                 if key in self.table:
                     return self.table[key]
             raise InputError(f"{relative}: not in the patient table; expected a row with its path, name or stem")
@@ -85,6 +85,11 @@ def without_extension(relative: Path) -> str:
     return re.sub(EXTENSION, "", relative.as_posix())
 
 
+def table_keys(relative: Path) -> tuple[str, str, str]:
+    """The names by which a row of a table can mean a file: its path, name and stem."""
+    return relative.as_posix(), relative.name, without_extension(Path(relative.name))
+
+
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
@@ -97,7 +102,14 @@ def read_patient_table(path: Path, file_column: str, patient_column: str) -> dic
     columns, rows = read_csv(path, "files and patients")
     if missing := {file_column, patient_column} - set(columns):
         raise InputError(f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(columns)}")
-    return _patient_of_each(path, [(row[file_column], row[patient_column]) for row in rows])
+    patients: dict[str, str] = {}
+    for row in rows:
+        file, patient = row[file_column], row[patient_column]
+        if not patient or not is_printable(patient):
+            raise InputError(f"{path}: no patient for {file}; expected one in every row, without control characters")
+        if patients.setdefault(file, patient) != patient:
+            raise InputError(f"{path}: two patients for {file}; expected one row a file")
+    return patients
 
 
 def read_csv(path: Path, what: str) -> tuple[list[str], list[dict[str, str]]]:
@@ -110,16 +122,6 @@ def read_csv(path: Path, what: str) -> tuple[list[str], list[dict[str, str]]]:
             return list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a CSV table in UTF-8 ({error}); save it as one") from error
-
-
-def _patient_of_each(path: Path, rows: Iterable[tuple[str, str | None]]) -> dict[str, str]:
-    patients: dict[str, str] = {}
-    for file, patient in rows:
-        if not patient or not is_printable(patient):
-            raise InputError(f"{path}: no patient for {file}; expected one in every row, without control characters")
-        if patients.setdefault(file, patient) != patient:
-            raise InputError(f"{path}: two patients for {file}; expected one row a file")
-    return patients
 
 
 def named_split(relative: Path) -> str:
@@ -181,15 +183,10 @@ def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) 
     wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]
     if len(ordered) < len(wanted):
         raise InputError(f"{len(ordered)} patient(s) for {len(wanted)} splits; give more images, or the split 1,0,0")
-    bounds = _bounds(len(ordered), [share for share in shares if share > 0])
-    return {p: name for name, (a, b) in zip(wanted, bounds, strict=True) for p in ordered[a:b]}
-
-
-def _bounds(n: int, shares: Sequence[float]) -> list[tuple[int, int]]:
-    counts = [max(1, round(n * share / sum(shares))) for share in shares]
-    counts[counts.index(max(counts))] += n - sum(counts)
-    ends = [sum(counts[: i + 1]) for i in range(len(counts))]
-    return list(zip([0, *ends[:-1]], ends, strict=True))
+    counts = [max(1, round(len(ordered) * share / sum(shares))) for share in shares if share > 0]
+    counts[counts.index(max(counts))] += len(ordered) - sum(counts)
+    splits = [name for name, count in zip(wanted, counts, strict=True) for _ in range(count)]
+    return dict(zip(ordered, splits, strict=True))
 
 
 def shared_patients(assigned: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
@@ -197,4 +194,4 @@ def shared_patients(assigned: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
     splits: dict[str, set[str]] = defaultdict(set)
     for patient, split in assigned:
         splits[patient].add(split)
-    return {patient: there for patient, there in splits.items() if len(there) > 1}
+    return {patient: found for patient, found in splits.items() if len(found) > 1}

@@ -14,7 +14,7 @@ import torch
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json
 from latentsr.data.duplicates import REFUSE, Look, check_action, leave_out_copies, look
-from latentsr.data.masks import MisfitError, listed, pair_masks
+from latentsr.data.masks import MisfitError, pair_masks
 from latentsr.data.patients import (
     BY_FOLDER,
     SHARES,
@@ -22,10 +22,20 @@ from latentsr.data.patients import (
     named_split,
     read_csv,
     split_records,
+    table_keys,
     without_extension,
 )
-from latentsr.data.records import Dataset, Record, is_attribute, is_printable, is_safe_path, read_dataset, write_dataset
-from latentsr.data.slices import Slice, read_slices
+from latentsr.data.records import (
+    Dataset,
+    Record,
+    is_attribute,
+    is_printable,
+    is_safe_path,
+    listed,
+    read_dataset,
+    write_dataset,
+)
+from latentsr.data.slices import TOP, Slice, read_slices
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError, StaleError, printable
 from latentsr.io import Item, find
@@ -66,46 +76,40 @@ def check_columns(columns: Columns, files: Sequence[Path]) -> None:
         relative: (
             _id(relative),
             _id(Path(*(part for part in relative.parts if part != named_split(relative)))),
-            *_keys(relative),
+            *table_keys(relative),
         )
         for relative in files
     }
-    there = {key for found in keys.values() for key in found}
+    known = {key for found in keys.values() for key in found}
     taken = Counter(next((key for key in found if key in columns), "") for found in keys.values())
     faults = {
-        "of no file": [key for key in columns if not {key, re.sub(SLICE, "", key)} & there],
+        "of no file": [key for key in columns if not {key, re.sub(SLICE, "", key)} & known],
         "of several files": [key for key, count in taken.items() if key and count > 1],
     }
     if any(faults.values()):
-        told = "; ".join(f"{fault}: {listed(rows)}" for fault, rows in faults.items() if rows)
+        reasons = "; ".join(f"{fault}: {listed(sorted(rows))}" for fault, rows in faults.items() if rows)
         raise InputError(
-            f"the option columns has rows {told}; expected the id of an image or the path, name or stem of one file"
+            f"the option columns has rows {reasons}; expected the id of an image or the path, name or stem of one file"
         )
 
 
 def columns_of(columns: Columns | None, relative: Path, id: str) -> Mapping[str, str]:
     """The values of the image `id` of the file at `relative`; InputError, which names the file, where no row has it.
 
-    Nothing where there is no table.
+    Empty without a table.
     """
     if columns is None:
         return {}
-    for key in (id, *_keys(relative)):
+    for key in (id, *table_keys(relative)):
         if key in columns:
             return columns[key]
     raise InputError(f"{relative}: not in the table of the option columns; expected a row, with empty cells if need be")
-
-
-def _keys(relative: Path) -> tuple[str, str, str]:
-    return relative.as_posix(), relative.name, without_extension(Path(relative.name))
 
 
 def _id(relative: Path) -> str:
     """The id of the image of a file, or of the slices of a volume but for their ends."""
     return without_extension(relative).replace("/", "__")
 
-
-TOP = np.iinfo(np.uint16).max
 
 Progress = Callable[[int, int], None]
 
@@ -119,7 +123,7 @@ def write_low_resolution(
 
     Raises:
         InputError: no such split, HR files that changed, sides that the scale does not divide.
-        StaleError: `out` is there already.
+        StaleError: `out` exists.
     """
     if out.exists():
         raise StaleError(f"{out}: exists already; choose another output folder")
@@ -184,8 +188,9 @@ class FolderRecipe:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What decides the images, for key and dataset.json; without what was not asked for of the options that came
-        later, so that datasets prepared before there were such are known again.
+        """The options that decide the images, for key and dataset.json.
+
+        Those that were added later are left out at their defaults, so that older datasets keep their key.
         """
         defaults = vars(FolderRecipe())
         facts = {name: value for name, value in vars(self).items() if name not in ADDED or value != defaults[name]}
@@ -209,9 +214,9 @@ def prepare_folder(
 ) -> Dataset:
     """The dataset made at `out` from every image below `source`; nothing is left at `out` if it fails.
 
-    A dataset that is there already is returned if source, masks, recipe and `apart_from` are the same, and refused
-    otherwise. Its dataset.json lists the files that were skipped, since they are no images, cannot be read or are too
-    small, the images that are there twice, and counts what was left out: see `preparation`.
+    An existing dataset is returned if source, masks, recipe and `apart_from` are the same, and refused otherwise. Its
+    dataset.json lists the files that were skipped, since they are no images, cannot be read or are too small, the
+    images that occur twice, and counts what was left out: see `preparation`.
 
     Args:
         source: a folder of images or volumes.
@@ -238,7 +243,12 @@ def prepare_folder(
         facts["apart_from"] = sorted(other.hash for other in apart_from)
     key = sha256_json(facts)
     if out.exists():
-        return _existing(out, key)
+        dataset = read_dataset(out)
+        if read_json(out / "dataset.json").get("key") != key:
+            raise StaleError(
+                f"{out}: was prepared from other files or options; choose another output folder, or remove it first"
+            )
+        return dataset
     with replacing(out) as partial:
         made = _Made(partial, source, recipe, strict)
         for done, item in enumerate(items):
@@ -246,15 +256,16 @@ def prepare_folder(
             made.add(item, None if paired is None else paired.of(item))
         progress(len(items), len(items))
         records, split_facts = made.split()
-        records, twice = leave_out_copies(records, made.looks, apart_from, recipe.duplicates)
-        told = {"key": key, "recipe": recipe.facts, **split_facts, **made.left_out, "duplicates": twice}
-        write_dataset(partial, name, _without_dropped(partial, records), told)
+        records, copies = leave_out_copies(records, made.looks, apart_from, recipe.duplicates)
+        _remove_other_files(partial, records)
+        described = {"key": key, "recipe": recipe.facts, **split_facts, **made.left_out, "duplicates": copies}
+        write_dataset(partial, name, records, described)
     return read_dataset(out)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What there is to say of how a dataset was prepared, as its dataset.json holds it.
+    """How a dataset was prepared, from its dataset.json.
 
     Attributes:
         files: files and series that were found, None of datasets made by older versions.
@@ -288,15 +299,6 @@ def preparation(dataset: Dataset) -> Preparation:
         folders_unused=facts.get("folders_unused", ""),
         duplicates=facts.get("duplicates"),
     )
-
-
-def _existing(out: Path, key: str) -> Dataset:
-    dataset = read_dataset(out)
-    if read_json(out / "dataset.json").get("key") != key:
-        raise StaleError(
-            f"{out}: was prepared from other files or options; choose another output folder, or remove it first"
-        )
-    return dataset
 
 
 def _listing(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
@@ -334,7 +336,7 @@ class _Made:
         self.files += 1
         recipe = self.recipe
         try:
-            if not is_safe_path(without_extension(item.relative).replace("/", "__") + "-s000"):
+            if not is_safe_path(_id(item.relative) + "-s000"):
                 raise InputError(
                     f"{item.relative}: its path is too long for a name, or holds backslashes, control "
                     "characters or bytes that are no UTF-8; rename it"
@@ -350,7 +352,7 @@ class _Made:
                 axis=recipe.axis,
                 max_pixels=recipe.max_pixels,
             )
-        except MisfitError as error:  # told with all others, at the end
+        except MisfitError as error:  # reported with all others, at the end
             self.misfits.append(str(error))
         except InputError as error:
             if self.strict:
@@ -379,35 +381,25 @@ class _Made:
             if not split:
                 raise InputError(f"{relative}: the split 'folders' needs a folder train, valid or test above each file")
             inner = Path(*(part for part in relative.parts if part != split))
-        id = without_extension(inner).replace("/", "__") + one.suffix
+        id = _id(inner) + one.suffix
         patient = self.recipe.rule.patient(inner, one.patient)
         attributes = self.recipe.rule.attributes(inner) | dict(columns_of(self.recipe.columns, relative, id))
         rows, columns = one.pixels.shape
         file = f"{IMAGES}/{id}.png"
-        record = Record(
-            id,
-            patient,
-            split,
-            file,
-            rows,
-            columns,
-            "",
-            one.spacing,
-            resized_from=one.resized_from,
-            attributes=attributes,
-        )
-        if record.id.casefold() in self._taken:
-            raise InputError(
-                f"{relative}: a second file of the name {record.id}, whatever its case; rename one of them"
-            )
-        self._taken.add(record.id.casefold())
+        if id.casefold() in self._taken:
+            raise InputError(f"{relative}: a second file of the name {id}, whatever its case; rename one of them")
+        self._taken.add(id.casefold())
         place = printable(relative) + (f" ({one.suffix[1:]})" if one.suffix else "")
-        self.looks[record.id] = look(place, one.pixels)
-        write_pixels(self.out / record.file, one.pixels)
-        record = replace(record, sha256=sha256(self.out / record.file))
+        self.looks[id] = look(place, one.pixels)
+        write_pixels(self.out / file, one.pixels)
+        digest, resized_from = sha256(self.out / file), one.resized_from
+        record = Record(
+            id, patient, split, file, rows, columns, digest, one.spacing, resized_from=resized_from,
+            attributes=attributes,
+        )  # fmt: skip
         if one.mask is None:
             return record
-        mask = f"{MASKS}/{record.id}.png"
+        mask = f"{MASKS}/{id}.png"
         write_pixels(self.out / mask, one.mask)
         return replace(record, mask=mask, mask_sha256=sha256(self.out / mask))
 
@@ -418,8 +410,8 @@ class _Made:
         """
         if self.misfits:
             raise InputError(
-                f"masks that do not fit their images: {listed(self.misfits)}; expected each on its image's grid, in "
-                "grey, not 0 inside the region"
+                f"masks that do not fit their images: {listed(sorted(self.misfits))}; expected each on its image's "
+                "grid, in grey, not 0 inside the region"
             )
         try:
             if not self.records:
@@ -429,14 +421,13 @@ class _Made:
         except InputError as error:  # nothing, or too few patients, perhaps since files were skipped
             if not self.skipped:
                 raise
-            told = f"{len(self.skipped)} of {self.files} files were skipped, the first: {self.skipped[0]['reason']}"
-            raise InputError(f"{error}; {told}") from error
+            skipped = f"{len(self.skipped)} of {self.files} files were skipped, the first: {self.skipped[0]['reason']}"
+            raise InputError(f"{error}; {skipped}") from error
 
 
-def _without_dropped(root: Path, records: Sequence[Record]) -> Sequence[Record]:
+def _remove_other_files(root: Path, records: Sequence[Record]) -> None:
     kept = {file for record in records for file in (record.file, record.mask)}
     for folder in (IMAGES, MASKS):
         for path in (root / folder).rglob("*.png"):
             if path.relative_to(root).as_posix() not in kept:
                 path.unlink()
-    return records

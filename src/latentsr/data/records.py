@@ -39,7 +39,7 @@ class Record:
     """One HR image: `id` is unique in its dataset, `file` is relative to the dataset, `sha256` that of the file.
 
     `spacing` is (row, column) in mm, None where the source did not say. `mask` is the file of its region of interest
-    (grey, of the image's size, not 0 inside), relative to the dataset, empty where there is none. `resized_from` is
+    (grey, of the image's size, not 0 inside), relative to the dataset, empty without one. `resized_from` is
     the source's (rows, columns) where the image was resized, and None where its pixels are the source's own.
     `attributes` are the columns of the user's own, such as scanner or view, by name; an empty text is no value.
     """
@@ -91,15 +91,15 @@ class Dataset:
         return sha256_json([self.name, self.hash])[:16]
 
     def select(self, split: str) -> tuple[Record, ...]:
-        """The records of one split, or an InputError that names the splits there are."""
+        """The records of one split, or an InputError that names the existing splits."""
         chosen = tuple(record for record in self.records if record.split == split)
         if not chosen:
-            there = ", ".join(f"{name} ({n})" for name, n in Counter(r.split for r in self.records).items())
-            raise InputError(f"{self.root}: no images in split '{split}'; there are {there or 'none'}")
+            found = ", ".join(f"{name} ({n})" for name, n in Counter(r.split for r in self.records).items())
+            raise InputError(f"{self.root}: no images in split '{split}'; there are {found or 'none'}")
         return chosen
 
     def pixels(self, record: Record) -> np.ndarray:
-        """The image, uint8 or uint16 (rows, columns); InputError, which names it by its hash, if it cannot be had."""
+        """The image, uint8 or uint16 (rows, columns); InputError, which names it by its hash, if it cannot be read."""
         try:
             pixels = read_pixels(self.root / record.file)
         except (InputError, OSError):  # whose words are the file's path, and that may hold a patient's name
@@ -123,17 +123,22 @@ class Dataset:
         self._check_files("mask", {record.id: (record.mask, record.mask_sha256) for record in given if record.mask})
 
     def _check_files(self, what: str, files: Mapping[str, tuple[str, str]]) -> None:
-        changed = [short_hash(self.name, id) for id, found in files.items() if not self._is_as_prepared(*found)]
+        changed = []
+        for id, (file, digest) in files.items():
+            path = self.root / file
+            if not path.is_file() or sha256(path) != digest:
+                changed.append(short_hash(self.name, id))
         if changed:
-            more = f" and {len(changed) - LISTED} more" if len(changed) > LISTED else ""
             raise InputError(
                 f"dataset '{self.name}': {len(changed)} of {len(files)} {what} files are missing or changed since they "
-                f"were prepared ({', '.join(changed[:LISTED])}{more}); prepare the dataset again"
+                f"were prepared ({listed(changed)}); prepare the dataset again"
             )
 
-    def _is_as_prepared(self, file: str, digest: str) -> bool:
-        path = self.root / file
-        return path.is_file() and sha256(path) == digest
+
+def listed(names: Sequence[str]) -> str:
+    """The names, at most ten, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def is_safe_path(text: str) -> bool:
@@ -184,24 +189,29 @@ def read_dataset(root: str | Path) -> Dataset:
 
 
 def _read_records(path: Path) -> tuple[Record, ...]:
-    """The records of a file; its errors name lines, never a value, which may be an id in a column that is not its."""
+    """The records of a file; errors name lines, never a value, which may be an id in the wrong column."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            there = tuple(reader.fieldnames or ())
-            more = there[len(COLUMNS) :]
+            names = tuple(reader.fieldnames or ())
+            more = names[len(COLUMNS) :]
             own = [name for name in more if name not in MORE_COLUMNS]
-            if there[: len(COLUMNS)] != COLUMNS or len(set(more)) < len(more) or not all(map(is_attribute, own)):
+            if names[: len(COLUMNS)] != COLUMNS or len(set(more)) < len(more) or not all(map(is_attribute, own)):
                 raise ValueError(f"expected the columns {', '.join(COLUMNS)}, and any more each with a name of its own")
-            found = [(reader.line_num, _record(row, reader.line_num)) for row in reader]
-            _check_ids(found)
+            records, lines = [], dict[str, int]()
+            for row in reader:
+                record, line = _record(row, reader.line_num), reader.line_num
+                # Upper and lower case are one, as they are in the names of files on many disks.
+                if (earlier := lines.setdefault(record.id.casefold(), line)) != line:
+                    raise ValueError(f"lines {earlier} and {line} have the same id, whatever its case")
+                records.append(record)
     except OSError as error:
         raise _unreadable(path, error.strerror or type(error).__name__) from error
     except UnicodeDecodeError:
         raise _unreadable(path, "is no UTF-8 text") from None
     except (ValueError, csv.Error) as error:
         raise _unreadable(path, str(error)) from error
-    return tuple(record for _, record in found)
+    return tuple(records)
 
 
 def _unreadable(path: Path, reason: str) -> InputError:
@@ -224,7 +234,14 @@ def _record(row: dict[str, str], line: int) -> Record:
         raise ValueError(f"line {line}: expected text without control characters")
     if split not in SPLITS:
         raise ValueError(f"line {line}: expected a split of {', '.join(SPLITS)}")
-    spacing = _spacing(row_mm, column_mm, line) if row_mm or column_mm else None
+    spacing: tuple[float, float] | None = None
+    if row_mm or column_mm:
+        try:
+            spacing = float(row_mm), float(column_mm)
+        except ValueError:
+            spacing = (math.nan, math.nan)
+        if not all(0 < value < math.inf for value in spacing):
+            raise ValueError(f"line {line}: expected row_mm and column_mm as two positive numbers, or neither")
     resized_from = _size(from_rows, from_columns, line) if from_rows or from_columns else None
     size = _size(rows, columns, line)
     return Record(id, patient, split, file, *size, digest, spacing, mask, mask_digest, resized_from, attributes)
@@ -237,32 +254,11 @@ def _size(rows: str, columns: str, line: int) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def _spacing(row_mm: str, column_mm: str, line: int) -> tuple[float, float]:
-    try:
-        spacing = float(row_mm), float(column_mm)
-    except ValueError:
-        spacing = (math.nan, math.nan)
-    if not all(0 < value < math.inf for value in spacing):
-        raise ValueError(f"line {line}: expected row_mm and column_mm as two positive numbers, or neither")
-    return spacing
-
-
-def _check_ids(found: Iterable[tuple[int, Record]]) -> None:
-    """ValueError, which names the lines, where two records have one id: their values could not be told apart.
-
-    Upper and lower case are one, as they are in the names of files on many disks.
-    """
-    first: dict[str, int] = {}
-    for line, record in found:
-        if (earlier := first.setdefault(record.id.casefold(), line)) != line:
-            raise ValueError(f"lines {earlier} and {line} have the same id, whatever its case")
-
-
 def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[str, Any]) -> Dataset:
     """Writes `records.csv`, then `dataset.json`, whose presence says that the dataset is whole.
 
-    Columns that hold nothing, such as the spacings of pictures, are not written: the hash stays that of older versions.
-    Those of the user's own follow the others.
+    Empty columns, such as the spacings of pictures, are not written: the hash stays that of older versions. Those of
+    the user's own follow the others.
     """
     ordered = tuple(sorted(records, key=lambda record: record.id))
     made, rows = Dataset(root=root, name=name, records=ordered), [_row(record) for record in ordered]
@@ -292,7 +288,7 @@ def check_names(datasets: Sequence[Dataset]) -> None:
 
 
 def common_size(records: Sequence[Record]) -> tuple[int, int]:
-    """The (rows, columns) that all records share, or an InputError that says how to get there."""
+    """The (rows, columns) that all records share, or an InputError that says how to make them so."""
     sizes = Counter((record.rows, record.columns) for record in records)
     if len(sizes) != 1:
         named = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in sizes.most_common(4))

@@ -1,7 +1,6 @@
 """The slices of an image, a series or a volume as a dataset stores them: grey, of its size, with spacing and mask."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,8 +92,10 @@ def read_slices(
     spacing, patient = known, _header_patient(volume.source.header)
     if spacing:
         spacing = spacing[0] * (rows / grid[0]), spacing[1] * (columns / grid[1])
-    found = []
-    for index in _evenly(filled, slices):
+    found, chosen = [], filled
+    if 0 < slices < len(filled):
+        chosen = [filled[int((i + 0.5) * len(filled) / slices)] for i in range(slices)]
+    for index in chosen:
         suffix = f"-s{index:03d}" if len(stored) > 1 else ""
         pixels, region = stored[index], None if inside is None else inside[index]
         if resized_from:
@@ -123,12 +124,6 @@ def _stored(volume: Volume) -> NDArray[Any]:
     if volume.source.kind in ("png", "jpeg") and isinstance(volume.source.header, RasterHeader):
         return volume.pixels.astype(volume.source.header.dtype)
     return np.round(volume.window.apply(volume.pixels).clip(0, 1) * TOP).astype(np.uint16)
-
-
-def _evenly(indices: Sequence[int], n: int) -> list[int]:
-    if not n or n >= len(indices):
-        return list(indices)
-    return [indices[int((i + 0.5) * len(indices) / n)] for i in range(n)]
 
 
 def _header_patient(header: object) -> str | None:

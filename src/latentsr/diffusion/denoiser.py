@@ -26,7 +26,7 @@ Groups = Annotated[int, Field(ge=1, le=2048)]
 class DenoiserSpec(Config):
     """The size of the network.
 
-    `channels` a level, each level at half the size of the one before; `attention` a level (empty: none) and in the
+    `channels` per level, each at half the size of the one before; `attention` per level (empty: none) and in the
     middle block. The published network is channels (128, 256, 512, 512), attention on the third level and the middle,
     `groups` 32 (arXiv 2604.12152).
     """

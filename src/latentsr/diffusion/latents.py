@@ -80,9 +80,9 @@ def _needed(up: Tensor | None) -> Tensor:
 def at_latent_size(values: Tensor, size: tuple[int, int]) -> Tensor:
     """`values` brought to latent size: larger ones by space-to-depth, smaller ones bilinearly."""
     if any(side > wanted and side % wanted for side, wanted in zip(values.shape[-2:], size, strict=True)):
-        came, expected = tuple(values.shape[-2:]), tuple(size)
+        found, expected = tuple(values.shape[-2:]), tuple(size)
         raise InputError(
-            f"condition of {came} px at a latent of {expected}: expected a multiple; choose other conditions"
+            f"condition of {found} px at a latent of {expected}: expected a multiple; choose other conditions"
         )
     if values.shape[-2] > size[0]:
         return pixel_unshuffle(values, values.shape[-2] // size[0])

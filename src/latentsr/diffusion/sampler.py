@@ -67,7 +67,12 @@ def sample(
     """
     check_steps(steps, objective)
     scheduler = make_solver(solver, schedule, objective)
-    scheduler.set_timesteps(device=noise.device, **_spacing(solver, steps))
+    if solver == "euler":
+        scheduler.set_timesteps(device=noise.device, sigmas=[1 - i / steps for i in range(steps)])
+    elif solver in DENSE:
+        scheduler.set_timesteps(device=noise.device, timesteps=dense_times(steps))
+    else:
+        scheduler.set_timesteps(device=noise.device, num_inference_steps=steps)
     options = {"generator": list(generators)} if solver == "ddpm" and generators else {}
     z = noise
     for time in scheduler.timesteps:
@@ -77,13 +82,6 @@ def sample(
     if not torch.isfinite(z).all():
         raise InputError("the sampler gave non-finite latents; the model or the precision is not fit for this image")
     return z
-
-
-def _spacing(solver: str, steps: int) -> dict[str, Any]:
-    """What the scheduler is told of its times."""
-    if solver == "euler":
-        return {"sigmas": [1 - i / steps for i in range(steps)]}
-    return {"timesteps": dense_times(steps)} if solver in DENSE else {"num_inference_steps": steps}
 
 
 def dense_times(steps: int) -> list[int]:

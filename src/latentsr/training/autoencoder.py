@@ -10,15 +10,26 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from latentsr.autoencoders.folder import KLNetwork, load_network, save_kl
+from latentsr.autoencoders.folder import read_folder
+from latentsr.autoencoders.network import KLNetwork, image_channels, save_network
 from latentsr.autoencoders.small_kl import MOST_BLOCKS, WIDEST, SmallKL
 from latentsr.config import Config, Count, Seed, manifest, read_json, sha256_json, write_yaml
 from latentsr.data.records import Dataset, check_names, common_size
-from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.errors import InputError, ModelError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
 from latentsr.training.crops import DatasetImage, ImageCrops, WholeImages, images_of
-from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Precision, Progress, make_trainer, silent, train
+from latentsr.training.trainer import (
+    Budget,
+    Ema,
+    LastCheckpoint,
+    Precision,
+    Progress,
+    make_trainer,
+    optimiser_with_schedule,
+    silent,
+    train,
+)
 
 
 class FitVaeConfig(Config):
@@ -27,8 +38,8 @@ class FitVaeConfig(Config):
     `init` is a folder to fine-tune; `factor`, `latent_channels`, `width` and `blocks` then come from it. `crop` is in
     pixels. `kl_weight` weighs the KL divergence summed over the latent, per pixel; `gradient_weight` the L1 distance of
     finite differences; `frequency_weight` the L1 distance of Fourier magnitudes. The training ends with `steps` or
-    `minutes`, whichever comes first. A checkpoint, a PSNR over `valid_images` and a picture come each `validate_every`
-    steps. `learning_rate` is 1e-3 from scratch and 1e-5 from a folder if not given.
+    `minutes`, whichever comes first. A checkpoint, a PSNR over `valid_images` and a picture are written every
+    `validate_every` steps. `learning_rate` is 1e-3 from scratch and 1e-5 from a folder if not given.
     """
 
     init: str | None = None
@@ -65,7 +76,7 @@ class AutoencoderTraining(LightningModule):
         self.config, self.budget, self.pictures = config, budget, pictures
 
     def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:  # noqa: ARG002 (Lightning's)
-        """The loss of one batch, with the posterior's noise that came with it."""
+        """The loss of one batch, which holds the images and the posterior's noise."""
         network = cast(KLNetwork, self.network)
         images = in_channels_of(network, batch["image"])
         mean, logvar = network.moments(images)
@@ -88,8 +99,7 @@ class AutoencoderTraining(LightningModule):
         optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=self.config.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.budget.learning_rate)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimiser_with_schedule(optimiser, self.budget)
 
 
 def fit_autoencoder(
@@ -105,16 +115,22 @@ def fit_autoencoder(
     check_names(datasets)
     network, config = _network(config)
     key = sha256_json({"options": config, "data": [d.hash for d in datasets]})
-    if _finished(out, key):
+    if (out / "manifest.json").is_file():
+        if read_json(out / "manifest.json").get("key") != key:
+            raise StaleError(f"{out}: holds an autoencoder made with other options or data; choose another folder")
         return out
     for dataset in datasets:
         dataset.check((*dataset.select("train"), *dataset.select("valid")))
     kl = cast(KLNetwork, network)
     if config.crop % kl.factor:
         raise OptionError(f"crop is {config.crop}: expected a multiple of the autoencoder's factor {kl.factor}")
+    valid = images_of(datasets, "valid")
+    rows, columns = common_size([record for _, record in valid])
+    if rows % kl.factor or columns % kl.factor:
+        fix = f"expected sides in multiples of {kl.factor}: run 'prepare' with the option size or multiple"
+        raise InputError(f"{datasets[0].root}: images of {rows}x{columns} px, {fix}")
     latent_shape = kl.config["latent_channels"], config.crop // kl.factor, config.crop // kl.factor
-    shape, valid = latent_shape, _valid(datasets, cast(KLNetwork, network))
-    samples = ImageCrops(datasets, crop=config.crop, latent_shape=shape, seed=config.seed)
+    samples = ImageCrops(datasets, crop=config.crop, latent_shape=latent_shape, seed=config.seed)
     checkpoint = LastCheckpoint(out / "checkpoints", {"key": key})
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     module = AutoencoderTraining(network, config, budget, out / "pictures")
@@ -168,15 +184,13 @@ def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
 
 def in_channels_of(network: KLNetwork, images: Tensor) -> Tensor:
     """Grey images (batch, 1, rows, columns) repeated to the network's channels."""
-    channels = network.config.get("image_channels", network.config.get("in_channels"))
-    return images.expand(-1, cast(int, channels), -1, -1)
+    return images.expand(-1, image_channels(network), -1, -1)
 
 
 def autoencoded(network: nn.Module, images: Tensor) -> Tensor:
     """decode(encode(images)), posterior mean, grey (batch, 1, rows, columns) in [-1, 1]."""
     kl = cast(KLNetwork, network)
-    mean, _ = kl.moments(in_channels_of(kl, images))
-    return kl.reconstruct(mean).float().mean(dim=1, keepdim=True)
+    return kl.reconstruct(kl.mean(in_channels_of(kl, images))).float().mean(dim=1, keepdim=True)
 
 
 def ceiling(decoded: Tensor, images: Tensor) -> Tensor:
@@ -195,28 +209,16 @@ def _network(config: FitVaeConfig) -> tuple[nn.Module, FitVaeConfig]:
     rate = config.learning_rate or (1e-5 if config.init else 1e-3)
     config = config.model_copy(update={"learning_rate": rate})
     if config.init:
-        return load_network(Path(config.init)), config
+        network, _ = read_folder(Path(config.init))
+        if not hasattr(network, "moments"):
+            raise ModelError(
+                f"{config.init}: an autoencoder without a posterior; expected an AutoencoderKL or a SmallKL"
+            )
+        return network, config
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         options = config.model_dump(include={"factor", "latent_channels", "width", "blocks"})
         return SmallKL(**options), config
-
-
-def _finished(out: Path, key: str) -> bool:
-    if not (out / "manifest.json").is_file():
-        return False
-    if read_json(out / "manifest.json").get("key") != key:
-        raise StaleError(f"{out}: holds an autoencoder made with other options or data; choose another folder")
-    return True
-
-
-def _valid(datasets: Sequence[Dataset], network: KLNetwork) -> tuple[DatasetImage, ...]:
-    images = images_of(datasets, "valid")
-    rows, columns = common_size([record for _, record in images])
-    if rows % network.factor or columns % network.factor:
-        fix = f"expected sides in multiples of {network.factor}: run 'prepare' with the option size or multiple"
-        raise InputError(f"{datasets[0].root}: images of {rows}x{columns} px, {fix}")
-    return images
 
 
 @torch.no_grad()
@@ -235,4 +237,4 @@ def _save(
     mean, sd = float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
     facts = facts | {"ceiling_psnr": {"mean": mean, "sd": sd, "images": len(valid)}}
     facts |= manifest(options=config, data={dataset.name: dataset.hash for dataset in datasets})
-    save_kl(network, out, domain=config.domain, facts=facts)
+    save_network(network, out, facts={"domain": config.domain, **facts})

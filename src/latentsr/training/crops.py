@@ -85,7 +85,7 @@ class WholeImages(Samples[Tensor]):
 
 
 def images_of(datasets: Sequence[Dataset], split: str) -> tuple[DatasetImage, ...]:
-    """The images of a split of all datasets, set by set; InputError where one has no such split."""
+    """The images of a split of all datasets, set by set; InputError if one lacks the split."""
     return tuple((dataset, record) for dataset in datasets for record in dataset.select(split))
 
 
@@ -117,15 +117,13 @@ class LatentCrops(Samples[dict[str, Tensor]]):
         hr = self.arrays["hr"]
         image = int(generator.integers(len(hr)))
         corner = [self.grid * int(generator.integers((side - self.crop) // self.grid + 1)) for side in hr.shape[2:]]
-        sample = {role: self._cut(array, image, corner) for role, array in self.arrays.items()}
+        sample = {}
+        for role, array in self.arrays.items():  # the part of each that covers the crop, whatever its own size
+            ratio = array.shape[-1] / hr.shape[-1]
+            top, left = (int(start * ratio) for start in corner)
+            side = max(1, int(self.crop * ratio))
+            sample[role] = torch.from_numpy(np.array(array[image, :, top : top + side, left : left + side]))
         sample["noise"] = torch.from_numpy(generator.standard_normal(sample["hr"].shape, dtype=np.float32))
         pure = generator.random() < self.pure_noise_share
         sample["time"] = torch.tensor(TIMES - 1 if pure else int(generator.integers(TIMES)))
         return sample
-
-    def _cut(self, array: np.ndarray, image: int, corner: list[int]) -> Tensor:
-        """The part of a role that covers the latent crop at `corner`, whatever the role's own size."""
-        ratio = array.shape[-1] / self.arrays["hr"].shape[-1]
-        top, left = (int(start * ratio) for start in corner)
-        side = max(1, int(self.crop * ratio))
-        return torch.from_numpy(np.array(array[image, :, top : top + side, left : left + side]))

@@ -1,4 +1,4 @@
-"""How a denoiser in training is scored: PSNR of its restored validation images beside bicubic's, and a picture."""
+"""Training of a denoiser: options, latent space and size of the network, loss, optimiser and validation."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ from latentsr.diffusion.schedule import at
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
-from latentsr.training.trainer import Budget
+from latentsr.training.trainer import Budget, Precision, optimiser_with_schedule
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.restorer import ModelConfig, Restorer
 
@@ -70,7 +70,7 @@ class Score:
         with torch.autocast(device.type, enabled=False):  # in float32, as the finished model is applied
             image = restorer.restore(lr, ids=batch["id"], sampling=self.sampling).image.clamp(0, 1)
         if trainer is not None and trainer.is_global_zero and index == 0:
-            # A PNG and a TensorBoard image: one row an image; bicubic, SR, HR.
+            # A PNG and a TensorBoard image: one row per image; bicubic, SR, HR.
             columns = [bicubic, image, hr]
             picture = torch.cat([torch.cat(list(column[:SHOWN, 0]), dim=0) for column in columns], dim=1)
             pixels = (picture * 255).round().byte().numpy()
@@ -112,7 +112,7 @@ class TrainConfig(Config):
     ema: float = Field(0.999, ge=0, lt=1)
     clip: float = Field(1.0, ge=0)
     seed: Seed = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     validate_every: Count = 200
     workers: int = Field(0, ge=0, le=1024)
 
@@ -171,11 +171,12 @@ class DenoiserTraining(LightningModule):
 
     def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:  # noqa: ARG002 (Lightning's)
         """The weighted distance between the network's prediction and its target."""
-        loss = self._loss(batch)
+        loss = self.loss(batch)
         self.log("loss", loss, prog_bar=True)
         return loss
 
-    def _loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The distance between prediction and target, weighed by channel and, if asked for, by signal to noise."""
         objective = OBJECTIVES[self.config.objective]
         x = self.space.to_target(batch["hr"], batch.get("latent-up"))
         condition = self.space.condition(batch, (x.shape[-2], x.shape[-1]))
@@ -196,5 +197,4 @@ class DenoiserTraining(LightningModule):
         optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.budget.learning_rate)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimiser_with_schedule(optimiser, self.budget)

@@ -1,4 +1,4 @@
-"""How large a sample's distance from the posterior mean should be, measured on training images."""
+"""Training of a denoiser on a latent cache to a model folder, with the calibration of its samples and a model card."""
 
 import math
 import shutil
@@ -175,30 +175,25 @@ def fit_denoiser(
         scores = _validated(restorer.denoiser, images, score)
         with progress("calibrate") as report:
             spread = calibrated_spread(restorer, cache, seconds=budget.left(), progress=report)
-        told = {
+        results = {
             "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
             "images": dict(Counter(cache.datasets("train"))), "validation": scores,
         }  # fmt: skip
-        write_json(run / "manifest.json", manifest(**told))
-        model = model.model_copy(update={"spread": spread})
-        _save(out, run, model, module.network, model_card(model, config, told), autoencoder, _seen(cache, parent))
+        write_json(run / "manifest.json", manifest(**results))
+        card, seen = model_card(model, config, results), {*cache.digests, *(parent.training_images if parent else ())}
+        _save(out, run, model.model_copy(update={"spread": spread}), module.network, card, autoencoder, seen)
         _note(run, config, facts)  # last: until then an extension is unfinished
     return out
 
 
-def _seen(cache: LatentCache, parent: SuperResolver | None) -> set[str]:
-    """Digests of the images that the model is known to be trained on, its parent included."""
-    return {*cache.digests, *(parent.training_images if parent else ())}
-
-
 def _note(run: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
-    """Says in the run's folder what its model is made from."""
+    """Writes options and facts of the training into the run's folder."""
     write_yaml(config, run / "train.yaml")
     write_json(run / "facts.json", signed(facts))
 
 
 def _facts(cache: LatentCache, config: TrainConfig, parent: SuperResolver | None) -> dict[str, Any]:
-    """All that decides what the training makes."""
+    """Everything that decides the model."""
     facts = {"config": config.model_dump(mode="json", exclude={"workers", "init"}), "cache": cache.hash}
     return facts if parent is None else {**facts, "parent": parent.hash}
 
@@ -213,22 +208,23 @@ def _to_extend(out: Path, run: Path, facts: dict[str, Any]) -> dict[str, Any] | 
         f"{out}: exists, from other options or another cache; choose another output folder, or remove it and {run}"
     )
     try:
-        there = read_signed_json(run / "facts.json")
+        finished = read_signed_json(run / "facts.json")
     except InputError as error:
         raise other from error
-    if not isinstance(there.get("config"), dict) or _without_limits(there) != _without_limits(facts):
+    if not isinstance(finished.get("config"), dict) or _without_limits(finished) != _without_limits(facts):
         raise other
-    asked, had = (
-        [math.inf if one["config"][name] is None else one["config"][name] for name in LIMITS] for one in (facts, there)
-    )
-    if all(new <= old for new, old in zip(asked, had, strict=True)):
+    for name in LIMITS:
+        asked, done = facts["config"][name], finished["config"][name]
+        if done is not None and (asked is None or asked > done):
+            break
+    else:
         return None
     if not (run / "checkpoints" / "last.ckpt").is_file():
         raise StaleError(
             f"{out}: is finished and its last checkpoint in {run} is missing, so that it cannot be extended; "
             "choose another output folder to train anew"
         )
-    return there
+    return finished
 
 
 def _without_limits(facts: dict[str, Any]) -> dict[str, Any]:
@@ -256,7 +252,7 @@ def _autoencoder(cache: LatentCache, device: str) -> Autoencoder:
 def _module(
     model: ModelConfig, config: TrainConfig, budget: Budget, score: Score, parent: SuperResolver | None
 ) -> DenoiserTraining:
-    """What is trained, with its first weights: those of the seed, or of the parent."""
+    """The module at the start of the training, with the weights of the seed or of the parent."""
     torch.manual_seed(config.seed)
     module = DenoiserTraining(model.denoiser, model.space, config, budget, score)
     if parent is not None:
@@ -267,7 +263,9 @@ def _module(
 def _save(
     out: Path, run: Path, model: ModelConfig, network: Denoiser, card: str, autoencoder: Autoencoder, seen: set[str]
 ) -> None:
-    """Writes the model folder, whole before an earlier one makes room for it; `seen` are digests of training images."""
+    """Writes the model folder, whole before an earlier one makes room for it; `seen` are digests of the images that it,
+    or its parent, is known to be trained on.
+    """
     fresh, earlier = run / "model", run / "earlier"
     for left in (fresh, earlier):  # of a run that was killed here
         shutil.rmtree(left, ignore_errors=True)
@@ -307,8 +305,8 @@ def model_config(
     )
     if parent is None:
         return model
-    there, here = _form(parent.config), _form(model)
-    differing = [f"{name} is {here[name]}, its own {there[name]}" for name in here if here[name] != there[name]]
+    own, asked = _form(parent.config), _form(model)
+    differing = [f"{name} is {asked[name]}, its own {own[name]}" for name in asked if asked[name] != own[name]]
     if differing:
         raise OptionError(
             f"init {parent.name}: a network of another form ({'; '.join(differing)}); set the model's own options and "

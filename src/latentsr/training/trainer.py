@@ -1,6 +1,5 @@
 """The Lightning Trainer of both trainings: budget, progress, averaged weights and the last checkpoint."""
 
-
 # ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
 
 # ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
@@ -9,9 +8,6 @@ import math
 import pickle
 import time
 import warnings
-
-# ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
-# ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -103,7 +99,7 @@ MOST_RESERVED = 0.25  # of the minutes
 
 
 class Budget(Callback):
-    """Stops the training when its steps or minutes are spent, and tells what share of it is done.
+    """Stops the training when its steps or minutes are spent, and computes the share that is done.
 
     Minutes count over all runs of a training that was killed and resumed: the time spent is in the checkpoint.
     """
@@ -156,11 +152,11 @@ class Budget(Callback):
         trainer.should_stop = trainer.should_stop or trainer.strategy.reduce_boolean_decision(spent, all=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the checkpoint keeps."""
+        """The state in the checkpoint."""
         return {"elapsed": self.elapsed()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up what `state_dict` gave."""
+        """Restores the state."""
         self._earlier = state_dict["elapsed"]
 
 
@@ -171,7 +167,7 @@ EVERY = 0.5  # seconds between reports: each waits for the GPU
 
 @contextmanager
 def silent(*_: object, **__: object) -> Iterator[Report]:
-    """A Progress that shows nothing."""
+    """A Progress without output."""
     yield lambda done, total, note="": None
 
 
@@ -195,6 +191,12 @@ class TrainingProgress(Callback):
             self.report(step, max(step, round(step / share)) if share else step, scores)
 
 
+def optimiser_with_schedule(optimiser: torch.optim.Optimizer, budget: Budget) -> dict[str, Any]:
+    """What `configure_optimizers` returns: the optimiser with the budget's learning rate, updated each step."""
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, budget.learning_rate)
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
 class LastCheckpoint(Callback):
     """Writes `folder`/last.ckpt at the end of every epoch and of the training, its SHA-256 beside it.
 
@@ -212,7 +214,7 @@ class LastCheckpoint(Callback):
         self._digest: str | None = None
 
     def found(self) -> Path | None:
-        """The checkpoint of an earlier run, to be given to `Trainer.fit`; None if there is none.
+        """The checkpoint of an earlier run, to be given to `Trainer.fit`; None if it does not exist.
 
         InputError if it is not as it was written; it is hashed once, about a second a gigabyte.
         """
@@ -242,7 +244,7 @@ class LastCheckpoint(Callback):
 
         The file of hashes comes first and names both checkpoints, so that it fits whichever a kill leaves.
         """
-        self.on_validation_start(trainer, pl_module)  # there may be no validation
+        self.on_validation_start(trainer, pl_module)  # a training may have no validation
         temporary = self.path.with_name(".last.part.ckpt")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
@@ -285,12 +287,15 @@ def make_trainer(
     """
     device = resolve_device(device)
     chosen = _chosen(device, devices)
+    bfloat16 = precision == "bfloat16"
+    if precision == "auto" and device.startswith("cuda"):
+        bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     version = len(list((out / "logs").glob("version_*")))
     with _quiet():
         return Trainer(
             accelerator="gpu" if device.startswith("cuda") else "cpu",
             devices=chosen,
-            precision="bf16-mixed" if _bfloat16(device, precision) else "32-true",
+            precision="bf16-mixed" if bfloat16 else "32-true",
             max_steps=budget.steps or -1,
             max_epochs=-1,
             gradient_clip_val=clip or None,
@@ -333,7 +338,7 @@ def train(
             trainer.fit(module, loader, valid, ckpt_path=found, weights_only=True)
     except SystemExit as error:  # what Lightning makes of Ctrl+C
         raise KeyboardInterrupt from error
-    except pickle.UnpicklingError as error:  # its hash fits, so that somebody put it there
+    except pickle.UnpicklingError as error:  # its hash fits: somebody placed it here
         raise InputError(
             f"{checkpoint.path}: asks for code beside tensors and was not loaded; remove it to begin the training anew"
         ) from error
@@ -347,12 +352,6 @@ def _chosen(device: str, devices: int) -> int | list[int]:
     if kind == "cuda" and devices > torch.cuda.device_count():
         raise OptionError(f"devices {devices}: torch finds {torch.cuda.device_count()} GPU(s); expected at most that")
     return [int(number)] if number and kind == "cuda" else devices
-
-
-def _bfloat16(device: str, precision: Precision) -> bool:
-    if precision != "auto":
-        return precision == "bfloat16"
-    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from latentsr.autoencoders.folder import save_kl
+from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset
@@ -46,7 +46,7 @@ def screening(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sets = [windows(root / "mr", "abdomen", 176), windows(root / "small", "small<b>", 64)]
     for name, domain, factor in (("medical", "medical", 4), ("natural", "natural", 4), ("medical-8", "medical", 8)):
         network = SmallKL(width=4, blocks=1, latent_channels=3, factor=factor)
-        save_kl(network, root / name, domain=domain)
+        save_network(network, root / name, facts={"domain": domain})
     folders = [str(root / name) for name in ("medical", "natural", "medical-8")]
     plan = make_plan(sets, parse_candidates([*folders, "haar"]), Screening())
     screen(plan, root / "out", batch=2)

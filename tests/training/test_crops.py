@@ -6,7 +6,7 @@ import torch
 
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.errors import OptionError
-from latentsr.training.crops import LatentCrops
+from latentsr.training.crops import LatentCrops, StepBatches
 
 ONE = Statistics(mean=(0.0,), sd=(1.0,))
 
@@ -100,3 +100,14 @@ def test_crops_that_do_not_fit_are_refused() -> None:
         crops("pixels", crop=24)
     with pytest.raises(OptionError, match="crop 6: expected a multiple of 4"):
         crops("latent-native", crop=6)
+
+
+def test_a_resumed_run_sees_the_samples_that_are_left() -> None:
+    whole = list(StepBatches(lambda: 0, steps=6, batch=3))
+    assert list(StepBatches(lambda: 4, steps=2, batch=3)) == whole[4:]
+
+
+def test_processes_share_the_samples_without_overlap() -> None:
+    parts = [list(StepBatches(lambda: 2, steps=2, batch=2, rank=rank, processes=2)) for rank in range(2)]
+    seen = sorted(n for part in parts for batch in part for n in batch)
+    assert seen == list(range(8, 16))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from latentsr.errors import InputError
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.figures import Case, Panel, Region, panels, worst_region
+from latentsr.report.figures import Case, Panel, Region, panels
 
 HR = np.linspace(0, 1, 64 * 64).reshape(64, 64)
 REGION = Region(8, 16, 20, 16)
@@ -116,18 +116,6 @@ def test_the_alt_text_names_images_and_scores() -> None:
     alt = panels([_case(1)], window="0 to 1", greatest=0.25).alt
     assert "Worst PSNR: image 0b5f77aa: LR, 16 x 16 px, a method of number 0 with a long name (30.00 dB" in alt
     assert "Window: 0 to 1. Error maps reach from 0 to 0.25." in alt
-
-
-def test_the_region_is_where_any_method_errs_most() -> None:
-    errors = [np.zeros((40, 50)), np.zeros((40, 50))]
-    errors[0][2:6, 2:6], errors[1][30:36, 40:46] = 0.5, 0.9
-    region = worst_region(errors, 8)
-    assert region.top <= 30
-    assert region.top + 8 >= 36
-    assert region.left <= 40
-    assert region.left + 8 >= 46
-    assert worst_region([np.ones((5, 7))], 100) == Region(0, 0, 5, 7)
-    assert worst_region([np.array([[np.nan, 0.0], [0.0, 1.0]])], 1) == Region(1, 1, 1, 1)
 
 
 @pytest.mark.parametrize(

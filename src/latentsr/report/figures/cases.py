@@ -178,19 +178,6 @@ def _rows(panels: Sequence[Panel]) -> list[Sequence[Panel]]:
     return [panels[start : start + abreast] for start in range(0, len(panels), abreast)]
 
 
-def worst_region(errors: Sequence[Image], side: int) -> Region:
-    """The square of this side where the largest of several absolute error maps, all (rows, columns), is greatest.
-
-    The rule by which a part to enlarge is chosen: the same for all methods, and not by eye.
-    """
-    largest = np.max(np.nan_to_num(np.stack([np.asarray(error, dtype=np.float64) for error in errors])), axis=0)
-    rows, columns = min(side, largest.shape[0]), min(side, largest.shape[1])
-    sums = np.pad(largest.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    inside = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
-    top, left = np.unravel_index(int(np.argmax(inside)), inside.shape)
-    return Region(int(top), int(left), rows, columns)
-
-
 def _checked(case: Case) -> Case:
     if not case.panels:
         raise InputError(f"case '{case.title}' came without panels: expected at least one image")

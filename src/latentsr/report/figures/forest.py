@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde
 
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import Rows, add_legend, drawing, new_figure, new_rows
@@ -35,8 +34,6 @@ from latentsr.report.figures.style import (
     told,
     wrapped,
 )
-
-BAR = 0.72  # share of a row's height
 
 
 def intervals(
@@ -84,36 +81,6 @@ def intervals(
         return drawing(plan.figure, _told(found, "Points with intervals", title, quantity, unit, better))
 
 
-def bars(
-    rows: Iterable[Sequence[Any]],
-    *,
-    title: str = "",
-    quantity: str = "",
-    unit: str = "",
-    better: str = "",
-    methods: Sequence[str] | None = None,
-    note: str = "",
-) -> Drawing:
-    """Bars from zero with whiskers, a row each, the numbers beside them; arguments are those of `intervals`.
-
-    For values whose zero means nothing, such as PSNR, `intervals` shows more.
-    """
-    found = intervals_of(rows)
-    with house_style():
-        plan = new_rows([(row.label, row.group) for row in found], title=title, note=note)
-        looks = marks([row.label for row in found], methods)
-        for place, row in zip(plan.places, found, strict=True):
-            if np.isfinite(row.centre):
-                plan.axes.barh(place, row.centre, height=BAR * 0.25, **looks[row.label].bar)
-            if row.bounded:
-                reach = [[row.centre - row.low], [row.high - row.centre]]
-                plan.axes.errorbar(row.centre, place, xerr=reach, color=INK, linewidth=1.4, capsize=2.5)
-        plan.axes.axvline(0, color=SOFT, linewidth=1.0)
-        _finish(plan, found, axis_label(quantity, unit, better), signed=False)
-        plan.draw_infinite({row: looks[one.label] for row, one in enumerate(found) if one.centre == np.inf})
-        return drawing(plan.figure, _told(found, "Bars with intervals", title, quantity, unit, better))
-
-
 def _finish(plan: Rows, rows: Sequence[Interval], label: str, *, signed: bool) -> None:
     """The numbers beside the rows, "lossless" for +inf, words in a row without a value, and the axis' label."""
     digits = decimals(value for row in rows for value in row[1:4])
@@ -144,7 +111,7 @@ def _told(rows: Sequence[Interval], kind: str, title: str, quantity: str, unit: 
 
 
 ROW = 0.46  # inches of height
-HALF = 0.19  # of a violin, where it is widest
+WIDTH = 0.38  # inches of a violin, where it is widest
 FEW = 5  # values below which points stand for themselves
 STEPS = 160  # places at which the density is drawn
 
@@ -194,11 +161,11 @@ def _draw_row(plan: Rows, row: int, values: NDArray[np.float64], look: Mark, dig
     if known.size < FEW or not np.ptp(known):
         plan.axes.plot(known, np.full(len(known), place), linestyle="none", **look.point)
     else:
-        # Density to both sides of the place, cut at the smallest and greatest value; quartiles and median.
-        xs = np.linspace(known.min(), known.max(), STEPS)
-        density = gaussian_kde(known)(xs)
-        half = HALF * density / density.max()
-        plan.axes.fill_between(xs, place - half, place + half, **look.bar)
+        # The density ends at the smallest and greatest value; then quartiles and median.
+        drawn = plan.axes.violinplot(
+            known, [place], orientation="horizontal", widths=WIDTH, points=STEPS, showextrema=False
+        )
+        drawn["bodies"][0].set(alpha=None, **look.bar)  # type: ignore[index]
         low, median, high = np.percentile(known, [25, 50, 75])
         plan.axes.plot([low, high], [place, place], color=INK, linewidth=5.0, solid_capstyle="butt")
         plan.axes.plot([median, median], [place - 0.05, place + 0.05], color="white", linewidth=1.8)

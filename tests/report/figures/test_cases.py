@@ -50,7 +50,7 @@ def _assert_nothing_is_cut_or_overlaps(figure: Figure) -> None:
 
 @pytest.mark.parametrize("methods", [1, 7])
 def test_every_panel_is_drawn_and_nothing_is_cut(methods: int, drawn: list[Figure]) -> None:
-    panels([_case(methods), _case(methods, "Best PSNR")], title="Cases", window="0 to 1 of the stored range", unit="%")
+    panels([_case(methods), _case(methods, "Best PSNR")], window="0 to 1 of the stored range", unit="%")
     figure = drawn[0]
     assert len(_images(figure, "gray")) == 2 * 2 * (methods + 2)
     assert len(_images(figure, "inferno")) == 2 * methods

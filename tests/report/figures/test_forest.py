@@ -46,7 +46,7 @@ def _assert_nothing_is_cut_or_overlaps(figure: Figure) -> None:
 
 
 def test_every_value_is_a_point_and_the_others_are_words(drawn: list[Figure]) -> None:
-    intervals(ROWS, title="Ceilings", quantity="PSNR", unit="dB", better="higher")
+    intervals(ROWS, quantity="PSNR", unit="dB", better="higher")
     axes = drawn[0].axes[0]
     assert [x for x in _points(axes) if x < _scale_end(axes)] == [27.1, 30.25, 32.0]
     assert {"lossless", "no value", "brain", "chest"} <= set(_texts(axes))
@@ -118,9 +118,7 @@ def test_twelve_long_names_are_legible(drawn: list[Figure]) -> None:
     ]
     intervals(
         rows,
-        title="A title of more than one line, since it says everything " * 2,
         quantity="HaarPSI",
-        note="Note. " * 30,
     )
     _assert_nothing_is_cut_or_overlaps(drawn[0])
 

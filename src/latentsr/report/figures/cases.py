@@ -135,14 +135,11 @@ class Case:
     spacing: float | None = None
 
 
-def panels(
-    cases: Iterable[Case], *, title: str = "", window: str = "", greatest: float | None = None, unit: str = ""
-) -> Drawing:
+def panels(cases: Iterable[Case], *, window: str = "", greatest: float | None = None, unit: str = "") -> Drawing:
     """The cases below each other: images, the framed part enlarged, and errors on one colour scale for all.
 
     Args:
         cases: such as the best, the median and the worst image; the last panel of each is the finest, mostly HR.
-        title: above the figure.
         window: what black and white stand for, such as "0 to 1 of the stored range".
         greatest: the error at the colour scale's end; if None, the 99.5th percentile of all errors.
         unit: of the errors, such as "% of the range".
@@ -154,14 +151,13 @@ def panels(
     end = _greatest(found) if greatest is None else greatest
     with house_style():
         blocks = [(case, block) for case in found for block in _rows(case.panels)]
-        top = 14 + LINE * (bool(title) + bool(window)) + 8
+        top = 14 + LINE * bool(window) + 8
         widest = max(len(block) for _, block in blocks)
         width = 2 * SIDE + max(widest, 3) * (CELL + GAP) - GAP
         tops = list(np.cumsum([top, *(_height(case, block) for case, block in blocks)]))
         foot = 2 * LINE + 32 if any(panel.error is not None for case in found for panel in case.panels) else 0
         sheet = Sheet(width, int(tops[-1]) + foot + LINE + 10)
-        sheet.write(SIDE, 12, title, TITLE + 1, weight="bold")
-        sheet.write(SIDE, 14 + LINE * bool(title), f"Window: {window}" if window else "", WORDS, color=FAINT)
+        sheet.write(SIDE, 14, f"Window: {window}" if window else "", WORDS, color=FAINT)
         for (case, block), at in zip(blocks, tops[:-1], strict=True):
             _draw(sheet, case, block, int(at), end)
         if foot:

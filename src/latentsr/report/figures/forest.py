@@ -39,13 +39,11 @@ from latentsr.report.figures.style import (
 def intervals(
     rows: Iterable[Sequence[Any]],
     *,
-    title: str = "",
     quantity: str = "",
     unit: str = "",
     better: str = "",
     reference: float | None = None,
     methods: Sequence[str] | None = None,
-    note: str = "",
 ) -> Drawing:
     """A forest plot: a point and a whisker a row, its numbers beside it; rows without a value in words.
 
@@ -53,20 +51,18 @@ def intervals(
 
     Args:
         rows: `Interval` or (label, centre, low, high, group), in the order of the figure.
-        title: above the figure.
         quantity: what is measured, below the axis, with its `unit`.
         unit: such as "dB".
         better: "higher", "lower", "closer" (to HR) or "".
         reference: where a dashed line stands, such as 0 for differences; values then bear their sign.
         methods: all labels of the report in their order, so that each has the same mark in all figures.
-        note: a line below the figure.
 
     Raises:
         InputError: no rows
     """
     found = intervals_of(rows)
     with house_style():
-        plan = new_rows([(row.label, row.group) for row in found], title=title, note=note)
+        plan = new_rows([(row.label, row.group) for row in found])
         looks = marks([row.label for row in found], methods)
         for place, row in zip(plan.places, found, strict=True):
             if row.bounded:
@@ -78,7 +74,7 @@ def intervals(
         _finish(plan, found, axis_label(quantity, unit, better), signed=reference is not None)
         plan.axes.margins(x=0.06)
         plan.draw_infinite({row: looks[one.label] for row, one in enumerate(found) if one.centre == np.inf})
-        return drawing(plan.figure, _told(found, "Points with intervals", title, quantity, unit, better))
+        return drawing(plan.figure, _told(found, "Points with intervals", axis_label(quantity, unit, better)))
 
 
 def _finish(plan: Rows, rows: Sequence[Interval], label: str, *, signed: bool) -> None:
@@ -102,12 +98,11 @@ def _words(row: Interval, digits: int, *, signed: bool) -> str:
     return f"{value} {ends}" if row.bounded else value
 
 
-def _told(rows: Sequence[Interval], kind: str, title: str, quantity: str, unit: str, better: str) -> str:
+def _told(rows: Sequence[Interval], kind: str, about: str) -> str:
     """The figure in words."""
     digits = decimals(value for row in rows for value in row[1:4])
     parts = [f"{', '.join(filter(None, (row.group, row.label)))}: {_words(row, digits, signed=False)}" for row in rows]
-    about = axis_label(quantity, unit, better) or title or "values"
-    return f"{kind}: {about}. {told(parts)}."
+    return f"{kind}: {about or 'values'}. {told(parts)}."
 
 
 ROW = 0.46  # inches of height
@@ -119,12 +114,10 @@ STEPS = 160  # places at which the density is drawn
 def violins(
     frame: pd.DataFrame,
     *,
-    title: str = "",
     quantity: str = "",
     unit: str = "",
     better: str = "",
     methods: Sequence[str] | None = None,
-    note: str = "",
 ) -> Drawing:
     """The distribution of each method's values: density, middle half as a bar, median as a white line.
 
@@ -138,7 +131,7 @@ def violins(
     digits = decimals(values.to_numpy().ravel())
     label = axis_label(quantity, unit, better)
     with house_style():
-        plan = new_rows([(name, "") for name in names], title=title, note=note, row=ROW)
+        plan = new_rows([(name, "") for name in names], row=ROW)
         looks = marks(names, methods)
         for row, (name, found) in enumerate(zip(names, rows, strict=True)):
             _draw_row(plan, row, found, looks[name], digits)
@@ -195,23 +188,19 @@ STRIP = 0.92  # inches of height
 def band_bars(
     frame: pd.DataFrame,
     *,
-    title: str = "",
     quantity: str = "Subband PSNR",
     unit: str = "dB",
     better: str = "",
     methods: Sequence[str] | None = None,
-    note: str = "",
 ) -> Drawing:
     """Bars by frequency band: side by side for up to four methods, else a strip a method with the first's outline.
 
     Args:
         frame: a row a method, a column a band from coarse to fine; +inf is lossless, NaN no value, both in words.
-        title: above the figure.
         quantity: what is measured, with its `unit` and direction at the axis.
         unit: such as "dB".
         better: "higher", "lower", "closer" (to HR) or "".
         methods: all methods of the report in their order, so that each has the same mark in all figures.
-        note: a line below the figure.
 
     Raises:
         InputError: no values, or a method twice
@@ -219,7 +208,7 @@ def band_bars(
     values = checked_frame(frame)
     label = axis_label(quantity, unit, better)
     with house_style():
-        figure = (_abreast if len(values) <= ABREAST else _strips)(values, title, note, label, methods)
+        figure = (_abreast if len(values) <= ABREAST else _strips)(values, label, methods)
         digits = decimals(values.to_numpy().ravel())
         parts = [
             f"{name}: " + ", ".join(f"{band} {number(value, digits)}" for band, value in row.items())
@@ -228,9 +217,9 @@ def band_bars(
         return drawing(figure, f"Bars by frequency band: {label}. {told(parts)}.")
 
 
-def _abreast(values: pd.DataFrame, title: str, note: str, label: str, methods: Sequence[str] | None) -> Figure:
+def _abreast(values: pd.DataFrame, label: str, methods: Sequence[str] | None) -> Figure:
     """One axes, the bars of a band side by side."""
-    figure = new_figure(2.9, title=title, note=note)
+    figure = new_figure(2.9)
     axes = figure.subplots()
     looks = marks(list(values.index), methods)
     width = 0.84 / len(values)
@@ -244,9 +233,9 @@ def _abreast(values: pd.DataFrame, title: str, note: str, label: str, methods: S
     return figure
 
 
-def _strips(values: pd.DataFrame, title: str, note: str, label: str, methods: Sequence[str] | None) -> Figure:
+def _strips(values: pd.DataFrame, label: str, methods: Sequence[str] | None) -> Figure:
     """An axes a method, all on one scale; the first method's bars are outlined in all others."""
-    figure = new_figure(STRIP * len(values) + 0.6, title=title, note=note)
+    figure = new_figure(STRIP * len(values) + 0.6)
     strips = figure.subplots(len(values), sharex=True, sharey=True)
     looks = marks(list(values.index), methods)
     first = values.iloc[0].to_numpy()

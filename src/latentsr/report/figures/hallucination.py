@@ -38,20 +38,16 @@ def rates(
     hallucinated: Iterable[Sequence[Any]],
     lost: Iterable[Sequence[Any]],
     *,
-    title: str = "",
     quantity: str = "Share of pixels",
     unit: str = "%",
-    note: str = "",
 ) -> Drawing:
     """Two bars a row: what was invented above, what was lost below, with whiskers and numbers.
 
     Args:
         hallucinated: `Interval` or (label, centre, low, high, group), in `unit`.
         lost: the same rows, in the same order. One of both may be empty: then only the other is drawn.
-        title: above the figure.
         quantity: what the bars are, with its `unit`; lower is better.
         unit: such as "%".
-        note: a line below the figure, such as the threshold.
 
     Raises:
         InputError: no rows, or other rows in the second than in the first
@@ -60,7 +56,7 @@ def rates(
     names = [(row.label, row.group) for row in sides[0].rows]
     digits = decimals(value for side in sides for row in side.rows for value in row[1:4])
     with house_style():
-        plan = new_rows(names, title=title, note=note, row=ROW)
+        plan = new_rows(names, row=ROW)
         for row in range(len(names)):
             for side in sides:
                 _bar(plan, row, side.shift if len(sides) > 1 else 0.0, side.rows[row], side.look, digits)
@@ -114,7 +110,6 @@ def _bar(plan: Rows, row: int, shift: float, value: Interval, look: Look, digits
 def mean_maps(
     maps: Iterable[tuple[str, NDArray[np.floating]]],
     *,
-    title: str = "",
     quantity: str = "Share of images",
     unit: str = "%",
     greatest: float | None = None,
@@ -125,7 +120,6 @@ def mean_maps(
     Args:
         maps: (title, (rows, columns)) each, not negative, such as "hallucinated, medvae" and the share of images in
             which a pixel is; NaN stays white.
-        title: above the figure.
         quantity: what the colours are, with its `unit`.
         unit: such as "%".
         greatest: the scale's end, which also stands for all beyond it; if None, the greatest value of all maps.
@@ -143,10 +137,9 @@ def mean_maps(
     height = round(rows * CELL / columns)
     with house_style():
         lines = max(wrapped(name, 20).count("\n") + 1 for name, _ in found)
-        top, step = 14 + LINE * bool(title) + 6, LINE * lines + height + GAP
+        top, step = 12, LINE * lines + height + GAP
         across, down = min(ABREAST, len(found)), (len(found) + ABREAST - 1) // ABREAST
         sheet = Sheet(2 * SIDE + max(across, 2) * (CELL + GAP) - GAP, top + step * down + 3 * LINE + COLOUR_BAR)
-        sheet.write(SIDE, 12, wrapped(title, 60, lines=1), 11.0, weight="bold")
         for number_, (name, values) in enumerate(found):
             left, head = SIDE + number_ % ABREAST * (CELL + GAP), top + number_ // ABREAST * step
             sheet.write(left, head + LINE * lines - 5, wrapped(name, 20), 9.0, va="bottom")

@@ -71,24 +71,23 @@ def intervals(
                 plan.axes.plot([row.centre], [place], linestyle="none", **looks[row.label].point)
         if reference is not None:
             plan.axes.axvline(reference, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.0, zorder=0)
-        _finish(plan, found, axis_label(quantity, unit, better), signed=reference is not None)
+        # The numbers beside the rows, or words in a row without a value.
+        digits, about = decimals(value for row in found for value in row[1:4]), axis_label(quantity, unit, better)
+        for place, row in enumerate(found):
+            if np.isfinite(row.centre) or row.centre == np.inf:
+                plan.write(place, _words(row, digits, signed=reference is not None))
+            else:
+                plan.absent(place, number(row.centre, digits))
+        if finite(row.centre for row in found).size:
+            plan.axes.set_xlabel(about)
+        else:
+            plan.axes.set_xticks([])
         plan.axes.margins(x=0.06)
         plan.draw_infinite({row: looks[one.label] for row, one in enumerate(found) if one.centre == np.inf})
-        return drawing(plan.figure, _told(found, "Points with intervals", axis_label(quantity, unit, better)))
-
-
-def _finish(plan: Rows, rows: Sequence[Interval], label: str, *, signed: bool) -> None:
-    """The numbers beside the rows, "lossless" for +inf, words in a row without a value, and the axis' label."""
-    digits = decimals(value for row in rows for value in row[1:4])
-    for place, row in enumerate(rows):
-        if np.isfinite(row.centre) or row.centre == np.inf:
-            plan.write(place, _words(row, digits, signed=signed))
-        else:
-            plan.absent(place, number(row.centre, digits))
-    if finite(row.centre for row in rows).size:
-        plan.axes.set_xlabel(label)
-    else:
-        plan.axes.set_xticks([])
+        parts = [
+            f"{', '.join(filter(None, (row.group, row.label)))}: {_words(row, digits, signed=False)}" for row in found
+        ]
+        return drawing(plan.figure, f"Points with intervals: {about or 'values'}. {told(parts)}.")
 
 
 def _words(row: Interval, digits: int, *, signed: bool) -> str:
@@ -96,13 +95,6 @@ def _words(row: Interval, digits: int, *, signed: bool) -> str:
     value = number(row.centre, digits, signed=signed)
     ends = f"[{number(row.low, digits, signed=signed)}, {number(row.high, digits, signed=signed)}]"
     return f"{value} {ends}" if row.bounded else value
-
-
-def _told(rows: Sequence[Interval], kind: str, about: str) -> str:
-    """The figure in words."""
-    digits = decimals(value for row in rows for value in row[1:4])
-    parts = [f"{', '.join(filter(None, (row.group, row.label)))}: {_words(row, digits, signed=False)}" for row in rows]
-    return f"{kind}: {about or 'values'}. {told(parts)}."
 
 
 ROW = 0.46  # inches of height

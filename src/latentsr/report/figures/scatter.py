@@ -353,7 +353,14 @@ def bland_altman(agreements: Mapping[str, Agreement], *, unit: str, methods: Seq
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         looks = marks(list(agreements), methods)
         for axes, (name, found) in zip(panels.flat, agreements.items(), strict=False):
-            _panel(axes, found)
+            # Bias and limits over the whole width, their intervals as bands.
+            axes.axhline(0, color=SOFT, linewidth=0.8)
+            for line, value, low, high in _lines(found):
+                axes.axhline(value, color=INK, linewidth=1.5, linestyle="-" if line == "bias" else (0, (5, 3)))
+                if np.isfinite([low, high]).all():
+                    axes.axhspan(low, high, facecolor=BANDS, edgecolor="none", alpha=0.6, zorder=0.5)
+            axes.margins(x=0.04)
+            axes.grid(axis="both")
             axes.plot(found.means, found.differences, linestyle="none", markersize=4, alpha=0.75, **looks[name].point)
             axes.set_title(wrapped(name, LETTERS[columns - 1]))
         for place in range(len(agreements), panels.size):
@@ -364,17 +371,6 @@ def bland_altman(agreements: Mapping[str, Agreement], *, unit: str, methods: Seq
         figure.supylabel(f"Method minus HR\n({wrapped(unit, 32)})", fontsize=NORMAL)
         lay_out(figure)
         return drawing(figure, " ".join(_described(name, found) for name, found in agreements.items()))
-
-
-def _panel(axes: Axes, found: Agreement) -> None:
-    """The lines, over the whole width, and their intervals as bands."""
-    axes.axhline(0, color=SOFT, linewidth=0.8)
-    for name, value, low, high in _lines(found):
-        axes.axhline(value, color=INK, linewidth=1.5, linestyle="-" if name == "bias" else (0, (5, 3)))
-        if np.isfinite([low, high]).all():
-            axes.axhspan(low, high, facecolor=BANDS, edgecolor="none", alpha=0.6, zorder=0.5)
-    axes.margins(x=0.04)
-    axes.grid(axis="both")
 
 
 def _lines(found: Agreement) -> list[tuple[str, float, float, float]]:

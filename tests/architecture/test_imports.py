@@ -36,7 +36,7 @@ HOMES = {
     "lightning": ("training/*",),
     "matplotlib": ("report/figures/*",),
     "nibabel": ("io/nifti*.py",),
-    "PIL": ("io/raster*.py",),
+    "PIL": ("io/raster*.py", "report/drawing.py"),
     "lpips": ("metrics/*",),
     "piq": ("metrics/*",),
     "pydicom": ("io/dicom/*", "demo.py"),  # the demo's images are those of pydicom.data

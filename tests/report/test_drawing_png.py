@@ -38,7 +38,7 @@ def test_pixels_stay_and_side_notes_go(mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda data: b"GIF89a" + data, lambda data: data[:-20], lambda data: data[:20], lambda data: b""]
+    "spoil", [lambda data: b"GIF89a" + data, lambda data: data[:-30], lambda data: data[:20], lambda data: b""]
 )
 def test_what_is_no_whole_png_is_refused(png: Callable[[int, int], bytes], spoil: Callable[[bytes], bytes]) -> None:
     with pytest.raises(InputError, match="PNG"):

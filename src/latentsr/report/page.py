@@ -29,7 +29,7 @@ from latentsr.report.blocks import (
     readable,
     titled,
 )
-from latentsr.report.drawing import Drawing, bare_png, inline_svg
+from latentsr.report.drawing import Drawing, bare_png
 from latentsr.report.markdown import write_markdown
 
 __all__ = [
@@ -84,6 +84,7 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
     )  # fmt: skip
     environment.filters["data"] = _data_address
+    environment.filters["svg"] = lambda svg: f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
     return environment
 
 
@@ -98,8 +99,8 @@ def _view(name: str, block: Block) -> dict[str, Any]:
     if not isinstance(block, Text):
         view["title"] = titled(block)
     if isinstance(block, Picture):
-        view["svg"] = inline_svg(block.drawing.svg, f"{identifier}-drawing", readable(block.drawing.alt))
-        view["half"] = view["svg"].width <= HALF_WIDTH
+        view["size"] = block.drawing.size
+        view["half"] = block.drawing.size[0] <= HALF_WIDTH
     if isinstance(block, Images):
         view["widest"] = max((tile.size[0] for tile in block.tiles), default=1)
     if isinstance(block, Table):

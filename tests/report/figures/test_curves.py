@@ -22,7 +22,7 @@ def _curves(figure: Figure, axes: int = 0) -> list[np.ndarray]:
 
 def test_a_line_a_method_with_all_its_values(drawn: list[Figure]) -> None:
     frame = _spectra("hr", "bicubic", "medvae")
-    picture = spectra(frame, title="Spectra")
+    picture = spectra(frame)
     np.testing.assert_array_equal(_curves(drawn[0]), frame.to_numpy())
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["hr", "bicubic", "medvae"]
     assert drawn[0].axes[0].get_ylabel() == "log10 power"

@@ -17,7 +17,7 @@ from latentsr.report.figures.style import WIDTH, house_style
 
 def _drawing() -> Drawing:
     with house_style():
-        figure = new_figure(2.0, title="A title", note="A note.")
+        figure = new_figure(2.0, note="A note.")
         axes = figure.subplots()
         axes.plot([1, 2], [1, 2], label="line")
         axes.set_xlabel("x")
@@ -32,7 +32,7 @@ def test_the_same_figure_has_the_same_bytes() -> None:
 def test_the_svg_holds_outlines_and_no_date() -> None:
     svg = _drawing().svg
     assert "<text" not in svg
-    assert "<!-- A title -->" in svg
+    assert "<!-- A note. -->" in svg
     assert "date" not in svg.lower()
     assert not re.search(r"20\d\d-\d\d-\d\d|Matplotlib v", svg)
     assert f'width="{WIDTH * 72:g}pt"' in svg
@@ -75,9 +75,9 @@ def test_no_alt_text_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("entries", [1, 2, 12])
-def test_title_axes_legend_and_note_do_not_overlap(entries: int) -> None:
+def test_axes_legend_and_note_do_not_overlap(entries: int) -> None:
     with house_style():
-        figure = new_figure(2.0, title="A long title " * 8, note="A note that goes on and on. " * 8)
+        figure = new_figure(2.0, note="A note that goes on and on. " * 8)
         axes = figure.subplots()
         axes.set_xlabel("x")
         add_legend(figure, [Line2D([], [], label=f"method {number}\nin two lines") for number in range(entries)])
@@ -85,9 +85,7 @@ def test_title_axes_legend_and_note_do_not_overlap(entries: int) -> None:
         figure.draw_without_rendering()
         renderer = figure.canvas.get_renderer()
         note = next(text for text in figure.texts if text.get_text().startswith("A note"))
-        title = next(text for text in figure.texts if text.get_text().startswith("A long"))
-        parts = [note, figure.legends[0], axes, title]
-        boxes = [part.get_tightbbox(renderer) for part in parts]
+        boxes = [part.get_tightbbox(renderer) for part in (note, figure.legends[0], axes)]
         for below, above in itertools.pairwise(boxes):
             assert below.y1 <= above.y0
         assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)

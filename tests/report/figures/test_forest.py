@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from latentsr.errors import InputError
-from latentsr.report.figures import Interval, bars, intervals
+from latentsr.report.figures import Interval, intervals
 from latentsr.report.figures.export import BEYOND
 
 MINUS = "\N{MINUS SIGN}"
@@ -46,7 +46,7 @@ def _assert_nothing_is_cut_or_overlaps(figure: Figure) -> None:
 
 
 def test_every_value_is_a_point_and_the_others_are_words(drawn: list[Figure]) -> None:
-    intervals(ROWS, title="Ceilings", quantity="PSNR", unit="dB", better="higher")
+    intervals(ROWS, quantity="PSNR", unit="dB", better="higher")
     axes = drawn[0].axes[0]
     assert [x for x in _points(axes) if x < _scale_end(axes)] == [27.1, 30.25, 32.0]
     assert {"lossless", "no value", "brain", "chest"} <= set(_texts(axes))
@@ -63,10 +63,9 @@ def _scale_end(axes: Axes) -> float:
     return column.get_x()
 
 
-@pytest.mark.parametrize("figure", [intervals, bars])
-def test_lossless_stands_right_of_every_number_behind_a_break(figure: object, drawn: list[Figure]) -> None:
+def test_lossless_stands_right_of_every_number_behind_a_break(drawn: list[Figure]) -> None:
     """Further right is better: lossless at the left of such an axis reads as the worst of all."""
-    figure(ROWS, quantity="PSNR", unit="dB", better="higher")
+    intervals(ROWS, quantity="PSNR", unit="dB", better="higher")
     axes = drawn[0].axes[0]
     end, (low, high) = _scale_end(axes), axes.get_xlim()
     infinite = [line for line in axes.lines if len(line.get_xdata()) == 1 and line.get_xdata()[0] > end]
@@ -78,7 +77,7 @@ def test_lossless_stands_right_of_every_number_behind_a_break(figure: object, dr
     words = next(text for text in axes.texts if text.get_text() == "lossless")
     assert words.get_position()[0] > 1
     assert "\N{INFINITY}" in _texts(axes)
-    figure([row for row in ROWS if row[1] != math.inf])
+    intervals([row for row in ROWS if row[1] != math.inf])
     assert not [patch for patch in drawn[1].axes[0].patches if patch.get_facecolor()[:3] == to_rgb(BEYOND)]
 
 
@@ -111,41 +110,28 @@ def test_the_alt_text_has_the_numbers_and_is_short_with_many_rows() -> None:
     assert intervals([(str(n), float(n)) for n in range(16)]).alt.endswith("; and 4 more.")
 
 
-@pytest.mark.parametrize("figure", [intervals, bars])
-def test_twelve_long_names_are_legible(figure: object, drawn: list[Figure]) -> None:
+def test_twelve_long_names_are_legible(drawn: list[Figure]) -> None:
     rows = [
         (name, 0.5 + 0.02 * n, 0.45, 0.8, group)
         for group in ("brain-mri", "chest " * 12)
         for n, name in enumerate(LONG)
     ]
-    figure(
+    intervals(
         rows,
-        title="A title of more than one line, since it says everything " * 2,
         quantity="HaarPSI",
-        note="Note. " * 30,
     )
     _assert_nothing_is_cut_or_overlaps(drawn[0])
 
 
-@pytest.mark.parametrize("figure", [intervals, bars])
 @pytest.mark.parametrize("value", [0.0, -3.25, 27.5, 1e-7, 1e9, math.inf, math.nan, -math.inf])
-def test_one_row_is_drawn_whatever_its_value(figure: object, value: float, drawn: list[Figure]) -> None:
-    figure([("only", value)], quantity="PSNR")
+def test_one_row_is_drawn_whatever_its_value(value: float, drawn: list[Figure]) -> None:
+    intervals([("only", value)], quantity="PSNR")
     _assert_nothing_is_cut_or_overlaps(drawn[0])
 
 
-@pytest.mark.parametrize("figure", [intervals, bars])
-def test_no_rows_are_an_error(figure: object) -> None:
+def test_no_rows_are_an_error() -> None:
     with pytest.raises(InputError, match="without rows"):
-        figure([])
-
-
-def test_bars_start_at_zero_and_have_their_own_hatches(drawn: list[Figure]) -> None:
-    bars([("a", 0.5, 0.4, 0.6), ("b", 0.7, 0.6, 0.8), ("c", math.inf), ("d", -0.1)])
-    patches = drawn[0].axes[0].patches[:3]  # the last is the column of infinite values
-    assert [(patch.get_x(), patch.get_width()) for patch in patches] == [(0, 0.5), (0, 0.7), (0, -0.1)]
-    assert len({patch.get_hatch() for patch in patches}) == 3
-    assert "lossless" in _texts(drawn[0].axes[0])
+        intervals([])
 
 
 def test_names_are_no_formulas_and_no_markup(drawn: list[Figure]) -> None:

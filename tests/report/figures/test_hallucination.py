@@ -14,7 +14,7 @@ LOST = [("medvae", 27.1, 26.0, 28.0, "MRNet"), ("sd-vae", math.nan, math.nan, ma
 
 
 def test_two_bars_a_method_and_words_where_one_is_missing(drawn: list[Figure]) -> None:
-    picture = rates(INVENTED, LOST, title="At 2 sigma")
+    picture = rates(INVENTED, LOST)
     axes = drawn[0].axes[0]
     assert [patch.get_width() for patch in axes.patches] == [24.7, 27.1, 25.2]
     assert len({patch.get_hatch() for patch in axes.patches}) == 2
@@ -44,12 +44,11 @@ def test_other_rows_are_an_error() -> None:
 def test_maps_share_one_scale_and_keep_their_pixels(drawn: list[Figure]) -> None:
     maps = [(f"hallucinated, a long method name {number}", np.full((40, 30), float(number))) for number in range(6)]
     maps[1][1][0, 0] = np.nan
-    picture = mean_maps(maps, title="Where", spacing=1.0)
+    picture = mean_maps(maps)
     images = [image for axes in drawn[0].axes for image in axes.images if image.get_array().shape == (40, 30)]
     assert len(images) == 6
     assert {image.get_clim() for image in images} == {(0, 5)}
     assert [float(image.get_array()[5, 5]) for image in images] == [0, 1, 2, 3, 4, 5]
-    assert sum(text.get_text() == "10 mm" for text in drawn[0].texts) == 6
     assert "5: mean 5.00" in picture.alt
     assert all(text.get_window_extent().x1 <= drawn[0].bbox.x1 for text in drawn[0].texts)
 

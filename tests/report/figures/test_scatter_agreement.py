@@ -43,7 +43,7 @@ def test_points_lines_and_bands_are_those_of_the_statistics(drawn: list[Figure])
 
 
 def test_all_panels_have_one_pair_of_axes_that_hold_everything(drawn: list[Figure]) -> None:
-    bland_altman({"one": FOUND, "two": OTHER, "three": FOUND, "four": OTHER})
+    bland_altman({"one": FOUND, "two": OTHER, "three": FOUND, "four": OTHER}, unit="%")
     panels = _panels(drawn[0])
     assert len(panels) == 4  # in rows of three: what is left of the last row is empty
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in panels}) == 1
@@ -55,7 +55,7 @@ def test_all_panels_have_one_pair_of_axes_that_hold_everything(drawn: list[Figur
 @pytest.mark.parametrize("units", [2, 3, 5, 40])
 def test_points_are_not_squeezed_by_the_wide_intervals_of_few(units: int, drawn: list[Figure]) -> None:
     found = agreement.bland_altman(SR[:units], HR[:units])
-    bland_altman({"one": found})
+    bland_altman({"one": found}, unit="%")
     low, high = _panels(drawn[0])[0].get_ylim()
     span = np.ptp([0, *found.differences, found.lower, found.upper])
     assert low < min(0, found.lower, *found.differences)
@@ -64,19 +64,19 @@ def test_points_are_not_squeezed_by_the_wide_intervals_of_few(units: int, drawn:
 
 
 def test_marks_are_those_that_all_methods_have(drawn: list[Figure]) -> None:
-    bland_altman({"two": FOUND}, methods=("one", "two"))
-    bland_altman({"one": OTHER, "two": FOUND})
+    bland_altman({"two": FOUND}, unit="%", methods=("one", "two"))
+    bland_altman({"one": OTHER, "two": FOUND}, unit="%")
     looks = [_panels(figure)[-1].lines[-1] for figure in drawn]
     assert len({(line.get_marker(), line.get_color()) for line in looks}) == 1
 
 
 def test_equal_values_are_drawn(drawn: list[Figure]) -> None:
-    bland_altman({"one": agreement.bland_altman(HR, HR)})
+    bland_altman({"one": agreement.bland_altman(HR, HR)}, unit="%")
     assert _horizontals(_panels(drawn[0])[0]) == [0, 0, 0, 0]
 
 
 def test_one_unit_has_a_bias_and_no_limits(drawn: list[Figure]) -> None:
-    bland_altman({"one": agreement.bland_altman([0.3], [0.31])})
+    bland_altman({"one": agreement.bland_altman([0.3], [0.31])}, unit="%")
     assert _horizontals(_panels(drawn[0])[0]) == pytest.approx([0, -0.01])
     assert not _panels(drawn[0])[0].patches
 
@@ -84,4 +84,4 @@ def test_one_unit_has_a_bias_and_no_limits(drawn: list[Figure]) -> None:
 @pytest.mark.parametrize("given", [{}, {"one": FOUND, "two": agreement.bland_altman([np.nan], [1.0])}])
 def test_no_unit_is_an_error(given: dict[str, agreement.Agreement]) -> None:
     with pytest.raises(InputError, match="at least one"):
-        bland_altman(given)
+        bland_altman(given, unit="%")

@@ -3,9 +3,9 @@
 The demo's comparison is a file of its own, `report/figures/comparison.py`.
 """
 
-from latentsr.report.figures.cases import Case, Panel, Region, panels, worst_region
+from latentsr.report.figures.cases import Case, Panel, Region, panels
 from latentsr.report.figures.curves import latent_curves, spectra
-from latentsr.report.figures.forest import band_bars, bars, intervals, violins
+from latentsr.report.figures.forest import band_bars, intervals, violins
 from latentsr.report.figures.hallucination import mean_maps, rates
 from latentsr.report.figures.scatter import (
     bland_altman,
@@ -17,7 +17,7 @@ from latentsr.report.figures.scatter import (
 from latentsr.report.figures.style import Interval, Point
 
 __all__ = [
-    "Case", "Interval", "Panel", "Point", "Region", "band_bars", "bars", "bland_altman", "ceiling_models",
+    "Case", "Interval", "Panel", "Point", "Region", "band_bars", "bland_altman", "ceiling_models",
     "ceiling_patients", "intervals", "latent_curves", "mean_maps", "panels", "perception_distortion", "rates",
-    "regression", "spectra", "violins", "worst_region",
+    "regression", "spectra", "violins",
 ]  # fmt: skip

@@ -9,8 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from numpy.typing import NDArray
 
 from latentsr.errors import InputError
@@ -57,19 +59,6 @@ class Sheet:
         place = left / self.width, 1 - top / self.height
         self.figure.text(*place, text, fontsize=size, **{"va": "top", "color": DARK, **style})
 
-    def scale_bar(self, place: Place, field_of_view: float) -> None:
-        """A white bar in the place's lower left corner, as long as the greatest round number of mm in a third of it.
-
-        `field_of_view` is the place's width in mm.
-        """
-        left, top, width, height = place
-        length = max((mm for mm in ROUND_LENGTHS if mm <= field_of_view / 3), default=ROUND_LENGTHS[0])
-        wide = width * length / field_of_view
-        self.axes(left + 11, top + height - 17, wide + 2, 6).set_facecolor("black")  # seen on white, too
-        self.axes(left + 12, top + height - 16, wide, 4).set_facecolor("white")
-        style = {"color": "white", "va": "bottom", "path_effects": [withStroke(linewidth=2, foreground="black")]}
-        self.write(left + 12, top + height - 20, f"{length:g} mm", SMALL_TEXT, **style)
-
     def colour_bar(
         self, left: float, top: float, width: float, title: str, greatest: float, *, open_ended: bool
     ) -> None:
@@ -85,6 +74,23 @@ class Sheet:
         left_label.set_horizontalalignment("left")  # within the bar, so that no figure's edge cuts them
         right_label.set_horizontalalignment("right")
         axes.tick_params(axis="x", labelsize=READ - 0.5, length=3, colors=DARK)
+
+
+def add_scale_bar(axes: Axes, spacing: float) -> None:
+    """A white bar in the lower left corner: the greatest round number of mm within a third of the axes' width.
+
+    `spacing` is the size in mm of a unit of the axes.
+    """
+    left, right = axes.get_xlim()
+    length = max((mm for mm in ROUND_LENGTHS if mm <= (right - left) * spacing / 3), default=ROUND_LENGTHS[0])
+    thickness = 4 * (right - left) / axes.bbox.width  # 4 px
+    bar = AnchoredSizeBar(
+        axes.transData, length / spacing, f"{length:g} mm", "lower left", borderpad=0.7, pad=0, sep=2, frameon=False,
+        color="white", size_vertical=thickness, label_top=True, fontproperties=FontProperties(size=SMALL_TEXT),
+    )  # fmt: skip
+    for part in (*bar.size_bar.get_children(), bar.txt_label.get_children()[0]):
+        part.set_path_effects([withStroke(linewidth=2, foreground="black")])  # visible on white, too
+    axes.add_artist(bar)
 
 
 Image = NDArray[np.floating]
@@ -135,14 +141,11 @@ class Case:
     spacing: float | None = None
 
 
-def panels(
-    cases: Iterable[Case], *, title: str = "", window: str = "", greatest: float | None = None, unit: str = ""
-) -> Drawing:
+def panels(cases: Iterable[Case], *, window: str = "", greatest: float | None = None, unit: str = "") -> Drawing:
     """The cases below each other: images, the framed part enlarged, and errors on one colour scale for all.
 
     Args:
         cases: such as the best, the median and the worst image; the last panel of each is the finest, mostly HR.
-        title: above the figure.
         window: what black and white stand for, such as "0 to 1 of the stored range".
         greatest: the error at the colour scale's end; if None, the 99.5th percentile of all errors.
         unit: of the errors, such as "% of the range".
@@ -154,14 +157,13 @@ def panels(
     end = _greatest(found) if greatest is None else greatest
     with house_style():
         blocks = [(case, block) for case in found for block in _rows(case.panels)]
-        top = 14 + LINE * (bool(title) + bool(window)) + 8
+        top = 14 + LINE * bool(window) + 8
         widest = max(len(block) for _, block in blocks)
         width = 2 * SIDE + max(widest, 3) * (CELL + GAP) - GAP
         tops = list(np.cumsum([top, *(_height(case, block) for case, block in blocks)]))
         foot = 2 * LINE + 32 if any(panel.error is not None for case in found for panel in case.panels) else 0
         sheet = Sheet(width, int(tops[-1]) + foot + LINE + 10)
-        sheet.write(SIDE, 12, title, TITLE + 1, weight="bold")
-        sheet.write(SIDE, 14 + LINE * bool(title), f"Window: {window}" if window else "", WORDS, color=FAINT)
+        sheet.write(SIDE, 14, f"Window: {window}" if window else "", WORDS, color=FAINT)
         for (case, block), at in zip(blocks, tops[:-1], strict=True):
             _draw(sheet, case, block, int(at), end)
         if foot:
@@ -176,19 +178,6 @@ def _rows(panels: Sequence[Panel]) -> list[Sequence[Panel]]:
     rows = math.ceil(len(panels) / ABREAST)
     abreast = math.ceil(len(panels) / rows)
     return [panels[start : start + abreast] for start in range(0, len(panels), abreast)]
-
-
-def worst_region(errors: Sequence[Image], side: int) -> Region:
-    """The square of this side where the largest of several absolute error maps, all (rows, columns), is greatest.
-
-    The rule by which a part to enlarge is chosen: the same for all methods, and not by eye.
-    """
-    largest = np.max(np.nan_to_num(np.stack([np.asarray(error, dtype=np.float64) for error in errors])), axis=0)
-    rows, columns = min(side, largest.shape[0]), min(side, largest.shape[1])
-    sums = np.pad(largest.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    inside = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
-    top, left = np.unravel_index(int(np.argmax(inside)), inside.shape)
-    return Region(int(top), int(left), rows, columns)
 
 
 def _checked(case: Case) -> Case:
@@ -267,7 +256,7 @@ def _image(sheet: Sheet, case: Case, panel: Panel, place: Place) -> None:
         axes.add_patch(Rectangle((left, top), columns, rows, fill=False, edgecolor="black", linewidth=2.4))
         axes.add_patch(Rectangle((left, top), columns, rows, fill=False, edgecolor=FRAME, linewidth=1.2))
     if case.spacing:
-        sheet.scale_bar(place, case.panels[-1].image.shape[1] * case.spacing)
+        add_scale_bar(axes, case.spacing)
 
 
 def _enlarged(sheet: Sheet, case: Case, panel: Panel, region: Region, place: Place) -> None:

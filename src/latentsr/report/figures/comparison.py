@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from latentsr.atomic import replacing
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.figures.cases import COLOURS, DARK, FAINT, FRAME, LARGE, SMALL_TEXT, Place, Sheet
+from latentsr.report.figures.cases import COLOURS, DARK, FAINT, FRAME, LARGE, SMALL_TEXT, Place, Sheet, add_scale_bar
 
 Image = NDArray[np.floating]
 
@@ -80,25 +80,26 @@ def comparison(columns: Sequence[Column], detail: Detail, caption: Caption, *, g
     sheet = Sheet(2 * SIDE + len(columns) * (width + GAP) - GAP, tops[-1] + FOOT)
     for number, column in enumerate(columns):
         left = SIDE + number * (width + GAP)
-        _show_image(sheet, column, (left, tops[0], width, height), detail, (across, rows))
+        whole = _show_image(sheet, column, (left, tops[0], width, height), detail, (across, rows))
         # The detail's part of the image, in the frame's colour.
         axes = _show_grey(sheet, column.image, ((left, tops[1], *zoomed)), ((across, rows)), detail.grey)
         axes.set_xlim(detail.left, detail.left + detail.columns)
         axes.set_ylim(detail.top + detail.rows, detail.top)
         for spine in axes.spines.values():
             spine.set(visible=True, color=FRAME, linewidth=1.6)
+        if caption.spacing and number == 0:
+            add_scale_bar(whole, caption.spacing)
+            add_scale_bar(axes, caption.spacing)
         if column.difference is not None:
             sheet.write(left, tops[2] - TITLE + 6, column.difference_title, LARGE)
-            _show_difference(sheet, column.difference, (left, tops[2], width, height), greatest)
+            axes = sheet.axes(left, tops[2], width, height)
+            axes.imshow(column.difference, cmap=COLOURS, vmin=0, vmax=greatest, interpolation="nearest", aspect="auto")
     sheet.write(SIDE, 18, caption.heading, LARGE + 1, weight="bold")
     sheet.write(SIDE, 50, caption.subheading, color=FAINT)
     sheet.write(SIDE, tops[1] - LABEL + 4, detail.title, color=FAINT)
     sheet.write(SIDE, tops[-1] + 18, caption.footer, color=FAINT)
     sheet.write(sheet.width - SIDE, tops[-1] + 18, RESEARCH_USE, weight="bold", ha="right")
     _show_bar(sheet, caption, (SIDE, tops[2], width), greatest)
-    if caption.spacing:
-        sheet.scale_bar((SIDE, tops[0], width, height), across * caption.spacing)
-        sheet.scale_bar((SIDE, tops[1], *zoomed), detail.columns * caption.spacing)
     return sheet.figure
 
 
@@ -109,7 +110,7 @@ def save(figure: Figure, path: Path, *, text: dict[str, str] | None = None) -> N
         figure.savefig(part, format="png", metadata=about)
 
 
-def _show_image(sheet: Sheet, column: Column, place: Place, detail: Detail, field_of_view: tuple[int, int]) -> None:
+def _show_image(sheet: Sheet, column: Column, place: Place, detail: Detail, field_of_view: tuple[int, int]) -> Axes:
     """The image under its title, with the detail's frame on it and the scores below."""
     left, top, _, height = place
     sheet.write(left, top - TITLE + 6, column.title, LARGE)
@@ -118,6 +119,7 @@ def _show_image(sheet: Sheet, column: Column, place: Place, detail: Detail, fiel
     axes.add_patch(Rectangle(corner, detail.columns, detail.rows, fill=False, edgecolor=FRAME, linewidth=1.2))
     for line, text in enumerate(column.scores):
         sheet.write(left, top + height + 7 + 22 * line, text)
+    return axes
 
 
 def _show_grey(
@@ -128,11 +130,6 @@ def _show_grey(
     extent = (0, field_of_view[0], field_of_view[1], 0)
     axes.imshow(image, cmap="gray", vmin=grey[0], vmax=grey[1], interpolation="nearest", aspect="auto", extent=extent)
     return axes
-
-
-def _show_difference(sheet: Sheet, difference: Image, place: Place, greatest: float) -> None:
-    axes = sheet.axes(*place)
-    axes.imshow(difference, cmap=COLOURS, vmin=0, vmax=greatest, interpolation="nearest", aspect="auto")
 
 
 def _show_bar(sheet: Sheet, caption: Caption, place: tuple[int, int, int], greatest: float) -> None:

@@ -33,11 +33,9 @@ REFERENCE: Look = {"color": "#8b949e", "linewidth": 4.5, "zorder": 1}  # wide an
 def spectra(
     frame: pd.DataFrame,
     *,
-    title: str = "",
     unit: str = "log10 power",
     reference: str | None = None,
     methods: Sequence[str] | None = None,
-    note: str = "",
 ) -> Drawing:
     """Radial spectra as curves; given a `reference`, a second axes with each method's difference to it.
 
@@ -48,7 +46,7 @@ def spectra(
     if reference is not None and reference not in values.index:
         raise InputError(f"no row '{reference}' among {', '.join(values.index)}; name one of these as reference")
     with house_style():
-        figure = _figure(values, title, note, panels=1 if reference is None else 2)
+        figure = _figure(values, panels=1 if reference is None else 2)
         upper, *lower = figure.axes
         looks = _looks(values, reference, methods)
         _draw(upper, values, looks)
@@ -65,12 +63,10 @@ def spectra(
 def latent_curves(
     frame: pd.DataFrame,
     *,
-    title: str = "",
     quantity: str = "Cosine of SR and HR latent",
     unit: str = "",
     better: str = "higher",
     methods: Sequence[str] | None = None,
-    note: str = "",
 ) -> Drawing:
     """Latent fidelity over scales as curves; arguments and errors as in `band_bars`.
 
@@ -79,7 +75,7 @@ def latent_curves(
     values = checked_frame(frame)
     label = axis_label(quantity, unit, better)
     with house_style():
-        figure = _figure(values, title, note, panels=1)
+        figure = _figure(values, panels=1)
         looks = _looks(values, None, methods)
         _draw(figure.axes[0], values, looks)
         figure.axes[0].set_ylabel(wrapped(label, 34))
@@ -89,7 +85,7 @@ def latent_curves(
         return drawing(figure, _told(values, label))
 
 
-def _figure(values: pd.DataFrame, title: str, note: str, *, panels: int) -> Figure:
+def _figure(values: pd.DataFrame, *, panels: int) -> Figure:
     """Axes below each other, with room for the legend."""
     # A line that names the methods with values that no curve can show.
     names = {
@@ -97,8 +93,7 @@ def _figure(values: pd.DataFrame, title: str, note: str, *, panels: int) -> Figu
         "Without a value somewhere": values.index[(values.isna() | np.isneginf(values)).any(axis=1)],
     }
     absent = " ".join(f"{words}: {', '.join(found)}." for words, found in names.items() if len(found))
-    notes = " ".join(filter(None, (note, absent)))
-    figure = new_figure(AXES * (1 + 0.7 * (panels - 1)) + 0.4, title=title, note=notes)
+    figure = new_figure(AXES * (1 + 0.7 * (panels - 1)) + 0.4, note=absent)
     figure.subplots(panels, sharex=True, height_ratios=[1, 0.7][:panels])
     return figure
 

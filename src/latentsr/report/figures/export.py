@@ -23,7 +23,6 @@ from latentsr.report.figures.style import (
     NOTE_LETTERS,
     SMALL,
     SOFT,
-    TITLE_LETTERS,
     WIDTH,
     Look,
     Mark,
@@ -33,22 +32,18 @@ from latentsr.report.figures.style import (
 
 GAP = 0.04  # inches between axes and legend
 PAD = 0.06  # inches around axes
-LEFT = 0.06  # inches left of titles and notes
+LEFT = 0.06  # inches left of notes
 SVG_DPI = 72  # of what an SVG cannot hold as lines; its own unit is the point
 PNG_DPI = 200  # of printed pages; a sheet laid out to the pixel keeps its own
 
 
-def new_figure(height: float, *, title: str = "", note: str = "", width: float = WIDTH) -> Figure:
-    """An empty figure of this size in inches, with a title and a note that room is kept for beside that height."""
-    heading = wrapped(title, TITLE_LETTERS) if title else ""
+def new_figure(height: float, *, note: str = "") -> Figure:
+    """An empty figure of this height in inches and the common width; a note below adds to the height."""
     remark = wrapped(note, NOTE_LETTERS, lines=4) if note else ""
-    head = 0.21 * (heading.count("\n") + 1) + 0.1 if heading else 0.0
     foot = 0.16 * (remark.count("\n") + 1) + 0.1 if remark else 0.0
-    figure = Figure(figsize=(width, height + head + foot), layout=ConstrainedLayoutEngine(w_pad=PAD, h_pad=PAD))
+    figure = Figure(figsize=(WIDTH, height + foot), layout=ConstrainedLayoutEngine(w_pad=PAD, h_pad=PAD))
     FigureCanvasAgg(figure)
     _keep_free(figure, foot)
-    if heading:
-        figure.suptitle(heading, x=LEFT / width, ha="left")
     style: Look = {"va": "center", "fontsize": SMALL, "color": INK, "in_layout": False}
     figure.text(LEFT, foot / 2, remark, transform=figure.dpi_scale_trans, **style)
     return figure
@@ -163,7 +158,7 @@ class Rows:
             self.axes.plot([middle], [self.places[row]], linestyle="none", **look.point)
 
 
-def new_rows(names: Sequence[tuple[str, str]], *, title: str, note: str, row: float = ROW) -> Rows:
+def new_rows(names: Sequence[tuple[str, str]], *, row: float = ROW) -> Rows:
     """Axes with a row for each (label, group); where the group changes, a row with its name stands before."""
     places, heights, headings, below, last = [], [], [], 0.0, ""
     for label, group in names:
@@ -176,7 +171,7 @@ def new_rows(names: Sequence[tuple[str, str]], *, title: str, note: str, row: fl
         places.append(below + height / 2)
         heights.append(height)
         below += height
-    figure = new_figure(below + AROUND, title=title, note=note)
+    figure = new_figure(below + AROUND)
     axes = figure.subplots()
     axes.set_ylim(below, 0)
     axes.set_yticks(places, [wrapped(label, NAME_LETTERS) for label, _ in names])

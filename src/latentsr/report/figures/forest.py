@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde
 
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import Rows, add_legend, drawing, new_figure, new_rows
@@ -36,19 +35,15 @@ from latentsr.report.figures.style import (
     wrapped,
 )
 
-BAR = 0.72  # share of a row's height
-
 
 def intervals(
     rows: Iterable[Sequence[Any]],
     *,
-    title: str = "",
     quantity: str = "",
     unit: str = "",
     better: str = "",
     reference: float | None = None,
     methods: Sequence[str] | None = None,
-    note: str = "",
 ) -> Drawing:
     """A forest plot: a point and a whisker a row, its numbers beside it; rows without a value in words.
 
@@ -56,20 +51,18 @@ def intervals(
 
     Args:
         rows: `Interval` or (label, centre, low, high, group), in the order of the figure.
-        title: above the figure.
         quantity: what is measured, below the axis, with its `unit`.
         unit: such as "dB".
         better: "higher", "lower", "closer" (to HR) or "".
         reference: where a dashed line stands, such as 0 for differences; values then bear their sign.
         methods: all labels of the report in their order, so that each has the same mark in all figures.
-        note: a line below the figure.
 
     Raises:
         InputError: no rows
     """
     found = intervals_of(rows)
     with house_style():
-        plan = new_rows([(row.label, row.group) for row in found], title=title, note=note)
+        plan = new_rows([(row.label, row.group) for row in found])
         looks = marks([row.label for row in found], methods)
         for place, row in zip(plan.places, found, strict=True):
             if row.bounded:
@@ -78,54 +71,23 @@ def intervals(
                 plan.axes.plot([row.centre], [place], linestyle="none", **looks[row.label].point)
         if reference is not None:
             plan.axes.axvline(reference, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.0, zorder=0)
-        _finish(plan, found, axis_label(quantity, unit, better), signed=reference is not None)
+        # The numbers beside the rows, or words in a row without a value.
+        digits, about = decimals(value for row in found for value in row[1:4]), axis_label(quantity, unit, better)
+        for place, row in enumerate(found):
+            if np.isfinite(row.centre) or row.centre == np.inf:
+                plan.write(place, _words(row, digits, signed=reference is not None))
+            else:
+                plan.absent(place, number(row.centre, digits))
+        if finite(row.centre for row in found).size:
+            plan.axes.set_xlabel(about)
+        else:
+            plan.axes.set_xticks([])
         plan.axes.margins(x=0.06)
         plan.draw_infinite({row: looks[one.label] for row, one in enumerate(found) if one.centre == np.inf})
-        return drawing(plan.figure, _told(found, "Points with intervals", title, quantity, unit, better))
-
-
-def bars(
-    rows: Iterable[Sequence[Any]],
-    *,
-    title: str = "",
-    quantity: str = "",
-    unit: str = "",
-    better: str = "",
-    methods: Sequence[str] | None = None,
-    note: str = "",
-) -> Drawing:
-    """Bars from zero with whiskers, a row each, the numbers beside them; arguments are those of `intervals`.
-
-    For values whose zero means nothing, such as PSNR, `intervals` shows more.
-    """
-    found = intervals_of(rows)
-    with house_style():
-        plan = new_rows([(row.label, row.group) for row in found], title=title, note=note)
-        looks = marks([row.label for row in found], methods)
-        for place, row in zip(plan.places, found, strict=True):
-            if np.isfinite(row.centre):
-                plan.axes.barh(place, row.centre, height=BAR * 0.25, **looks[row.label].bar)
-            if row.bounded:
-                reach = [[row.centre - row.low], [row.high - row.centre]]
-                plan.axes.errorbar(row.centre, place, xerr=reach, color=INK, linewidth=1.4, capsize=2.5)
-        plan.axes.axvline(0, color=SOFT, linewidth=1.0)
-        _finish(plan, found, axis_label(quantity, unit, better), signed=False)
-        plan.draw_infinite({row: looks[one.label] for row, one in enumerate(found) if one.centre == np.inf})
-        return drawing(plan.figure, _told(found, "Bars with intervals", title, quantity, unit, better))
-
-
-def _finish(plan: Rows, rows: Sequence[Interval], label: str, *, signed: bool) -> None:
-    """The numbers beside the rows, "lossless" for +inf, words in a row without a value, and the axis' label."""
-    digits = decimals(value for row in rows for value in row[1:4])
-    for place, row in enumerate(rows):
-        if np.isfinite(row.centre) or row.centre == np.inf:
-            plan.write(place, _words(row, digits, signed=signed))
-        else:
-            plan.absent(place, number(row.centre, digits))
-    if finite(row.centre for row in rows).size:
-        plan.axes.set_xlabel(label)
-    else:
-        plan.axes.set_xticks([])
+        parts = [
+            f"{', '.join(filter(None, (row.group, row.label)))}: {_words(row, digits, signed=False)}" for row in found
+        ]
+        return drawing(plan.figure, f"Points with intervals: {about or 'values'}. {told(parts)}.")
 
 
 def _words(row: Interval, digits: int, *, signed: bool) -> str:
@@ -135,16 +97,8 @@ def _words(row: Interval, digits: int, *, signed: bool) -> str:
     return f"{value} {ends}" if row.bounded else value
 
 
-def _told(rows: Sequence[Interval], kind: str, title: str, quantity: str, unit: str, better: str) -> str:
-    """The figure in words."""
-    digits = decimals(value for row in rows for value in row[1:4])
-    parts = [f"{', '.join(filter(None, (row.group, row.label)))}: {_words(row, digits, signed=False)}" for row in rows]
-    about = axis_label(quantity, unit, better) or title or "values"
-    return f"{kind}: {about}. {told(parts)}."
-
-
 ROW = 0.46  # inches of height
-HALF = 0.19  # of a violin, where it is widest
+WIDTH = 0.38  # inches of a violin, where it is widest
 FEW = 5  # values below which points stand for themselves
 STEPS = 160  # places at which the density is drawn
 
@@ -152,12 +106,10 @@ STEPS = 160  # places at which the density is drawn
 def violins(
     frame: pd.DataFrame,
     *,
-    title: str = "",
     quantity: str = "",
     unit: str = "",
     better: str = "",
     methods: Sequence[str] | None = None,
-    note: str = "",
 ) -> Drawing:
     """The distribution of each method's values: density, middle half as a bar, median as a white line.
 
@@ -171,7 +123,7 @@ def violins(
     digits = decimals(values.to_numpy().ravel())
     label = axis_label(quantity, unit, better)
     with house_style():
-        plan = new_rows([(name, "") for name in names], title=title, note=note, row=ROW)
+        plan = new_rows([(name, "") for name in names], row=ROW)
         looks = marks(names, methods)
         for row, (name, found) in enumerate(zip(names, rows, strict=True)):
             _draw_row(plan, row, found, looks[name], digits)
@@ -194,11 +146,11 @@ def _draw_row(plan: Rows, row: int, values: NDArray[np.float64], look: Mark, dig
     if known.size < FEW or not np.ptp(known):
         plan.axes.plot(known, np.full(len(known), place), linestyle="none", **look.point)
     else:
-        # Density to both sides of the place, cut at the smallest and greatest value; quartiles and median.
-        xs = np.linspace(known.min(), known.max(), STEPS)
-        density = gaussian_kde(known)(xs)
-        half = HALF * density / density.max()
-        plan.axes.fill_between(xs, place - half, place + half, **look.bar)
+        # The density ends at the smallest and greatest value; then quartiles and median.
+        drawn = plan.axes.violinplot(
+            known, [place], orientation="horizontal", widths=WIDTH, points=STEPS, showextrema=False
+        )
+        drawn["bodies"][0].set(alpha=None, **look.bar)  # type: ignore[index]
         low, median, high = np.percentile(known, [25, 50, 75])
         plan.axes.plot([low, high], [place, place], color=INK, linewidth=5.0, solid_capstyle="butt")
         plan.axes.plot([median, median], [place - 0.05, place + 0.05], color="white", linewidth=1.8)
@@ -228,23 +180,19 @@ STRIP = 0.92  # inches of height
 def band_bars(
     frame: pd.DataFrame,
     *,
-    title: str = "",
     quantity: str = "Subband PSNR",
     unit: str = "dB",
     better: str = "",
     methods: Sequence[str] | None = None,
-    note: str = "",
 ) -> Drawing:
     """Bars by frequency band: side by side for up to four methods, else a strip a method with the first's outline.
 
     Args:
         frame: a row a method, a column a band from coarse to fine; +inf is lossless, NaN no value, both in words.
-        title: above the figure.
         quantity: what is measured, with its `unit` and direction at the axis.
         unit: such as "dB".
         better: "higher", "lower", "closer" (to HR) or "".
         methods: all methods of the report in their order, so that each has the same mark in all figures.
-        note: a line below the figure.
 
     Raises:
         InputError: no values, or a method twice
@@ -252,7 +200,7 @@ def band_bars(
     values = checked_frame(frame)
     label = axis_label(quantity, unit, better)
     with house_style():
-        figure = (_abreast if len(values) <= ABREAST else _strips)(values, title, note, label, methods)
+        figure = (_abreast if len(values) <= ABREAST else _strips)(values, label, methods)
         digits = decimals(values.to_numpy().ravel())
         parts = [
             f"{name}: " + ", ".join(f"{band} {number(value, digits)}" for band, value in row.items())
@@ -261,9 +209,9 @@ def band_bars(
         return drawing(figure, f"Bars by frequency band: {label}. {told(parts)}.")
 
 
-def _abreast(values: pd.DataFrame, title: str, note: str, label: str, methods: Sequence[str] | None) -> Figure:
+def _abreast(values: pd.DataFrame, label: str, methods: Sequence[str] | None) -> Figure:
     """One axes, the bars of a band side by side."""
-    figure = new_figure(2.9, title=title, note=note)
+    figure = new_figure(2.9)
     axes = figure.subplots()
     looks = marks(list(values.index), methods)
     width = 0.84 / len(values)
@@ -277,9 +225,9 @@ def _abreast(values: pd.DataFrame, title: str, note: str, label: str, methods: S
     return figure
 
 
-def _strips(values: pd.DataFrame, title: str, note: str, label: str, methods: Sequence[str] | None) -> Figure:
+def _strips(values: pd.DataFrame, label: str, methods: Sequence[str] | None) -> Figure:
     """An axes a method, all on one scale; the first method's bars are outlined in all others."""
-    figure = new_figure(STRIP * len(values) + 0.6, title=title, note=note)
+    figure = new_figure(STRIP * len(values) + 0.6)
     strips = figure.subplots(len(values), sharex=True, sharey=True)
     looks = marks(list(values.index), methods)
     first = values.iloc[0].to_numpy()

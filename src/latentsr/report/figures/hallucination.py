@@ -14,7 +14,6 @@ from latentsr.report.figures.export import Rows, add_legend, drawing, new_rows
 from latentsr.report.figures.style import (
     Interval,
     Look,
-    axis_label,
     decimals,
     finite,
     house_style,
@@ -25,6 +24,7 @@ from latentsr.report.figures.style import (
     wrapped,
 )
 
+PIXELS, IMAGES = "Share of pixels (%)", "Share of images (%)"
 ROW, BAR = 0.46, 0.17  # inches of height: a row with two bars
 # Told apart in grey by lightness and hatch: the invented dark and plain, the lost light and hatched.
 INVENTED: Look = {"facecolor": "#D55E00", "edgecolor": DARK, "linewidth": 0.8}
@@ -37,21 +37,12 @@ GAP, SIDE, LINE, COLOUR_BAR = 14, 12, 27, 14  # px
 def rates(
     hallucinated: Iterable[Sequence[Any]],
     lost: Iterable[Sequence[Any]],
-    *,
-    title: str = "",
-    quantity: str = "Share of pixels",
-    unit: str = "%",
-    note: str = "",
 ) -> Drawing:
     """Two bars a row: what was invented above, what was lost below, with whiskers and numbers.
 
     Args:
-        hallucinated: `Interval` or (label, centre, low, high, group), in `unit`.
+        hallucinated: `Interval` or (label, centre, low, high, group), in %.
         lost: the same rows, in the same order. One of both may be empty: then only the other is drawn.
-        title: above the figure.
-        quantity: what the bars are, with its `unit`; lower is better.
-        unit: such as "%".
-        note: a line below the figure, such as the threshold.
 
     Raises:
         InputError: no rows, or other rows in the second than in the first
@@ -60,12 +51,12 @@ def rates(
     names = [(row.label, row.group) for row in sides[0].rows]
     digits = decimals(value for side in sides for row in side.rows for value in row[1:4])
     with house_style():
-        plan = new_rows(names, title=title, note=note, row=ROW)
+        plan = new_rows(names, row=ROW)
         for row in range(len(names)):
             for side in sides:
                 _bar(plan, row, side.shift if len(sides) > 1 else 0.0, side.rows[row], side.look, digits)
         if finite(row.centre for side in sides for row in side.rows).size:
-            plan.axes.set_xlabel(axis_label(quantity, unit, "lower"))
+            plan.axes.set_xlabel(f"{PIXELS}, lower is better")
         else:
             plan.axes.set_xticks([])
         add_legend(plan.figure, [Patch(label=side.name, **side.look) for side in sides])
@@ -74,7 +65,7 @@ def rates(
             + ", ".join(f"{side.name} {number(side.rows[row].centre, digits)}" for side in sides)
             for row, (label, group) in enumerate(names)
         ]
-        return drawing(plan.figure, f"Bars of {axis_label(quantity, unit)}, lower is better. {told(parts)}.")
+        return drawing(plan.figure, f"Bars of {PIXELS}, lower is better. {told(parts)}.")
 
 
 class _Side(NamedTuple):
@@ -114,57 +105,42 @@ def _bar(plan: Rows, row: int, shift: float, value: Interval, look: Look, digits
 def mean_maps(
     maps: Iterable[tuple[str, NDArray[np.floating]]],
     *,
-    title: str = "",
-    quantity: str = "Share of images",
-    unit: str = "%",
     greatest: float | None = None,
-    spacing: float | None = None,
 ) -> Drawing:
     """Maps on one shared colour scale from zero, four side by side: where over many images something happens.
 
     Args:
         maps: (title, (rows, columns)) each, not negative, such as "hallucinated, medvae" and the share of images in
             which a pixel is; NaN stays white.
-        title: above the figure.
-        quantity: what the colours are, with its `unit`.
-        unit: such as "%".
         greatest: the scale's end, which also stands for all beyond it; if None, the greatest value of all maps.
-        spacing: the pixels' size in mm, for a scale bar.
 
     Raises:
         InputError: no map, one that is no (rows, columns), maps of several sizes, negative or infinite values
     """
     found = required([(str(name), np.asarray(values, dtype=np.float64)) for name, values in maps], "maps")
-    _check_maps(found)
+    shape = found[0][1].shape
+    for name, values in found:
+        if values.ndim != 2 or not values.size or values.shape != shape:
+            raise InputError(f"map '{name}' has shape {values.shape}: expected (rows, columns), all of one size")
+        if np.isinf(values).any() or (values < 0).any() or np.isnan(values).all():
+            raise InputError(f"map '{name}' has negative, infinite or no values: expected shares or magnitudes")
     known = finite(np.concatenate([values.ravel() for _, values in found]))
     end = greatest or float(known.max(initial=0.0)) or 1.0
     cut = bool(known.size and known.max() > end)
-    rows, columns = found[0][1].shape
+    rows, columns = shape
     height = round(rows * CELL / columns)
     with house_style():
         lines = max(wrapped(name, 20).count("\n") + 1 for name, _ in found)
-        top, step = 14 + LINE * bool(title) + 6, LINE * lines + height + GAP
+        top, step = 12, LINE * lines + height + GAP
         across, down = min(ABREAST, len(found)), (len(found) + ABREAST - 1) // ABREAST
         sheet = Sheet(2 * SIDE + max(across, 2) * (CELL + GAP) - GAP, top + step * down + 3 * LINE + COLOUR_BAR)
-        sheet.write(SIDE, 12, wrapped(title, 60, lines=1), 11.0, weight="bold")
         for number_, (name, values) in enumerate(found):
             left, head = SIDE + number_ % ABREAST * (CELL + GAP), top + number_ // ABREAST * step
             sheet.write(left, head + LINE * lines - 5, wrapped(name, 20), 9.0, va="bottom")
             axes = sheet.axes(left, head + LINE * lines, CELL, height)
             axes.imshow(values, cmap=COLOURS, vmin=0, vmax=end, interpolation="none", aspect="auto")
-            if spacing:
-                sheet.scale_bar((left, head + LINE * lines, CELL, height), columns * spacing)
-        sheet.colour_bar(SIDE, top + step * down, 2 * CELL + GAP, axis_label(quantity, unit), end, open_ended=cut)
+        sheet.colour_bar(SIDE, top + step * down, 2 * CELL + GAP, IMAGES, end, open_ended=cut)
         digits = decimals([0.0, end])
-        scale = f"Colours reach from 0 to {end:.3g} {unit}".rstrip() + ", and stand there for more too" * cut
+        scale = f"Colours reach from 0 to {end:.3g} %" + ", and stand there for more too" * cut
         parts = [f"{name}: mean {number(float(np.nanmean(values)), digits)}" for name, values in found]
-        return drawing(sheet.figure, f"Maps of {axis_label(quantity, unit)}. {told(parts)}. {scale}.", dpi=DPI)
-
-
-def _check_maps(maps: Sequence[tuple[str, NDArray[np.float64]]]) -> None:
-    shape = maps[0][1].shape
-    for name, values in maps:
-        if values.ndim != 2 or not values.size or values.shape != shape:
-            raise InputError(f"map '{name}' has shape {values.shape}: expected (rows, columns), all of one size")
-        if np.isinf(values).any() or (values < 0).any() or np.isnan(values).all():
-            raise InputError(f"map '{name}' has negative, infinite or no values: expected shares or magnitudes")
+        return drawing(sheet.figure, f"Maps of {IMAGES}. {told(parts)}. {scale}.", dpi=DPI)

@@ -9,12 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.text import Annotation, Text
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
-from latentsr.report.figures import export
 from latentsr.report.figures.export import add_legend, drawing, lay_out, new_figure
 from latentsr.report.figures.style import (
     INK,
@@ -38,104 +36,11 @@ from latentsr.report.figures.style import (
 )
 from latentsr.stats.agreement import Agreement
 
-_Offset = tuple[float, float, str, str]
-
-# (across, up) in pt from the point, with the side of the words that is turned to it, the best place first.
-_NEAR: tuple[_Offset, ...] = (
-    (7, 0, "left", "center"),
-    (-7, 0, "right", "center"),
-    (0, 7, "center", "bottom"),
-    (0, -7, "center", "top"),
-)
-_EDGE: tuple[_Offset, ...] = (
-    (6, 6, "left", "bottom"),
-    (6, -6, "left", "top"),
-    (-6, 6, "right", "bottom"),
-    (-6, -6, "right", "top"),
-)
-# Farther off, eight directions in three distances.
-_FAR = tuple((k * x, k * y, across, up) for k in (2.5, 4.0, 6.0) for x, y, across, up in _EDGE + _NEAR)
-PLACES = _NEAR + _EDGE + _FAR
-CLEAR = 1.5  # px around words
-MARKER = 6.0  # px around a point that words keep clear of
-STROKE = 1.0  # px on each side of a line that they keep clear of
-OUTSIDE = 50.0  # how much worse a pixel beyond the border is than one on other words
-
-FAR = 12  # pt beyond which a line leads from the words to their point
-SIDES = {"left": 0.0, "bottom": 0.0, "center": 0.5, "right": 1.0, "top": 1.0}
-
-Boxes = NDArray[np.float64]  # (n, 4): left, bottom, right, top in px
-
-
-def label_points(
-    figure: Figure,
-    axes: Axes,
-    points: Sequence[tuple[float, float]],
-    words: Sequence[str],
-    *,
-    taken: Sequence[Text] = (),
-    lines: Sequence[tuple[float, float, float, float]] = (),
-) -> list[Annotation]:
-    """The words that were set beside points, given in data coordinates; the axes' limits must be final.
-
-    `taken` are other words on the axes, `lines` upright and level lines, (left, bottom, right, top) in data
-    coordinates, to keep clear of.
-    """
-    if not points:
-        return []
-    export.lay_out(figure)
-    centres = axes.transData.transform(np.asarray(points, dtype=np.float64))
-    others = [np.array(Text.get_window_extent(text).extents) for text in taken]
-    ends = [axes.transData.transform(np.reshape(line, (2, 2))) for line in lines]
-    others += [np.concatenate([np.min(both, axis=0) - STROKE, np.max(both, axis=0) + STROKE]) for both in ends]
-    boxes = np.stack([*np.concatenate([centres - MARKER, centres + MARKER], axis=1), *others])
-    border = np.array(axes.bbox.extents)
-    placed = []
-    for point, centre, text in zip(points, centres, words, strict=True):
-        if text.strip():
-            note = axes.annotate(text, point, xytext=(0, 0), textcoords="offset points", fontsize=SMALL)
-            size = np.array(Text.get_window_extent(note).size) + 2 * CLEAR
-            candidates = [_box(centre, size, place, figure.dpi) for place in PLACES]
-            costs = [_cost(box, boxes, border) + 0.01 * rank for rank, box in enumerate(candidates)]
-            best = int(np.argmin(costs))
-            note.remove()
-            placed.append(_annotation(axes, point, text, PLACES[best]))
-            boxes = np.concatenate([boxes, candidates[best][None]])
-    return placed
-
-
-def _annotation(axes: Axes, point: tuple[float, float], text: str, place: _Offset) -> Annotation:
-    """The words at their place, with a line to the point where they stand far from it."""
-    across, up, ha, va = place
-    line: Look = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
-    far: Look = {"arrowprops": line} if np.hypot(across, up) > FAR else {}
-    halo: Look = {"facecolor": "white", "edgecolor": "none", "alpha": 0.55, "pad": 0.6}
-    style: Look = {"color": INK, "ha": ha, "va": va, "bbox": halo}
-    note = axes.annotate(text, point, xytext=(across, up), textcoords="offset points", fontsize=SMALL, **style, **far)
-    note.set_in_layout(False)
-    return note
-
-
-def _box(centre: Boxes, size: Boxes, place: _Offset, dpi: float) -> Boxes:
-    """The box (4,) in px that words of this size fill beside a point."""
-    across, up, ha, va = place
-    corner = centre + np.array([across, up]) * dpi / 72
-    corner = corner - size * np.array([SIDES[ha], SIDES[va]])
-    return np.concatenate([corner, corner + size])
-
-
-def _cost(box: Boxes, taken: Boxes, border: Boxes) -> float:
-    """Pixels of the box that lie on others, and beyond the border."""
-    sides = np.minimum(box[2:], taken[:, 2:]) - np.maximum(box[:2], taken[:, :2])
-    inside = np.clip(np.minimum(box[2:], border[2:]) - np.maximum(box[:2], border[:2]), 0, None)
-    beyond = np.prod(box[2:] - box[:2]) - np.prod(inside)
-    return float(np.prod(np.clip(sides, 0, None), axis=1).sum() + OUTSIDE * beyond)
-
-
 HEIGHT = 3.9  # inches
 LABEL_LETTERS = 22
-LABELLED = 6  # points of one name each that are labelled; more get in each other's way
+LABELLED = 12  # points at most that are labelled; more get in each other's way
 CORNER = 0.2  # share of an axis that is added for the arrow into the best corner
+X_LABEL, Y_LABEL = "AE ceiling, PSNR (dB)", "SR, PSNR (dB)"
 IDENTICAL = "identical to HR"  # what an infinite PSNR means of a result
 CONFIDENCE, PREDICTION = "#b9c2cc", "#e6eaef"  # greys: the darker band lies within the lighter
 DASHES: tuple[Any, ...] = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))  # of level lines
@@ -143,96 +48,87 @@ DASHES: tuple[Any, ...] = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))  #
 
 def regression(
     points: Iterable[Sequence[Any]],
-    xs: ArrayLike | None = None,
-    bands: Sequence[ArrayLike] | None = None,
+    xs: ArrayLike,
+    bands: Sequence[ArrayLike],
     *,
-    title: str = "",
-    x_label: str = "AE ceiling, PSNR (dB)",
-    y_label: str = "SR, PSNR (dB)",
-    level: float = 0.95,
     levels: Mapping[str, float] | None = None,
     methods: Sequence[str] | None = None,
-    note: str = "",
 ) -> Drawing:
-    """Points with their least-squares line, its confidence band and its prediction band.
+    """Points with their least-squares line, its 95 % confidence band and its 95 % prediction band.
 
     Args:
-        points: `Point` or (label, x, y, group, low, high); `low` and `high`, an interval of y, may be left out. A point
-            without a place on an axis (a lossless ceiling) is named in the note.
-        xs: (n,), rising, where the line is given; None draws points alone.
+        points: `Point` or (label, x, y, group, low, high) in dB; `low` and `high`, an interval of y, may be left out. A
+            point without a place on an axis (a lossless ceiling) is named in the note.
+        xs: (n,), rising, where the line is given.
         bands: centre, confidence low, high, prediction low, high, each (n,), such as the
             `stats.regression.Line.predict` of xs.
-        title: above the figure.
-        x_label: with unit.
-        y_label: with unit.
-        level: of the bands.
         levels: values of y without an x (measured results of other methods) by name, as lines across.
         methods: all groups of the report in their order, so that each has the same mark in all figures.
-        note: a line below the figure.
 
     Raises:
         InputError: no points, or bands of another length than xs
     """
     found = points_of(points)
+    levels = levels or {}
     with house_style():
-        figure, axes = plane(found, x_label, y_label, title, note)
+        figure, axes = plane(found, X_LABEL, Y_LABEL, LOSSLESS)
         handles: list[Any] = draw_points(axes, found, methods)
-        if xs is not None:
-            handles += draw_bands(axes, np.asarray(xs, dtype=np.float64), bands or (), level)
-        handles += draw_levels(axes, levels or {}, methods)
+        handles += draw_bands(axes, np.asarray(xs, dtype=np.float64), bands)
+        handles += draw_levels(axes, levels, methods)
         add_legend(figure, handles)
         axes.autoscale_view()
         axes.autoscale(enable=False)
-        _label(figure, axes, found)
-        line = "" if xs is None else f" Line with {level:.0%} confidence and prediction bands."
-        words = f"{told_points(found)}.{told_levels(levels or {})}"
-        return drawing(figure, f"Scatter of {y_label} over {x_label}.{line} {words}")
+        # Labels beside their points, on the side of the middle of the axes.
+        labelled = [point for point in found if placed(point) and point.label]
+        middle = sum(axes.get_xlim()) / 2
+        halo: Look = {"facecolor": "white", "edgecolor": "none", "alpha": 0.55, "pad": 0.6}
+        for point in labelled if len(labelled) <= LABELLED else []:
+            side: Look = {"xytext": (7, 0), "ha": "left"} if point.x < middle else {"xytext": (-7, 0), "ha": "right"}
+            style: Look = {"textcoords": "offset points", "va": "center", "fontsize": SMALL, "color": INK, "bbox": halo}
+            style["zorder"] = 2.5  # below the points of methods
+            note = axes.annotate(wrapped(point.label, LABEL_LETTERS), (point.x, point.y), **side, **style)
+            note.set_in_layout(False)
+        about = f"Scatter of {Y_LABEL} over {X_LABEL}. Line with 95% confidence and prediction bands."
+        return drawing(figure, f"{about} {told_points(found, LOSSLESS)}.{told_levels(levels)}")
 
 
 def perception_distortion(
-    points: Iterable[Sequence[Any]],
-    *,
-    title: str = "",
-    x_label: str = "PSNR (dB)",
-    y_label: str = "LPIPS",
-    x_better: str = "higher",
-    y_better: str = "lower",
-    floor: float = math.nan,
-    methods: Sequence[str] | None = None,
-    note: str = "",
+    points: Iterable[Sequence[Any]], *, y_label: str, floor: float = math.nan, methods: Sequence[str] | None = None
 ) -> Drawing:
     """The perception-distortion plane (Blau and Michaeli 2018): a point a method, and the corner that is best.
 
-    Arguments as in `regression`; `x_better` and `y_better` are "higher" or "lower"; at `floor`, the value of y that the
-    truth itself has, lies a dotted line. A point's mark is its label's where it has no group; more than six such points
-    are named in a legend and not beside them.
+    Args:
+        points: `Point` or (label, x, y, group, low, high, x_low, x_high); a label is a method's name, x a PSNR in dB.
+        y_label: what y measures; lower is better.
+        floor: the value of y that the truth itself has, a dotted line; NaN: none.
+        methods: all methods of the report in their order.
+
+    Raises:
+        InputError: no points
     """
-    found = [point._replace(group=point.group or point.label) for point in points_of(points)]
+    found = [point._replace(group=point.label) for point in points_of(points)]
+    labels = "PSNR (dB), higher is better", f"{y_label}, lower is better"
     with house_style():
-        labels = f"{x_label}, {x_better} is better", f"{y_label}, {y_better} is better"
-        figure, axes = plane(found, *labels, title, note, IDENTICAL)
-        handles = draw_points(axes, found, methods)
-        grouped = any(point.group != point.label for point in found)
-        named = grouped or len(found) <= LABELLED
-        if grouped or not named:
-            add_legend(figure, handles)
+        figure, axes = plane(found, *labels, IDENTICAL)
+        add_legend(figure, draw_points(axes, found, methods))
         if math.isfinite(floor):
             axes.axhline(floor, color=SOFT, linestyle=":", linewidth=1.2)
         axes.margins(0.12)
         axes.autoscale_view()
-        better = _best_corner(axes, x_better == "higher", y_better == "higher")
-        if named:
-            _label(figure, axes, found, better)
+        # Room for an arrow into the corner where both measures are best.
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        axes.set_xlim(left, right + CORNER * (right - left))
+        axes.set_ylim(bottom - CORNER * (top - bottom), top)
+        arrow: Look = {"arrowstyle": "-|>", "color": SOFT, "linewidth": 1.4}
+        where: Look = {"xycoords": "axes fraction", "textcoords": "axes fraction", "ha": "right", "va": "bottom"}
+        axes.annotate("better", (0.985, 0.015), (0.885, 0.115), arrowprops=arrow, color=SOFT, style="italic", **where)
         return drawing(figure, f"Plane of {labels[0]} and {labels[1]}. {told_points(found, IDENTICAL)}.")
 
 
-def plane(
-    points: Sequence[Point], x_label: str, y_label: str, title: str, note: str, infinite: str = LOSSLESS
-) -> tuple[Figure, Axes]:
+def plane(points: Sequence[Point], x_label: str, y_label: str, infinite: str) -> tuple[Figure, Axes]:
     """A figure with axes, and a note that names the points without a place; `infinite` is what +inf means there."""
     absent = [f"{_name(p)} ({_reason(p, infinite)})" for p in points if not placed(p)]
-    notes = " ".join(filter(None, (note, f"Not drawn: {'; '.join(absent)}." if absent else "")))
-    figure = new_figure(HEIGHT, title=title, note=notes)
+    figure = new_figure(HEIGHT, note=f"Not drawn: {'; '.join(absent)}." if absent else "")
     axes = figure.subplots()
     axes.set_xlabel(wrapped(x_label, 60))
     axes.set_ylabel(wrapped(y_label, 42))
@@ -245,7 +141,7 @@ def placed(point: Point) -> bool:
     return math.isfinite(point.x) and math.isfinite(point.y)
 
 
-def _reason(point: Point, infinite: str = LOSSLESS) -> str:
+def _reason(point: Point, infinite: str) -> str:
     return infinite if math.inf in (point.x, point.y) else NO_VALUE
 
 
@@ -269,7 +165,7 @@ def _whiskers(point: Point) -> list[tuple[float, float, float, float]]:
     return [line for line in both if np.isfinite(line).all()]
 
 
-def draw_bands(axes: Axes, xs: np.ndarray, bands: Sequence[ArrayLike], level: float) -> list[Any]:
+def draw_bands(axes: Axes, xs: np.ndarray, bands: Sequence[ArrayLike]) -> list[Any]:
     """The legend's handles of line and bands; NaN bands (two points only) are not drawn."""
     lines = [np.asarray(band, dtype=np.float64) for band in bands]
     if len(lines) != 5 or any(line.shape != xs.shape for line in lines) or xs.ndim != 1:
@@ -285,7 +181,7 @@ def draw_bands(axes: Axes, xs: np.ndarray, bands: Sequence[ArrayLike], level: fl
     for rank, ((name, below, above), look) in enumerate(zip(edges, looks, strict=True)):
         if np.isfinite(below).all() and np.isfinite(above).all():
             axes.fill_between(xs, below, above, zorder=0.5 + 0.1 * rank, **look)
-            handles.append(Patch(label=f"{level:.0%} {name} band", **look))
+            handles.append(Patch(label=f"95% {name} band", **look))
     return handles
 
 
@@ -304,36 +200,11 @@ def told_levels(levels: Mapping[str, float]) -> str:
     return "".join(f" {name}: {number(value, 2)} at any ceiling." for name, value in levels.items())
 
 
-def _label(figure: Figure, axes: Axes, points: Sequence[Point], *taken: Text) -> None:
-    """Each point's label beside it."""
-    shown = [point for point in points if placed(point)]
-    words = [wrapped(point.label, LABEL_LETTERS) for point in shown]
-    lines = [line for point in shown for line in _whiskers(point)]
-    label_points(figure, axes, [(point.x, point.y) for point in shown], words, taken=taken, lines=lines)
-
-
-def _best_corner(axes: Axes, right: bool, top: bool) -> Text:
-    """The word "better" with an arrow into the corner where both measures are best; limits grow to make room for it."""
-    for low, high, grow, upper in (
-        (*axes.get_xlim(), axes.set_xlim, right),
-        (*axes.get_ylim(), axes.set_ylim, top),
-    ):
-        room = CORNER * (high - low)
-        grow(low - room * (not upper), high + room * upper)
-    x, y = (0.985 if right else 0.015), (0.985 if top else 0.015)
-    inner = x + (-0.1 if right else 0.1), y + (-0.1 if top else 0.1)
-    arrow: Look = {"arrowstyle": "-|>", "color": SOFT, "linewidth": 1.4}
-    where: Look = {"xycoords": "axes fraction", "textcoords": "axes fraction"}
-    note = axes.annotate("better", (x, y), xytext=inner, arrowprops=arrow, color=SOFT, **where)
-    note.set(ha="right" if right else "left", va="top" if top else "bottom", style="italic")
-    return note
-
-
 def _name(point: Point) -> str:
     return ", ".join(dict.fromkeys(filter(None, (point.group, point.label))))
 
 
-def told_points(points: Sequence[Point], infinite: str = LOSSLESS) -> str:
+def told_points(points: Sequence[Point], infinite: str) -> str:
     """The points in words, for an alt text."""
     across, up = decimals(point.x for point in points), decimals(point.y for point in points)
     parts = []
@@ -347,7 +218,6 @@ def told_points(points: Sequence[Point], infinite: str = LOSSLESS) -> str:
     return told(parts)
 
 
-X_LABEL, Y_LABEL = "AE ceiling, PSNR (dB)", "SR, PSNR (dB)"
 DIAGONAL = "result = ceiling"
 ROOM = 0.08  # share of an axis that is left free around what is drawn
 HIGHER = 1.0  # how many times its height an axis may grow so that the diagonal is seen
@@ -360,7 +230,6 @@ def ceiling_models(
     *,
     levels: Mapping[str, float] | None = None,
     methods: Sequence[str] | None = None,
-    note: str = "",
 ) -> Drawing:
     """A point a model at its ceiling and its result, with the line where both are equal; names are in the legend.
 
@@ -372,7 +241,6 @@ def ceiling_models(
         bands: as in `regression`; where they are wider than the points' range they are cut, not the points squeezed.
         levels: results without a ceiling (bicubic, models in lossless latents) by name, as lines across.
         methods: all methods of the report in their order.
-        note: a line below the figure.
 
     Raises:
         InputError: no points, or bands of another length than xs
@@ -381,10 +249,10 @@ def ceiling_models(
     levels = {name: value for name, value in (levels or {}).items() if np.isfinite(value)}
     shown = [point for point in found if placed(point)]
     with house_style():
-        figure, axes = plane(found, X_LABEL, Y_LABEL, "", note, IDENTICAL)
+        figure, axes = plane(found, X_LABEL, Y_LABEL, IDENTICAL)
         handles: list[Any] = draw_points(axes, found, methods)
         if xs is not None:
-            handles += draw_bands(axes, np.asarray(xs, dtype=np.float64), bands or (), 0.95)
+            handles += draw_bands(axes, np.asarray(xs, dtype=np.float64), bands or ())
         _look_at(
             axes,
             [value for point in shown for value in (point.x, point.x_low, point.x_high)],
@@ -397,14 +265,13 @@ def ceiling_models(
 
 
 def ceiling_patients(
-    results: Mapping[str, tuple[ArrayLike, ArrayLike]], *, methods: Sequence[str] | None = None, note: str = ""
+    results: Mapping[str, tuple[ArrayLike, ArrayLike]], *, methods: Sequence[str] | None = None
 ) -> Drawing:
     """A point a patient and method: the patient's mean ceiling and mean result, and the line where both are equal.
 
     Args:
         results: by method (ceilings, results), each (patients,) in dB; pairs that are not both finite are left out.
         methods: all methods of the report in their order.
-        note: a line below the figure.
 
     Raises:
         InputError: no patient under any method
@@ -414,7 +281,7 @@ def ceiling_patients(
     required([name for name, values in pairs.items() if values.size], "patients")
     looks = marks(list(pairs), methods)
     with house_style():
-        figure = new_figure(HEIGHT, note=note)
+        figure = new_figure(HEIGHT)
         axes = figure.subplots()
         axes.set_xlabel(X_LABEL)
         axes.set_ylabel(Y_LABEL)
@@ -465,64 +332,45 @@ BANDS = "#cfd6de"  # of the intervals
 REACH = 1.0  # spans of points and lines that the axes grow on each side for intervals; wider ones are cut
 
 
-def bland_altman(
-    agreements: Mapping[str, Agreement],
-    *,
-    title: str = "",
-    quantity: str = "mean intensity",
-    unit: str = "",
-    second: str = "HR",
-    methods: Sequence[str] | None = None,
-    note: str = "",
-) -> Drawing:
+def bland_altman(agreements: Mapping[str, Agreement], *, unit: str, methods: Sequence[str] | None = None) -> Drawing:
     """Bland-Altman plots on one pair of axes, a panel a method: points, bias, limits and bands for their intervals.
 
     Args:
         agreements: by method, what `stats.agreement.bland_altman` gives; without limits (fewer than two units) only the
             bias. Of few units the intervals are far wider than the points: they are cut.
-        title: above the figure.
-        quantity: what was measured twice, with its `unit`.
-        unit: such as "% of the range".
-        second: name of what was subtracted from each method.
+        unit: of the mean intensity, such as "% of the range".
         methods: all methods of the report in their order, so that each has the same mark in all figures.
-        note: a line below the figure.
 
     Raises:
         InputError: a method without a unit, or no method
     """
     if not agreements or not all(found.n for found in agreements.values()):
         raise InputError("no pair of values to compare: a Bland-Altman plot needs at least one for each method")
-    measured = f"{quantity} ({unit})" if unit else quantity
     rows = math.ceil(len(agreements) / IN_A_ROW)
     columns = math.ceil(len(agreements) / rows)
     with house_style():
-        figure = new_figure(HEAD + rows * PANEL, title=title, note=note)
+        figure = new_figure(HEAD + rows * PANEL)
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         looks = marks(list(agreements), methods)
         for axes, (name, found) in zip(panels.flat, agreements.items(), strict=False):
-            _panel(axes, found)
+            # Bias and limits over the whole width, their intervals as bands.
+            axes.axhline(0, color=SOFT, linewidth=0.8)
+            for line, value, low, high in _lines(found):
+                axes.axhline(value, color=INK, linewidth=1.5, linestyle="-" if line == "bias" else (0, (5, 3)))
+                if np.isfinite([low, high]).all():
+                    axes.axhspan(low, high, facecolor=BANDS, edgecolor="none", alpha=0.6, zorder=0.5)
+            axes.margins(x=0.04)
+            axes.grid(axis="both")
             axes.plot(found.means, found.differences, linestyle="none", markersize=4, alpha=0.75, **looks[name].point)
             axes.set_title(wrapped(name, LETTERS[columns - 1]))
         for place in range(len(agreements), panels.size):
             panels.flat[place].set_axis_off()
             panels.flat[place - columns].tick_params(labelbottom=True)
         panels[0, 0].set_ylim(*_limits(list(agreements.values())))
-        figure.supxlabel(wrapped(f"Mean of the method and {second}: {measured}", 64), fontsize=NORMAL)
-        difference = wrapped(f"Method minus {second}", 32) + f"\n({wrapped(unit, 32)})" * bool(unit)
-        figure.supylabel(difference, fontsize=NORMAL)
+        figure.supxlabel(wrapped(f"Mean of the method and HR: mean intensity ({unit})", 64), fontsize=NORMAL)
+        figure.supylabel(f"Method minus HR\n({wrapped(unit, 32)})", fontsize=NORMAL)
         lay_out(figure)
-        return drawing(figure, " ".join(_described(name, found, second) for name, found in agreements.items()))
-
-
-def _panel(axes: Axes, found: Agreement) -> None:
-    """The lines, over the whole width, and their intervals as bands."""
-    axes.axhline(0, color=SOFT, linewidth=0.8)
-    for name, value, low, high in _lines(found):
-        axes.axhline(value, color=INK, linewidth=1.5, linestyle="-" if name == "bias" else (0, (5, 3)))
-        if np.isfinite([low, high]).all():
-            axes.axhspan(low, high, facecolor=BANDS, edgecolor="none", alpha=0.6, zorder=0.5)
-    axes.margins(x=0.04)
-    axes.grid(axis="both")
+        return drawing(figure, " ".join(_described(name, found) for name, found in agreements.items()))
 
 
 def _lines(found: Agreement) -> list[tuple[str, float, float, float]]:
@@ -547,11 +395,11 @@ def _limits(agreements: Sequence[Agreement]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _described(name: str, found: Agreement, second: str) -> str:
+def _described(name: str, found: Agreement) -> str:
     digits = decimals([*found.differences, found.lower, found.upper])
     parts = [
         f"{line} {number(value, digits, signed=True)}"
         + (f" [{number(low, digits, signed=True)}, {number(high, digits, signed=True)}]" if math.isfinite(low) else "")
         for line, value, low, high in _lines(found)
     ]
-    return f"{name} minus {second}, {found.n} differences: {', '.join(parts)}."
+    return f"{name} minus HR, {found.n} differences: {', '.join(parts)}."

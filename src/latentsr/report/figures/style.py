@@ -18,13 +18,9 @@ from latentsr.errors import InputError
 Look = dict[str, Any]  # what matplotlib takes by keyword
 
 WIDTH = 5.2  # inches, 500 CSS px: on a phone of 390 px the smallest words still are 8 px high
-SMALL, NORMAL, LARGE = 9.0, 10.0, 11.0  # pt
+SMALL, NORMAL = 9.0, 10.0  # pt
 INK, SOFT, LINE = "#1b1f24", "#545d68", "#d5dae0"
-NOTE_LETTERS, TITLE_LETTERS, LEGEND_LETTERS = (
-    76,
-    58,
-    25,
-)  # letters a line: over the whole width, and in one of two columns
+NOTE_LETTERS, LEGEND_LETTERS = 76, 25  # letters a line: over the whole width, and in one of two columns
 
 # Words become outlines: matplotlib's own DejaVu Sans looks the same in every browser, and no other font's width lets
 # labels run into each other. What a page loses thereby, words to search and to read aloud, its alt text and tables
@@ -44,8 +40,6 @@ LOOK: Any = {
     "ytick.labelsize": SMALL,
     "legend.fontsize": SMALL,
     "legend.frameon": False,
-    "figure.titlesize": LARGE,
-    "figure.titleweight": "bold",
     "figure.facecolor": "white",
     "axes.spines.top": False,
     "axes.spines.right": False,

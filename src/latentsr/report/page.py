@@ -9,6 +9,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -84,7 +85,8 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
     )  # fmt: skip
     environment.filters["data"] = _data_address
-    environment.filters["svg"] = lambda svg: f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    # Percent-encoded: a quarter smaller than base64, which the pictures within an SVG already are.
+    environment.filters["svg"] = lambda svg: f"data:image/svg+xml,{quote(svg, safe=' /:;=,+()*!@$')}"
     return environment
 
 

@@ -86,7 +86,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.filters["data"] = _data_address
     # Percent-encoded: a quarter smaller than base64, which the pictures within an SVG already are.
-    environment.filters["svg"] = lambda svg: f"data:image/svg+xml,{quote(svg, safe=' /:;=,+()*!@$')}"
+    environment.filters["svg"] = lambda svg: f"data:image/svg+xml,{quote(svg, safe=' /;=,+*!@$')}"
     return environment
 
 

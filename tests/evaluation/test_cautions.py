@@ -46,7 +46,7 @@ class TestTheTruth:
 
 class TestFewPatients:
     def test_one_patient_is_told_by_number_alone(self) -> None:
-        (told,) = size_cautions({"set": {"patients": 1, "images": 4, "image_is_patient": False}})
+        (told,) = size_cautions({"set": {"patients": 1, "images": 4, "block": None, "image_is_patient": False}})
         assert told.startswith("'set' has one patient: no interval, no test")
 
     @pytest.mark.parametrize(
@@ -54,15 +54,17 @@ class TestFewPatients:
         [(2, "are not judged."), (5, "are not judged."), (6, "stay unseen."), (9, "stay unseen.")],
     )
     def test_below_ten_patients_are_few(self, patients: int, words: str) -> None:
-        (told,) = size_cautions({"set": {"patients": patients, "images": 40, "image_is_patient": False}})
+        (told,) = size_cautions({"set": {"patients": patients, "images": 40, "block": None, "image_is_patient": False}})
         assert told.startswith(
             f"'set' has {patients} patients: intervals are wide, take patients' differences for normal"
         )
         assert told.endswith(words)
-        assert size_cautions({"set": {"patients": 10, "images": 40, "image_is_patient": False}}) == []
+        assert size_cautions({"set": {"patients": 10, "images": 40, "block": None, "image_is_patient": False}}) == []
 
     def test_one_image_is_no_doubt_about_its_patient(self) -> None:
-        (told,) = size_cautions({"set": {"patients": 1, "images": 1, "image_is_patient": True}})
+        blocks = {"set": {"patients": 30, "images": 300, "block": 20, "image_is_patient": False}}
+        assert "blocks of 20 files in order count as patients" in size_cautions(blocks)[0]
+        (told,) = size_cautions({"set": {"patients": 1, "images": 1, "block": None, "image_is_patient": True}})
         assert "has one patient" in told
 
     def test_an_image_without_value_counts_once_whatever_the_methods(self) -> None:
@@ -70,7 +72,7 @@ class TestFewPatients:
         assert told.endswith("psnr (2).")
 
     def test_all_cautions_together_need_no_comparisons(self) -> None:
-        facts = {"set": {"patients": 2, "images": 2, "image_is_patient": True}}
+        facts = {"set": {"patients": 2, "images": 2, "block": None, "image_is_patient": True}}
         told = cautions(facts, {"table": tidy({"bicubic": [27.0, NAN]})}, [])
         assert [one.partition(" ")[0] for one in told] == ["'set'", "In", "No"]
 
@@ -145,7 +147,9 @@ class TestJoined:
 
     def test_datasets_of_as_many_patients_share_a_sentence(self) -> None:
         counts = {"a": 7, "b": 7, "c": 5}
-        facts = {name: {"patients": n, "images": 9, "image_is_patient": False} for name, n in counts.items()}
+        facts = {
+            name: {"patients": n, "images": 9, "block": None, "image_is_patient": False} for name, n in counts.items()
+        }
         few, fewer = size_cautions(facts)
         assert few.startswith("'a' and 'b' have 7 patients: intervals are wide")
         assert fewer.startswith("'c' has 5 patients: ")

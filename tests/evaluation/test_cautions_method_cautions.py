@@ -72,6 +72,7 @@ def test_images_that_a_model_was_trained_on_are_told(dataset: Dataset, model_fol
     methods = (f"post={tmp_path / 'seen'}", f"one={tmp_path / 'seen'}?steps=2", f"new={tmp_path / 'unseen'}")
     compare([dataset.root], tmp_path / "out", Comparison(methods, metrics=("psnr",), device="cpu", workers=0))
     (warning,) = [one for one in read_json(tmp_path / "out" / "run.json")["warnings"] if "used to train" in one]
+    assert read_json(tmp_path / "out" / "run.json")["measured_in_training"]
     assert warning.startswith("2 of 5 images of 'abdomen' were used to train the model of 'post', 'one': ")
 
 

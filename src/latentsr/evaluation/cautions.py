@@ -87,11 +87,17 @@ def size_cautions(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 f"{_listing(names)} {have} {patients} patients: intervals are wide, take patients' differences for "
                 f"normal, and small effects stay unseen{judged}."
             )
+    told += [
+        f"In '{name}' blocks of {facts['block']} files in order count as patients: a patient may be in several blocks "
+        "and in another split, and intervals and tests are then too sure of themselves."
+        for name, facts in datasets.items()
+        if facts["block"]
+    ]
     return told + [
         f"In '{name}' each image counts as a patient of its own; if several images are of one patient, "
         "intervals and tests are too sure of themselves."
         for name, facts in datasets.items()
-        if facts["image_is_patient"] and facts["images"] > 1
+        if facts["image_is_patient"] and facts["images"] > 1 and not facts["block"]
     ]
 
 

@@ -123,7 +123,8 @@ def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: St
     pictures = draw_pictures(plan, measured, out)
     doubts = pairing_facts(plan, found, measured)
     datasets, truths = dataset_facts(plan), truth_facts(table)
-    warnings = [*training_warnings(plan), *truth_warnings(truths), *pairing_cautions(doubts)]
+    trained = training_warnings(plan)
+    warnings = [*trained, *truth_warnings(truths), *pairing_cautions(doubts)]
     cautioned = [
         *cautions(datasets, made, truths),
         *distortion_cautions(table, truths),
@@ -139,6 +140,13 @@ def _conclude(plan: Plan, found: Sequence[Results], folder: JobFolder, stage: St
         "datasets": datasets,
         "tables": list(made),
         "measures": measure_facts(table),
+        # Methods of which it is known on which images they were trained: none, or a model with their digests.
+        "measured_in_training": len(trained) > 0,
+        "training_known": [
+            name
+            for name, own in plan.members.items()
+            if all(one.kind == "baseline" or one.training_images for one in plan.sources if one.name in own)
+        ],
         "primary_given": plan.comparison.primary is not None,
         "not_measured": not_measured(plan, table),
         "pairing": doubts,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from latentsr.config import read_json
 from latentsr.data.records import Record, commonest
 from latentsr.evaluation.character import truth_facts
 from latentsr.evaluation.measure import HR, LR_PSNR, Work
@@ -180,6 +181,7 @@ def _dataset_facts(work: Work) -> dict[str, Any]:
     mapped = commonest(work.records)
     patients = {record.patient for record in work.records}
     elsewhere = {record.patient for record in work.dataset.records if record.split != work.records[0].split}
+    rule = (read_json(work.dataset.root / "dataset.json").get("recipe") or {}).get("rule") or {}
     return {
         "images": len(work.records),
         "patients": len(patients),
@@ -187,6 +189,7 @@ def _dataset_facts(work: Work) -> dict[str, Any]:
         "resized": sum(record.resized_from is not None for record in work.records),
         "sizes": sorted({_size(record) for record in work.records}),
         "mapped": {"images": len(mapped), "size": _size(mapped[0])},
+        "block": rule.get("block"),  # files that count as a patient, where `prepare` knew no patients
         "image_is_patient": len({record.patient for record in work.dataset.records}) == len(work.dataset.records),
     }
 

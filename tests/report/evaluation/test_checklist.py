@@ -64,6 +64,8 @@ def datasets(evaluation: Evaluation, **facts: object) -> dict[str, object]:
         ("Partitions and their level", "another split of the dataset too: 2 on abdomen", (), {"shared_patients": 2}),
         ("Partitions and their level", "each image counts as a patient", (), {"image_is_patient": True}),
         ("Unit of analysis", "each image counts as a patient", (), {"image_is_patient": True}),
+        ("Partitions and their level", "blocks of files count as patients", (), {"block": 20}),
+        ("Unit of analysis", "a block of files counts as a patient", (), {"block": 20}),
         ("Uncertainty, significance", "not two methods", ("comparisons",), {}),
         ("Sample size, power", "not two methods", ("comparisons",), {}),
         ("Multiplicity", "not two methods", ("comparisons",), {}),
@@ -78,12 +80,25 @@ def datasets(evaluation: Evaluation, **facts: object) -> dict[str, object]:
 def test_what_is_missing_is_not_covered(
     evaluation: Evaluation, page: Page, item: str, told: str, tables: tuple[str, ...], run: dict
 ) -> None:
-    own = {"shared_patients", "image_is_patient"} & run.keys()
+    own = {"shared_patients", "image_is_patient", "block"} & run.keys()
     other = changed(evaluation, *tables, **({"datasets": datasets(evaluation, **run)} if own else run))
     assert rows(evaluation, page)[item][2] == COVERED
     found = rows(other, page)[item]
     assert found[2] == NOT_COVERED
     assert told in found[4]
+
+
+def test_leakage_is_told_of_those_alone_of_whom_it_is_known(evaluation: Evaluation, page: Page) -> None:
+    item, methods = "Leakage from training", evaluation.methods
+    state, told = rows(evaluation, page)[item][2], rows(evaluation, page)[item][4]
+    assert state not in (COVERED, NOT_COVERED)
+    assert told.startswith("not known of ")
+    assert "bicubic" not in told  # which was trained on nothing
+    known = rows(changed(evaluation, training_known=methods), page)[item]
+    assert (known[2], known[4]) == (COVERED, "none of these images was used to train a method")
+    used = rows(changed(evaluation, training_known=methods, measured_in_training=True), page)[item]
+    assert used[2] == NOT_COVERED
+    assert "a method was trained on are measured" in used[4]
 
 
 def test_an_item_without_its_section_is_not_covered(evaluation: Evaluation) -> None:

@@ -100,7 +100,7 @@ def evaluation_page(evaluation: Evaluation) -> Page:
     """The page of an evaluation."""
     sections = tuple(_sections(evaluation))
     sets = [
-        f"{name} ({facts['images']} images of {facts['patients']} patients)"
+        f"{name} ({facts['images']} images of {facts['patients']} {'blocks' if facts['block'] else 'patients'})"
         for name, facts in evaluation.run["datasets"].items()
     ]
     run = evaluation.run

@@ -84,13 +84,14 @@ def _data(evaluation: Evaluation) -> Iterator[Item]:
     yield Item("Reference standard", "14, 15", True, MEASURED, "HR as prepared, of which LR was made")
     yield Item("Annotation, variability of readers", "16, 17, 18", None, "", "no reader took part")
     yield Item("Partitions and their level", "19, 20", *_partitions(evaluation))
-    trained = sum("trained on" in one for one in run["warnings"])
-    told = (
-        "images that a method was trained on are measured; see the warnings"
-        if trained
-        else ("what methods were trained on is known of latentsr's own models alone: none of these images")
-    )
-    yield Item("Leakage from training", "", False if trained else None, TOP if trained else "", told)
+    known, used = run["training_known"], run["measured_in_training"]
+    unknown = [name for name in evaluation.methods if name not in known]
+    told = f"not known of {listed(unknown)}" if unknown else "none of these images was used to train a method"
+    if used:
+        told = f"images that a method was trained on are measured; see the warnings{f'; {told}' if unknown else ''}"
+    state = False if used else None if unknown else True
+    place = TOP if used else "" if unknown else MEASURED
+    yield Item("Leakage from training", "", state, place, told)
 
 
 def _partitions(evaluation: Evaluation) -> tuple[bool, str, str]:
@@ -98,6 +99,8 @@ def _partitions(evaluation: Evaluation) -> tuple[bool, str, str]:
     datasets = evaluation.run["datasets"]
     if shared := [f"{one['shared_patients']} on {name}" for name, one in datasets.items() if one["shared_patients"]]:
         return False, TOP, f"patients that stand in another split of the dataset too: {listed(shared)}"
+    if blocks := [name for name, one in datasets.items() if one["block"]]:
+        return False, TOP, f"on {listed(blocks)} blocks of files count as patients, who may then be in two splits"
     if alone := [name for name, one in datasets.items() if one["image_is_patient"] and one["images"] > 1]:
         return False, TOP, f"on {listed(alone)} each image counts as a patient, who may then be in two splits"
     return True, TOP, f"split {evaluation.run['split']}; none of its patients is in another split of its dataset"
@@ -114,8 +117,11 @@ def _statistics(evaluation: Evaluation) -> Iterator[Item]:
     has = tested is not None and len(tested) > 0
     nothing = "there are not two methods, or not two patients, to compare"
     alone = [name for name, one in evaluation.run["datasets"].items() if one["image_is_patient"] and one["images"] > 1]
-    told = f"on {listed(alone)} each image counts as a patient" if alone else "the patient"
-    yield Item("Unit of analysis", "", not alone, MEASURED, told)
+    blocks = [name for name, one in evaluation.run["datasets"].items() if one["block"]]
+    alone = [name for name in alone if name not in blocks]
+    units = [f"on {listed(blocks)} a block of files counts as a patient"] if blocks else []
+    units += [f"on {listed(alone)} each image counts as a patient"] if alone else []
+    yield Item("Unit of analysis", "", not units, MEASURED, "; ".join(units) or "the patient")
     primary = evaluation.run["primary"] if rows is not None and rows["family"].eq("primary").any() else None
     told = "none was tested"
     if primary is not None:

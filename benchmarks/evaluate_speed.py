@@ -41,19 +41,19 @@ LIMIT = 2.0
 IMAGES_A_PATIENT = 5
 # The step that a function is, wherever it is called from; what is under none of them is measuring, or starting.
 STEPS = {
-    ("latentsr.evaluation.job", "make_plan"): "plan",
-    ("latentsr.evaluation.measure", "read_hr_lr"): "restore",
-    ("latentsr.evaluation.measure", "restored"): "restore",
-    ("latentsr.evaluation.measure", "shared_context"): "autoencoders",
-    ("latentsr.evaluation.measure", "own_context"): "autoencoders",
-    ("latentsr.evaluation.job", "keep"): "parts",
-    ("latentsr.evaluation.job", "_run"): "run",
-    ("latentsr.evaluation.job", "_conclude"): "conclude",
-    ("latentsr.evaluation.tables", "summarise"): "statistics",
-    ("latentsr.evaluation.tables", "compare_methods"): "statistics",
-    ("latentsr.evaluation.tables", "compare_agreement"): "statistics",
-    ("latentsr.evaluation.tables", "_sets"): "sets",
-    ("latentsr.evaluation.job", "draw_pictures"): "pictures",
+    ("latentsr.bench.evaluation", "plan_evaluation"): "plan",
+    ("latentsr.bench.measure", "read_hr_lr"): "restore",
+    ("latentsr.bench.measure", "restored"): "restore",
+    ("latentsr.bench.measure", "shared_context"): "autoencoders",
+    ("latentsr.bench.measure", "own_context"): "autoencoders",
+    ("latentsr.bench.evaluation", "keep"): "parts",
+    ("latentsr.bench.evaluation", "_run"): "run",
+    ("latentsr.bench.evaluation", "_conclude"): "conclude",
+    ("latentsr.bench.tables", "summarise"): "statistics",
+    ("latentsr.bench.tables", "compare_methods"): "statistics",
+    ("latentsr.bench.tables", "compare_agreement"): "statistics",
+    ("latentsr.bench.tables", "_sets"): "sets",
+    ("latentsr.bench.evaluation", "draw_pictures"): "pictures",
     ("latentsr.report.evaluation", "write_report"): "report",
 }
 

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from latentsr.bench.evaluation import Comparison, compare
 from latentsr.config import read_json
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.degrade import enlarge, parse_degradation
-from latentsr.evaluation.job import Comparison, compare
 from latentsr.io.raster import write_pixels
 
 Image = NDArray[np.float64]

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.protocol import Autoencoder
+from latentsr.bench import Candidate, Screening, plan_screening
+from latentsr.bench.cost import parameters_of
+from latentsr.bench.screening import stream, stream_hr
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, batches, loaded, write_dataset
 from latentsr.io.raster import write_pixels
 from latentsr.job import Parts
-from latentsr.screening import Candidate, Screening, make_plan
-from latentsr.screening.cost import parameters_of
-from latentsr.screening.job import stream, stream_hr
 
 Seconds = NDArray[np.float64]
 
@@ -94,7 +94,7 @@ def _bare(dataset: Dataset, autoencoder: Autoencoder, device: str) -> Seconds:
 
 def _screened(dataset: Dataset, autoencoder: Autoencoder, out: Path, device: str) -> Seconds:
     """What it takes to do with them what a screening does with each image, HR's own measures among it."""
-    plan = make_plan([dataset], [Candidate("vae", lambda device: autoencoder)], Screening(), device=device)
+    plan = plan_screening([dataset], [Candidate("vae", lambda device: autoencoder)], Screening(), device=device)
     start = _clock(device)
     stream_hr(plan, out, BATCH, device)
     stream(plan, 0, autoencoder, Parts(out / "vae"), batch=BATCH, device=device)

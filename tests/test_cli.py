@@ -353,7 +353,7 @@ def test_a_full_disk_at_the_end_is_one_line(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("latentsr.evaluation.job.write_table", full)
+    monkeypatch.setattr("latentsr.bench.evaluation.write_table", full)
     one_line(run("evaluate", dataset, "-o", tmp_path / "out", "--method", "bicubic"), "No space left", "check disk")
 
 

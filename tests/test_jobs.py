@@ -114,8 +114,8 @@ def test_a_table_that_is_not_there_lists_those_that_are(dataset: Dataset, tmp_pa
 
 def test_the_names_are_functions_whatever_was_imported_before() -> None:
     program = (
-        "import latentsr, latentsr.evaluation, latentsr.screening;"
-        "from latentsr.screening import screen; from latentsr.evaluation import evaluate;"
+        "import latentsr, latentsr.bench;"
+        "from latentsr.bench import screen; from latentsr.bench import evaluate;"
         "assert latentsr.evaluate.__module__ == latentsr.screen.__module__ == 'latentsr.jobs'"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -18,13 +18,13 @@ from latentsr.config import manifest, read_json, sha256, sha256_json, write_json
 from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
 from latentsr.io.items import unreadable
 from latentsr.job import check_room, check_writable, locked, run_folder
+from latentsr.names import RUN
 from latentsr.provenance import PIXELS, RESEARCH_USE
 from latentsr.tiling import tile_starts
 from latentsr.upscalers import BATCH, Enhanced, Sampling, Upscaler
 from latentsr.upscalers.restorer import OVERLAP
 from latentsr.volume import MAX_PIXELS, Volume
 
-RUN = "run.json"
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
 MEND = "set the option overwrite, or choose another output folder"
 

@@ -14,10 +14,11 @@ from latentsr.config import checked, read_json
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.device import resolve_device
 from latentsr.errors import OptionError
+from latentsr.names import EVALUATION_PAGE, RUN
 from latentsr.stats.table import read_table
 
 if TYPE_CHECKING:
-    from latentsr.evaluation.methods import Source
+    from latentsr.bench.methods import Source
     from latentsr.upscalers.model import SuperResolver
 
 Folder = str | Path
@@ -74,7 +75,7 @@ def evaluate(
     """Compares methods with bicubic and the truth; `out` then holds tables, pictures and report.html.
 
     Called again after an interruption it goes on where it ended; a finished evaluation is read. Raises what
-    `latentsr.evaluation.job.compare` raises.
+    `latentsr.bench.evaluation.compare` raises.
 
         latentsr.evaluate("dataset/", {"posterior": "latentsr-tiny", "theirs": "sr/"}, "evaluation/").table("summary")
 
@@ -107,8 +108,8 @@ def evaluate(
         progress: called with the numbers of images measured and of all.
         stage: called with what is made after that.
     """
-    from latentsr.evaluation.job import RUN, Comparison, compare
-    from latentsr.report.evaluation import PAGE, write_report
+    from latentsr.bench.evaluation import Comparison, compare
+    from latentsr.report.evaluation import write_report
 
     asked = Comparison(
         _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean,
@@ -119,7 +120,7 @@ def evaluate(
     compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)
     stage("report")
     page, record = write_report(folder, paper=paper), read_json(folder / RUN)
-    return _result(folder / PAGE, page.verdict, page.details, record["tables"], record)
+    return _result(folder / EVALUATION_PAGE, page.verdict, page.details, record["tables"], record)
 
 
 def screen(
@@ -155,19 +156,19 @@ def screen(
         overwrite: replace a result of other data, autoencoders or options.
         progress: called with the numbers of passes of an image through an autoencoder or a baseline, done and all.
 
-    Raises what `latentsr.screening.make_plan` and `latentsr.screening.screen` raise.
+    Raises what `latentsr.screening.plan_screening` and `latentsr.screening.screen` raise.
     """
+    from latentsr.bench import Screening, parse_candidates, plan_screening
+    from latentsr.bench import screen as run
+    from latentsr.bench.ceilings import TABLES
     from latentsr.report.screening import write_screening_page
-    from latentsr.screening import Screening, make_plan, parse_candidates
-    from latentsr.screening import screen as run
-    from latentsr.screening.results import TABLES
 
     where, folder = resolve_device(device), Path(out)
     asked = {"split": split, "reference": reference, "limit": limit, "metrics": _tuple(metrics), "studies": studies}
     options = checked(Screening, asked | {"degradation": degradation, "seed": seed}, "screen")
     candidates = parse_candidates(_texts(autoencoders), weights=_texts(weights), configs=_texts(configs))
     read = [one if isinstance(one, Dataset) else read_dataset(Path(one)) for one in _each(datasets)]
-    plan = make_plan(read, candidates, options, device=where)
+    plan = plan_screening(read, candidates, options, device=where)
     record = run(plan, folder, batch=batch, device=where, overwrite=overwrite, progress=progress)
     return _result(write_screening_page(folder, paper=paper), record["verdict"], (), TABLES, record)
 
@@ -206,8 +207,8 @@ def _texts(named: Named) -> list[str]:
 
 def _methods(methods: Methods, degradation: str) -> "tuple[str | Source, ...]":
     """Texts for `parse_method`, and a source for each model that is loaded already."""
+    from latentsr.bench.methods import from_model
     from latentsr.degrade import parse_degradation
-    from latentsr.evaluation.methods import from_model
     from latentsr.upscalers import Sampling
     from latentsr.upscalers.model import SuperResolver
 

@@ -16,11 +16,11 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
 
 LAYERS = (
-    ("errors", "atomic", "config", "intensity", "volume", "provenance", "job"),
+    ("errors", "atomic", "config", "names", "intensity", "volume", "provenance", "job"),
     ("device", "degrade", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "diffusion", "data"),
     ("training", "upscalers"),
-    ("evaluation", "enhance", "screening", "study", "report", "demo", "jobs"),
+    ("bench", "enhance", "study", "report", "demo", "jobs"),
     ("cli", "commands", "terminal", "scaleout", "serve", "__main__"),
 )
 LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}

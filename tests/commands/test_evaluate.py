@@ -140,7 +140,7 @@ def test_an_error_names_images_by_a_hash(
         (dataset.root / dataset.records[0].file).unlink()
     else:
         values = np.full((48, 48), np.nan, np.float32)
-        monkeypatch.setattr("latentsr.evaluation.inputs.PairedFiles.unit", lambda self, id: values)
+        monkeypatch.setattr("latentsr.bench.inputs.PairedFiles.unit", lambda self, id: values)
     said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}")
     assert said.status == 2
     assert said.out == ""

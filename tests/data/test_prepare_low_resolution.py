@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from latentsr.bench import evaluate, from_images
+from latentsr.bench.inputs import Naming, Target
 from latentsr.data.prepare import write_low_resolution
 from latentsr.data.records import Dataset
 from latentsr.degrade import parse_degradation
 from latentsr.errors import InputError, StaleError
-from latentsr.evaluation import evaluate, from_images
-from latentsr.evaluation.inputs import Naming, Target
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.upscalers import bicubic
 

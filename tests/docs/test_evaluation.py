@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from latentsr.evaluation.job import TABLES
-from latentsr.evaluation.tables import MAIN_METRICS
+from latentsr.bench.evaluation import TABLES
+from latentsr.bench.tables import MAIN_METRICS
 from latentsr.metrics import METRICS, Metric
 from latentsr.report.evaluation.tables import BETTER, UNDIRECTED
 

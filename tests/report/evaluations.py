@@ -9,9 +9,9 @@ from pydicom.data import get_testdata_file
 
 from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.bench.evaluation import Comparison, compare
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset
-from latentsr.evaluation.job import Comparison, compare
 from latentsr.io.raster import write_pixels
 from latentsr.report.evaluation.data import Evaluation
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from latentsr.evaluation.sets import SET_COLUMNS
-from latentsr.evaluation.tables import directed, family_of, measure_facts
+from latentsr.bench.sets import SET_COLUMNS
+from latentsr.bench.tables import directed, family_of, measure_facts
 from latentsr.metrics import METRICS
 from latentsr.report.evaluation.data import Evaluation
 from latentsr.stats.comparison import compare_methods

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from latentsr.report.text import counted, estimate, interval, listed, number, p_value
+from latentsr.names import listed
+from latentsr.report.text import counted, estimate, interval, number, p_value
 
 
 @pytest.mark.parametrize(

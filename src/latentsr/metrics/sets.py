@@ -101,7 +101,6 @@ def _drawn(level: Tensor, generators: Sequence[torch.Generator], patches: int) -
     return level.flatten(1).gather(1, pixels).unflatten(1, (patches, PATCH * PATCH))
 
 
-RELIABLE_FID = 2048  # images below which FID is biased: say so next to the number
 PROJECTIONS = 512
 CHUNK = 32
 

@@ -1,7 +1,7 @@
 """Values and facts in words, the same on every page."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -62,11 +62,6 @@ def p_value(value: float | None, *, sign: bool = False) -> str:
 def counted(count: int, noun: str) -> str:
     """Such as "1 image" and "12 images"."""
     return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Such as "a, b and c"."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def run_facts(run: Mapping[str, Any]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from latentsr.errors import InputError, OptionError
-from latentsr.stats.paired import REFERENCE, chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
+from latentsr.names import HR
+from latentsr.stats.paired import chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
 from latentsr.stats.table import check_table
 
 WIDTH = 1.96  # sds between bias and limit, as published
@@ -95,7 +96,7 @@ def compare_agreement(
     table: pd.DataFrame,
     metric: str = "mean_intensity",
     *,
-    reference: str = REFERENCE,
+    reference: str = HR,
     unit: str = "patient",
     level: float = 0.95,
 ) -> pd.DataFrame:

@@ -17,8 +17,8 @@ from scipy.optimize import brentq
 from scipy.stats import nct
 
 from latentsr.errors import InputError, OptionError
+from latentsr.names import HR
 
-REFERENCE = "hr"
 UNITS = ("patient", "image")
 
 Pair = tuple[str, str]
@@ -104,7 +104,7 @@ def chosen_pairs(rows: pd.DataFrame, *, pairs: Sequence[Pair] | None = None, bas
     if pairs is not None and baseline is not None:
         raise OptionError("both pairs and baseline: give one of them")
     methods = sorted(rows["method"].unique())
-    compared = [method for method in methods if method != REFERENCE]
+    compared = [method for method in methods if method != HR]
     if pairs is None:
         wanted = [(b, a) for a, b in combinations(compared, 2)]
         if baseline is not None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from latentsr.stats.paired import REFERENCE, pair_columns, unit_means, wide
+from latentsr.names import HR
+from latentsr.stats.paired import pair_columns, unit_means, wide
 from latentsr.stats.significance import MeanTest, mean_test
 from latentsr.stats.table import COLUMNS, check_table, sorted_table
 
@@ -65,7 +66,7 @@ def summarise(
     table: pd.DataFrame,
     *,
     baseline: str | None = "bicubic",
-    reference: str = REFERENCE,
+    reference: str = HR,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """One row a dataset, method and metric, sorted by these.

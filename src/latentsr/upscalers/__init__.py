@@ -6,9 +6,9 @@ from pathlib import Path
 
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.errors import OptionError
+from latentsr.names import BICUBIC
 from latentsr.upscalers.upscaler import (
     BATCH,
-    BICUBIC,
     BICUBIC_PROJECTED,
     Bicubic,
     Enhanced,

@@ -18,10 +18,10 @@ from latentsr.config import Config, canonical_json, checked
 from latentsr.degrade import Degradation, enlarge, project
 from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.io import read
+from latentsr.names import BICUBIC
 from latentsr.provenance import INTERPOLATION, Provenance
 from latentsr.volume import Volume
 
-BICUBIC = "bicubic"
 BICUBIC_PROJECTED = "bicubic+projection"
 SAMPLE_STEPS = 16  # of several samples, unless told otherwise
 SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.evaluation.sets import SET_COLUMNS, SET_COMPARISON_COLUMNS
+from latentsr.bench.sets import SET_COLUMNS, SET_COMPARISON_COLUMNS
 from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.evaluation.groups import set_definitions, set_difference_table, set_table
 

@@ -11,7 +11,8 @@ from report_evaluations import HOSTILE, only, without
 
 from latentsr.errors import InputError
 from latentsr.metrics import find_metrics
-from latentsr.report.evaluation import PAGE, evaluation_facts, evaluation_page, write_report
+from latentsr.names import EVALUATION_PAGE
+from latentsr.report.evaluation import evaluation_facts, evaluation_page, write_report
 from latentsr.report.evaluation.cases import case_blocks
 from latentsr.report.evaluation.data import Evaluation
 
@@ -20,7 +21,7 @@ from latentsr.report.evaluation.data import Evaluation
 def page(folder: Path) -> Path:
     """Its page; the Markdown stands beside it."""
     write_report(folder)
-    return folder / PAGE
+    return folder / EVALUATION_PAGE
 
 
 # An evaluation with one method more, and all options too, is to stay below 4,000 words and 14 figures.

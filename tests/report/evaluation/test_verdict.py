@@ -7,7 +7,7 @@ import torch
 from report_evaluations import HOSTILE, OPEN, SURE, TURNED, few, windows, with_all, with_comparison, with_means, without
 from scipy.ndimage import gaussian_filter
 
-from latentsr.evaluation.job import Comparison, compare
+from latentsr.bench.evaluation import Comparison, compare
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.frequency import laplacian_variance
 from latentsr.report.evaluation.data import Evaluation, read_evaluation

@@ -13,14 +13,15 @@ from pydicom.data import get_testdata_file
 
 from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.bench import Screening, parse_candidates, plan_screening, screen
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
-from latentsr.report.screening import PAGE, write_screening_page
+from latentsr.names import SCREENING_PAGE
+from latentsr.report.screening import write_screening_page
 from latentsr.report.screening.ceilings import by_ceiling, ceiling_section, contrast_section, expectation_section
 from latentsr.report.screening.latents import cost_section, latent_section, worst_section
-from latentsr.screening import Screening, make_plan, parse_candidates, screen
 
 PATIENT = "Doe^Jane-19610203"
 
@@ -48,7 +49,7 @@ def screening(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network = SmallKL(width=4, blocks=1, latent_channels=3, factor=factor)
         save_network(network, root / name, facts={"domain": domain})
     folders = [str(root / name) for name in ("medical", "natural", "medical-8")]
-    plan = make_plan(sets, parse_candidates([*folders, "haar"]), Screening())
+    plan = plan_screening(sets, parse_candidates([*folders, "haar"]), Screening())
     screen(plan, root / "out", batch=2)
     return root / "out"
 
@@ -145,7 +146,7 @@ def test_it_opens_from_disk_without_network_and_errors(page: Path, width: int, o
 
 def test_the_same_tables_give_the_same_bytes(page: Path, screening: Path) -> None:
     before = page.read_bytes()
-    assert write_screening_page(screening) == screening / PAGE
+    assert write_screening_page(screening) == screening / SCREENING_PAGE
     assert page.read_bytes() == before
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from latentsr.names import EVALUATION_PAGE, SUPPLEMENT
 from latentsr.report.evaluation.cases import case_blocks
 from latentsr.report.evaluation.ceilings import ceiling_blocks
 from latentsr.report.evaluation.checklist import checklist
@@ -79,7 +80,6 @@ def _origin(evaluation: Evaluation, method: dict[str, object]) -> str:
     return "baseline, from this package"
 
 
-PAGE, SUPPLEMENT = "report.html", "report"
 Maker = Callable[[Evaluation, str], Block | Iterable[Block] | None]  # of a dataset's blocks
 
 
@@ -91,7 +91,7 @@ def write_report(folder: Path, *, paper: bool = False) -> Page:
     InputError if the folder holds no finished evaluation.
     """
     page = evaluation_page(read_evaluation(folder))
-    write_page(page, folder / PAGE)
+    write_page(page, folder / EVALUATION_PAGE)
     write_markdown(page, folder / SUPPLEMENT, paper=paper)
     return page
 

@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsr.io.raster import read_pixels
+from latentsr.names import HR_FILE, LR_FILE, listed
 from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.figures import Case, Panel, Region, panels
 from latentsr.report.page import Block, Picture, Slider, Text, View
-from latentsr.report.text import listed, number
+from latentsr.report.text import number
 
 TITLES = {  # of the cases, by what they were chosen by
     "psnr": {"best": "Best", "median": "Median", "worst": "Worst"},
     "id": {"best": "First", "median": "Middle", "worst": "Last"},
 }
-HR_FILE, LR_FILE = "hr.png", "lr.png"
 WINDOW = "0 to 1 of the stored range, the same for all images"
 MOST_BYTES = 6_000_000  # of a dataset's pictures to compare: half a dozen of 512 x 512 px with all methods
 NOT_SQUARE = 0.01  # how far a pixel's sides may differ, as a share, and still be called equal

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr.report.evaluation.data import BASELINE, Evaluation
+from latentsr.names import BICUBIC
+from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.figures import Point, ceiling_models, ceiling_patients
 from latentsr.report.page import Block, Picture, Table, Text
 from latentsr.report.text import interval, number
@@ -81,7 +82,7 @@ def _of_models(
         for one in lossy
         for x, y in [(tuple(ceilings[one.name]), tuple(results[one.name]))]
     ]
-    levels = {name: results[name]["mean"] for name in (BASELINE, *(one.name for one in lossless)) if name in results}
+    levels = {name: results[name]["mean"] for name in (BICUBIC, *(one.name for one in lossless)) if name in results}
     different = {one.autoencoder["hash"] for one in lossy}
     drawn = {"levels": levels, "methods": evaluation.methods}
     caption = (
@@ -103,7 +104,7 @@ def _of_models(
 
 def _of_patients(evaluation: Evaluation, dataset: str, model: _Model) -> tuple[Any, str]:
     means = _patients(evaluation, dataset, model.name)
-    results = {name: (means[CEILING], means[name]) for name in (BASELINE, model.name)}
+    results = {name: (means[CEILING], means[name]) for name in (BICUBIC, model.name)}
     caption = (
         "A point a patient, means over its images: across, the ceiling of the model's autoencoder; upwards, the "
         f"results of the model and of bicubic. {_above([model])} An image with much fine detail is hard for both "
@@ -138,7 +139,7 @@ def _wide(evaluation: Evaluation, dataset: str, method: str) -> pd.DataFrame:
     """Finite values of each image: the method's ceiling (`ceiling_psnr`), its PSNR, and bicubic's, by their names."""
     rows = evaluation.frame("table", dataset)
     named = rows[rows["metric"] == RESULT].assign(what=lambda one: one["method"])
-    named = named[named["method"].isin([method, BASELINE])]
+    named = named[named["method"].isin([method, BICUBIC])]
     ceiling = rows[(rows["metric"] == CEILING) & (rows["method"] == method)].assign(what=CEILING)
     found = pd.concat([named, ceiling]).pivot(index=["id", "patient"], columns="what", values="value")
     return found.where(np.isfinite(found))
@@ -164,7 +165,7 @@ def _cells(evaluation: Evaluation, dataset: str, model: _Model) -> tuple[str, ..
     if model.lossless:
         return (model.name, _latent(model), "lossless", *("–",) * 4)
     images, patients = _wide(evaluation, dataset, model.name), _patients(evaluation, dataset, model.name)
-    both = [pearson(patients[CEILING], patients[name]) for name in (model.name, BASELINE)]
+    both = [pearson(patients[CEILING], patients[name]) for name in (model.name, BICUBIC)]
     # The mean with its interval; in words where every image comes back whole, as constant ones do.
     row = evaluation.summary(dataset, CEILING).loc[model.name]
     ceiling = "identical" if row["n"] == 0 and row["infinite"] else _bounded(*row[ENDS])

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from latentsr.names import listed
 from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.page import Section, Table, Text
-from latentsr.report.text import counted, listed
+from latentsr.report.text import counted
 
 COVERED, NOT_COVERED, NOT_POSSIBLE = "covered", "not covered", "not possible here"
 TOP, FACTS, MEASURED, SURE, HERE = (

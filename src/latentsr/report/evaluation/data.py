@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 
 from latentsr.config import read_json
 from latentsr.errors import InputError
+from latentsr.names import HR, MAPS, PICTURES, RUN
 from latentsr.stats.table import read_table
-
-RUN, MAPS, PICTURES = "run.json", "maps.npz", "pictures"
-HR, BASELINE = "hr", "bicubic"
-SHARPNESS, LR_PSNR = "laplacian_variance", "lr_psnr"  # which the report treats unlike other measures
 
 
 @dataclass(frozen=True, eq=False)

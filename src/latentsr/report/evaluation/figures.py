@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr.report.evaluation.data import BASELINE, HR, Evaluation
+from latentsr.names import BICUBIC, HR, listed
+from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.evaluation.groups import floor
 from latentsr.report.figures import (
     Interval,
@@ -22,7 +23,6 @@ from latentsr.report.figures import (
     violins,
 )
 from latentsr.report.page import Picture
-from latentsr.report.text import listed
 from latentsr.stats.agreement import bland_altman as bland_altman_limits
 from latentsr.stats.paired import dz_interval
 
@@ -60,7 +60,7 @@ def forest_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
         for name in FOREST
         for method in evaluation.methods
         if name in evaluation.measures
-        and (row := evaluation.compared(dataset, name, method, BASELINE)) is not None
+        and (row := evaluation.compared(dataset, name, method, BICUBIC)) is not None
         and np.isfinite(row["d_z"])
     ]
     if not rows:

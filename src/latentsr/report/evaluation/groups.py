@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from latentsr.report.evaluation.data import HR, Evaluation
+from latentsr.names import HR, RELIABLE_FID
+from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.evaluation.tables import HEADLINE, metric_title
 from latentsr.report.evaluation.verdict import told_pairs
 from latentsr.report.figures import Interval, intervals
@@ -14,7 +15,6 @@ from latentsr.report.text import counted, decimals, estimate, number, p_value
 from latentsr.stats.significance import FEWEST
 
 SET_TITLES = {"swd": "Sliced Wasserstein (x 1000)", "fid": "FID", "kid": "KID"}
-RELIABLE_FID = 2048
 FLOOR = "HR, other patches"  # the row of HR as a method
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from latentsr.report.evaluation.data import BASELINE, HR, LR_PSNR, SHARPNESS, Evaluation
+from latentsr.names import BICUBIC, HR, LR_PSNR, SHARPNESS
+from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.evaluation.verdict import FINDINGS, WHOLE, either_way, equivalence_rows, told_pairs, unlike_hr
 from latentsr.report.page import Table
 from latentsr.report.text import NONE, counted, decimals, estimate, interval, number, p_value
@@ -67,9 +68,9 @@ def _main_rows(evaluation: Evaluation, dataset: str) -> list[Mapping[str, Any]]:
     """The comparisons in the main measures, if any: of the primary pair first, then of each method with bicubic."""
     primary = evaluation.run["primary"]
     first = [(primary["a"], primary["b"])] if primary else []
-    pairs = dict.fromkeys([*first, *((name, BASELINE) for name in evaluation.methods if name != BASELINE)])
-    if primary and primary["a"] == BASELINE:
-        pairs.pop((primary["b"], BASELINE))
+    pairs = dict.fromkeys([*first, *((name, BICUBIC) for name in evaluation.methods if name != BICUBIC)])
+    if primary and primary["a"] == BICUBIC:
+        pairs.pop((primary["b"], BICUBIC))
     measures = main_measures(evaluation, dataset)
     found = [either_way(evaluation, dataset, metric, pair) for metric in measures for pair in pairs]
     return [row for row in found if row is not None and row["n"]]
@@ -131,7 +132,7 @@ def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
         )
         for metric in _tidy_names(evaluation)
         for method in evaluation.methods
-        if (row := either_way(evaluation, dataset, metric, (method, BASELINE))) is not None
+        if (row := either_way(evaluation, dataset, metric, (method, BICUBIC))) is not None
     ]
     note = "Method minus bicubic, as in the table of the main measures; the rest of each row: comparisons.csv."
     columns = ("measure", "method", "difference", "95 % interval", "p", "d_z", "patients")
@@ -284,7 +285,7 @@ def _rate_effects(evaluation: Evaluation, dataset: str) -> dict[tuple[str, str],
     rows = evaluation.frame("comparisons", dataset)
     if rows.empty:
         return {}
-    chosen = rows[(rows["b"] == BASELINE) & (rows["unit"] == "patient")]
+    chosen = rows[(rows["b"] == BICUBIC) & (rows["unit"] == "patient")]
     shares = [name for name in chosen["metric"].unique() if name.partition("/")[0] in SHARES]
     found = rate_effects(chosen, shares)
     return dict(zip(zip(found["a"], found["metric"], strict=True), found["h"], strict=True))

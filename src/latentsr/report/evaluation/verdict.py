@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from latentsr.report.evaluation.data import BASELINE, LR_PSNR, SHARPNESS, Evaluation
-from latentsr.report.text import counted, estimate, listed, number, p_value
+from latentsr.names import BICUBIC, LR_PSNR, SHARPNESS, listed
+from latentsr.report.evaluation.data import Evaluation
+from latentsr.report.text import counted, estimate, number, p_value
 from latentsr.stats.significance import LEVEL, Finding, judge, turned
 
 FINDINGS: Mapping[Finding, str] = {
@@ -152,7 +153,7 @@ def primary(evaluation: Evaluation) -> str:
 
 def answer(evaluation: Evaluation, dataset: str) -> str:
     """The sentence; nothing where neither aspect was measured."""
-    if restoring(evaluation, dataset) in ([], [BASELINE]):
+    if restoring(evaluation, dataset) in ([], [BICUBIC]):
         counts = evaluation.run["datasets"][dataset]
         of = f"{counted(counts['images'], 'image')} of {counted(counts['patients'], 'patient')}"
         return f"On {dataset} only bicubic was measured, on {of}: there is nothing to compare."
@@ -215,9 +216,9 @@ def _mean(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
     """The best mean, and bicubic's beside that of another method that leads alone."""
     facts, means = evaluation.measures[lead.metric], evaluation.summary(dataset, lead.metric)["mean"]
     shown = f"{facts['title']} {number(means[lead.names[0]], facts['unit'], unit_shown=True)}"
-    if lead.sole in ("", BASELINE) or BASELINE not in means.index:
+    if lead.sole in ("", BICUBIC) or BICUBIC not in means.index:
         return shown
-    return f"{shown}, bicubic {number(means[BASELINE], facts['unit'], unit_shown=True)}"
+    return f"{shown}, bicubic {number(means[BICUBIC], facts['unit'], unit_shown=True)}"
 
 
 def _tied(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
@@ -266,7 +267,7 @@ def false_sharpness(evaluation: Evaluation, dataset: str) -> str:
         return ""
     told = [f"{name} ({shares[name]} % of its Laplacian variance, distance {number(unlike[name])})" for name in names]
     verb, whose = ("is", "its") if len(names) == 1 else ("are", "their")
-    bicubics = number(_set_distances(evaluation, dataset)[BASELINE])
+    bicubics = number(_set_distances(evaluation, dataset)[BICUBIC])
     return (
         f"On {dataset}, {listed(told)} {verb} sharper than HR, but {whose} detail is unlike HR's: sliced Wasserstein "
         f"distance above bicubic's ({bicubics}, at the finest level)."
@@ -281,10 +282,10 @@ def _less(evaluation: Evaluation, dataset: str, metric: str, first: str, second:
 
 def worse(evaluation: Evaluation, dataset: str, method: str) -> list[str]:
     """The titles of the measures in which a method is worse than bicubic: of the whole image, and of wrong pixels."""
-    if method == BASELINE:
+    if method == BICUBIC:
         return []
     names = (*evaluation.measures, HALLUCINATED, LOST)
-    found = {name: judgement(evaluation, dataset, name, (method, BASELINE)) for name in names}
+    found = {name: judgement(evaluation, dataset, name, (method, BICUBIC)) for name in names}
     chosen = [name.partition("/")[0] for name, one in found.items() if one is not None and one.finding == "worse"]
     return [str(evaluation.measures[name]["title"]) for name in chosen]
 
@@ -292,7 +293,7 @@ def worse(evaluation: Evaluation, dataset: str, method: str) -> list[str]:
 def unlike_hr(evaluation: Evaluation, dataset: str) -> Mapping[str, float]:
     """The methods whose finest detail is further from HR's than bicubic's, with their sliced Wasserstein distance."""
     distances = _set_distances(evaluation, dataset)
-    return {name: value for name, value in distances.items() if value > distances.get(BASELINE, inf)}
+    return {name: value for name, value in distances.items() if value > distances.get(BICUBIC, inf)}
 
 
 def _set_distances(evaluation: Evaluation, dataset: str) -> Mapping[str, float]:
@@ -332,7 +333,7 @@ def details(evaluation: Evaluation) -> tuple[str, ...]:
     several = len(evaluation.datasets) > 1
     sentences = (f"{listed(names)}: {sentence}" if several else sentence for sentence, names in told.items())
     images = (row for row in evaluation.run["character"] if row["dataset"] in evaluation.datasets)
-    return (*sentences, *(row["sentence"] for row in images if row["method"] != BASELINE))
+    return (*sentences, *(row["sentence"] for row in images if row["method"] != BICUBIC))
 
 
 def _doubts(evaluation: Evaluation) -> Iterator[str]:
@@ -353,7 +354,7 @@ def _details(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     """Measures that got worse, images that are HR itself, what it cost, agreement with LR, and equivalence."""
     found = leads(evaluation, dataset)
     best = soles(found)  # of which the answer tells what got worse
-    methods = [method for method in restoring(evaluation, dataset) if method != BASELINE]
+    methods = [method for method in restoring(evaluation, dataset) if method != BICUBIC]
     losses = {method: worse(evaluation, dataset, method) for method in methods}
     for method in methods:
         lost = f"is worse than bicubic in {listed(losses[method])}" if losses[method] and method not in best else ""
@@ -425,7 +426,7 @@ def _consistency(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     """Whether each method's worst image agrees with its LR: a mean of decibels would hide one that does not."""
     rows = evaluation.frame("table", dataset)
     least = rows[rows["metric"] == LR_PSNR].groupby("method")["value"].min().dropna()
-    names = [name for name in restoring(evaluation, dataset) if name != BASELINE and name in least.index]
+    names = [name for name in restoring(evaluation, dataset) if name != BICUBIC and name in least.index]
     parts = []
     for floor, roof, words in FIDELITIES:
         chosen = [name for name in names if floor <= least[name] < roof]

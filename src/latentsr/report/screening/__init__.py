@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from latentsr.config import read_json
+from latentsr.names import SCREENING, SCREENING_PAGE, SUPPLEMENT
 from latentsr.report.page import Page, Section, write_markdown, write_page
 from latentsr.report.screening.ceilings import (
     Told,
@@ -19,8 +20,6 @@ from latentsr.report.screening.latents import cost_section, fingerprint_section,
 from latentsr.report.text import counted, data_facts, run_facts
 from latentsr.stats.table import read_table
 
-PAGE, SUPPLEMENT = "screening.html", "report"
-
 
 def write_screening_page(folder: Path, *, paper: bool = False) -> Path:
     """The path of the page that was written beside the tables of the screening in `folder`.
@@ -29,11 +28,11 @@ def write_screening_page(folder: Path, *, paper: bool = False) -> Path:
 
     InputError if the folder holds no finished screening.
     """
-    told = read_json(folder / "screening.json")
+    told = read_json(folder / SCREENING)
     fingerprint = read_table(folder / "fingerprint.parquet")
     page = screening_page(told, fingerprint, folder / "pictures")
     write_markdown(page, folder / SUPPLEMENT, paper=paper)
-    return write_page(page, folder / PAGE)
+    return write_page(page, folder / SCREENING_PAGE)
 
 
 def screening_page(told: Told, fingerprint: pd.DataFrame, pictures: Path) -> Page:

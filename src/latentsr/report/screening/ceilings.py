@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from latentsr.names import CAPPED, listed
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures import Interval, Point, intervals, regression
 from latentsr.report.page import Block, Picture, Section, Table, Text
-from latentsr.report.text import NONE, interval, listed, p_value
+from latentsr.report.text import NONE, interval, p_value
 from latentsr.stats.regression import Correlation, fisher_interval
 from latentsr.stats.significance import FEWEST, LEVEL
 
@@ -223,7 +224,6 @@ def _numbers(told: Told, row: Row) -> str:
 
 STUDY, OWN = "the six published points", "your finished studies"
 BANDS = ("centre", "confidence_low", "confidence_high", "prediction_low", "prediction_high")
-CAPPED = "capped by the ceiling"  # what a newer screening itself says in a note
 LATER = Correlation(0.83, *fisher_interval(0.83, 15), math.nan, 15)  # the published r and n
 # arXiv 2604.12152, its results and the later re-analysis against the true HR
 PROVENANCE = (

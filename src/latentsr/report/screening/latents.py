@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from latentsr.names import HR
 from latentsr.report.figures import band_bars, spectra
 from latentsr.report.page import Block, Images, Picture, Section, Table, Text, Tile
 from latentsr.report.screening.ceilings import LOSSLESS, Row, Told, by_ceiling, lossless, of, written
@@ -13,7 +14,6 @@ from latentsr.report.text import NONE
 
 BANDS = ("LL3", "LH3", "HL3", "HH3", "LH2", "HL2", "HH2", "LH1", "HL1", "HH1")
 RINGS = tuple(f"{number:02}" for number in range(1, 11))
-HR = "hr"
 
 
 def fingerprint_section(told: Told, fingerprint: pd.DataFrame) -> Section:

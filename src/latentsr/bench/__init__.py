@@ -1,0 +1,18 @@
+"""The bench: methods over images (an evaluation), autoencoders over images (a screening), into tidy tables.
+
+`parse_method` makes a method of its text (`bicubic`, NAME=FOLDER, NAME=MODEL?steps=16) and `evaluate` measures methods
+in memory; `compare` in `bench.evaluation` is the whole job with its files. `plan_screening` checks a screening and
+`screen` runs it. What is said about a table afterwards (means, differences, intervals) is `latentsr.stats`.
+"""
+
+from latentsr.bench.measure import evaluate
+from latentsr.bench.methods import from_images, from_model, parse_method
+from latentsr.bench.screening import screen
+from latentsr.bench.screening_plan import Candidate, Screening, ScreeningPlan, parse_candidates, plan_screening
+from latentsr.names import HR, LR_PSNR
+from latentsr.upscalers import Method
+
+__all__ = [
+    "HR", "LR_PSNR", "Candidate", "Method", "Screening", "ScreeningPlan", "evaluate", "from_images", "from_model",
+    "parse_candidates", "parse_method", "plan_screening", "screen",
+]  # fmt: skip

@@ -1,0 +1,164 @@
+"""The evaluate job: datasets and methods as texts, in; tables, pictures, run.json, out. It goes on where it ended."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from latentsr.bench.cautions import (
+    cautions,
+    joined,
+    method_cautions,
+    not_measured,
+    pairing_cautions,
+    training_warnings,
+)
+from latentsr.bench.character import characters, distortion_cautions, truth_facts, truth_warnings
+from latentsr.bench.evaluation_plan import Comparison, EvaluationPlan, plan_evaluation
+from latentsr.bench.measure import Work, measured_batches, other_thumbs
+from latentsr.bench.methods import seed_cautions
+from latentsr.bench.pictures import chosen_by, draw_pictures
+from latentsr.bench.results import GALLERY, Results, keep, write_maps
+from latentsr.bench.sets import set_cautions
+from latentsr.bench.tables import dataset_facts, frames, measure_facts, pairing_facts
+from latentsr.config import manifest
+from latentsr.data.records import Dataset
+from latentsr.job import JobFolder, Parts
+from latentsr.names import EVALUATION_PAGE, HR, MAPS, PICTURES, RUN, SUPPLEMENT, WHITE_ERROR
+from latentsr.provenance import RESEARCH_USE
+from latentsr.stats.table import read_table, write_table
+
+__all__ = ["RUN", "Comparison", "compare"]
+
+TABLES = (
+    "table", "summary", "comparisons", "agreement", "equivalence", "sets", "set_comparisons", "subgroups", "seeds",
+)  # fmt: skip
+MOST_WORKERS = 4
+
+Progress = Callable[[int, int], None]
+Stage = Callable[[str], None]
+
+
+def compare(
+    datasets: Sequence[str | Path | Dataset],
+    out: Path,
+    comparison: Comparison,
+    *,
+    overwrite: bool = False,
+    progress: Progress = lambda done, total: None,
+    stage: Stage = lambda name: None,
+) -> pd.DataFrame:
+    """The summary of the tidy table; `out` then holds the tables (Parquet and CSV), pictures and `run.json`.
+
+    An interrupted evaluation goes on, no image is measured twice; a finished one is returned as it is. `progress` is
+    called with the numbers of images measured and of all, `stage` with what is made when all are measured.
+
+    Raises:
+        StaleError: `out` holds an evaluation of other data, methods or options, and not `overwrite`; or anything else.
+        OptionError, InputError, ModelError: what `plan_evaluation` and `measured_batches` raise.
+    """
+    # The folder of an evaluation; its page and supplement are written by the report.
+    tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
+    results = frozenset((PICTURES, MAPS, EVALUATION_PAGE, SUPPLEMENT, *tables))
+    folder = JobFolder(out, "evaluation", RUN, results, decided_by="data, methods or options")
+    folder.check()  # before models are loaded
+    plan = plan_evaluation(datasets, comparison)
+    folder.claim(plan.key, overwrite=overwrite)
+    if not folder.whole:
+        _run(plan, folder, progress, stage)
+    folder.drop_parts()
+    return read_table(out / "summary.parquet")
+
+
+def _run(plan: EvaluationPlan, folder: JobFolder, progress: Progress, stage: Stage) -> None:
+    """Parts, then tables and pictures; run.json last, whose presence says that the evaluation is whole."""
+    names = (HR, *plan.measured)
+    found = []
+    done = 0
+    for work in plan.works:
+        place = work.dataset.folder_name  # not its number: the key does not tell A B from B A
+        parts = Parts(folder.parts / place)
+        there = parts.done()
+        done += len(there)
+        progress(done, plan.images)
+        steps = measured_batches(
+            work, batch=plan.comparison.batch, device=plan.device, workers=_workers(plan), done=there
+        )
+        for records, measured in steps:
+            folder.begin(plan.key)
+            keep(parts, [record.id for record in records], measured, names)
+            done += len(records)
+            progress(done, plan.images)
+        found.append(Results(work, parts, names, _gallery(plan, work, Parts(folder.parts / f"{place}.others"))))
+    _conclude(plan, found, folder, stage)
+
+
+def _gallery(plan: EvaluationPlan, work: Work, parts: Parts) -> Parts:
+    """LR thumbnails of the images that a limit left out: a wrongly named file may hold one of them."""
+    steps = other_thumbs(work, batch=plan.comparison.batch, device=plan.device, done=parts.done())
+    for records, thumbs in steps:
+        parts.write([record.id for record in records], {GALLERY: thumbs})
+    return parts
+
+
+def _workers(plan: EvaluationPlan) -> int:
+    """Threads beside the one that restores; on a GPU the images are measured where they are."""
+    if plan.comparison.workers is not None:
+        return plan.comparison.workers
+    return min(MOST_WORKERS, os.cpu_count() or 1) if plan.device == "cpu" else 0
+
+
+def _conclude(plan: EvaluationPlan, found: Sequence[Results], folder: JobFolder, stage: Stage) -> None:
+    out = folder.root
+    stage("statistics")
+    measured = pd.concat([one.table() for one in found], ignore_index=True)
+    made = frames(plan, found, measured)
+    for name, frame in made.items():
+        write_table(frame, out, name, overwrite=True)
+    write_maps(plan, found, out)
+    table = made["table"]
+    stage("pictures")
+    pictures = draw_pictures(plan, measured, out)
+    doubts = pairing_facts(plan, found, measured)
+    datasets, truths = dataset_facts(plan), truth_facts(table)
+    trained = training_warnings(plan)
+    warnings = [*trained, *truth_warnings(truths), *pairing_cautions(doubts)]
+    cautioned = [
+        *cautions(datasets, made, truths),
+        *distortion_cautions(table, truths),
+        *method_cautions(plan.first_seeds, table),
+        *set_cautions(made["sets"]),
+        *(seed_cautions(made["seeds"]) if plan.seeds else ()),
+    ]
+    facts: dict[str, Any] = {
+        "key": plan.key,
+        **plan.facts,
+        "batch": plan.comparison.batch,
+        "device": plan.device.partition(":")[0],
+        "datasets": datasets,
+        "tables": list(made),
+        "measures": measure_facts(table),
+        # Methods of which it is known on which images they were trained: none, or a model with their digests.
+        "measured_in_training": len(trained) > 0,
+        "training_known": [
+            name
+            for name, own in plan.members.items()
+            if all(one.kind == "baseline" or one.training_images for one in plan.sources if one.name in own)
+        ],
+        "primary_given": plan.comparison.primary is not None,
+        "not_measured": not_measured(plan, table),
+        "pairing": doubts,
+        "truth": truths,
+        "character": characters(made["summary"]),
+        "warnings": joined(warnings, list(datasets), plan.names),
+        "cautions": joined(cautioned, list(datasets), plan.names),
+        "pictures": {
+            "chief": plan.chief,
+            "chosen_by": chosen_by(plan, table),
+            "white_error": WHITE_ERROR,
+            "cases": pictures,
+        },
+    }
+    folder.finish(manifest(note=RESEARCH_USE, **facts))

@@ -1,0 +1,382 @@
+"""The groups of an evaluation's images by one of the datasets' own columns, such as scanner, sex or view."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from latentsr.autoencoders import Autoencoder
+from latentsr.bench.inputs import Naming, Target, find_masks, origin
+from latentsr.bench.measure import Surroundings, Work, check_methods, load_latent, load_reference
+from latentsr.bench.methods import Source, expanded, first_seeds, members, method_facts, parse_method, several
+from latentsr.config import sha256, sha256_json
+from latentsr.data.records import Dataset, Record, check_names, read_dataset, spread
+from latentsr.degrade import Degradation, parse_degradation
+from latentsr.device import resolve_device
+from latentsr.errors import InputError, OptionError
+from latentsr.metrics import METRICS, Metric, find_metrics
+from latentsr.metrics.learned import learned_available, load_extractor, weights_file
+from latentsr.names import BICUBIC, HR, LR_PSNR
+from latentsr.stats.table import check_seed
+from latentsr.upscalers import UPSCALERS
+
+MOST = 20  # groups of a dataset: more values are no groups, such as ages or names
+
+
+def check_column(by: str | None, datasets: Sequence[Dataset], split: str) -> None:
+    """OptionError unless some dataset has the column, and none more values of it than `MOST`."""
+    if by is None:
+        return
+    there = dict.fromkeys(name for dataset in datasets for name in dataset.attributes)
+    if by not in there:
+        columns = f"there are {', '.join(there)}" if there else "there are none: prepare again with the option columns"
+        raise OptionError(f"the option by is {by}: no such column in the datasets; {columns}")
+    for dataset in datasets:
+        if len(values := set(image_groups(dataset.select(split), by).values())) > MOST:
+            raise OptionError(
+                f"the option by is {by}: {len(values)} values in dataset '{dataset.name}'; expected groups, at most "
+                f"{MOST}: put ranges into the column"
+            )
+
+
+def image_groups(records: Sequence[Record], by: str) -> Mapping[str, str]:
+    """The group of each image by id; images without a value are not among them."""
+    return {record.id: value for record in records if (value := record.attributes.get(by, ""))}
+
+
+EVALUATION_FORMAT = 4  # of the tables
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and how: `methods` as `parse_method` reads or makes them; bicubic is added as the baseline.
+
+    Methods NAME@SEED, or NAME@0..4 for a range, are seeds of one method NAME: their mean stands for it.
+
+    Attributes:
+        metrics: names of METRICS; None: all that can be measured here.
+        limit: images of each dataset, evenly spread; None: all.
+        mean: the method that estimates the posterior mean, for the null-space part of the others.
+        reference_autoencoder: name or folder of the autoencoder whose error is the noise floor of hallucination.
+        latent: name or folder of the autoencoder in whose latents images are compared.
+        masks: folder of a mask an image (named by id, not 0 inside the region of interest); None: those that the
+            dataset was prepared with, if any.
+        margins: (measure, margin) within which methods are tested to be equivalent.
+        primary: the comparison that was specified in advance, as METHOD:MEASURE (METHOD against bicubic) or
+            METHOD,OTHER:MEASURE; None: the first method after bicubic against it, in PSNR, or where that is not
+            measured in the first measure that is and has a better side.
+        pictured: the method by whose PSNR the best, median and worst images are chosen; None: the first after bicubic.
+        by: the datasets' own column by whose values subgroups are compared; None: none are.
+        features: `inception` or a folder of a vision network, for FID and KID; None: Inception where its
+            weights lie on this machine, else neither.
+        seed: of the bootstrap and of drawn patches.
+        workers: threads that measure while models restore; None: as many as cores, four at most.
+        show_ids: errors name images by id instead of a hash; warnings and pages never do.
+    """
+
+    methods: tuple[str | Source, ...]
+    split: str = "valid"
+    degradation: str = "bicubic:4"
+    metrics: tuple[str, ...] | None = None
+    batch: int = 8
+    seed: int = 0
+    device: str = "auto"
+    limit: int | None = None
+    mean: str | None = None
+    reference_autoencoder: str | None = None
+    latent: str | None = None
+    masks: Path | None = None
+    features: str | None = None
+    margins: tuple[tuple[str, float], ...] = ()
+    primary: str | None = None
+    pictured: str | None = None
+    by: str | None = None
+    workers: int | None = None
+    show_ids: bool = False
+
+
+class Primary(NamedTuple):
+    """The comparison that was specified in advance: methods a and b in a measure."""
+
+    a: str
+    b: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """A checked evaluation: `works` are the datasets' images under all methods, in the order of the datasets.
+
+    `sources`, and the methods of `works`, have each seed apart.
+    """
+
+    works: tuple[Work, ...]
+    sources: tuple[Source, ...]
+    metrics: tuple[Metric, ...]
+    around: Surroundings
+    comparison: Comparison
+    primary: Primary | None
+    device: str
+    facts: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The digest of everything that decides the tables."""
+        return sha256_json(self.facts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The methods' names, the baseline first, without HR; a method of several seeds once."""
+        return tuple(self.members)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The names under which images are measured: each seed apart."""
+        return tuple(source.name for source in self.sources)
+
+    @cached_property
+    def members(self) -> Mapping[str, tuple[str, ...]]:
+        """By each method's name the names of its seeds; its own where it has not several."""
+        return members(self.sources)
+
+    @property
+    def seeds(self) -> Mapping[str, tuple[str, ...]]:
+        """The methods of several seeds, with the names of these."""
+        return several(self.members)
+
+    @property
+    def first_seeds(self) -> tuple[Work, ...]:
+        """The works with each method once: of several seeds the first, under the method's name."""
+        return tuple(first_seeds(work, self.members) for work in self.works)
+
+    @property
+    def images(self) -> int:
+        """How many images there are in all datasets."""
+        return sum(len(work.records) for work in self.works)
+
+    @property
+    def chief(self) -> str:
+        """The method that the pictures are chosen by: the one that was named, or the first that is no baseline."""
+        return self.comparison.pictured or _first(self.names)
+
+
+def plan_evaluation(given: Sequence[str | Path | Dataset], comparison: Comparison) -> EvaluationPlan:
+    """The plan, if all can be done: models are loaded and files paired now, so that a fault shows before hours of work.
+
+    Raises:
+        OptionError: an unknown metric, method, degradation, device or option; a lossless reference autoencoder.
+        InputError: no images in the split, two datasets of one name, HR sides that the degradation does not divide, HR
+            files that changed, files that do not pair.
+        ModelError: a model or autoencoder that is missing or broken.
+    """
+    check_seed(comparison.seed)
+    metrics = _chosen(comparison)
+    degradation, device = parse_degradation(comparison.degradation), resolve_device(comparison.device)
+    datasets = [one if isinstance(one, Dataset) else read_dataset(Path(one)) for one in given]
+    check_names(datasets)
+    check_column(comparison.by, datasets, comparison.split)
+    for dataset in datasets:
+        _check_sides(degradation, dataset, comparison)
+    tested = _tested(comparison, metrics, datasets)
+    _check_margins(comparison, tested)
+    asked: list[str | Source] = []
+    for method in (BICUBIC, *comparison.methods):  # the baseline once, also where it is asked for
+        asked += [method] if method not in asked else []
+    asked = [one for method in asked for one in (expanded(method) if isinstance(method, str) else [method])]
+    parse = partial(parse_method, degradation=degradation, device=device, loaded={})
+    sources = tuple(one if isinstance(one, Source) else parse(one) for one in asked)
+    names = list(members(sources))
+    # OptionError for the name of no method; the posterior mean is one image, so none of several seeds, nor of them.
+    measured = [source.name for source in sources]
+    single = [name for name in names if name in measured]
+    for option, name, there in (("mean", comparison.mean, single), ("pictured", comparison.pictured, names)):
+        if name is not None and name not in there:
+            raise OptionError(f"the option {option} is {name}: no such method; expected one of {', '.join(there)}")
+    if HR in names:
+        raise OptionError(f"method name {HR}: it is that of the truth; rename it")
+    if comparison.workers is not None and comparison.workers < 0:
+        raise OptionError(f"the option workers is {comparison.workers}: expected 0 or more")
+    primary = _primary(comparison, names, tested)
+    extractor = comparison.features or ("inception" if learned_available("inception") else None)
+    around = Surroundings(
+        degradation,
+        load_reference(comparison.reference_autoencoder, device),
+        load_latent(comparison.latent, device),
+        comparison.mean,
+        None if extractor is None else load_extractor(extractor, device),
+        comparison.seed,
+    )
+    several = len(datasets) > 1
+    for dataset in datasets:
+        dataset.check(dataset.select(comparison.split))
+    targets = [Target(d.select(comparison.split), Naming(d.name, comparison.show_ids), several) for d in datasets]
+    bound = [
+        _bind(dataset, target, sources, metrics, around, comparison)
+        for dataset, target in zip(datasets, targets, strict=True)
+    ]
+    works = tuple(work for work, _ in bound)
+    for work in works:
+        check_methods(work.methods, comparison.batch)
+    facts = _facts(comparison, works, sources, [hashes for _, hashes in bound], metrics, around, primary)
+    return EvaluationPlan(works, sources, metrics, around, comparison, primary, device, facts)
+
+
+def _check_sides(degradation: Degradation, dataset: Dataset, comparison: Comparison) -> None:
+    """InputError that lists the images of the split, measured or not, of which no LR can be made."""
+    records, divisor = dataset.select(comparison.split), degradation.divisor
+    if wrong := [one.id for one in records if one.rows % divisor or one.columns % divisor]:
+        naming = Naming(dataset.name, comparison.show_ids)
+        raise InputError(
+            f"dataset '{dataset.name}': {len(wrong)} of {len(records)} images have a side that is not a multiple of "
+            f"{divisor}, as {degradation.text} needs ({naming.listed(wrong)}); prepare it again with the option "
+            f"multiple {divisor}{naming.hint}"
+        )
+
+
+def _tested(comparison: Comparison, metrics: Sequence[Metric], datasets: Sequence[Dataset]) -> list[str]:
+    """The tidy names of the measures by which methods can be tested here."""
+    masked = comparison.masks or any(one.mask for dataset in datasets for one in dataset.select(comparison.split))
+    there = {"hr", "lr", "degradation"}
+    there |= {"threshold"} if comparison.reference_autoencoder else set()
+    there |= {"sr_latent", "hr_latent"} if comparison.latent else set()
+    there |= {"mask"} if masked else set()
+    compared = [metric for metric in metrics if metric.needs and metric.of_result and metric.name != LR_PSNR]
+    measured = [metric for metric in compared if set(metric.needs) <= there]
+    return [name for metric in measured for name in metric.names]
+
+
+def _primary(comparison: Comparison, names: Sequence[str], tested: Sequence[str]) -> Primary | None:
+    """The comparison that stands first: as it was asked for, or by the rule; None where there is nothing to compare.
+
+    OptionError for methods that there are not, or a measure that is not tested, as one without a better side: before
+    the work, not after it.
+    """
+    text = comparison.primary
+    tested = [name for name in tested if METRICS[name.partition("/")[0]].better != "closer"]
+    if text is None:
+        metric = "psnr" if "psnr" in tested else next(iter(tested), None)
+        return None if len(names) < 2 or metric is None else Primary(_first(names), BICUBIC, metric)
+    pair, _, metric = text.rpartition(":")
+    a, _, b = pair.partition(",")
+    b = b or BICUBIC
+    if a not in names or b not in names or a == b:
+        raise OptionError(
+            f"the option primary is '{text}': expected METHOD:MEASURE or METHOD,OTHER:MEASURE, such as "
+            f"{names[-1]}:psnr, of methods {', '.join(names)}"
+        )
+    if metric not in tested:
+        raise OptionError(
+            f"the option primary is '{text}': no test of '{metric}' here; choose from {', '.join(tested)}"
+        )
+    return Primary(a, b, metric)
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first method that was given: no baseline if there is any other, bicubic if there is nothing else."""
+    others = [name for name in names if name not in UPSCALERS]
+    return (*others, *names[1:], names[0])[0]
+
+
+def _check_margins(comparison: Comparison, tested: Sequence[str]) -> None:
+    """Raises OptionError for a margin that no two methods will be tested by: before the work, not after it."""
+    names = [name for name, _ in comparison.margins]
+    if LR_PSNR in names:
+        raise OptionError(
+            f"the option margin has {LR_PSNR}, which is not tested, since a projection makes a result agree with its "
+            "LR: that is how it was made, no finding; leave this margin out"
+        )
+    if unmeasured := [name for name in names if name not in tested]:
+        choice = ", ".join(sorted(tested))
+        raise OptionError(
+            f"the option margin has {', '.join(unmeasured)}: will not be measured here; choose from {choice}"
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise OptionError(f"the option margin has {', '.join(twice)} twice: keep one")
+    if wrong := [f"{name}={margin:g}" for name, margin in comparison.margins if not 0 < margin < float("inf")]:
+        raise OptionError(f"the option margin has {', '.join(wrong)}: expected a positive number, such as psnr=0.15")
+
+
+def _chosen(comparison: Comparison) -> tuple[Metric, ...]:
+    if comparison.metrics is None:
+        return find_metrics() + tuple(
+            one for one in METRICS.values() if one.group == "learned" and learned_available(one.name)
+        )
+    chosen = find_metrics(comparison.metrics)
+    for metric in chosen:
+        if metric.group == "learned":
+            weights_file(metric.name)  # raises, with what to fetch
+    return chosen
+
+
+def _bind(
+    dataset: Dataset,
+    target: Target,
+    sources: Sequence[Source],
+    metrics: tuple[Metric, ...],
+    around: Surroundings,
+    comparison: Comparison,
+) -> tuple[Work, dict[str, str]]:
+    """The dataset under all methods, and the digests of the files that belong to it."""
+    bound = {source.name: source.bind(target) for source in sources}
+    masks = find_masks(comparison.masks, dataset, target)
+    hashes = {name: hash for name, (_, hash) in bound.items() if hash}
+    methods = tuple(bound[source.name][0] for source in sources)
+    chosen = spread(target.records, comparison.limit)
+    measured = {record.id for record in chosen}
+    others = tuple(record for record in target.records if record.id not in measured)
+    return Work(dataset, chosen, methods, metrics, around, masks, comparison.show_ids, others), hashes
+
+
+def _facts(
+    comparison: Comparison,
+    works: Sequence[Work],
+    sources: Sequence[Source],
+    hashes: Sequence[dict[str, str]],
+    metrics: Sequence[Metric],
+    around: Surroundings,
+    primary: Primary | None,
+) -> dict[str, Any]:
+    """Everything that decides the tables; no path and no id."""
+    # SHA-256 of the weights that measures rest on, by measure, and of the feature extractor's files.
+    found = {one.name: sha256(weights_file(one.name)) for one in metrics if one.group == "learned"}
+    if around.extractor is not None:
+        found["features"] = _hash_of_files(comparison.features or "inception")
+    return {
+        "format": EVALUATION_FORMAT,
+        "data": {work.dataset.name: work.dataset.hash for work in works},
+        "methods": method_facts(sources),
+        "files": {work.dataset.name: found for work, found in zip(works, hashes, strict=True) if found},
+        "masks": {
+            work.dataset.name: {"from": origin(comparison.masks), "hash": work.masks.hash}
+            for work in works
+            if work.masks is not None
+        },
+        "weights": found,
+        "split": comparison.split,
+        "limit": comparison.limit,
+        "degradation": around.degradation.text,
+        "metrics": [metric.name for metric in metrics],
+        "mean": comparison.mean,
+        "reference_autoencoder": _autoencoder_facts(around.reference),
+        "latent": _autoencoder_facts(around.latent),
+        "features": None if around.extractor is None else Path(comparison.features or "inception").name,
+        "margins": dict(comparison.margins),
+        "primary": None if primary is None else primary._asdict(),
+        "pictured": comparison.pictured,
+        "by": comparison.by,
+        "seed": comparison.seed,
+    }
+
+
+def _hash_of_files(source: str) -> str:
+    """SHA-256 of a file, or of all visible files of a folder by their names there."""
+    place = weights_file(source) if source == "inception" else Path(source)
+    if place.is_file():
+        return sha256(place)
+    inside = sorted(path for path in place.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sha256_json({path.name: sha256(path) for path in inside})
+
+
+def _autoencoder_facts(autoencoder: Autoencoder | None) -> dict[str, str] | None:
+    return None if autoencoder is None else {"name": autoencoder.spec.name, "hash": autoencoder.hash}

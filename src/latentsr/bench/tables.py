@@ -1,0 +1,218 @@
+"""The tables and the record of a finished evaluation."""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from latentsr.bench.character import truth_facts
+from latentsr.bench.evaluation_plan import EvaluationPlan, image_groups
+from latentsr.bench.measure import Work
+from latentsr.bench.methods import mean_measure, set_values
+from latentsr.bench.mismatch import Suspicion, suspicions
+from latentsr.bench.results import Results
+from latentsr.bench.sets import SetMeasure, set_comparison_rows, set_measures, set_rows, with_mean_level
+from latentsr.config import read_json
+from latentsr.data.records import Record, commonest
+from latentsr.metrics import METRICS, Metric
+from latentsr.names import BICUBIC, HR, LR_PSNR
+from latentsr.stats.agreement import compare_agreement
+from latentsr.stats.comparison import compare_methods, compare_subgroups
+from latentsr.stats.significance import compare_equivalence
+from latentsr.stats.summary import over_seeds, seed_means, seed_spread, summarise
+from latentsr.stats.table import short_hash
+
+INTENSITY = "mean_intensity"
+# Families of tests, chosen before any data: few tests in the first, so that few patients can decide what matters most.
+MAIN, WHOLE, PARTS = "main measures", "whole image", "parts"
+MAIN_METRICS = ("psnr", "haarpsi")  # fidelity and perceptual likeness: what the verdict's first sentences rest on
+
+
+def frames(plan: EvaluationPlan, found: Sequence[Results], measured: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables by the name of their file: table, summary, comparisons, agreement, and others where asked for.
+
+    `measured` is the tidy table with each seed of a method apart.
+    """
+    table = over_seeds(measured, plan.seeds) if plan.seeds else measured
+    compared = table[table["metric"].isin(directed(plan.metrics))]
+    pairs = [(later, earlier) for earlier, later in combinations(plan.names, 2)]
+    made = {"table": table, "summary": summarise(table), **_sets(plan, found, measured, pairs)}
+    families = {name: family_of(name) for name in compared["metric"].unique()}
+    margins, groups = dict(plan.comparison.margins), {}
+    if plan.comparison.by is not None:
+        groups = {work.dataset.name: image_groups(work.records, plan.comparison.by) for work in plan.works}
+    parts: dict[str, list[pd.DataFrame]] = {"comparisons": [], "subgroups": [], "equivalence": []}
+    # What is the truth on a dataset takes no part in tests there, nor in their families.
+    aside = {(truth["dataset"], truth["method"]) for truth in truth_facts(table)}
+    for dataset, rows in table.groupby("dataset", sort=True):
+        truths = {method for name, method in aside if name == dataset}
+        own = rows[~rows["method"].isin(truths)]
+        left = [pair for pair in pairs if not truths & set(pair)]
+        tested = own[own["metric"].isin(families)]
+        if left and len(tested):
+            primary = plan.primary
+            if primary and (primary.metric not in set(tested["metric"]) or {primary.a, primary.b} & truths):
+                primary = None
+            parts["comparisons"].append(
+                compare_methods(
+                    tested, pairs=left, primary=primary, unit="both", families=families, seed=plan.comparison.seed
+                )
+            )
+            if dataset in groups and (main := [pair for pair in main_pairs(plan) if {pair, pair[::-1]} & set(left)]):
+                chosen = tested[tested["metric"].isin([*MAIN_METRICS, *(plan.primary or ())[2:]])]
+                parts["subgroups"].append(
+                    compare_subgroups(chosen, {dataset: groups[dataset]}, pairs=main, seed=plan.comparison.seed)
+                )
+        within = {metric: margin for metric, margin in margins.items() if metric in set(own["metric"])}
+        if left and within:
+            parts["equivalence"].append(compare_equivalence(own, within, pairs=left, unit="both"))
+    made |= {name: pd.concat(some, ignore_index=True) for name, some in parts.items() if some}
+    if INTENSITY in set(table["metric"]):
+        made["agreement"] = compare_agreement(table, INTENSITY, unit="both")
+    return made
+
+
+def main_pairs(plan: EvaluationPlan) -> list[tuple[str, str]]:
+    """The primary pair first, then each method with bicubic."""
+    first = [plan.primary[:2]] if plan.primary else []
+    return list(dict.fromkeys([*first, *((name, BICUBIC) for name in plan.names if name != BICUBIC)]))
+
+
+def _sets(
+    plan: EvaluationPlan, found: Sequence[Results], table: pd.DataFrame, pairs: Sequence[tuple[str, str]]
+) -> dict[str, pd.DataFrame]:
+    """The measures of whole sets, a row a dataset, method and measure, and their differences, a row a pair.
+
+    Where methods have several seeds, also how far these lie apart, in measures of images and of sets.
+    """
+    rows, differences = [], []
+    values: list[tuple[str, str, str, float]] = []
+    for one in found:
+        dataset, seed = one.work.dataset.name, plan.comparison.seed
+        patients = [record.patient for record in one.work.records]
+        names, measured = (*plan.names, HR), (*plan.measured, HR)  # HR's own distance is the floor
+        measures: dict[str, SetMeasure] = {}
+        for name in one.set_names():
+            arrays, reference = one.sets(name)
+            measures |= set_measures(name, [arrays[method] for method in measured], reference, patients, seed)
+        measures = with_mean_level(measures)
+        values += set_values(dataset, measures, measured)
+        members = {**plan.members, HR: (HR,)}
+        measures = {name: mean_measure(one, measured, members) for name, one in measures.items()}
+        rows.append(set_rows(dataset, names, measures, patients, seed))
+        differences.append(set_comparison_rows(dataset, names, pairs, measures, patients, seed))
+    made = {"sets": pd.concat(rows, ignore_index=True)}
+    if plan.seeds:
+        columns = ["dataset", "method", "metric", "value"]
+        apart = pd.concat([seed_means(table, plan.seeds), pd.DataFrame(values, columns=columns)], ignore_index=True)
+        made["seeds"] = seed_spread(apart, plan.seeds)
+    return made | ({"set_comparisons": pd.concat(differences, ignore_index=True)} if pairs else {})
+
+
+def directed(metrics: Iterable[Metric]) -> list[str]:
+    """The tidy names that are tested: those of measures of SR of which more, or less, is better.
+
+    Not `lr_psnr`: that a projected result agrees better with its LR than another is how it was made, no finding.
+    """
+    tested = [one for one in metrics if one.better != "closer" and one.of_result and one.name != LR_PSNR]
+    return [name for one in tested for name in one.names]
+
+
+def family_of(metric: str) -> str:
+    """The family of tests of a tidy name: main, other measures of the whole image, or bands, scales, thresholds."""
+    if "/" in metric:
+        return PARTS
+    return MAIN if metric in MAIN_METRICS else WHOLE
+
+
+def pairing_facts(plan: EvaluationPlan, found: Sequence[Results], table: pd.DataFrame) -> list[dict[str, Any]]:
+    """What is suspicious about the pairing, for run.json: images by their hash; `table` has each seed apart."""
+    told = []
+    for one in found:
+        rows = table[(table["dataset"] == one.work.dataset.name) & (table["metric"] == LR_PSNR)]
+        psnr = rows.set_index(["method", "id"])["value"]
+        ids = [record.id for record in one.work.records]
+        values = {name: psnr[name].reindex(ids).to_numpy() for name in plan.measured}
+        thumbs = one.thumbs()
+        own = thumbs.pop(HR)
+        others, gallery = one.other_thumbs()
+        for name, doubts in suspicions(own, thumbs, values, gallery).items():
+            told += [_told(one.work, others, name, doubt, values[name]) for doubt in doubts]
+    return told
+
+
+def _told(
+    work: Work, others: Sequence[str], method: str, doubt: Suspicion, lr_psnr: NDArray[np.float64]
+) -> dict[str, Any]:
+    ids = [*(record.id for record in work.records), *others]
+    hashes = [short_hash(work.dataset.name, id) for id in ids]
+    return {
+        "dataset": work.dataset.name,
+        "method": method,
+        "kind": doubt.kind,
+        "count": len(doubt.images),
+        "of": len(work.records),
+        "images": [hashes[row] for row in doubt.images],
+        "resembles": [hashes[row] for row in doubt.resembles],
+        "lr_psnr": [round(float(lr_psnr[row]), 2) if np.isfinite(lr_psnr[row]) else None for row in doubt.images],
+    }
+
+
+def dataset_facts(plan: EvaluationPlan) -> dict[str, Any]:
+    """Images, patients and sizes of what was measured, and whether each of the dataset's images has its own patient.
+
+    `mapped` are the images of the commonest size: those that mean maps are of; `resized` counts the images that were
+    resized when they were prepared, `shared_patients` the patients that stand in another split of the dataset too, and
+    `ungrouped`, where subgroups are compared, the images that are in none.
+    """
+    by = plan.comparison.by
+    ungrouped = {one.dataset.name: len(one.records) - len(image_groups(one.records, by)) for one in plan.works if by}
+    return {
+        name: _dataset_facts(work) | ({"ungrouped": ungrouped[name]} if by else {})
+        for work in plan.works
+        for name in (work.dataset.name,)
+    }
+
+
+def _dataset_facts(work: Work) -> dict[str, Any]:
+    mapped = commonest(work.records)
+    patients = {record.patient for record in work.records}
+    elsewhere = {record.patient for record in work.dataset.records if record.split != work.records[0].split}
+    rule = (read_json(work.dataset.root / "dataset.json").get("recipe") or {}).get("rule") or {}
+    return {
+        "images": len(work.records),
+        "patients": len(patients),
+        "shared_patients": len(patients & elsewhere),
+        "resized": sum(record.resized_from is not None for record in work.records),
+        "sizes": sorted({_size(record) for record in work.records}),
+        "mapped": {"images": len(mapped), "size": _size(mapped[0])},
+        "block": rule.get("block"),  # files that count as a patient, where `prepare` knew no patients
+        "image_is_patient": len({record.patient for record in work.dataset.records}) == len(work.dataset.records),
+    }
+
+
+def _size(record: Record) -> str:
+    return f"{record.rows}x{record.columns}"
+
+
+def measure_facts(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The definitions of the measures in the table, from METRICS: a report reads them here."""
+    there = set(table["metric"])
+    return [
+        {
+            "name": one.name,
+            "title": one.title,
+            "unit": one.unit,
+            "better": one.better,
+            "range": [f"{bound:g}" for bound in one.range],
+            "source": one.source,
+            "group": one.group,
+            "parts": list(one.parts),
+            "smallest_side": one.smallest_side,
+        }
+        for one in METRICS.values()
+        if there & set(one.names)
+    ]

@@ -1,0 +1,265 @@
+"""What a screening says in words: the ranking, the SR quality to expect, and what to know before believing it."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+
+from latentsr.bench.contrasts import RULE, contrast_sentences, gap, judgeable, psnr_difference, told_apart
+from latentsr.metrics import METRICS
+from latentsr.names import BICUBIC, CAPPED, EXTRAPOLATED, listed
+from latentsr.stats.regression import fit_line, pearson
+from latentsr.stats.significance import FEWEST
+
+
+def warnings(frames: Mapping[str, pd.DataFrame], lone: Collection[str] = ()) -> list[str]:
+    """Sentences, of the `ceilings` and the `cost` of a screening, one dataset after the other.
+
+    `lone` are the datasets in which no patient has two images.
+    """
+    found: list[str] = []
+    for name, rows in frames["ceilings"].groupby("dataset", sort=False):
+        images, excluded = int(rows["images"].iloc[0]), int(rows["excluded"].iloc[0])
+        found += _excluded(str(name), images, excluded)
+        found += _patients(str(name), int(rows["patients"].iloc[0]), images - excluded)
+        if name in lone:
+            found.append(
+                f"{name}: each image counts as a patient of its own; if some share one, intervals are too narrow."
+            )
+        for metric, missing in _missing(rows):
+            found.append(f"{name}: {metric} has no value for {missing} of {images} images (too small or constant).")
+    return found + _half_precision(frames["cost"]) + _timed_alike(frames["cost"])
+
+
+def _excluded(name: str, images: int, excluded: int) -> Iterator[str]:
+    if excluded:
+        yield (
+            f"{name}: {excluded} of {images} images are constant, or came back exactly from a lossy autoencoder: left "
+            "out of the ceilings, differences and bands of all."
+        )
+
+
+def _patients(name: str, patients: int, images: int) -> Iterator[str]:
+    if patients == 1:
+        yield f"{name}: all {images} images are of one patient: no interval can be given and nothing is told apart."
+    elif 1 < patients < FEWEST:
+        yield (
+            f"{name}: only {patients} patients: intervals take their differences for normal, and differences are not "
+            f"judged with fewer than {FEWEST}."
+        )
+
+
+def _missing(rows: pd.DataFrame) -> Iterator[tuple[str, int]]:
+    for metric, own in rows.groupby("metric", sort=False):
+        if missing := int(own["missing"].max()):
+            yield str(metric), missing
+
+
+def _half_precision(cost: pd.DataFrame) -> list[str]:
+    found = []
+    for column in (name for name in cost.columns if name.startswith("nonfinite_")):
+        worst = cost.groupby("method", sort=False)[column].max()
+        if names := [f"{name} ({share:.0%})" for name, share in worst.items() if share > 0]:
+            kind, probed = column.removeprefix("nonfinite_"), int(cost["probed"].max())
+            tried = f"{probed} image{'' if probed == 1 else 's'} of a dataset"
+            found.append(
+                f"Latents with NaN or infinity in {kind}, tried on {tried}: {listed(names)}. Encode with these in "
+                "float32."
+            )
+    return found
+
+
+def _timed_alike(cost: pd.DataFrame) -> list[str]:
+    if len(cost[["device", "threads", "batch"]].drop_duplicates()) < 2:
+        return []
+    return ["Times were measured on several devices, thread counts or batch sizes: compare those of one only."]
+
+
+# Protocol sections 2 and 4 (3 and 7); MedVAE and SD-VAE against bicubic interpolation in each dataset's table.
+WHAT_THE_POINTS_ARE = (
+    "The published points are 2 autoencoders on 3 datasets, so not independent, as the interval of r takes them to be; "
+    "SR lay below bicubic interpolation on two of the three (with SD-VAE on all), and its PSNR was taken against "
+    "decode(encode(HR)), not HR."
+)
+
+
+def expectation_sentences(
+    expected: pd.DataFrame, baselines: pd.DataFrame, points: pd.DataFrame, published: bool
+) -> list[str]:
+    """The best candidate of each dataset, what the baselines reach there, and what to hold against the points."""
+    known = expected.dropna(subset=["expected"])
+    if known.empty:
+        return []
+    line = fit_line(points["ceiling"], points["sr"])
+    source = "six published points" if published else f"{len(points)} finished studies of your own"
+    best = {
+        str(name): dict(rows.sort_values("expected", ascending=False).iloc[0])
+        for name, rows in known.groupby("dataset", sort=False)
+    }
+    overlap = known["low"].max() <= known["high"].min() and known["method"].nunique() > 1
+    wide = "; all intervals overlap, so they say what to expect, not which is better" if overlap else ""
+    several = {name for name, rows in known.groupby("dataset") if len(rows) > 1}
+    told = "; ".join(f"on {name} {'at best ' * (name in several)}{_expected(row)}" for name, row in best.items())
+    correlation = f"{pearson(points['ceiling'], points['sr']).words}, R2 = {line.r2:.2f}"
+    text = f"Expected SR PSNR, from {source} ({correlation}): {told}{wide}."
+    beyond = sorted(set(known.loc[known["note"].str.contains(EXTRAPOLATED), "method"]))
+    extrapolated = f" Extrapolated beyond the points, so less sure still: {listed(beyond)}." if beyond else ""
+    return [text + extrapolated, *_measured(best, baselines), *([WHAT_THE_POINTS_ARE] if published else [])]
+
+
+def _expected(best: dict[str, Any]) -> str:
+    capped = f", capped by its ceiling of {best['ceiling']:.1f} dB" if CAPPED in best["note"] else ""
+    interval = f"95 % prediction interval {best['low']:.1f} to {best['high']:.1f} dB"
+    return f"{best['expected']:.1f} dB with {best['method']} ({interval}{capped})"
+
+
+def _measured(best: dict[str, dict[str, Any]], baselines: pd.DataFrame) -> list[str]:
+    """What each baseline reaches on the same images, against the best of what is expected there."""
+    told, below = [], []
+    for name, row in best.items():
+        here = baselines[(baselines["dataset"] == name) & baselines["mean"].notna()].to_dict(orient="records")
+        if here:
+            told.append(f"on {name} {listed([_against(one, row['expected']) for one in here])}")
+        below += [one["mean"] > row["expected"] for one in here if one["method"] == BICUBIC]
+    if not told:
+        return []
+    verdict = " So the line lies below what interpolation gives here: plan by what is measured, not by it."
+    return [
+        f"Measured on the same images, with the distance to that expectation: {'; '.join(told)}."
+        + verdict * (bool(below) and all(below))
+    ]
+
+
+def _against(row: dict[str, Any], expected: float) -> str:
+    """Such as "bicubic 27.6 dB [27.1, 28.2] (+1.1 dB)"."""
+    name = row["method"] if row["method"] == BICUBIC else f"the shipped model {row['method']}"
+    interval = f" [{row['low']:.1f}, {row['high']:.1f}]" if math.isfinite(row["low"]) else ""
+    return f"{name} {row['mean']:.1f} dB{interval} ({row['mean'] - expected:+.1f} dB)"
+
+
+MEANING = (
+    "The AE ceiling is how closely an image matches itself after encoding and decoding (mean PSNR with its 95 % "
+    "interval): what is lost there, in practice no denoiser brings back."
+)
+Rows = list[dict[str, Any]]
+
+
+def verdict(
+    frames: Mapping[str, pd.DataFrame], points: pd.DataFrame, published: bool, unplaced: Sequence[str] = ()
+) -> list[str]:
+    """Sentences, the most important first: the best autoencoder of each dataset, then the rankings, then the reasons.
+
+    Args:
+        frames: `ceilings`, `differences`, `contrasts`, `expected` and `baselines` of the screening.
+        points: what the expectation rests on.
+        published: whether these are the published points.
+        unplaced: the autoencoders that are in no contrast.
+    """
+    ceilings, differences = frames["ceilings"], frames["differences"]
+    names = list(dict.fromkeys(ceilings["dataset"]))
+    ranked = {name: _ranked(ceilings, name) for name in names}
+    several = [name for name in names if len(ranked[name]) > 1]
+    sentences = [_headline(ranked, ceilings, differences)]
+    if any(ranked.values()):
+        sentences.append(f"{MEANING} {RULE}" if several else MEANING)
+    sentences += [_ranking(name, ranked[name], ceilings, differences) for name in several]
+    sentences += contrast_sentences(frames["contrasts"], unplaced) if several else []
+    sentences += _lossless(ceilings)
+    sentences += expectation_sentences(frames["expected"], frames["baselines"], points, published)
+    return sentences
+
+
+def _ranked(ceilings: pd.DataFrame, dataset: str) -> Rows:
+    """The PSNR rows of the autoencoders that lose something, the highest first."""
+    here = ceilings[(ceilings["dataset"] == dataset) & (ceilings["metric"] == "psnr") & ~ceilings["lossless"]]
+    return list(here.dropna(subset=["mean"]).sort_values("mean", ascending=False).to_dict(orient="records"))
+
+
+def _headline(ranked: Mapping[str, Rows], ceilings: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """The best of each dataset in one sentence, and the datasets that have none."""
+    if ceilings["lossless"].all():
+        return "Only lossless autoencoders were screened: none has an AE ceiling to rank by."
+    told = [_best(name, rows, differences) for name, rows in ranked.items() if rows]
+    several = any(len(rows) > 1 for rows in ranked.values())
+    silent = [name for name, rows in ranked.items() if not rows]
+    opening = (
+        "Highest AE ceiling" if several else "One autoencoder that loses anything makes no ranking; its AE ceiling"
+    )
+    sentences = [f"{opening}: {'; '.join(told)}."] if told else []
+    if silent:
+        sentences.append(
+            f"No image of {listed(silent)} can rank an autoencoder: all are constant or came back exactly."
+        )
+    return " ".join(sentences)
+
+
+def _best(dataset: str, ranked: Rows, differences: pd.DataFrame) -> str:
+    first = ranked[0]
+    pairs = {row["method"]: psnr_difference(differences, dataset, first["method"], row["method"]) for row in ranked[1:]}
+    text = f"on {dataset} {first['method']}, {_mean(first)}"
+    if pairs and not any(judgeable(row) for row in pairs.values()):
+        return f"{text}, the differences not to be judged"
+    ties = [name for name, row in pairs.items() if not told_apart(row)]
+    return f"{text}, not told apart from {listed(ties)}" if ties else text
+
+
+def _ranking(dataset: str, ranked: Rows, ceilings: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """All of a dataset in order, what other measures say of the best, and what lies between each and the next."""
+    order = ", ".join(f"{row['method']} {row['mean']:.2f}" for row in ranked)
+    text = f"Ranking on {dataset}, mean PSNR in dB: {order}{_others(dataset, ranked[0]['method'], ceilings)}."
+    names = list(pairwise(row["method"] for row in ranked))
+    neighbours = {pair: row for pair in names if (row := psnr_difference(differences, dataset, *pair)) is not None}
+    if not any(judgeable(row) for row in neighbours.values()):
+        few = f", fewer than {FEWEST}" if ranked[0]["patients"] < FEWEST else ""
+        count = int(ranked[0]["patients"])
+        patients = f"{count} patient{'' if count == 1 else 's'}"
+        return f"{text} The differences cannot be judged: {patients}{few}."
+    if ties := [pair for pair in names if not told_apart(neighbours.get(pair))]:
+        told = [f"{a} from {b} ({gap(neighbours[a, b])})" for a, b in ties if (a, b) in neighbours]
+        return f"{text} Not told apart: {listed(told)}."
+    closest = min(neighbours, key=lambda pair: neighbours[pair]["difference"])
+    return (
+        f"{text} Each is told apart from the next; the closest are {closest[0]} and {closest[1]}, "
+        f"{gap(neighbours[closest])} apart."
+    )
+
+
+def _others(dataset: str, best: str, ceilings: pd.DataFrame) -> str:
+    """Whether the other measures name the same best, as a clause."""
+    agreeing: list[str] = []
+    differing: list[str] = []
+    for title, name in _bests(dataset, ceilings):
+        if name == best:
+            agreeing.append(title)
+        else:
+            differing.append(f"{title} is best for {name}")
+    same = [f"{listed(agreeing)} name{'s' if len(agreeing) == 1 else ''} the same best"] if agreeing else []
+    return "".join(f"; {text}" for text in [*same, *differing])
+
+
+def _bests(dataset: str, ceilings: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """(title, best autoencoder) of each measure but PSNR whose better side is known."""
+    lossy = ceilings[(ceilings["dataset"] == dataset) & ~ceilings["lossless"] & (ceilings["metric"] != "psnr")]
+    for name, rows in lossy.dropna(subset=["mean"]).groupby("metric", sort=False):
+        metric = METRICS[str(name)]
+        if metric.better != "closer":
+            ordered = rows.sort_values("mean", ascending=metric.better == "lower")
+            yield metric.title, str(ordered["method"].iloc[0])
+
+
+def _lossless(ceilings: pd.DataFrame) -> list[str]:
+    names = list(dict.fromkeys(ceilings.loc[ceilings["lossless"], "method"]))
+    if not names:
+        return []
+    verb, whose = ("is", "Its latent keeps") if len(names) == 1 else ("are", "Their latents keep")
+    return [
+        f"{listed(names)} {verb} lossless: without a ceiling, so neither ranked nor predicted here. {whose} "
+        "the whole image; whether a denoiser does better there, only training can show."
+    ]
+
+
+def _mean(row: Mapping[str, Any]) -> str:
+    interval = f" [{row['low']:.2f}, {row['high']:.2f}]" if row["low"] == row["low"] else " (no interval)"
+    return f"{row['mean']:.2f} dB{interval}"

@@ -1,0 +1,22 @@
+"""Names that several parts share: methods and measures of tables, files of a job, limits that reports state."""
+
+from collections.abc import Sequence
+
+# Methods of a table: the truth, and the baseline.
+HR, BICUBIC = "hr", "bicubic"
+LR_PSNR, SHARPNESS = "lr_psnr", "laplacian_variance"  # measures that tables and reports treat unlike others
+
+# Files of an evaluation's and a screening's folder, and of the record and run folder of `enhance`.
+RUN, EVALUATION_PAGE = "run.json", "report.html"
+SCREENING, SCREENING_PAGE = "screening.json", "screening.html"
+SUPPLEMENT, PICTURES, MAPS = "report", "pictures", "maps.npz"
+HR_FILE, LR_FILE, DECODED_FILE, ERROR_FILE = "hr.png", "lr.png", "decoded.png", "error.png"
+
+WHITE_ERROR = 0.1  # absolute error, of a range of 1, that an error map shows as white
+RELIABLE_FID = 2048  # images below which FID is biased
+EXTRAPOLATED, CAPPED = "extrapolated", "capped by the ceiling"  # notes of an expected SR PSNR
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them, such as "a, b and c"; empty for none."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

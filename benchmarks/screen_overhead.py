@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.bench import Candidate, Screening, plan_screening
 from latentsr.bench.cost import parameters_of
-from latentsr.bench.screening import stream, stream_hr
+from latentsr.bench.roundtrip import measured, measured_hr
+from latentsr.bench.screening import measure_images
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, batches, loaded, write_dataset
 from latentsr.io.raster import write_pixels
@@ -96,8 +98,9 @@ def _screened(dataset: Dataset, autoencoder: Autoencoder, out: Path, device: str
     """What it takes to do with them what a screening does with each image, HR's own measures among it."""
     plan = plan_screening([dataset], [Candidate("vae", lambda device: autoencoder)], Screening(), device=device)
     start = _clock(device)
-    stream_hr(plan, out, BATCH, device)
-    stream(plan, 0, autoencoder, Parts(out / "vae"), batch=BATCH, device=device)
+    for name, work in (("hr", measured_hr), ("vae", partial(measured, autoencoder))):
+        arrays = partial(work, metrics=plan.metrics)
+        measure_images(plan, 0, Parts(out / name), lambda hr, ids, of=arrays: of(hr), batch=BATCH, device=device)
     _wait(device)
     return _clock(device) - start
 

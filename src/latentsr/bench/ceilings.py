@@ -1,30 +1,27 @@
-"""The images by which autoencoders are ranked: the same for all, whatever one of them gives back exactly."""
+"""The results of a screening: which images rank autoencoders, their ceilings, and the tables made of them."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from latentsr.autoencoders import Autoencoder
 from latentsr.bench.contrasts import contrasts, unplaced
+from latentsr.bench.pictures import worst
 from latentsr.bench.prediction import expected_sr, regression
-from latentsr.bench.roundtrip import EXACT, constant_ids, psnr_of, reconstructed, rows, timing, total
+from latentsr.bench.roundtrip import EXACT, rows, timing, total
 from latentsr.bench.screening_plan import BANDS, SPECTRUM, ScreeningPlan
 from latentsr.bench.verdict import verdict, warnings
 from latentsr.config import read_signed_json
-from latentsr.data.records import Dataset, Record, loaded
-from latentsr.io.raster import write_pixels
-from latentsr.job import Parts
-from latentsr.metrics import METRICS, Metric
-from latentsr.names import DECODED_FILE, ERROR_FILE, HR, HR_FILE, WHITE_ERROR
+from latentsr.job import JobFolder, Parts
+from latentsr.metrics import METRICS
+from latentsr.names import HR
 from latentsr.stats.comparison import compare_methods
 from latentsr.stats.paired import wide
 from latentsr.stats.summary import column_means
-from latentsr.stats.table import short_hash, write_table
+from latentsr.stats.table import short_hash, sorted_table, write_table
 
 Excluded = Mapping[str, frozenset[str]]
 
@@ -78,38 +75,6 @@ def _among(table: pd.DataFrame, excluded: Excluded) -> pd.Series:
     return pd.Series([pair in pairs for pair in zip(table["dataset"], table["id"], strict=True)], index=table.index)
 
 
-SHOWN = 2  # images a dataset
-
-
-def worst(parts: Parts, dataset: Dataset) -> tuple[Record, ...]:
-    """The records that the parts' method, the reference, gives back with the lowest PSNR, the worst first.
-
-    By id where it gives them back whole.
-    """
-    psnr = psnr_of(parts.read())
-    records = [record for record in dataset.records if record.id in psnr]
-    ordered = sorted(records, key=lambda one: (psnr[one.id] if math.isfinite(psnr[one.id]) else math.inf, one.id))
-    return tuple(ordered[:SHOWN])
-
-
-def draw_pictures(
-    autoencoder: Autoencoder, name: str, dataset: Dataset, shown: Sequence[Record], out: Path, *, device: str
-) -> None:
-    """Writes hr.png, NAME/decoded.png and NAME/error.png into a folder an image, named by its short hash.
-
-    Error maps are grey from black, no error, to white, WHITE_ERROR and more. What is there already stays.
-    """
-    for record in shown:
-        folder = out / short_hash(dataset.name, record.id)
-        if (folder / name / ERROR_FILE).is_file():
-            continue
-        hr = loaded(dataset, [record], device)
-        decoded = reconstructed(autoencoder, hr)
-        error = (decoded - hr).abs() / WHITE_ERROR
-        for path, image in ((HR_FILE, hr), (f"{name}/{DECODED_FILE}", decoded), (f"{name}/{ERROR_FILE}", error)):
-            write_pixels(folder / path, np.round(image.clamp(0, 1)[0, 0].float().cpu().numpy() * 255).astype(np.uint8))
-
-
 COST = "cost.json"
 TABLES = (
     "table", "ceilings", "differences", "fingerprint", "latents", "cost", "expected", "baselines", "contrasts",
@@ -118,67 +83,112 @@ MEAN_COLUMNS = (
     "dataset", "method", "metric", "images", "excluded", "patients", "n", "infinite", "missing", "mean", "sd", "low",
     "high", "mean_images",
 )  # fmt: skip
-Folders = Callable[[int, str], Parts]
 
 
-def conclude(plan: ScreeningPlan, out: Path, folders: Folders) -> dict[str, Any]:
-    """Everything that screening.json says of the results; the tables are written to `out`, earlier ones replaced."""
-    # The tidy table of all datasets and methods, sorted; HR's own values under the method `hr`, baselines' PSNR.
+def parts_of(plan: ScreeningPlan, folder: JobFolder, number: int, method: str) -> Parts:
+    """Those of a method on the plan's dataset `number`: by its name, as the key does not tell A B from B A."""
+    return Parts(folder.parts / plan.datasets[number].folder_name / method)
+
+
+def conclude(plan: ScreeningPlan, folder: JobFolder) -> dict[str, Any]:
+    """The results as screening.json holds them; writes the tables, replacing earlier ones."""
     names = [HR, *(one.name for one in plan.baselines), *(one.name for one in plan.candidates)]
-    tables = [
-        rows(folders(number, name).read(), dataset, name)
+    parts = {
+        (dataset.name, name): parts_of(plan, folder, number, name)
         for number, dataset in enumerate(plan.datasets)
         for name in names
+    }
+    frames, excluded = _frames(plan, parts)
+    for name, frame in frames.items():
+        write_table(frame, folder.root, name, overwrite=True)
+    published, table = plan.options.studies is None, frames["table"]
+    # By image every autoencoder's PSNR, None where it gave it back whole.
+    own = table[table["metric"].eq("psnr") & table["method"].isin([one.name for one in plan.candidates])]
+    psnr = {
+        image: dict(zip(rows["method"], map(_plain, rows["value"]), strict=True))
+        for image, rows in own.groupby(["dataset", "id"])
+    }
+    pictured = [
+        (dataset.name, record.id)
+        for dataset in plan.datasets
+        for record in worst(parts[dataset.name, plan.reference], dataset)
     ]
-    key = ["dataset", "id", "patient", "method", "metric"]
-    table = pd.concat(tables, ignore_index=True).sort_values(key, ignore_index=True)
-    lossless = _lossless(table, plan)
-    lossy = [one.name for one in plan.identified if not one.spec.lossless]
-    ranked = judged(table, lossy, _constant(plan, folders))
+    lone = {one.name for one in plan.datasets if len({r.patient for r in one.records}) == len(one.records) > 1}
+    return {
+        "datasets": {
+            dataset.name: {
+                "images": len(chosen),
+                "excluded": len(excluded[dataset.name]),
+                "patients": len({record.patient for record in chosen}),
+                "sizes": sorted({f"{record.rows}x{record.columns}" for record in chosen}),
+            }
+            for dataset, chosen in zip(plan.datasets, plan.records, strict=True)
+        },
+        "measures": {
+            name: {key: getattr(METRICS[name], key) for key in ("title", "unit", "better", "source")}
+            for name in plan.ceiling
+        },
+        "methods": {one.name: asdict(one.spec) | {"hash": one.hash} for one in plan.identified},
+        **{name: records(frame) for name, frame in frames.items() if name not in ("table", "fingerprint")},
+        "regression": regression(plan.points, list(frames["expected"]["ceiling"])),
+        "published_points": published,
+        "worst": [{"dataset": name, "image": short_hash(name, id), "psnr": psnr[name, id]} for name, id in pictured],
+        "verdict": verdict(frames, plan.points, published=published, unplaced=unplaced(plan.identified)),
+        "warnings": warnings(frames, lone),
+    }
+
+
+def _frames(
+    plan: ScreeningPlan, parts: Mapping[tuple[str, str], Parts]
+) -> tuple[dict[str, pd.DataFrame], Mapping[str, Collection[str]]]:
+    """The tables by name, and the ids of the excluded images by dataset."""
+    datasets = {dataset.name: dataset for dataset in plan.datasets}
+    tables = [rows(found.read(), datasets[dataset], method) for (dataset, method), found in parts.items()]
+    table = sorted_table(tables)
+    specs = {one.name: one.spec.lossless for one in plan.identified}
+    # Whether a lossless autoencoder gave back every image of the dataset.
+    psnr = table[(table["metric"] == "psnr") & table["method"].isin(specs)]
+    whole = psnr.assign(lossless=np.isposinf(psnr["value"]) & psnr["method"].map(specs).astype(bool))
+    lossless = whole.groupby(["dataset", "method"], as_index=False)["lossless"].all()
+
+    constant = {
+        dataset: frozenset(id for part in parts[dataset, HR].read() for id in np.array(part.ids)[part["constant"]])
+        for dataset in datasets
+    }
+    ranked = judged(table, [name for name, one in specs.items() if not one], constant)
     means = mean_values(ranked)
+
     # Mean of each band and ring, and its paired difference to the reference, with intervals.
-    parts = [*METRICS[BANDS].names, *METRICS[SPECTRUM].names]
-    own = means[means["metric"].isin(parts)].merge(lossless, how="left")
-    compared = _compared(ranked.kept[ranked.kept["metric"].isin(parts)], plan, lossless, plan.reference)
+    bands = [*METRICS[BANDS].names, *METRICS[SPECTRUM].names]
+    compared = _compared(ranked.kept[ranked.kept["metric"].isin(bands)], plan, lossless, plan.reference)
     against = compared.rename(columns={"a": "method", "low": "difference_low", "high": "difference_high"})
-    kept = ["dataset", "method", "metric", "difference", "difference_low", "difference_high"]
-    fingerprint = own.merge(against[kept], how="left", on=kept[:3])
+    key = ["dataset", "method", "metric"]
+    own = means[means["metric"].isin(bands)].merge(lossless, how="left")
+    ceilings = means[means["metric"].isin(plan.ceiling)].reset_index(drop=True).merge(lossless)
+    differences = _compared(ranked.kept[ranked.kept["metric"].isin(plan.ceiling)], plan, lossless, None)
+
+    psnr = means[means["metric"] == "psnr"]
+    expected = [
+        {"dataset": row["dataset"], "method": row["method"]}
+        | asdict(expected_sr(math.inf if row["lossless"] else row["mean"], plan.points))
+        for row in psnr.merge(lossless).to_dict(orient="records")
+    ]
+    baselines = pd.concat([psnr[psnr["method"] == one.name] for one in plan.baselines]).drop(columns="metric")
+    own_parts = {(dataset, method): found for (dataset, method), found in parts.items() if method in specs}
     frames = {
         "table": table,
-        "ceilings": means[means["metric"].isin(plan.ceiling)].reset_index(drop=True).merge(lossless),
-        "differences": _differences(ranked.kept, plan, lossless),
-        "fingerprint": fingerprint,
-        "latents": _latents(plan, folders),
-        "cost": _cost(plan, folders),
-        "expected": _expected(means, plan, lossless),
-        "baselines": _baselines(means, plan),
-    }
-    frames["contrasts"] = contrasts(plan.identified, frames["differences"])
-    for name, frame in frames.items():
-        write_table(frame, out, name, overwrite=True)
-    told = {name: records(frame) for name, frame in frames.items() if name not in ("table", "fingerprint")}
-    dataset_facts = {
-        dataset.name: {
-            "images": len(chosen),
-            "excluded": len(ranked.excluded[dataset.name]),
-            "patients": len({record.patient for record in chosen}),
-            "sizes": sorted({f"{record.rows}x{record.columns}" for record in chosen}),
-        }
-        for dataset, chosen in zip(plan.datasets, plan.records, strict=True)
-    }
-    return {
-        "datasets": dataset_facts,
-        "measures": {name: _measure_facts(METRICS[name]) for name in plan.ceiling},
-        "methods": {one.name: asdict(one.spec) | {"hash": one.hash} for one in plan.identified},
-        **told,
-        "regression": regression(plan.points, list(frames["expected"]["ceiling"])),
-        "published_points": plan.options.studies is None,
-        "worst": _worst(plan, folders, table),
-        "verdict": verdict(
-            frames, plan.points, published=plan.options.studies is None, unplaced=unplaced(plan.identified)
+        "ceilings": ceilings,
+        "differences": differences,
+        "fingerprint": own.merge(
+            against[[*key, "difference", "difference_low", "difference_high"]], how="left", on=key
         ),
-        "warnings": warnings(frames, _lone(plan)),
+        "latents": pd.concat([_latents(*name, found) for name, found in own_parts.items()], ignore_index=True),
+        "cost": pd.DataFrame([_cost(*name, found) for name, found in own_parts.items()]),
+        "expected": pd.DataFrame(expected),
+        "baselines": baselines.sort_values("dataset", kind="stable", ignore_index=True),
+        "contrasts": contrasts(plan.identified, differences),
     }
+    return frames, ranked.excluded
 
 
 def mean_values(ranked: Judged) -> pd.DataFrame:
@@ -188,20 +198,15 @@ def mean_values(ranked: Judged) -> pd.DataFrame:
     others, `infinite` and `missing` ones (left out), `mean` and `sd` (ddof 1) over patients, `low` and `high` of 95 %,
     NaN where fewer than two patients have values, and `mean_images` over images.
     """
-    parts = [
-        _means(str(name), part, ranked.excluded.get(str(name), frozenset()))
-        for name, part in ranked.table.groupby("dataset")
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def _means(dataset: str, table: pd.DataFrame, excluded: Collection[str]) -> pd.DataFrame:
-    values = wide(table)
-    kept = values.index[~values.index.get_level_values("id").isin(excluded)]
-    means = column_means(values).rename(columns={"mean_low": "low", "mean_high": "high"}).reset_index()
-    means["missing"] -= len(excluded)  # whose values were made NaN, so that all means are of the same images
-    counts = {"images": len(values), "excluded": len(excluded), "patients": kept.get_level_values("patient").nunique()}
-    return means.assign(dataset=dataset, **counts)[list(MEAN_COLUMNS)]
+    found = []
+    for dataset, table in ranked.table.groupby("dataset"):
+        values, excluded = wide(table), ranked.excluded.get(str(dataset), frozenset())
+        kept = values.index[~values.index.get_level_values("id").isin(excluded)]
+        means = column_means(values).rename(columns={"mean_low": "low", "mean_high": "high"}).reset_index()
+        means["missing"] -= len(excluded)  # whose values were made NaN, so that all means are of the same images
+        patients = kept.get_level_values("patient").nunique()
+        found.append(means.assign(dataset=dataset, images=len(values), excluded=len(excluded), patients=patients))
+    return pd.concat(found, ignore_index=True)[list(MEAN_COLUMNS)]
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -212,28 +217,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _plain(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _lossless(table: pd.DataFrame, plan: ScreeningPlan) -> pd.DataFrame:
-    """dataset, method, lossless: whether a lossless autoencoder gave back every image of the dataset."""
-    specs = {one.name: one.spec.lossless for one in plan.identified}
-    psnr = table[(table["metric"] == "psnr") & table["method"].isin(specs)]
-    whole = psnr.assign(lossless=np.isposinf(psnr["value"]) & psnr["method"].map(specs).astype(bool))
-    return whole.groupby(["dataset", "method"], as_index=False)["lossless"].all()
-
-
-def _constant(plan: ScreeningPlan, folders: Folders) -> dict[str, frozenset[str]]:
-    """The ids of each dataset's constant images."""
-    return {
-        dataset.name: frozenset().union(*(constant_ids(part) for part in folders(number, HR).read()))
-        for number, dataset in enumerate(plan.datasets)
-    }
-
-
-def _differences(table: pd.DataFrame, plan: ScreeningPlan, lossless: pd.DataFrame) -> pd.DataFrame:
-    """Paired differences of the ceilings between all autoencoders that lose something."""
-    chosen = table[table["metric"].isin(plan.ceiling)]
-    return _compared(chosen, plan, lossless, None)
 
 
 def _compared(table: pd.DataFrame, plan: ScreeningPlan, lossless: pd.DataFrame, reference: str | None) -> pd.DataFrame:
@@ -252,43 +235,28 @@ def _compared(table: pd.DataFrame, plan: ScreeningPlan, lossless: pd.DataFrame, 
     return pd.concat(found, ignore_index=True) if found else empty
 
 
-def _latents(plan: ScreeningPlan, folders: Folders) -> pd.DataFrame:
-    """One row a dataset, method and latent channel: mean, sd, and correlation with the neighbour on each axis."""
-    tables = []
-    for number, dataset in enumerate(plan.datasets):
-        for candidate in plan.candidates:
-            sums = total(folders(number, candidate.name).read())
-            frame = pd.DataFrame(
-                {
-                    "channel": np.arange(len(sums.mean)),
-                    "mean": sums.mean,
-                    "sd": sums.sd,
-                    "correlation_rows": sums.correlation("row"),
-                    "correlation_columns": sums.correlation("column"),
-                    "images": sums.images,
-                }
-            )
-            tables.append(frame.assign(dataset=dataset.name, method=candidate.name))
-    found = pd.concat(tables, ignore_index=True)
-    return found[["dataset", "method", *found.columns.drop(["dataset", "method"])]]
-
-
-def _cost(plan: ScreeningPlan, folders: Folders) -> pd.DataFrame:
-    """One row a dataset and method: computed sizes and FLOPs, and seconds an image as measured, and on what."""
+def _latents(dataset: str, method: str, parts: Parts) -> pd.DataFrame:
+    """One row per latent channel: mean, sd, and correlation with the neighbour on each axis."""
+    sums = total(parts.read())
     return pd.DataFrame(
-        [
-            _cost_row(dataset.name, candidate.name, folders(number, candidate.name))
-            for number, dataset in enumerate(plan.datasets)
-            for candidate in plan.candidates
-        ]
+        {
+            "dataset": dataset,
+            "method": method,
+            "channel": np.arange(len(sums.mean)),
+            "mean": sums.mean,
+            "sd": sums.sd,
+            "correlation_rows": sums.correlation("row"),
+            "correlation_columns": sums.correlation("column"),
+            "images": sums.images,
+        }
     )
 
 
-def _cost_row(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
+def _cost(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
+    """Computed sizes and FLOPs, and seconds an image as measured, and on what."""
     computed = read_signed_json(parts.folder / COST)
     channels, rows_, columns = computed.pop("shape")
     nonfinite = computed.pop("nonfinite")
-    timed = timing(parts.read())
     return {
         "dataset": dataset,
         "method": method,
@@ -297,47 +265,5 @@ def _cost_row(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
         "share": channels * rows_ * columns / (computed["rows"] * computed["columns"]),
         **computed,
         **{f"nonfinite_{name}": share for name, share in nonfinite.items()},
-        **asdict(timed),
+        **asdict(timing(parts.read())),
     }
-
-
-def _expected(means: pd.DataFrame, plan: ScreeningPlan, lossless: pd.DataFrame) -> pd.DataFrame:
-    """One row a dataset and method: the SR PSNR to expect of its ceiling."""
-    found, psnr = [], means[means["metric"] == "psnr"]
-    for row in psnr.merge(lossless).to_dict(orient="records"):
-        ceiling = math.inf if row["lossless"] else row["mean"]
-        names = {name: row[name] for name in ("dataset", "method")}
-        found.append(names | asdict(expected_sr(ceiling, plan.points)))
-    return pd.DataFrame(found)
-
-
-def _baselines(means: pd.DataFrame, plan: ScreeningPlan) -> pd.DataFrame:
-    """One row a dataset and baseline, these in their order: the mean PSNR of its SR, with its interval."""
-    psnr = means[means["metric"] == "psnr"].drop(columns="metric")
-    found = [psnr[psnr["method"] == one.name] for one in plan.baselines]
-    return pd.concat(found).sort_values("dataset", kind="stable", ignore_index=True)
-
-
-def _measure_facts(metric: Metric) -> dict[str, str]:
-    return {"title": metric.title, "unit": metric.unit, "better": metric.better, "source": metric.source}
-
-
-def _lone(plan: ScreeningPlan) -> set[str]:
-    """The datasets, limit or not, in which each image has a patient of its own."""
-    return {
-        dataset.name
-        for dataset in plan.datasets
-        if len({record.patient for record in dataset.records}) == len(dataset.records) > 1
-    }
-
-
-def _worst(plan: ScreeningPlan, folders: Folders, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The pictured images by their short hash, with every autoencoder's PSNR (null: given back whole)."""
-    found = []
-    psnr = table[(table["metric"] == "psnr") & table["method"].isin([one.name for one in plan.candidates])]
-    for number, dataset in enumerate(plan.datasets):
-        for record in worst(folders(number, plan.reference), dataset):
-            own = psnr[(psnr["dataset"] == dataset.name) & (psnr["id"] == record.id)]
-            values = dict(zip(own["method"], map(_plain, own["value"]), strict=True))
-            found.append({"dataset": dataset.name, "image": short_hash(dataset.name, record.id), "psnr": values})
-    return found

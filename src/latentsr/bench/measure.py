@@ -1,7 +1,7 @@
-"""What measures need beside SR and HR: reconstructions, noise thresholds, latents, masks and the posterior mean."""
+"""Methods over the images of a dataset, batch by batch: restored, measured, with all that measures need beside SR."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,25 +15,26 @@ from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.bench.inputs import Naming, PairedFiles
+from latentsr.bench.roundtrip import columns, encode, roundtrip
 from latentsr.bench.sets import Extractor, patches_an_image, reference_arrays, set_arrays
-from latentsr.data.records import Dataset, Record, batches, padded, stacked
+from latentsr.data.records import Dataset, Record, batches, stacked
 from latentsr.degrade import Degradation
-from latentsr.errors import InputError, ModelError, OptionError
+from latentsr.errors import InputError, OptionError
 from latentsr.metrics import Metric, find_metrics, measure
 from latentsr.metrics.fidelity import lr_psnr
 from latentsr.metrics.hallucination import SIGMAS, hallucination_maps, noise_thresholds
 from latentsr.metrics.sets import pyramid_levels
 from latentsr.names import HR, LR_PSNR
 from latentsr.stats.table import sorted_table, tidy_rows
-from latentsr.tiling import apply_tiled
 from latentsr.upscalers import Method
 
-TILE, OVERLAP = 128, 16  # latent px: as a model itself encodes and decodes, so that large images fit into memory
+THUMB = 16  # px a side of the LR thumbnails by which images are told apart
+MAP_SIGMA = SIGMAS.index(2.0)
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is there beside the methods, the same for all of them.
+    """What measures need beside the methods, the same for all of them.
 
     Attributes:
         degradation: makes LR from HR.
@@ -52,6 +53,11 @@ class Surroundings:
     seed: int = 0
 
 
+def load_latent(name: str | None, device: str) -> Autoencoder | None:
+    """The autoencoder of that name or folder, in whose latents images are compared; None for None."""
+    return None if name is None else load_autoencoder(name, device=device)
+
+
 def load_reference(name: str | None, device: str) -> Autoencoder | None:
     """The autoencoder of the noise floor; OptionError for a lossless one, which has no floor of its own."""
     autoencoder = load_latent(name, device)
@@ -61,102 +67,6 @@ def load_reference(name: str | None, device: str) -> Autoencoder | None:
             "name a learned one, such as a folder made by 'latentsr fit-vae'"
         )
     return autoencoder
-
-
-def load_latent(name: str | None, device: str) -> Autoencoder | None:
-    """The autoencoder of that name or folder, in whose latents images are compared; None for None."""
-    return None if name is None else load_autoencoder(name, device=device)
-
-
-def reconstructions(autoencoders: Iterable[Autoencoder], hr: Tensor) -> dict[str, Tensor]:
-    """decode(encode(HR)) in [0, 1], of HR's size, by the autoencoder's hash; each of them runs once."""
-    distinct = {one.hash: one for one in autoencoders}
-    return {hash: _decoded(one, hr) for hash, one in distinct.items()}
-
-
-def shared_context(
-    around: Surroundings,
-    hr: Tensor,
-    lr: Tensor,
-    masks: PairedFiles | None,
-    ids: Sequence[str],
-    decoded: Mapping[str, Tensor],
-) -> dict[str, Any]:
-    """What all methods of a batch are measured with, by the names of `latentsr.metrics.table.CONTEXT`.
-
-    `decoded` are the `reconstructions` of HR; that of the reference autoencoder is among them.
-    """
-    context: dict[str, Any] = {"hr": hr, "lr": lr, "degradation": around.degradation}
-    if around.reference is not None:
-        context["threshold"] = noise_thresholds(decoded[around.reference.hash], hr)
-    if around.latent is not None:
-        context["hr_latent"] = _encoded(around.latent, hr)
-    if masks is not None:
-        context["mask"] = stacked([torch.from_numpy(masks.pixels(id) > 0) for id in ids], hr.device)
-    return context
-
-
-def own_context(
-    around: Surroundings, shown: Tensor, mean: Tensor | None, reconstruction: Tensor | None
-) -> dict[str, Any]:
-    """What one method's images, clamped to [0, 1], add to the shared context.
-
-    `mean` is None for the mean itself; `reconstruction`, HR through the method's own autoencoder, where none loses.
-    """
-    context: dict[str, Any] = {}
-    if around.latent is not None:
-        context["sr_latent"] = _encoded(around.latent, shown)
-    if mean is not None:
-        context["mean"] = mean
-    if reconstruction is not None:
-        context["reconstruction"] = reconstruction
-    return context
-
-
-def _encoded(autoencoder: Autoencoder, images: Tensor) -> Tensor:
-    """The latents of images in [0, 1], padded to whole latent pixels."""
-    factor = autoencoder.spec.factor
-    latents = apply_tiled(
-        autoencoder.encode, padded(2 * images - 1, factor), tile=TILE * factor, overlap=OVERLAP * factor,
-        enlarges=1 / factor,
-    )  # fmt: skip
-    return _finite(latents.to(images.dtype), autoencoder.spec.name)
-
-
-def _decoded(autoencoder: Autoencoder, hr: Tensor) -> Tensor:
-    """decode(encode(hr)) in [0, 1], of HR's size."""
-    rows, columns = hr.shape[-2:]
-    latents, factor = _encoded(autoencoder, hr), float(autoencoder.spec.factor)
-    images = apply_tiled(autoencoder.decode, latents, tile=TILE, overlap=OVERLAP, enlarges=factor)[..., :rows, :columns]
-    if images.shape != hr.shape:
-        raise InputError(f"{autoencoder.spec.name}: decoded to {tuple(images.shape)}, expected {tuple(hr.shape)}")
-    return _finite((images.to(hr.dtype) + 1) / 2, autoencoder.spec.name).clamp(0, 1)
-
-
-def _finite(values: Tensor, name: str) -> Tensor:
-    if not values.isfinite().all():
-        raise ModelError(f"autoencoder {name}: gave NaN or infinity; check its weights")
-    return values
-
-
-THUMB = 16  # px a side of the LR thumbnails by which images are told apart
-MAP_SIGMA = SIGMAS.index(2.0)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured of a batch under one method.
-
-    `values` (images, measures) under `names`; `thumbs` (images, THUMB^2): the degraded images, averaged to thumbnails;
-    `maps` (2, rows, columns): how many of the images are hallucinated and how many lost at each pixel, at 2 sigma, or
-    (2, 0, 0) where there is no reference autoencoder; `sets`: what measures of the whole set need of each image.
-    """
-
-    names: tuple[str, ...]
-    values: NDArray[np.float64]
-    thumbs: NDArray[np.float32]
-    maps: NDArray[np.uint16]
-    sets: Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -181,6 +91,22 @@ class Work:
     def levels(self) -> int:
         """Of every image's pyramid: as many as its smallest image has, so that all are compared in the same."""
         return min((pyramid_levels(min(record.rows, record.columns)) for record in self.records), default=0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a batch under one method.
+
+    `values` (images, measures) under `names`; `thumbs` (images, THUMB^2): the degraded images, averaged to thumbnails;
+    `maps` (2, rows, columns): how many of the images are hallucinated and how many lost at each pixel, at 2 sigma, or
+    (2, 0, 0) where there is no reference autoencoder; `sets`: what measures of the whole set need of each image.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    thumbs: NDArray[np.float32]
+    maps: NDArray[np.uint16]
+    sets: Mapping[str, NDArray[np.float32]]
 
 
 Batch = tuple[tuple[Record, ...], dict[str, Measured]]
@@ -240,15 +166,24 @@ def measured_batches(
     at most so many batches ahead. The values do not depend on it.
     """
     check_methods(work.methods, batch)
-    with ThreadPoolExecutor(max(1, workers), initializer=_one_thread) as pool:
+
+    def at_once(function: Callable[..., Measured], *arguments: Any) -> "Future[Measured]":
+        future: Future[Measured] = Future()
+        future.set_result(function(*arguments))
+        return future
+
+    def finished(records: tuple[Record, ...], futures: dict[str, "Future[Measured]"]) -> Batch:
+        return records, {name: future.result() for name, future in futures.items()}
+
+    # Several measuring threads share the cores: each operation takes one.
+    with ThreadPoolExecutor(max(1, workers), initializer=lambda: torch.set_num_threads(1)) as pool:
         waiting: deque[tuple[tuple[Record, ...], dict[str, Future[Measured]]]] = deque()
         for alike in batches(work.records, batch, done):
-            submit = pool.submit if workers else _at_once
-            waiting.append((alike, _measure_batch(work, alike, device, submit)))
+            waiting.append((alike, _measure_batch(work, alike, device, pool.submit if workers else at_once)))
             if len(waiting) > workers:
-                yield _finished(*waiting.popleft())
+                yield finished(*waiting.popleft())
         while waiting:
-            yield _finished(*waiting.popleft())
+            yield finished(*waiting.popleft())
 
 
 def check_methods(methods: Sequence[Method], batch: int) -> None:
@@ -260,65 +195,60 @@ def check_methods(methods: Sequence[Method], batch: int) -> None:
         raise OptionError(f"batch of {batch} images: expected 1 or more")
 
 
-def _one_thread() -> None:
-    """Several measuring threads share the cores: each operation takes one."""
-    torch.set_num_threads(1)
-
-
-def _at_once(function: Callable[..., Measured], *arguments: Any) -> "Future[Measured]":
-    future: Future[Measured] = Future()
-    future.set_result(function(*arguments))
-    return future
-
-
-def _finished(records: tuple[Record, ...], futures: dict[str, "Future[Measured]"]) -> Batch:
-    return records, {name: future.result() for name, future in futures.items()}
-
-
 @torch.inference_mode()
 def _measure_batch(
     work: Work, records: tuple[Record, ...], device: str | torch.device, submit: Callable[..., "Future[Measured]"]
 ) -> dict[str, "Future[Measured]"]:
     """Restores a batch by each method, the posterior mean first, and hands each result on to be measured."""
+    around, ids = work.around, [record.id for record in records]
     hr, lr = read_hr_lr(work, records, device)
-    ids = [record.id for record in records]
-    ceilings = _ceiling_autoencoders(work)
-    decoded = reconstructions([*ceilings.values(), *filter(None, [work.around.reference])], hr)
-    shared = shared_context(work.around, hr, lr, work.masks, ids, decoded)
+
+    # Each autoencoder that loses something runs once, whatever the number of methods that use it.
+    ceilings: dict[str, Autoencoder] = {}
+    if any("reconstruction" in metric.needs for metric in work.metrics):
+        used = {method.name: method.autoencoder for method in work.methods}
+        ceilings = {name: one for name, one in used.items() if one is not None and not one.spec.lossless}
+    lossy = {one.hash: one for one in (*ceilings.values(), *filter(None, [around.reference]))}
+    decoded = {hash: roundtrip(one, hr) for hash, one in lossy.items()}
+
+    shared: dict[str, Any] = {"hr": hr, "lr": lr, "degradation": around.degradation}
+    if around.reference is not None:
+        shared["threshold"] = noise_thresholds(decoded[around.reference.hash], hr)
+    if around.latent is not None:
+        shared["hr_latent"] = encode(around.latent, hr)
+    if work.masks is not None:
+        shared["mask"] = stacked([torch.from_numpy(work.masks.pixels(id) > 0) for id in ids], hr.device)
+
     found = {HR: submit(_measured_hr, work, hr, lr, ids)}
     mean: Tensor | None = None
-    for method in sorted(work.methods, key=lambda one: one.name != work.around.mean):
+    for method in sorted(work.methods, key=lambda one: one.name != around.mean):
         sr = restored(work, method, lr, hr, ids)
-        ceiling = decoded[ceilings[method.name].hash] if method.name in ceilings else None
-        own = own_context(work.around, sr.clamp(0, 1), mean, ceiling)
-        found[method.name] = submit(_measured, work, sr, shared | own, ids)
-        if method.name == work.around.mean:
+        context = dict(shared)
+        if around.latent is not None:
+            context["sr_latent"] = encode(around.latent, sr.clamp(0, 1))
+        if mean is not None:
+            context["mean"] = mean
+        if method.name in ceilings:
+            context["reconstruction"] = decoded[ceilings[method.name].hash]
+        found[method.name] = submit(_measured, work, sr, context, ids)
+        if method.name == around.mean:
             mean = sr.clamp(0, 1)
     return found
 
 
-def _ceiling_autoencoders(work: Work) -> dict[str, Autoencoder]:
-    """By method, the autoencoders that lose something, where their ceilings are measured."""
-    if not any("reconstruction" in metric.needs for metric in work.metrics):
-        return {}
-    used = {method.name: method.autoencoder for method in work.methods}
-    return {name: one for name, one in used.items() if one is not None and not one.spec.lossless}
-
-
 def read_hr_lr(work: Work, records: Sequence[Record], device: str | torch.device) -> tuple[Tensor, Tensor]:
     """HR images (batch, 1, rows, columns) of one size, and LR made of them in float, not rounded."""
-    hr = stacked([_read_hr(work, record) for record in records], device)
+    images = []
+    for record in records:
+        try:
+            images.append(torch.from_numpy(work.dataset.image(record)))
+        except (InputError, OSError):
+            raise InputError(  # without its cause, whose words are the file's path
+                f"dataset '{work.dataset.name}': image {work.naming(record.id)} is missing, cut off or of another size "
+                f"than its record says; prepare the dataset again{work.naming.hint}"
+            ) from None
+    hr = stacked(images, device)
     return hr, work.around.degradation.apply(hr.double()).to(hr.dtype)
-
-
-def _read_hr(work: Work, record: Record) -> Tensor:
-    try:
-        return torch.from_numpy(work.dataset.image(record))
-    except (InputError, OSError):
-        raise InputError(  # without its cause, whose words are the file's path
-            f"dataset '{work.dataset.name}': image {work.naming(record.id)} is missing, cut off or of another size "
-            f"than its record says; prepare the dataset again{work.naming.hint}"
-        ) from None
 
 
 def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[str]) -> Tensor:
@@ -339,12 +269,15 @@ def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[s
 
 @torch.inference_mode()
 def _measured(work: Work, sr: Tensor, context: dict[str, Any], ids: Sequence[str]) -> Measured:
-    shown = sr.clamp(0, 1)
+    shown, maps = sr.clamp(0, 1), np.zeros((2, 0, 0), np.uint16)
     values = measure([metric for metric in work.metrics if metric.name != LR_PSNR], shown, context)
     # Before clamping: that is what breaks the agreement of a projected image with its input.
     values[LR_PSNR] = lr_psnr(sr, context["lr"], context["degradation"])
+    if "threshold" in context:
+        counts = hallucination_maps(shown, context["hr"], context["threshold"][:, MAP_SIGMA])
+        maps = torch.cat([one.sum(dim=0) for one in counts]).cpu().numpy().astype(np.uint16)
     thumbs = _thumbs(context["degradation"].apply(sr))
-    return Measured(*_columns(values, len(sr)), thumbs, _maps(shown, context), _sets(work, shown, ids))
+    return Measured(tuple(values), columns(values, len(sr)), thumbs, maps, _sets(work, shown, ids))
 
 
 @torch.inference_mode()
@@ -352,13 +285,9 @@ def _measured_hr(work: Work, hr: Tensor, lr: Tensor, ids: Sequence[str]) -> Meas
     """HR's own values of the measures that need nothing beside the image."""
     values = measure([metric for metric in work.metrics if not metric.needs], hr, {})
     patches = patches_an_image(len(work.records))
-    reference_sets = reference_arrays(hr, ids, seed=work.around.seed, levels=work.levels, patches=patches)
-    return Measured(*_columns(values, len(hr)), _thumbs(lr), _maps(hr, {}), _sets(work, hr, ids) | reference_sets)
-
-
-def _columns(values: dict[str, Tensor], images: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    columns = [value.double().cpu().numpy() for value in values.values()]
-    return tuple(values), np.stack(columns, axis=1) if columns else np.empty((images, 0))
+    reference = reference_arrays(hr, ids, seed=work.around.seed, levels=work.levels, patches=patches)
+    sets, none = _sets(work, hr, ids) | reference, np.zeros((2, 0, 0), np.uint16)
+    return Measured(tuple(values), columns(values, len(hr)), _thumbs(lr), none, sets)
 
 
 def other_thumbs(
@@ -376,10 +305,3 @@ def _thumbs(lr: Tensor) -> NDArray[np.float32]:
 def _sets(work: Work, shown: Tensor, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     around, patches = work.around, patches_an_image(len(work.records))
     return set_arrays(shown, ids, seed=around.seed, levels=work.levels, patches=patches, extractor=around.extractor)
-
-
-def _maps(shown: Tensor, context: dict[str, Any]) -> NDArray[np.uint16]:
-    if "threshold" not in context:
-        return np.zeros((2, 0, 0), np.uint16)
-    maps = hallucination_maps(shown, context["hr"], context["threshold"][:, MAP_SIGMA])
-    return torch.cat([one.sum(dim=0) for one in maps]).cpu().numpy().astype(np.uint16)

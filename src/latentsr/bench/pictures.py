@@ -1,4 +1,4 @@
-"""The best, median and worst image of a dataset, and the worst of each method, as small grey PNGs without loss."""
+"""Images to look at, as small grey PNGs: of an evaluation the best, median and worst, of a screening the worst."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from latentsr.autoencoders import Autoencoder
 from latentsr.bench.evaluation_plan import EvaluationPlan
 from latentsr.bench.measure import Work, read_hr_lr, restored
-from latentsr.data.records import Record
+from latentsr.bench.roundtrip import psnr_of, roundtrip
+from latentsr.data.records import Dataset, Record, loaded
 from latentsr.degrade import enlarge
 from latentsr.io.raster import write_pixels
-from latentsr.names import BICUBIC, HR_FILE, LR_FILE, PICTURES, WHITE_ERROR
+from latentsr.job import Parts
+from latentsr.names import BICUBIC, DECODED_FILE, ERROR_FILE, HR_FILE, LR_FILE, PICTURES, WHITE_ERROR
 from latentsr.stats.table import short_hash
 
 ZOOM = 4  # the zoom box has a side of the image's shorter one over this
@@ -123,6 +126,39 @@ def zoom_box(error: Tensor, other: Tensor | None) -> list[int]:
     local = F.avg_pool2d(difference.float(), side, stride=max(1, side // 8))[0, 0].abs()
     step, best = max(1, side // 8), int(local.argmax())
     return [step * (best // local.shape[1]), step * (best % local.shape[1]), side, side]
+
+
+SHOWN = 2  # images of a dataset that a screening shows
+
+
+def worst(parts: Parts, dataset: Dataset) -> tuple[Record, ...]:
+    """The records that the parts' method, the reference, gives back with the lowest PSNR, the worst first.
+
+    By id where it gives them back whole.
+    """
+    psnr = psnr_of(parts.read())
+    records = [record for record in dataset.records if record.id in psnr]
+    ordered = sorted(records, key=lambda one: (psnr[one.id] if math.isfinite(psnr[one.id]) else math.inf, one.id))
+    return tuple(ordered[:SHOWN])
+
+
+def draw_roundtrips(
+    autoencoder: Autoencoder, name: str, dataset: Dataset, shown: Sequence[Record], out: Path, *, device: str
+) -> None:
+    """Writes hr.png, NAME/decoded.png and NAME/error.png into a folder an image, named by its short hash.
+
+    Error maps are grey from black, no error, to white, WHITE_ERROR and more. Existing files stay.
+    """
+    for record in shown:
+        folder = out / short_hash(dataset.name, record.id)
+        if (folder / name / ERROR_FILE).is_file():
+            continue
+        hr = loaded(dataset, [record], device)
+        with torch.inference_mode():
+            decoded = roundtrip(autoencoder, hr)
+        _write(folder / HR_FILE, hr)
+        _write(folder / name / DECODED_FILE, decoded)
+        _write(folder / name / ERROR_FILE, (decoded - hr).abs() / WHITE_ERROR)
 
 
 def _write(path: Path, image: Tensor) -> None:

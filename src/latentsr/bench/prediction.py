@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentsr.bench.roundtrip import Roundtrip, latent_sums
+from latentsr.bench.roundtrip import Arrays, arrays_of
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError
 from latentsr.metrics import METRICS
@@ -132,7 +132,7 @@ def _shipped(model: SuperResolver) -> Baseline:
 
 
 @torch.inference_mode()
-def measured_baseline(hr: Tensor, ids: Sequence[str], method: Method, degradation: Degradation) -> Roundtrip:
+def measured_baseline(hr: Tensor, ids: Sequence[str], method: Method, degradation: Degradation) -> Arrays:
     """The PSNR of the method's SR of images (batch, 1, rows, columns), clamped to [0, 1]; no latents, no seconds.
 
     Rows and columns beyond a multiple of the degradation's divisor are cut off; NaN for images under one multiple.
@@ -142,4 +142,4 @@ def measured_baseline(hr: Tensor, ids: Sequence[str], method: Method, degradatio
     if rows and columns:
         cut = hr[..., :rows, :columns]
         values = METRICS["psnr"](method.restore(degradation.apply(cut), ids).clamp(0, 1), cut)
-    return Roundtrip(("psnr",), values.double().cpu().numpy()[:, None], latent_sums(hr[:, :0]), (0.0, 0.0))
+    return arrays_of({"psnr": values}, hr)

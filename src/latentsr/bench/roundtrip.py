@@ -1,4 +1,4 @@
-"""What one autoencoder does to batches of images: values, sums of latents, and their parts on disk."""
+"""The roundtrip of images through an autoencoder: decode(encode(HR)), its measures, the sums of its latents."""
 
 import math
 import time
@@ -20,6 +20,51 @@ from latentsr.errors import ModelError
 from latentsr.job import Part
 from latentsr.metrics import Metric, measure
 from latentsr.stats.table import sorted_table, tidy_rows
+from latentsr.tiling import apply_tiled
+
+TILE, OVERLAP = 128, 16  # latent px: as a model itself encodes and decodes, so that large images fit into memory
+EXACT = 100.0  # dB: what a lossless autoencoder reaches by rounding alone lies far above, at 120 and more
+
+Arrays = dict[str, NDArray[np.generic]]  # of a part
+
+
+def encode(autoencoder: Autoencoder, images: Tensor) -> Tensor:
+    """The latents of images (batch, 1, rows, columns) in [0, 1], padded to whole latent pixels, in tiles.
+
+    ModelError for latents that are not finite.
+    """
+    factor, name = autoencoder.spec.factor, autoencoder.spec.name
+    latents = apply_tiled(
+        autoencoder.encode, padded(2 * images - 1, factor), tile=TILE * factor, overlap=OVERLAP * factor,
+        enlarges=1 / factor,
+    )  # fmt: skip
+    return _finite(latents, f"{name}: encoded latents").to(images.dtype)
+
+
+def decode(autoencoder: Autoencoder, latents: Tensor, hr: Tensor) -> Tensor:
+    """The decoded images, clamped to [0, 1], of the size and type of `hr`, in tiles.
+
+    ModelError for images of another size, or that are not finite.
+    """
+    (rows, columns), name = hr.shape[-2:], autoencoder.spec.name
+    factor = float(autoencoder.spec.factor)
+    decoded = apply_tiled(autoencoder.decode, latents, tile=TILE, overlap=OVERLAP, enlarges=factor)
+    images = decoded[..., :rows, :columns]
+    if images.shape != hr.shape:
+        raise ModelError(f"{name}: decoded to {tuple(decoded.shape)}, expected {tuple(hr.shape)}; check its factor")
+    return ((_finite(images, f"{name}: decoded images").to(hr.dtype) + 1) / 2).clamp(0, 1)
+
+
+def roundtrip(autoencoder: Autoencoder, hr: Tensor) -> Tensor:
+    """decode(encode(HR)) of images (batch, 1, rows, columns) in [0, 1], of the same size."""
+    return decode(autoencoder, encode(autoencoder, hr), hr)
+
+
+def _finite(values: Tensor, what: str) -> Tensor:
+    if not values.isfinite().all():
+        raise ModelError(f"{what} with NaN or infinity; check its weights")
+    return values
+
 
 # Terms of a correlation of neighbours a and b; below, the rows of `LatentSums.sums`.
 PAIR = ("n", "a", "b", "aa", "bb", "ab")
@@ -28,7 +73,7 @@ FIELDS = ("n", "z", "zz", *(f"row_{term}" for term in PAIR), *(f"column_{term}" 
 
 @dataclass(frozen=True)
 class LatentSums:
-    """Sums over latent pixels, float64 (len(FIELDS), channels), and how many images went in."""
+    """Sums over latent pixels, float64 (len(FIELDS), channels), and the number of images."""
 
     sums: NDArray[np.float64]
     images: int
@@ -65,38 +110,23 @@ class LatentSums:
 
 def latent_sums(latents: Tensor) -> LatentSums:
     """The sums of a batch (images, channels, rows, columns)."""
+
+    def total(values: Tensor) -> Tensor:
+        return values.sum(dim=(0, 2, 3))
+
+    def count(values: Tensor) -> Tensor:
+        return values.new_full((values.shape[1],), values.numel() / max(values.shape[1], 1))
+
     z = latents.cpu().double() if latents.device.type == "mps" else latents.double()
-    rows = [_count(z), _total(z), _total(z * z)]
+    rows = [count(z), total(z), total(z * z)]
     for a, b in ((z[..., :-1], z[..., 1:]), (z[..., :-1, :], z[..., 1:, :])):
-        rows += [_count(a), _total(a), _total(b), _total(a * a), _total(b * b), _total(a * b)]
+        rows += [count(a), total(a), total(b), total(a * a), total(b * b), total(a * b)]
     return LatentSums(torch.stack(rows).cpu().numpy(), len(latents))
 
 
-def _total(values: Tensor) -> Tensor:
-    return values.sum(dim=(0, 2, 3))
-
-
-def _count(values: Tensor) -> Tensor:
-    """How many values a channel has, repeated for each channel."""
-    return values.new_full((values.shape[1],), values.numel() / max(values.shape[1], 1))
-
-
-EXACT = 100.0  # dB: what a lossless autoencoder reaches by rounding alone lies far above, at 120 and more
-
-
-@dataclass(frozen=True)
-class Roundtrip:
-    """`values` (images, measures) under `names`; `seconds` of the whole batch to encode and to decode."""
-
-    names: tuple[str, ...]
-    values: NDArray[np.float64]
-    latents: LatentSums
-    seconds: tuple[float, float]
-
-
 @torch.inference_mode()
-def measured(autoencoder: Autoencoder, hr: Tensor, metrics: Sequence[Metric]) -> Roundtrip:
-    """The measures of decode(encode(x)), clamped to [0, 1], against x.
+def measured(autoencoder: Autoencoder, hr: Tensor, metrics: Sequence[Metric]) -> Arrays:
+    """The measures of decode(encode(HR)) against HR, sums of latents, and seconds to encode and decode the batch.
 
     Where a lossless autoencoder gave an image back but for rounding, its values in dB are +inf, and so is that of any
     band that came back whole; a band that HR does not have, as in constant images, has no value (NaN).
@@ -106,59 +136,59 @@ def measured(autoencoder: Autoencoder, hr: Tensor, metrics: Sequence[Metric]) ->
         hr: images (batch, 1, rows, columns) in [0, 1], of any size.
         metrics: what to measure.
     """
-    latents, encoding = _timed(lambda: autoencoder.encode(padded(2 * hr - 1, autoencoder.spec.factor)), hr)
-    images, decoding = _timed(lambda: autoencoder.decode(latents), hr)
-    decoded = _shown(images, hr, autoencoder.spec.name)
+    latents, encoding = _timed(lambda: encode(autoencoder, hr), hr)
+    decoded, decoding = _timed(lambda: decode(autoencoder, latents, hr), hr)
     values = measure(metrics, decoded, {"hr": hr})
-    # Put +inf for dB of images that came back whole.
-    mse = (decoded.double() - hr.double()).square().mean(dim=(1, 2, 3))
-    exact = (mse < 10 ** (-EXACT / 10)) & autoencoder.spec.lossless
+    exact = (decoded.double() - hr.double()).square().mean(dim=(1, 2, 3)) < 10 ** (-EXACT / 10)
     for metric in metrics:
-        if metric.unit == "dB":
+        if metric.unit == "dB" and autoencoder.spec.lossless:
             values |= {name: values[name].masked_fill(exact, math.inf) for name in metric.names}
-    names = tuple(values)
-    columns = np.stack([values[name].double().cpu().numpy() for name in names], axis=1)
-    return Roundtrip(names, columns, latent_sums(latents), (encoding, decoding))
+    return arrays_of(values, hr, latents, (encoding, decoding))
 
 
 @torch.inference_mode()
-def measured_hr(hr: Tensor, metrics: Sequence[Metric]) -> Roundtrip:
-    """What the measures that need no reference say of HR itself; no latents, no seconds."""
-    values = measure(metrics, hr, {})  # of these, what needs nothing beside the image
-    columns = np.stack([value.double().cpu().numpy() for value in values.values()], axis=1)
-    return Roundtrip(tuple(values), columns, latent_sums(hr[:, :0]), (0.0, 0.0))
+def measured_hr(hr: Tensor, metrics: Sequence[Metric]) -> Arrays:
+    """The measures of HR itself: those that need nothing beside the image."""
+    return arrays_of(measure(metrics, hr, {}), hr)
 
 
-@torch.inference_mode()
-def reconstructed(autoencoder: Autoencoder, hr: Tensor) -> Tensor:
-    """decode(encode(x)) of images (batch, 1, rows, columns) in [0, 1], clamped to [0, 1], of the same size."""
-    latents = autoencoder.encode(padded(2 * hr - 1, autoencoder.spec.factor))
-    return _shown(autoencoder.decode(latents), hr, autoencoder.spec.name)
+def arrays_of(
+    values: dict[str, Tensor], hr: Tensor, latents: Tensor | None = None, seconds: tuple[float, float] = (0.0, 0.0)
+) -> Arrays:
+    """The arrays of a batch to keep: `names`, `values` (images, measures), and what else is known of the images HR."""
+    return {
+        "constant": (hr.amax(dim=(1, 2, 3)) == hr.amin(dim=(1, 2, 3))).cpu().numpy(),
+        "device": np.array(device_name(hr.device)),
+        "names": np.array(tuple(values)),
+        "values": columns(values, len(hr)),
+        "sums": latent_sums(hr[:, :0] if latents is None else latents).sums,
+        "seconds": np.array(seconds),
+    }
 
 
-def _shown(images: Tensor, hr: Tensor, name: str) -> Tensor:
-    """Network output as [0, 1] images of the size of `hr`, padding cut off."""
-    rows, columns = hr.shape[-2:]
-    cut = images[..., :rows, :columns]
-    if cut.shape != hr.shape:
-        raise ModelError(f"{name}: decoded to {tuple(images.shape)}, expected {tuple(hr.shape)}; check its factor")
-    if not cut.isfinite().all():
-        raise ModelError(f"{name}: decoded images with NaN or infinity; check its weights")
-    return ((cut + 1) / 2).clamp(0, 1).to(hr.dtype)
+def columns(values: dict[str, Tensor], images: int) -> NDArray[np.float64]:
+    """The values of measures, (images,) each, as (images, measures)."""
+    found = [value.double().cpu().numpy() for value in values.values()]
+    return np.stack(found, axis=1) if found else np.empty((images, 0))
 
 
 def _timed(work: Callable[[], Tensor], like: Tensor) -> tuple[Tensor, float]:
-    """What the work gives, and its seconds of wall time, the device's queue emptied before and after."""
-    _wait(like.device)
+    """The result and its seconds of wall time, the device's queue emptied before and after."""
+
+    def wait() -> None:
+        if like.device.type == "cuda":
+            torch.cuda.synchronize(like.device)
+
+    wait()
     start = time.perf_counter()
     result = work()
-    _wait(like.device)
+    wait()
     return result, time.perf_counter() - start
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def device_name(device: torch.device) -> str:
+    """`cpu`, or the kind and the maker's name."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 @dataclass(frozen=True)
@@ -172,47 +202,22 @@ class Timing:
     batch: int
 
 
-def arrays_of(measured: Roundtrip, hr: Tensor, batch: int) -> dict[str, NDArray[np.generic]]:
-    """The arrays to keep of a batch of the images `hr`, of which `batch` were asked for at a time."""
-    return {
-        "constant": (hr.amax(dim=(1, 2, 3)) == hr.amin(dim=(1, 2, 3))).cpu().numpy(),
-        "device": np.array(device_name(hr.device)),
-        "setup": np.array((torch.get_num_threads(), batch)),
-        "names": np.array(measured.names),
-        "values": measured.values,
-        "sums": measured.latents.sums,
-        "seconds": np.array(measured.seconds),
-    }
-
-
-def device_name(device: torch.device) -> str:
-    """`cpu`, or the kind and the maker's name."""
-    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
-
-
-def constant_ids(part: Part) -> frozenset[str]:
-    """The part's images of one grey level."""
-    return frozenset(name for name, constant in zip(part.ids, part["constant"], strict=True) if constant)
-
-
 def psnr_of(parts: Sequence[Part]) -> dict[str, float]:
     """The PSNR of each image in dB, by id."""
     return {
         name: float(value)
         for part in parts
-        for name, value in zip(part.ids, part["values"][:, _names(part).index("psnr")], strict=True)
+        for name, value in zip(part.ids, part["values"][:, list(part["names"]).index("psnr")], strict=True)
     }
-
-
-def _names(part: Part) -> list[str]:
-    return [str(name) for name in part["names"]]
 
 
 def rows(parts: Sequence[Part], dataset: Dataset, method: str) -> pd.DataFrame:
     """The tidy rows of the parts, sorted."""
     patients = {record.id: record.patient for record in dataset.records}
     return sorted_table(
-        tidy_rows(dataset.name, {id: patients[id] for id in part.ids}, method, _names(part), part["values"])
+        tidy_rows(
+            dataset.name, {id: patients[id] for id in part.ids}, method, list(map(str, part["names"])), part["values"]
+        )
         for part in parts
     )
 
@@ -224,16 +229,15 @@ def total(parts: Sequence[Part]) -> LatentSums:
 
 def timing(parts: Sequence[Part]) -> Timing:
     """Medians over the batches. If the job went on elsewhere, those of the device and batch that did most images."""
+    setups = [(str(part["device"]), int(part["setup"][0]), int(part["setup"][1])) for part in parts]
     images: Counter[tuple[str, int, int]] = Counter()
-    for part in parts:
-        images[_setup(part)] += len(part.ids)
+    for setup, part in zip(setups, parts, strict=True):
+        images[setup] += len(part.ids)
     chosen = max(images, key=lambda setup: (images[setup], setup))
-    each = [part["seconds"].astype(np.float64) / len(part.ids) for part in parts if _setup(part) == chosen]
+    each = [
+        part["seconds"].astype(np.float64) / len(part.ids)
+        for setup, part in zip(setups, parts, strict=True)
+        if setup == chosen
+    ]
     encoding, decoding = np.median(np.array(each), axis=0)
     return Timing(float(encoding), float(decoding), *chosen)
-
-
-def _setup(part: Part) -> tuple[str, int, int]:
-    """(device, threads, batch)."""
-    threads, batch = part["setup"].tolist()
-    return str(part["device"]), threads, batch

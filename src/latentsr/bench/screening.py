@@ -1,22 +1,25 @@
 """The screening job: a plan in; tables, pictures and screening.json out. It goes on where it ended."""
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
-from latentsr.bench.ceilings import COST, TABLES, conclude, draw_pictures, worst
+from latentsr.bench.ceilings import COST, TABLES, conclude, parts_of
 from latentsr.bench.cost import cost_of
-from latentsr.bench.prediction import Baseline, measured_baseline
-from latentsr.bench.roundtrip import Roundtrip, arrays_of, measured, measured_hr
+from latentsr.bench.pictures import draw_roundtrips, worst
+from latentsr.bench.prediction import measured_baseline
+from latentsr.bench.roundtrip import Arrays, measured, measured_hr
 from latentsr.bench.screening_plan import ScreeningPlan
 from latentsr.config import manifest, read_json, signed, write_json
-from latentsr.data.records import Record, batches, commonest, loaded
+from latentsr.data.records import batches, commonest, loaded
 from latentsr.errors import OptionError
 from latentsr.job import JobFolder, Parts
 from latentsr.names import HR, PICTURES, SCREENING, SCREENING_PAGE, SUPPLEMENT
@@ -25,6 +28,7 @@ from latentsr.provenance import RESEARCH_USE
 PROBED, PROBED_CPU = 4, 1  # images on which half precision is tried: a CPU takes seconds for one
 
 Progress = Callable[[int, int], None]
+Work = Callable[[Tensor, list[str]], Arrays]  # of HR images and their ids
 
 
 def screen(
@@ -56,93 +60,78 @@ def screen(
     folder = JobFolder(out, "screening", SCREENING, results, decided_by="data, autoencoders or options")
     folder.claim(plan.key, overwrite=overwrite)
     if not folder.whole:
+        folder.begin(plan.key)
         _run(plan, folder, batch, device, progress)
+        results_of = conclude(plan, folder)
+        folder.finish(manifest(note=RESEARCH_USE, key=plan.key, **plan.facts, **results_of))
     folder.drop_parts()
     return dict(read_json(out / SCREENING))
 
 
 def _run(plan: ScreeningPlan, folder: JobFolder, batch: int, device: str, progress: Progress) -> None:
-    """All parts, pictures and tables; screening.json last."""
-    folder.begin(plan.key)
-    counter = _Counter(plan.images, progress)
-    stream_hr(plan, folder.parts, batch, device)
+    """All parts and pictures: HR, the baselines, then one autoencoder after the other, the reference first."""
+    done = 0
+
+    def count(images: int) -> None:
+        nonlocal done
+        done += images
+        progress(done, plan.images)
+
+    def stream(number: int, name: str, work: Work, counted: bool = True) -> Parts:
+        parts = parts_of(plan, folder, number, name)
+        measure_images(plan, number, parts, work, batch=batch, device=device, progress=count if counted else None)
+        return parts
+
+    numbers = range(len(plan.datasets))
+    for number in numbers:
+        stream(number, HR, _of_hr(partial(measured_hr, metrics=plan.metrics)), counted=False)
     for baseline in plan.baselines:
-        stream_baseline(plan, baseline, folder.parts, batch, device, progress=counter.add)
-    for candidate in sorted(plan.candidates, key=lambda one: one.name != plan.reference):  # the reference first
-        # One autoencoder on all datasets: parts, cost and pictures.
+        work = partial(measured_baseline, method=baseline.method, degradation=plan.degradation)
+        for number in numbers:
+            stream(number, baseline.name, work)
+    for candidate in sorted(plan.candidates, key=lambda one: one.name != plan.reference):
         autoencoder = candidate.load(device)
-        for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
-            parts = _parts(plan, folder.parts, number, candidate.name)
-            stream(plan, number, autoencoder, parts, batch=batch, device=device, progress=counter.add)
-            if not (parts.folder / COST).is_file():
-                probed = commonest(records)[: PROBED_CPU if device == "cpu" else PROBED]
-                write_json(parts.folder / COST, signed(asdict(cost_of(autoencoder, loaded(dataset, probed, device)))))
-            shown = worst(_parts(plan, folder.parts, number, plan.reference), dataset)
-            draw_pictures(autoencoder, candidate.name, dataset, shown, folder.root / PICTURES, device=device)
+        for number in numbers:
+            parts = stream(number, candidate.name, _of_hr(partial(measured, autoencoder, metrics=plan.metrics)))
+            _add_cost(plan, number, autoencoder, parts, device)
+            shown = worst(parts_of(plan, folder, number, plan.reference), plan.datasets[number])
+            pictures = folder.root / PICTURES
+            draw_roundtrips(autoencoder, candidate.name, plan.datasets[number], shown, pictures, device=device)
+        del autoencoder
         gc.collect()  # a network may lie in reference cycles, and the next one is as large
-    results = conclude(plan, folder.root, partial(_parts, plan, folder.parts))
-    folder.finish(manifest(note=RESEARCH_USE, key=plan.key, **plan.facts, **results))
 
 
-class _Counter:
-    """Counts images for the progress."""
-
-    def __init__(self, total: int, progress: Progress) -> None:
-        self.done, self.total, self.progress = 0, total, progress
-
-    def add(self, images: int) -> None:
-        self.done += images
-        self.progress(self.done, self.total)
+def _of_hr(measure: Callable[[Tensor], Arrays]) -> Work:
+    """The measure as one that takes ids too, which change nothing."""
+    return lambda hr, ids: measure(hr)
 
 
-def _parts(plan: ScreeningPlan, root: Path, number: int, method: str) -> Parts:
-    """Those of a method on the plan's dataset `number`: by its name, as the key does not tell A B from B A."""
-    return Parts(root / plan.datasets[number].folder_name / method)
-
-
-def _keep(parts: Parts, records: Sequence[Record], hr: Tensor, measured: Roundtrip, batch: int) -> None:
-    parts.write([record.id for record in records], arrays_of(measured, hr, batch))
-
-
-def stream_hr(plan: ScreeningPlan, root: Path, batch: int, device: str) -> None:
-    """Keeps, below `root`, what is said of HR itself: its spectrum, and whether it is constant."""
-    for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
-        parts = _parts(plan, root, number, HR)
-        for alike in batches(records, batch, parts.done()):
-            hr = loaded(dataset, alike, device)
-            _keep(parts, alike, hr, measured_hr(hr, plan.metrics), batch)
-
-
-def stream_baseline(
-    plan: ScreeningPlan, baseline: Baseline, root: Path, batch: int, device: str, progress: Callable[[int], None]
-) -> None:
-    """Keeps, below `root`, the PSNR of a method that stands beside what is expected, of all datasets' images."""
-    for number, (dataset, records) in enumerate(zip(plan.datasets, plan.records, strict=True)):
-        parts = _parts(plan, root, number, baseline.name)
-        progress(len(parts.done()))
-        for alike in batches(records, batch, parts.done()):
-            hr, ids = loaded(dataset, alike, device), [record.id for record in alike]
-            _keep(parts, alike, hr, measured_baseline(hr, ids, baseline.method, plan.degradation), batch)
-            progress(len(alike))
-
-
-def stream(
+def measure_images(
     plan: ScreeningPlan,
     number: int,
-    autoencoder: Autoencoder,
     parts: Parts,
+    work: Work,
     *,
     batch: int,
     device: str,
-    progress: Callable[[int], None] = lambda images: None,
+    progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Measures those images of the plan's dataset `number` that are not in `parts`, and keeps them there.
+    """Keeps the arrays that `work` makes of HR images and their ids, of those of dataset `number` not in `parts` yet.
 
     One batch lies in memory at a time. `progress` is called with the number of images that were done since.
     """
-    dataset, done = plan.datasets[number], parts.done()
+    progress, done = progress or (lambda images: None), parts.done()
     progress(len(done))
     for alike in batches(plan.records[number], batch, done):
-        hr = loaded(dataset, alike, device)
-        _keep(parts, alike, hr, measured(autoencoder, hr, plan.metrics), batch)
+        ids = [record.id for record in alike]
+        arrays = work(loaded(plan.datasets[number], alike, device), ids)
+        parts.write(ids, arrays | {"setup": np.array((torch.get_num_threads(), batch))})
         progress(len(alike))
+
+
+def _add_cost(plan: ScreeningPlan, number: int, autoencoder: Autoencoder, parts: Parts, device: str) -> None:
+    """Writes the autoencoder's cost on images of the dataset's commonest size, if it is not known yet."""
+    if not (parts.folder / COST).is_file():
+        probed = commonest(plan.records[number])[: PROBED_CPU if device == "cpu" else PROBED]
+        cost = cost_of(autoencoder, loaded(plan.datasets[number], probed, device))
+        write_json(parts.folder / COST, signed(asdict(cost)))

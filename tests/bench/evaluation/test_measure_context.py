@@ -11,14 +11,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from latentsr.autoencoders import Autoencoder, AutoencoderSpec, load_autoencoder
-from latentsr.bench import evaluate, measure
+from latentsr.bench import evaluate
 from latentsr.bench.evaluation import Comparison, compare
-from latentsr.bench.measure import Surroundings, own_context, reconstructions, shared_context
+from latentsr.bench.measure import Surroundings, Work, measured_batches, read_hr_lr
+from latentsr.bench.roundtrip import OVERLAP, TILE, encode, roundtrip
 from latentsr.config import read_json
 from latentsr.data.records import Dataset
 from latentsr.degrade import enlarge, parse_degradation
-from latentsr.errors import InputError, ModelError, OptionError
-from latentsr.metrics import METRICS
+from latentsr.errors import ModelError, OptionError
+from latentsr.metrics import METRICS, find_metrics, measure
 from latentsr.metrics.hallucination import noise_thresholds
 from latentsr.upscalers import Method, Sampling, bicubic, restorer
 
@@ -96,24 +97,24 @@ def test_no_autoencoder_runs_where_no_ceiling_is_asked_for(dataset: Dataset) -> 
 
 def test_an_image_that_comes_back_whole_has_an_infinite_ceiling() -> None:
     hr = torch.full((1, 1, 8, 8), 0.5)
-    (decoded,) = reconstructions([Coarse()], hr).values()
+    decoded = roundtrip(Coarse(), hr)
     assert METRICS["ceiling_psnr"](hr, hr=hr, reconstruction=decoded).tolist() == [math.inf]
 
 
 def test_sides_that_the_factor_does_not_divide_are_padded_and_cut_again() -> None:
     hr = torch.rand(1, 1, 10, 7)
     coarse = Coarse()
-    (decoded,) = reconstructions([coarse], hr).values()
+    decoded = roundtrip(coarse, hr)
     assert coarse.encoded == [(1, 1, 12, 8)]
     assert decoded.shape == hr.shape
     np.testing.assert_allclose(decoded[0, 0, :8, :4], blocks(hr[0, 0, :8, :4].numpy()), rtol=1e-5)
 
 
 def test_a_large_image_is_encoded_and_decoded_in_tiles_as_models_do() -> None:
-    assert (Sampling().tile, restorer.OVERLAP) == (measure.TILE, measure.OVERLAP)
+    assert (Sampling().tile, restorer.OVERLAP) == (TILE, OVERLAP)
     hr = torch.rand(1, 1, 600, 528)
     coarse = Coarse()
-    (decoded,) = reconstructions([coarse], hr).values()
+    decoded = roundtrip(coarse, hr)
     assert {shape[-2:] for shape in coarse.encoded} == {(512, 512)}
     assert {shape[-2:] for shape in coarse.decoded} == {(128, 128)}
     np.testing.assert_allclose(decoded[0, 0], blocks(hr[0, 0].numpy()), atol=1e-5)  # it looks at no neighbour: no seam
@@ -127,7 +128,7 @@ def test_reconstructions_are_clamped_to_the_range(factor: float, low: float, hig
 
     hr = torch.zeros(1, 1, 8, 8)
     hr[..., 4:] = 1
-    (decoded,) = reconstructions([Stretching()], hr).values()
+    decoded = roundtrip(Stretching(), hr)
     assert (float(decoded.min()), float(decoded.max())) == (low, high)
 
 
@@ -140,38 +141,34 @@ def test_an_autoencoder_that_breaks_is_named() -> None:
         def decode(self, latents: Tensor) -> Tensor:
             return super().decode(latents)[..., 1:]
 
-    with pytest.raises(ModelError, match="autoencoder coarse: gave NaN or infinity; check its weights"):
-        reconstructions([Broken()], torch.rand(1, 1, 8, 8))
-    with pytest.raises(InputError, match=r"coarse: decoded to \(1, 1, 8, 7\), expected \(1, 1, 8, 8\)"):
-        reconstructions([Small()], torch.rand(1, 1, 8, 8))
+    with pytest.raises(ModelError, match="coarse: decoded images with NaN or infinity"):
+        roundtrip(Broken(), torch.rand(1, 1, 8, 8))
+    with pytest.raises(ModelError, match=r"coarse: decoded to \(1, 1, 8, 7\), expected \(1, 1, 8, 8\)"):
+        roundtrip(Small(), torch.rand(1, 1, 8, 8))
 
 
-class TestContext:
-    """What methods share, and what is each one's own."""
+def test_noise_floor_and_latents_are_those_of_the_autoencoders_asked_for(dataset: Dataset) -> None:
+    reference, latent = Coarse("r"), Coarse("l")
+    metrics = find_metrics(["noise_floor", "latent_cosine"])
+    method = bicubic(X4)
+    work = Work(dataset, dataset.records, (method,), metrics, Surroundings(X4, reference, latent))
+    for records, found in measured_batches(work, batch=8, device="cpu"):
+        hr, lr = read_hr_lr(work, records, "cpu")
+        sr = method.restore(lr, []).clamp(0, 1)
+        context = {
+            "hr": hr,
+            "threshold": noise_thresholds(roundtrip(reference, hr), hr),
+            "hr_latent": encode(latent, hr),
+            "sr_latent": encode(latent, sr),
+        }
+        values = dict(zip(found["bicubic"].names, found["bicubic"].values.T, strict=True))
+        for name, expected in measure(metrics, sr, context).items():
+            np.testing.assert_allclose(values[name], expected, rtol=1e-6)
 
-    def test_the_noise_floor_is_that_of_the_reference_autoencoder(self) -> None:
-        hr, reference = torch.rand(2, 1, 8, 8), Coarse("r")
-        decoded = reconstructions([Coarse("other"), reference], hr)
-        decoded["other"] = torch.zeros_like(hr)
-        found = shared_context(Surroundings(X4, reference), hr, X4.apply(hr), None, ["a", "b"], decoded)
-        torch.testing.assert_close(found["threshold"], noise_thresholds(decoded["r"], hr))
-        assert set(found) == {"hr", "lr", "degradation", "threshold"}
 
-    def test_latents_are_of_hr_for_all_and_of_sr_for_each(self) -> None:
-        hr, sr = torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8)
-        around = Surroundings(X4, latent=Coarse())
-        shared = shared_context(around, hr, X4.apply(hr), None, ["a"], {})
-        own = own_context(around, sr, None, None)
-        for latents, images in ((shared["hr_latent"], hr), (own["sr_latent"], sr)):
-            np.testing.assert_allclose(latents[0, 0], 2 * blocks(images[0, 0].numpy())[::4, ::4] - 1, atol=1e-6)
-        assert set(own) == {"sr_latent"}
-
-    def test_mean_and_reconstruction_are_there_where_they_are_given(self) -> None:
-        mean, decoded = torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8)
-        assert own_context(Surroundings(X4), mean, None, None) == {}
-        found = own_context(Surroundings(X4), torch.rand(1, 1, 8, 8), mean, decoded)
-        assert found["mean"] is mean
-        assert found["reconstruction"] is decoded
+def test_latents_are_of_images_in_the_range_of_networks() -> None:
+    hr = torch.rand(1, 1, 8, 8)
+    np.testing.assert_allclose(encode(Coarse(), hr)[0, 0], 2 * blocks(hr[0, 0].numpy())[::4, ::4] - 1, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

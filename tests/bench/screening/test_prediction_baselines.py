@@ -45,7 +45,7 @@ def test_the_shipped_model_is_measured_as_it_enhances(hr: torch.Tensor) -> None:
     for one, sr in ((interpolated, bicubic(BY_FOUR).restore(lr, ["a", "b"])),
                     (shipped, model.restore(lr, ids=["a", "b"]).image)):  # fmt: skip
         found = measured_baseline(hr, ["a", "b"], one.method, BY_FOUR)
-        assert list(found.values[:, 0]) == pytest.approx(psnr(sr, hr), abs=1e-4)
+        assert list(found["values"][:, 0]) == pytest.approx(psnr(sr, hr), abs=1e-4)
 
 
 @pytest.mark.parametrize("degradation", ["bicubic:2", "lanczos:4"])
@@ -55,9 +55,9 @@ def test_a_model_made_for_another_degradation_is_not_measured(degradation: str) 
 
 def test_sides_that_the_scale_does_not_divide_are_cut_and_too_small_ones_have_no_value(hr: torch.Tensor) -> None:
     for one in find_baselines(BY_FOUR, "cpu"):
-        odd = measured_baseline(hr[:1, :, :66, :99], ["a"], one.method, BY_FOUR).values
-        assert odd == pytest.approx(measured_baseline(hr[:1, :, :64, :96], ["a"], one.method, BY_FOUR).values)
-        assert np.isnan(measured_baseline(hr[:1, :, :3, :9], ["a"], one.method, BY_FOUR).values).all()
+        odd = measured_baseline(hr[:1, :, :66, :99], ["a"], one.method, BY_FOUR)["values"]
+        assert odd == pytest.approx(measured_baseline(hr[:1, :, :64, :96], ["a"], one.method, BY_FOUR)["values"])
+        assert np.isnan(measured_baseline(hr[:1, :, :3, :9], ["a"], one.method, BY_FOUR)["values"]).all()
 
 
 def test_tables_record_and_words_hold_what_was_measured(

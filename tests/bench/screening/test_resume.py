@@ -163,11 +163,11 @@ def test_times_name_their_device_and_one_set_up_only(
 
     whole, count = job.measured, []
 
-    def interrupted(*arguments: object) -> object:
+    def interrupted(*arguments: object, **options: object) -> object:
         count.append(1)
         if len(count) == 2:
             raise KeyboardInterrupt
-        return whole(*arguments)
+        return whole(*arguments, **options)
 
     monkeypatch.setattr(job, "measured", interrupted)
     with pytest.raises(KeyboardInterrupt):

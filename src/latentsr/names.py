@@ -20,3 +20,9 @@ EXTRAPOLATED, CAPPED = "extrapolated", "capped by the ceiling"  # notes of an ex
 def listed(names: Sequence[str]) -> str:
     """Names as a sentence has them, such as "a, b and c"; empty for none."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def first_few(names: Sequence[str], most: int = 10) -> str:
+    """The first of the names, and the number of the others, such as "a, b and 3 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

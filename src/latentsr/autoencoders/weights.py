@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from latentsr.atomic import replacing
 from latentsr.autoencoders.catalogue import CATALOGUE, CONFIG, WEIGHTS
 from latentsr.errors import ModelError
+from latentsr.names import first_few
 
 SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
 LISTED = 3
@@ -79,8 +80,7 @@ def no_autoencoder(folder: Path) -> ModelError:
 def held(folder: Path) -> str:
     """The weights that a folder holds, at most three by name."""
     names = _weights(folder)
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more if names else "no weights"
+    return first_few(names, LISTED) or "no weights"
 
 
 def import_command(path: Path, names: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from latentsr.bench.tables import MAIN_METRICS
 from latentsr.data.duplicates import pixel_digest
 from latentsr.metrics import METRICS
 from latentsr.metrics.sets import SMALLEST_LEVEL
-from latentsr.names import BICUBIC, HR, listed
+from latentsr.names import BICUBIC, HR, first_few, listed
 from latentsr.stats.significance import FEWEST, SMALLEST
 
 FEW = 10  # patients: below, intervals are wide and tests find little
@@ -30,42 +30,27 @@ REASONS: Mapping[str, str] = {
 
 def pairing_cautions(doubts: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence for each method whose images do not agree with their inputs."""
-    return [_PAIRING[doubt["kind"]](doubt) for doubt in doubts]
-
-
-def _other(doubt: Mapping[str, Any]) -> str:
-    pairs = [f"{image} like {other}" for image, other in zip(doubt["images"], doubt["resembles"], strict=True)]
-    return (
-        f"{_whose(doubt)} look like other images of the set ({_listed(pairs)}): reduced, they fit another image's LR "
-        "far better than their own. Files probably bear another image's name: check how they were named."
-    )
-
-
-def _outlier(doubt: Mapping[str, Any]) -> str:
-    values = [f"{image} {psnr} dB" for image, psnr in zip(doubt["images"], doubt["lr_psnr"], strict=True)]
-    return (
-        f"{_whose(doubt)} fit their LR far worse than the method's others, or than bicubic's do ({_listed(values)}), "
-        "and no other image of the set explains them."
-    )
-
-
-def _all(doubt: Mapping[str, Any]) -> str:
-    return (
-        f"{_whose(doubt)} fit their inputs far worse than bicubic's do, or hardly at all: they may be other images, of "
-        "another degradation, or on another intensity scale; a method that keeps its LR badly does so too."
-    )
-
-
-_PAIRING = {"other": _other, "outlier": _outlier, "all": _all}
-
-
-def _whose(doubt: Mapping[str, Any]) -> str:
-    return f"{doubt['count']} of {doubt['of']} images of method '{doubt['method']}' on '{doubt['dataset']}'"
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return ", ".join(items[:SHOWN]) + more
+    told = []
+    for doubt in doubts:
+        whose = f"{doubt['count']} of {doubt['of']} images of method '{doubt['method']}' on '{doubt['dataset']}'"
+        if doubt["kind"] == "other":
+            pairs = [f"{image} like {other}" for image, other in zip(doubt["images"], doubt["resembles"], strict=True)]
+            told.append(
+                f"{whose} look like other images of the set ({first_few(pairs, SHOWN)}): reduced, they fit another "
+                "image's LR far better than their own. Files probably bear another image's name: check how they were named."
+            )
+        elif doubt["kind"] == "outlier":
+            values = [f"{image} {psnr} dB" for image, psnr in zip(doubt["images"], doubt["lr_psnr"], strict=True)]
+            told.append(
+                f"{whose} fit their LR far worse than the method's others, or than bicubic's do "
+                f"({first_few(values, SHOWN)}), and no other image of the set explains them."
+            )
+        else:
+            told.append(
+                f"{whose} fit their inputs far worse than bicubic's do, or hardly at all: they may be other images, of "
+                "another degradation, or on another intensity scale; a method that keeps its LR badly does so too."
+            )
+    return told
 
 
 def size_cautions(datasets: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -163,24 +148,20 @@ def not_measured(plan: EvaluationPlan, table: pd.DataFrame) -> list[str]:
     """Measures that were asked for and could not be made, on all datasets or some, a sentence a reason."""
     every = tuple(work.dataset.name for work in plan.works)
     told: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    lacking = (*_lacking(plan, table, every), *_lacking_sets(plan, every), *_valueless(table, every))
-    for reason, without, title in lacking:
+    for reason, without, title in _lacking(plan, table, every):
         if without:
             told.setdefault((reason, without), []).append(title)
     return [
-        f"Not measured{_on(without, every)}, since {reason}: {', '.join(titles)}."
+        f"Not measured{' on ' * (without != every)}{', '.join(map(repr, without)) * (without != every)}, "
+        f"since {reason}: {', '.join(titles)}."
         for (reason, without), titles in told.items()
     ]
-
-
-def _on(without: Sequence[str], every: Sequence[str]) -> str:
-    return "" if without == every else f" on {', '.join(map(repr, without))}"
 
 
 def _lacking(
     plan: EvaluationPlan, table: pd.DataFrame, every: tuple[str, ...]
 ) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """(reason, datasets without it, title) of each measure of images."""
+    """(reason, datasets without it, title) of each measure."""
     there = {(dataset, metric) for dataset, metric in table[["dataset", "metric"]].drop_duplicates().to_numpy()}
     for metric in plan.metrics:
         without = tuple(dataset for dataset in every if not {(dataset, name) for name in metric.names} & there)
@@ -191,10 +172,7 @@ def _lacking(
         for metric in METRICS.values():
             if metric.group == "learned" and metric not in plan.metrics:
                 yield "their learned weights are not on this machine (LATENTSR_WEIGHTS)", every, metric.title
-
-
-def _lacking_sets(plan: EvaluationPlan, every: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """The same of the measures of whole sets."""
+    # Measures of whole sets.
     tiny = tuple(work.dataset.name for work in plan.works if not work.levels)
     yield f"not all images have {SMALLEST_LEVEL} px a side", tiny, "sliced Wasserstein distance"
     single = tuple(work.dataset.name for work in plan.works if len(work.records) < 2)
@@ -203,10 +181,7 @@ def _lacking_sets(plan: EvaluationPlan, every: tuple[str, ...]) -> Iterator[tupl
             yield "no feature extractor is on this machine (the option features)", every, title
         else:
             yield "one image is no set", single, title
-
-
-def _valueless(table: pd.DataFrame, every: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """The same of each measure, and part of one, that has no value of any image and method."""
+    # Measures, and parts of them, that have no value of any image and method.
     empty = table["value"].isna().groupby([table["dataset"], table["metric"]], sort=False).all()
     for name in dict.fromkeys(empty[empty].index.get_level_values("metric")):
         title = " ".join(filter(None, (METRICS[name.partition("/")[0]].title, name.partition("/")[2])))

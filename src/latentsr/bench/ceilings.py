@@ -15,6 +15,7 @@ from latentsr.bench.roundtrip import EXACT, rows, timing, total
 from latentsr.bench.screening_plan import BANDS, SPECTRUM, ScreeningPlan
 from latentsr.bench.verdict import verdict, warnings
 from latentsr.config import read_signed_json
+from latentsr.data.records import sizes
 from latentsr.job import JobFolder, Parts
 from latentsr.metrics import METRICS
 from latentsr.names import HR
@@ -120,7 +121,7 @@ def conclude(plan: ScreeningPlan, folder: JobFolder) -> dict[str, Any]:
                 "images": len(chosen),
                 "excluded": len(excluded[dataset.name]),
                 "patients": len({record.patient for record in chosen}),
-                "sizes": sorted({f"{record.rows}x{record.columns}" for record in chosen}),
+                "sizes": sizes(chosen),
             }
             for dataset, chosen in zip(plan.datasets, plan.records, strict=True)
         },

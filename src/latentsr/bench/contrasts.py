@@ -100,7 +100,8 @@ def _share(spec: AutoencoderSpec) -> float:
 
 def _facts(a: AutoencoderSpec, b: AutoencoderSpec) -> dict[str, object]:
     """The labels of the pair."""
-    geometries = " - ".join(dict.fromkeys(_shape(one) for one in (a, b)))
+    shapes = (f"{one.latent_channels} channel{'s' * (one.latent_channels > 1)} at 1/{one.factor}" for one in (a, b))
+    geometries = " - ".join(dict.fromkeys(shapes))
     as_many = _geometry(a) != _geometry(b) and _share(a) == _share(b)
     return {
         "domains": " - ".join(dict.fromkeys((a.domain, b.domain))),
@@ -108,11 +109,6 @@ def _facts(a: AutoencoderSpec, b: AutoencoderSpec) -> dict[str, object]:
         "one_source": a.source == b.source,
         "as_many": as_many,
     }
-
-
-def _shape(spec: AutoencoderSpec) -> str:
-    channels = spec.latent_channels
-    return f"{channels} channel{'' if channels == 1 else 's'} at 1/{spec.factor}"
 
 
 TITLES = {
@@ -125,18 +121,17 @@ Rows = Sequence[dict[str, Any]]
 
 def contrast_sentences(contrasts: pd.DataFrame, unplaced: Sequence[str]) -> list[str]:
     """A text a kind; the last one says what they do not tell, and of whom they are silent."""
-    told = [_kind(kind, contrasts[contrasts["kind"] == kind]) for kind in TITLES if kind in set(contrasts["kind"])]
+    told = [
+        f"{title}: {' '.join(_groups(contrasts[contrasts['kind'] == kind]))}"
+        for kind, title in TITLES.items()
+        if kind in set(contrasts["kind"])
+    ]
     silent = f"In no contrast, their domain not known: {listed(unplaced)}." if unplaced else ""
     if not told:
         none = "Domain and geometry cannot be told apart here: no two of these differ in one and agree in the other."
         return [f"{none} {silent}".strip()]
     told[-1] = " ".join(filter(None, (told[-1], CAVEAT, silent)))
     return told
-
-
-def _kind(kind: str, rows: pd.DataFrame) -> str:
-    """A sentence a group of pairs, in each the datasets one after the other."""
-    return f"{TITLES[kind]}: {' '.join(_groups(rows))}"
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[str]:

@@ -17,7 +17,7 @@ from latentsr.bench.cautions import (
 )
 from latentsr.bench.character import characters, distortion_cautions, truth_facts, truth_warnings
 from latentsr.bench.evaluation_plan import Comparison, EvaluationPlan, plan_evaluation
-from latentsr.bench.measure import Work, measured_batches, other_thumbs
+from latentsr.bench.measure import measured_batches, other_thumbs
 from latentsr.bench.methods import seed_cautions
 from latentsr.bench.pictures import chosen_by, draw_pictures
 from latentsr.bench.results import GALLERY, Results, keep, write_maps
@@ -75,39 +75,28 @@ def compare(
 def _run(plan: EvaluationPlan, folder: JobFolder, progress: Progress, stage: Stage) -> None:
     """Parts, then tables and pictures; run.json last, whose presence says that the evaluation is whole."""
     names = (HR, *plan.measured)
-    found = []
-    done = 0
+    workers = plan.comparison.workers  # beside the thread that restores; on a GPU images are measured where they are
+    if workers is None:
+        workers = min(MOST_WORKERS, os.cpu_count() or 1) if plan.device == "cpu" else 0
+    found, done = [], 0
     for work in plan.works:
         place = work.dataset.folder_name  # not its number: the key does not tell A B from B A
         parts = Parts(folder.parts / place)
         there = parts.done()
         done += len(there)
         progress(done, plan.images)
-        steps = measured_batches(
-            work, batch=plan.comparison.batch, device=plan.device, workers=_workers(plan), done=there
-        )
+        steps = measured_batches(work, batch=plan.comparison.batch, device=plan.device, workers=workers, done=there)
         for records, measured in steps:
             folder.begin(plan.key)
             keep(parts, [record.id for record in records], measured, names)
             done += len(records)
             progress(done, plan.images)
-        found.append(Results(work, parts, names, _gallery(plan, work, Parts(folder.parts / f"{place}.others"))))
+        # LR thumbnails of the images that a limit left out: a wrongly named file may hold one of them.
+        others = Parts(folder.parts / f"{place}.others")
+        for records, thumbs in other_thumbs(work, batch=plan.comparison.batch, device=plan.device, done=others.done()):
+            others.write([record.id for record in records], {GALLERY: thumbs})
+        found.append(Results(work, parts, names, others))
     _conclude(plan, found, folder, stage)
-
-
-def _gallery(plan: EvaluationPlan, work: Work, parts: Parts) -> Parts:
-    """LR thumbnails of the images that a limit left out: a wrongly named file may hold one of them."""
-    steps = other_thumbs(work, batch=plan.comparison.batch, device=plan.device, done=parts.done())
-    for records, thumbs in steps:
-        parts.write([record.id for record in records], {GALLERY: thumbs})
-    return parts
-
-
-def _workers(plan: EvaluationPlan) -> int:
-    """Threads beside the one that restores; on a GPU the images are measured where they are."""
-    if plan.comparison.workers is not None:
-        return plan.comparison.workers
-    return min(MOST_WORKERS, os.cpu_count() or 1) if plan.device == "cpu" else 0
 
 
 def _conclude(plan: EvaluationPlan, found: Sequence[Results], folder: JobFolder, stage: Stage) -> None:

@@ -17,6 +17,7 @@ from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record
 from latentsr.errors import InputError
 from latentsr.io.raster import PNG_SUFFIXES, TIFF_SUFFIXES, UnfitError, read_pixels
+from latentsr.names import first_few
 from latentsr.stats.table import short_hash
 
 LISTED = 10  # images that a message names, the rest is counted
@@ -35,9 +36,7 @@ class Naming:
 
     def listed(self, ids: Iterable[str]) -> str:
         """The images' names in the order of their ids, at most ten, and how many more there are."""
-        ordered = sorted(ids)
-        more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""
-        return ", ".join(map(self, ordered[:LISTED])) + more
+        return first_few(list(map(self, sorted(ids))), LISTED)
 
     @property
     def hint(self) -> str:

@@ -173,7 +173,7 @@ def parse_method(
     if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
         raise OptionError(f"{origin}: option {', '.join(twice)} is given twice: keep one")
     options = dict(pairs)
-    if _holds_images(Path(place)):
+    if Path(place).is_dir() and not (Path(place) / "config.json").is_file():  # which a model's folder has
         if options:
             raise OptionError(f"method '{name}': options {', '.join(options)} are for models, its folder holds images")
         return from_images(name, Path(place))
@@ -200,10 +200,6 @@ def _load(name: str, place: str, device: str) -> "SuperResolver":
             f"method '{name}': '{place}' is neither a folder nor a model's name; expected a folder of SR images, a "
             f"model folder, or one of {', '.join(shipped_models())}"
         ) from error
-
-
-def _holds_images(place: Path) -> bool:
-    return place.is_dir() and not (place / "config.json").is_file()
 
 
 def from_model(name: str, model: "SuperResolver", degradation: Degradation, sampling: "Sampling") -> Source:

@@ -36,10 +36,17 @@ def draw_pictures(plan: EvaluationPlan, table: pd.DataFrame, out: Path) -> list[
     told = []
     table = table.assign(method=table["method"].replace({seeds[0]: name for name, seeds in plan.members.items()}))
     for work in plan.first_seeds:
-        psnr = _psnr(table, work)
+        rows = table[(table["dataset"] == work.dataset.name) & (table["metric"] == "psnr")]
+        methods = {method.name for method in work.methods}
+        psnr = {
+            str(name): dict(zip(own["id"], own["value"], strict=True))
+            for name, own in rows.groupby("method")
+            if name in methods
+        }
         for record, reasons in chosen(work.records, psnr, plan.chief):
             facts = _draw(plan, work, record, out)
-            values = {name: _finite(psnr.get(name, {}).get(record.id, math.nan)) for name in plan.names}
+            found = {name: psnr.get(name, {}).get(record.id, math.nan) for name in plan.names}
+            values = {name: value if math.isfinite(value) else None for name, value in found.items()}
             told.append({"dataset": work.dataset.name, "reasons": reasons, "psnr": values, **facts})
     return told
 
@@ -77,17 +84,6 @@ def chosen(
             found.setdefault(least, []).append({"case": LOSS, "method": method})
     by_id = {record.id: record for record in records}
     return [(by_id[id], reasons) for id, reasons in found.items()]
-
-
-def _psnr(table: pd.DataFrame, work: Work) -> dict[str, dict[str, float]]:
-    rows = table[(table["dataset"] == work.dataset.name) & (table["metric"] == "psnr")]
-    values = {str(name): dict(zip(part["id"], part["value"], strict=True)) for name, part in rows.groupby("method")}
-    methods = {method.name for method in work.methods}
-    return {name: own for name, own in values.items() if name in methods}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 @torch.inference_mode()

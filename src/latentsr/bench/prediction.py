@@ -74,8 +74,13 @@ def expected_sr(ceiling: float, points: pd.DataFrame) -> Expectation:
         return Expectation(ceiling, math.nan, math.nan, math.nan, reason)
     found = fit_line(points["ceiling"], points["sr"]).predict(ceiling, LEVEL)
     centre, low, high = (float(side[0]) for side in (found.centre, found.prediction_low, found.prediction_high))
-    capped = f"{CAPPED} of {ceiling:.1f} dB" if max(centre, high) > ceiling else ""
-    return Expectation(ceiling, centre, low, high, "; ".join(filter(None, (_range_note(ceiling, points), capped))))
+    notes, (first, last) = [], (points["ceiling"].min(), points["ceiling"].max())
+    if not first <= ceiling <= last:
+        side = "below" if ceiling < first else "above"
+        notes.append(f"{EXTRAPOLATED}: {side} the points' range of {first:.1f} to {last:.1f} dB")
+    if max(centre, high) > ceiling:
+        notes.append(f"{CAPPED} of {ceiling:.1f} dB")
+    return Expectation(ceiling, centre, low, high, "; ".join(notes))
 
 
 def regression(points: pd.DataFrame, ceilings: Sequence[float]) -> dict[str, Any]:
@@ -87,14 +92,6 @@ def regression(points: pd.DataFrame, ceilings: Sequence[float]) -> dict[str, Any
     named = points.astype(object).where(points.notna(), None).to_dict(orient="records")
     correlation = asdict(pearson(points["ceiling"], points["sr"]))
     return {"correlation": correlation, "r2": line.r2, "points": named, "x": x.tolist(), **bands}
-
-
-def _range_note(ceiling: float, points: pd.DataFrame) -> str:
-    low, high = points["ceiling"].min(), points["ceiling"].max()
-    if low <= ceiling <= high:
-        return ""
-    side = "below" if ceiling < low else "above"
-    return f"{EXTRAPOLATED}: {side} the points' range of {low:.1f} to {high:.1f} dB"
 
 
 @dataclass(frozen=True)
@@ -116,19 +113,13 @@ def find_baselines(degradation: Degradation, device: str) -> tuple[Baseline, ...
 
     A model that undoes another degradation would be measured on LR that it was not made for, so it is left out.
     """
-    models = (SuperResolver.load(name, device=device) for name in shipped_models())
-    return (
-        Baseline(bicubic(degradation), "interpolation"),
-        *(_shipped(model) for model in models if model.degradation.text == degradation.text),
-    )
-
-
-def _shipped(model: SuperResolver) -> Baseline:
-    def restore(lr: Tensor, ids: Sequence[str]) -> Tensor:
-        return model.restore(lr, ids=ids).image.to(lr.device)
-
-    about = f"the posterior mean of the shipped model, trained on {listed(model.config.trained_on)}"
-    return Baseline(Method(model.name, restore), about, model.hash)
+    found = [Baseline(bicubic(degradation), "interpolation")]
+    for name in shipped_models():
+        model = SuperResolver.load(name, device=device)
+        if model.degradation.text == degradation.text:
+            about = f"the posterior mean of the shipped model, trained on {listed(model.config.trained_on)}"
+            found.append(Baseline(Method.of(model.name, model), about, model.hash))
+    return tuple(found)
 
 
 @torch.inference_mode()
@@ -141,5 +132,6 @@ def measured_baseline(hr: Tensor, ids: Sequence[str], method: Method, degradatio
     values = hr.new_full((len(hr),), math.nan)
     if rows and columns:
         cut = hr[..., :rows, :columns]
-        values = METRICS["psnr"](method.restore(degradation.apply(cut), ids).clamp(0, 1), cut)
+        sr = method.restore(degradation.apply(cut), ids).to(cut.device)
+        values = METRICS["psnr"](sr.clamp(0, 1), cut)
     return arrays_of({"psnr": values}, hr)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,20 @@ def parse_candidates(
         raise OptionError(f"no autoencoder was given: expected folders, or names out of {', '.join(SPECS)}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise OptionError(f"autoencoder {', '.join(twice)} was given twice; name one of them, as LABEL=FOLDER")
-    found = {option: _files(texts_, option, names) for option, texts_ in (("weights", weights), ("config", configs))}
-    return tuple(
-        Candidate(name, _loader(source, found["weights"].get(name), found["config"].get(name)))
-        for name, source in sources
-    )
+    files: dict[str, dict[str, Path]] = {name: {} for name in names}
+    for option, given in (("weights", weights), ("config", configs)):
+        for text in given:
+            label, _, file = text.partition("=")
+            if label not in names or not file:
+                raise OptionError(
+                    f"the option {option} has '{text}': expected LABEL=FILE, the label one of {', '.join(names)}"
+                )
+            files[label][option] = Path(file)
+    return tuple(Candidate(name, partial(_load, source, files[name])) for name, source in sources)
+
+
+def _load(source: str, files: Mapping[str, Path], device: str) -> Autoencoder:
+    return load_autoencoder(source, device=device, **files)
 
 
 def identify(candidates: Sequence[Candidate], device: str) -> tuple[Identified, ...]:
@@ -84,23 +94,6 @@ def _labelled(text: str) -> tuple[str, str]:
             f". _ + -, and not {', '.join(TAKEN)}"
         )
     return label, source
-
-
-def _files(texts: Sequence[str], option: str, names: Sequence[str]) -> Mapping[str, Path]:
-    files = {}
-    for text in texts:
-        label, _, file = text.partition("=")
-        if label not in names or not file:
-            raise OptionError(
-                f"the option {option} has '{text}': expected LABEL=FILE, the label one of {', '.join(names)}"
-            )
-        files[label] = Path(file)
-    return files
-
-
-def _loader(source: str, weights: Path | None, config: Path | None) -> Callable[[str], Autoencoder]:
-    files = {name: file for name, file in (("weights", weights), ("config", config)) if file is not None}
-    return lambda device: load_autoencoder(source, device=device, **files)
 
 
 CEILING = ("psnr", "ms_ssim", "haarpsi")

@@ -85,7 +85,9 @@ def _descriptors(
 ) -> dict[str, NDArray[np.float32]]:
     if not levels:
         return {}
-    drawn = patch_descriptors(images, [_generator(stream) for stream in streams], levels=levels, patches=patches)
+    seeds = [int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "big") >> 1 for stream in streams]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    drawn = patch_descriptors(images, generators, levels=levels, patches=patches)
     return {f"{prefix}/{level}": value.float().cpu().numpy() for level, value in drawn.items()}
 
 
@@ -93,11 +95,6 @@ def array_order(name: str) -> tuple[str, int]:
     """What names of `set_arrays` are sorted by: features, then the levels, the finest first."""
     kind, _, level = name.partition("/")
     return kind, int(level.removeprefix("x") or 0)
-
-
-def _generator(stream: str) -> torch.Generator:
-    digest = hashlib.sha256(stream.encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def set_measures(

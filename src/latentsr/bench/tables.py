@@ -6,17 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from latentsr.bench.character import truth_facts
 from latentsr.bench.evaluation_plan import EvaluationPlan, image_groups
-from latentsr.bench.measure import Work
 from latentsr.bench.methods import mean_measure, set_values
-from latentsr.bench.mismatch import Suspicion, suspicions
+from latentsr.bench.mismatch import suspicions
 from latentsr.bench.results import Results
 from latentsr.bench.sets import SetMeasure, set_comparison_rows, set_measures, set_rows, with_mean_level
 from latentsr.config import read_json
-from latentsr.data.records import Record, commonest
+from latentsr.data.records import commonest, sizes
 from latentsr.metrics import METRICS, Metric
 from latentsr.names import BICUBIC, HR, LR_PSNR
 from latentsr.stats.agreement import compare_agreement
@@ -130,7 +128,7 @@ def family_of(metric: str) -> str:
 
 def pairing_facts(plan: EvaluationPlan, found: Sequence[Results], table: pd.DataFrame) -> list[dict[str, Any]]:
     """What is suspicious about the pairing, for run.json: images by their hash; `table` has each seed apart."""
-    told = []
+    facts: list[dict[str, Any]] = []
     for one in found:
         rows = table[(table["dataset"] == one.work.dataset.name) & (table["metric"] == LR_PSNR)]
         psnr = rows.set_index(["method", "id"])["value"]
@@ -139,63 +137,52 @@ def pairing_facts(plan: EvaluationPlan, found: Sequence[Results], table: pd.Data
         thumbs = one.thumbs()
         own = thumbs.pop(HR)
         others, gallery = one.other_thumbs()
+        hashes = [short_hash(one.work.dataset.name, id) for id in (*ids, *others)]
         for name, doubts in suspicions(own, thumbs, values, gallery).items():
-            told += [_told(one.work, others, name, doubt, values[name]) for doubt in doubts]
-    return told
-
-
-def _told(
-    work: Work, others: Sequence[str], method: str, doubt: Suspicion, lr_psnr: NDArray[np.float64]
-) -> dict[str, Any]:
-    ids = [*(record.id for record in work.records), *others]
-    hashes = [short_hash(work.dataset.name, id) for id in ids]
-    return {
-        "dataset": work.dataset.name,
-        "method": method,
-        "kind": doubt.kind,
-        "count": len(doubt.images),
-        "of": len(work.records),
-        "images": [hashes[row] for row in doubt.images],
-        "resembles": [hashes[row] for row in doubt.resembles],
-        "lr_psnr": [round(float(lr_psnr[row]), 2) if np.isfinite(lr_psnr[row]) else None for row in doubt.images],
-    }
+            found_of = [round(float(value), 2) if np.isfinite(value) else None for value in values[name]]
+            facts += [
+                {
+                    "dataset": one.work.dataset.name,
+                    "method": name,
+                    "kind": doubt.kind,
+                    "count": len(doubt.images),
+                    "of": len(ids),
+                    "images": [hashes[row] for row in doubt.images],
+                    "resembles": [hashes[row] for row in doubt.resembles],
+                    "lr_psnr": [found_of[row] for row in doubt.images],
+                }
+                for doubt in doubts
+            ]
+    return facts
 
 
 def dataset_facts(plan: EvaluationPlan) -> dict[str, Any]:
     """Images, patients and sizes of what was measured, and whether each of the dataset's images has its own patient.
 
     `mapped` are the images of the commonest size: those that mean maps are of; `resized` counts the images that were
-    resized when they were prepared, `shared_patients` the patients that stand in another split of the dataset too, and
-    `ungrouped`, where subgroups are compared, the images that are in none.
+    resized when they were prepared, `shared_patients` the patients that stand in another split of the dataset too,
+    `block` the files that count as a patient where `prepare` knew no patients, and `ungrouped`, where subgroups are
+    compared, the images that are in none.
     """
-    by = plan.comparison.by
-    ungrouped = {one.dataset.name: len(one.records) - len(image_groups(one.records, by)) for one in plan.works if by}
-    return {
-        name: _dataset_facts(work) | ({"ungrouped": ungrouped[name]} if by else {})
-        for work in plan.works
-        for name in (work.dataset.name,)
-    }
-
-
-def _dataset_facts(work: Work) -> dict[str, Any]:
-    mapped = commonest(work.records)
-    patients = {record.patient for record in work.records}
-    elsewhere = {record.patient for record in work.dataset.records if record.split != work.records[0].split}
-    rule = (read_json(work.dataset.root / "dataset.json").get("recipe") or {}).get("rule") or {}
-    return {
-        "images": len(work.records),
-        "patients": len(patients),
-        "shared_patients": len(patients & elsewhere),
-        "resized": sum(record.resized_from is not None for record in work.records),
-        "sizes": sorted({_size(record) for record in work.records}),
-        "mapped": {"images": len(mapped), "size": _size(mapped[0])},
-        "block": rule.get("block"),  # files that count as a patient, where `prepare` knew no patients
-        "image_is_patient": len({record.patient for record in work.dataset.records}) == len(work.dataset.records),
-    }
-
-
-def _size(record: Record) -> str:
-    return f"{record.rows}x{record.columns}"
+    facts: dict[str, Any] = {}
+    for work in plan.works:
+        mapped, every = commonest(work.records), work.dataset.records
+        patients = {record.patient for record in work.records}
+        elsewhere = {record.patient for record in every if record.split != work.records[0].split}
+        rule = (read_json(work.dataset.root / "dataset.json").get("recipe") or {}).get("rule") or {}
+        facts[work.dataset.name] = {
+            "images": len(work.records),
+            "patients": len(patients),
+            "shared_patients": len(patients & elsewhere),
+            "resized": sum(record.resized_from is not None for record in work.records),
+            "sizes": sizes(work.records),
+            "mapped": {"images": len(mapped), "size": sizes(mapped)[0]},
+            "block": rule.get("block"),
+            "image_is_patient": len({record.patient for record in every}) == len(every),
+        }
+        if by := plan.comparison.by:
+            facts[work.dataset.name]["ungrouped"] = len(work.records) - len(image_groups(work.records, by))
+    return facts
 
 
 def measure_facts(table: pd.DataFrame) -> list[dict[str, Any]]:

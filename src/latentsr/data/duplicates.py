@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsr.data.records import SPLITS, Dataset, Record, listed
+from latentsr.data.records import SPLITS, Dataset, Record
 from latentsr.degrade import resampling_matrix
 from latentsr.errors import InputError, OptionError
+from latentsr.names import first_few
 
 REFUSE, DROP = "refuse", "drop"  # what is done with copies over splits and datasets
 SIDE = 16  # pixels of a thumbnail
@@ -156,7 +157,7 @@ def _by_split(records: Sequence[Record], looks: Mapping[str, Look]) -> list[list
 
 
 def _listed(pairs: Sequence[Pair]) -> str:
-    return listed([f"{one.file} = {other.file}" for one, other in pairs])
+    return first_few([f"{one.file} = {other.file}" for one, other in pairs])
 
 
 def check_action(action: str) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsr.data.patients import without_extension
-from latentsr.data.records import listed
 from latentsr.errors import InputError
 from latentsr.io import Item, find, read
 from latentsr.io.dicom.grid import affine, is_placed
 from latentsr.io.raster import JPEG_SUFFIXES, UnfitError
+from latentsr.names import first_few
 from latentsr.volume import MAX_PIXELS, Volume
 
 NEAR = 0.5  # pixels that a mask's corners may lie off its image's: rounding of headers, and no more
@@ -60,7 +60,7 @@ def pair_masks(folder: Path, source: Path, images: Sequence[Item], *, max_pixels
         "duplicated": [item.relative.as_posix() for name, item in masks if counts[name] > 1],
     }
     if any(faults.values()):
-        reasons = "; ".join(f"{kind}: {listed(sorted(names))}" for kind, names in faults.items() if names)
+        reasons = "; ".join(f"{kind}: {first_few(sorted(names))}" for kind, names in faults.items() if names)
         raise InputError(
             f"masks in {folder}: expected one for each of {len(images)} images or series, in the same folders and "
             f"under the same names as these ({reasons})"

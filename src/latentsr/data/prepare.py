@@ -31,7 +31,6 @@ from latentsr.data.records import (
     is_attribute,
     is_printable,
     is_safe_path,
-    listed,
     read_dataset,
     write_dataset,
 )
@@ -40,6 +39,7 @@ from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError, StaleError, printable
 from latentsr.io import Item, find
 from latentsr.io.raster import write_pixels
+from latentsr.names import first_few
 from latentsr.volume import MAX_PIXELS
 
 Columns = Mapping[str, Mapping[str, str]]  # by the first column's text, the values of the others by their names
@@ -87,7 +87,7 @@ def check_columns(columns: Columns, files: Sequence[Path]) -> None:
         "of several files": [key for key, count in taken.items() if key and count > 1],
     }
     if any(faults.values()):
-        reasons = "; ".join(f"{fault}: {listed(sorted(rows))}" for fault, rows in faults.items() if rows)
+        reasons = "; ".join(f"{fault}: {first_few(sorted(rows))}" for fault, rows in faults.items() if rows)
         raise InputError(
             f"the option columns has rows {reasons}; expected the id of an image or the path, name or stem of one file"
         )
@@ -410,7 +410,7 @@ class _Made:
         """
         if self.misfits:
             raise InputError(
-                f"masks that do not fit their images: {listed(sorted(self.misfits))}; expected each on its image's "
+                f"masks that do not fit their images: {first_few(sorted(self.misfits))}; expected each on its image's "
                 "grid, in grey, not 0 inside the region"
             )
         try:

@@ -21,10 +21,10 @@ from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json, write_json
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import read_pixels
+from latentsr.names import first_few
 from latentsr.stats.table import short_hash
 
 SPLITS = ("train", "valid", "test")
-LISTED = 10  # images that a message names, the rest is counted
 
 COLUMNS = ("id", "patient", "split", "file", "rows", "columns", "sha256")
 MORE_COLUMNS = ("row_mm", "column_mm", "mask", "mask_sha256", "from_rows", "from_columns")  # where any record has them
@@ -131,14 +131,8 @@ class Dataset:
         if changed:
             raise InputError(
                 f"dataset '{self.name}': {len(changed)} of {len(files)} {what} files are missing or changed since they "
-                f"were prepared ({listed(changed)}); prepare the dataset again"
+                f"were prepared ({first_few(changed)}); prepare the dataset again"
             )
-
-
-def listed(names: Sequence[str]) -> str:
-    """The names, at most ten, and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
 
 
 def is_safe_path(text: str) -> bool:
@@ -296,6 +290,11 @@ def common_size(records: Sequence[Record]) -> tuple[int, int]:
             f"images of {len(sizes)} sizes: {named}; expected one size: prepare again with the option size"
         )
     return next(iter(sizes))
+
+
+def sizes(records: Iterable[Record]) -> list[str]:
+    """The sizes of the images, such as "256x320", each once and in order."""
+    return sorted({f"{record.rows}x{record.columns}" for record in records})
 
 
 def spread(records: Sequence[Record], limit: int | None) -> tuple[Record, ...]:

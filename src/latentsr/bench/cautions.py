@@ -37,7 +37,8 @@ def pairing_cautions(doubts: Sequence[Mapping[str, Any]]) -> list[str]:
             pairs = [f"{image} like {other}" for image, other in zip(doubt["images"], doubt["resembles"], strict=True)]
             told.append(
                 f"{whose} look like other images of the set ({first_few(pairs, SHOWN)}): reduced, they fit another "
-                "image's LR far better than their own. Files probably bear another image's name: check how they were named."
+                "image's LR far better than their own. Files probably bear another image's name: check how they were "
+                "named."
             )
         elif doubt["kind"] == "outlier":
             values = [f"{image} {psnr} dB" for image, psnr in zip(doubt["images"], doubt["lr_psnr"], strict=True)]

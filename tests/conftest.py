@@ -194,6 +194,12 @@ def golden_medvae(golden: Path, tmp_path: Path) -> Callable[[str], Golden]:
     return write
 
 
+@pytest.fixture(scope="session")
+def weights_of() -> Callable[[int, Mapping[str, list[int]]], dict[str, np.ndarray]]:
+    """(seed, shapes) -> the made-up weights of the golden files."""
+    return _formula
+
+
 def _formula(seed: int, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:
     """The weights of section 5 of the published protocol, a function of seed and name."""
     arrays = {}

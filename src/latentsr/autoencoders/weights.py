@@ -155,7 +155,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     A file that is missing, cut short or so altered that it cannot be read, or whose pickle asks for code, raises
     ModelError: nothing in it is executed.
     """
-    path = Path(path)
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a file as `read_tensors` gives them, and what stands beside `state_dict`; empty if nothing does.
+
+    Raises ModelError as `read_tensors` does.
+    """
+    path, beside = Path(path), dict[str, Any]()
     check_kind(path)
     content: Any
     if path.suffix == ".safetensors":
@@ -168,13 +176,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     else:
         content = _pickled(path)
         if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+            beside = {str(name): value for name, value in content.items() if name != "state_dict"}
             content = content["state_dict"]
     if not isinstance(content, dict) or not content:
         raise ModelError(f"{path}: holds no tensors by name; expected a state dict, or one under 'state_dict'")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelError(f"{path}: {name!r} is no tensor; expected a state dict, or one under 'state_dict'")
-    return dict(content)
+    return dict(content), beside
 
 
 def _pickled(path: Path) -> Any:

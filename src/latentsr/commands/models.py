@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Defaults, Json, Overwrite
+from latentsr.commands.options import Defaults, Degradation, Json, Out, Overwrite
 
 models_app = typer.Typer(help="The autoencoders by name: facts, weights, where they are.", no_args_is_help=True)
 
@@ -97,6 +97,33 @@ def import_model(
 
     check_name(name, weights=True)
     _show_stored(name, import_weights(name, weights, weights_config, overwrite=overwrite), json=json)
+
+
+@models_app.command("import-ldm", epilog="Example: latentsr models import-ldm medvae.ckpt --vae medvae_4_3 -o model/")
+def import_ldm(
+    file: Annotated[Path, typer.Argument(metavar="FILE.ckpt", help="A diffusion checkpoint as the study released.")],
+    vae: Annotated[str, typer.Option(help="The autoencoder in whose latents it was trained: a name or a folder.")],
+    out: Out,
+    degradation: Degradation = "bicubic:4",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="plain weights, their moving average (ema), or as published: the average where it was used.",
+            metavar="published|plain|ema",
+        ),
+    ] = "published",
+    overwrite: Overwrite = False,
+    config: Defaults = None,
+) -> None:
+    """Makes a model folder of a published diffusion checkpoint; it keeps the published sampler and raw latents."""
+    from latentsr.autoencoders import load_autoencoder
+    from latentsr.upscalers.published import import_ldm as convert
+
+    for note in convert(
+        file, load_autoencoder(vae), out, degradation=degradation, weights=weights, overwrite=overwrite
+    ):
+        terminal.show(f"note: {note}")
+    terminal.show(f"model in {out}; give --steps 1000 or 100 (a flow's: 16), as published")
 
 
 def _row(spec: Any) -> dict[str, Any]:

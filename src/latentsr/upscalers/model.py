@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from latentsr.atomic import replacing
@@ -75,14 +76,16 @@ def save_model(
     card: str,
     autoencoder: Path | None = None,
     training_images: Iterable[str] = (),
+    dtype: torch.dtype = torch.float16,
 ) -> None:
     """Writes a model folder at `folder`, whole or not at all; weights as float16, which halves the file.
 
+    In float16 outputs move by up to 2e-3 of a latent's sd; `dtype` float32 keeps the weights as they are.
     `training_images` are digests, see `latentsr.data.duplicates.pixel_digest`.
     """
     with replacing(folder) as partial:
         partial.mkdir()
-        stored = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
+        stored = {key: value.to(dtype) if value.is_floating_point() else value for key, value in weights.items()}
         save_weights({key: value.contiguous() for key, value in stored.items()}, partial / WEIGHTS)
         (partial / CARD).write_text(card, encoding="utf-8")
         if autoencoder is not None:
@@ -114,7 +117,8 @@ def _config(folder: Path) -> ModelConfig:
     try:
         config = checked(ModelConfig, read_signed_json(folder / CONFIG), str(folder / CONFIG))
         parse_degradation(config.degradation)
-        make_solver(config.solver, config.schedule, config.objective)
+        if config.published is None:
+            make_solver(config.solver, config.schedule, config.objective)
     except LatentSRError as error:
         raise ModelError(f"{error}; get the whole model again") from error
     return config

@@ -1,7 +1,7 @@
 """Restoration of LR images with a trained denoiser: encode, sample, decode, project."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,6 +18,7 @@ from latentsr.degrade import parse_degradation, project
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.diffusion.objective import OBJECTIVES
+from latentsr.diffusion.published import PublishedSampling
 from latentsr.diffusion.sampler import check_steps, image_generator, image_noise, make_solver, sample
 from latentsr.errors import InputError, OptionError
 from latentsr.provenance import POSTERIOR_MEAN, SAMPLE
@@ -40,7 +41,8 @@ class ModelConfig(Config):
 
     `autoencoder` is a name in the table, or "autoencoder": the folder of that name inside the model. `trained_on`,
     `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are
-    unlike. `realism` is the dial's place for samples, `spread` their calibration. `parent` is the model that it was
+    unlike. `realism` is the dial's place for samples, `spread` their calibration. `published` is the published sampler
+    in place of `solver`, for a model that was imported from the study's checkpoints. `parent` is the model that it was
     fine-tuned from. `files` is the SHA-256 of every other file of the model's folder.
     """
 
@@ -59,6 +61,7 @@ class ModelConfig(Config):
     size: tuple[int, int] = (256, 256)
     realism: float = Field(REALISM, ge=0, le=1)
     spread: SpreadCalibration | None = None
+    published: PublishedSampling | None = None
     parent: Parent | None = None
     files: dict[str, str] = Field(default_factory=dict)
 
@@ -85,7 +88,7 @@ class Restorer(Upscaler):
     @property
     def has_mean(self) -> bool:
         """Whether one evaluation in pure noise gives the posterior mean."""
-        return OBJECTIVES[self.config.objective].one_step
+        return OBJECTIVES[self.config.objective].one_step and self.config.published is None
 
     @torch.inference_mode()
     def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:
@@ -126,10 +129,17 @@ class Restorer(Upscaler):
             raise OptionError(
                 f"tile {sampling.tile}: expected a multiple of {multiple}, by which this network divides its sides"
             )
-        check_steps(sampling.steps, self.config.objective)
-        make_solver(sampling.solver or self.config.solver, self.config.schedule, self.config.objective)
+        published = self.config.published
+        if published is not None:
+            published.check(sampling.steps)
+            if sampling.solver:
+                raise OptionError(f"solver '{sampling.solver}': {self.name} keeps its published sampler; leave it out")
+        else:
+            check_steps(sampling.steps, self.config.objective)
+            make_solver(sampling.solver or self.config.solver, self.config.schedule, self.config.objective)
         if not self.has_mean and sampling.realism not in (None, 1.0):
-            raise OptionError(f"realism {sampling.realism:g}: a model of {self.config.objective} has no posterior mean")
+            what = f"model of {self.config.objective}" if published is None else "published sampler"
+            raise OptionError(f"realism {sampling.realism:g}: a {what} has no posterior mean")
 
     def evaluations(self, sampling: Sampling) -> int:
         """How often the network is evaluated for an image."""
@@ -141,6 +151,20 @@ class Restorer(Upscaler):
         """Posterior mean or sample."""
         realism = self.config.realism if sampling.realism is None else sampling.realism
         return POSTERIOR_MEAN if self.has_mean and (sampling.steps == 1 or realism == 0) else SAMPLE
+
+    @torch.inference_mode()
+    def sample_latents(self, roles: Mapping[str, Tensor], noise: Tensor, *, sampling: Sampling) -> Tensor:
+        """The HR latents (images, channels, rows, columns), unscaled, that the sampler makes of the noise given.
+
+        Args:
+            roles: what the network is told of LR, by role as in `config.space.roles`, such as the LR latent.
+            noise: standard normal, of the HR latent's shape.
+            sampling: steps, solver and tile; a solver that draws noise of its own draws from torch's generator.
+        """
+        self.check(sampling)
+        roles, noise = {role: values.to(self.device) for role, values in roles.items()}, noise.to(self.device)
+        condition = self.config.space.condition(roles, (noise.shape[-2], noise.shape[-1]))
+        return self._latents(condition, roles.get("latent-up"), noise, sampling, steps=sampling.steps).cpu()
 
     def _case(self, lr: Tensor, sampling: Sampling) -> "_Case":
         """What the network is told of LR images, which are padded to sides that it and the autoencoder divide."""
@@ -160,21 +184,37 @@ class Restorer(Upscaler):
 
     def _draw(self, case: "_Case", ids: Sequence[str], sampling: Sampling, *, steps: int, number: int = 0) -> Tensor:
         """The decoded sample in [0, 1] after `steps` evaluations, blended over the tiles at every one."""
-        config, factor = self.config, self.autoencoder.spec.factor
+        factor = self.autoencoder.spec.factor
         generators = [image_generator(sampling.seed, image, number) for image in ids]
-        target = sample(
-            partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=case.condition),
-            image_noise((config.denoiser.latent_channels, *case.size), generators, self.device),
-            steps=steps, solver=sampling.solver or config.solver, schedule=config.schedule,
-            objective=config.objective, generators=generators,
-        )  # fmt: skip
-        latents = config.space.from_target(target, case.up)
+        noise = image_noise((self.config.denoiser.latent_channels, *case.size), generators, self.device)
+        latents = self._latents(case.condition, case.up, noise, sampling, steps=steps, generators=generators)
         image = apply_tiled(
             self.autoencoder.decode, latents, tile=sampling.tile, overlap=OVERLAP, enlarges=float(factor)
         )
         if not torch.isfinite(image).all():
             raise InputError("the autoencoder decoded non-finite pixels; the model is not fit for this image")
         return (image[..., : case.sides[0], : case.sides[1]] + 1) / 2
+
+    def _latents(
+        self,
+        condition: Tensor,
+        up: Tensor | None,
+        noise: Tensor,
+        sampling: Sampling,
+        *,
+        steps: int,
+        generators: Sequence[torch.Generator] = (),
+    ) -> Tensor:
+        """The HR latents that `steps` evaluations make of the noise."""
+        config = self.config
+        network = partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=condition)
+        if config.published is not None:
+            return config.published.sample(network, noise, condition, steps=steps)
+        target = sample(
+            network, noise, steps=steps, solver=sampling.solver or config.solver, schedule=config.schedule,
+            objective=config.objective, generators=generators,
+        )  # fmt: skip
+        return config.space.from_target(target, up)
 
 
 @dataclass(frozen=True)

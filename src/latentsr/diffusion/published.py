@@ -1,0 +1,98 @@
+"""The published noise tables and samplers, as they are: models imported from the study's checkpoints walk them.
+
+They are kept with what is wrong in them, to reproduce published numbers and to show what each defect costs; what is
+trained here uses `latentsr.diffusion.sampler`. The table is in the order of the network's own time index: cosine from
+noisy to clean, linear from clean to noisy. "T steps" are its first T entries and not T places spread over it, so that
+a short walk along the cosine table ends in noise. The first state is half a standard normal. Latents are raw.
+
+Source: arXiv 2604.12152 and its public code, described in words; written anew.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from latentsr.config import Config
+from latentsr.errors import InputError, OptionError
+
+Network = Callable[[Tensor, Tensor], Tensor]
+
+START = 0.5  # standard deviation of the first state of the diffusion models
+STABLE = 1e-4  # added to the noise share that the estimated noise is divided by
+
+
+class PublishedSampling(Config):
+    """How a published model is sampled.
+
+    `table`: of the noise, or `flow` for a rectified flow. `timesteps`: entries of the table, and what a flow's time in
+    [0, 1) is multiplied by. `zlr_init`: begin at the enlarged LR latent instead of noise.
+    """
+
+    table: Literal["cosine", "linear", "flow"]
+    timesteps: int = Field(1000, ge=2, le=100_000)
+    zlr_init: bool = False
+
+    def check(self, steps: int) -> None:
+        """OptionError for one step, and for more than the table has entries."""
+        if not 2 <= steps <= self.timesteps:
+            usual = "16" if self.table == "flow" else "1000, or 100"
+            raise OptionError(
+                f"the option steps is {steps}: a published model takes 2 to {self.timesteps}; set {usual}, as published"
+            )
+
+    def sample(self, network: Network, noise: Tensor, lr_latent: Tensor, *, steps: int) -> Tensor:
+        """The raw latent (batch, channels, rows, columns) after `steps` evaluations of `network(z, times)`.
+
+        Args:
+            network: takes the state and integer times (batch,) in the table's own order.
+            noise: standard normal, of the latent's shape.
+            lr_latent: that of LR, enlarged to the same size; the start where `zlr_init`.
+            steps: 2 to `timesteps`.
+
+        Raises:
+            OptionError: steps as in `check`.
+            InputError: a result that is not finite.
+        """
+        self.check(steps)
+
+        def predict(z: Tensor, time: int) -> Tensor:
+            return network(z, torch.full((len(z),), time, device=z.device))
+
+        if self.table == "flow":
+            z = noise
+            for i in range(steps):
+                z = z + predict(z, int(i / steps * (self.timesteps - 1))) / steps
+        else:
+            alphas = published_alphas(self.table, self.timesteps).to(noise.device)
+            signal, sigma = alphas.sqrt(), (1 - alphas).sqrt()
+            z = lr_latent if self.zlr_init else START * noise
+            for i in range(steps - 1):
+                x0 = predict(z, i)
+                epsilon = (z - signal[i] * x0) / (sigma[i] + STABLE)
+                z = z + (signal[i + 1] - signal[i]) * x0 + (sigma[i + 1] - sigma[i]) * epsilon
+            z = predict(z, steps - 1)
+        if not torch.isfinite(z).all():
+            raise InputError("the sampler gave latents that are not finite; the model is not fit for this image")
+        return z
+
+
+def _cosine(timesteps: int) -> Tensor:
+    x = torch.linspace(0, timesteps + 1, timesteps + 1)
+    alphas = torch.cos((x / (timesteps + 1) + 0.008) / 1.008 * math.pi / 2) ** 2
+    return (alphas / alphas[0])[1:].flip(0)
+
+
+def _linear(timesteps: int) -> Tensor:
+    return torch.cumprod(1 - torch.linspace(1e-4, 2e-2, timesteps), dim=0)
+
+
+TABLES: Mapping[str, Callable[[int], Tensor]] = {"cosine": _cosine, "linear": _linear}
+
+
+def published_alphas(table: str, timesteps: int = 1000) -> Tensor:
+    """The squared share of signal at each of the network's time indices, float32 (timesteps,)."""
+    return TABLES[table](timesteps)

@@ -1,4 +1,4 @@
-"""A new metric, autoencoder, upscaler or command is one new file and one row of a table, and the commands know it."""
+"""A new metric, autoencoder, upscaler, recipe or command is one file and one row of a table."""
 
 import os
 import shutil
@@ -75,6 +75,31 @@ def greet() -> None:
     """Greets."""
     terminal.show("good day")
 '''
+RECIPE = '''"""A toy dataset."""
+
+from functools import partial
+
+import numpy as np
+
+from latentsr.data.recipes.recipe import Case, Recipe, Sample
+
+
+class Toy(Recipe):
+    """Text files of numbers."""
+
+    about = "Toy numbers."
+    example = "toys/"
+    side: int = 8
+
+    def cases(self, source):
+        """A file a case."""
+        files = sorted(source.glob("*.txt"))
+        return [Case(path.stem, "train", (path,), partial(self._samples, path)) for path in files]
+
+    def _samples(self, path):
+        numbers = np.arange(self.side**2) * int(path.read_text()) % 256
+        yield Sample(path.stem, numbers.astype(np.uint8).reshape(self.side, -1))
+'''
 TOYS = {  # file and text; table's file, the line that the row follows, the row, and the import that it needs
     "metrics/toy.py": (
         METRIC, "metrics/table.py", "_TABLE = (",
@@ -88,6 +113,10 @@ TOYS = {  # file and text; table's file, the line that the row follows, the row,
     "upscalers/toy.py": (
         UPSCALER, "upscalers/__init__.py", "    BICUBIC: Bicubic,", '    "nearest": Nearest,',
         "from latentsr.upscalers.toy import Nearest",
+    ),
+    "data/recipes/toy.py": (
+        RECIPE, "data/recipes/__init__.py", "RECIPES: Mapping[str, type[Recipe]] = {", '    "toy": Toy,',
+        "from latentsr.data.recipes.toy import Toy",
     ),
     "commands/toy.py": (
         COMMAND, "cli.py", "COMMANDS = (", '    (greet, "latentsr greet"),', "from latentsr.commands.toy import greet",
@@ -103,11 +132,9 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     for file, (text, table, before, row, needed) in TOYS.items():
         (root / "latentsr" / file).write_text(text)
         code = (root / "latentsr" / table).read_text()
-        assert code.count(f"\n{before}") == code.count("\nfrom latentsr.errors") == 1
+        assert code.count(f"\n{before}") == 1
         code = code.replace(f"\n{before}", f"\n{before}\n{row}")
-        (root / "latentsr" / table).write_text(
-            code.replace("\nfrom latentsr.errors", f"\n{needed}\nfrom latentsr.errors")
-        )
+        (root / "latentsr" / table).write_text(code.replace("\nfrom latentsr", f"\n{needed}\nfrom latentsr", 1))
     environment = {**os.environ, "PYTHONPATH": str(root)}
 
     def latentsr(*arguments: object) -> str:
@@ -122,6 +149,13 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 def test_a_command(extended: Callable[..., str]) -> None:
     assert "greet" in extended("--help")
     assert "good day" in extended("greet")
+
+
+def test_a_recipe(extended: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "toys").mkdir()
+    (tmp_path / "toys" / "a.txt").write_text("3")
+    assert "--side" in extended("prepare", "toy", "--help")
+    assert "train" in extended("prepare", "toy", tmp_path / "toys", "-o", tmp_path / "out", "--side", 16)
 
 
 def test_a_metric_an_upscaler_and_an_autoencoder(

@@ -17,7 +17,7 @@ from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.bench.inputs import Naming, PairedFiles
 from latentsr.bench.roundtrip import columns, encode, roundtrip
 from latentsr.bench.sets import Extractor, patches_an_image, reference_arrays, set_arrays
-from latentsr.data.records import Dataset, Record, batches, stacked
+from latentsr.data.records import Dataset, Record, batches, low_resolution, stacked
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError
 from latentsr.metrics import Metric, find_metrics, measure
@@ -248,7 +248,7 @@ def read_hr_lr(work: Work, records: Sequence[Record], device: str | torch.device
                 f"than its record says; prepare the dataset again{work.naming.hint}"
             ) from None
     hr = stacked(images, device)
-    return hr, work.around.degradation.apply(hr.double()).to(hr.dtype)
+    return hr, low_resolution(work.dataset, records, work.around.degradation, hr)
 
 
 def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[str]) -> Tensor:

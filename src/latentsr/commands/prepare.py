@@ -1,16 +1,19 @@
 """`latentsr prepare`: makes datasets of images."""
 
+import inspect
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from latentsr import terminal
 from latentsr.commands.options import Axis, Defaults, Degradation, Json, MaxPixels, Out, Subset, numbers
+from latentsr.data.recipes import RECIPES
 
 if TYPE_CHECKING:
+    from latentsr.data.recipes import Recipe
     from latentsr.data.records import Dataset
 
 LISTED = 10  # skipped files and sizes that are named; the rest is counted
@@ -249,3 +252,61 @@ def prepare_lr(
     with terminal.progress("prepare lr") as report:
         images = write_low_resolution(given, operator, split, out, progress=report)
     terminal.show(f"{images} LR images in {out}; save what a method makes of them under the same names, in 16 bit")
+
+
+def _recipe_command(name: str, recipe: "type[Recipe]") -> None:
+    """Adds `prepare NAME`, whose options are the recipe's fields."""
+
+    def command(**given: Any) -> None:
+        from latentsr.config import checked
+        from latentsr.data.prepare import prepare_recipe
+
+        source, out, json = given.pop("source"), given.pop("out"), given.pop("json")
+        given.pop("config")
+        options = checked(recipe, given, f"prepare {name}")
+        with terminal.progress(f"prepare {name}") as report:
+            dataset = prepare_recipe(name, options, source, out, progress=report)
+        terminal.show_dataset(dataset, json=json, more={"columns": dataset.attributes} if dataset.attributes else {})
+        _show_notes(dataset)
+
+    source = Annotated[Path, typer.Argument(metavar="SRC", help="The dataset's folder, as it is unpacked.")]
+    parameters: dict[str, tuple[Any, Any]] = {
+        "source": (source, inspect.Parameter.empty),
+        "out": (Out, inspect.Parameter.empty),
+    }
+    for field, info in recipe.model_fields.items():
+        kind, flag = info.annotation, f"--{field.replace('_', '-')}"
+        if get_origin(kind) is Literal:
+            option = typer.Option(flag, help=info.description, metavar="|".join(get_args(kind)))
+            kind = str
+        elif kind is bool and info.default:
+            option = typer.Option(f"{flag}/--no-{flag[2:]}", help=info.description)
+        else:
+            option = typer.Option(flag, help=info.description)
+        parameters[field] = (Annotated[kind, option], info.default)
+    parameters |= {"json": (Json, False), "config": (Defaults, None)}
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+            for one, (kind, default) in parameters.items()
+        ]
+    )
+    command.__doc__ = recipe.about
+    prepare_app.command(name, epilog=f"Example: latentsr prepare {name} {recipe.example} -o dataset/")(command)
+
+
+def _show_notes(dataset: "Dataset") -> None:
+    """What dataset.json says that a user should know before measuring on it."""
+    from latentsr.config import read_json
+
+    facts = read_json(dataset.root / "dataset.json")
+    for note in facts["notes"]:
+        terminal.show(note)
+    if shared := facts["patients_in_several_splits"]:
+        terminal.show_warning(f"{shared} patient(s) stand in several splits: what is measured on one has leaked")
+    if count := facts["copies_in_several_splits"]:
+        terminal.show_warning(f"{count} image(s) stand in several splits, pixel for pixel")
+
+
+for recipe_name, recipe_class in RECIPES.items():
+    _recipe_command(recipe_name, recipe_class)

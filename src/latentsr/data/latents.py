@@ -24,7 +24,7 @@ from latentsr.atomic import replacing
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import manifest, read_json, read_signed_json, sha256_json, signed, write_json
 from latentsr.data.duplicates import pixel_digest
-from latentsr.data.records import Dataset, Record, check_names, common_size
+from latentsr.data.records import Dataset, Record, check_names, common_size, low_resolution
 from latentsr.degrade import Degradation, enlarge
 from latentsr.errors import InputError, OptionError, StaleError
 
@@ -308,9 +308,17 @@ class _Fill:
         images = np.stack([dataset.image(record) for dataset, record in pairs])[:, None]
         unit = torch.from_numpy(images).to(self.device)
         hr = 2 * unit - 1
-        lr = self.degradation.apply(hr)
+        lr = self._low_resolution(pairs, unit)
         roles = {"hr": self._encode(hr), **encode_roles(self.conditions, lr, self.degradation.scale, self._encode)}
         return roles if split == "train" else roles | {"image": unit}
+
+    def _low_resolution(self, pairs: Sequence[tuple[Dataset, Record]], unit: Tensor) -> Tensor:
+        """LR images in [-1, 1], (batch, 1, rows, columns)."""
+        if not any(record.lr for _, record in pairs):
+            return self.degradation.apply(2 * unit - 1)
+        each = zip(pairs, unit.split(1), strict=True)
+        lr = torch.cat([low_resolution(dataset, [record], self.degradation, hr) for (dataset, record), hr in each])
+        return 2 * lr - 1
 
     def _encode(self, images: Tensor) -> Tensor:
         latents = self.autoencoder.encode(images)

@@ -13,7 +13,7 @@ import torch
 
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json
-from latentsr.data.duplicates import REFUSE, Look, check_action, leave_out_copies, look
+from latentsr.data.duplicates import REFUSE, Look, check_action, copies, leave_out_copies, look
 from latentsr.data.masks import MisfitError, pair_masks
 from latentsr.data.patients import (
     BY_FOLDER,
@@ -25,12 +25,15 @@ from latentsr.data.patients import (
     table_keys,
     without_extension,
 )
+from latentsr.data.recipes import Case, Recipe, Sample
 from latentsr.data.records import (
+    SPLITS,
     Dataset,
     Record,
     is_attribute,
     is_printable,
     is_safe_path,
+    low_resolution,
     read_dataset,
     write_dataset,
 )
@@ -131,15 +134,14 @@ def write_low_resolution(
     dataset.check(records)
     with replacing(out) as partial:
         for done, record in enumerate(records, start=1):
-            hr = torch.from_numpy(dataset.image(record)).double()
-            lr = degradation.apply(hr).clamp(0, 1)
-            low_resolution = np.round(lr.numpy() * TOP).astype(np.uint16)
-            write_pixels(partial / f"{record.id}.png", low_resolution)
+            hr = torch.from_numpy(dataset.image(record)).double()[None, None]
+            lr = low_resolution(dataset, [record], degradation, hr).clamp(0, 1)[0, 0]
+            write_pixels(partial / f"{record.id}.png", np.round(lr.numpy() * TOP).astype(np.uint16))
             progress(done, len(records))
     return len(records)
 
 
-IMAGES, MASKS = "images", "masks"
+IMAGES, MASKS, LR = "images", "masks", "lr"
 ADDED = ("multiple", "axis", "max_pixels", "duplicates", "columns")  # that the first datasets were prepared without
 
 
@@ -256,11 +258,92 @@ def prepare_folder(
             made.add(item, None if paired is None else paired.of(item))
         progress(len(items), len(items))
         records, split_facts = made.split()
-        records, copies = leave_out_copies(records, made.looks, apart_from, recipe.duplicates)
+        records, twice = leave_out_copies(records, made.looks, apart_from, recipe.duplicates)
         _remove_other_files(partial, records)
-        described = {"key": key, "recipe": recipe.facts, **split_facts, **made.left_out, "duplicates": copies}
+        described = {"key": key, "recipe": recipe.facts, **split_facts, **made.left_out, "duplicates": twice}
         write_dataset(partial, name, records, described)
     return read_dataset(out)
+
+
+def prepare_recipe(
+    name: str, recipe: Recipe, source: Path, out: Path, *, progress: Progress = lambda done, total: None
+) -> Dataset:
+    """The dataset that a recipe of RECIPES makes at `out` of a public dataset; nothing is left at `out` if it fails.
+
+    An existing dataset is returned if the files (by name and size) and options are the same, and refused otherwise. Its
+    dataset.json has the recipe, its notes, images that stand in two splits and, if any, the patients in several.
+
+    Args:
+        name: of the recipe, and of the dataset.
+        recipe: its options.
+        source: the public dataset's folder.
+        out: the dataset's folder.
+        progress: called with the numbers of cases done and of all.
+
+    Raises:
+        InputError: a tree of another layout, or a file that cannot be read: nothing is skipped.
+        OptionError: options that do not go together.
+        StaleError: `out` holds another dataset.
+    """
+    cases = recipe.cases(source)
+    files = [(str(path.relative_to(source)), path.stat().st_size) for case in cases for path in case.files]
+    facts = {"recipe": name, "options": recipe.model_dump(mode="json"), "files": files}
+    key = sha256_json(facts)
+    if out.exists():
+        dataset = read_dataset(out)
+        if read_json(out / "dataset.json").get("key") != key:
+            raise StaleError(
+                f"{out}: was prepared from other files or options; choose another output folder, or remove it first"
+            )
+        return dataset
+    with replacing(out) as partial:
+        records: list[Record] = []
+        looks: dict[str, Look] = {}
+        for done, case in enumerate(cases):
+            progress(done, len(cases))
+            for sample in case.samples():
+                records.append(_stored(partial, sample, case))
+                looks[sample.id] = look(sample.id, sample.hr)
+        progress(len(cases), len(cases))
+        if not records:
+            raise InputError(f"{source}: no image with content in {len(cases)} cases")
+        splits: dict[str, set[str]] = {}
+        for record in records:
+            splits.setdefault(record.patient, set()).add(record.split)
+        shared = sum(len(found) > 1 for found in splits.values())
+        groups = [[looks[one.id] for one in records if one.split == split] for split in SPLITS]
+        described = {
+            "key": key,
+            "recipe": {"name": name, **recipe.model_dump(mode="json")},
+            "notes": list(recipe.notes),
+            "patients_in_several_splits": shared,
+            "copies_in_several_splits": len(copies(groups)),
+        }
+        write_dataset(partial, name, records, described)
+    return read_dataset(out)
+
+
+def _stored(root: Path, sample: Sample, case: Case) -> Record:
+    """The record of a sample, whose images are written below `root`."""
+    if not is_safe_path(sample.id):
+        raise InputError(f"{case.files[0]}: its name cannot be an image's; rename it")
+    files = {IMAGES: sample.hr, MASKS: sample.mask, LR: sample.lr}
+    digests = {}
+    for folder, pixels in files.items():
+        path = root / folder / f"{sample.id}.png"
+        if pixels is not None:
+            write_pixels(path, np.ascontiguousarray(pixels))
+            digests[folder] = sha256(path)
+    file, (rows, columns) = f"{IMAGES}/{sample.id}.png", sample.hr.shape
+    record = Record(
+        sample.id, case.patient, case.split, file, rows, columns, digests[IMAGES], sample.spacing,
+        resized_from=sample.resized_from, attributes=case.attributes,
+    )  # fmt: skip
+    if MASKS in digests:
+        record = replace(record, mask=f"{MASKS}/{sample.id}.png", mask_sha256=digests[MASKS])
+    if LR in digests:
+        record = replace(record, lr=f"{LR}/{sample.id}.png", lr_sha256=digests[LR])
+    return record
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json, write_json
+from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import read_pixels
 from latentsr.names import first_few
@@ -27,7 +28,8 @@ from latentsr.stats.table import short_hash
 SPLITS = ("train", "valid", "test")
 
 COLUMNS = ("id", "patient", "split", "file", "rows", "columns", "sha256")
-MORE_COLUMNS = ("row_mm", "column_mm", "mask", "mask_sha256", "from_rows", "from_columns")  # where any record has them
+# Columns that are written where any record has them.
+MORE_COLUMNS = ("row_mm", "column_mm", "mask", "mask_sha256", "from_rows", "from_columns", "lr", "lr_sha256")
 
 LONGEST_PART, LONGEST_PATH = 240, 1024  # bytes that file systems take for a name, with room for an extension
 LARGEST_DIGITS = 7  # of a number of rows or columns
@@ -41,6 +43,7 @@ class Record:
     `spacing` is (row, column) in mm, None where the source did not say. `mask` is the file of its region of interest
     (grey, of the image's size, not 0 inside), relative to the dataset, empty without one. `resized_from` is
     the source's (rows, columns) where the image was resized, and None where its pixels are the source's own.
+    `lr` is the file of its LR image where that is one of its own and not a degraded HR, empty without one.
     `attributes` are the columns of the user's own, such as scanner or view, by name; an empty text is no value.
     """
 
@@ -56,6 +59,8 @@ class Record:
     mask_sha256: str = ""
     resized_from: tuple[int, int] | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    lr: str = ""
+    lr_sha256: str = ""
 
     def __repr__(self) -> str:
         return f"Record({self.rows} x {self.columns}, {self.split})"  # ids and files may name a patient
@@ -116,11 +121,23 @@ class Dataset:
         pixels = self.pixels(record)
         return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
+    def lr_image(self, record: Record) -> np.ndarray:
+        """The record's own LR image, float32 (rows, columns) in [0, 1]; InputError, by hash, if it cannot be read."""
+        try:
+            pixels = read_pixels(self.root / record.lr)
+        except (InputError, OSError):
+            raise InputError(
+                f"dataset '{self.name}': the LR file of image {short_hash(self.name, record.id)} is missing or cut "
+                "off; prepare the dataset again"
+            ) from None
+        return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
     def check(self, records: Iterable[Record]) -> None:
-        """InputError unless each record's image, and mask if any, is what was prepared, by SHA-256; it names hashes."""
+        """InputError unless each record's image, mask and LR file is what was prepared, by SHA-256; it names hashes."""
         given = tuple(records)
         self._check_files("image", {record.id: (record.file, record.sha256) for record in given})
         self._check_files("mask", {record.id: (record.mask, record.mask_sha256) for record in given if record.mask})
+        self._check_files("LR", {record.id: (record.lr, record.lr_sha256) for record in given if record.lr})
 
     def _check_files(self, what: str, files: Mapping[str, tuple[str, str]]) -> None:
         changed = []
@@ -216,15 +233,17 @@ def _record(row: dict[str, str], line: int) -> Record:
     if None in row or None in row.values():  # as csv marks what is too many and too few
         raise ValueError(f"line {line}: expected as many values as there are columns")
     id, patient, split, file, rows, columns, digest = (row[name] for name in COLUMNS)
-    row_mm, column_mm, mask, mask_digest, from_rows, from_columns = (row.get(name, "") for name in MORE_COLUMNS)
-    for what, path in (("an id", id), ("a file", file), ("a mask", mask or file)):
+    row_mm, column_mm, mask, mask_digest, from_rows, from_columns, lr, lr_digest = (
+        row.get(name, "") for name in MORE_COLUMNS
+    )
+    for what, path in (("an id", id), ("a file", file), ("a mask", mask or file), ("an LR file", lr or file)):
         if not is_safe_path(path):
             raise ValueError(
                 f"line {line}: expected {what} that is a relative path, without '..', backslashes, a drive letter or "
                 f"control characters, of at most {LONGEST_PART} bytes a part"
             )
     attributes = {name: value for name, value in row.items() if name not in (*COLUMNS, *MORE_COLUMNS)}
-    if not is_printable(patient + digest + mask_digest + "".join(attributes.values())):
+    if not is_printable(patient + digest + mask_digest + lr_digest + "".join(attributes.values())):
         raise ValueError(f"line {line}: expected text without control characters")
     if split not in SPLITS:
         raise ValueError(f"line {line}: expected a split of {', '.join(SPLITS)}")
@@ -238,7 +257,9 @@ def _record(row: dict[str, str], line: int) -> Record:
             raise ValueError(f"line {line}: expected row_mm and column_mm as two positive numbers, or neither")
     resized_from = _size(from_rows, from_columns, line) if from_rows or from_columns else None
     size = _size(rows, columns, line)
-    return Record(id, patient, split, file, *size, digest, spacing, mask, mask_digest, resized_from, attributes)
+    return Record(
+        id, patient, split, file, *size, digest, spacing, mask, mask_digest, resized_from, attributes, lr, lr_digest
+    )
 
 
 def _size(rows: str, columns: str, line: int) -> tuple[int, int]:
@@ -320,6 +341,27 @@ def commonest(records: Sequence[Record]) -> tuple[Record, ...]:
     sizes = [_shape(record) for record in records]
     size = max(set(sizes), key=lambda one: (sizes.count(one), one))
     return tuple(record for record in records if _shape(record) == size)
+
+
+def low_resolution(dataset: Dataset, records: Sequence[Record], degradation: Degradation, hr: Tensor) -> Tensor:
+    """The LR images (batch, 1, rows, columns) of records, in HR's type: their own files, or HR degraded in float64.
+
+    InputError, which names it by its hash, for a file that is not of HR's size over the scale.
+    """
+    if not any(record.lr for record in records):
+        return degradation.apply(hr.double()).to(hr.dtype)
+    images = []
+    for record, one in zip(records, hr[:, 0], strict=True):
+        made = degradation.apply(one.double()).to(hr.dtype)
+        lr = torch.from_numpy(dataset.lr_image(record)).to(hr) if record.lr else made
+        if lr.shape != made.shape:
+            sizes = [f"{image.shape[0]}x{image.shape[1]}" for image in (lr, made)]
+            raise InputError(
+                f"dataset '{dataset.name}': the LR file of image {short_hash(dataset.name, record.id)} has {sizes[0]} "
+                f"px, {degradation.text} makes {sizes[1]}; set the degradation that the files were made by"
+            )
+        images.append(lr)
+    return stacked(images, hr.device)
 
 
 def loaded(dataset: Dataset, records: Sequence[Record], device: str | torch.device) -> Tensor:

@@ -107,6 +107,20 @@ def read_slices(
     return Slices(found, len(stored) - len(filled), volume.source.warnings)
 
 
+def centred(pixels: NDArray[Any], size: int, path: Path) -> tuple[NDArray[Any], tuple[int, int] | None]:
+    """The centre square of `size` pixels, of an image that is reduced first if it is large; its size before, or None.
+
+    Reduced ones are uint16, others as they came. InputError for an image that is smaller than the square.
+    """
+    rows, columns = pixels.shape
+    grid = _grid(rows, columns, size)
+    kept = _centre(*grid, size, None, path)
+    if grid == (rows, columns):
+        return pixels[kept], None
+    share = _resampled(pixels, grid) / np.iinfo(pixels.dtype).max
+    return np.round(share.clip(0, 1) * TOP).astype(np.uint16)[kept], (rows, columns)
+
+
 def _grid(rows: int, columns: int, size: int) -> tuple[int, int]:
     """The rows and columns of an image before it is cropped to `size`: reduced to a short side of `size` if large."""
     short = min(rows, columns)

@@ -119,6 +119,18 @@ def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = 
         write_bytes(part, buffer.getvalue())
 
 
+FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+}
+
+
+def resized(pixels: NDArray[np.uint8], size: tuple[int, int], kernel: str) -> NDArray[np.uint8]:
+    """An 8-bit image on a grid of `size` (rows, columns), as Pillow's `resize`, with its rounding to 8 bit."""
+    return np.asarray(Image.fromarray(pixels).resize(size[::-1], FILTERS[kernel]))
+
+
 def _depths(suffix: str) -> tuple[str, ...]:
     if suffix in PNG_SUFFIXES:
         return ("uint8", "uint16")

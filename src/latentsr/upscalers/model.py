@@ -94,7 +94,9 @@ def save_model(
             (partial / IMAGES).write_text("\n".join(digests) + "\n", encoding="ascii")
         made = (path for path in sorted(partial.rglob("*")) if path.is_file() and path.name != CARD)
         files = {path.relative_to(partial).as_posix(): sha256(path) for path in made}
-        write_json(partial / CONFIG, signed({**config.model_dump(mode="json"), "files": files}))
+        # `published` came later: without it the hash of a model is that of older versions.
+        content = config.model_dump(mode="json", exclude=None if config.published else {"published"})
+        write_json(partial / CONFIG, signed({**content, "files": files}))
 
 
 def shipped_models() -> list[str]:

@@ -59,6 +59,11 @@ class HyperParameters(Config):
     loss_type: str = "l1"
     learning_rate: float = 1e-4
 
+    @property
+    def table(self) -> Literal["cosine", "linear", "flow"]:
+        """The noise table, or `flow` for a rectified flow."""
+        return self.beta_schedule if self.num_sample_steps is None else "flow"
+
 
 def import_ldm(
     file: Path,
@@ -86,18 +91,9 @@ def import_ldm(
         OptionError: a degradation of another scale, or averaged weights that do not exist.
         StaleError: `out` exists, and not `overwrite`.
     """
-    if weights not in WEIGHTS:
-        raise OptionError(f"the option weights is {weights}: expected one of {', '.join(WEIGHTS)}")
-    out = Path(out)
     if out.exists() and not overwrite:
         raise StaleError(f"{out}: exists; choose another output folder, or set the option overwrite to replace it")
-    tensors, beside = read_checkpoint(file)
-    if not isinstance(given := beside.get("hyper_parameters"), Mapping):
-        raise ModelError(f"{file}: has no hyper_parameters; expected a Lightning checkpoint as the study released")
-    try:
-        hyper = checked(HyperParameters, dict(given), f"{file}, hyper_parameters")
-    except LatentSRError as error:
-        raise ModelError(f"{error}; expected a checkpoint as the study released") from error
+    tensors, hyper = _read(file)
     spec, scale = autoencoder.spec, parse_degradation(degradation).scale
     if hyper.hr_channels != spec.latent_channels:
         raise ModelError(
@@ -109,30 +105,10 @@ def import_ldm(
             f"degradation {degradation} reduces {scale} times: {file} has HR latents of {hyper.hr_size} and LR latents "
             f"of {hyper.lr_size}; set the degradation that it undoes"
         )
-    table = "flow" if hyper.num_sample_steps is not None else hyper.beta_schedule
     denoiser, levels = _spec(tensors, hyper)
     network = Denoiser(denoiser)
     network.load_state_dict(_network_weights(tensors, network, hyper, weights, str(file)))
-    if "alphas" in tensors and table != "flow":
-        expected = published_alphas(table, hyper.timesteps)
-        if tensors["alphas"].shape != expected.shape or (tensors["alphas"] - expected).abs().max() > TABLE:
-            raise ModelError(f"{file}: its noise table (alphas) is not the published {table} one; nothing can walk it")
-    raw = Statistics(mean=(0.0,) * hyper.hr_channels, sd=(1.0,) * hyper.hr_channels)
-    side = hyper.hr_size * spec.factor
-    config = ModelConfig(
-        name=out.resolve().name,
-        degradation=parse_degradation(degradation).text,
-        autoencoder="autoencoder" if spec.has_weights else spec.name,
-        autoencoder_hash=autoencoder.hash,
-        denoiser=denoiser,
-        space=LatentSpace(conditions=("latent-native",), target="latent", statistics={"hr": raw, "latent-native": raw}),
-        objective="flow" if table == "flow" else "x0",
-        schedule=table,
-        solver="published",
-        size=(side, side),
-        realism=1.0,
-        published=PublishedSampling(table=table, timesteps=hyper.timesteps, zlr_init=hyper.zlr_init),
-    )
+    config = _config(out.resolve().name, hyper, denoiser, autoencoder, parse_degradation(degradation).text)
     with tempfile.TemporaryDirectory() as temporary, replacing(out) as fresh:
         if spec.has_weights:
             autoencoder.save(Path(temporary) / "autoencoder")
@@ -143,11 +119,51 @@ def import_ldm(
         if out.exists():
             shutil.rmtree(out)
     said = [level for level in range(len(hyper.channel_mult)) if hyper.hr_size >> level in hyper.attention_resolutions]
-    if said != levels:
-        places = ", ".join(f"{hyper.hr_size >> level}" for level in levels) or "none"
-        wanted = ", ".join(map(str, hyper.attention_resolutions)) or "none"
-        return [f"attention at {places}, as its tensors have it; its hyper-parameters say {wanted}"]
-    return []
+    sides = ", ".join(f"{hyper.hr_size >> level}" for level in levels) or "none"
+    wanted = ", ".join(map(str, hyper.attention_resolutions)) or "none"
+    return (
+        [] if said == levels else [f"attention at {sides}, as its tensors have it; its hyper-parameters say {wanted}"]
+    )
+
+
+def _read(file: Path) -> tuple[dict[str, Tensor], HyperParameters]:
+    """The tensors and hyper-parameters of a checkpoint; ModelError for another file, or another noise table."""
+    tensors, beside = read_checkpoint(file)
+    if not isinstance(given := beside.get("hyper_parameters"), Mapping):
+        raise ModelError(f"{file}: has no hyper_parameters; expected a Lightning checkpoint as the study released")
+    try:
+        hyper = checked(HyperParameters, dict(given), f"{file}, hyper_parameters")
+    except LatentSRError as error:
+        raise ModelError(f"{error}; expected a checkpoint as the study released") from error
+    if "alphas" in tensors and hyper.table != "flow":
+        expected = published_alphas(hyper.table, hyper.timesteps)
+        if tensors["alphas"].shape != expected.shape or (tensors["alphas"] - expected).abs().max() > TABLE:
+            raise ModelError(
+                f"{file}: its noise table (alphas) is not the published {hyper.table} one; give a released checkpoint"
+            )
+    return tensors, hyper
+
+
+def _config(
+    name: str, hyper: HyperParameters, denoiser: DenoiserSpec, autoencoder: Autoencoder, degradation: str
+) -> ModelConfig:
+    """What the model is: raw latents, LR encoded as it is, the published table and sampler."""
+    raw = Statistics(mean=(0.0,) * hyper.hr_channels, sd=(1.0,) * hyper.hr_channels)
+    side = hyper.hr_size * autoencoder.spec.factor
+    return ModelConfig(
+        name=name,
+        degradation=degradation,
+        autoencoder="autoencoder" if autoencoder.spec.has_weights else autoencoder.spec.name,
+        autoencoder_hash=autoencoder.hash,
+        denoiser=denoiser,
+        space=LatentSpace(conditions=("latent-native",), target="latent", statistics={"hr": raw, "latent-native": raw}),
+        objective="flow" if hyper.table == "flow" else "x0",
+        schedule=hyper.table,
+        solver="published",
+        size=(side, side),
+        realism=1.0,
+        published=PublishedSampling(table=hyper.table, timesteps=hyper.timesteps, zlr_init=hyper.zlr_init),
+    )
 
 
 def _spec(tensors: Mapping[str, Tensor], hyper: HyperParameters) -> tuple[DenoiserSpec, list[int]]:
@@ -170,6 +186,8 @@ def _network_weights(
     tensors: Mapping[str, Tensor], network: Denoiser, hyper: HyperParameters, weights: str, origin: str
 ) -> dict[str, Tensor]:
     """The tensors under the network's own names; ModelError, which names it, for one that is missing or misshapen."""
+    if weights not in WEIGHTS:
+        raise OptionError(f"the option weights is {weights}: expected one of {', '.join(WEIGHTS)}")
     averaged = weights == "ema" or (weights == "published" and hyper.use_ema)
     if averaged:
         # Names of averaged weights have lost their dots, and with them where a level's number ends: ask by our names.

@@ -1,7 +1,7 @@
 """Restoration of LR images with a trained denoiser: encode, sample, decode, project."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -164,7 +164,8 @@ class Restorer(Upscaler):
         self.check(sampling)
         roles, noise = {role: values.to(self.device) for role, values in roles.items()}, noise.to(self.device)
         condition = self.config.space.condition(roles, (noise.shape[-2], noise.shape[-1]))
-        return self._latents(condition, roles.get("latent-up"), noise, sampling, steps=sampling.steps).cpu()
+        target = self._sampler(condition, sampling)(noise, steps=sampling.steps)
+        return self.config.space.from_target(target, roles.get("latent-up")).cpu()
 
     def _case(self, lr: Tensor, sampling: Sampling) -> "_Case":
         """What the network is told of LR images, which are padded to sides that it and the autoencoder divide."""
@@ -187,7 +188,8 @@ class Restorer(Upscaler):
         factor = self.autoencoder.spec.factor
         generators = [image_generator(sampling.seed, image, number) for image in ids]
         noise = image_noise((self.config.denoiser.latent_channels, *case.size), generators, self.device)
-        latents = self._latents(case.condition, case.up, noise, sampling, steps=steps, generators=generators)
+        target = self._sampler(case.condition, sampling, generators)(noise, steps=steps)
+        latents = self.config.space.from_target(target, case.up)
         image = apply_tiled(
             self.autoencoder.decode, latents, tile=sampling.tile, overlap=OVERLAP, enlarges=float(factor)
         )
@@ -195,26 +197,18 @@ class Restorer(Upscaler):
             raise InputError("the autoencoder decoded non-finite pixels; the model is not fit for this image")
         return (image[..., : case.sides[0], : case.sides[1]] + 1) / 2
 
-    def _latents(
-        self,
-        condition: Tensor,
-        up: Tensor | None,
-        noise: Tensor,
-        sampling: Sampling,
-        *,
-        steps: int,
-        generators: Sequence[torch.Generator] = (),
-    ) -> Tensor:
-        """The HR latents that `steps` evaluations make of the noise."""
+    def _sampler(
+        self, condition: Tensor, sampling: Sampling, generators: Sequence[torch.Generator] = ()
+    ) -> Callable[..., Tensor]:
+        """(noise, steps) -> what the network makes of the noise: the normalised target."""
         config = self.config
         network = partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=condition)
         if config.published is not None:
-            return config.published.sample(network, noise, condition, steps=steps)
-        target = sample(
-            network, noise, steps=steps, solver=sampling.solver or config.solver, schedule=config.schedule,
+            return partial(config.published.sample, network, lr_latent=condition)
+        return partial(
+            sample, network, solver=sampling.solver or config.solver, schedule=config.schedule,
             objective=config.objective, generators=generators,
         )  # fmt: skip
-        return config.space.from_target(target, up)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,173 @@
+"""MIMIC-CXR-JPG 2.0.0 and 2.1.0: chest X-rays with their views, labels and official split.
+
+Source: physionet.org/content/mimic-cxr-jpg. Layout: files/pSS/pSSSSSSSS/sTTTTTTTT/DICOM_ID.jpg, and beside `files` the
+tables mimic-cxr-2.0.0-{split,metadata,chexpert}.csv, gzipped or not. A part of the tree is the rule: what is there is
+prepared. Nothing of this credentialed set is copied but the derived images and their labels.
+"""
+
+import csv
+import gzip
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from latentsr.data.recipes.recipe import Case, Recipe, Sample, shares
+from latentsr.errors import InputError
+
+VERSIONS = ("2.0.0", "2.1.0")
+OFFICIAL = {"train": "train", "validate": "valid", "test": "test"}
+FRONTAL = ("PA", "AP")
+LABELS = (
+    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
+    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
+)  # fmt: skip
+DISEASES = ("Atelectasis", "Cardiomegaly", "Edema", "Pleural Effusion", "Pneumothorax")
+# As the study has them: images of train, valid and test, sides of HR and LR, seed.
+COUNTS, HR_SIDE, LR_SIDE, SEED = (8000, 1000, 1000), 256, 64, 42
+
+
+class MimicCXR(Recipe):
+    """How MIMIC-CXR-JPG becomes a dataset."""
+
+    about: ClassVar[str] = "MIMIC-CXR-JPG: chest X-rays, frontal views; labels and view become columns."
+    example: ClassVar[str] = "mimic-cxr-jpg/2.1.0/"
+    notes: ClassVar[tuple[str, ...]] = ("The patient is the subject; all its studies stay in one split.",)
+
+    views: str = Field("PA,AP", description="Views that are kept, joined by commas, or 'all'.")
+    size: int = Field(
+        256, ge=2, le=4096, description="Side of the square: the short side is reduced to it, the centre is kept."
+    )
+    split: str = Field("official", description="The official split, or shares of the subjects, such as 0.8,0.1,0.1.")
+    train: int | None = Field(None, ge=1, description="At most so many images of train, drawn with the seed.")
+    valid: int | None = Field(None, ge=1, description="At most so many images of valid.")
+    test: int | None = Field(None, ge=1, description="At most so many images of test.")
+    seed: int = Field(0, ge=0, description="Seed of the split and of the draw.")
+    as_published: bool = Field(
+        False,
+        description="As the study arXiv 2604.12152: the first image of each study, whatever its view, half with one of "
+        "five diseases, 8000, 1000 and 1000 by seed 42 (subjects in several splits), Lanczos to 256 and, as LR, to 64.",
+    )
+
+    def cases(self, source: Path) -> Sequence[Case]:
+        """One case per image, by split and then path; as published in the order of the study's draw."""
+        if not (source / "files").is_dir():
+            raise InputError(f"{source}: no folder 'files'; expected MIMIC-CXR-JPG with files/pSS/pSSSSSSSS/")
+        images = {path.stem: path for path in sorted((source / "files").glob("p??/p*/s*/*.jpg"))}
+        if not images:
+            raise InputError(f"{source / 'files'}: no pSS/pSSSSSSSS/sTTTTTTTT/DICOM_ID.jpg; fetch some of the images")
+        labels = {row["study_id"]: row for row in _rows(source, "chexpert", ("study_id",))}
+        return self._published(images, labels) if self.as_published else self._corrected(source, images, labels)
+
+    def _corrected(
+        self, source: Path, images: Mapping[str, Path], labels: Mapping[str, Mapping[str, str]]
+    ) -> list[Case]:
+        view = {row["dicom_id"]: row["ViewPosition"] for row in _rows(source, "metadata", ("dicom_id", "ViewPosition"))}
+        kept = None if self.views == "all" else {one.strip() for one in self.views.split(",")}
+        chosen = {id: path for id, path in images.items() if kept is None or view.get(id, "") in kept}
+        if not chosen:
+            known = ", ".join(sorted({view.get(id, "") or "none" for id in images}))
+            raise InputError(f"{source}: no image of views {self.views} among {len(images)}; there are {known}")
+        if self.split == "official":
+            official = {row["dicom_id"]: row["split"] for row in _rows(source, "split", ("dicom_id", "split"))}
+            if unknown := [id for id in chosen if official.get(id) not in OFFICIAL]:
+                raise InputError(
+                    f"{source}: {len(unknown)} of {len(chosen)} images are not in the split's table; fetch it again"
+                )
+            splits = {id: OFFICIAL[official[id]] for id in chosen}
+        else:
+            subjects = sorted({_subject(path) for path in chosen.values()})
+            np.random.default_rng(self.seed).shuffle(subjects)
+            train, valid, _ = shares(self.split)
+            ends = round(train * len(subjects)), round((train + valid) * len(subjects))
+            of = {one: "train" if n < ends[0] else "valid" if n < ends[1] else "test" for n, one in enumerate(subjects)}
+            splits = {id: of[_subject(path)] for id, path in chosen.items()}
+        found = []
+        for split, most in (("train", self.train), ("valid", self.valid), ("test", self.test)):
+            ids = [id for id in chosen if splits[id] == split]
+            if most is not None and most < len(ids):
+                drawn = np.random.default_rng(self.seed).choice(len(ids), most, replace=False)
+                ids = [ids[int(n)] for n in sorted(drawn)]
+            for id in ids:
+                path = chosen[id]
+                columns = {"view": view.get(id, ""), **_findings(labels.get(path.parent.name[1:], {}))}
+                found.append(Case(_subject(path), split, (path,), partial(self._sample, path, id), columns))
+        return found
+
+    def _sample(self, path: Path, id: str) -> Iterator[Sample]:
+        from latentsr.data.slices import centred
+        from latentsr.io.raster import read_pixels
+
+        pixels = read_pixels(path, grey=True)
+        hr, before = centred(pixels, self.size, path)
+        yield Sample(id, hr, resized_from=before)
+
+    def _published(self, images: Mapping[str, Path], labels: Mapping[str, Mapping[str, str]]) -> list[Case]:
+        self.refuse_beside_published("views", "size", "split", "train", "valid", "test", "seed")
+        firsts: dict[str, Path] = {}  # of each study the first file that its folder lists
+        for path in images.values():
+            firsts.setdefault(path.parent.name[1:], path)
+        ill = [id for id in firsts if any(_is(labels.get(id, {}), name) for name in DISEASES)]
+        well = [id for id in firsts if _is(labels.get(id, {}), "No Finding") and id not in set(ill)]
+        draw = random.Random(SEED)
+        draw.shuffle(ill)
+        draw.shuffle(well)
+        found: list[Case] = []
+        for split, count in zip(("train", "valid", "test"), COUNTS, strict=True):
+            half = count // 2
+            chosen, ill, well = ill[:half] + well[:half], ill[half:], well[half:]
+            draw.shuffle(chosen)
+            for id in chosen:
+                path, number = firsts[id], len(found)
+                samples = partial(_published_sample, path, f"cxr_{number:05d}")
+                found.append(Case(_subject(path), split, (path,), samples, _findings(labels.get(id, {}))))
+        return found
+
+
+def _published_sample(path: Path, id: str) -> Iterator[Sample]:
+    """Centre square, Lanczos from the original to 256 and to 64, in 8 bit."""
+    from latentsr.io.raster import read_pixels, resized
+
+    pixels = read_pixels(path, grey=True)
+    side = min(pixels.shape)
+    top, left = ((length - side) // 2 for length in pixels.shape)
+    square = pixels[top : top + side, left : left + side]
+    hr, lr = (resized(square, (n, n), "lanczos") for n in (HR_SIDE, LR_SIDE))
+    yield Sample(id, hr, lr=lr, resized_from=square.shape)
+
+
+def _subject(path: Path) -> str:
+    return path.parents[1].name[1:]
+
+
+def _is(row: Mapping[str, str], label: str) -> bool:
+    return row.get(label, "") in ("1.0", "1")
+
+
+def _findings(row: Mapping[str, str]) -> dict[str, str]:
+    """The labels that are known: 1 present, 0 absent, -1 uncertain."""
+    return {name.lower().replace(" ", "_"): f"{float(row[name]):g}" for name in LABELS if row.get(name, "").strip()}
+
+
+def _rows(source: Path, name: str, needed: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a table; InputError where it is missing, cut off, of other delimiters or lacks a column."""
+    names = [f"mimic-cxr-{version}-{name}.csv{end}" for version in VERSIONS for end in ("", ".gz")]
+    path = next((source / one for one in names if (source / one).is_file()), None)
+    if path is None:
+        raise InputError(f"{source}: no {names[0]} or {names[1]}; fetch that table into the folder above 'files'")
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            columns = reader.fieldnames or []
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a whole table ({type(error).__name__}); fetch it again") from error
+    if missing := [one for one in needed if one not in columns]:
+        raise InputError(f"{path}: lacks the column {missing[0]}; expected columns joined by commas, as published")
+    if wrong := [n for n, row in enumerate(rows, start=2) if None in row or None in row.values()]:
+        raise InputError(f"{path}: line {wrong[0]} has too many or too few values; fetch it again")
+    return rows

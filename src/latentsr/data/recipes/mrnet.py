@@ -1,0 +1,126 @@
+"""MRNet v1.0: knee MRI exams, one .npy a plane.
+
+Source: Bien et al. 2018, Deep-learning-assisted diagnosis for knee magnetic resonance imaging.
+Layout: {train,valid}/{axial,coronal,sagittal}/NNNN.npy of (slices, 256, 256), {train,valid}-LABEL.csv without a header.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from latentsr.data.recipes.recipe import Case, Recipe, Sample, to_levels, truncated_levels
+from latentsr.errors import InputError
+
+PLANES = ("axial", "coronal", "sagittal")
+LABELS = ("abnormal", "acl", "meniscus")
+
+
+class MRNet(Recipe):
+    """How MRNet becomes a dataset."""
+
+    about: ClassVar[str] = "MRNet v1.0: knee MRI, slices of each exam; labels become columns."
+    example: ClassVar[str] = "MRNet-v1.0/"
+    notes: ClassVar[tuple[str, ...]] = (
+        "The exam counts as the patient: 1,130 exams are of 1,088 patients and 120 of 111, and who shares one is not "
+        "published.",
+    )
+
+    plane: Literal["axial", "coronal", "sagittal"] = Field("sagittal", description="Plane of the series.")
+    slices: int = Field(1, ge=1, le=1000, description="Slices of each exam: the middle one, or so many evenly spaced.")
+    window: Literal["stored", "slice", "volume"] = Field(
+        "stored",
+        description="Values as stored (8 bit), or spread over 16 bits between the least and the largest of the slice "
+        "or the volume.",
+    )
+    train: int | None = Field(None, ge=1, description="At most so many exams of the split train, the first by number.")
+    valid: int | None = Field(None, ge=1, description="At most so many exams of the split valid.")
+    as_published: bool = Field(
+        False,
+        description="As the study arXiv 2604.12152: sagittal middle slices, min-max of the slice to 8 bit by "
+        "truncation, LR a file of HR's size: blur 1, down 2, up 2.",
+    )
+
+    def cases(self, source: Path) -> Sequence[Case]:
+        """One case per exam, train first."""
+        if self.as_published:
+            self.refuse_beside_published("plane", "slices", "window")
+        found = []
+        for split, most in (("train", self.train), ("valid", self.valid)):
+            folder = source / split / self.plane
+            files = sorted(folder.glob("*.npy")) if folder.is_dir() else []
+            if files:
+                labels = _labels(source, split)
+                found += [self._case(file, split, labels.get(file.stem, {})) for file in files[:most]]
+        if not found:
+            raise InputError(
+                f"{source}: no {{train,valid}}/{self.plane}/NNNN.npy; expected the folder MRNet-v1.0 as it is unpacked"
+            )
+        return found
+
+    def _case(self, file: Path, split: str, labels: dict[str, str]) -> Case:
+        return Case(file.stem, split, (file,), partial(self._samples, file), labels)
+
+    def _samples(self, file: Path) -> Iterator[Sample]:
+        volume = read_npy(file)
+        count = len(volume)
+        chosen = [int((i + 0.5) * count / self.slices) for i in range(min(self.slices, count))]
+        for index in chosen:
+            pixels = volume[index]
+            middle = self.slices == 1
+            id = f"{self.plane}_{file.stem}_{'middle' if middle else f's{index:03d}'}"
+            if pixels.min() == pixels.max():
+                continue
+            if self.as_published:
+                hr = truncated_levels(pixels)
+                yield Sample(id, hr, lr=_refinement_lr(hr))
+            elif self.window == "stored":
+                yield Sample(id, pixels.astype(np.uint8))
+            else:
+                of = pixels if self.window == "slice" else volume
+                yield Sample(id, to_levels(pixels, float(of.min()), float(of.max())))
+
+
+def _refinement_lr(hr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The study's refinement LR of HR's size in 8 bit: Gaussian blur of sigma 1, down 2, up 2 (its text; no code)."""
+    import torch
+
+    from latentsr.degrade import parse_degradation  # torch is slow to import
+
+    lr = parse_degradation("blur:1,down:2,up:2").apply(torch.from_numpy(hr / 255.0))
+    return np.asarray((lr.clamp(0, 1).numpy() * 255).astype(np.uint8))
+
+
+def read_npy(file: Path) -> NDArray[np.float64]:
+    """The exam (slices, rows, columns); InputError for a file that is cut off, or of other shape or values."""
+    try:
+        volume = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise InputError(f"{file}: not a whole .npy file ({reason}); fetch it again") from error
+    if volume.ndim != 3 or min(volume.shape) < 1 or volume.dtype.kind not in "uif":
+        raise InputError(f"{file}: array {volume.shape} of {volume.dtype}; expected numbers (slices, rows, columns)")
+    values = volume.astype(np.float64)
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
+        raise InputError(f"{file}: values beyond 0 to 255, or not finite; expected the 8-bit range of MRNet")
+    return values
+
+
+def _labels(source: Path, split: str) -> dict[str, dict[str, str]]:
+    """By exam the labels that are known, 0 or 1; the tables have no header and may be missing."""
+    found: dict[str, dict[str, str]] = {}
+    for label in LABELS:
+        table = source / f"{split}-{label}.csv"
+        if not table.is_file():
+            continue
+        with table.open(newline="", encoding="utf-8") as file:
+            for line, row in enumerate(csv.reader(file), start=1):
+                if len(row) != 2 or not row[0].isdigit() or row[1] not in ("0", "1"):
+                    raise InputError(f"{table}: line {line}: expected NNNN,0 or NNNN,1, joined by a comma")
+                found.setdefault(row[0].zfill(4), {})[label] = row[1]
+    return found

@@ -11,7 +11,7 @@ RESEARCH_USE = "Research use only. Not for diagnosis."
 PIXELS = 1
 
 POSTERIOR_MEAN, SAMPLE, UNCERTAINTY = "posterior mean", "sample", "uncertainty"
-INTERPOLATION = "interpolation"
+INTERPOLATION, ESTIMATE = "interpolation", "network estimate"  # one image: of no network, and of one without samples
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Provenance:
     """Who made an image: `model` and its hash, latentsr's `version`, the seed and the options as canonical JSON.
 
     `synthetic`: detail was made up (diffusion), as in DICOM's SyntheticData. `image` is the kind of the pixels:
-    `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples", `UNCERTAINTY` or `INTERPOLATION`; empty where no model made them.
+    `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples", `UNCERTAINTY`, `ESTIMATE`, `INTERPOLATION`; empty without a model.
     """
 
     model: str

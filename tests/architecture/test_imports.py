@@ -39,6 +39,7 @@ HOMES = {
     "PIL": ("io/raster*.py", "report/drawing.py"),
     "lpips": ("metrics/*",),
     "piq": ("metrics/*",),
+    "spandrel": ("upscalers/pretrained.py",),
     "pydicom": ("io/dicom/*", "demo.py"),  # the demo's images are those of pydicom.data
     "tifffile": ("io/raster*.py",),
     "torch_fidelity": ("metrics/*",),

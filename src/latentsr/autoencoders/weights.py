@@ -21,6 +21,7 @@ from latentsr.names import first_few
 
 SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
 LISTED = 3
+INNER = ("state_dict", "params_ema", "params")  # under which checkpoints hold their tensors, averaged ones first
 _LFS = b"version https://git-lfs"
 _LORA = re.compile(r"lora|\.alpha$")
 _HALF = "one half of a tiny autoencoder"
@@ -150,7 +151,7 @@ _UNREADABLE = (
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, on the CPU; those under `state_dict`, if that key exists.
+    """The tensors of a file by name, on the CPU; those under a key of INNER, if one exists.
 
     A file that is missing, cut short or so altered that it cannot be read, or whose pickle asks for code, raises
     ModelError: nothing in it is executed.
@@ -159,7 +160,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a file as `read_tensors` gives them, and what stands beside `state_dict`; empty if nothing does.
+    """The tensors of a file as `read_tensors` gives them, and what stands beside them; empty if nothing does.
 
     Raises ModelError as `read_tensors` does.
     """
@@ -175,9 +176,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             ) from error
     else:
         content = _pickled(path)
-        if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-            beside = {str(name): value for name, value in content.items() if name != "state_dict"}
-            content = content["state_dict"]
+        inner = next(
+            (name for name in INNER if isinstance(content, dict) and isinstance(content.get(name), dict)), None
+        )
+        if inner is not None:
+            beside = {str(name): value for name, value in content.items() if name != inner}
+            content = content[inner]
     if not isinstance(content, dict) or not content:
         raise ModelError(f"{path}: holds no tensors by name; expected a state dict, or one under 'state_dict'")
     for name, value in content.items():

@@ -127,7 +127,7 @@ class Source:
 
     Attributes:
         name: what tables call it.
-        kind: baseline, images or model.
+        kind: baseline, images, model, or network (a pretrained one).
         facts: what decides its images, without any path: model, hash, options, autoencoder.
         bind: (target) -> the method for that dataset, and a digest of what the dataset adds to `facts` (the images of
             a folder), empty if nothing.
@@ -135,7 +135,7 @@ class Source:
     """
 
     name: str
-    kind: Literal["baseline", "images", "model"]
+    kind: Literal["baseline", "images", "model", "network"]
     facts: Mapping[str, Any]
     bind: Bind
     training_images: frozenset[str] = frozenset()
@@ -150,6 +150,7 @@ def parse_method(
     - `NAME=FOLDER`: a folder of SR images, one for each image of the dataset; for several datasets, one that holds such
       a folder for each, named as the dataset
     - `NAME=MODEL?steps=16&samples=4`: a model folder, or a model's name, with the options of its sampling
+    - `NAME=FILE.pth`: a pretrained network that spandrel reads, or one by its name, such as realesrgan-x4plus
 
     A model that is in `loaded`, by its name or folder, is not loaded again; one that is loaded is put there.
 
@@ -179,8 +180,15 @@ def parse_method(
         return from_images(name, Path(place))
     # Imported here, since tables of baselines and image folders should not wait for diffusers.
     from latentsr.upscalers import Sampling
+    from latentsr.upscalers.pretrained import is_pretrained, load_pretrained
 
     sampling = checked(Sampling, options, f"method '{name}'")
+    if is_pretrained(place):
+        network = load_pretrained(place, degradation, device=device)
+        network.check(sampling)
+        method = Method.of(name, network, sampling)
+        facts = {"model": network.name, "hash": network.hash, "options": sampling.model_dump(mode="json")}
+        return Source(name, "network", facts, lambda target: (method, ""))
     loaded = {} if loaded is None else loaded
     if place not in loaded:
         loaded[place] = _load(name, place, device)

@@ -128,7 +128,7 @@ FILTERS = {
 
 def resized(pixels: NDArray[np.uint8], size: tuple[int, int], kernel: str) -> NDArray[np.uint8]:
     """An 8-bit image on a grid of `size` (rows, columns), as Pillow's `resize`, with its rounding to 8 bit."""
-    return np.asarray(Image.fromarray(pixels).resize(size[::-1], FILTERS[kernel]))
+    return np.array(Image.fromarray(pixels).resize(size[::-1], FILTERS[kernel]))
 
 
 def _depths(suffix: str) -> tuple[str, ...]:

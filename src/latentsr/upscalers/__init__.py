@@ -35,7 +35,8 @@ UPSCALERS: Mapping[str, Callable[[Degradation], Upscaler]] = {
 def load_upscaler(name_or_folder: str | Path, *, scale: int | None = None, device: str = "auto") -> Upscaler:
     """The upscaler of that name in UPSCALERS, the model of that name which comes with the package, or one in a folder.
 
-    `scale` is how many times finer the result must be; None: a model's own, 4 for those that know any.
+    Also a pretrained network by a name of `upscalers.pretrained.KNOWN`, or in a file that spandrel reads. `scale` is
+    how many times finer the result must be; None: a model's own, 4 for those that know any.
 
     Raises:
         OptionError: a model of another scale
@@ -44,7 +45,10 @@ def load_upscaler(name_or_folder: str | Path, *, scale: int | None = None, devic
     if str(name_or_folder) in UPSCALERS:
         return UPSCALERS[str(name_or_folder)](parse_degradation(f"bicubic:{scale or SCALE}"))
     from latentsr.upscalers.model import SuperResolver
+    from latentsr.upscalers.pretrained import is_pretrained, load_pretrained
 
+    if is_pretrained(name_or_folder):
+        return load_pretrained(name_or_folder, parse_degradation(f"bicubic:{scale or SCALE}"), device=device)
     model = SuperResolver.load(name_or_folder, device=device)
     if scale is not None and scale != model.scale:
         raise OptionError(

@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from latentsr.config import canonical_json
 from latentsr.io.dicom.grid import move_to_finer_grid
-from latentsr.provenance import PIXELS, POSTERIOR_MEAN, SAMPLE, UNCERTAINTY, WITHOUT_MODEL, Provenance
+from latentsr.provenance import ESTIMATE, PIXELS, POSTERIOR_MEAN, SAMPLE, UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import Volume
 
 RESEARCH = "research use only"
@@ -28,7 +28,7 @@ RESEARCH = "research use only"
 PARAMETRIC_MAP = f"parametric map of {UNCERTAINTY}"
 
 # The last digit of a derived series' number, so that a viewer lists what belongs together side by side.
-_SERIES_DIGITS = {POSTERIOR_MEAN: 1, SAMPLE: 2, "mean of": 3, UNCERTAINTY: 4, PARAMETRIC_MAP: 5}
+_SERIES_DIGITS = {POSTERIOR_MEAN: 1, SAMPLE: 2, "mean of": 3, UNCERTAINTY: 4, PARAMETRIC_MAP: 5, ESTIMATE: 6}
 _LAST_SERIES = 2_000_000  # a thousand times it is still an integer string (PS3.5 section 6.2)
 
 _SPATIAL_RESAMPLING = ("113085", "DCM", "Spatial resampling")

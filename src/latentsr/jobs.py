@@ -69,7 +69,7 @@ def evaluate(
     reference_autoencoder: str | None = None, latent: str | None = None, masks: Folder | None = None,
     features: str | None = None, margins: Margins = (), primary: str | None = None, pictured: str | None = None,
     by: str | None = None, batch: int = 8, workers: int | None = None, seed: int = 0, device: str = "auto",
-    show_ids: bool = False, paper: bool = False, overwrite: bool = False,
+    show_ids: bool = False, protocol: str = "corrected", paper: bool = False, overwrite: bool = False,
     progress: Progress = lambda done, total: None, stage: Callable[[str], None] = lambda name: None,
 ) -> JobResult:  # fmt: skip
     """Compares methods with bicubic and the truth; `out` then holds tables, pictures and report.html.
@@ -103,6 +103,7 @@ def evaluate(
         seed: of the bootstrap and of drawn patches.
         device: auto, cpu or cuda.
         show_ids: errors name images by id instead of a hash.
+        protocol: "corrected", or "published": also the study's own scores and comparisons, to set beside its values.
         paper: write figures as PDF and tables as LaTeX, too; a finished evaluation is not measured again for it.
         overwrite: replace a result of other data, methods or options.
         progress: called with the numbers of images measured and of all.
@@ -114,7 +115,7 @@ def evaluate(
     asked = Comparison(
         _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean,
         reference_autoencoder, latent, masks=Path(masks) if masks else None, features=features, by=by, workers=workers,
-        margins=_pairs(margins), primary=primary, pictured=pictured, show_ids=show_ids,
+        margins=_pairs(margins), primary=primary, pictured=pictured, show_ids=show_ids, protocol=protocol,
     )  # fmt: skip
     folder = Path(out)
     compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)

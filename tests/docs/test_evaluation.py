@@ -15,6 +15,7 @@ NEEDS = {
     "mean": "`--mean`",
     "hr_latent": "`--latent`",
     "reconstruction": "a model in a lossy latent",
+    "hr_decoded": "a model, one sample",
 }
 
 

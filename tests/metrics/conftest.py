@@ -76,6 +76,8 @@ def make_context() -> Callable[[Tensor, Tensor], dict[str, Any]]:
             "sr_latent": F.pixel_unshuffle(sr, 4),
             "hr_latent": F.pixel_unshuffle(hr, 4),
             "reconstruction": (sr + hr) / 2,
+            "sr_decoded": sr.expand(-1, 3, -1, -1),
+            "hr_decoded": hr.expand(-1, 3, -1, -1),
         }
 
     return make

@@ -34,6 +34,7 @@ __all__ = ["RUN", "Comparison", "compare"]
 
 TABLES = (
     "table", "summary", "comparisons", "agreement", "equivalence", "sets", "set_comparisons", "subgroups", "seeds",
+    "published",
 )  # fmt: skip
 MOST_WORKERS = 4
 

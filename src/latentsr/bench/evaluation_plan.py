@@ -1,7 +1,7 @@
 """The groups of an evaluation's images by one of the datasets' own columns, such as scanner, sex or view."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +46,7 @@ def image_groups(records: Sequence[Record], by: str) -> Mapping[str, str]:
 
 
 EVALUATION_FORMAT = 4  # of the tables
+PROTOCOLS = ("corrected", "published")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Comparison:
         seed: of the bootstrap and of drawn patches.
         workers: threads that measure while models restore; None: as many as cores, four at most.
         show_ids: errors name images by id instead of a hash; warnings and pages never do.
+        protocol: "corrected", or "published": beside all else the scores and comparisons of the study arXiv 2604.12152
+            as it made them (measures of the group `published`, the table `published`).
     """
 
     methods: tuple[str | Source, ...]
@@ -94,6 +97,7 @@ class Comparison:
     by: str | None = None
     workers: int | None = None
     show_ids: bool = False
+    protocol: str = "corrected"
 
 
 class Primary(NamedTuple):
@@ -298,6 +302,11 @@ def _check_margins(comparison: Comparison, tested: Sequence[str]) -> None:
 
 
 def _chosen(comparison: Comparison) -> tuple[Metric, ...]:
+    if comparison.protocol not in PROTOCOLS:
+        raise OptionError(f"the option protocol is {comparison.protocol}: expected one of {', '.join(PROTOCOLS)}")
+    if comparison.protocol == "published":
+        published = tuple(metric for metric in METRICS.values() if metric.group == "published")
+        return tuple(dict.fromkeys((*_chosen(replace(comparison, protocol=PROTOCOLS[0])), *published)))
     if comparison.metrics is None:
         return find_metrics() + tuple(
             one for one in METRICS.values() if one.group == "learned" and learned_available(one.name)
@@ -366,6 +375,7 @@ def _facts(
         "pictured": comparison.pictured,
         "by": comparison.by,
         "seed": comparison.seed,
+        **({"protocol": comparison.protocol} if comparison.protocol != PROTOCOLS[0] else {}),
     }
 
 

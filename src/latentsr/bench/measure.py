@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.bench.inputs import Naming, PairedFiles
-from latentsr.bench.roundtrip import columns, encode, roundtrip
+from latentsr.bench.roundtrip import columns, decoded_channels, encode, roundtrip
 from latentsr.bench.sets import Extractor, patches_an_image, reference_arrays, set_arrays
 from latentsr.data.records import Dataset, Record, batches, low_resolution, stacked
 from latentsr.degrade import Degradation
@@ -26,7 +26,7 @@ from latentsr.metrics.hallucination import SIGMAS, hallucination_maps, noise_thr
 from latentsr.metrics.sets import pyramid_levels
 from latentsr.names import HR, LR_PSNR
 from latentsr.stats.table import sorted_table, tidy_rows
-from latentsr.upscalers import Method
+from latentsr.upscalers import Method, Restored
 
 THUMB = 16  # px a side of the LR thumbnails by which images are told apart
 MAP_SIGMA = SIGMAS.index(2.0)
@@ -222,10 +222,13 @@ def _measure_batch(
     found = {HR: submit(_measured_hr, work, hr, lr, ids)}
     mean: Tensor | None = None
     for method in sorted(work.methods, key=lambda one: one.name != around.mean):
-        sr = restored(work, method, lr, hr, ids)
+        sr, latents = restored(work, method, lr, hr, ids)
         context = dict(shared)
         if around.latent is not None:
             context["sr_latent"] = encode(around.latent, sr.clamp(0, 1))
+        if any("sr_decoded" in metric.needs for metric in work.metrics) and latents is not None and method.autoencoder:
+            context["sr_decoded"] = decoded_channels(method.autoencoder, latents, hr)
+            context["hr_decoded"] = decoded_channels(method.autoencoder, encode(method.autoencoder, hr), hr)
         if mean is not None:
             context["mean"] = mean
         if method.name in ceilings:
@@ -251,9 +254,10 @@ def read_hr_lr(work: Work, records: Sequence[Record], device: str | torch.device
     return hr, low_resolution(work.dataset, records, work.around.degradation, hr)
 
 
-def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[str]) -> Tensor:
-    """The method's SR images, not clamped, of HR's size, type and device, all finite."""
-    sr = method.restore(lr, ids).to(hr)
+def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+    """The method's SR images, not clamped, of HR's size, type and device, all finite; the latents of a sampler."""
+    made = Restored(method.restore(lr, ids)) if method.sampled is None else method.sampled(lr, ids)
+    sr, latents = made.image.to(hr), None if made.latents is None else made.latents.to(hr)
     if sr.shape != hr.shape:
         raise InputError(
             f"method '{method.name}' gave images of shape {tuple(sr.shape)}, expected {tuple(hr.shape)}: "
@@ -264,7 +268,7 @@ def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[s
             f"method '{method.name}' gave values that are not finite for {len(bad)} of {len(ids)} images of a batch "
             f"({work.naming.listed(bad)}); check its weights{work.naming.hint}"
         )
-    return sr
+    return sr, latents
 
 
 @torch.inference_mode()

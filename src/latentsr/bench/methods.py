@@ -221,9 +221,6 @@ def from_model(name: str, model: "SuperResolver", degradation: Degradation, samp
             f"{degradation.scale} times: set the option degradation to {model.degradation.text}"
         )
 
-    def restore(lr: Tensor, ids: Sequence[str]) -> Tensor:
-        return model.restore(lr, ids=ids, sampling=sampling).image
-
     # What a report says of a model's autoencoder: name (within a model's folder no telling one), hash and latent.
     spec = model.autoencoder.spec
     latent = {"channels": spec.latent_channels, "factor": spec.factor, "lossless": spec.lossless}
@@ -234,7 +231,7 @@ def from_model(name: str, model: "SuperResolver", degradation: Degradation, samp
         "options": sampling.model_dump(mode="json"),
         "autoencoder": autoencoder_facts,
     }
-    method = Method(name, restore, model.autoencoder)
+    method = Method.of(name, model, sampling)
     return Source(name, "model", facts, lambda target: (method, ""), model.training_images)
 
 

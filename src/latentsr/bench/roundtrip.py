@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
+from latentsr.autoencoders.network import FrozenAutoencoder
 from latentsr.data.records import Dataset, padded
 from latentsr.errors import ModelError
 from latentsr.job import Part
@@ -53,6 +54,17 @@ def decode(autoencoder: Autoencoder, latents: Tensor, hr: Tensor) -> Tensor:
     if images.shape != hr.shape:
         raise ModelError(f"{name}: decoded to {tuple(decoded.shape)}, expected {tuple(hr.shape)}; check its factor")
     return ((_finite(images, f"{name}: decoded images").to(hr.dtype) + 1) / 2).clamp(0, 1)
+
+
+def decoded_channels(autoencoder: Autoencoder, latents: Tensor, hr: Tensor) -> Tensor:
+    """The decoder's output of the size of `hr` in [0, 1], all channels, as the study scores it; in tiles."""
+    rows, columns = hr.shape[-2:]
+    decode = (
+        partial(autoencoder.decode, grey=False) if isinstance(autoencoder, FrozenAutoencoder) else autoencoder.decode
+    )
+    factor = float(autoencoder.spec.factor)
+    images = apply_tiled(decode, latents, tile=TILE, overlap=OVERLAP, enlarges=factor)[..., :rows, :columns]
+    return ((_finite(images, f"{autoencoder.spec.name}: decoded images").to(hr.dtype) + 1) / 2).clamp(0, 1)
 
 
 def roundtrip(autoencoder: Autoencoder, hr: Tensor) -> Tensor:

@@ -18,12 +18,13 @@ from latentsr.data.records import commonest, sizes
 from latentsr.metrics import METRICS, Metric
 from latentsr.names import BICUBIC, HR, LR_PSNR
 from latentsr.stats.agreement import compare_agreement
-from latentsr.stats.comparison import compare_methods, compare_subgroups
+from latentsr.stats.comparison import compare_as_published, compare_methods, compare_subgroups
 from latentsr.stats.significance import compare_equivalence
 from latentsr.stats.summary import over_seeds, seed_means, seed_spread, summarise
 from latentsr.stats.table import short_hash
 
 INTENSITY = "mean_intensity"
+PUBLISHED = ("psnr", "ms_ssim", "lpips", "self_psnr", "self_ms_ssim", "truncated_psnr")  # that the study compares
 # Families of tests, chosen before any data: few tests in the first, so that few patients can decide what matters most.
 MAIN, WHOLE, PARTS = "main measures", "whole image", "parts"
 MAIN_METRICS = ("psnr", "haarpsi")  # fidelity and perceptual likeness: what the verdict's first sentences rest on
@@ -68,6 +69,8 @@ def frames(plan: EvaluationPlan, found: Sequence[Results], measured: pd.DataFram
         if left and within:
             parts["equivalence"].append(compare_equivalence(own, within, pairs=left, unit="both"))
     made |= {name: pd.concat(some, ignore_index=True) for name, some in parts.items() if some}
+    if plan.comparison.protocol == "published":
+        made["published"] = compare_as_published(table, pairs, PUBLISHED)
     if INTENSITY in set(table["metric"]):
         made["agreement"] = compare_agreement(table, INTENSITY, unit="both")
     return made

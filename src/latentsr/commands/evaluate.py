@@ -61,6 +61,14 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     device: Device = "auto",
     show_ids: Annotated[bool, typer.Option("--show-ids", help="Errors name images by id, not by a hash.")] = False,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="published: also the scores and comparisons of arXiv 2604.12152 as it made them (self-referential, "
+            "truncated to 8 bit, unpaired), to set beside its values.",
+            metavar="corrected|published",
+        ),
+    ] = "corrected",
     paper: Paper = False,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -75,7 +83,8 @@ def evaluate(
             datasets, method, out, split=split, limit=limit, degradation=degradation, metrics=metric, mean=mean,
             reference_autoencoder=reference_autoencoder, latent=latent, masks=masks, features=features,
             margins=[_margin(text) for text in margin or ()], primary=primary, pictured=pictured, by=by,
-            batch=batch, workers=workers, seed=seed, device=device, show_ids=show_ids, paper=paper,
+            batch=batch, workers=workers, seed=seed, device=device, show_ids=show_ids, protocol=protocol,
+            paper=paper,
             overwrite=overwrite, progress=report, stage=terminal.show_stage,
         )  # fmt: skip
     for warning in result.warnings:

@@ -21,6 +21,7 @@ from torch import Tensor
 from latentsr.errors import InputError
 from latentsr.metrics.hallucination import LinearOperator
 from latentsr.metrics.images import (
+    GREY_LEVELS,
     check_image,
     check_pair,
     correlate_separable,
@@ -90,16 +91,58 @@ def ms_ssim(sr: Tensor, hr: Tensor) -> Tensor:
     Negative terms count as 0. The coarsest similarity is averaged over the mirrored border too, as torchmetrics does
     and as the published values have it. Source: Wang, Simoncelli and Bovik 2003, eq. 7.
     """
-    sr, hr = check_pair(sr, hr)
+    return _ms_ssim(*check_pair(sr, hr), channels=1)
+
+
+def _ms_ssim(sr: Tensor, hr: Tensor, channels: int) -> Tensor:
+    """MS-SSIM of images whose `channels` follow each other in the batch: similarities are means over all of them."""
+
+    def mean(similarity: Tensor) -> Tensor:
+        return similarity.mean(dim=(1, 2, 3)).unflatten(0, (-1, channels)).mean(dim=1).clamp_min(0)
+
     if smaller_than(hr, MS_SSIM_SIDE):
-        return no_value(hr)
-    value = torch.ones_like(hr[:, 0, 0, 0])
+        return no_value(hr[::channels])
+    value = torch.ones_like(hr[::channels, 0, 0, 0])
     for weight in MS_SSIM_WEIGHTS[:-1]:
         _, contrast = _terms(sr, hr)
-        value = value * contrast.mean(dim=(1, 2, 3)).clamp_min(0) ** weight
+        value = value * mean(contrast) ** weight
         sr, hr = (F.avg_pool2d(image, 2) for image in (sr, hr))
     luminance, contrast = _terms(mirrored(sr, BORDER), mirrored(hr, BORDER))
-    return value * (luminance * contrast).mean(dim=(1, 2, 3)).clamp_min(0) ** MS_SSIM_WEIGHTS[-1]
+    return value * mean(luminance * contrast) ** MS_SSIM_WEIGHTS[-1]
+
+
+def self_psnr(sr_decoded: Tensor, hr_decoded: Tensor) -> Tensor:
+    """PSNR in dB of decoded SR against decode(encode(HR)), over all channels (batch, channels, rows, columns).
+
+    The study's score, which hides the autoencoder's own loss. Source: arXiv 2604.12152, its public code.
+    """
+    sr, hr = _decoded_pair(sr_decoded, hr_decoded)
+    return -10 * (sr - hr).square().unflatten(0, (-1, sr_decoded.shape[1])).mean(dim=(1, 2, 3, 4)).log10()
+
+
+def self_ms_ssim(sr_decoded: Tensor, hr_decoded: Tensor) -> Tensor:
+    """MS-SSIM of decoded SR against decode(encode(HR)) over all channels; NaN for sides under 161 px."""
+    return _ms_ssim(*_decoded_pair(sr_decoded, hr_decoded), channels=sr_decoded.shape[1])
+
+
+def _decoded_pair(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+    """Decoded images with their channels in the batch, checked as any pair."""
+    return check_pair(sr.flatten(0, 1)[:, None], hr.flatten(0, 1)[:, None])
+
+
+def truncated(image: Tensor) -> Tensor:
+    """The image as the study saves it: 8 bit by truncation, floor(255 x) / 255."""
+    return (image * GREY_LEVELS).floor() / GREY_LEVELS
+
+
+def truncated_psnr(sr: Tensor, hr: Tensor) -> Tensor:
+    """PSNR in dB of SR saved in 8 bit by truncation."""
+    return psnr(truncated(sr), hr)
+
+
+def truncated_bias(sr: Tensor, hr: Tensor) -> Tensor:
+    """Mean of SR saved in 8 bit by truncation minus mean of HR, about 0.002 less than `intensity_bias`."""
+    return intensity_bias(truncated(sr), hr)
 
 
 def _terms(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,10 @@ from latentsr.errors import InputError, OptionError
 from latentsr.metrics import fidelity, frequency, hallucination, learned, perceptual, registration
 from latentsr.metrics.sets import fid, paired_kid, sliced_wasserstein
 
-CONTEXT = ("hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction")
+CONTEXT = (
+    "hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction", "sr_decoded",
+    "hr_decoded",
+)  # fmt: skip
 Group = Literal[
     "fidelity",
     "perceptual",
@@ -25,6 +28,7 @@ Group = Literal[
     "distortion",
     "learned",
     "consistency",
+    "published",
 ]
 
 
@@ -46,7 +50,8 @@ class Metric:
         needs: what `function` takes beside SR, names of CONTEXT: `hr` and `lr` images, `degradation` (an operator with
             apply and pinv), `threshold` (batch, 3) of `hallucination.noise_thresholds`, `mask` (batch, 1, rows,
             columns) of the region of interest, `mean` (the posterior-mean SR image), `sr_latent` and `hr_latent`
-            (batch, channels, rows, columns), `reconstruction` (HR, encoded and decoded by the method's autoencoder).
+            (batch, channels, rows, columns), `reconstruction` (HR, encoded and decoded by the method's autoencoder),
+            `sr_decoded` and `hr_decoded` (the decoder's output of the sampler's latents and of HR's, all channels).
         parts: names of the values where there are several an image, such as the bands of a spectrum.
         group: what it belongs to in a report.
         of_image: whether it takes the SR image at all; measures of latents and of reconstructions do not.
@@ -75,7 +80,7 @@ class Metric:
     @property
     def of_result(self) -> bool:
         """Whether it says anything of SR; a ceiling or noise floor is an autoencoder's alone, whatever is restored."""
-        return self.of_image or "sr_latent" in self.needs
+        return self.of_image or bool({"sr_latent", "sr_decoded"} & set(self.needs))
 
     def __call__(self, sr: Tensor, hr: Tensor | None = None, **context: Any) -> Tensor:
         """The value of each SR image, (batch,) or (batch, parts); what it does not need is left aside."""
@@ -112,7 +117,7 @@ PHASES = "mean over the four phases of its 2x2 grid"
 MEDICAL = "Karner et al. 2024 (arXiv 2410.24098): C = 5, alpha = 4.9"
 INF = math.inf
 SIGMAS = tuple(f"{sigma:g}sigma" for sigma in hallucination.SIGMAS)
-LATENTS = ("sr_latent", "hr_latent")
+LATENTS, DECODED = ("sr_latent", "hr_latent"), ("sr_decoded", "hr_decoded")
 SCALES = tuple(str(scale) for scale in fidelity.SCALES)
 
 # fmt: off
@@ -192,6 +197,16 @@ _TABLE = (
            "mean of SR", needs=(), group="intensity"),
     Metric("intensity_bias", "Intensity bias", fidelity.intensity_bias, "intensity", "closer", (-1.0, 1.0),
            "mean SR - mean HR, Bland and Altman 1986", group="intensity"),
+    Metric("self_psnr", "Self-referential PSNR", fidelity.self_psnr, "dB", "higher", (-INF, INF),
+           f"against decode(encode(HR)), all channels, {STUDY}", needs=DECODED, group="published", of_image=False,
+           by_default=False),
+    Metric("self_ms_ssim", "Self-referential MS-SSIM", fidelity.self_ms_ssim, "", "higher", (0.0, 1.0),
+           f"against decode(encode(HR)), all channels, {STUDY}", fidelity.MS_SSIM_SIDE, needs=DECODED,
+           group="published", of_image=False, by_default=False),
+    Metric("truncated_psnr", "PSNR, truncated to 8 bit", fidelity.truncated_psnr, "dB", "higher", (-INF, INF),
+           f"floor(255 SR), {STUDY}", group="published", by_default=False),
+    Metric("truncated_bias", "Intensity bias, truncated to 8 bit", fidelity.truncated_bias, "intensity", "closer",
+           (-1.0, 1.0), f"floor(255 SR), {STUDY}", group="published", by_default=False),
     Metric("shift", "Shift", registration.shift, "px", "closer", (-INF, INF),
            "half-whitened correlation, after Kuglin and Hines 1975", registration.SIDE, needs=("hr", "lr"),
            parts=registration.SHIFT, group="distortion"),

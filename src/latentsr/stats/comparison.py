@@ -303,3 +303,36 @@ def overlapping_t(a: "pd.Series[float]", b: "pd.Series[float]") -> float:
     alone = n_a + n_b - 2 * n
     degrees = welch if n < 2 else (n - 1) + (welch - n + 1) / (n_a + n_b) * alone
     return float(2 * stats.t.sf(abs(a.mean() - b.mean()) / error, degrees)) if error > 0 else float("nan")
+
+
+PUBLISHED_SEED, PUBLISHED_DRAWS = 42, 10_000
+PUBLISHED_COLUMNS = (
+    "dataset", "metric", "a", "b", "n", "mean_a", "mean_b", "difference", "low", "high", "d", "p_greater",
+)  # fmt: skip
+
+
+def compare_as_published(table: pd.DataFrame, pairs: Sequence[Pair], metrics: Sequence[str]) -> pd.DataFrame:
+    """One row per dataset, metric and pair (a, b), compared as arXiv 2604.12152 does, to set beside its values.
+
+    Images count as independent patients. `low` and `high` are percentiles of the difference of two means that are
+    resampled apart, as if unpaired; `d` divides by the pooled sd; `p_greater` is the one-sided signed-rank test of a
+    above b. None of it is what `compare_methods` recommends: paired images need the paired interval, over patients.
+    """
+    found = []
+    for (dataset, metric), rows in table[table["metric"].isin(list(metrics))].groupby(["dataset", "metric"], sort=True):
+        values = rows.pivot(index="id", columns="method", values="value")
+        for a, b in pairs:
+            if not {a, b} <= set(values.columns):
+                continue
+            both = values[[a, b]].replace([np.inf, -np.inf], np.nan).dropna()
+            first, second = both[a].to_numpy(), both[b].to_numpy()
+            if len(both) < 2:
+                continue
+            draws = np.random.default_rng(PUBLISHED_SEED)
+            size = (PUBLISHED_DRAWS, len(both))
+            means = [side[draws.integers(len(both), size=size)].mean(axis=1) for side in (first, second)]
+            low, high = np.percentile(means[0] - means[1], [2.5, 97.5])
+            p = stats.wilcoxon(first, second, alternative="greater").pvalue if (first != second).any() else 1.0
+            numbers = (first.mean(), second.mean(), first.mean() - second.mean(), low, high, cohen_d(first, second), p)
+            found.append((dataset, metric, a, b, len(both), *map(float, numbers)))
+    return pd.DataFrame(found, columns=list(PUBLISHED_COLUMNS))

@@ -103,23 +103,27 @@ class Restorer(Upscaler):
             return project(image, lr, self.degradation) if sampling.consistency else image
 
         if sampling.steps == 1 or sampling.realism == 0:
-            return Restored(consistent(self._draw(case, ids, sampling, steps=1)).float().cpu())
-        mean = self._draw(case, ids, sampling, steps=1) if self.has_mean else None
+            image, own = self._draw(case, ids, sampling, steps=1)
+            return Restored(consistent(image).float().cpu(), latents=own.float().cpu())
+        mean = self._draw(case, ids, sampling, steps=1)[0] if self.has_mean else None
         realism = self.config.realism if sampling.realism is None else sampling.realism
         images, whole = _Moments(), _Moments()
+        latents: Tensor | None = None
         for number in range(sampling.samples):
-            drawn = self._draw(case, ids, sampling, steps=sampling.steps, number=number)
+            drawn, latents = self._draw(case, ids, sampling, steps=sampling.steps, number=number)
             at = drawn if mean is None else between(mean, drawn, realism, self.config.spread)
             images.add(consistent(at))
             if sampling.samples > 1:
                 whole.add(consistent(drawn if mean is None else between(mean, drawn, 1.0, self.config.spread)))
-        return Restored(images.mean.float().cpu(), whole.sd.float().cpu() if sampling.samples > 1 else None)
+        if sampling.samples > 1 or latents is None:
+            return Restored(images.mean.float().cpu(), whole.sd.float().cpu())
+        return Restored(images.mean.float().cpu(), latents=latents.float().cpu())
 
     @torch.inference_mode()
     def mean_and_sample(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling) -> tuple[Tensor, Tensor]:
         """The posterior mean and one sample as drawn, both without projection: what a spread is calibrated on."""
         case = self._case(lr.to(self.device), sampling)
-        mean, drawn = (self._draw(case, ids, sampling, steps=steps) for steps in (1, sampling.steps))
+        mean, drawn = (self._draw(case, ids, sampling, steps=steps)[0] for steps in (1, sampling.steps))
         return mean.cpu(), drawn.cpu()
 
     def check(self, sampling: Sampling) -> None:
@@ -183,8 +187,10 @@ class Restorer(Upscaler):
         condition = self.config.space.condition(roles, size)
         return _Case(condition, roles.get("latent-up"), size, (rows * scale, columns * scale))
 
-    def _draw(self, case: "_Case", ids: Sequence[str], sampling: Sampling, *, steps: int, number: int = 0) -> Tensor:
-        """The decoded sample in [0, 1] after `steps` evaluations, blended over the tiles at every one."""
+    def _draw(
+        self, case: "_Case", ids: Sequence[str], sampling: Sampling, *, steps: int, number: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """The decoded sample in [0, 1] after `steps` evaluations, blended over the tiles at every one; its latents."""
         factor = self.autoencoder.spec.factor
         generators = [image_generator(sampling.seed, image, number) for image in ids]
         noise = image_noise((self.config.denoiser.latent_channels, *case.size), generators, self.device)
@@ -195,7 +201,8 @@ class Restorer(Upscaler):
         )
         if not torch.isfinite(image).all():
             raise InputError("the autoencoder decoded non-finite pixels; the model is not fit for this image")
-        return (image[..., : case.sides[0], : case.sides[1]] + 1) / 2
+        rows, columns = (-(-side // factor) for side in case.sides)
+        return (image[..., : case.sides[0], : case.sides[1]] + 1) / 2, latents[..., :rows, :columns]
 
     def _sampler(
         self, condition: Tensor, sampling: Sampling, generators: Sequence[torch.Generator] = ()

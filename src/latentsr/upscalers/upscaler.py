@@ -65,10 +65,15 @@ class Sampling(Config):
 
 @dataclass(frozen=True)
 class Restored:
-    """SR images in [0, 1] (not clipped), (images, 1, rows, columns), and the sd over the samples where several."""
+    """SR images in [0, 1] (not clipped), (images, 1, rows, columns), and the sd over the samples where several.
+
+    `latents` are those that the sampler drew of one sample, before realism and projection: (images, channels, rows,
+    columns); None where none or several were drawn.
+    """
 
     image: Tensor
     spread: Tensor | None = None
+    latents: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -227,6 +232,7 @@ class Method:
 
     `restore` takes LR images (batch, 1, rows, columns), float in [0, 1] but for the degradation's overshoot, and the
     record id of each; it gives SR images (batch, 1, scale x rows, scale x columns) on the same intensity scale.
+    `sampled` gives the same with the sampler's latents, of methods that are upscalers.
     `autoencoder` is the one in whose latents a model works, None for all else; `bits` are the least of a pixel where
     the images are files, None where they are made in float.
     """
@@ -235,11 +241,16 @@ class Method:
     restore: Callable[[Tensor, Sequence[str]], Tensor]
     autoencoder: Autoencoder | None = None
     bits: int | None = None
+    sampled: Callable[[Tensor, Sequence[str]], Restored] | None = None
 
     @classmethod
     def of(cls, name: str, upscaler: Upscaler, sampling: Sampling = Sampling()) -> "Method":
         """The upscaler's images with these options."""
-        return cls(name, lambda lr, ids: upscaler.restore(lr, ids=ids, sampling=sampling).image, upscaler.autoencoder)
+
+        def sampled(lr: Tensor, ids: Sequence[str]) -> Restored:
+            return upscaler.restore(lr, ids=ids, sampling=sampling)
+
+        return cls(name, lambda lr, ids: sampled(lr, ids).image, upscaler.autoencoder, sampled=sampled)
 
 
 def bicubic(degradation: Degradation, *, projected: bool = False) -> Method:

@@ -12,9 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from latentsr.report.blocks import Images, Page, Picture, Section, Slider, Table, Text, Tile, View
+from latentsr.report.drawing import Drawing
 from latentsr.report.evaluation.data import Evaluation, read_evaluation
 from latentsr.report.figures import export
-from latentsr.report.page import Drawing, Images, Page, Picture, Section, Slider, Table, Text, Tile, View
 
 # Markup, a cell's end, writing turned around, a control character and half a character, as file names may hold them.
 HOSTILE = "<script>alert(1)</script> & \"q\" 'x' | \u202ertl\u202c `c` *b* [a](b) \x07 \udc80 ünï"

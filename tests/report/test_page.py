@@ -15,18 +15,9 @@ from PIL import Image, PngImagePlugin
 
 from latentsr.errors import InputError, LatentSRError
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.page import (
-    Page,
-    Picture,
-    Section,
-    Slider,
-    Table,
-    Text,
-    View,
-    render_page,
-    write_markdown,
-    write_page,
-)
+from latentsr.report.blocks import Page, Picture, Section, Slider, Table, Text, View
+from latentsr.report.markdown import write_markdown
+from latentsr.report.page import render_page, write_page
 
 TEMPLATES = Path(__file__).parents[2] / "src" / "latentsr" / "report" / "templates"
 

@@ -31,7 +31,7 @@ def test_a_number_has_the_decimals_of_its_size_and_unit(value: float, unit: str,
 
 def test_a_zero_has_no_sign() -> None:
     assert [number(value, "dB", signed=signed) for value in (0.0, -0.0) for signed in (True, False)] == ["0.00"] * 4
-    assert estimate(-0.0, -0.0, 0.0, "dB", signed=True) == ("0.00", "[0.00, 0.00]")
+    assert estimate(-0.0, -0.0, 0.0, "dB", signed=True) == "0.00 [0.00, 0.00]"
     assert [number(value, "dB", signed=True) for value in (-0.001, 0.004, -0.005001)] == ["0.00", "0.00", "-0.01"]
     assert [number(value, digits=3, signed=True) for value in (-0.0004, 0.0006)] == ["0.000", "+0.001"]
 
@@ -44,12 +44,12 @@ def test_no_value_is_a_dash_and_no_interval_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("values", "shown"),
     [
-        ((0.00834, 0.001, 0.019), ("+0.008", "[+0.001, +0.019]")),
-        ((0.00042, -0.001, 0.002), ("+0.00042", "[-0.00100, +0.00200]")),
-        ((-0.5, math.nan, math.nan), ("-0.500", "")),
+        ((0.00834, 0.001, 0.019), "+0.008 [+0.001, +0.019]"),
+        ((0.00042, -0.001, 0.002), "+0.00042 [-0.00100, +0.00200]"),
+        ((-0.5, math.nan, math.nan), "-0.500"),
     ],
 )
-def test_a_value_and_its_interval_have_as_many_decimals(values: tuple[float, ...], shown: tuple[str, str]) -> None:
+def test_a_value_and_its_interval_have_as_many_decimals(values: tuple[float, ...], shown: str) -> None:
     assert estimate(*values, signed=True) == shown
 
 
@@ -59,10 +59,15 @@ def test_the_end_farther_from_zero_decides_on_an_intervals_decimals() -> None:
 
 
 def test_a_value_with_its_unit() -> None:
-    assert estimate(1.5, 1.0, 2.0, "dB", unit_shown=True) == ("1.50 dB", "[1.00, 2.00]")
+    assert estimate(1.5, 1.0, 2.0, "dB", unit_shown=True) == "1.50 dB [1.00, 2.00]"
 
 
 def test_words() -> None:
     assert [p_value(0.0001), p_value(0.001), p_value(0.0123)] == ["< 0.001", "0.001", "0.012"]
     assert [counted(1, "image"), counted(2, "image")] == ["1 image", "2 images"]
     assert [listed(["a"]), listed(["a", "b", "c"])] == ["a", "a, b and c"]
+
+
+def test_the_sign_of_a_p_and_digits_that_are_given() -> None:
+    assert p_value(0.02, sign=True) == "= 0.020"
+    assert interval(9.5, 10.5, digits=1, signed=True) == "[+9.5, +10.5]"

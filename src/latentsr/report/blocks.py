@@ -5,9 +5,9 @@ none is markup: dataset and method names come from users and are escaped where t
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from latentsr.errors import InputError
 from latentsr.provenance import RESEARCH_USE
@@ -51,7 +51,23 @@ class Table:
     @property
     def numeric(self) -> tuple[bool, ...]:
         """For each column whether it holds numbers: at least one, and beside them only marks for "no value"."""
-        return tuple(_is_numeric([row[column] for row in self.rows]) for column in range(len(self.columns)))
+        numeric = []
+        for column in range(len(self.columns)):
+            cells = [row[column].strip() for row in self.rows]
+            values = [cell for cell in cells if cell.lower() not in _NO_VALUE]
+            numeric.append(bool(values) and all(_VALUE.fullmatch(_UNIT.sub("", value)) for value in values))
+        return tuple(numeric)
+
+
+Columns = Mapping[str, Callable[[Any], str]]  # by a column's head, the cell of a record
+
+
+def tabulate(
+    title: str, columns: Columns, records: Iterable[Any], note: str = "", strong: Iterable[tuple[int, int]] = ()
+) -> Table | None:
+    """The table of one row per record, whose cells are what the columns' functions return; None without records."""
+    rows = tuple(tuple(cell(record) for cell in columns.values()) for record in records)
+    return Table(title, tuple(columns), rows, note, frozenset(strong)) if rows else None
 
 
 @dataclass(frozen=True)
@@ -157,6 +173,11 @@ class Section:
     note: str = ""
     folded: bool = False
 
+    @classmethod
+    def of(cls, title: str, *blocks: Block | None) -> "Section":
+        """The section of those blocks that are not None."""
+        return cls(title, tuple(block for block in blocks if block is not None))
+
 
 @dataclass(frozen=True)
 class Page:
@@ -175,11 +196,6 @@ class Page:
     warnings: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
     note: str = RESEARCH_USE
-
-
-def _is_numeric(cells: list[str]) -> bool:
-    values = [cell.strip() for cell in cells if cell.strip().lower() not in _NO_VALUE]
-    return bool(values) and all(_VALUE.fullmatch(_UNIT.sub("", value)) for value in values)
 
 
 def _check_lengths(title: str, noun: str, rows: tuple[tuple[object, ...], ...], expected: int) -> None:

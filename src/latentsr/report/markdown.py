@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from latentsr.atomic import replacing
@@ -40,48 +40,43 @@ def latex_table(table: Table, label: str, remark: str) -> str:
         label: after "tab:", letters, digits and hyphens.
         remark: a line for the file's head.
     """
-    rows = [_latex_row(_cells(row, number, table)) for number, row in enumerate(table.rows)]
-    parts = [rows[start : start + LONG] for start in range(0, len(rows), LONG)] or [[]]
-    floats = [_float(table, label, number, len(parts), part) for number, part in enumerate(parts, start=1)]
-    text = "\n".join(floats)
-    head = [f"% {' '.join(readable(remark).split())}", r"% \usepackage{array,booktabs,graphicx}"]
-    if any(ord(letter) > LATIN for letter in text):
-        head.append("% Letters beyond Latin ones: set it with LuaLaTeX or XeLaTeX.")
-    return "\n".join([*head, text]) + "\n"
-
-
-def _float(table: Table, label: str, number: int, count: int, rows: Sequence[str]) -> str:
-    """Part `number` of `count`, with the label in the first and the note in the last."""
-    part = f" (part {number} of {count})" * (count > 1)
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{latex(table.title)}{part}}}" + rf"\label{{tab:{label}}}" * (number == 1),
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{_columns(table)}}}",
-        *(r"\toprule", _latex_row([latex(name) for name in table.columns]), r"\midrule", *rows, r"\bottomrule"),
-        r"\end{tabular}}",
-    ]
-    if table.note and number == count:
-        lines.append(rf"\par\smallskip{{\footnotesize\raggedright {latex(table.note)}\par}}")
-    return "\n".join([*lines, r"\end{table}"])
-
-
-def _columns(table: Table) -> str:
-    """Numbers to the right, words to the left, sentences in columns that break."""
+    # Numbers to the right, words to the left, sentences in columns that break.
     longest = [max((len(row[place]) for row in table.rows), default=0) for place in range(len(table.columns))]
     sentences = [length > SENTENCE and not number for length, number in zip(longest, table.numeric, strict=True)]
     broken = rf">{{\raggedright\arraybackslash}}p{{{BROKEN / max(sum(sentences), 1):.2f}\linewidth}}"
-    return "".join(
-        "r" if number else broken if sentence else "l"
-        for number, sentence in zip(table.numeric, sentences, strict=True)
-    )
+    kinds = zip(table.numeric, sentences, strict=True)
+    columns = "".join("r" if number else broken if sentence else "l" for number, sentence in kinds)
+
+    head = _latex_row([latex(name) for name in table.columns])
+    rows = [_latex_row(cells) for cells in _cells(table, latex, r"\textbf{%s}")]
+    parts = [rows[start : start + LONG] for start in range(0, len(rows), LONG)] or [[]]
+    lines = []
+    for number, part in enumerate(parts, start=1):
+        counted = f" (part {number} of {len(parts)})" * (len(parts) > 1)
+        lines += [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{latex(table.title)}{counted}}}" + rf"\label{{tab:{label}}}" * (number == 1),
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{{columns}}}",
+            *(r"\toprule", head, r"\midrule", *part, r"\bottomrule"),
+            r"\end{tabular}}",
+        ]
+        if table.note and number == len(parts):
+            lines.append(rf"\par\smallskip{{\footnotesize\raggedright {latex(table.note)}\par}}")
+        lines.append(r"\end{table}")
+    text = "\n".join(lines)
+    start = [f"% {' '.join(readable(remark).split())}", r"% \usepackage{array,booktabs,graphicx}"]
+    if any(ord(letter) > LATIN for letter in text):
+        start.append("% Letters beyond Latin ones: set it with LuaLaTeX or XeLaTeX.")
+    return "\n".join([*start, text]) + "\n"
 
 
-def _cells(row: Sequence[str], number: int, table: Table) -> list[str]:
-    cells = [latex(cell) for cell in row]
-    strong = [cell and (number, column) in table.strong for column, cell in enumerate(cells)]
-    return [rf"\textbf{{{cell}}}" if bold else cell for cell, bold in zip(cells, strong, strict=True)]
+def _cells(table: Table, write: Callable[[str], str], bold: str) -> Iterator[list[str]]:
+    """The cells of each row as `write` returns them, the strong ones within `bold`."""
+    for number, row in enumerate(table.rows):
+        cells = enumerate(map(write, row))
+        yield [bold % cell if cell and (number, column) in table.strong else cell for column, cell in cells]
 
 
 def _latex_row(cells: Sequence[str]) -> str:
@@ -105,29 +100,17 @@ def write_markdown(page: Page, folder: Path, *, paper: bool = False) -> Path:
     With `paper` also `figures/*.pdf`, one a figure, and `tables/*.tex`, one a table.
 
     Raises:
-        InputError: a picture that is no PNG, a drawing that is no SVG or refers to something outside
-        LatentSRError: the disk refuses
+        InputError: a picture that is no PNG, a drawing that is no SVG
+        LatentSRError: a file cannot be written
     """
-    lines, files = _render(page)
-    for name, content in (files | (_paper(page) if paper else {})).items():
-        with replacing(folder / name) as part:
-            part.write_bytes(content)
-    with replacing(folder / "report.md") as part:
-        part.write_text("\n".join(lines).rstrip("\n") + "\n", encoding="utf-8", newline="\n")
-    return folder
-
-
-def _render(page: Page) -> tuple[list[str], dict[str, bytes]]:
-    """The lines of the text, and the figures' bytes by file name."""
-    lines = [f"# {escaped(page.title)}", "", f"**{escaped(page.note)}**", ""]
-    lines += _paragraphs((page.subtitle,))
+    files: dict[str, bytes] = {}
+    lines = [f"# {escaped(page.title)}", "", f"**{escaped(page.note)}**", "", *_paragraphs((page.subtitle,))]
     if page.verdict:
         lines += ["## Verdict", "", f"**{escaped(page.verdict[0])}**", "", *_paragraphs(page.verdict[1:])]
     if page.warnings:
         lines += ["## Know before you rely on this", "", *_items(page.warnings)]
     if page.details:
         lines += ["## In detail", "", *_items(page.details)]
-    files: dict[str, bytes] = {}
     folded = False
     for number, (section, blocks) in enumerate(numbered(page), start=1):
         lines += ["## Supplement", ""] if section.folded and not folded else []
@@ -136,30 +119,31 @@ def _render(page: Page) -> tuple[list[str], dict[str, bytes]]:
         lines += [f"{heading} {number} {escaped(section.title)}", "", *_paragraphs((section.note,))]
         for name, block in blocks:
             lines += _block(name, block, page.note, files)
-    lines += [*_facts(page.facts), f"**{escaped(page.note)}**"]
-    return lines, files
-
-
-def _paper(page: Page) -> dict[str, bytes]:
-    """What a paper takes: tables as LaTeX and figures as PDF, by file name."""
-    files: dict[str, bytes] = {}
-    for name, block in (named for _, blocks in numbered(page) for named in blocks):
-        if isinstance(block, Text):
-            continue
-        stem = _stem(name, block)
-        if isinstance(block, Table):
-            remark = f"{name} of '{page.title}', made by latentsr. {page.note}"
-            files[f"{TABLES}/{stem}.tex"] = latex_table(block, stem.removeprefix("table-"), remark).encode()
-        elif isinstance(block, Picture):
-            files[f"{FIGURES}/{stem}.pdf"] = block.drawing.pdf()
-        else:
-            files[f"{FIGURES}/{stem}.pdf"] = tiles_pdf(_pair(block) if isinstance(block, Slider) else block)
-    return files
+            if not paper or isinstance(block, Text):
+                continue
+            stem = _stem(name, block)
+            if isinstance(block, Table):
+                remark = f"{name} of '{page.title}', made by latentsr. {page.note}"
+                table = latex_table(block, stem.removeprefix("table-"), remark)
+                files[f"{TABLES}/{stem}.tex"] = table.encode()
+            else:
+                pdf = block.drawing.pdf() if isinstance(block, Picture) else tiles_pdf(_grid(block))
+                files[f"{FIGURES}/{stem}.pdf"] = pdf
+    if page.facts:
+        lines += ["## Facts", "", *(f"- {escaped(name)}: {escaped(value)}" for name, value in page.facts.items()), ""]
+    lines.append(f"**{escaped(page.note)}**")
+    files["report.md"] = ("\n".join(lines) + "\n").encode()
+    for file, content in files.items():
+        with replacing(folder / file) as part:
+            part.write_bytes(content)
+    return folder
 
 
 def _stem(name: str, block: Table | Picture | Images | Slider) -> str:
-    """The name of a block's files without their ends, such as "table-3-ceilings-on-brain"."""
-    return f"{name.lower().replace(' ', '-')}-{_slug(block.title)}".rstrip("-")
+    """The name of a block's files without their ends, such as "table-3-ceilings-on-brain": small ASCII letters."""
+    plain = unicodedata.normalize("NFKD", block.title).encode("ascii", errors="ignore").decode().lower()
+    title = re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-")
+    return f"{name.lower().replace(' ', '-')}-{title}".rstrip("-")
 
 
 def escaped(text: str) -> str:
@@ -169,59 +153,47 @@ def escaped(text: str) -> str:
 
 
 def _block(name: str, block: Block, note: str, files: dict[str, bytes]) -> list[str]:
+    """The lines of a block; its figures are added to `files`."""
     if isinstance(block, Text):
         return _paragraphs(block.paragraphs) + _items(block.items)
     if isinstance(block, Table):
-        caption = ["", *_paragraphs((block.note,))] if block.note else [""]
-        return [_caption(name, block.title), "", *_table(block), *caption]
-    stem = _stem(name, block)
+        lines = [f"**{name}.** {escaped(block.title)}", "", _row([escaped(column) for column in block.columns])]
+        lines.append(_row(["--:" if numeric else ":--" for numeric in block.numeric]))
+        lines += map(_row, _cells(block, escaped, "**%s**"))
+        return [*lines, "", *_paragraphs((block.note,))]
+    file = f"{FIGURES}/{_stem(name, block)}"
     if isinstance(block, Picture):
-        file = f"{FIGURES}/{stem}"
         files[f"{file}.svg"] = standalone_svg(block.drawing.svg, readable(block.drawing.alt), readable(note)).encode()
         files[f"{file}.png"] = bare_png(block.drawing.png, note)
-        figure = [f"![{escaped(block.drawing.alt)}]({file}.svg)"]
-    else:
-        figure = _grid(stem, _pair(block) if isinstance(block, Slider) else block, note, files)
-    return [*figure, "", _caption(name, titled(block), block.caption), ""]
+        lines = [f"![{escaped(block.drawing.alt)}]({file}.svg)"]
+    else:  # a table of images, each a file of its own
+        grid = _grid(block)
+        lines = [_row(["", *map(escaped, grid.columns)]), _row([":--"] * (len(grid.columns) + 1))]
+        for number, (label, row) in enumerate(zip(grid.labels, grid.rows, strict=True), start=1):
+            cells = [escaped(label)]
+            for place, (column, tile) in enumerate(zip(grid.columns, row, strict=True), start=1):
+                if tile is None:
+                    cells.append("")
+                    continue
+                tile_file = f"{file}-{number}-{place}.png"
+                files[tile_file] = bare_png(tile.png, note)
+                cells.append(f"![{escaped(f'{label} {column}')}]({tile_file}) {escaped(tile.note)}".rstrip())
+            lines.append(_row(cells))
+    caption = f"**{name}.** {escaped(titled(block))} {escaped(block.caption)}".rstrip()
+    return [*lines, "", caption, ""]
 
 
-def _grid(stem: str, block: Images, note: str, files: dict[str, bytes]) -> list[str]:
-    """The images as a table, each a file of its own."""
-    lines = [_row(["", *map(escaped, block.columns)]), _row([":--"] * (len(block.columns) + 1))]
-    for number, (label, row) in enumerate(zip(block.labels, block.rows, strict=True), start=1):
-        cells = [escaped(label)]
-        for place, (column, tile) in enumerate(zip(block.columns, row, strict=True), start=1):
-            file = f"{FIGURES}/{stem}-{number}-{place}.png"
-            if tile is not None:
-                files[file] = bare_png(tile.png, note)
-            alt = escaped(f"{label} {column}")
-            cells.append(f"![{alt}]({file}) {escaped(tile.note)}".rstrip() if tile else "")
-        lines.append(_row(cells))
-    return lines
+def _grid(block: Images | Slider) -> Images:
+    """The images; of a slider the two that it shows first: all are files of the evaluation's own folder."""
+    if isinstance(block, Images):
+        return block
+    view = block.views[0]
+    names, row = zip(*((block.names[place], Tile(view.images[place])) for place in block.shown), strict=True)
+    return Images(block.title, names, (view.label,), (row,), block.caption)
 
 
-def _pair(slider: Slider) -> Images:
-    """The two images that the slider shows first side by side: all are files of the evaluation's own folder."""
-    view = slider.views[0]
-    names, row = zip(*((slider.names[place], Tile(view.images[place])) for place in slider.shown), strict=True)
-    return Images(slider.title, names, (view.label,), (row,), slider.caption)
-
-
-def _table(table: Table) -> Iterator[str]:
-    yield _row([escaped(column) for column in table.columns])
-    yield _row(["--:" if numeric else ":--" for numeric in table.numeric])
-    for number, row in enumerate(table.rows):
-        cells = [escaped(cell) for cell in row]
-        strong = [cell and (number, column) in table.strong for column, cell in enumerate(cells)]
-        yield _row([f"**{cell}**" if bold else cell for cell, bold in zip(cells, strong, strict=True)])
-
-
-def _row(cells: list[str]) -> str:
+def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _caption(name: str, title: str, caption: str = "") -> str:
-    return f"**{name}.** {escaped(title)} {escaped(caption)}".rstrip()
 
 
 def _paragraphs(texts: tuple[str, ...]) -> list[str]:
@@ -230,15 +202,3 @@ def _paragraphs(texts: tuple[str, ...]) -> list[str]:
 
 def _items(items: tuple[str, ...]) -> list[str]:
     return [*(f"- {escaped(item)}" for item in items), ""] if items else []
-
-
-def _facts(facts: Mapping[str, str]) -> list[str]:
-    if not facts:
-        return []
-    return ["## Facts", "", *(f"- {escaped(name)}: {escaped(value)}" for name, value in facts.items()), ""]
-
-
-def _slug(title: str) -> str:
-    """The title as part of a file name: small ASCII letters, digits and hyphens, 40 at most."""
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", errors="ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-")

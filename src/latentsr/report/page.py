@@ -1,7 +1,4 @@
-"""A report as one self-contained HTML file: styles, pictures and the little script inside, nothing from elsewhere.
-
-The records it is made of are those of `report/blocks.py`, given here too, so that a report imports one module.
-"""
+"""A report as one self-contained HTML file: styles, pictures and the little script inside, nothing from elsewhere."""
 
 import base64
 import hashlib
@@ -15,28 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from latentsr import __version__
 from latentsr.atomic import replacing
-from latentsr.report.blocks import (
-    Block,
-    Images,
-    Page,
-    Picture,
-    Section,
-    Slider,
-    Table,
-    Text,
-    Tile,
-    View,
-    numbered,
-    readable,
-    titled,
-)
-from latentsr.report.drawing import Drawing, bare_png
-from latentsr.report.markdown import write_markdown
-
-__all__ = [
-    "Block", "Drawing", "Images", "Page", "Picture", "Section", "Slider", "Table", "Text", "Tile", "View",
-    "render_page", "write_markdown", "write_page",
-]  # fmt: skip
+from latentsr.report.blocks import Block, Images, Page, Picture, Table, Text, numbered, readable, titled
+from latentsr.report.drawing import bare_png
 
 MANY_ROWS = 30  # a longer table scrolls in its own box, under a head that stays
 MANY_COLUMNS = 9  # a wider one is printed on a page turned on its side
@@ -50,8 +27,8 @@ def write_page(page: Page, path: Path) -> Path:
     """The path of the HTML file that was written, whole or not at all; the same page gives the same bytes.
 
     Raises:
-        InputError: a picture that is no PNG, a drawing that is no SVG or refers to something outside
-        LatentSRError: the disk refuses
+        InputError: a picture that is no PNG, a drawing that is no SVG
+        LatentSRError: the file cannot be written
     """
     text = render_page(page)
     with replacing(path) as part:
@@ -80,18 +57,19 @@ def render_page(page: Page) -> str:
 
 @cache
 def _environment() -> Environment:
+    def finalize(value: Any) -> Any:
+        if hasattr(value, "__html__") or not isinstance(value, str):
+            return value
+        return _AMOUNT.sub("\u00a0", readable(value))
+
     environment = Environment(
         loader=PackageLoader("latentsr.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, finalize=_finalize,
+        trim_blocks=True, lstrip_blocks=True, finalize=finalize,
     )  # fmt: skip
-    environment.filters["data"] = _data_address
+    environment.filters["data"] = lambda png: f"data:image/png;base64,{base64.b64encode(bare_png(png)).decode()}"
     # Percent-encoded: a quarter smaller than base64, which the pictures within an SVG already are.
     environment.filters["svg"] = lambda svg: f"data:image/svg+xml,{quote(svg, safe=' /;=,+*!@$')}"
     return environment
-
-
-def _finalize(value: Any) -> Any:
-    return value if hasattr(value, "__html__") or not isinstance(value, str) else _AMOUNT.sub("\u00a0", readable(value))
 
 
 def _view(name: str, block: Block) -> dict[str, Any]:
@@ -114,7 +92,3 @@ def _view(name: str, block: Block) -> dict[str, Any]:
             "keys": 2 if block.columns[0] == "dataset" else 1,  # how many columns name a row
         }
     return view
-
-
-def _data_address(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(bare_png(png)).decode()

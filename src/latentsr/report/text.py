@@ -44,12 +44,12 @@ def interval(
 
 def estimate(
     value: float, low: float, high: float, unit: str = "", *, signed: bool = False, unit_shown: bool = False
-) -> tuple[str, str]:
-    """A value and its interval as `number` and `interval` show them, with as many decimals: those of the largest."""
+) -> str:
+    """Such as "0.21 [0.10, 0.32]", all with as many decimals as the largest; the value alone without an interval."""
     known = [abs(one) for one in (value, low, high) if np.isfinite(one)]
     digits = decimals(max(known, default=0.0), unit)
     shown = number(value, unit, signed=signed, unit_shown=unit_shown, digits=digits)
-    return shown, interval(low, high, unit, signed=signed, digits=digits)
+    return f"{shown} {interval(low, high, unit, signed=signed, digits=digits)}".rstrip()
 
 
 def p_value(value: float | None, *, sign: bool = False) -> str:

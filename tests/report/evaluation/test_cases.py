@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from latentsr.io.raster import write_pixels
+from latentsr.report.blocks import Picture, Slider, Text
 from latentsr.report.evaluation.cases import case_blocks, scale_text
 from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.figures import Case
-from latentsr.report.page import Picture, Slider, Text
 
 
 @pytest.mark.parametrize(

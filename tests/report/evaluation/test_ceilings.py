@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from latentsr.report.blocks import Block, Picture, Table, Text
 from latentsr.report.evaluation.ceilings import ceiling_blocks
 from latentsr.report.evaluation.data import Evaluation
-from latentsr.report.page import Block, Picture, Table, Text
 from latentsr.stats.regression import pearson
 from latentsr.stats.summary import summarise
 

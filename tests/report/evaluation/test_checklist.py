@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
+from latentsr.report.blocks import Page
 from latentsr.report.evaluation import evaluation_page
 from latentsr.report.evaluation.checklist import COVERED, NOT_COVERED, NOT_POSSIBLE, TOP, checklist
 from latentsr.report.evaluation.data import Evaluation
-from latentsr.report.markdown import _render  # the Markdown of a page, without its files
-from latentsr.report.page import Page
+from latentsr.report.markdown import write_markdown
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,9 @@ def test_what_is_told_follows_the_facts(evaluation: Evaluation, page: Page) -> N
     assert rows(none, page)["Missing data"][4] == "none is missing"
 
 
-def test_the_section_is_folded_counts_its_rows_and_says_what_it_cannot(page: Page, grouped_page: Page) -> None:
+def test_the_section_is_folded_counts_its_rows_and_says_what_it_cannot(
+    page: Page, grouped_page: Page, tmp_path: Path
+) -> None:
     (section,) = (one for one in page.sections if one.title == "What this report covers")
     assert section.folded
     table, limits = section.blocks
@@ -141,6 +144,6 @@ def test_the_section_is_folded_counts_its_rows_and_says_what_it_cannot(page: Pag
     assert "Measures are of whole images" not in told  # there are masks
     (other,) = (one for one in grouped_page.sections if one.title == section.title)
     assert "seeds vary apart from them" in " ".join(other.blocks[1].items)
-    lines = "\n".join(_render(page)[0])
+    lines = (write_markdown(page, tmp_path) / "report.md").read_text(encoding="utf-8")
     assert "What this report covers" in lines
     assert "| Failure analysis | 39 | covered | Pictures |" in lines

@@ -1,8 +1,9 @@
 """What an evaluation wrote, read back for its report: tables, run.json and pictures. Nothing is measured again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 from latentsr.config import read_json
 from latentsr.errors import InputError
 from latentsr.names import HR, MAPS, PICTURES, RUN
+from latentsr.stats.significance import turned
 from latentsr.stats.table import read_table
+
+Row = Mapping[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,22 +38,47 @@ class Evaluation:
         """The methods' names, the baseline first, without HR."""
         return [str(method["name"]) for method in self.run["methods"]]
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """All pairs of methods, in one order on the whole page: the later before the earlier, but for the primary."""
+        primary = self.run["primary"]
+        asked = (primary["a"], primary["b"]) if primary else None
+        return [pair if pair == asked else (pair[1], pair[0]) for pair in combinations(self.methods, 2)]
+
     def truths(self, dataset: str) -> list[str]:
-        """The methods most of whose images on a dataset are HR itself or were made from it: no restorations."""
+        """The methods that are no restorations: on the dataset most of their images are HR or were made from it."""
         return [str(truth["method"]) for truth in self.run["truth"] if truth["dataset"] == dataset]
 
-    @property
+    @cached_property
     def measures(self) -> dict[str, Mapping[str, Any]]:
         """The definitions of the measures by name."""
         return {str(one["name"]): one for one in self.run["measures"]}
 
+    def measure(self, metric: str) -> Mapping[str, Any]:
+        """The definition of the measure of a tidy name, such as "psnr" or "subband_psnr/LL3"."""
+        return self.measures[metric.partition("/")[0]]
+
+    def title(self, metric: str) -> str:
+        """The title of a tidy name, such as "Subband PSNR LL3"."""
+        return f"{self.measure(metric)['title']} {metric.partition('/')[2]}".rstrip()
+
+    def metrics(self, without: Collection[str]) -> list[str]:
+        """The tidy names of all measures but some, in the order of METRICS."""
+        chosen = [facts for name, facts in self.measures.items() if name not in without]
+        return [
+            metric for one in chosen for metric in [f"{one['name']}/{part}" for part in one["parts"]] or [one["name"]]
+        ]
+
+    def measured(self, dataset: str, names: Sequence[str], part: str = "") -> list[str]:
+        """The names that have rows in a dataset's summary, `part` appended to each for the search."""
+        return [name for name in names if not self.summary(dataset, name + part).empty]
+
     def frame(self, name: str, dataset: str) -> pd.DataFrame:
         """The rows of one dataset in a table; no rows where there is no such table."""
-        return self._parts.get((name, dataset), pd.DataFrame({"dataset": []}))
+        return self._frames.get((name, dataset), pd.DataFrame({"dataset": []}))
 
     @cached_property
-    def _parts(self) -> Mapping[tuple[str, str], pd.DataFrame]:
-        """The tables by name and dataset."""
+    def _frames(self) -> Mapping[tuple[str, str], pd.DataFrame]:
         return {
             (name, str(dataset)): rows
             for name, frame in self.frames.items()
@@ -63,7 +92,6 @@ class Evaluation:
 
     @cached_property
     def _summaries(self) -> Mapping[tuple[Any, ...], pd.DataFrame]:
-        """The summary's rows by dataset and metric, indexed by method in the order of `summary`."""
         order = {name: place for place, name in enumerate((*self.methods, HR))}
         rows = self.frames["summary"]
         rows = rows[rows["method"].isin(order)].sort_values("method", key=lambda one: one.map(order), kind="stable")
@@ -75,25 +103,43 @@ class Evaluation:
         found = rows[(rows["metric"] == metric) & (rows["method"] == method)]["sd"] if len(rows) else rows["dataset"]
         return float(found.iloc[0]) if len(found) else float("nan")
 
-    def compared(self, dataset: str, metric: str, a: str, b: str) -> Mapping[str, Any] | None:
-        """The row by patient that compares method `a` with `b`, or None."""
-        return self._comparisons.get((dataset, metric, a, b))
+    def compared(self, dataset: str, metric: str, a: str, b: str) -> Row | None:
+        """The comparison by patient of method `a` with `b`, in whichever order the table has them, or None."""
+        return self._comparisons.get(dataset, {}).get((metric, a, b))
+
+    def comparisons(self, dataset: str, metrics: Iterable[str], pairs: Collection[tuple[str, str]]) -> list[Row]:
+        """The comparisons by patient, by metric and then in the order of the pairs, those that were made."""
+        found = [self.compared(dataset, metric, *pair) for metric in metrics for pair in pairs]
+        return [row for row in found if row is not None]
 
     @cached_property
-    def _comparisons(self) -> Mapping[tuple[str, ...], Mapping[str, Any]]:
-        if "comparisons" not in self.frames:
-            return {}
-        rows = self.frames["comparisons"]
-        told = rows[rows["unit"] == "patient"].to_dict(orient="records")
-        return {(row["dataset"], row["metric"], row["a"], row["b"]): row for row in told}
+    def _comparisons(self) -> dict[str, dict[tuple[str, str, str], Row]]:
+        frames = {dataset: self.frame("comparisons", dataset) for dataset in self.datasets}
+        return {name: in_both_orders(rows[rows["unit"] == "patient"]) for name, rows in frames.items() if len(rows)}
 
-    def parts(self, dataset: str, measure: str, parts: Sequence[str]) -> pd.DataFrame:
-        """The means of a measure's parts: a row a method (HR last), a column a part; parts without values left out."""
+    def equivalence(self, dataset: str) -> list[Row]:
+        """The rows of the equivalence table by patient, by metric and then in the order of `pairs`."""
+        rows = self.frame("equivalence", dataset)
+        if rows.empty:
+            return []
+        found = in_both_orders(rows[rows["unit"] == "patient"])
+        metrics = dict.fromkeys(rows["metric"])
+        return [found[metric, *pair] for metric in metrics for pair in self.pairs if (metric, *pair) in found]
+
+    def set_values(self, dataset: str, metric: str) -> dict[str, float]:
+        """A measure of the whole set by method, HR's against other patches of HR among them; empty if not measured."""
+        rows = self.frame("sets", dataset)
+        return {} if rows.empty else rows[rows["metric"] == metric].set_index("method")["value"].to_dict()
+
+    def parts(self, dataset: str, measure: str) -> pd.DataFrame:
+        """The means of a measure's parts, one row per method (HR last), one column per part, those that have values."""
+        if measure not in self.measures:
+            return pd.DataFrame()
         rows = self.frame("summary", dataset)
         wide = rows.pivot(index="method", columns="metric", values="mean")
-        there = [part for part in parts if f"{measure}/{part}" in wide.columns]
+        names = {f"{measure}/{part}": part for part in self.measures[measure]["parts"]}
         order = [name for name in (*self.methods, HR) if name in wide.index]
-        chosen = wide.loc[order, [f"{measure}/{part}" for part in there]].set_axis(there, axis=1)
+        chosen = wide.loc[order, [name for name in names if name in wide.columns]].rename(columns=names)
         return chosen.dropna(how="all").dropna(how="all", axis=1)
 
     def maps(self, dataset: str, method: str) -> NDArray[np.float64] | None:
@@ -104,13 +150,19 @@ class Evaluation:
             key = f"{self.datasets.index(dataset)}.{self.methods.index(method)}"
             return np.asarray(file[key], np.float64) if key in file.files and file[key].size else None
 
-    def cases(self, dataset: str) -> list[Mapping[str, Any]]:
+    def cases(self, dataset: str) -> list[Row]:
         """The pictured images of a dataset: case, hash, PSNR by method, zoom box."""
         return [one for one in self.run["pictures"]["cases"] if one["dataset"] == dataset]
 
-    def path(self, case: Mapping[str, Any], file: str) -> Path:
+    def path(self, case: Row, file: str) -> Path:
         """One PNG file of a pictured image."""
         return self.folder / PICTURES / str(case["image"]) / file
+
+
+def in_both_orders(rows: pd.DataFrame) -> dict[tuple[str, str, str], Row]:
+    """The rows of pairs by metric and methods: each as it is, and turned, so that its second method comes first."""
+    records = rows.to_dict("records")
+    return {(row["metric"], row["a"], row["b"]): row for one in records for row in (turned(one), one)}
 
 
 def read_evaluation(folder: Path) -> Evaluation:

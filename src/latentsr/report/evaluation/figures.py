@@ -1,14 +1,15 @@
 """The figures of an evaluation's report: effects, perception and distortion, frequency, what was invented, latents."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from latentsr.names import BICUBIC, HR, listed
+from latentsr.report.blocks import Picture
 from latentsr.report.evaluation.data import Evaluation
-from latentsr.report.evaluation.groups import floor
+from latentsr.report.evaluation.tables import SHARES
 from latentsr.report.figures import (
     Interval,
     Point,
@@ -22,11 +23,9 @@ from latentsr.report.figures import (
     spectra,
     violins,
 )
-from latentsr.report.page import Picture
 from latentsr.stats.agreement import bland_altman as bland_altman_limits
 from latentsr.stats.paired import dz_interval
 
-NAN = float("nan")
 FOREST = ("psnr", "ssim", "ms_ssim", "haarpsi", "gmsd", "vif", "lpips")  # of which those that were measured
 MEANS = ("psnr", "haarpsi", "ssim")
 SHOWN = 99.5  # % of the pixels of mean maps whose colour is their own
@@ -34,7 +33,7 @@ SHOWN = 99.5  # % of the pixels of mean maps whose colour is their own
 
 def mean_pictures(evaluation: Evaluation, dataset: str) -> Iterator[Picture]:
     """Means with intervals of the first measures."""
-    for metric in [name for name in MEANS if not evaluation.summary(dataset, name).empty][:2]:
+    for metric in evaluation.measured(dataset, MEANS)[:2]:
         rows = evaluation.summary(dataset, metric).drop(index=HR, errors="ignore")
         facts = evaluation.measures[metric]
         shown = [
@@ -55,14 +54,13 @@ def _finite_or_whole(row: "pd.Series[Any]") -> float:
 
 def forest_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     """Paired effect sizes d_z against bicubic, of several measures, better to the right."""
-    rows = [
-        Interval(method, *_effect(row, evaluation.measures[name]["better"]), str(evaluation.measures[name]["title"]))
-        for name in FOREST
-        for method in evaluation.methods
-        if name in evaluation.measures
-        and (row := evaluation.compared(dataset, name, method, BICUBIC)) is not None
-        and np.isfinite(row["d_z"])
-    ]
+    rows = []
+    for facts in [evaluation.measures[name] for name in FOREST if name in evaluation.measures]:
+        for method in evaluation.methods:
+            row = evaluation.compared(dataset, facts["name"], method, BICUBIC)
+            if row is not None and np.isfinite(row["d_z"]):
+                d_z = row["d_z"] if facts["better"] == "higher" else -row["d_z"]
+                rows.append(Interval(method, d_z, *dz_interval(d_z, int(row["n"])), str(facts["title"])))
     if not rows:
         return None
     drawn = intervals(
@@ -74,12 +72,6 @@ def forest_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
         "stand on one axis; whiskers: 95 % interval (noncentral t)."
     )
     return Picture(f"Effects against bicubic on {dataset}", drawn, caption)
-
-
-def _effect(row: Mapping[str, Any], better: str) -> tuple[float, float, float]:
-    """(centre, low, high) of d_z, turned so that more is better."""
-    d_z = row["d_z"] if better == "higher" else -row["d_z"]
-    return d_z, *dz_interval(d_z, int(row["n"]))
 
 
 def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
@@ -100,8 +92,9 @@ def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     if not any(np.isfinite(point.x) for point in points):
         return None
     drawn = perception_distortion(
-        points, y_label="Sliced Wasserstein (x 1000)", floor=floor(evaluation, dataset), methods=evaluation.methods
-    )
+        points, y_label="Sliced Wasserstein (x 1000)", floor=evaluation.set_values(dataset, "swd").get(HR, np.nan),
+        methods=evaluation.methods,
+    )  # fmt: skip
     caption = (
         "To the right: nearer to HR, each image to its own; downwards: the patches of the whole set distributed more "
         "like HR's, to the dotted floor of HR against HR. Whiskers: 95 % intervals; paired differences are far surer. "
@@ -112,7 +105,7 @@ def plane_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
 
 def band_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     """PSNR of the bands of a wavelet transform."""
-    bands = _parts(evaluation, dataset, "subband_psnr")
+    bands = evaluation.parts(dataset, "subband_psnr")
     if bands.empty:
         return None
     drawn = band_bars(bands, better="higher", methods=evaluation.methods)
@@ -125,7 +118,7 @@ def band_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
 
 def spectrum_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     """Radial power spectra of the methods and HR."""
-    curves = _parts(evaluation, dataset, "radial_spectrum")
+    curves = evaluation.parts(dataset, "radial_spectrum")
     if curves.empty:
         return None
     drawn = spectra(curves, reference=HR if HR in curves.index else None, methods=evaluation.methods)
@@ -133,15 +126,9 @@ def spectrum_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     return Picture(f"Radial spectra on {dataset}", drawn, caption)
 
 
-def _parts(evaluation: Evaluation, dataset: str, measure: str) -> pd.DataFrame:
-    """The means of a measure's parts; empty where it was not measured."""
-    facts = evaluation.measures.get(measure)
-    return pd.DataFrame() if facts is None else evaluation.parts(dataset, measure, facts["parts"])
-
-
 def latent_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     """Cosine of SR's and HR's latents over pooled scales."""
-    curves = _parts(evaluation, dataset, "latent_cosine")
+    curves = evaluation.parts(dataset, "latent_cosine")
     if curves.empty:
         return None
     name = evaluation.run["latent"]["name"]
@@ -151,10 +138,14 @@ def latent_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
 
 def rate_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     """Hallucinated and lost shares at two sigma."""
-    names = [name for name in ("hallucinated", "lost") if name in evaluation.measures]
+    names = [name for name in SHARES if name in evaluation.measures]
     if not names:
         return None
-    pair = [_rates(evaluation, dataset, name) for name in ("hallucinated", "lost")]
+    pair = []
+    for name in SHARES:
+        rows = evaluation.summary(dataset, f"{name}/2sigma").drop(index=HR, errors="ignore")
+        shares = (100 * rows[["mean", "mean_low", "mean_high"]]).astype(float)
+        pair.append([Interval(str(method), *values) for method, *values in shares.itertuples()])
     return Picture(f"{listed(names).capitalize()} pixels on {dataset}", rates(*pair), "Whiskers: 95 % interval.")
 
 
@@ -164,31 +155,22 @@ def map_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
         (f"{title}, {method}", 100 * share)
         for method in evaluation.methods
         if (found := evaluation.maps(dataset, method)) is not None
-        for title, share in zip(("hallucinated", "lost"), found, strict=True)
+        for title, share in zip(SHARES, found, strict=True)
     ]
-    if not maps or not {"hallucinated", "lost"} & evaluation.measures.keys():
+    if not maps or not set(SHARES) & evaluation.measures.keys():
         return None
+    # The maps are of all images, or of those of the commonest size.
+    facts = evaluation.run["datasets"][dataset]
+    images, size = facts["mapped"]["images"], facts["mapped"]["size"]
+    which = "the images"
+    if images != facts["images"]:
+        which = f"the {images} images of {size} px, the commonest size of all {facts['images']},"
     greatest = max(1.0, float(np.percentile(np.stack([share for _, share in maps]), SHOWN)))
     caption = (
-        f"In which share of {_mapped(evaluation, dataset)} a pixel is hallucinated or lost, beyond two sigma. One "
+        f"In which share of {which} a pixel is hallucinated or lost, beyond two sigma. One "
         f"colour scale, which ends at the {SHOWN} % quantile of all pixels."
     )
     return Picture(f"Where on {dataset}", mean_maps(maps, greatest=greatest), caption)
-
-
-def _mapped(evaluation: Evaluation, dataset: str) -> str:
-    """The images that the mean maps are of, in words: all, or those of the commonest size."""
-    facts = evaluation.run["datasets"][dataset]
-    images, size = facts["mapped"]["images"], facts["mapped"]["size"]
-    if images == facts["images"]:
-        return "the images"
-    return f"the {images} images of {size} px, the commonest size of all {facts['images']},"
-
-
-def _rates(evaluation: Evaluation, dataset: str, name: str) -> list[Interval]:
-    rows = evaluation.summary(dataset, f"{name}/2sigma").drop(index=HR, errors="ignore")
-    ends = ("mean", "mean_low", "mean_high")
-    return [Interval(str(method), *(100 * row[end] for end in ends)) for method, row in rows.iterrows()]
 
 
 def violin_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
@@ -203,7 +185,7 @@ def violin_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
 
 
 def intensity_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
-    """Bland-Altman plots of mean intensity, a patient a point and a panel a method, on one pair of axes."""
+    """Bland-Altman plots of mean intensity: one point per patient, one panel per method, one pair of axes."""
     rows = evaluation.frame("table", dataset)
     wide = rows[rows["metric"] == "mean_intensity"].pivot(index=["id", "patient"], columns="method", values="value")
     if wide.empty:

@@ -1,15 +1,15 @@
 """The tables of an evaluation's report."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
 from latentsr.names import BICUBIC, HR, LR_PSNR, SHARPNESS
-from latentsr.report.evaluation.data import Evaluation
-from latentsr.report.evaluation.verdict import FINDINGS, WHOLE, either_way, equivalence_rows, told_pairs, unlike_hr
-from latentsr.report.page import Table
-from latentsr.report.text import NONE, counted, decimals, estimate, interval, number, p_value
+from latentsr.report.blocks import Columns, Table, tabulate
+from latentsr.report.evaluation.data import Evaluation, Row
+from latentsr.report.evaluation.verdict import FINDINGS, WHOLE, unlike_hr
+from latentsr.report.text import NONE, counted, decimals, estimate, number, p_value
 from latentsr.stats.paired import rate_effects
 from latentsr.stats.significance import FEWEST, LEVEL, judge
 
@@ -28,174 +28,181 @@ FAMILIES = {  # of evaluation/tables.py, in words
 }
 
 
+SET_TITLES = {"swd": "Sliced Wasserstein (x 1000)", "fid": "FID", "kid": "KID"}  # measures of whole sets
+
+
+def metric_title(evaluation: Evaluation, metric: str) -> str:
+    """A tidy name in words: "Subband PSNR LL3 (dB) ↑"; FID and KID name the features that they are of."""
+    name, _, part = metric.partition("/")
+    if name in SET_TITLES:
+        features = "" if name == "swd" else f" ({evaluation.run['features']})"
+        return f"level {part}" if part else f"{SET_TITLES[name]}{features}"
+    facts = evaluation.measure(metric)
+    unit = f" ({facts['unit']})" if facts["unit"] else ""
+    return f"{evaluation.title(metric)}{unit} {ARROWS[facts['better']]}"
+
+
+def unit_of(evaluation: Evaluation, metric: str) -> str:
+    """The unit by which decimals are chosen: sliced Wasserstein, in thousandths, has two as dB have."""
+    name = metric.partition("/")[0]
+    if name in SET_TITLES:
+        return "dB" if name == "swd" else ""
+    return str(evaluation.measures[name]["unit"])
+
+
+def comparison_table(
+    evaluation: Evaluation, title: str, heads: Sequence[str], rows: Iterable[Row], note: str,
+    strong: Iterable[tuple[int, int]] = (), own: Columns | None = None,
+) -> Table | None:  # fmt: skip
+    """The table of comparisons of pairs of methods, None without rows.
+
+    Its columns are `heads`, of those that such tables share and those of this table alone, `own`.
+    """
+
+    def difference(row: Row) -> list[str]:
+        unit = unit_of(evaluation, row["metric"])
+        value, _, ends = estimate(row["difference"], row["low"], row["high"], unit, signed=True).partition(" ")
+        return [value, ends or NONE]
+
+    columns: Columns = {
+        "measure": lambda row: metric_title(evaluation, row["metric"]),
+        "pair": lambda row: f"{row['a']} – {row['b']}",
+        "difference [95 % interval]": lambda row: " ".join(difference(row)),
+        "difference": lambda row: difference(row)[0],
+        "95 % interval": lambda row: difference(row)[1],
+        "90 % interval": lambda row: difference(row)[1],
+        "p": lambda row: p_value(row["p_holm"]),
+        "d_z": lambda row: number(row["d_z"], "dB"),
+        "patients": lambda row: str(int(row["n"])),
+        **(own or {}),
+    }
+    return tabulate(title, {head: columns[head] for head in heads}, rows, note, strong)
+
+
 def main_measures(evaluation: Evaluation, dataset: str) -> list[str]:
     """The measures that are tested first, the primary one among them, in the order of METRICS."""
     rows = evaluation.frame("comparisons", dataset)
     chosen = set() if rows.empty else set(rows.loc[rows["family"].isin(("primary", "main measures")), "metric"])
-    return [name for name in _tidy_names(evaluation) if name in chosen]
+    return [name for name in evaluation.metrics((*UNLISTED, *UNDIRECTED)) if name in chosen]
+
+
+def _main_rows(evaluation: Evaluation, dataset: str) -> list[Row]:
+    """The comparisons in the main measures, if any: of the primary pair first, then of each method with bicubic."""
+    primary = evaluation.run["primary"]
+    first = [(primary["a"], primary["b"])] if primary else []
+    pairs = dict.fromkeys([*first, *(pair for pair in evaluation.pairs if BICUBIC in pair)])
+    return [row for row in evaluation.comparisons(dataset, main_measures(evaluation, dataset), pairs) if row["n"]]
+
+
+def _digits(evaluation: Evaluation, row: Row) -> int:
+    """How many decimals all numbers of a row have: those of its difference and interval."""
+    known = [abs(row[name]) for name in ("difference", "low", "high") if np.isfinite(row[name])]
+    return decimals(max(known, default=0.0), unit_of(evaluation, row["metric"]))
 
 
 def main_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """The main measures: each method against bicubic, and the primary comparison where it is another; by patient."""
     rows = _main_rows(evaluation, dataset)
-    cells = tuple(
-        (
-            metric_title(evaluation, row["metric"]),
-            f"{row['a']} – {row['b']}",
-            " ".join(_difference(evaluation, row)),
-            p_value(row["p_holm"]),
-            FINDINGS[judge(row, evaluation.measures[row["metric"].partition("/")[0]]["better"])],
-            number(row["detectable"], _unit(evaluation, row["metric"]), digits=_digits(evaluation, row)),
-            number(row["d_z"], "dB"),
-            str(int(row["n"])),
-        )
-        for row in rows
-    )
+    own: Columns = {
+        "finding": lambda row: FINDINGS[judge(row, evaluation.measure(row["metric"])["better"])],
+        "80 % power from": lambda row: number(
+            row["detectable"], unit_of(evaluation, row["metric"]), digits=_digits(evaluation, row)
+        ),
+    }
     note = (
         f"Mean of the patients' differences, Student's test of it, p adjusted (Holm) within families fixed before any "
         f"data. Bold: the primary comparison, which stands alone. Finding: p below {LEVEL:g}, from "
         f"{FEWEST} patients on. 80 % power from: the least difference that so many patients would show four times in "
         "five, unadjusted. Every measure, by image too, with Wilcoxon's p: comparisons.csv."
     )
-    columns = (
+    heads = (
         "measure", "pair", "difference [95 % interval]", "p", "finding", "80 % power from", "d_z", "patients",
     )  # fmt: skip
-    strong = frozenset((place, 1) for place, row in enumerate(rows) if row["family"] == "primary")
-    return Table(f"Differences on {dataset}", columns, cells, note, strong) if cells else None
-
-
-def _main_rows(evaluation: Evaluation, dataset: str) -> list[Mapping[str, Any]]:
-    """The comparisons in the main measures, if any: of the primary pair first, then of each method with bicubic."""
-    primary = evaluation.run["primary"]
-    first = [(primary["a"], primary["b"])] if primary else []
-    pairs = dict.fromkeys([*first, *((name, BICUBIC) for name in evaluation.methods if name != BICUBIC)])
-    if primary and primary["a"] == BICUBIC:
-        pairs.pop((primary["b"], BICUBIC))
-    measures = main_measures(evaluation, dataset)
-    found = [either_way(evaluation, dataset, metric, pair) for metric in measures for pair in pairs]
-    return [row for row in found if row is not None and row["n"]]
+    strong = [(place, 1) for place, row in enumerate(rows) if row["family"] == "primary"]
+    return comparison_table(evaluation, f"Differences on {dataset}", heads, rows, note, strong, own=own)
 
 
 def evenness_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """Whether a difference holds for every patient: the worst one, how many are worse, and what any one decides."""
-    cells = []
-    for row in _main_rows(evaluation, dataset):
-        facts = evaluation.measures[row["metric"].partition("/")[0]]
-        side, worst = ("below", "least") if facts["better"] == "higher" else ("above", "greatest")
-        compared = int(row["images"] - row["infinite"] - row["missing"])
-        digits = _digits(evaluation, row)
-        ends = [number(row[end], facts["unit"], signed=True, digits=digits) for end in ("loo_low", "loo_high")]
-        # The mean over images with its interval.
+
+    def more_is_better(row: Row) -> bool:
+        return bool(evaluation.measure(row["metric"])["better"] == "higher")
+
+    def worse(row: Row, of: str, compared: float) -> str:
+        return f"{int(row[f'{of}_below' if more_is_better(row) else f'{of}_above'])}/{int(compared)}"
+
+    def shown(row: Row, value: float) -> str:
+        return number(value, unit_of(evaluation, row["metric"]), signed=True, digits=_digits(evaluation, row))
+
+    def without_one(row: Row) -> str:
+        ends = [shown(row, row[end]) for end in ("loo_low", "loo_high")]
+        return NONE if NONE in ends else " to ".join(ends)
+
+    def by_image(row: Row) -> str:
         value, low, high = (row[f"image_weighted{end}"] for end in ("", "_low", "_high"))
-        weighted_by_image = " ".join(
-            filter(None, estimate(value, low, high, _unit(evaluation, row["metric"]), signed=True))
-        )
-        cells.append(
-            (
-                metric_title(evaluation, row["metric"]),
-                f"{row['a']} – {row['b']}",
-                f"{int(row[f'units_{side}'])}/{int(row['n'])}",
-                f"{int(row[f'images_{side}'])}/{compared}",
-                number(row[worst], facts["unit"], signed=True, digits=digits),
-                NONE if NONE in ends else " to ".join(ends),
-                weighted_by_image,
-            )
-        )
+        return estimate(value, low, high, unit_of(evaluation, row["metric"]), signed=True)
+
+    own: Columns = {
+        "patients worse": lambda row: worse(row, "units", row["n"]),
+        "images worse": lambda row: worse(row, "images", row["images"] - row["infinite"] - row["missing"]),
+        "worst patient": lambda row: shown(row, row["least" if more_is_better(row) else "greatest"]),
+        "one patient left out": without_one,
+        "mean over images": by_image,
+    }
     note = (
         "Worse: of how many patients and images the first of the pair is worse than the second. Worst patient: the "
         "difference there. One patient left out: the range of the mean difference then. Mean over images: with an "
         "interval by a bootstrap of patients, to compare with the mean over patients, which all findings are of."
     )
-    columns = (
-        "measure", "pair", "patients worse", "images worse", "worst patient", "one patient left out",
-        "mean over images",
-    )  # fmt: skip
-    return Table(f"How even the differences are on {dataset}", columns, tuple(cells), note) if cells else None
-
-
-def _digits(evaluation: Evaluation, row: Mapping[str, Any]) -> int:
-    """How many decimals all numbers of a row have: those of its difference and interval."""
-    known = [abs(row[name]) for name in ("difference", "low", "high") if np.isfinite(row[name])]
-    return decimals(max(known, default=0.0), _unit(evaluation, row["metric"]))
+    title, rows = f"How even the differences are on {dataset}", _main_rows(evaluation, dataset)
+    return comparison_table(evaluation, title, ("measure", "pair", *own), rows, note, own=own)
 
 
 def difference_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """Every tested measure of every method against bicubic, by patient."""
-    cells = [
-        (
-            metric_title(evaluation, metric),
-            method,
-            *_difference(evaluation, row),
-            p_value(row["p_holm"]),
-            number(row["d_z"], "dB"),
-            str(int(row["n"])),
-        )
-        for metric in _tidy_names(evaluation)
-        for method in evaluation.methods
-        if (row := either_way(evaluation, dataset, metric, (method, BICUBIC))) is not None
-    ]
+    pairs = [(method, BICUBIC) for method in evaluation.methods]
+    rows = evaluation.comparisons(dataset, evaluation.metrics((*UNLISTED, *UNDIRECTED)), pairs)
+    title = f"Differences to bicubic in all measures on {dataset}"
     note = "Method minus bicubic, as in the table of the main measures; the rest of each row: comparisons.csv."
-    columns = ("measure", "method", "difference", "95 % interval", "p", "d_z", "patients")
-    return Table(f"Differences to bicubic in all measures on {dataset}", columns, tuple(cells), note) if cells else None
-
-
-def families_text(evaluation: Evaluation) -> str:
-    """The families of tests by patient with their numbers of tests; nothing where there is no test."""
-    told = []
-    for dataset in evaluation.datasets:
-        if len(rows := evaluation.frame("comparisons", dataset)):
-            tested = rows[(rows["unit"] == "patient") & rows["p"].notna()]["family"].value_counts().to_dict()
-            counts = [f"{words}, {counted(tested[name], 'test')}" for name, words in FAMILIES.items() if name in tested]
-            told += [f"on {dataset}: {'; '.join(counts)}"] if counts else []
-    return f"Families of tests, adjusted by Holm each, {'. '.join(told)}." if told else ""
-
-
-def _tidy_names(evaluation: Evaluation) -> Iterator[str]:
-    """The metrics that are listed, in the order of METRICS."""
-    for name, facts in evaluation.measures.items():
-        if name not in (*UNLISTED, *UNDIRECTED):
-            yield from (f"{name}/{part}" for part in facts["parts"]) if facts["parts"] else (name,)
-
-
-def metric_title(evaluation: Evaluation, metric: str) -> str:
-    """A tidy name in words: "Subband PSNR LL3 (dB) ↑"."""
-    name, _, part = metric.partition("/")
-    facts = evaluation.measures[name]
-    unit = f" ({facts['unit']})" if facts["unit"] else ""
-    return f"{facts['title']}{' ' + part if part else ''}{unit} {ARROWS[facts['better']]}"
-
-
-def _unit(evaluation: Evaluation, metric: str) -> str:
-    return str(evaluation.measures[metric.split("/")[0]]["unit"])
-
-
-def _difference(evaluation: Evaluation, row: Mapping[Any, Any]) -> tuple[str, str]:
-    """A row's difference and its interval."""
-    ends = row["low"], row["high"]
-    value, bounds = estimate(row["difference"], *ends, _unit(evaluation, row["metric"]), signed=True)
-    return value, bounds or NONE
+    heads = ("measure", "method", "difference", "95 % interval", "p", "d_z", "patients")
+    return comparison_table(evaluation, title, heads, rows, note, own={"method": lambda row: row["a"]})
 
 
 def pair_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """All pairs of methods in the main measures, by patient; None where there is but one pair."""
     if len(evaluation.methods) < 3:
         return None
-    cells = [
-        (
-            metric_title(evaluation, metric),
-            f"{row['a']} – {row['b']}",
-            *_difference(evaluation, row),
-            p_value(row["p_holm"]),
-            number(row["d_z"], "dB"),
-            str(int(row["n"])),
-        )
-        for metric in main_measures(evaluation, dataset)
-        for pair in told_pairs(evaluation)
-        if (row := either_way(evaluation, dataset, metric, pair)) is not None
-    ]
-    columns = ("measure", "pair", "difference", "95 % interval", "p", "d_z", "patients")
+    rows = evaluation.comparisons(dataset, main_measures(evaluation, dataset), evaluation.pairs)
+    heads = ("measure", "pair", "difference", "95 % interval", "p", "d_z", "patients")
     note = "First minus second, as in the table of the main measures."
-    return Table(f"All pairs of methods on {dataset}", columns, tuple(cells), note) if cells else None
+    return comparison_table(evaluation, f"All pairs of methods on {dataset}", heads, rows, note)
+
+
+def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """Two one-sided tests within the margins that were asked for."""
+    own: Columns = {
+        "margin": lambda row: f"± {row['margin']:g}",
+        "p": lambda row: p_value(row["p"]),
+        "finding": lambda row: str(row["verdict"]),
+    }
+    heads = ("measure", "pair", "margin", "difference", "90 % interval", "p", "finding")
+    note = (
+        "Equivalent: the 90 % interval lies within the margin (two one-sided t tests at 5 %, not adjusted), from "
+        f"{FEWEST} patients on."
+    )
+    title, rows = f"Equivalence within a margin on {dataset}", evaluation.equivalence(dataset)
+    return comparison_table(evaluation, title, heads, rows, note, own=own)
+
+
+def families_text(evaluation: Evaluation) -> str:
+    """The families of tests by patient with their numbers of tests; nothing where there is no test."""
+    families = []
+    for dataset in evaluation.datasets:
+        if len(rows := evaluation.frame("comparisons", dataset)):
+            tested = rows[(rows["unit"] == "patient") & rows["p"].notna()]["family"].value_counts().to_dict()
+            counts = [f"{words}, {counted(tested[name], 'test')}" for name, words in FAMILIES.items() if name in tested]
+            families += [f"on {dataset}: {'; '.join(counts)}"] if counts else []
+    return f"Families of tests, adjusted by Holm each, {'. '.join(families)}." if families else ""
 
 
 def agreement_table(evaluation: Evaluation, dataset: str) -> Table | None:
@@ -203,92 +210,58 @@ def agreement_table(evaluation: Evaluation, dataset: str) -> Table | None:
     rows = evaluation.frame("agreement", dataset)
     if rows.empty:
         return None
-    own = rows[rows["unit"] == "patient"].set_index("a")
-    cells = [
-        (
-            method,
-            _with_interval(row["bias"], row["bias_low"], row["bias_high"]),
-            _with_interval(row["lower"], row["lower_low"], row["lower_high"]),
-            _with_interval(row["upper"], row["upper_low"], row["upper_high"]),
-            str(int(row["n"])),
-        )
-        for method in evaluation.methods
-        if method in own.index
-        for row in (own.loc[method],)
-    ]
-    columns = ("method", "bias", "lower limit", "upper limit", "patients")
+
+    def shown(row: Row, name: str) -> str:
+        value, low, high = (1000 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
+        return estimate(value, low, high, "dB", signed=True)
+
+    own = rows[rows["unit"] == "patient"].set_index("a", drop=False)
+    columns: Columns = {
+        "method": lambda row: row["a"],
+        "bias": lambda row: shown(row, "bias"),
+        "lower limit": lambda row: shown(row, "lower"),
+        "upper limit": lambda row: shown(row, "upper"),
+        "patients": lambda row: str(int(row["n"])),
+    }
     note = "Mean SR minus mean HR of a patient's images; limits: bias ± 1.96 sd. In brackets 95 % intervals."
-    return Table(f"Agreement of mean intensity on {dataset}, in 1/1000 of the range", columns, tuple(cells), note)
-
-
-def _with_interval(value: float, low: float, high: float) -> str:
-    if not np.isfinite(value):
-        return NONE
-    return " ".join(
-        filter(None, (number(1000 * value, "dB", signed=True), interval(1000 * low, 1000 * high, "dB", signed=True)))
-    )
-
-
-def equivalence_table(evaluation: Evaluation, dataset: str) -> Table | None:
-    """Two one-sided tests within the margins that were asked for."""
-    cells = tuple(
-        (
-            metric_title(evaluation, row["metric"]),
-            f"{row['a']} – {row['b']}",
-            f"± {row['margin']:g}",
-            *_difference(evaluation, row),
-            p_value(row["p"]),
-            str(row["verdict"]),
-        )
-        for row in equivalence_rows(evaluation, dataset)
-    )
-    columns = ("measure", "pair", "margin", "difference", "90 % interval", "p", "finding")
-    note = (
-        "Equivalent: the 90 % interval lies within the margin (two one-sided t tests at 5 %, not adjusted), from "
-        f"{FEWEST} patients on."
-    )
-    return Table(f"Equivalence within a margin on {dataset}", columns, cells, note) if cells else None
+    title = f"Agreement of mean intensity on {dataset}, in 1/1000 of the range"
+    return tabulate(title, columns, [own.loc[name] for name in evaluation.methods if name in own.index], note)
 
 
 def rate_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """Hallucinated and lost shares and magnitudes at 1, 2 and 3 sigma, those that were measured; None without any."""
-    there = [name for name in (*SHARES, *MAGNITUDES) if not evaluation.summary(dataset, f"{name}/2sigma").empty]
-    if not there:
+    shares, magnitudes = (evaluation.measured(dataset, tuple(names), "/2sigma") for names in (SHARES, MAGNITUDES))
+    if not shares + magnitudes:
         return None
-    shares, magnitudes = ([name for name in names if name in there] for names in (SHARES, MAGNITUDES))
-    rows = evaluation.frame("summary", dataset)
-    wide = rows.pivot(index="method", columns="metric", values="mean")
-    effects = _rate_effects(evaluation, dataset)
-    cells = [
+    means = evaluation.frame("summary", dataset).set_index(["method", "metric"])["mean"]
+    # Cohen's h of each share against bicubic's, by method and tidy name.
+    effects: dict[tuple[str, str], float] = {}
+    if len(rows := evaluation.frame("comparisons", dataset)):
+        chosen = rows[(rows["b"] == BICUBIC) & (rows["unit"] == "patient")]
+        found = rate_effects(chosen, [name for name in chosen["metric"].unique() if name.partition("/")[0] in SHARES])
+        effects = found.set_index(["a", "metric"])["h"].to_dict()
+    cells = tuple(
         (
             f"{method}, {sigma.replace('sigma', ' sigma')}",
-            *(f"{wide.loc[method, f'{name}/{sigma}']:.2%}".replace("%", " %") for name in shares),
+            *(f"{100 * means[method, f'{name}/{sigma}']:.2f} %" for name in shares),
             *(number(effects.get((method, f"{name}/{sigma}")), "dB", signed=True) for name in shares),
-            *(number(wide.loc[method, f"{name}/{sigma}"]) for name in magnitudes),
+            *(number(means[method, f"{name}/{sigma}"]) for name in magnitudes),
         )
         for method in evaluation.methods
-        for sigma in evaluation.measures[there[0]]["parts"]
-    ]
-    columns = (
-        "method, threshold", *shares, *(f"h {name}" for name in shares), *(MAGNITUDES[name] for name in magnitudes),
-    )  # fmt: skip
+        for sigma in evaluation.measures[(shares + magnitudes)[0]]["parts"]
+    )
+    heads = (
+        "method, threshold",
+        *shares,
+        *(f"h {name}" for name in shares),
+        *(MAGNITUDES[name] for name in magnitudes),
+    )
     note = (
         "At k sigma a pixel counts beyond mean + k sd of the reference autoencoder's absolute error on the same image. "
         "h: Cohen's h of the share against bicubic's, below 0 where it is less; 0.2 is small, 0.5 medium, 0.8 large. "
         "Mean excess and deficit: over those pixels, of a range of 1."
     )
-    return Table(f"Hallucinated and lost pixels on {dataset}", columns, tuple(cells), note)
-
-
-def _rate_effects(evaluation: Evaluation, dataset: str) -> dict[tuple[str, str], float]:
-    """Cohen's h of each share, by method and tidy name, against bicubic's."""
-    rows = evaluation.frame("comparisons", dataset)
-    if rows.empty:
-        return {}
-    chosen = rows[(rows["b"] == BICUBIC) & (rows["unit"] == "patient")]
-    shares = [name for name in chosen["metric"].unique() if name.partition("/")[0] in SHARES]
-    found = rate_effects(chosen, shares)
-    return dict(zip(zip(found["a"], found["metric"], strict=True), found["h"], strict=True))
+    return Table(f"Hallucinated and lost pixels on {dataset}", heads, cells, note)
 
 
 CHARACTER = {  # of run.json's character: what heads the column, and its decimals
@@ -323,22 +296,16 @@ def character_table(evaluation: Evaluation, dataset: str) -> Table | None:
 
 def null_space_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """What each method adds beyond the mean that its LR says nothing about: described, not judged."""
-    names = [name for name in UNDIRECTED if not evaluation.summary(dataset, name).empty]
-    if not names:
-        return None
-    rows = [evaluation.summary(dataset, name)["mean"] for name in names]
-    cells = tuple(
-        (method, *(number(mean.get(method)) for mean in rows))
-        for method in evaluation.methods
-        if any(np.isfinite(mean.get(method, np.nan)) for mean in rows)
-    )
-    columns = ("method", *(str(evaluation.measures[name]["title"]) for name in names))
+    names = evaluation.measured(dataset, UNDIRECTED)
+    means = {str(evaluation.measures[name]["title"]): evaluation.summary(dataset, name)["mean"] for name in names}
+    methods = [name for name in evaluation.methods if any(np.isfinite(one.get(name, np.nan)) for one in means.values())]
+    cells = tuple((method, *(number(one.get(method)) for one in means.values())) for method in methods)
     note = (
         f"Part: root mean square of what SR adds to the mean ({evaluation.run['mean']}) and LR does not determine; "
         "share: its energy in all that SR adds, 1 where nothing contradicts LR. Neither more nor less is better: not "
         "tested."
     )
-    return Table(f"What is added beyond the mean on {dataset}", columns, cells, note) if cells else None
+    return Table(f"What is added beyond the mean on {dataset}", ("method", *means), cells, note) if cells else None
 
 
 def definition_table(evaluation: Evaluation) -> Table:
@@ -368,23 +335,15 @@ MEANS_NOTE = (
 
 
 def mean_table(evaluation: Evaluation, dataset: str) -> Table | None:
-    """A row a measure of the whole image or scale of latents, a column a method, HR last; None without any value."""
-    columns = (*evaluation.methods, HR)
+    """One row per measure of the whole image or scale of latents, one column per method, HR last; None if empty."""
     cells = {
-        metric: tuple(mean_cell(evaluation, dataset, metric, name) for name in columns)
-        for metric in _mean_names(evaluation)
+        metric: tuple(mean_cell(evaluation, dataset, metric, name) for name in (*evaluation.methods, HR))
+        for metric in evaluation.metrics(ELSEWHERE)
     }
     rows = tuple((metric_title(evaluation, metric), *row) for metric, row in cells.items() if set(row) != {NONE})
     heads = ("measure", *evaluation.methods, "HR")
     note = MEANS_NOTE + (SEEDS if "seeds" in evaluation.frames else "")
     return Table(f"Means of all measures on {dataset}", heads, rows, note) if rows else None
-
-
-def _mean_names(evaluation: Evaluation) -> Iterator[str]:
-    """Those whose means are told nowhere else with their sd, in the order of METRICS."""
-    for name, facts in evaluation.measures.items():
-        if name not in ELSEWHERE:
-            yield from (f"{name}/{part}" for part in facts["parts"]) if facts["parts"] else (name,)
 
 
 def mean_cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -> str:
@@ -422,22 +381,20 @@ HEADLINE_NOTE = (
 
 
 def headline_table(evaluation: Evaluation, dataset: str) -> Table | None:
-    """A row a method, a column a measure; None where none of them was measured."""
-    names = [name for name in HEADLINE if not evaluation.summary(dataset, name).empty]
-    if not names:
-        return None
-    facts = [evaluation.measures[name] for name in names]
-    methods = evaluation.methods
-    rows = tuple((method, *(_cell(evaluation, dataset, name, method) for name in names)) for method in methods)
-    columns = ("method", *(f"{_titled(one)} {ARROWS[one['better']]}" for one in facts))
+    """One row per method, one column per measure; None where none of them was measured."""
+    names = evaluation.measured(dataset, HEADLINE)
+    heads = [f"Sharpness {ARROWS['closer']}" if name == SHARPNESS else metric_title(evaluation, name) for name in names]
+    cells = {head: partial(_cell, evaluation, dataset, name) for head, name in zip(heads, names, strict=True)}
+    # In bold the best of a column, by the one rule that the note states.
+    strong = []
+    for column, metric in enumerate(names, start=1):
+        behind = {} if metric == LR_PSNR else _behind(evaluation, dataset, metric)
+        if len(set(behind.values())) > 1:
+            least = min(behind.values())
+            strong += [(row, column) for row, value in behind.items() if value == least]
     note = HEADLINE_NOTE + (SEEDS if "seeds" in evaluation.frames else "")
-    return Table(f"The methods on {dataset}", columns, rows, note, frozenset(_strong(evaluation, dataset, names)))
-
-
-def _titled(facts: Mapping[str, Any]) -> str:
-    if facts["name"] == SHARPNESS:
-        return "Sharpness"
-    return f"{facts['title']} ({facts['unit']})" if facts["unit"] else str(facts["title"])
+    rows = evaluation.methods if names else []
+    return tabulate(f"The methods on {dataset}", {"method": str, **cells}, rows, note, strong)
 
 
 def _cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -> str:
@@ -448,15 +405,6 @@ def _cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -> str
         if metric == SHARPNESS and np.isfinite(row["ratio_to_hr"]):
             return f"{100 * row['ratio_to_hr']:.0f} %"
     return mean_cell(evaluation, dataset, metric, method)
-
-
-def _strong(evaluation: Evaluation, dataset: str, names: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """The cells to set in bold, by the one rule that the note states."""
-    for column, metric in enumerate(names, start=1):
-        behind = {} if metric == LR_PSNR else _behind(evaluation, dataset, metric)
-        if len(set(behind.values())) > 1:
-            least = min(behind.values())
-            yield from ((row, column) for row, value in behind.items() if value == least)
 
 
 def _behind(evaluation: Evaluation, dataset: str, metric: str) -> dict[int, float]:

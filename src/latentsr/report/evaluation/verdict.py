@@ -1,12 +1,8 @@
 """The verdict of an evaluation in sentences: doubts, the primary comparison, the answer for each dataset."""
 
-from collections.abc import Iterator, Mapping
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf, isfinite, nan
-from typing import Any, NamedTuple
-
-import numpy as np
-import pandas as pd
+from typing import NamedTuple
 
 from latentsr.names import BICUBIC, LR_PSNR, SHARPNESS, listed
 from latentsr.report.evaluation.data import Evaluation
@@ -40,23 +36,22 @@ class Judgement(NamedTuple):
 
 def judgement(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str, str]) -> Judgement | None:
     """What is to be said of a pair of methods in one measure; None where they were not compared."""
-    row = either_way(evaluation, dataset, metric, pair)
-    if row is None or not np.isfinite(row["difference"]):
+    row = evaluation.compared(dataset, metric, *pair)
+    if row is None or not isfinite(row["difference"]):
         return None
-    name, _, part = metric.partition("/")
-    facts = evaluation.measures[name]
-    unit, title = facts["unit"], " ".join(filter(None, (facts["title"], part)))
+    facts, title = evaluation.measure(metric), evaluation.title(metric)
     finding = judge(row, facts["better"])
-    p = f", p {p_value(row['p_holm'], sign=True)}" if np.isfinite(row["p_holm"]) else ""
-    if finding in ("better", "worse"):
-        towards = row if row["difference"] > 0 else turned(row)
-        ends = towards["low"], towards["high"]
-        return Judgement(finding, f"{title} by {_bounded(towards['difference'], ends, unit)}", p)
-    amount = f"{title} by {_bounded(row['difference'], (row['low'], row['high']), unit, signed=True)}"
+    p = f", p {p_value(row['p_holm'], sign=True)}" if isfinite(row["p_holm"]) else ""
+    found = finding in ("better", "worse")
+    shown = turned(row) if found and row["difference"] <= 0 else row
+    value, low, high = (shown[name] for name in ("difference", "low", "high"))
+    amount = f"{title} by {estimate(value, low, high, facts['unit'], signed=not found, unit_shown=True)}"
+    if found:
+        return Judgement(finding, amount, p)
     if finding == "few":
         return Judgement(finding, amount, "", f", {too_few(int(row['n']))}")
     adjusted = " adjusted for its family of tests" if row["p"] < LEVEL else ""
-    power = f"{adjusted}; unadjusted, 80 % power from {number(row['detectable'], unit, unit_shown=True)}"
+    power = f"{adjusted}; unadjusted, 80 % power from {number(row['detectable'], facts['unit'], unit_shown=True)}"
     return Judgement(finding, amount, p, power)
 
 
@@ -65,51 +60,15 @@ def too_few(patients: int) -> str:
     return "which one patient cannot show" if patients == 1 else f"which {patients} patients are too few to judge"
 
 
-def _bounded(value: float, ends: tuple[float, float], unit: str, *, signed: bool = False) -> str:
-    return " ".join(filter(None, estimate(value, *ends, unit, signed=signed, unit_shown=True)))
-
-
-def either_way(evaluation: Evaluation, dataset: str, metric: str, pair: tuple[str, str]) -> Mapping[str, Any] | None:
-    """The comparison of a pair's first with its second method, turned round where the table has the second first."""
-    if (row := evaluation.compared(dataset, metric, *pair)) is not None:
-        return row
-    back = evaluation.compared(dataset, metric, pair[1], pair[0])
-    return None if back is None else turned(back)
-
-
-def told_pairs(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """All pairs of methods, each one way round on the whole page: the later minus the earlier, but for the primary."""
-    primary = evaluation.run["primary"]
-    asked = [(primary["a"], primary["b"])] if primary else []
-    return [
-        (earlier, later) if (earlier, later) in asked else (later, earlier)
-        for earlier, later in combinations(evaluation.methods, 2)
-    ]
-
-
-def equivalence_rows(evaluation: Evaluation, dataset: str) -> list[Mapping[str, Any]]:
-    """The rows of the equivalence table by patient, in the order of `told_pairs` and turned as they are."""
-    rows = evaluation.frame("equivalence", dataset)
-    if rows.empty:
-        return []
-    found = {(row["metric"], row["a"], row["b"]): row for row in rows[rows["unit"] == "patient"].to_dict("records")}
-    for metric, a, b in list(found):
-        row = found[metric, a, b]
-        ends = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
-        found[metric, b, a] = {**row, "a": b, "b": a, **ends}
-    metrics = dict.fromkeys(rows["metric"])
-    return [found[metric, *pair] for metric in metrics for pair in told_pairs(evaluation) if (metric, *pair) in found]
-
-
-# What is told of each aspect: the first of its measures that was measured; all others are in the tables.
+# The verdict speaks of the first of an aspect's measures that was measured; all others are in the tables.
 ASPECTS = {"fidelity": ("psnr",), "perceptual likeness": ("haarpsi", "gmsd", "ssim")}
 FINEST = "swd/x1"
 WHOLE = 100  # % of HR's sharpness
-HALLUCINATED, LOST = "hallucinated/2sigma", "lost/2sigma"
+HALLUCINATED, LOST, NOISE_FLOOR = "hallucinated/2sigma", "lost/2sigma", "noise_floor/2sigma"
 
 
 class Lead(NamedTuple):
-    """Who leads in one aspect: the best mean's method first in `names`, then all that it is not told apart from.
+    """Who leads in one aspect: the best mean's method first in `names`, then those that no test tells apart from it.
 
     `above`: those that are better than it all the same, on the images where both have a value; `all`: whether `names`
     are all methods; `few`: the patients that were compared, if they are too few to judge any pair, else 0;
@@ -138,14 +97,10 @@ def primary(evaluation: Evaluation) -> str:
     a, b, metric = chosen["a"], chosen["b"], chosen["metric"]
     parts = []
     for dataset in evaluation.datasets:
-        if {a, b} & set(evaluation.truths(dataset)):
-            continue
-        if (found := judgement(evaluation, dataset, metric, (a, b))) is not None:
-            row, patients = (
-                either_way(evaluation, dataset, metric, (a, b)),
-                evaluation.run["datasets"][dataset]["patients"],
-            )
-            compared = "" if row is None or row["n"] == patients else f"{int(row['n'])} of "
+        row, found = evaluation.compared(dataset, metric, a, b), judgement(evaluation, dataset, metric, (a, b))
+        if row is not None and found is not None and not {a, b} & set(evaluation.truths(dataset)):
+            patients = evaluation.run["datasets"][dataset]["patients"]
+            compared = "" if row["n"] == patients else f"{int(row['n'])} of "
             parts.append(f"on {dataset} ({compared}{counted(patients, 'patient')}) {found.sentence(a, b)}")
     fixed = ", fixed in advance" if evaluation.run["primary_given"] else " (the default, as none was named)"
     return f"Primary comparison{fixed}: {'; '.join(parts)}." if parts else ""
@@ -159,7 +114,22 @@ def answer(evaluation: Evaluation, dataset: str) -> str:
         return f"On {dataset} only bicubic was measured, on {of}: there is nothing to compare."
     if not (found := leads(evaluation, dataset)):
         return ""
-    return f"On {dataset}, {'; '.join([*_led(evaluation, dataset, found), *_paid(evaluation, dataset, found)])}."
+    best, parts = soles(found), _led(evaluation, dataset, found)
+    # What the best ones pay: fidelity for likeness, measures worse than bicubic's, sharpness not restored.
+    if len(best) == 2 and (behind := judgement(evaluation, dataset, found[0].metric, (best[1], best[0]))) is not None:
+        parts.append(f"{best[1]} pays with {behind.amount} less than {best[0]}")
+    losses = {name: worse(evaluation, dataset, name) for name in best}
+    parts += [f"{name} is worse than bicubic in {listed(titles)}" for name, titles in losses.items() if titles]
+    shares, unlike = sharpness(evaluation, dataset), unlike_hr(evaluation, dataset)
+    kept = []
+    for name in best:
+        if name in unlike and name in shares:
+            kept.append(f"{name} has {shares[name]} % of HR's sharpness, but its detail is unlike HR's")
+        elif shares.get(name, 0) > WHOLE:
+            kept.append(f"{name} has {shares[name]} % of HR's sharpness, more than is there")
+        elif name in shares:
+            kept.append(f"{name} keeps {shares[name]} % of HR's sharpness")
+    return f"On {dataset}, {'; '.join([*parts, *([', '.join(kept)] if kept else [])])}."
 
 
 def restoring(evaluation: Evaluation, dataset: str) -> list[str]:
@@ -169,29 +139,27 @@ def restoring(evaluation: Evaluation, dataset: str) -> list[str]:
 
 def leads(evaluation: Evaluation, dataset: str) -> list[Lead]:
     """Who leads in each aspect, fidelity first, by the first of its measures that has values here."""
-    found = []
+    leading = []
     for aspect, names in ASPECTS.items():
-        measured = [name for name in names if not evaluation.summary(dataset, name).empty][:1]
-        found += [_lead(evaluation, dataset, aspect, metric) for metric in measured]
-    return [lead for lead in found if lead is not None]
-
-
-def _lead(evaluation: Evaluation, dataset: str, aspect: str, metric: str) -> Lead | None:
-    means = evaluation.summary(dataset, metric)["mean"].reindex(restoring(evaluation, dataset)).dropna()
-    if len(means) < 2:
-        return None
-    ranked = means.sort_values(ascending=evaluation.measures[metric]["better"] == "lower", kind="stable")
-    first, *others = (str(name) for name in ranked.index)
-    found = {name: judgement(evaluation, dataset, metric, (first, name)) for name in others}
-    findings = {name: "few" if one is None else one.finding for name, one in found.items()}
-    level = [name for name, finding in findings.items() if finding in ("open", "few")]
-    above = [name for name, finding in findings.items() if finding == "worse"]
-    rows = [row for name in others if (row := either_way(evaluation, dataset, metric, (first, name))) is not None]
-    least = [row["detectable"] for row in rows if row["b"] in level and isfinite(row["detectable"])]
-    judged = set(findings.values()) != {"few"}
-    few = 0 if judged else max((int(row["n"]) for row in rows), default=evaluation.run["datasets"][dataset]["patients"])
-    names = (first, *level)
-    return Lead(aspect, metric, names, tuple(above), len(level) == len(others), few, max(least, default=nan))
+        metric = next(iter(evaluation.measured(dataset, names)), "")
+        means = evaluation.summary(dataset, metric)["mean"].reindex(restoring(evaluation, dataset)).dropna()
+        if len(means) < 2:
+            continue
+        ranked = means.sort_values(ascending=evaluation.measures[metric]["better"] == "lower", kind="stable")
+        first, *others = (str(name) for name in ranked.index)
+        found = {name: judgement(evaluation, dataset, metric, (first, name)) for name in others}
+        findings = {name: "few" if one is None else one.finding for name, one in found.items()}
+        level = [name for name, finding in findings.items() if finding in ("open", "few")]
+        above = [name for name, finding in findings.items() if finding == "worse"]
+        rows = evaluation.comparisons(dataset, [metric], [(first, name) for name in others])
+        least = [row["detectable"] for row in rows if row["b"] in level and isfinite(row["detectable"])]
+        few = 0
+        if set(findings.values()) == {"few"}:
+            patients = evaluation.run["datasets"][dataset]["patients"]
+            few = max((int(row["n"]) for row in rows), default=patients)
+        names, all_level = (first, *level), len(level) == len(others)
+        leading.append(Lead(aspect, metric, names, tuple(above), all_level, few, max(least, default=nan)))
+    return leading
 
 
 def soles(found: list[Lead]) -> list[str]:
@@ -201,62 +169,42 @@ def soles(found: list[Lead]) -> list[str]:
 
 def _led(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
     """The leads in words, a method that leads alone in both named once."""
-    measured = {lead.aspect: f"{lead.aspect} ({_mean(evaluation, dataset, lead)})" for lead in found}
+    means = {}
+    for lead in found:  # the best mean, and bicubic's beside that of another method that leads alone
+        facts, values = evaluation.measures[lead.metric], evaluation.summary(dataset, lead.metric)["mean"]
+        means[lead.aspect] = f"{facts['title']} {number(values[lead.names[0]], facts['unit'], unit_shown=True)}"
+        if lead.sole not in ("", BICUBIC) and BICUBIC in values.index:
+            means[lead.aspect] += f", bicubic {number(values[BICUBIC], facts['unit'], unit_shown=True)}"
+    measured = {aspect: f"{aspect} ({mean})" for aspect, mean in means.items()}
     alone = {name: [measured[lead.aspect] for lead in found if lead.sole == name] for name in soles(found)}
     parts = [f"{name} is best in {listed(aspects)}" for name, aspects in alone.items()]
     if few := [lead for lead in found if lead.few]:
-        firsts = dict.fromkeys(lead.names[0] for lead in few)
-        theirs = {name: [measured[lead.aspect] for lead in few if lead.names[0] == name] for name in firsts}
-        means = [f"{name} in {listed(aspects)}" for name, aspects in theirs.items()]
-        parts.append(f"the best means are those of {listed(means)}, {too_few(max(lead.few for lead in few))}")
-    return [*parts, *(_tied(evaluation, dataset, lead) for lead in found if not lead.sole and not lead.few)]
+        theirs: dict[str, list[str]] = {}
+        for lead in few:
+            theirs.setdefault(lead.names[0], []).append(measured[lead.aspect])
+        shown = [f"{name} in {listed(aspects)}" for name, aspects in theirs.items()]
+        parts.append(f"the best means are those of {listed(shown)}, {too_few(max(lead.few for lead in few))}")
+    for lead in found:  # those of no single method, though there are patients enough
+        if lead.sole or lead.few:
+            continue
+        first, mean = lead.names[0], means[lead.aspect]
+        unit, power = evaluation.measures[lead.metric]["unit"], ""
+        if isfinite(lead.detectable):
+            power = f"; unadjusted, 80 % power from {number(lead.detectable, unit, unit_shown=True)}"
+        if lead.above:
+            better = f"{_are(lead.above)} better on the images where both have a value"
+            parts.append(f"in {lead.aspect} {first} has the best mean ({mean}), but {better}")
+        elif lead.all:
+            parts.append(f"in {lead.aspect} no method is told apart from the best mean ({first}, {mean}{power})")
+        else:
+            level = f"is not told apart from {listed(lead.names[1:])}"
+            parts.append(f"in {lead.aspect} {first} has the best mean ({mean}{power}) and {level}")
+    return parts
 
 
-def _mean(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
-    """The best mean, and bicubic's beside that of another method that leads alone."""
-    facts, means = evaluation.measures[lead.metric], evaluation.summary(dataset, lead.metric)["mean"]
-    shown = f"{facts['title']} {number(means[lead.names[0]], facts['unit'], unit_shown=True)}"
-    if lead.sole in ("", BICUBIC) or BICUBIC not in means.index:
-        return shown
-    return f"{shown}, bicubic {number(means[BICUBIC], facts['unit'], unit_shown=True)}"
-
-
-def _tied(evaluation: Evaluation, dataset: str, lead: Lead) -> str:
-    """What is to be said where no method leads alone though there are patients enough."""
-    unit = evaluation.measures[lead.metric]["unit"]
-    power = (
-        f"; unadjusted, 80 % power from {number(lead.detectable, unit, unit_shown=True)}"
-        if isfinite(lead.detectable)
-        else ""
-    )
-    mean, first = f"{_mean(evaluation, dataset, lead)}{power}", lead.names[0]
-    if lead.above:
-        verb = "is" if len(lead.above) == 1 else "are"
-        better = f"{listed(lead.above)} {verb} better on the images where both have a value"
-        return f"in {lead.aspect} {first} has the best mean ({_mean(evaluation, dataset, lead)}), but {better}"
-    if lead.all:
-        return f"in {lead.aspect} no method is told apart from the best mean ({first}, {mean})"
-    return f"in {lead.aspect} {first} has the best mean ({mean}) and is not told apart from {listed(lead.names[1:])}"
-
-
-def _paid(evaluation: Evaluation, dataset: str, found: list[Lead]) -> list[str]:
-    """What the best ones pay: fidelity for likeness, measures that are worse than bicubic's, sharpness not restored."""
-    best = soles(found)
-    paid = [_less(evaluation, dataset, found[0].metric, best[0], best[1])] if len(best) == 2 else []
-    losses = {name: worse(evaluation, dataset, name) for name in best}
-    paid += [f"{name} is worse than bicubic in {listed(titles)}" for name, titles in losses.items() if titles]
-    shares, unlike = sharpness(evaluation, dataset), unlike_hr(evaluation, dataset)
-    kept = [_kept(name, shares[name], name in unlike) for name in best if name in shares]
-    return [*paid, *([", ".join(kept)] if kept else [])]
-
-
-def _kept(name: str, share: int, unlike: bool) -> str:
-    """Such as "mine keeps 31 % of HR's sharpness", and no praise where it is more than there is, or other detail."""
-    if unlike:
-        return f"{name} has {share} % of HR's sharpness, but its detail is unlike HR's"
-    if share > WHOLE:
-        return f"{name} has {share} % of HR's sharpness, more than is there"
-    return f"{name} keeps {share} % of HR's sharpness"
+def _are(names: Sequence[str]) -> str:
+    """Such as "a is" and "a and b are"."""
+    return f"{listed(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def false_sharpness(evaluation: Evaluation, dataset: str) -> str:
@@ -265,19 +213,12 @@ def false_sharpness(evaluation: Evaluation, dataset: str) -> str:
     names = [name for name in unlike if shares.get(name, 0) > WHOLE]
     if not names:
         return ""
-    told = [f"{name} ({shares[name]} % of its Laplacian variance, distance {number(unlike[name])})" for name in names]
-    verb, whose = ("is", "its") if len(names) == 1 else ("are", "their")
-    bicubics = number(_set_distances(evaluation, dataset)[BICUBIC])
+    shown = [f"{name} ({shares[name]} % of its Laplacian variance, distance {number(unlike[name])})" for name in names]
+    bicubics, whose = number(evaluation.set_values(dataset, FINEST)[BICUBIC]), "its" if len(names) == 1 else "their"
     return (
-        f"On {dataset}, {listed(told)} {verb} sharper than HR, but {whose} detail is unlike HR's: sliced Wasserstein "
+        f"On {dataset}, {_are(shown)} sharper than HR, but {whose} detail is unlike HR's: sliced Wasserstein "
         f"distance above bicubic's ({bicubics}, at the finest level)."
     )
-
-
-def _less(evaluation: Evaluation, dataset: str, metric: str, first: str, second: str) -> str:
-    """By how much the second is behind the first, such as "sample pays with PSNR by 1.08 dB [0.80, 1.51]"."""
-    behind = judgement(evaluation, dataset, metric, (second, first))
-    return f"{second} pays with {behind.amount} less than {first}" if behind is not None else ""
 
 
 def worse(evaluation: Evaluation, dataset: str, method: str) -> list[str]:
@@ -286,21 +227,18 @@ def worse(evaluation: Evaluation, dataset: str, method: str) -> list[str]:
         return []
     names = (*evaluation.measures, HALLUCINATED, LOST)
     found = {name: judgement(evaluation, dataset, name, (method, BICUBIC)) for name in names}
-    chosen = [name.partition("/")[0] for name, one in found.items() if one is not None and one.finding == "worse"]
-    return [str(evaluation.measures[name]["title"]) for name in chosen]
+    chosen = [name for name, one in found.items() if one is not None and one.finding == "worse"]
+    return [str(evaluation.measure(name)["title"]) for name in chosen]
 
 
 def unlike_hr(evaluation: Evaluation, dataset: str) -> Mapping[str, float]:
-    """The methods whose finest detail is further from HR's than bicubic's, with their sliced Wasserstein distance."""
-    distances = _set_distances(evaluation, dataset)
-    return {name: value for name, value in distances.items() if value > distances.get(BICUBIC, inf)}
+    """The methods whose finest detail is further from HR's than bicubic's, with their sliced Wasserstein distance.
 
-
-def _set_distances(evaluation: Evaluation, dataset: str) -> Mapping[str, float]:
-    """Each restoring method's sliced Wasserstein distance at the finest level, where sharpness lies, if measured."""
-    rows = evaluation.frame("sets", dataset)
-    values = {} if rows.empty else rows[rows["metric"] == FINEST].set_index("method")["value"].to_dict()
-    return {name: values[name] for name in restoring(evaluation, dataset) if name in values}
+    That is the distance at the finest level, where sharpness lies.
+    """
+    distances, names = evaluation.set_values(dataset, FINEST), restoring(evaluation, dataset)
+    most = distances.get(BICUBIC, inf) if BICUBIC in names else inf
+    return {name: distances[name] for name in names if distances.get(name, -inf) > most}
 
 
 def sharpness(evaluation: Evaluation, dataset: str) -> Mapping[str, int]:
@@ -312,42 +250,43 @@ def sharpness(evaluation: Evaluation, dataset: str) -> Mapping[str, int]:
 
 TRUE_TO_INPUT, UNTRUE_TO_INPUT = 50.0, 30.0  # dB, of the worst image
 FIDELITIES = (
-    (TRUE_TO_INPUT, np.inf, "true to"),
+    (TRUE_TO_INPUT, inf, "true to"),
     (UNTRUE_TO_INPUT, TRUE_TO_INPUT, "not wholly true to"),
-    (-np.inf, UNTRUE_TO_INPUT, "not true to"),
+    (-inf, UNTRUE_TO_INPUT, "not true to"),
 )
 
 
 def verdict(evaluation: Evaluation) -> tuple[str, ...]:
-    """Doubts, the primary comparison, then an answer a dataset, then who is sharp but wrong."""
-    told = [tell(evaluation, dataset) for tell in (answer, false_sharpness) for dataset in evaluation.datasets]
-    return (*_doubts(evaluation), *filter(None, (primary(evaluation), *told)))
-
-
-def details(evaluation: Evaluation) -> tuple[str, ...]:
-    """What bears the answers out, sentences; where there are several datasets each names its own, all that share it."""
-    told: dict[str, list[str]] = {}
-    for dataset in evaluation.datasets:
-        for sentence in _details(evaluation, dataset):
-            told.setdefault(sentence, []).append(dataset)
-    several = len(evaluation.datasets) > 1
-    sentences = (f"{listed(names)}: {sentence}" if several else sentence for sentence, names in told.items())
-    images = (row for row in evaluation.run["character"] if row["dataset"] in evaluation.datasets)
-    return (*sentences, *(row["sentence"] for row in images if row["method"] != BICUBIC))
-
-
-def _doubts(evaluation: Evaluation) -> Iterator[str]:
-    if doubts := evaluation.run["pairing"]:
-        where: dict[str, dict[str, None]] = {}
-        for doubt in doubts:
-            where.setdefault(f"'{doubt['method']}'", {})[f"'{doubt['dataset']}'"] = None
-        named = [f"{method} on {listed(list(sets))}" for method, sets in where.items()]
-        yield f"Do not rely on this yet: images of {', '.join(named)} do not agree with their inputs (see below)."
+    """Doubts, the primary comparison, one answer per dataset, then the methods that are sharp but wrong."""
+    sentences = []
+    where: dict[str, dict[str, None]] = {}
+    for doubt in evaluation.run["pairing"]:
+        where.setdefault(f"'{doubt['method']}'", {})[f"'{doubt['dataset']}'"] = None
+    if where:
+        named = ", ".join(f"{method} on {listed(list(sets))}" for method, sets in where.items())
+        sentences.append(f"Do not rely on this yet: images of {named} do not agree with their inputs (see below).")
     for dataset in evaluation.datasets:
         if truths := evaluation.truths(dataset):
             one = "is the truth or made from it, not a restoration"
             many = "are the truth or made from it, not restorations"
-            yield f"On {dataset}, {listed(truths)} {one if len(truths) == 1 else many}: left aside in this verdict."
+            made = f"{listed(truths)} {one if len(truths) == 1 else many}"
+            sentences.append(f"On {dataset}, {made}: left aside in this verdict.")
+    sentences.append(primary(evaluation))
+    sentences += [answer(evaluation, dataset) for dataset in evaluation.datasets]
+    sentences += [false_sharpness(evaluation, dataset) for dataset in evaluation.datasets]
+    return tuple(filter(None, sentences))
+
+
+def details(evaluation: Evaluation) -> tuple[str, ...]:
+    """What bears the answers out, sentences; where there are several datasets each names its own, all that share it."""
+    where: dict[str, list[str]] = {}
+    for dataset in evaluation.datasets:
+        for sentence in _details(evaluation, dataset):
+            where.setdefault(sentence, []).append(dataset)
+    several = len(evaluation.datasets) > 1
+    sentences = (f"{listed(names)}: {sentence}" if several else sentence for sentence, names in where.items())
+    images = (row for row in evaluation.run["character"] if row["dataset"] in evaluation.datasets)
+    return (*sentences, *(row["sentence"] for row in images if row["method"] != BICUBIC))
 
 
 def _details(evaluation: Evaluation, dataset: str) -> Iterator[str]:
@@ -356,70 +295,54 @@ def _details(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     best = soles(found)  # of which the answer tells what got worse
     methods = [method for method in restoring(evaluation, dataset) if method != BICUBIC]
     losses = {method: worse(evaluation, dataset, method) for method in methods}
+    psnr, images = evaluation.summary(dataset, "psnr"), evaluation.run["datasets"][dataset]["images"]
     for method in methods:
-        lost = f"is worse than bicubic in {listed(losses[method])}" if losses[method] and method not in best else ""
-        if parts := [*filter(None, (lost,)), *_same(evaluation, dataset, method)]:
+        parts = []
+        if losses[method] and method not in best:
+            parts.append(f"is worse than bicubic in {listed(losses[method])}")
+        if method in psnr.index and (count := int(psnr.loc[method, "infinite"])):
+            parts.append(f"is identical to HR in {count} of {images} images, which are left out of PSNR")
+        if parts:
             yield f"{method} {'; it '.join(parts)}."
     judged = any(not lead.few for lead in found)
     if judged and (spared := [method for method in methods if not losses[method]]):
-        verb = "is" if len(spared) == 1 else "are"
-        yield f"{listed(spared)} {verb} not found worse than bicubic in any measure of the whole image."
+        yield f"{_are(spared)} not found worse than bicubic in any measure of the whole image."
     yield from _costs(evaluation, dataset)
     yield from _consistency(evaluation, dataset)
-    # A sentence a measure with a margin: the pairs that are equivalent, and how many are not shown to be.
-    rows = equivalence_rows(evaluation, dataset)
+    # One sentence per measure with a margin: the pairs that are equivalent, and how many are not shown to be.
+    rows = evaluation.equivalence(dataset)
     for metric in dict.fromkeys(row["metric"] for row in rows):
-        name, _, band = metric.partition("/")
-        facts, part = evaluation.measures[name], [row for row in rows if row["metric"] == metric]
-        title = " ".join(filter(None, (facts["title"], band)))
-        margin = number(part[0]["margin"], facts["unit"], unit_shown=True)
+        part = [row for row in rows if row["metric"] == metric]
+        margin = number(part[0]["margin"], evaluation.measure(metric)["unit"], unit_shown=True)
         shown = [f"{row['a']} and {row['b']}" for row in part if row["verdict"] == "equivalent"]
         rest = len(part) - len(shown)
         what = f"equivalent: {', '.join(shown)}" if shown else "no two methods are shown to be equivalent"
         others = f"; {rest} other {'pair is' if rest == 1 else 'pairs are'} not shown to be" if shown and rest else ""
+        title = evaluation.title(metric)
         yield f"Within {margin} in {title} (two one-sided tests by patient, not adjusted), {what}{others}."
-
-
-def _same(evaluation: Evaluation, dataset: str, method: str) -> Iterator[str]:
-    """How many images are HR itself, so that their PSNR is infinite and no mean can hold it."""
-    rows = evaluation.summary(dataset, "psnr")
-    if method in rows.index and (count := int(rows.loc[method, "infinite"])):
-        images = evaluation.run["datasets"][dataset]["images"]
-        yield f"is identical to HR in {count} of {images} images, which are left out of PSNR"
 
 
 def _costs(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     """Sharpness, hallucinated and lost pixels of all methods, in one sentence."""
     parts = []
-    unlike = unlike_hr(evaluation, dataset)
-    shares = sharpness(evaluation, dataset).items()
-    if kept := {name: f"{share} %{' (detail unlike HR)' if name in unlike else ''}" for name, share in shares}:
-        parts.append(f"sharpness (Laplacian variance over HR's): {_figures(kept)}")
-    wrong = [(name.partition("/")[0], evaluation.summary(dataset, name)["mean"]) for name in (HALLUCINATED, LOST)]
-    names = restoring(evaluation, dataset)
-    if rates := [f"{word}: {_figures(_shares(means, names))}" for word, means in wrong if len(means)]:
-        reference = evaluation.run["reference_autoencoder"]["name"]
-        parts.append(
-            f"pixels {'; '.join(rates)}, beyond two sigma of the own error of reference autoencoder {reference}"
-            f"{_floor(evaluation, dataset)}"
-        )
+    unlike, shares = unlike_hr(evaluation, dataset), sharpness(evaluation, dataset)
+    kept = [f"{name} {share} %{' (detail unlike HR)' * (name in unlike)}" for name, share in shares.items()]
+    if kept:
+        parts.append(f"sharpness (Laplacian variance over HR's): {', '.join(kept)}")
+    rates = []
+    for metric in evaluation.measured(dataset, (HALLUCINATED, LOST)):
+        means = evaluation.summary(dataset, metric)["mean"].dropna()
+        shown = [f"{name} {100 * means[name]:.1f} %" for name in restoring(evaluation, dataset) if name in means]
+        rates.append(f"{metric.partition('/')[0]}: {', '.join(shown)}")
+    if rates:
+        reference, floor = evaluation.run["reference_autoencoder"]["name"], evaluation.summary(dataset, NOISE_FLOOR)
+        # How large an error must be to be counted, where that was measured.
+        least = "" if floor.empty else f" ({number(floor['mean'].iloc[0])} of the range on average)"
+        beyond = f"beyond two sigma of the own error of reference autoencoder {reference}{least}"
+        parts.append(f"pixels {'; '.join(rates)}, {beyond}")
     if parts:
         joined = "; ".join(parts)
         yield f"{joined[0].upper()}{joined[1:]}."
-
-
-def _floor(evaluation: Evaluation, dataset: str) -> str:
-    """How large an error must be to be counted, on average; nothing where that was not measured."""
-    floor = evaluation.summary(dataset, "noise_floor/2sigma")
-    return "" if floor.empty else f" ({number(floor['mean'].iloc[0])} of the range on average)"
-
-
-def _shares(means: pd.Series, names: list[str]) -> dict[str, str]:
-    return {name: f"{100 * means[name]:.1f} %" for name in names if np.isfinite(means.get(name, np.nan))}
-
-
-def _figures(values: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _consistency(evaluation: Evaluation, dataset: str) -> Iterator[str]:
@@ -428,13 +351,13 @@ def _consistency(evaluation: Evaluation, dataset: str) -> Iterator[str]:
     least = rows[rows["metric"] == LR_PSNR].groupby("method")["value"].min().dropna()
     names = [name for name in restoring(evaluation, dataset) if name != BICUBIC and name in least.index]
     parts = []
-    for floor, roof, words in FIDELITIES:
-        chosen = [name for name in names if floor <= least[name] < roof]
-        figures: dict[str, list[str]] = {}
-        for name in chosen:
-            figures.setdefault("over 100 dB" if least[name] > 100 else f"{least[name]:.1f} dB", []).append(name)
-        if chosen:
-            told = _figures({listed(group): figure for figure, group in figures.items()})
-            parts.append(f"{told} ({words} {'its' if len(chosen) == 1 else 'their'} input)")
+    for low, high, words in FIDELITIES:
+        values: dict[str, list[str]] = {}
+        for name in names:
+            if low <= least[name] < high:
+                values.setdefault("over 100 dB" if least[name] > 100 else f"{least[name]:.1f} dB", []).append(name)
+        if values:
+            shown = ", ".join(f"{listed(group)} {value}" for value, group in values.items())
+            parts.append(f"{shown} ({words} {'its' if sum(map(len, values.values())) == 1 else 'their'} input)")
     if parts:
         yield f"Before clamping and rounding, reduced again, the worst image matches LR to: {'; '.join(parts)}."

@@ -28,7 +28,6 @@ from latentsr.report.figures.style import (
     decimals,
     finite,
     house_style,
-    intervals_of,
     marks,
     number,
     required,
@@ -61,7 +60,7 @@ def intervals(
     Raises:
         InputError: no rows
     """
-    found = intervals_of(rows)
+    found = required([Interval(*row) for row in rows], "rows")
     with house_style():
         plan = new_rows([(row.label, row.group) for row in found])
         looks = marks([row.label for row in found], methods)
@@ -191,7 +190,7 @@ def rates(hallucinated: Iterable[Sequence[Any]], lost: Iterable[Sequence[Any]]) 
         InputError: no rows, or other rows in the second than in the first
     """
     given = zip(RATES, (list(hallucinated), list(lost)), strict=True)
-    sides = {name: intervals_of(rows) for name, rows in given if rows}
+    sides = {name: [Interval(*row) for row in rows] for name, rows in given if rows}
     first, *others = ([(row.label, row.group) for row in rows] for rows in required(list(sides.values()), "rows"))
     if others and others[0] != first:
         raise InputError("hallucinated and lost have other rows: give both for the same methods in the same order")

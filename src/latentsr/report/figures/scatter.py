@@ -30,7 +30,6 @@ from latentsr.report.figures.style import (
     house_style,
     marks,
     number,
-    points_of,
     required,
     told,
     wrapped,
@@ -69,7 +68,7 @@ def regression(
     Raises:
         InputError: no points, or bands of another length than xs
     """
-    found = points_of(points)
+    found = required([Point(*point) for point in points], "points")
     with house_style():
         figure, axes = _plane(X_LABEL, Y_LABEL, found, LOSSLESS)
         handles = [*_draw_points(axes, found, methods), *_draw_bands(axes, xs, bands)]
@@ -105,7 +104,7 @@ def perception_distortion(
     Raises:
         InputError: no points
     """
-    found = [point._replace(group=point.label) for point in points_of(points)]
+    found = [point._replace(group=point.label) for point in required([Point(*row) for row in points], "points")]
     labels = "PSNR (dB), higher is better", f"{y_label}, lower is better"
     with house_style():
         figure, axes = _plane(*labels, found, IDENTICAL)
@@ -232,7 +231,7 @@ def ceiling_models(
     Raises:
         InputError: no points, or bands of another length than xs
     """
-    found = [point._replace(group=point.label) for point in points_of(points)]
+    found = [point._replace(group=point.label) for point in required([Point(*row) for row in points], "points")]
     levels = {name: value for name, value in (levels or {}).items() if np.isfinite(value)}
     shown = [point for point in found if _placed(point)]
     with house_style():

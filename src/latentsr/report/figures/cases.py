@@ -11,7 +11,7 @@ from latentsr.errors import InputError
 from latentsr.provenance import RESEARCH_USE
 from latentsr.report.drawing import Drawing
 from latentsr.report.figures.export import drawing
-from latentsr.report.figures.style import decimals, house_style, number, required, told, wrapped
+from latentsr.report.figures.style import decimals, house_style, joined, number, required, wrapped
 from latentsr.report.figures.tiles import CELL, COLOURS, DPI, FAINT, LARGE, LETTERS, Image, Region, Sheet, Tile
 
 ABREAST = 6  # images side by side at most; more go on below, in rows as equal as can be
@@ -98,7 +98,7 @@ def panels(cases: Iterable[Case], *, window: str, greatest: float, unit: str) ->
             images = [f"{panel.title} ({panel.note})" if panel.note else panel.title for panel in case.panels]
             parts.append(f"{case.title}: {', '.join(images)}")
         scale = f" Error maps reach from 0 to {greatest:.3g} {unit}." if errors else ""
-        return drawing(sheet.figure(), f"Images side by side. {told(parts)}. Window: {window}.{scale}", dpi=DPI)
+        return drawing(sheet.figure(), f"Images side by side. {joined(parts)}. Window: {window}.{scale}", dpi=DPI)
 
 
 def _checked(case: Case) -> Case:
@@ -148,4 +148,4 @@ def mean_maps(maps: Iterable[tuple[str, NDArray[np.floating]]], *, greatest: flo
         digits = decimals([0.0, greatest])
         scale = f"Colours reach from 0 to {greatest:.3g} %" + ", and stand there for more too" * cut
         parts = [f"{name}: mean {number(float(np.nanmean(values)), digits)}" for name, values in found]
-        return drawing(sheet.figure(), f"Maps of {MAPPED}. {told(parts)}. {scale}.", dpi=DPI)
+        return drawing(sheet.figure(), f"Maps of {MAPPED}. {joined(parts)}. {scale}.", dpi=DPI)

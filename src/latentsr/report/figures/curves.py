@@ -17,9 +17,9 @@ from latentsr.report.figures.style import (
     checked_frame,
     decimals,
     house_style,
+    joined,
     marks,
     number,
-    told,
     wrapped,
 )
 
@@ -31,8 +31,8 @@ POWER = "log10 power"
 def spectra(frame: pd.DataFrame, *, reference: str | None = None, methods: Sequence[str] | None = None) -> Drawing:
     """Radial spectra as curves; given a `reference`, a second axes with each method's difference to it.
 
-    `frame` has a column a ring from the centre to the corner of the spectrum; the row of the reference, such as HR, is
-    a wide grey line without marks. Other arguments and errors as in `band_bars`; InputError, too, without that row.
+    `frame` has one column per ring from the centre to the corner of the spectrum; the row of the reference, such as HR,
+    is a wide grey line without marks. Other arguments and errors as in `band_bars`; InputError, too, without that row.
     """
     values = checked_frame(frame)
     panels = {POWER: values}
@@ -48,7 +48,7 @@ def spectra(frame: pd.DataFrame, *, reference: str | None = None, methods: Seque
 def latent_curves(frame: pd.DataFrame, *, methods: Sequence[str] | None = None) -> Drawing:
     """Latent fidelity over scales as curves; arguments and errors as in `band_bars`.
 
-    `frame` has a column a scale (side of the pooled latent, such as 64, 32, ..., 1), fine to coarse.
+    `frame` has one column per scale (side of the pooled latent, such as 64, 32, ..., 1), fine to coarse.
     """
     values = checked_frame(frame)
     label = axis_label("Cosine of SR and HR latent", better="higher")
@@ -92,4 +92,4 @@ def _curves(
             f"{name}: {number(row[first], digits)} at {first}, {number(row[last], digits)} at {last}"
             for name, row in values.iterrows()
         ]
-        return drawing(figure, f"Curves over {values.shape[1]} steps: {about}. {told(parts)}.")
+        return drawing(figure, f"Curves over {values.shape[1]} steps: {about}. {joined(parts)}.")

@@ -100,10 +100,12 @@ def pdf_bytes(figure: Figure, alt: str, dpi: float = PNG_DPI) -> bytes:
     Its title is `alt`. `dpi` is of what a PDF cannot hold as vectors.
     """
     pdf = BytesIO()
-    told = {"Title": readable(alt), "Subject": RESEARCH_USE} | dict.fromkeys(("Creator", "Producer", "CreationDate"))
+    metadata = {"Title": readable(alt), "Subject": RESEARCH_USE} | dict.fromkeys(
+        ("Creator", "Producer", "CreationDate")
+    )
     with house_style():
         figure.set_dpi(dpi)
-        FigureCanvasPdf(figure).print_pdf(pdf, metadata=told)
+        FigureCanvasPdf(figure).print_pdf(pdf, metadata=metadata)
     return pdf.getvalue()
 
 

@@ -28,10 +28,10 @@ from latentsr.report.figures.style import (
     decimals,
     finite,
     house_style,
+    joined,
     marks,
     number,
     required,
-    told,
     wrapped,
 )
 
@@ -45,7 +45,7 @@ def intervals(
     reference: float | None = None,
     methods: Sequence[str] | None = None,
 ) -> Drawing:
-    """A forest plot: a point and a whisker a row, its numbers beside it; rows without a value in words.
+    """A forest plot: one point and whisker per row, its numbers beside it; rows without a value in words.
 
     Lossless rows (+inf) have their mark in a column right of the scale, behind a break of the axis.
 
@@ -83,7 +83,7 @@ def intervals(
         parts = [
             f"{', '.join(filter(None, (row.group, row.label)))}: {_words(row, digits, signed=False)}" for row in found
         ]
-        return drawing(plan.figure, f"Points with intervals: {about or 'values'}. {told(parts)}.")
+        return drawing(plan.figure, f"Points with intervals: {about or 'values'}. {joined(parts)}.")
 
 
 def _words(row: Interval, digits: int, *, signed: bool) -> str:
@@ -111,7 +111,7 @@ def violins(
 
     The mean stands beside it. With fewer than five values, or where they are all alike, points stand alone. Lossless
     values (+inf) are a mark in a column right of the scale, behind a break, and counted in words. Arguments and errors
-    as in `band_bars`; `frame` has a column an image (or patient).
+    as in `band_bars`; `frame` has one column per image (or patient).
     """
     values = checked_frame(frame)
     rows = {str(name): row.to_numpy() for name, row in values.iterrows()}
@@ -141,7 +141,7 @@ def violins(
             parts.append(f"{name}: " + ", ".join(filter(None, (spread, left_out))))
         _finish_axis(plan.axes, values.to_numpy().ravel(), label, margin=0.05)
         plan.draw_infinite(infinite)
-        return drawing(plan.figure, f"Violins of single values: {label}. {told(parts)}.")
+        return drawing(plan.figure, f"Violins of single values: {label}. {joined(parts)}.")
 
 
 def _draw_violin(
@@ -180,7 +180,7 @@ RATES: dict[str, Look] = {
 
 
 def rates(hallucinated: Iterable[Sequence[Any]], lost: Iterable[Sequence[Any]]) -> Drawing:
-    """Two bars a row: what was invented above, what was lost below, with whiskers and numbers.
+    """Two bars per row: invented pixels above, lost pixels below, with whiskers and numbers.
 
     Args:
         hallucinated: `Interval` or (label, centre, low, high, group), in %.
@@ -214,7 +214,9 @@ def rates(hallucinated: Iterable[Sequence[Any]], lost: Iterable[Sequence[Any]]) 
                 parts[place].append(f"{name} {number(row.centre, digits)}")
         _finish_axis(plan.axes, (row.centre for row in values), PIXELS, margin=0.05)
         add_legend(plan.figure, [Patch(label=name, **RATES[name]) for name in sides])
-        return drawing(plan.figure, f"Bars of {PIXELS}. {told([head + ', '.join(shares) for head, *shares in parts])}.")
+        return drawing(
+            plan.figure, f"Bars of {PIXELS}. {joined([head + ', '.join(shares) for head, *shares in parts])}."
+        )
 
 
 ABREAST = 4  # methods whose bars stand side by side; more get a strip each
@@ -222,13 +224,13 @@ STRIP = 0.92  # inches of height
 
 
 def band_bars(frame: pd.DataFrame, *, better: str = "", methods: Sequence[str] | None = None) -> Drawing:
-    """Subband PSNR by frequency band: bars side by side for up to four methods, else a strip a method.
+    """Subband PSNR by frequency band: bars side by side for up to four methods, else one strip per method.
 
     Each strip has the outline of the first method's bars.
 
     Args:
-        frame: a row a method, a column a band from coarse to fine, in dB; +inf is lossless, NaN no value, both in
-            words.
+        frame: one row per method, one column per band from coarse to fine, in dB; +inf is lossless, NaN no value, both
+            in words.
         better: "higher", "lower", "closer" (to HR) or "".
         methods: all methods of the report in their order, so that each has the same mark in all figures.
 
@@ -266,7 +268,7 @@ def band_bars(frame: pd.DataFrame, *, better: str = "", methods: Sequence[str] |
             f"{name}: " + ", ".join(f"{band} {number(value, digits)}" for band, value in row.items())
             for name, row in values.iterrows()
         ]
-        return drawing(figure, f"Bars by frequency band: {label}. {told(parts)}.")
+        return drawing(figure, f"Bars by frequency band: {label}. {joined(parts)}.")
 
 
 def _draw(axes: Axes, places: np.ndarray, values: np.ndarray, width: float, **look: Any) -> None:

@@ -28,10 +28,10 @@ from latentsr.report.figures.style import (
     decimals,
     finite,
     house_style,
+    joined,
     marks,
     number,
     required,
-    told,
     wrapped,
 )
 from latentsr.stats.agreement import Agreement
@@ -87,13 +87,13 @@ def regression(
             note = axes.annotate(wrapped(point.label, LABEL_LETTERS), (point.x, point.y), **side, **style)
             note.set_in_layout(False)
         about = f"Scatter of {Y_LABEL} over {X_LABEL}. Line with 95% confidence and prediction bands."
-        return drawing(figure, f"{about} {_told(found, LOSSLESS, levels)}")
+        return drawing(figure, f"{about} {_described(found, LOSSLESS, levels)}")
 
 
 def perception_distortion(
     points: Iterable[Sequence[Any]], *, y_label: str, floor: float = math.nan, methods: Sequence[str] | None = None
 ) -> Drawing:
-    """The perception-distortion plane (Blau and Michaeli 2018): a point a method, and the corner that is best.
+    """The perception-distortion plane (Blau and Michaeli 2018): one point per method, and the corner that is best.
 
     Args:
         points: `Point` or (label, x, y, group, low, high, x_low, x_high); a label is a method's name, x a PSNR in dB.
@@ -120,7 +120,7 @@ def perception_distortion(
         arrow: Look = {"arrowstyle": "-|>", "color": SOFT, "linewidth": 1.4}
         where: Look = {"xycoords": "axes fraction", "textcoords": "axes fraction", "ha": "right", "va": "bottom"}
         axes.annotate("better", (0.985, 0.015), (0.885, 0.115), arrowprops=arrow, color=SOFT, style="italic", **where)
-        return drawing(figure, f"Plane of {labels[0]} and {labels[1]}. {_told(found, IDENTICAL)}")
+        return drawing(figure, f"Plane of {labels[0]} and {labels[1]}. {_described(found, IDENTICAL)}")
 
 
 def _plane(x_label: str, y_label: str, points: Sequence[Point] = (), infinite: str = "") -> tuple[Figure, Axes]:
@@ -191,7 +191,7 @@ def _draw_levels(axes: Axes, levels: Mapping[str, float], methods: Sequence[str]
     return handles
 
 
-def _told(points: Sequence[Point], infinite: str, levels: Mapping[str, float] | None = None) -> str:
+def _described(points: Sequence[Point], infinite: str, levels: Mapping[str, float] | None = None) -> str:
     """Points and lines across in words, for an alt text."""
     x_digits, y_digits = decimals(point.x for point in points), decimals(point.y for point in points)
     parts = []
@@ -201,7 +201,7 @@ def _told(points: Sequence[Point], infinite: str, levels: Mapping[str, float] | 
             where = f"x {number(point.x, x_digits)}, y {number(point.y, y_digits)}"
         parts.append(f"{_name(point)}: {where}")
     across = [f" {name}: {number(value, 2)} at any ceiling." for name, value in (levels or {}).items()]
-    return f"{told(parts)}.{''.join(across)}"
+    return f"{joined(parts)}.{''.join(across)}"
 
 
 DIAGONAL = "result = ceiling"
@@ -217,7 +217,7 @@ def ceiling_models(
     levels: Mapping[str, float] | None = None,
     methods: Sequence[str] | None = None,
 ) -> Drawing:
-    """A point a model at its ceiling and its result, with the line where both are equal; names are in the legend.
+    """One point per model at its ceiling and its result, with the line where both are equal; names are in the legend.
 
     Not beside the points: of models in alike latents these lie close, and their whiskers cross.
 
@@ -246,13 +246,13 @@ def ceiling_models(
         )
         handles += [*_diagonal(axes), *_draw_levels(axes, levels, methods)]
         add_legend(figure, handles)
-        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}. {_told(found, IDENTICAL, levels)}")
+        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}. {_described(found, IDENTICAL, levels)}")
 
 
 def ceiling_patients(
     results: Mapping[str, tuple[ArrayLike, ArrayLike]], *, methods: Sequence[str] | None = None
 ) -> Drawing:
-    """A point a patient and method: the patient's mean ceiling and mean result, and the line where both are equal.
+    """One point per patient and method: the patient's mean ceiling and mean result, and the line where both are equal.
 
     Args:
         results: by method (ceilings, results), each (patients,) in dB; pairs that are not both finite are left out.
@@ -310,7 +310,7 @@ REACH = 1.0  # spans of points and lines that the axes grow on each side for int
 
 
 def bland_altman(agreements: Mapping[str, Agreement], *, unit: str, methods: Sequence[str] | None = None) -> Drawing:
-    """Bland-Altman plots on one pair of axes, a panel a method: points, bias, limits and bands for their intervals.
+    """Bland-Altman plots on one pair of axes, one panel per method: points, bias, limits and bands for their intervals.
 
     Args:
         agreements: by method, what `stats.agreement.bland_altman` gives; without limits (fewer than two units) only the

@@ -146,7 +146,7 @@ def axis_label(quantity: str, unit: str = "", better: str = "") -> str:
 
 NAN = math.nan
 LOSSLESS, NO_VALUE = "lossless", "no value"
-TOLD = 12  # values that an alt text lists before it only counts the rest
+LISTED = 12  # values that an alt text lists before it only counts the rest
 
 
 class Interval(NamedTuple):
@@ -230,7 +230,7 @@ def number(value: float, digits: int, *, signed: bool = False) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def told(parts: Sequence[str]) -> str:
-    """The parts as one text, the first TOLD of them, and how many more there are."""
-    rest = len(parts) - TOLD
-    return "; ".join(parts[:TOLD]) + (f"; and {rest} more" if rest > 0 else "")
+def joined(parts: Sequence[str]) -> str:
+    """The parts as one text, the first LISTED of them, and how many more there are."""
+    rest = len(parts) - LISTED
+    return "; ".join(parts[:LISTED]) + (f"; and {rest} more" if rest > 0 else "")

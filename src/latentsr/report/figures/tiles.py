@@ -198,7 +198,7 @@ def _height(text: str, size: float) -> int:
 
 
 def tiles_pdf(images: Images) -> bytes:
-    """A page's grid of images as PDF: a column a name, a row a label, each image's note below it."""
+    """A page's grid of images as PDF: one column per name, one row per label, each image's note below it."""
     with house_style():
         sheet = Sheet(len(images.columns), 208, labels=136)
         titles = [wrapped(name, 16) for name in images.columns]

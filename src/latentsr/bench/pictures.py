@@ -116,12 +116,12 @@ def zoom_box(error: Tensor, other: Tensor | None) -> list[int]:
         error: absolute error of the method that the pictures are chosen by, (1, 1, rows, columns).
         other: that of bicubic; the same, or None, for the square of the largest error.
     """
-    rows, columns = error.shape[-2:]
-    side = max(1, min(rows, columns) // ZOOM)
+    side = max(1, min(error.shape[-2:]) // ZOOM)
+    step = max(1, side // 8)
     difference = error if other is None or other is error else other - error
-    local = F.avg_pool2d(difference.float(), side, stride=max(1, side // 8))[0, 0].abs()
-    step, best = max(1, side // 8), int(local.argmax())
-    return [step * (best // local.shape[1]), step * (best % local.shape[1]), side, side]
+    local = F.avg_pool2d(difference.float(), side, stride=step)[0, 0].abs()
+    row, column = divmod(int(local.argmax()), local.shape[1])
+    return [step * row, step * column, side, side]
 
 
 SHOWN = 2  # images of a dataset that a screening shows

@@ -64,7 +64,7 @@ def test_differences_share_one_scale_and_the_detail_its_place(figure: Figure) ->
     details = [axes for axes in figure.axes if axes.get_xlim() == (12, 60)]
     assert len(details) == 5
     assert {axes.get_ylim() for axes in details} == {(172, 124)}
-    assert all(image.get_interpolation() in ("nearest", "auto") for axes in figure.axes for image in axes.images)
+    assert all(image.get_interpolation() in ("none", "auto") for axes in figure.axes for image in axes.images)
 
 
 def test_the_same_figure_gives_the_same_bytes(figure: Figure, tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
-"""Intervals and bars: a mark a value, words for what has none, numbers beside the rows, nothing cut."""
+"""One row per method: a mark per value, words for missing ones, numbers beside the rows, nothing cut off."""
 
 import itertools
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from latentsr.errors import InputError
-from latentsr.report.figures import Interval, intervals
+from latentsr.report.figures import Interval, band_bars, intervals, rates, violins
 from latentsr.report.figures.export import BEYOND
 
 MINUS = "\N{MINUS SIGN}"
@@ -139,3 +141,144 @@ def test_names_are_no_formulas_and_no_markup(drawn: list[Figure]) -> None:
     assert drawn[0].axes[0].get_yticklabels()[0].get_text() == "a$b_c$ <script>&"
     assert drawn[0].axes[0].get_yticklabels()[1].get_text() == "tab and break"
     assert "<script" not in picture.svg
+
+
+INVENTED = [("medvae", 24.7, 23.0, 26.0, "MRNet"), ("sd-vae", 25.2, 24.0, 27.0, "MRNet")]
+LOST = [("medvae", 27.1, 26.0, 28.0, "MRNet"), ("sd-vae", math.nan, math.nan, math.nan, "MRNet")]
+
+
+def test_two_bars_a_method_and_words_where_one_is_missing(drawn: list[Figure]) -> None:
+    picture = rates(INVENTED, LOST)
+    axes = drawn[0].axes[0]
+    assert [patch.get_width() for patch in axes.patches] == [24.7, 25.2, 27.1]
+    assert len({patch.get_hatch() for patch in axes.patches}) == 2
+    texts = [text.get_text() for text in axes.texts]
+    assert {"MRNet", "24.70 [23.00, 26.00]", "no value"} <= set(texts)
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["hallucinated", "lost"]
+    assert "MRNet, medvae: hallucinated 24.70, lost 27.10" in picture.alt
+    assert axes.get_xlabel() == "Share of pixels (%), lower is better"
+
+
+@pytest.mark.parametrize(("pair", "name"), [((INVENTED, []), "hallucinated"), (([], INVENTED), "lost")])
+def test_one_of_both_is_drawn_alone(drawn: list[Figure], pair: tuple[list, list], name: str) -> None:
+    picture = rates(*pair)
+    axes = drawn[0].axes[0]
+    assert [patch.get_width() for patch in axes.patches] == [24.7, 25.2]
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == [name]
+    assert f"MRNet, medvae: {name} 24.70;" in picture.alt
+
+
+def test_other_rows_are_an_error() -> None:
+    with pytest.raises(InputError, match="other rows"):
+        rates(INVENTED, LOST[::-1])
+    with pytest.raises(InputError, match="without rows"):
+        rates([], [])
+
+
+VALUES = np.random.default_rng(0).normal(28, 2, (3, 60))
+
+
+def test_a_violin_reaches_from_the_smallest_to_the_greatest_value(drawn: list[Figure]) -> None:
+    picture = violins(pd.DataFrame(VALUES, index=["a", "b", "c"]), quantity="PSNR", unit="dB", better="higher")
+    shapes = [band.get_paths()[0].get_extents() for band in drawn[0].axes[0].collections]
+    assert [shape.x0 for shape in shapes] == pytest.approx(VALUES.min(axis=1))
+    assert [shape.x1 for shape in shapes] == pytest.approx(VALUES.max(axis=1))
+    quartiles = [list(line.get_xdata()) for line in drawn[0].axes[0].lines if line.get_linewidth() == 5]
+    np.testing.assert_allclose(quartiles, np.percentile(VALUES, [25, 75], axis=1).T)
+    assert f"a: mean {VALUES[0].mean():.2f}, median {np.median(VALUES[0]):.2f}" in picture.alt
+    assert len({band.get_hatch() for band in drawn[0].axes[0].collections}) == 3
+
+
+def test_few_or_equal_values_are_points(drawn: list[Figure]) -> None:
+    frame = pd.DataFrame([[1.0, 2.0, np.nan, np.nan, np.nan], [3.0] * 5], index=["few", "equal"])
+    violins(frame)
+    assert not drawn[0].axes[0].collections
+    assert [list(line.get_xdata()) for line in drawn[0].axes[0].lines] == [[1.0, 2.0], [3.0] * 5]
+
+
+def test_what_is_left_out_is_counted(drawn: list[Figure]) -> None:
+    values = VALUES.copy()
+    values[0, :3], values[0, 3], values[1] = np.inf, np.nan, np.inf
+    picture = violins(pd.DataFrame(values, index=["a", "b", "c"]))
+    words = [text.get_text() for text in drawn[0].axes[0].texts]
+    assert words[0].endswith("n = 56, 3 lossless, 1 no value")
+    assert words[1] == "60 lossless"
+    assert "b: 60 lossless" in picture.alt
+    assert len(drawn[0].axes[0].collections) == 2
+    marks = [line.get_xdata()[0] for line in drawn[0].axes[0].lines if len(line.get_xdata()) == 1]
+    assert len(marks) == 2  # of a and b, in the column right of the scale
+    assert min(marks) > VALUES.max()
+
+
+def test_one_value_all_lossless_and_nothing() -> None:
+    assert "n 1" in violins(pd.DataFrame([[1.0]], index=["a"])).alt
+    assert "1 lossless" in violins(pd.DataFrame([[np.inf]], index=["a"])).alt
+    with pytest.raises(InputError, match="without values"):
+        violins(pd.DataFrame())
+
+
+BANDS = ("LL3", "LH3", "HL3", "HH3", "LH2", "HL2", "HH2", "LH1", "HL1", "HH1")
+
+
+def _frame(methods: int) -> pd.DataFrame:
+    values = 30 - 2.0 * np.arange(10) + np.arange(methods)[:, None]
+    return pd.DataFrame(values, index=[f"a method of number {number}" for number in range(methods)], columns=BANDS)
+
+
+@pytest.mark.parametrize("methods", [1, 2, 4])
+def test_bars_stand_side_by_side(methods: int, drawn: list[Figure]) -> None:
+    frame = _frame(methods)
+    band_bars(frame, better="higher")
+    axes = drawn[0].axes[0]
+    assert [patch.get_height() for patch in axes.patches] == pytest.approx(frame.to_numpy().ravel())
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(BANDS)
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == list(frame.index)
+    lefts = sorted((patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches)
+    assert all(one[1] <= other[0] + 1e-9 for one, other in itertools.pairwise(lefts))
+
+
+@pytest.mark.parametrize("methods", [5, 12])
+def test_many_methods_have_a_strip_each_with_the_firsts_outline(methods: int, drawn: list[Figure]) -> None:
+    frame = _frame(methods)
+    band_bars(frame)
+    strips = drawn[0].axes
+    assert [axes.get_title(loc="left") for axes in strips] == list(frame.index)
+    assert len({axes.get_ylim() for axes in strips}) == 1
+    outline = [patch.get_height() for patch in strips[-1].patches[10:]]
+    assert outline == pytest.approx(frame.iloc[0].to_numpy())
+    assert len(strips[0].patches) == 10
+
+
+@pytest.mark.parametrize("methods", [3, 6])
+def test_what_has_no_place_is_a_word(methods: int, drawn: list[Figure]) -> None:
+    frame = _frame(methods)
+    frame.iloc[1, 0], frame.iloc[1, 9], frame.iloc[2, :] = np.inf, np.nan, np.inf
+    picture = band_bars(frame)
+    words = [text.get_text().strip() for axes in drawn[0].axes for text in axes.texts]
+    assert words.count("lossless") == 11
+    assert words.count("no value") == 1
+    assert "LL3 lossless" in picture.alt
+    for axes in drawn[0].axes:  # lossless above the bars, where more is; no value at the axis
+        for text in axes.texts:
+            (_, y), inverse = text.get_transform().transform(text.get_position()), axes.transAxes.inverted()
+            high = inverse.transform((0, y))[1] > 0.9
+            assert high == ("lossless" in text.get_text())
+    assert max(axes.get_ylim()[1] for axes in drawn[0].axes) < 50
+
+
+def test_differences_go_below_zero(drawn: list[Figure]) -> None:
+    band_bars(_frame(2) - 25)
+    assert min(patch.get_height() for patch in drawn[0].axes[0].patches) == pytest.approx(-13)
+    assert drawn[0].axes[0].get_ylim()[0] < -13
+
+
+def test_all_lossless_is_drawn(drawn: list[Figure]) -> None:
+    band_bars(_frame(2) + np.inf)
+    assert len(drawn[0].axes[0].texts) == 20
+
+
+def test_bad_frames_are_errors() -> None:
+    with pytest.raises(InputError, match="without values"):
+        band_bars(pd.DataFrame())
+    with pytest.raises(InputError, match="twice in one figure: a"):
+        band_bars(pd.DataFrame([[1.0], [2.0]], index=["a", "a"], columns=["LL3"]))

@@ -1,15 +1,24 @@
-"""The plane of two measures: all points with a place, the line with its bands, labels that stay apart."""
+"""Planes of two measures: all points with a place, lines with bands, labels that stay apart; Bland-Altman panels."""
 
 import itertools
 import math
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from latentsr.errors import InputError
-from latentsr.report.figures import Point, perception_distortion, regression
+from latentsr.report.figures import (
+    Point,
+    bland_altman,
+    ceiling_models,
+    ceiling_patients,
+    perception_distortion,
+    regression,
+)
+from latentsr.stats import agreement
 from latentsr.stats.regression import fit_line
 
 POINTS = [
@@ -130,3 +139,177 @@ def test_one_point_is_drawn_or_named(point: tuple, drawn: list[Figure]) -> None:
     picture = perception_distortion([point], y_label="LPIPS")
     assert len(_points(drawn[0])) == math.isfinite(point[1])
     assert ("not drawn" in picture.alt) != math.isfinite(point[1])
+
+
+MODELS = [
+    Point("coarse", 30.0, 29.0, "", 28.0, 30.0, 29.5, 30.5),
+    Point("middling", 31.0, 29.8, "", 29.0, 30.6, 30.2, 31.8),
+    Point("fine", 35.0, 30.0),
+]
+MODEL_LINE = fit_line([30, 31, 35], [29, 29.8, 30])
+MODEL_XS = np.linspace(30, 35, 20)
+
+
+def _line_of(figure: Figure, label: str) -> tuple[list[float], list[float]]:
+    line = next(line for line in figure.axes[0].lines if line.get_label() == label)
+    return list(line.get_xdata()), list(line.get_ydata())
+
+
+def test_models_whiskers_of_both_measures_and_lines_are_drawn(drawn: list[Figure]) -> None:
+    picture = ceiling_models(
+        MODELS, MODEL_XS, MODEL_LINE.predict(MODEL_XS), levels={"bicubic": 28.5}, methods=["bicubic", "coarse"]
+    )
+    lines = drawn[0].axes[0].lines
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines if len(line.get_xdata()) == 1]
+    assert points == [(point.x, point.y) for point in MODELS]
+    whiskers = [(list(line.get_xdata()), list(line.get_ydata())) for line in lines if line.get_label()[0] == "_"]
+    assert ([30.0, 30.0], [28.0, 30.0]) in whiskers
+    assert ([29.5, 30.5], [29.0, 29.0]) in whiskers
+    assert _legend(drawn[0]) == [
+        "coarse", "middling", "fine", "least-squares line", "95% prediction band", "95% confidence band",
+        "result = ceiling", "bicubic",
+    ]  # fmt: skip
+    assert _line_of(drawn[0], "bicubic")[1] == [28.5, 28.5]
+    assert "coarse: x 30.00, y 29.00" in picture.alt
+    assert "bicubic: 28.50 at any ceiling" in picture.alt
+
+
+def test_on_the_diagonal_result_and_ceiling_are_equal(drawn: list[Figure]) -> None:
+    ceiling_models(MODELS)
+    across, up = _line_of(drawn[0], "result = ceiling")
+    assert across == up
+    limits = drawn[0].axes[0].get_xlim(), drawn[0].axes[0].get_ylim()
+    assert across == [max(low for low, _ in limits), min(high for _, high in limits)]
+
+
+def test_a_diagonal_far_above_is_left_out_and_a_near_one_is_reached(drawn: list[Figure]) -> None:
+    ceiling_models([("a", 45.0, 28.0), ("b", 46.0, 29.0)])
+    ceiling_models([("a", 30.5, 28.0), ("b", 31.5, 29.8)])
+    assert _legend(drawn[0]) == ["a", "b"]
+    assert drawn[0].axes[0].get_ylim()[1] < 30
+    assert "result = ceiling" in _legend(drawn[1])
+    assert drawn[1].axes[0].get_ylim()[1] > 30.4
+
+
+def test_wide_bands_do_not_squeeze_the_points(drawn: list[Figure]) -> None:
+    bands = MODEL_LINE.predict(MODEL_XS)
+    assert bands.prediction_high.max() > 38
+    ceiling_models(MODELS, MODEL_XS, bands, levels={"bicubic": 28.5})
+    assert drawn[0].axes[0].get_ylim() == pytest.approx((27.8, 31.6), abs=0.1)
+    assert drawn[0].axes[0].get_xlim() == pytest.approx((29.1, 35.4), abs=0.2)
+
+
+def test_levels_differ_in_dash_and_those_without_a_value_are_left_out(drawn: list[Figure]) -> None:
+    ceiling_models(MODELS, levels={"bicubic": 28.5, "haar": 30.1, "identity": math.nan, "same": math.inf})
+    axes = drawn[0].axes[0]
+    levels = [line for line in axes.lines if line.get_label() in ("bicubic", "haar", "identity", "same")]
+    assert [line.get_label() for line in levels] == ["bicubic", "haar"]
+    assert len({str(line.get_linestyle()) + str(line._dash_pattern) for line in levels}) == 2
+
+
+def test_a_model_without_a_finite_result_is_named_once(drawn: list[Figure]) -> None:
+    ceiling_models([*MODELS, Point("perfect", 40.0, math.inf), Point("none", math.nan, 3.0)])
+    note = " ".join(" ".join(text.get_text() for text in drawn[0].texts).split())
+    assert "Not drawn: perfect (identical to HR); none (no value)." in note
+    assert "perfect" not in _legend(drawn[0])
+
+
+def test_one_model_and_no_spread_have_axes(drawn: list[Figure]) -> None:
+    ceiling_models([("a", 30.0, 29.0)])
+    assert len(drawn) == 1
+    with pytest.raises(InputError, match="without points"):
+        ceiling_models([])
+
+
+def test_patients_of_two_methods_and_the_diagonal(drawn: list[Figure]) -> None:
+    ceilings, results = np.array([30.0, 33.0, math.nan, 36.0]), np.array([29.5, 31.0, 30.0, math.inf])
+    picture = ceiling_patients({"bicubic": (ceilings, [27.0, 28.0, 29.0, 30.0]), "mine": (ceilings, results)})
+    lines = {line.get_label(): line for line in drawn[0].axes[0].lines}
+    assert list(lines["mine"].get_xdata()) == [30.0, 33.0]
+    assert list(lines["bicubic"].get_ydata()) == [27.0, 28.0, 30.0]
+    assert _legend(drawn[0]) == ["bicubic", "mine", "result = ceiling"]
+    assert "mine: 2 patients, means x 31.50, y 30.25" in picture.alt
+    assert lines["mine"].get_marker() != lines["bicubic"].get_marker()
+
+
+def test_patients_without_any_value_are_an_error() -> None:
+    with pytest.raises(InputError, match="without patients"):
+        ceiling_patients({"mine": ([math.nan], [1.0])})
+
+
+HR = np.random.default_rng(0).uniform(0.2, 0.4, 40)
+SR = HR + np.random.default_rng(1).normal(0.002, 0.004, 40)
+FOUND = agreement.bland_altman(SR, HR)
+OTHER = agreement.bland_altman(HR + np.random.default_rng(2).normal(-0.02, 0.01, 40), HR)
+
+
+def _panels(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.axison]
+
+
+def _horizontals(axes: Axes) -> list[float]:
+    """Where the lines across lie: zero, then the upper limit, the bias and the lower limit."""
+    return [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() != "None"]
+
+
+def test_points_lines_and_bands_are_those_of_the_statistics(drawn: list[Figure]) -> None:
+    picture = bland_altman({"medvae SR": FOUND, "other": OTHER}, unit="of the range")
+    panels = _panels(drawn[0])
+    assert [axes.get_title(loc="left") for axes in panels] == ["medvae SR", "other"]
+    for axes, found in zip(panels, (FOUND, OTHER), strict=True):
+        points = axes.lines[-1].get_xydata()
+        np.testing.assert_array_equal(points, np.stack([found.means, found.differences], axis=1))
+        assert _horizontals(axes) == [0, found.upper, found.bias, found.lower]
+        bands = [(patch.get_y(), patch.get_y() + patch.get_height()) for patch in axes.patches]
+        expected = [
+            (found.upper_low, found.upper_high), (found.bias_low, found.bias_high), (found.lower_low, found.lower_high),
+        ]  # fmt: skip
+        np.testing.assert_allclose(bands, expected)
+    assert " ".join(drawn[0].get_supylabel().split()) == "Method minus HR (of the range)"
+    assert f"medvae SR minus HR, 40 differences: upper limit {FOUND.upper:+.4f}" in picture.alt
+    assert f"bias {OTHER.bias:+.4f}".replace("-", "−") in picture.alt
+
+
+def test_all_panels_have_one_pair_of_axes_that_hold_everything(drawn: list[Figure]) -> None:
+    bland_altman({"one": FOUND, "two": OTHER, "three": FOUND, "four": OTHER}, unit="%")
+    panels = _panels(drawn[0])
+    assert len(panels) == 4  # in rows of three: what is left of the last row is empty
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in panels}) == 1
+    low, high = panels[0].get_ylim()
+    assert low < OTHER.lower_low
+    assert high > FOUND.upper_high
+
+
+@pytest.mark.parametrize("units", [2, 3, 5, 40])
+def test_points_are_not_squeezed_by_the_wide_intervals_of_few(units: int, drawn: list[Figure]) -> None:
+    found = agreement.bland_altman(SR[:units], HR[:units])
+    bland_altman({"one": found}, unit="%")
+    low, high = _panels(drawn[0])[0].get_ylim()
+    span = np.ptp([0, *found.differences, found.lower, found.upper])
+    assert low < min(0, found.lower, *found.differences)
+    assert high > max(0, found.upper, *found.differences)
+    assert high - low < 4 * span
+
+
+def test_marks_are_those_that_all_methods_have(drawn: list[Figure]) -> None:
+    bland_altman({"two": FOUND}, unit="%", methods=("one", "two"))
+    bland_altman({"one": OTHER, "two": FOUND}, unit="%")
+    looks = [_panels(figure)[-1].lines[-1] for figure in drawn]
+    assert len({(line.get_marker(), line.get_color()) for line in looks}) == 1
+
+
+def test_equal_values_are_drawn(drawn: list[Figure]) -> None:
+    bland_altman({"one": agreement.bland_altman(HR, HR)}, unit="%")
+    assert _horizontals(_panels(drawn[0])[0]) == [0, 0, 0, 0]
+
+
+def test_one_unit_has_a_bias_and_no_limits(drawn: list[Figure]) -> None:
+    bland_altman({"one": agreement.bland_altman([0.3], [0.31])}, unit="%")
+    assert _horizontals(_panels(drawn[0])[0]) == pytest.approx([0, -0.01])
+    assert not _panels(drawn[0])[0].patches
+
+
+@pytest.mark.parametrize("given", [{}, {"one": FOUND, "two": agreement.bland_altman([np.nan], [1.0])}])
+def test_no_unit_is_an_error(given: dict[str, agreement.Agreement]) -> None:
+    with pytest.raises(InputError, match="at least one"):
+        bland_altman(given, unit="%")

@@ -1,12 +1,8 @@
-"""Figures of reports: numbers in, drawings out. matplotlib's only home, free of torch.
+"""Figures of reports: numbers in, drawings out. matplotlib's only home, free of torch."""
 
-The demo's comparison is a file of its own, `report/figures/comparison.py`.
-"""
-
-from latentsr.report.figures.cases import Case, Panel, Region, panels
+from latentsr.report.figures.cases import Case, Panel, mean_maps, panels
 from latentsr.report.figures.curves import latent_curves, spectra
-from latentsr.report.figures.forest import band_bars, intervals, violins
-from latentsr.report.figures.hallucination import mean_maps, rates
+from latentsr.report.figures.forest import band_bars, intervals, rates, violins
 from latentsr.report.figures.scatter import (
     bland_altman,
     ceiling_models,
@@ -15,6 +11,7 @@ from latentsr.report.figures.scatter import (
     regression,
 )
 from latentsr.report.figures.style import Interval, Point
+from latentsr.report.figures.tiles import Region
 
 __all__ = [
     "Case", "Interval", "Panel", "Point", "Region", "band_bars", "bland_altman", "ceiling_models",

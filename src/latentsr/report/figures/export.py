@@ -53,7 +53,8 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """The legend below the axes and above the note, in two columns; the figure grows by its height."""
     if not handles:
         return
-    foot = _layout(figure).get()["rect"][1] * figure.get_figheight()
+    engine: Any = figure.get_layout_engine()
+    foot = engine.get()["rect"][1] * figure.get_figheight()
     legend = figure.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0, foot), bbox_transform=figure.dpi_scale_trans,
         ncols=2 if len(handles) > 1 else 1, handlelength=3.2,
@@ -66,20 +67,17 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
 
 def lay_out(figure: Figure) -> None:
     """Gives the axes their places, once: what was laid out stays, the same in SVG and PNG."""
-    if isinstance(_layout(figure), ConstrainedLayoutEngine):
-        _layout(figure).execute(figure)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
         figure.set_layout_engine("none")
 
 
 def _keep_free(figure: Figure, foot: float) -> None:
     """Keeps the layout off so many inches at the bottom."""
     share = foot / figure.get_figheight()
-    _layout(figure).set(rect=(0, share, 1, 1 - share))
-
-
-def _layout(figure: Figure) -> Any:
-    """The layout engine that new_figure gave."""
-    return figure.get_layout_engine()
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, share, 1, 1 - share))
 
 
 def drawing(figure: Figure, alt: str, *, dpi: float = PNG_DPI) -> Drawing:
@@ -102,10 +100,12 @@ def pdf_bytes(figure: Figure, alt: str, dpi: float = PNG_DPI) -> bytes:
     Its title is `alt`. `dpi` is of what a PDF cannot hold as vectors.
     """
     pdf = BytesIO()
-    told = {"Title": readable(alt), "Subject": RESEARCH_USE} | dict.fromkeys(("Creator", "Producer", "CreationDate"))
+    metadata = {"Title": readable(alt), "Subject": RESEARCH_USE} | dict.fromkeys(
+        ("Creator", "Producer", "CreationDate")
+    )
     with house_style():
         figure.set_dpi(dpi)
-        FigureCanvasPdf(figure).print_pdf(pdf, metadata=told)
+        FigureCanvasPdf(figure).print_pdf(pdf, metadata=metadata)
     return pdf.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""One row per method: intervals, violins and bars of frequency bands."""
+"""One row per method: intervals, violins, rates and bars of frequency bands."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
-from latentsr.report.figures.export import Rows, add_legend, drawing, new_figure, new_rows
+from latentsr.report.figures.export import add_legend, drawing, new_figure, new_rows
 from latentsr.report.figures.style import (
     INK,
     LEGEND_LETTERS,
@@ -28,10 +28,10 @@ from latentsr.report.figures.style import (
     decimals,
     finite,
     house_style,
-    intervals_of,
+    joined,
     marks,
     number,
-    told,
+    required,
     wrapped,
 )
 
@@ -45,7 +45,7 @@ def intervals(
     reference: float | None = None,
     methods: Sequence[str] | None = None,
 ) -> Drawing:
-    """A forest plot: a point and a whisker a row, its numbers beside it; rows without a value in words.
+    """A forest plot: one point and whisker per row, its numbers beside it; rows without a value in words.
 
     Lossless rows (+inf) have their mark in a column right of the scale, behind a break of the axis.
 
@@ -60,7 +60,7 @@ def intervals(
     Raises:
         InputError: no rows
     """
-    found = intervals_of(rows)
+    found = required([Interval(*row) for row in rows], "rows")
     with house_style():
         plan = new_rows([(row.label, row.group) for row in found])
         looks = marks([row.label for row in found], methods)
@@ -78,16 +78,12 @@ def intervals(
                 plan.write(place, _words(row, digits, signed=reference is not None))
             else:
                 plan.absent(place, number(row.centre, digits))
-        if finite(row.centre for row in found).size:
-            plan.axes.set_xlabel(about)
-        else:
-            plan.axes.set_xticks([])
-        plan.axes.margins(x=0.06)
+        _finish_axis(plan.axes, (row.centre for row in found), about, margin=0.06)
         plan.draw_infinite({row: looks[one.label] for row, one in enumerate(found) if one.centre == np.inf})
         parts = [
             f"{', '.join(filter(None, (row.group, row.label)))}: {_words(row, digits, signed=False)}" for row in found
         ]
-        return drawing(plan.figure, f"Points with intervals: {about or 'values'}. {told(parts)}.")
+        return drawing(plan.figure, f"Points with intervals: {about or 'values'}. {joined(parts)}.")
 
 
 def _words(row: Interval, digits: int, *, signed: bool) -> str:
@@ -97,7 +93,7 @@ def _words(row: Interval, digits: int, *, signed: bool) -> str:
     return f"{value} {ends}" if row.bounded else value
 
 
-ROW = 0.46  # inches of height
+TALL = 0.46  # inches of height of a row with a violin or two bars
 WIDTH = 0.38  # inches of a violin, where it is widest
 FEW = 5  # values below which points stand for themselves
 STEPS = 160  # places at which the density is drawn
@@ -115,47 +111,48 @@ def violins(
 
     The mean stands beside it. With fewer than five values, or where they are all alike, points stand alone. Lossless
     values (+inf) are a mark in a column right of the scale, behind a break, and counted in words. Arguments and errors
-    as in `band_bars`; `frame` has a column an image (or patient).
+    as in `band_bars`; `frame` has one column per image (or patient).
     """
     values = checked_frame(frame)
-    names = [str(name) for name in values.index]
-    rows = [values.loc[name].to_numpy() for name in names]
-    digits = decimals(values.to_numpy().ravel())
-    label = axis_label(quantity, unit, better)
+    rows = {str(name): row.to_numpy() for name, row in values.iterrows()}
+    digits, label = decimals(values.to_numpy().ravel()), axis_label(quantity, unit, better)
+    infinite, parts = {}, []
     with house_style():
-        plan = new_rows([(name, "") for name in names], row=ROW)
-        looks = marks(names, methods)
-        for row, (name, found) in enumerate(zip(names, rows, strict=True)):
-            _draw_row(plan, row, found, looks[name], digits)
-        if finite(values.to_numpy().ravel()).size:
-            plan.axes.set_xlabel(label)
-            plan.axes.margins(x=0.05)
-        else:
-            plan.axes.set_xticks([])
-        plan.draw_infinite({row: looks[names[row]] for row, found in enumerate(rows) if np.isposinf(found).any()})
-        parts = [f"{name}: {_spread_words(found, digits)}" for name, found in zip(names, rows, strict=True)]
-        return drawing(plan.figure, f"Violins of single values: {label}. {told(parts)}.")
+        plan = new_rows([(name, "") for name in rows], row=TALL)
+        looks = marks(list(rows), methods)
+        for row, (name, found) in enumerate(rows.items()):
+            known, left_out = finite(found), _left_out(found)
+            if np.isposinf(found).any():
+                infinite[row] = looks[name]
+            if not known.size:
+                write = plan.write if row in infinite else plan.absent
+                write(row, left_out.replace(", ", "\n"))
+                parts.append(f"{name}: {left_out}")
+                continue
+            mean = number(float(known.mean()), digits)
+            quartiles = np.percentile(known, [25, 50, 75])
+            if known.size < FEW or not np.ptp(known):
+                plan.axes.plot(known, np.full(len(known), plan.places[row]), linestyle="none", **looks[name].point)
+            else:
+                _draw_violin(plan.axes, plan.places[row], known, quartiles, looks[name])
+            plan.write(row, f"mean {mean}\n" + ", ".join(filter(None, (f"n = {len(known)}", left_out))))
+            low, median, high = (number(float(value), digits) for value in quartiles)
+            spread = f"mean {mean}, median {median}, middle half {low} to {high}, n {len(known)}"
+            parts.append(f"{name}: " + ", ".join(filter(None, (spread, left_out))))
+        _finish_axis(plan.axes, values.to_numpy().ravel(), label, margin=0.05)
+        plan.draw_infinite(infinite)
+        return drawing(plan.figure, f"Violins of single values: {label}. {joined(parts)}.")
 
 
-def _draw_row(plan: Rows, row: int, values: NDArray[np.float64], look: Mark, digits: int) -> None:
-    """The violin or the points of one method, and the words beside it."""
-    known, place = finite(values), plan.places[row]
-    if not known.size:
-        (plan.write if np.isposinf(values).any() else plan.absent)(row, _left_out(values).replace(", ", "\n"))
-        return
-    if known.size < FEW or not np.ptp(known):
-        plan.axes.plot(known, np.full(len(known), place), linestyle="none", **look.point)
-    else:
-        # The density ends at the smallest and greatest value; then quartiles and median.
-        drawn = plan.axes.violinplot(
-            known, [place], orientation="horizontal", widths=WIDTH, points=STEPS, showextrema=False
-        )
-        drawn["bodies"][0].set(alpha=None, **look.bar)  # type: ignore[index]
-        low, median, high = np.percentile(known, [25, 50, 75])
-        plan.axes.plot([low, high], [place, place], color=INK, linewidth=5.0, solid_capstyle="butt")
-        plan.axes.plot([median, median], [place - 0.05, place + 0.05], color="white", linewidth=1.8)
-    count = ", ".join(filter(None, (f"n = {len(known)}", _left_out(values))))
-    plan.write(row, f"mean {number(float(known.mean()), digits)}\n{count}")
+def _draw_violin(
+    axes: Axes, place: float, values: NDArray[np.float64], quartiles: NDArray[np.float64], look: Mark
+) -> None:
+    """The density from the smallest to the greatest value, the middle half and the median."""
+    drawn = axes.violinplot(values, [place], orientation="horizontal", widths=WIDTH, points=STEPS, showextrema=False)
+    drawn["bodies"][0].set(alpha=None, **look.bar)  # type: ignore[index]
+    low, median, high = quartiles
+    axes.plot([low, high], [place, place], color=INK, linewidth=5.0, solid_capstyle="butt")
+    axes.plot([median, median], [place - 0.05, place + 0.05], color="white", linewidth=1.8)
 
 
 def _left_out(values: NDArray[np.float64]) -> str:
@@ -164,33 +161,76 @@ def _left_out(values: NDArray[np.float64]) -> str:
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
 
-def _spread_words(values: NDArray[np.float64], digits: int) -> str:
-    known = finite(values)
-    if not known.size:
-        return _left_out(values)
-    low, median, high = (number(float(value), digits) for value in np.percentile(known, [25, 50, 75]))
-    spread = f"mean {number(float(known.mean()), digits)}, median {median}, middle half {low} to {high}, n {len(known)}"
-    return ", ".join(filter(None, (spread, _left_out(values))))
+def _finish_axis(axes: Axes, values: Iterable[float], label: str, margin: float) -> None:
+    """Words below the axis and room at its ends; no ticks where no value has a place."""
+    if finite(values).size:
+        axes.set_xlabel(label)
+    else:
+        axes.set_xticks([])
+    axes.margins(x=margin)
+
+
+PIXELS = "Share of pixels (%), lower is better"
+BAR = 0.17  # inches of height of one of a row's two bars
+# Distinct in grey by lightness and hatch: the invented dark and plain, the lost light and hatched.
+RATES: dict[str, Look] = {
+    "hallucinated": {"facecolor": "#D55E00", "edgecolor": INK, "linewidth": 0.8},
+    "lost": {"facecolor": "#cfe6f5", "edgecolor": INK, "linewidth": 0.8, "hatch": "////"},
+}
+
+
+def rates(hallucinated: Iterable[Sequence[Any]], lost: Iterable[Sequence[Any]]) -> Drawing:
+    """Two bars per row: invented pixels above, lost pixels below, with whiskers and numbers.
+
+    Args:
+        hallucinated: `Interval` or (label, centre, low, high, group), in %.
+        lost: the same rows, in the same order. One of both may be empty: then only the other is drawn.
+
+    Raises:
+        InputError: no rows, or other rows in the second than in the first
+    """
+    given = zip(RATES, (list(hallucinated), list(lost)), strict=True)
+    sides = {name: [Interval(*row) for row in rows] for name, rows in given if rows}
+    first, *others = ([(row.label, row.group) for row in rows] for rows in required(list(sides.values()), "rows"))
+    if others and others[0] != first:
+        raise InputError("hallucinated and lost have other rows: give both for the same methods in the same order")
+    shifts = (-BAR / 2 - 0.01, BAR / 2 + 0.01) if others else (0.0,)
+    values = [row for rows in sides.values() for row in rows]
+    digits = decimals(value for row in values for value in row[1:4])
+    parts = [[", ".join(filter(None, (group, label))) + ": "] for label, group in first]
+    with house_style():
+        plan = new_rows(first, row=TALL)
+        for (name, rows), shift in zip(sides.items(), shifts, strict=True):
+            for place, row in enumerate(rows):
+                if np.isfinite(row.centre):
+                    middle = plan.places[place] + shift
+                    plan.axes.barh(middle, row.centre, height=BAR, **RATES[name])
+                    if row.bounded:
+                        reach = [[row.centre - row.low], [row.high - row.centre]]
+                        plan.axes.errorbar(row.centre, middle, xerr=reach, color=INK, linewidth=1.2, capsize=2.0)
+                    plan.write(place, _words(row, digits, signed=False), shift=shift)
+                else:
+                    plan.absent(place, number(row.centre, digits), shift=shift)
+                parts[place].append(f"{name} {number(row.centre, digits)}")
+        _finish_axis(plan.axes, (row.centre for row in values), PIXELS, margin=0.05)
+        add_legend(plan.figure, [Patch(label=name, **RATES[name]) for name in sides])
+        return drawing(
+            plan.figure, f"Bars of {PIXELS}. {joined([head + ', '.join(shares) for head, *shares in parts])}."
+        )
 
 
 ABREAST = 4  # methods whose bars stand side by side; more get a strip each
 STRIP = 0.92  # inches of height
 
 
-def band_bars(
-    frame: pd.DataFrame,
-    *,
-    quantity: str = "Subband PSNR",
-    unit: str = "dB",
-    better: str = "",
-    methods: Sequence[str] | None = None,
-) -> Drawing:
-    """Bars by frequency band: side by side for up to four methods, else a strip a method with the first's outline.
+def band_bars(frame: pd.DataFrame, *, better: str = "", methods: Sequence[str] | None = None) -> Drawing:
+    """Subband PSNR by frequency band: bars side by side for up to four methods, else one strip per method.
+
+    Each strip has the outline of the first method's bars.
 
     Args:
-        frame: a row a method, a column a band from coarse to fine; +inf is lossless, NaN no value, both in words.
-        quantity: what is measured, with its `unit` and direction at the axis.
-        unit: such as "dB".
+        frame: one row per method, one column per band from coarse to fine, in dB; +inf is lossless, NaN no value, both
+            in words.
         better: "higher", "lower", "closer" (to HR) or "".
         methods: all methods of the report in their order, so that each has the same mark in all figures.
 
@@ -198,49 +238,37 @@ def band_bars(
         InputError: no values, or a method twice
     """
     values = checked_frame(frame)
-    label = axis_label(quantity, unit, better)
+    label = axis_label("Subband PSNR", "dB", better)
+    looks, first = marks(list(values.index), methods), values.index[0]
     with house_style():
-        figure = (_abreast if len(values) <= ABREAST else _strips)(values, label, methods)
+        if len(values) <= ABREAST:
+            figure = new_figure(2.9)
+            axes = figure.subplots()
+            width = 0.84 / len(values)
+            for row, (name, found) in enumerate(values.iterrows()):
+                places = np.arange(len(found)) + (row - (len(values) - 1) / 2) * width
+                _draw(axes, places, found.to_numpy(), width, **looks[name].bar)
+            axes.set_ylabel(wrapped(label, 34))
+            _finish_bands(axes, values.columns)
+            add_legend(figure, [Patch(label=wrapped(name, LEGEND_LETTERS), **looks[name].bar) for name in values.index])
+        else:
+            figure = new_figure(STRIP * len(values) + 0.6)
+            strips = figure.subplots(len(values), sharex=True, sharey=True)
+            places, outline = np.arange(values.shape[1]), values.iloc[0].where(np.isfinite).to_numpy()
+            for axes, (name, found) in zip(strips, values.iterrows(), strict=True):
+                _draw(axes, places, found.to_numpy(), 0.8, **looks[name].bar)
+                if name != first:
+                    axes.bar(places, outline, 0.8, facecolor="none", edgecolor=INK, linewidth=0.9)
+                axes.set_title(wrapped(name, 60, lines=1), fontsize=SMALL, pad=2)
+                _finish_bands(axes, values.columns)
+            strips[-1].set_xlabel(f"Black outline: {wrapped(first, 48, lines=1)}", fontsize=SMALL)
+            figure.supylabel(label, fontsize=SMALL)
         digits = decimals(values.to_numpy().ravel())
         parts = [
             f"{name}: " + ", ".join(f"{band} {number(value, digits)}" for band, value in row.items())
             for name, row in values.iterrows()
         ]
-        return drawing(figure, f"Bars by frequency band: {label}. {told(parts)}.")
-
-
-def _abreast(values: pd.DataFrame, label: str, methods: Sequence[str] | None) -> Figure:
-    """One axes, the bars of a band side by side."""
-    figure = new_figure(2.9)
-    axes = figure.subplots()
-    looks = marks(list(values.index), methods)
-    width = 0.84 / len(values)
-    for row, (name, found) in enumerate(values.iterrows()):
-        places = np.arange(len(found)) + (row - (len(values) - 1) / 2) * width
-        _draw(axes, places, found.to_numpy(), width, **looks[name].bar)
-    axes.set_ylabel(wrapped(label, 34))
-    _finish_bands(axes, values.columns)
-    handles = [Patch(label=wrapped(name, LEGEND_LETTERS), **looks[name].bar) for name in values.index]
-    add_legend(figure, handles)
-    return figure
-
-
-def _strips(values: pd.DataFrame, label: str, methods: Sequence[str] | None) -> Figure:
-    """An axes a method, all on one scale; the first method's bars are outlined in all others."""
-    figure = new_figure(STRIP * len(values) + 0.6)
-    strips = figure.subplots(len(values), sharex=True, sharey=True)
-    looks = marks(list(values.index), methods)
-    first = values.iloc[0].to_numpy()
-    for axes, (name, found) in zip(strips, values.iterrows(), strict=True):
-        _draw(axes, np.arange(len(found)), found.to_numpy(), 0.8, **looks[name].bar)
-        if name != values.index[0]:
-            known = np.isfinite(first)
-            axes.bar(np.arange(len(first))[known], first[known], 0.8, facecolor="none", edgecolor=INK, linewidth=0.9)
-        axes.set_title(wrapped(name, 60, lines=1), fontsize=SMALL, pad=2)
-        _finish_bands(axes, values.columns)
-    strips[-1].set_xlabel(f"Black outline: {wrapped(values.index[0], 48, lines=1)}", fontsize=SMALL)
-    figure.supylabel(label, fontsize=SMALL)
-    return figure
+        return drawing(figure, f"Bars by frequency band: {label}. {joined(parts)}.")
 
 
 def _draw(axes: Axes, places: np.ndarray, values: np.ndarray, width: float, **look: Any) -> None:

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 
 from latentsr.errors import InputError
 from latentsr.report.drawing import Drawing
-from latentsr.report.figures.export import add_legend, drawing, lay_out, new_figure
+from latentsr.report.figures.export import add_legend, drawing, new_figure
 from latentsr.report.figures.style import (
+    DASHES,
     INK,
     LEGEND_LETTERS,
     LOSSLESS,
@@ -27,11 +28,10 @@ from latentsr.report.figures.style import (
     decimals,
     finite,
     house_style,
+    joined,
     marks,
     number,
-    points_of,
     required,
-    told,
     wrapped,
 )
 from latentsr.stats.agreement import Agreement
@@ -42,8 +42,8 @@ LABELLED = 12  # points at most that are labelled; more get in each other's way
 CORNER = 0.2  # share of an axis that is added for the arrow into the best corner
 X_LABEL, Y_LABEL = "AE ceiling, PSNR (dB)", "SR, PSNR (dB)"
 IDENTICAL = "identical to HR"  # what an infinite PSNR means of a result
-CONFIDENCE, PREDICTION = "#b9c2cc", "#e6eaef"  # greys: the darker band lies within the lighter
-DASHES: tuple[Any, ...] = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))  # of level lines
+PREDICTION: Look = {"facecolor": "#e6eaef", "edgecolor": SOFT, "linestyle": ":"}
+CONFIDENCE: Look = {"facecolor": "#b9c2cc", "edgecolor": "none"}  # the darker grey: it lies within the other
 
 
 def regression(
@@ -68,18 +68,16 @@ def regression(
     Raises:
         InputError: no points, or bands of another length than xs
     """
-    found = points_of(points)
-    levels = levels or {}
+    found = required([Point(*point) for point in points], "points")
     with house_style():
-        figure, axes = plane(found, X_LABEL, Y_LABEL, LOSSLESS)
-        handles: list[Any] = draw_points(axes, found, methods)
-        handles += draw_bands(axes, np.asarray(xs, dtype=np.float64), bands)
-        handles += draw_levels(axes, levels, methods)
+        figure, axes = _plane(X_LABEL, Y_LABEL, found, LOSSLESS)
+        handles = [*_draw_points(axes, found, methods), *_draw_bands(axes, xs, bands)]
+        handles += _draw_levels(axes, levels or {}, methods)
         add_legend(figure, handles)
         axes.autoscale_view()
         axes.autoscale(enable=False)
         # Labels beside their points, on the side of the middle of the axes.
-        labelled = [point for point in found if placed(point) and point.label]
+        labelled = [point for point in found if _placed(point) and point.label]
         middle = sum(axes.get_xlim()) / 2
         halo: Look = {"facecolor": "white", "edgecolor": "none", "alpha": 0.55, "pad": 0.6}
         for point in labelled if len(labelled) <= LABELLED else []:
@@ -89,13 +87,13 @@ def regression(
             note = axes.annotate(wrapped(point.label, LABEL_LETTERS), (point.x, point.y), **side, **style)
             note.set_in_layout(False)
         about = f"Scatter of {Y_LABEL} over {X_LABEL}. Line with 95% confidence and prediction bands."
-        return drawing(figure, f"{about} {told_points(found, LOSSLESS)}.{told_levels(levels)}")
+        return drawing(figure, f"{about} {_described(found, LOSSLESS, levels)}")
 
 
 def perception_distortion(
     points: Iterable[Sequence[Any]], *, y_label: str, floor: float = math.nan, methods: Sequence[str] | None = None
 ) -> Drawing:
-    """The perception-distortion plane (Blau and Michaeli 2018): a point a method, and the corner that is best.
+    """The perception-distortion plane (Blau and Michaeli 2018): one point per method, and the corner that is best.
 
     Args:
         points: `Point` or (label, x, y, group, low, high, x_low, x_high); a label is a method's name, x a PSNR in dB.
@@ -106,11 +104,11 @@ def perception_distortion(
     Raises:
         InputError: no points
     """
-    found = [point._replace(group=point.label) for point in points_of(points)]
+    found = [point._replace(group=point.label) for point in required([Point(*row) for row in points], "points")]
     labels = "PSNR (dB), higher is better", f"{y_label}, lower is better"
     with house_style():
-        figure, axes = plane(found, *labels, IDENTICAL)
-        add_legend(figure, draw_points(axes, found, methods))
+        figure, axes = _plane(*labels, found, IDENTICAL)
+        add_legend(figure, _draw_points(axes, found, methods))
         if math.isfinite(floor):
             axes.axhline(floor, color=SOFT, linestyle=":", linewidth=1.2)
         axes.margins(0.12)
@@ -122,12 +120,12 @@ def perception_distortion(
         arrow: Look = {"arrowstyle": "-|>", "color": SOFT, "linewidth": 1.4}
         where: Look = {"xycoords": "axes fraction", "textcoords": "axes fraction", "ha": "right", "va": "bottom"}
         axes.annotate("better", (0.985, 0.015), (0.885, 0.115), arrowprops=arrow, color=SOFT, style="italic", **where)
-        return drawing(figure, f"Plane of {labels[0]} and {labels[1]}. {told_points(found, IDENTICAL)}.")
+        return drawing(figure, f"Plane of {labels[0]} and {labels[1]}. {_described(found, IDENTICAL)}")
 
 
-def plane(points: Sequence[Point], x_label: str, y_label: str, infinite: str) -> tuple[Figure, Axes]:
+def _plane(x_label: str, y_label: str, points: Sequence[Point] = (), infinite: str = "") -> tuple[Figure, Axes]:
     """A figure with axes, and a note that names the points without a place; `infinite` is what +inf means there."""
-    absent = [f"{_name(p)} ({_reason(p, infinite)})" for p in points if not placed(p)]
+    absent = [f"{_name(point)} ({_reason(point, infinite)})" for point in points if not _placed(point)]
     figure = new_figure(HEIGHT, note=f"Not drawn: {'; '.join(absent)}." if absent else "")
     axes = figure.subplots()
     axes.set_xlabel(wrapped(x_label, 60))
@@ -136,7 +134,7 @@ def plane(points: Sequence[Point], x_label: str, y_label: str, infinite: str) ->
     return figure, axes
 
 
-def placed(point: Point) -> bool:
+def _placed(point: Point) -> bool:
     """Whether it has a place on both axes."""
     return math.isfinite(point.x) and math.isfinite(point.y)
 
@@ -145,77 +143,65 @@ def _reason(point: Point, infinite: str) -> str:
     return infinite if math.inf in (point.x, point.y) else NO_VALUE
 
 
-def draw_points(axes: Axes, points: Sequence[Point], methods: Sequence[str] | None) -> list[Line2D]:
-    """The legend's handles of the points that were drawn, one a group."""
+def _name(point: Point) -> str:
+    return ", ".join(dict.fromkeys(filter(None, (point.group, point.label))))
+
+
+def _draw_points(axes: Axes, points: Sequence[Point], methods: Sequence[str] | None) -> list[Any]:
+    """Draws the points with their intervals and returns the legend's handles, one per group."""
     looks = marks(list(dict.fromkeys(point.group for point in points)), methods)
     handles: dict[str, Line2D] = {}
-    for point in filter(placed, points):
-        for left, bottom, right, top in _whiskers(point):
-            axes.plot([left, right], [bottom, top], color=looks[point.group].colour, linewidth=1.2)
-        drawn = axes.plot([point.x], [point.y], linestyle="none", **looks[point.group].point, zorder=3, markersize=7)
+    for point in filter(_placed, points):
+        look = looks[point.group]
+        up = (point.x, point.x), (point.low, point.high)
+        across = (point.x_low, point.x_high), (point.y, point.y)
+        for whisker in (up, across):
+            if np.isfinite(whisker).all():
+                axes.plot(*whisker, color=look.colour, linewidth=1.2)
+        drawn = axes.plot([point.x], [point.y], linestyle="none", **look.point, zorder=3, markersize=7)
         handles.setdefault(point.group, drawn[0])
     for group, handle in handles.items():
         handle.set_label(wrapped(group, LEGEND_LETTERS) if group else "_")
     return [handle for group, handle in handles.items() if group]
 
 
-def _whiskers(point: Point) -> list[tuple[float, float, float, float]]:
-    """Those of its two intervals that it has, each (left, bottom, right, top)."""
-    both = (point.x, point.low, point.x, point.high), (point.x_low, point.y, point.x_high, point.y)
-    return [line for line in both if np.isfinite(line).all()]
-
-
-def draw_bands(axes: Axes, xs: np.ndarray, bands: Sequence[ArrayLike]) -> list[Any]:
-    """The legend's handles of line and bands; NaN bands (two points only) are not drawn."""
-    lines = [np.asarray(band, dtype=np.float64) for band in bands]
+def _draw_bands(axes: Axes, given_xs: ArrayLike, bands: Sequence[ArrayLike]) -> list[Any]:
+    """Draws line and bands and returns the legend's handles; NaN bands (two points only) are not drawn."""
+    xs, lines = np.asarray(given_xs, dtype=np.float64), [np.asarray(band, dtype=np.float64) for band in bands]
     if len(lines) != 5 or any(line.shape != xs.shape for line in lines) or xs.ndim != 1:
         shapes = ", ".join(str(line.shape) for line in lines)
         raise InputError(f"bands of shapes {shapes or 'none'}, xs {xs.shape}: expected five of the shape (n,) of xs")
     centre, low, high, new_low, new_high = lines
-    handles: list[Any] = [*axes.plot(xs, centre, color=INK, linewidth=1.6, label="least-squares line")]
-    looks: tuple[Look, Look] = (
-        {"facecolor": PREDICTION, "edgecolor": SOFT, "linestyle": ":"},
-        {"facecolor": CONFIDENCE, "edgecolor": "none"},
-    )
-    edges = ("prediction", new_low, new_high), ("confidence", low, high)
-    for rank, ((name, below, above), look) in enumerate(zip(edges, looks, strict=True)):
-        if np.isfinite(below).all() and np.isfinite(above).all():
-            axes.fill_between(xs, below, above, zorder=0.5 + 0.1 * rank, **look)
+    handles: list[Any] = axes.plot(xs, centre, color=INK, linewidth=1.6, label="least-squares line")
+    edges = ("prediction", new_low, new_high, PREDICTION, 0.5), ("confidence", low, high, CONFIDENCE, 0.6)
+    for name, below, above, look, order in edges:
+        if np.isfinite([below, above]).all():
+            axes.fill_between(xs, below, above, zorder=order, **look)
             handles.append(Patch(label=f"95% {name} band", **look))
     return handles
 
 
-def draw_levels(axes: Axes, levels: Mapping[str, float], methods: Sequence[str] | None) -> list[Line2D]:
-    """The legend's handles of lines across, one a level, each in its method's colour."""
-    looks = marks(list(levels), methods)
-    handles = []
+def _draw_levels(axes: Axes, levels: Mapping[str, float], methods: Sequence[str] | None) -> list[Any]:
+    """Draws lines across, each in its method's colour and none solid, and returns the legend's handles."""
+    looks, handles = marks(list(levels), methods), []
     for rank, (name, value) in enumerate(levels.items()):
-        style: Look = {"color": looks[name].colour, "linewidth": 1.6, "linestyle": DASHES[rank % len(DASHES)]}
-        handles.append(axes.axhline(value, label=wrapped(name, LEGEND_LETTERS), zorder=1.5, **style))
+        dash = DASHES[1 + rank % (len(DASHES) - 1)]
+        style: Look = {"color": looks[name].colour, "linewidth": 1.6, "linestyle": dash, "zorder": 1.5}
+        handles.append(axes.axhline(value, label=wrapped(name, LEGEND_LETTERS), **style))
     return handles
 
 
-def told_levels(levels: Mapping[str, float]) -> str:
-    """The lines across in words, for an alt text."""
-    return "".join(f" {name}: {number(value, 2)} at any ceiling." for name, value in levels.items())
-
-
-def _name(point: Point) -> str:
-    return ", ".join(dict.fromkeys(filter(None, (point.group, point.label))))
-
-
-def told_points(points: Sequence[Point], infinite: str) -> str:
-    """The points in words, for an alt text."""
-    across, up = decimals(point.x for point in points), decimals(point.y for point in points)
+def _described(points: Sequence[Point], infinite: str, levels: Mapping[str, float] | None = None) -> str:
+    """Points and lines across in words, for an alt text."""
+    x_digits, y_digits = decimals(point.x for point in points), decimals(point.y for point in points)
     parts = []
     for point in points:
-        where = (
-            f"x {number(point.x, across)}, y {number(point.y, up)}"
-            if placed(point)
-            else f"{_reason(point, infinite)}, not drawn"
-        )
+        where = f"{_reason(point, infinite)}, not drawn"
+        if _placed(point):
+            where = f"x {number(point.x, x_digits)}, y {number(point.y, y_digits)}"
         parts.append(f"{_name(point)}: {where}")
-    return told(parts)
+    across = [f" {name}: {number(value, 2)} at any ceiling." for name, value in (levels or {}).items()]
+    return f"{joined(parts)}.{''.join(across)}"
 
 
 DIAGONAL = "result = ceiling"
@@ -231,7 +217,7 @@ def ceiling_models(
     levels: Mapping[str, float] | None = None,
     methods: Sequence[str] | None = None,
 ) -> Drawing:
-    """A point a model at its ceiling and its result, with the line where both are equal; names are in the legend.
+    """One point per model at its ceiling and its result, with the line where both are equal; names are in the legend.
 
     Not beside the points: of models in alike latents these lie close, and their whiskers cross.
 
@@ -245,29 +231,28 @@ def ceiling_models(
     Raises:
         InputError: no points, or bands of another length than xs
     """
-    found = [point._replace(group=point.label) for point in points_of(points)]
+    found = [point._replace(group=point.label) for point in required([Point(*row) for row in points], "points")]
     levels = {name: value for name, value in (levels or {}).items() if np.isfinite(value)}
-    shown = [point for point in found if placed(point)]
+    shown = [point for point in found if _placed(point)]
     with house_style():
-        figure, axes = plane(found, X_LABEL, Y_LABEL, IDENTICAL)
-        handles: list[Any] = draw_points(axes, found, methods)
+        figure, axes = _plane(X_LABEL, Y_LABEL, found, IDENTICAL)
+        handles = _draw_points(axes, found, methods)
         if xs is not None:
-            handles += draw_bands(axes, np.asarray(xs, dtype=np.float64), bands or ())
-        _look_at(
+            handles += _draw_bands(axes, xs, bands or ())
+        _set_limits(
             axes,
             [value for point in shown for value in (point.x, point.x_low, point.x_high)],
             [*(value for point in shown for value in (point.y, point.low, point.high)), *levels.values()],
         )
-        handles += [*_diagonal(axes), *draw_levels(axes, levels, methods)]
+        handles += [*_diagonal(axes), *_draw_levels(axes, levels, methods)]
         add_legend(figure, handles)
-        words = f"{told_points(found, IDENTICAL)}.{told_levels(levels)}"
-        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}. {words}")
+        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}. {_described(found, IDENTICAL, levels)}")
 
 
 def ceiling_patients(
     results: Mapping[str, tuple[ArrayLike, ArrayLike]], *, methods: Sequence[str] | None = None
 ) -> Drawing:
-    """A point a patient and method: the patient's mean ceiling and mean result, and the line where both are equal.
+    """One point per patient and method: the patient's mean ceiling and mean result, and the line where both are equal.
 
     Args:
         results: by method (ceilings, results), each (patients,) in dB; pairs that are not both finite are left out.
@@ -281,21 +266,22 @@ def ceiling_patients(
     required([name for name, values in pairs.items() if values.size], "patients")
     looks = marks(list(pairs), methods)
     with house_style():
-        figure = new_figure(HEIGHT)
-        axes = figure.subplots()
-        axes.set_xlabel(X_LABEL)
-        axes.set_ylabel(Y_LABEL)
-        axes.grid(axis="both")
+        figure, axes = _plane(X_LABEL, Y_LABEL)
         handles: list[Line2D] = []
+        parts = []
         for name, (x, y) in pairs.items():
-            handles += axes.plot(x, y, linestyle="none", markersize=6, alpha=0.8, **looks[name].point)
-            handles[-1].set_label(wrapped(name, LEGEND_LETTERS))
-        _look_at(axes, *(np.concatenate([values[side] for values in pairs.values()]) for side in (0, 1)))
+            look = looks[name].point
+            label = wrapped(name, LEGEND_LETTERS)
+            handles += axes.plot(x, y, linestyle="none", markersize=6, alpha=0.8, label=label, **look)
+            if x.size:
+                means = [number(float(values.mean()), decimals(values)) for values in (x, y)]
+                parts.append(f"{name}: {x.size} patients, means x {', y '.join(means)}")
+        _set_limits(axes, *np.concatenate(list(pairs.values()), axis=1))
         add_legend(figure, [*handles, *_diagonal(axes)])
-        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}, a point a patient. {_told(pairs)}")
+        return drawing(figure, f"Scatter of {Y_LABEL} over {X_LABEL}, a point a patient. {'; '.join(parts)}.")
 
 
-def _look_at(axes: Axes, across: Iterable[float], up: Iterable[float]) -> None:
+def _set_limits(axes: Axes, across: Iterable[float], up: Iterable[float]) -> None:
     """Sets the limits around these values; upwards to the diagonal where that does not squeeze them."""
     for values, limit in ((finite(across), axes.set_xlim), (finite(up), axes.set_ylim)):
         if values.size:
@@ -316,15 +302,6 @@ def _diagonal(axes: Axes) -> list[Line2D]:
     return axes.plot([low, high], [low, high], color=SOFT, linewidth=1.2, label=DIAGONAL, zorder=1)
 
 
-def _told(pairs: Mapping[str, np.ndarray]) -> str:
-    parts = []
-    for name, (x, y) in pairs.items():
-        if x.size:
-            means = (number(float(values.mean()), decimals(values)) for values in (x, y))
-            parts.append(f"{name}: {x.size} patients, means x {', y '.join(means)}")
-    return "; ".join(parts) + "."
-
-
 PANEL = 2.2  # inches, the height of a row of panels
 HEAD = 0.8  # inches, for the labels
 IN_A_ROW, LETTERS = 3, (48, 22, 14)  # panels, and letters of a title's line in rows of one, two and three
@@ -333,7 +310,7 @@ REACH = 1.0  # spans of points and lines that the axes grow on each side for int
 
 
 def bland_altman(agreements: Mapping[str, Agreement], *, unit: str, methods: Sequence[str] | None = None) -> Drawing:
-    """Bland-Altman plots on one pair of axes, a panel a method: points, bias, limits and bands for their intervals.
+    """Bland-Altman plots on one pair of axes, one panel per method: points, bias, limits and bands for their intervals.
 
     Args:
         agreements: by method, what `stats.agreement.bland_altman` gives; without limits (fewer than two units) only the
@@ -351,14 +328,24 @@ def bland_altman(agreements: Mapping[str, Agreement], *, unit: str, methods: Seq
     with house_style():
         figure = new_figure(HEAD + rows * PANEL)
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        looks = marks(list(agreements), methods)
+        looks, parts = marks(list(agreements), methods), []
         for axes, (name, found) in zip(panels.flat, agreements.items(), strict=False):
             # Bias and limits over the whole width, their intervals as bands.
             axes.axhline(0, color=SOFT, linewidth=0.8)
-            for line, value, low, high in _lines(found):
-                axes.axhline(value, color=INK, linewidth=1.5, linestyle="-" if line == "bias" else (0, (5, 3)))
-                if np.isfinite([low, high]).all():
-                    axes.axhspan(low, high, facecolor=BANDS, edgecolor="none", alpha=0.6, zorder=0.5)
+            digits, words = decimals([*found.differences, found.lower, found.upper]), []
+            for line, *values, dash in (
+                ("upper limit", found.upper, found.upper_low, found.upper_high, (0, (5, 3))),
+                ("bias", found.bias, found.bias_low, found.bias_high, "-"),
+                ("lower limit", found.lower, found.lower_low, found.lower_high, (0, (5, 3))),
+            ):
+                value, low, high = (number(end, digits, signed=True) for end in values)
+                if math.isfinite(values[0]):
+                    axes.axhline(values[0], color=INK, linewidth=1.5, linestyle=dash)
+                    words.append(f"{line} {value}")
+                if np.isfinite(values).all():
+                    axes.axhspan(*values[1:], facecolor=BANDS, edgecolor="none", alpha=0.6, zorder=0.5)
+                    words[-1] += f" [{low}, {high}]"
+            parts.append(f"{name} minus HR, {found.n} differences: {', '.join(words)}.")
             axes.margins(x=0.04)
             axes.grid(axis="both")
             axes.plot(found.means, found.differences, linestyle="none", markersize=4, alpha=0.75, **looks[name].point)
@@ -369,18 +356,7 @@ def bland_altman(agreements: Mapping[str, Agreement], *, unit: str, methods: Seq
         panels[0, 0].set_ylim(*_limits(list(agreements.values())))
         figure.supxlabel(wrapped(f"Mean of the method and HR: mean intensity ({unit})", 64), fontsize=NORMAL)
         figure.supylabel(f"Method minus HR\n({wrapped(unit, 32)})", fontsize=NORMAL)
-        lay_out(figure)
-        return drawing(figure, " ".join(_described(name, found) for name, found in agreements.items()))
-
-
-def _lines(found: Agreement) -> list[tuple[str, float, float, float]]:
-    """Name, value and interval of the three lines; those without a value are left out."""
-    lines = [
-        ("upper limit", found.upper, found.upper_low, found.upper_high),
-        ("bias", found.bias, found.bias_low, found.bias_high),
-        ("lower limit", found.lower, found.lower_low, found.lower_high),
-    ]
-    return [line for line in lines if math.isfinite(line[1])]
+        return drawing(figure, " ".join(parts))
 
 
 def _limits(agreements: Sequence[Agreement]) -> tuple[float, float]:
@@ -393,13 +369,3 @@ def _limits(agreements: Sequence[Agreement]) -> tuple[float, float]:
     high = min(max(high, *ends), high + REACH * span) if ends.size else high
     room = 0.1 * ((high - low) or 1.0)
     return low - room, high + room
-
-
-def _described(name: str, found: Agreement) -> str:
-    digits = decimals([*found.differences, found.lower, found.upper])
-    parts = [
-        f"{line} {number(value, digits, signed=True)}"
-        + (f" [{number(low, digits, signed=True)}, {number(high, digits, signed=True)}]" if math.isfinite(low) else "")
-        for line, value, low, high in _lines(found)
-    ]
-    return f"{name} minus HR, {found.n} differences: {', '.join(parts)}."

@@ -58,8 +58,8 @@ LOOK: Any = {
     "lines.markersize": 6.0,
 }
 
-# Okabe and Ito 2008, Color Universal Design, without the yellow, which white paper swallows. Neighbours differ in
-# lightness. Seven colours, twelve markers and hatches, five dashes: what repeats in one differs in another.
+# Okabe and Ito 2008, Color Universal Design, without the yellow, which is invisible on white paper. Neighbours differ
+# in lightness. Seven colours, twelve markers and hatches, five dashes: methods that share one differ in another.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#D55E00", "#000000", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p", "*")
 HATCHES = (
@@ -100,20 +100,14 @@ class Mark:
 
 
 def mark(number: int) -> Mark:
-    """The mark of the method of this number, from 0: marker and hatch alone tell twelve apart."""
-    return Mark(
-        COLOURS[number % len(COLOURS)],
-        MARKERS[number % len(MARKERS)],
-        HATCHES[number % len(HATCHES)],
-        DASHES[number % len(DASHES)],
-    )
+    """The mark of the method of this number, from 0: twelve differ in marker and hatch alone."""
+    return Mark(*(table[number % len(table)] for table in (COLOURS, MARKERS, HATCHES, DASHES)))
 
 
 def marks(names: Sequence[str], methods: Sequence[str] | None = None) -> dict[str, Mark]:
     """A mark for each name, given in the order of `methods`: all that a report has, so that each keeps its mark."""
-    order = dict.fromkeys([*(methods or ()), *names])
-    numbers = {name: number for number, name in enumerate(order)}
-    return {name: mark(numbers[name]) for name in names}
+    order = list(dict.fromkeys([*(methods or ()), *names]))
+    return {name: mark(order.index(name)) for name in names}
 
 
 @contextmanager
@@ -152,7 +146,7 @@ def axis_label(quantity: str, unit: str = "", better: str = "") -> str:
 
 NAN = math.nan
 LOSSLESS, NO_VALUE = "lossless", "no value"
-TOLD = 12  # values that an alt text lists before it only counts the rest
+LISTED = 12  # values that an alt text lists before it only counts the rest
 
 
 class Interval(NamedTuple):
@@ -189,33 +183,15 @@ class Point(NamedTuple):
     x_high: float = NAN
 
 
-def intervals_of(rows: Iterable[Sequence[Any]]) -> list[Interval]:
-    """The rows as records, floats where numbers are; InputError without any."""
-    found = []
-    for row in rows:
-        label, centre, low, high, group = Interval(*row)
-        found.append(Interval(str(label), float(centre), float(low), float(high), str(group)))
-    return required(found, "rows")
-
-
-def points_of(rows: Iterable[Sequence[Any]]) -> list[Point]:
-    """The points as records, floats where numbers are; InputError without any."""
-    found = []
-    for row in rows:
-        label, x, y, group, *ends = Point(*row)
-        found.append(Point(str(label), float(x), float(y), str(group), *map(float, ends)))
-    return required(found, "points")
-
-
 def checked_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame as floats, names as text; InputError where it is empty or a method stands in it twice."""
     if frame.empty:
-        raise InputError("a figure came without values: expected a frame with a row a method")
+        raise InputError("a figure came without values: expected a frame with one row per method")
     found = frame.astype(np.float64)
     found.index, found.columns = found.index.map(str), found.columns.map(str)
     if not found.index.is_unique:
         twice = ", ".join(sorted(set(found.index[found.index.duplicated()])))
-        raise InputError(f"twice in one figure: {twice}; average the rows, or draw a figure a dataset")
+        raise InputError(f"twice in one figure: {twice}; average the rows, or draw one figure per dataset")
     return found
 
 
@@ -238,7 +214,7 @@ def absence(value: float) -> str:
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Digits after the point that tell these values apart: three significant digits of what they span."""
+    """Digits after the point with which these values differ: three significant digits of their span."""
     shown = finite(values)
     span = float(np.ptp(shown)) if shown.size else 0.0
     span = span or float(np.abs(shown).max(initial=0.0)) / 10 or 1.0
@@ -254,7 +230,7 @@ def number(value: float, digits: int, *, signed: bool = False) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def told(parts: Sequence[str]) -> str:
-    """The parts as one text, the first TOLD of them, and how many more there are."""
-    rest = len(parts) - TOLD
-    return "; ".join(parts[:TOLD]) + (f"; and {rest} more" if rest > 0 else "")
+def joined(parts: Sequence[str]) -> str:
+    """The parts as one text, the first LISTED of them, and how many more there are."""
+    rest = len(parts) - LISTED
+    return "; ".join(parts[:LISTED]) + (f"; and {rest} more" if rest > 0 else "")

@@ -17,9 +17,10 @@ from latentsr import __version__, io
 from latentsr.config import manifest, write_json
 from latentsr.degrade import Degradation, enlarge
 from latentsr.enhance import Job, Outcome, enhance_files
-from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.errors import InputError, OptionError
 from latentsr.intensity import Window
 from latentsr.io.dicom.crop import Box, write_window
+from latentsr.job import JobFolder
 from latentsr.metrics.fidelity import psnr, ssim
 from latentsr.metrics.frequency import laplacian_variance
 from latentsr.metrics.perceptual import haarpsi
@@ -85,7 +86,11 @@ def run_demo(
     """
     if min(steps, samples) < 2:
         raise OptionError(f"{steps} steps and {samples} samples: a spread needs two or more of both")
-    _claim(out, resolver, overwrite, steps=steps, samples=samples, seed=seed)
+    folder = JobFolder(out, "demo", MARK, frozenset(OWN), "", shared=True)
+    if not overwrite:
+        folder.check()
+    if not folder.whole:  # so that a later demo may replace the files even where this one is killed
+        _record(out, resolver, (), (), steps=steps, samples=samples, seed=seed)
     done = _Counter(progress, 2 + steps + steps * samples)
     done.add(0)
     # What `latentsr enhance MR_small.dcm` does.
@@ -125,15 +130,6 @@ class _Counter:
     def add(self, evaluations: int) -> None:
         self.done += evaluations
         self.progress(self.done, self.total)
-
-
-def _claim(out: Path, resolver: SuperResolver, overwrite: bool, **options: int) -> None:
-    """Marks `out` as a folder of the demo, whose files a later demo may replace, even where this one is killed."""
-    foreign = [] if (out / MARK).exists() else [name for name in OWN if (out / name).exists()]
-    if foreign and not overwrite:
-        raise StaleError(f"{out / foreign[0]}: exists and no demo made it; remove it, or choose another output folder")
-    if not (out / MARK).exists():
-        _record(out, resolver, (), (), **options)
 
 
 def _record(out: Path, resolver: SuperResolver, table: Sequence[Row], files: Sequence[Path], **options: int) -> None:

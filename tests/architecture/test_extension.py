@@ -1,4 +1,4 @@
-"""A new metric, autoencoder, upscaler or command is one new file and one row of a table, and the commands know it."""
+"""A new metric, autoencoder, upscaler, recipe or command is one new file and one row of a table."""
 
 import os
 import shutil
@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
+from latentsr.io.raster import write_pixels
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
 
@@ -75,6 +77,22 @@ def greet() -> None:
     """Greets."""
     terminal.show("good day")
 '''
+RECIPE = '''"""A toy recipe."""
+
+from pathlib import Path
+from typing import Annotated
+
+
+def initials(source: Path, options, *, length: Annotated[int, "Letters of a file's name that name its patient."] = 1):
+    """Files whose names begin with the patient."""
+    from latentsr.data.prepare import Labels, Source
+    from latentsr.io import find
+
+    def labels(relative: Path, one) -> Labels:
+        return Labels(relative.stem, relative.stem[:length])
+
+    return Source(source, find([source]), labels, {"recipe": "initials", "length": length})
+'''
 TOYS = {  # file and text; table's file, the line that the row follows, the row, and the import that it needs
     "metrics/toy.py": (
         METRIC, "metrics/table.py", "_TABLE = (",
@@ -88,6 +106,10 @@ TOYS = {  # file and text; table's file, the line that the row follows, the row,
     "upscalers/toy.py": (
         UPSCALER, "upscalers/__init__.py", "    BICUBIC: Bicubic,", '    "nearest": Nearest,',
         "from latentsr.upscalers.toy import Nearest",
+    ),
+    "data/recipes/toy.py": (
+        RECIPE, "data/recipes/__init__.py", '    "folder": folder,', '    "initials": initials,',
+        "from latentsr.data.recipes.toy import initials",
     ),
     "commands/toy.py": (
         COMMAND, "cli.py", "COMMANDS = (", '    (greet, "latentsr greet"),', "from latentsr.commands.toy import greet",
@@ -103,11 +125,10 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     for file, (text, table, before, row, needed) in TOYS.items():
         (root / "latentsr" / file).write_text(text)
         code = (root / "latentsr" / table).read_text()
-        assert code.count(f"\n{before}") == code.count("\nfrom latentsr.errors") == 1
+        assert code.count(f"\n{before}") == 1
         code = code.replace(f"\n{before}", f"\n{before}\n{row}")
-        (root / "latentsr" / table).write_text(
-            code.replace("\nfrom latentsr.errors", f"\n{needed}\nfrom latentsr.errors")
-        )
+        code = code.replace("\nfrom latentsr", f"\n{needed}\nfrom latentsr", 1)
+        (root / "latentsr" / table).write_text(code)
     environment = {**os.environ, "PYTHONPATH": str(root)}
 
     def latentsr(*arguments: object) -> str:
@@ -122,6 +143,17 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 def test_a_command(extended: Callable[..., str]) -> None:
     assert "greet" in extended("--help")
     assert "good day" in extended("greet")
+
+
+def test_a_recipe(extended: Callable[..., str], tmp_path: Path) -> None:
+    for number, name in enumerate(("ab1", "ab2", "ac1", "b1")):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
+        write_pixels(tmp_path / "in" / f"{name}.png", pixels)
+    assert "--length" in extended("prepare", "initials", "--help")
+    shared = ("prepare", "initials", tmp_path / "in", "--split", "1,0,0")
+    for length, patients in ((1, {"a", "b"}), (2, {"ab", "ac", "b1"})):
+        extended(*shared, "-o", tmp_path / str(length), "--length", length)
+        assert set(pd.read_csv(tmp_path / str(length) / "records.csv")["patient"]) == patients
 
 
 def test_a_metric_an_upscaler_and_an_autoencoder(

@@ -135,6 +135,9 @@ class Dataset:
             )
 
 
+DatasetImage = tuple[Dataset, Record]
+
+
 def is_safe_path(text: str) -> bool:
     """Whether a text is a relative POSIX path that stays below any folder it is joined to, and can be printed.
 

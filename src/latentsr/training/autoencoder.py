@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from latentsr.autoencoders.folder import read_folder
-from latentsr.autoencoders.network import KLNetwork, image_channels, save_network
+from latentsr.autoencoders.network import MANIFEST, KLNetwork, image_channels, save_network
 from latentsr.autoencoders.small_kl import MOST_BLOCKS, WIDEST, SmallKL
-from latentsr.config import Config, Count, Seed, manifest, read_json, sha256_json, write_yaml
-from latentsr.data.records import Dataset, check_names, common_size
-from latentsr.errors import InputError, ModelError, OptionError, StaleError
+from latentsr.config import Config, Count, Seed, manifest, sha256_json, write_yaml
+from latentsr.data.records import Dataset, DatasetImage, check_names, common_size
+from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.io.raster import write_pixels
+from latentsr.job import JobFolder
 from latentsr.metrics.fidelity import psnr
-from latentsr.training.crops import DatasetImage, ImageCrops, WholeImages, images_of
+from latentsr.training.crops import ImageCrops, WholeImages, images_of
 from latentsr.training.trainer import (
     Budget,
     Ema,
@@ -115,9 +116,9 @@ def fit_autoencoder(
     check_names(datasets)
     network, config = _network(config)
     key = sha256_json({"options": config, "data": [d.hash for d in datasets]})
-    if (out / "manifest.json").is_file():
-        if read_json(out / "manifest.json").get("key") != key:
-            raise StaleError(f"{out}: holds an autoencoder made with other options or data; choose another folder")
+    folder = JobFolder(out, "autoencoder", MANIFEST, frozenset(), "options or data", shared=True, fix="remove it first")
+    folder.claim(key)
+    if folder.whole:
         return out
     for dataset in datasets:
         dataset.check((*dataset.select("train"), *dataset.select("valid")))

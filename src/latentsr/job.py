@@ -327,8 +327,11 @@ class Parts:
 
     def names(self) -> frozenset[str]:
         """The names of the arrays that every part has."""
-        each = [_names(path) for path in self._paths()]
-        return frozenset.intersection(*each) if each else frozenset()
+        found = []
+        for path in self._paths():
+            with _opened(path) as file:
+                found.append(frozenset(map(str, file[NAMES])))
+        return frozenset.intersection(*found) if found else frozenset()
 
     def done(self) -> frozenset[str]:
         """The ids of the images that need not be done again."""
@@ -343,11 +346,6 @@ def _part(path: Path, wanted: Callable[[str], bool]) -> Part:
     with _opened(path) as file:
         arrays = {name: file[name] for name in map(str, file[NAMES]) if wanted(name)}
         return Part(tuple(str(text) for text in file[IDS]), arrays)
-
-
-def _names(path: Path) -> frozenset[str]:
-    with _opened(path) as file:
-        return frozenset(map(str, file[NAMES]))
 
 
 @contextmanager

@@ -43,7 +43,19 @@ def check_kind(path: Path) -> None:
         raise ModelError(f"{path}: missing; expected a file of weights")
     with path.open("rb") as file:
         head = file.read(64)
-    if problem := _problem(path, head):
+    kinds = f"expected safetensors or a torch checkpoint ({', '.join(SUFFIXES)})"
+    problem = ""
+    if not head:
+        problem = f"not a whole file of weights (empty), {kinds}; copy or fetch it again"
+    elif head.startswith(_LFS):
+        problem = f"not a whole file of weights but a Git LFS pointer, {kinds}; fetch the file itself ('git lfs pull')"
+    elif path.suffix != ".safetensors" and head[8:9] == b"{":
+        problem = "is a safetensors file by its content; rename it to end in .safetensors"
+    elif all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        problem = f"not a whole file of weights but a text, {kinds}; give the file of weights"
+    elif head.startswith(b"PK"):
+        problem = _zip_problem(path)
+    if problem:
         raise ModelError(f"{path}: {problem}")
 
 
@@ -100,20 +112,6 @@ def _weights(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
 
 
-def _problem(path: Path, head: bytes) -> str:
-    """The fault of a file that begins with `head`; empty where it may be weights."""
-    kinds = f"expected safetensors or a torch checkpoint ({', '.join(SUFFIXES)})"
-    if not head:
-        return f"not a whole file of weights (empty), {kinds}; copy or fetch it again"
-    if head.startswith(_LFS):
-        return f"not a whole file of weights but a Git LFS pointer, {kinds}; fetch the file itself ('git lfs pull')"
-    if path.suffix != ".safetensors" and head[8:9] == b"{":
-        return "is a safetensors file by its content; rename it to end in .safetensors"
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
-        return f"not a whole file of weights but a text, {kinds}; give the file of weights"
-    return _zip_problem(path) if head.startswith(b"PK") else ""
-
-
 def _zip_problem(path: Path) -> str:
     """Empty for a torch checkpoint, which is a zip with a data.pkl, and for a zip that cannot be read."""
     try:
@@ -166,7 +164,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 f"{path}: not a whole safetensors file ({_line(error)}); copy or fetch it again"
             ) from error
     else:
-        content = _pickled(path)
+        try:
+            with torch.serialization.safe_globals([(_Nothing, name) for name in _INERT]), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's guesses at the fault of a file; it is read whole or refused
+                content = torch.load(path, map_location="cpu", weights_only=True)
+        except _UNREADABLE as error:
+            if code := re.search(r"(?:GLOBAL|global:?|function) ([\w.]+\.[\w.]+)", str(error)):
+                raise ModelError(
+                    f"{path}: asks for code ({code[1]}) beside tensors and was not loaded; fetch it from its publisher"
+                ) from error
+            raise ModelError(f"{path}: not a whole file of weights ({_line(error)}); copy or fetch it again") from error
         if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
             content = content["state_dict"]
     if not isinstance(content, dict) or not content:
@@ -175,19 +182,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelError(f"{path}: {name!r} is no tensor; expected a state dict, or one under 'state_dict'")
     return dict(content)
-
-
-def _pickled(path: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals([(_Nothing, name) for name in _INERT]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's guesses at the fault of a file; it is read whole or refused
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        if code := re.search(r"(?:GLOBAL|global:?|function) ([\w.]+\.[\w.]+)", str(error)):
-            raise ModelError(
-                f"{path}: asks for code ({code[1]}) beside tensors and was not loaded; fetch it from its publisher"
-            ) from error
-        raise ModelError(f"{path}: not a whole file of weights ({_line(error)}); copy or fetch it again") from error
 
 
 def _line(error: Exception) -> str:

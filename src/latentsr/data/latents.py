@@ -243,7 +243,13 @@ def _fill(
             for role, tensor in values.items():
                 path = folder.root / split / f"{role}.npy"
                 if start == 0:
-                    _allocate(path, (len(pairs), *tensor.shape[1:]))
+                    with replacing(path) as temporary:
+                        shape = (len(pairs), *tensor.shape[1:])
+                        open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
+                        # Take the disk space of a file with holes: a full disk under a memory map kills the process.
+                        if hasattr(os, "posix_fallocate"):
+                            with temporary.open("rb+") as file:
+                                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                     hashes[f"{split}/{role}"] = hashlib.sha256(_header(path))
                 written = np.ascontiguousarray(tensor.cpu().numpy())
                 array = open_memmap(path, mode="r+")
@@ -272,18 +278,6 @@ def _roles(
     hr = 2 * images.to(device) - 1
     lr = degradation.apply(hr)
     return {"hr": encode(hr), **encode_roles(conditions, lr, degradation.scale, encode)}
-
-
-def _allocate(path: Path, shape: tuple[int, ...]) -> None:
-    """Writes an array of zeros, in place of what has its name, and takes its space on the disk.
-
-    A disk that fills up under a memory map of a file with holes kills the process.
-    """
-    with replacing(path) as temporary:
-        open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
-        if hasattr(os, "posix_fallocate"):
-            with temporary.open("rb+") as file:
-                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
 
 
 def _hash_of_finished(folder: JobFolder, name: str, state: Mapping[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from latentsr.config import Config, Count, Seed
+from latentsr.config import Count
 from latentsr.data.latents import LatentCache
 from latentsr.degrade import enlarge
 from latentsr.diffusion.denoiser import Attention, Channels, DenoiserSpec, Groups, Layers
@@ -21,7 +21,7 @@ from latentsr.diffusion.objective import OBJECTIVES, at
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
-from latentsr.training.trainer import Budget, Precision, optimiser_with_schedule
+from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.restorer import Restorer
 
@@ -47,7 +47,7 @@ class ValidationImages(Dataset[dict[str, Any]]):
         return {"id": self.ids[self.rows[n]], "image": torch.from_numpy(np.array(self.images[self.rows[n]]))}
 
 
-class TrainConfig(Config):
+class TrainConfig(TrainingConfig):
     """The options of a training; the defaults are those of the shipped model.
 
     `pure_noise_share` of each batch is at the noisiest time. `channel_weight` w weighs the loss of a latent channel by
@@ -55,7 +55,6 @@ class TrainConfig(Config):
     `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
     """
 
-    init: str | None = None
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Literal["latent", "residual"] = "residual"
     objective: Literal["x0", "epsilon", "v", "flow"] = "x0"
@@ -72,15 +71,9 @@ class TrainConfig(Config):
     crop: Count = 32
     batch: Count = 16
     steps: Count | None = 4000
-    minutes: float | None = Field(None, gt=0)
     learning_rate: float = Field(4e-4, gt=0, le=1000)
     weight_decay: float = Field(0.01, ge=0, le=1e30)
-    ema: float = Field(0.999, ge=0, lt=1)
-    clip: float = Field(1.0, ge=0)
-    seed: Seed = 0
-    precision: Precision = "auto"
     validate_every: Count = 200
-    workers: int = Field(0, ge=0, le=1024)
 
 
 def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:

@@ -157,18 +157,12 @@ def fit_denoiser(
     restorer = _restorer(model, config.seed, cache, resolve_device(device), parent)
     module = DenoiserTraining(restorer, config, budget, run / "pictures")
     with progress("train", unit="steps", resumes=True) as report:
-        trainer = make_trainer(
-            run, budget, [ema], checkpoint, report=report, clip=config.clip, device=device, devices=devices,
-            precision=config.precision,
-        )  # fmt: skip
+        trainer = make_trainer(run, config, budget, ema, checkpoint, report=report, device=device, devices=devices)
         if checkpoint.found() is None:
             _note(folder, config, facts)
         if config.minutes is not None:
             budget.reserve(calibration_seconds(restorer, cache))
-        train(
-            trainer, module.train(), crops, valid, checkpoint,
-            batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
-        )  # fmt: skip
+        train(trainer, module.train(), crops, valid, checkpoint, config)
     module.network.load_state_dict(ema.weights())
     if trainer.is_global_zero:
         module.network.to(restorer.device).eval()  # Lightning leaves it on the CPU

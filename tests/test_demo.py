@@ -105,7 +105,7 @@ def test_a_second_run_makes_the_same(result: DemoResult, resolver: SuperResolver
 
 def test_foreign_files_are_left_alone(resolver: SuperResolver, tmp_path: Path) -> None:
     (tmp_path / PANEL).write_text("mine")
-    with pytest.raises(StaleError, match=r"panel\.png: exists and no demo made it"):
+    with pytest.raises(StaleError, match=r"panel\.png is of no demo"):
         run_demo(tmp_path, resolver, steps=2, samples=2)
     assert [path.name for path in tmp_path.iterdir()] == [PANEL]
 

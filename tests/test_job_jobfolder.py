@@ -185,6 +185,33 @@ def test_a_removal_that_is_interrupted_anywhere_is_gone_on_with(
     assert names(tmp_path) == set()
 
 
+def test_a_shared_folder_may_hold_other_files_and_is_its_jobs_by_its_record_alone(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path, "cache", "done.json", frozenset({"table.csv"}), "data", shared=True, fix="remove it")
+    (tmp_path / "notes.txt").write_text("mine")
+    folder.claim("k")
+    (tmp_path / "table.csv").write_text("1")
+    with pytest.raises(StaleError, match=r"its table\.csv is of no cache"):
+        folder.claim("k")
+    folder.note({"key": "k", "done": 3})
+    folder.claim("k")
+    assert folder.noted() == {"key": "k", "done": 3}
+    with pytest.raises(StaleError, match="holds another cache, of other data: choose another output folder, or remove"):
+        folder.claim("other")
+    partial = tmp_path / "done.partial.json"
+    partial.write_text(partial.read_text().replace("3", "4"))
+    with pytest.raises(StaleError, match=r"done\.partial\.json: altered; remove it"):
+        folder.noted()
+    folder.finish({"key": "k"})
+    folder.drop_parts()
+    assert folder.noted() is None
+    assert folder.whole
+    assert folder.finished()["key"] == "k"
+    assert names(tmp_path) == {"notes.txt", "table.csv", "done.json"}
+    (tmp_path / "done.json").write_text("[]")
+    with pytest.raises(StaleError, match=r"its done\.json is of no cache"):
+        folder.claim("k")
+
+
 def test_a_link_to_somebodys_pictures_is_removed_and_they_are_not(tmp_path: Path) -> None:
     folder = finished(tmp_path / "out")
     shutil.rmtree(tmp_path / "out" / "pictures")

@@ -17,9 +17,10 @@ from latentsr import __version__, io
 from latentsr.config import manifest, write_json
 from latentsr.degrade import Degradation, enlarge
 from latentsr.enhance import Job, Outcome, enhance_files
-from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.errors import InputError, OptionError
 from latentsr.intensity import Window
 from latentsr.io.dicom.crop import Box, write_window
+from latentsr.job import JobFolder
 from latentsr.metrics.fidelity import psnr, ssim
 from latentsr.metrics.frequency import laplacian_variance
 from latentsr.metrics.perceptual import haarpsi
@@ -85,14 +86,18 @@ def run_demo(
     """
     if min(steps, samples) < 2:
         raise OptionError(f"{steps} steps and {samples} samples: a spread needs two or more of both")
-    _claim(out, resolver, overwrite, steps=steps, samples=samples, seed=seed)
-    done = _Counter(progress, 2 + steps + steps * samples)
-    done.add(0)
+    folder = JobFolder(out, "demo", MARK, frozenset(OWN), "", shared=True)
+    if not overwrite:
+        folder.check()
+    if not folder.whole:  # so that a later demo may replace the files even where this one is killed
+        _record(out, resolver, (), (), steps=steps, samples=samples, seed=seed)
+    done, total = 0, 2 + steps + steps * samples
+    progress(done, total)
     # What `latentsr enhance MR_small.dcm` does.
     outcome = enhance_files([_example(SMALL)], Job(resolver, Sampling(seed=seed), out, overwrite=True))[0]
     if outcome.status != "written":
         raise InputError(outcome.reason)
-    done.add(1)
+    progress(done := done + 1, total)
     truth, lr = _pair(out, resolver.degradation)
     plans = {
         MEAN: Sampling(seed=seed),
@@ -107,33 +112,13 @@ def run_demo(
             place = io.uncertainty_name(out / name, "dicom")
             io.write_uncertainty(enhanced.uncertainty, place, provenance=enhanced.provenance, overwrite=True)
         restored[name] = enhanced
-        done.add(sampling.steps * sampling.samples)
+        progress(done := done + sampling.steps * sampling.samples, total)
     comparison = _Comparison(truth, lr, resolver.degradation, samples, steps, restored)
     table = comparison.table()
     _draw(out / PANEL, comparison, table, resolver, seed)
     files = tuple(path for name in OWN if (path := out / name).exists())
     _record(out, resolver, table, files, steps=steps, samples=samples, seed=seed)
     return DemoResult(outcome, table, out / PANEL, files)
-
-
-class _Counter:
-    """Counts evaluations for `progress`."""
-
-    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def add(self, evaluations: int) -> None:
-        self.done += evaluations
-        self.progress(self.done, self.total)
-
-
-def _claim(out: Path, resolver: SuperResolver, overwrite: bool, **options: int) -> None:
-    """Marks `out` as a folder of the demo, whose files a later demo may replace, even where this one is killed."""
-    foreign = [] if (out / MARK).exists() else [name for name in OWN if (out / name).exists()]
-    if foreign and not overwrite:
-        raise StaleError(f"{out / foreign[0]}: exists and no demo made it; remove it, or choose another output folder")
-    if not (out / MARK).exists():
-        _record(out, resolver, (), (), **options)
 
 
 def _record(out: Path, resolver: SuperResolver, table: Sequence[Row], files: Sequence[Path], **options: int) -> None:
@@ -232,36 +217,24 @@ def _draw(path: Path, found: _Comparison, table: Sequence[Row], resolver: SuperR
     for method, title in titles.items():
         image = found.images[method]
         heading = f"Error of {title.removeprefix('SR, ').lower()}"
-        columns.append(Column(title, DISPLAY.apply(image), _scores(rows[method]), found.error(image), heading))
+        row = rows[method]
+        scores = (
+            f"PSNR {row.psnr:.2f} dB   SSIM {row.ssim:.3f}",
+            f"HaarPSI {row.haarpsi:.3f}   sharpness {100 * row.sharpness:.0f} %",
+        )
+        columns.append(Column(title, DISPLAY.apply(image), scores, found.error(image), heading))
     spread = found.percent(found.spread)
     truth = Column(
         "Truth", DISPLAY.apply(found.truth.pixels[0]), (f"{finest} px",), spread, f"Spread of {found.samples} samples"
     )
     greatest = float(np.ceil(np.percentile(found.error(found.images[BICUBIC]), GREATEST_ERROR)))
-    figure = comparison([*columns, truth], _detail(found), _caption(found, resolver, seed), greatest=greatest)
-    save(figure, path, text={"Software": f"latentsr {__version__}"})
-
-
-def _size(volume: Volume) -> str:
-    return " x ".join(str(side) for side in volume.pixels.shape[1:])
-
-
-def _scores(row: Row) -> tuple[str, ...]:
-    first = f"PSNR {row.psnr:.2f} dB   SSIM {row.ssim:.3f}"
-    return first, f"HaarPSI {row.haarpsi:.3f}   sharpness {100 * row.sharpness:.0f} %"
-
-
-def _detail(found: _Comparison) -> Detail:
-    """The lesion, with the grey scale of what it holds: it is faint in the whole image's."""
+    # The lesion, with the grey scale of what it holds: it is faint in the whole image's.
     inside = LESION.of(found.truth.pixels[0])
     low, high = (float(value) for value in DISPLAY.apply(np.array([inside.min(), inside.max()])))
     title = f"The marked lesion, grey from {inside.min():.0f} to {inside.max():.0f}"
-    return Detail(LESION.top, LESION.left, LESION.rows, LESION.columns, title, (low, high))
-
-
-def _caption(found: _Comparison, resolver: SuperResolver, seed: int) -> Caption:
+    detail = Detail(LESION.top, LESION.left, LESION.rows, LESION.columns, title, (low, high))
     spacing = found.truth.spacing
-    return Caption(
+    caption = Caption(
         heading=f"Abdominal MR, {_size(found.lr)} px restored to {_size(found.truth)} px, beside the truth",
         subheading=f"A window of pydicom's {ABDOMEN}, degraded by {found.degradation.text}; "
         f"grey from {DISPLAY.low:.0f} to {DISPLAY.high:.0f} (the file's own window)",
@@ -276,3 +249,9 @@ def _caption(found: _Comparison, resolver: SuperResolver, seed: int) -> Caption:
         footer=f"latentsr {__version__}, model {resolver.name} ({resolver.hash[:12]}), seed {seed}",
         spacing=None if spacing is None else spacing[1],
     )
+    figure = comparison([*columns, truth], detail, caption, greatest=greatest)
+    save(figure, path, text={"Software": f"latentsr {__version__}"})
+
+
+def _size(volume: Volume) -> str:
+    return " x ".join(str(side) for side in volume.pixels.shape[1:])

@@ -1,6 +1,6 @@
 """The folder of a long job: whose it is, what is finished, and what an interrupted run goes on with.
 
-The record of a whole job holds its own digest and the SHA-256 of each table beside it.
+The record of a finished evaluation or screening holds its own digest and the SHA-256 of each table beside it.
 """
 
 import hashlib
@@ -35,11 +35,14 @@ class JobFolder:
     """The folder of one job.
 
     Attributes:
-        root: the folder, there or not.
+        root: the folder, which need not exist.
         job: what the record and errors call the job's work, such as "screening".
-        record: the name of its last file, JSON with job and key, whose presence says that the work is whole.
+        record: the name of its last file, JSON with the key, whose presence says that the work is whole.
         results: the names of all else that it leaves; such files are its own only beside its record.
         decided_by: what the key is the digest of, in the words of an error.
+        shared: other files may lie in the folder, and a record belongs to the job by its name: it names no job, and
+            what reads the results checks them (datasets, latent caches, autoencoders, trainings, demos).
+        fix: how to put another job's work away, in the words of an error.
     """
 
     root: Path
@@ -47,6 +50,8 @@ class JobFolder:
     record: str
     results: frozenset[str]
     decided_by: str
+    shared: bool = False
+    fix: str = "set the option overwrite to replace it"
 
     @property
     def parts(self) -> Path:
@@ -66,11 +71,15 @@ class JobFolder:
         if self.root.exists() and not self.root.is_dir():
             raise StaleError(f"{self.root}: is a file, expected a new or empty folder; choose another output folder")
         records = [path for path in (self._record, self._partial) if path.exists()]
-        if foreign := [path.name for path in records if not self._is_own(path)]:
+        files = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
+        foreign = [path.name for path in records if not self._is_own(path)]
+        if self.shared and not records:
+            foreign = sorted(files & self.results)
+        if foreign:
             raise StaleError(
                 f"{self.root}: its {foreign[0]} is of no {self.job}; choose an output folder that is new or empty"
             )
-        if not records and self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):
+        if not records and not self.shared and any(not name.startswith(".") for name in files):
             raise StaleError(
                 f"{self.root}: holds files but no {self.job}; choose an output folder that is new or empty"
             )
@@ -91,25 +100,50 @@ class JobFolder:
                 self._record.replace(self._partial)
             for name in (PARTS, *sorted(self.results), self._partial.name):
                 _remove(self.root / name)
-        for path in (self._record, self._partial):
-            if path.exists() and read_json(path).get("key") != key:
-                other = f"holds another {self.job}, of other {self.decided_by}"
-                raise StaleError(
-                    f"{self.root}: {other}: choose another output folder, or set the option overwrite to replace it"
-                )
-        if self.whole:
+        if any(path.exists() and read_json(path).get("key") != key for path in (self._record, self._partial)):
+            raise self.other()
+        if self.whole and not self.shared:
             self._check_tables()
+
+    def other(self) -> StaleError:
+        """The error for a folder that holds the work of another key."""
+        return StaleError(
+            f"{self.root}: holds another {self.job}, of other {self.decided_by}: choose another output folder, or "
+            f"{self.fix}"
+        )
 
     def begin(self, key: str) -> None:
         """Says whose parts will lie here; to be called before the first, so that none is ever without its key."""
         if not self._partial.is_file():
             write_json(self._partial, {"job": self.job, "key": key})
 
-    def finish(self, content: dict[str, Any]) -> None:
-        """Writes the record, with the job's name before the content; the folder is whole then."""
-        tables = [path for path in sorted(self.root.glob("*.*")) if path.name in self.results and path.suffix in TABLES]
-        hashes = {path.name: sha256(path) for path in tables}
-        write_json(self._record, signed({"job": self.job, **content, "sha256": hashes}))
+    def note(self, state: Mapping[str, Any]) -> None:
+        """Writes what an interrupted job goes on from, its key included."""
+        write_json(self._partial, signed(state))
+
+    def noted(self) -> dict[str, Any] | None:
+        """What `note` wrote last, None where the job was not begun; StaleError if it was altered."""
+        if not self._partial.is_file():
+            return None
+        try:
+            return read_signed_json(self._partial)
+        except InputError as error:
+            raise StaleError(f"{self._partial}: altered; {self.fix}") from error
+
+    def finish(self, content: Mapping[str, Any]) -> None:
+        """Writes the record; the folder is whole then. Unless it is shared, the job's name and hashes go with it."""
+        if not self.shared:
+            names = sorted(name for name in self.results if Path(name).suffix in TABLES)
+            hashes = {name: sha256(self.root / name) for name in names if (self.root / name).exists()}
+            content = {"job": self.job, **content, "sha256": hashes}
+        write_json(self._record, signed(content))
+
+    def finished(self) -> dict[str, Any]:
+        """The content of the record; StaleError if it is missing or altered."""
+        try:
+            return read_signed_json(self._record)
+        except InputError as error:
+            raise self.other() from error
 
     def drop_parts(self) -> None:
         """Removes what only an interrupted job needs."""
@@ -128,10 +162,10 @@ class JobFolder:
     def _is_own(self, record: Path) -> bool:
         """Whether it is a record of this job, of any key."""
         try:
-            there = read_json(record)
+            content = read_json(record)
         except InputError:
             return False
-        return isinstance(there, dict) and there.get("job") == self.job
+        return isinstance(content, dict) and (self.shared or content.get("job") == self.job)
 
     def _check_tables(self) -> None:
         """StaleError unless record and tables are as they were written."""
@@ -293,8 +327,11 @@ class Parts:
 
     def names(self) -> frozenset[str]:
         """The names of the arrays that every part has."""
-        each = [_names(path) for path in self._paths()]
-        return frozenset.intersection(*each) if each else frozenset()
+        found = []
+        for path in self._paths():
+            with _opened(path) as file:
+                found.append(frozenset(map(str, file[NAMES])))
+        return frozenset.intersection(*found) if found else frozenset()
 
     def done(self) -> frozenset[str]:
         """The ids of the images that need not be done again."""
@@ -309,11 +346,6 @@ def _part(path: Path, wanted: Callable[[str], bool]) -> Part:
     with _opened(path) as file:
         arrays = {name: file[name] for name in map(str, file[NAMES]) if wanted(name)}
         return Part(tuple(str(text) for text in file[IDS]), arrays)
-
-
-def _names(path: Path) -> frozenset[str]:
-    with _opened(path) as file:
-        return frozenset(map(str, file[NAMES]))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A new metric, autoencoder, upscaler, recipe or command is one file and one row of a table."""
+"""A new metric, autoencoder, upscaler, recipe or command is one new file and one row of a table."""
 
 import os
 import shutil
@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
+from latentsr.io.raster import write_pixels
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
 
@@ -75,30 +77,21 @@ def greet() -> None:
     """Greets."""
     terminal.show("good day")
 '''
-RECIPE = '''"""A toy dataset."""
+RECIPE = '''"""A toy recipe."""
 
-from functools import partial
-
-import numpy as np
-
-from latentsr.data.recipes.recipe import Case, Recipe, Sample
+from pathlib import Path
+from typing import Annotated
 
 
-class Toy(Recipe):
-    """Text files of numbers."""
+def initials(source: Path, options, *, length: Annotated[int, "Letters of a file's name that name its patient."] = 1):
+    """Files whose names begin with the patient."""
+    from latentsr.data.prepare import Labels, Source
+    from latentsr.io import find
 
-    about = "Toy numbers."
-    example = "toys/"
-    side: int = 8
+    def labels(relative: Path, one) -> Labels:
+        return Labels(relative.stem, relative.stem[:length])
 
-    def cases(self, source):
-        """A file a case."""
-        files = sorted(source.glob("*.txt"))
-        return [Case(path.stem, "train", (path,), partial(self._samples, path)) for path in files]
-
-    def _samples(self, path):
-        numbers = np.arange(self.side**2) * int(path.read_text()) % 256
-        yield Sample(path.stem, numbers.astype(np.uint8).reshape(self.side, -1))
+    return Source(source, find([source]), labels, {"recipe": "initials", "length": length})
 '''
 TOYS = {  # file and text; table's file, the line that the row follows, the row, and the import that it needs
     "metrics/toy.py": (
@@ -115,8 +108,8 @@ TOYS = {  # file and text; table's file, the line that the row follows, the row,
         "from latentsr.upscalers.toy import Nearest",
     ),
     "data/recipes/toy.py": (
-        RECIPE, "data/recipes/__init__.py", "RECIPES: Mapping[str, type[Recipe]] = {", '    "toy": Toy,',
-        "from latentsr.data.recipes.toy import Toy",
+        RECIPE, "data/recipes/__init__.py", '    "folder": folder,', '    "initials": initials,',
+        "from latentsr.data.recipes.toy import initials",
     ),
     "commands/toy.py": (
         COMMAND, "cli.py", "COMMANDS = (", '    (greet, "latentsr greet"),', "from latentsr.commands.toy import greet",
@@ -134,7 +127,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         code = (root / "latentsr" / table).read_text()
         assert code.count(f"\n{before}") == 1
         code = code.replace(f"\n{before}", f"\n{before}\n{row}")
-        (root / "latentsr" / table).write_text(code.replace("\nfrom latentsr", f"\n{needed}\nfrom latentsr", 1))
+        code = code.replace("\nfrom latentsr", f"\n{needed}\nfrom latentsr", 1)
+        (root / "latentsr" / table).write_text(code)
     environment = {**os.environ, "PYTHONPATH": str(root)}
 
     def latentsr(*arguments: object) -> str:
@@ -152,10 +146,14 @@ def test_a_command(extended: Callable[..., str]) -> None:
 
 
 def test_a_recipe(extended: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "toys").mkdir()
-    (tmp_path / "toys" / "a.txt").write_text("3")
-    assert "--side" in extended("prepare", "toy", "--help")
-    assert "train" in extended("prepare", "toy", tmp_path / "toys", "-o", tmp_path / "out", "--side", 16)
+    for number, name in enumerate(("ab1", "ab2", "ac1", "b1")):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
+        write_pixels(tmp_path / "in" / f"{name}.png", pixels)
+    assert "--length" in extended("prepare", "initials", "--help")
+    shared = ("prepare", "initials", tmp_path / "in", "--split", "1,0,0")
+    for length, patients in ((1, {"a", "b"}), (2, {"ab", "ac", "b1"})):
+        extended(*shared, "-o", tmp_path / str(length), "--length", length)
+        assert set(pd.read_csv(tmp_path / str(length) / "records.csv")["patient"]) == patients
 
 
 def test_a_metric_an_upscaler_and_an_autoencoder(

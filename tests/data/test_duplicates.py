@@ -12,8 +12,7 @@ from scipy.ndimage import gaussian_filter, shift
 
 from latentsr.data import duplicates
 from latentsr.data.duplicates import Look, near_copies, pixel_digest, thumbnail
-from latentsr.data.patients import PatientRule
-from latentsr.data.prepare import FolderRecipe, preparation, prepare_folder
+from latentsr.data.prepare import Options, preparation, prepare
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
@@ -34,7 +33,7 @@ def folder(root: Path, side: int = 256, **seeds: int) -> Path:
 
 
 def prepared(source: Path, out: Path, action: str = "refuse", *others: Dataset, **options: object) -> Dataset:
-    return prepare_folder(source, out, FolderRecipe(duplicates=action, **options), apart_from=others)
+    return prepare("folder", source, out, duplicates=action, **options, apart_from=others)
 
 
 def found(dataset: Dataset) -> dict:
@@ -121,10 +120,12 @@ def test_images_of_another_dataset_are_refused_or_dropped_here(tmp_path: Path) -
 
 
 def test_patients_of_another_dataset_are_counted(tmp_path: Path) -> None:
-    rule = PatientRule(pattern=r"(?P<patient>p\d)")
-    other = prepared(folder(tmp_path / "trained", p1a=1, p2a=2), tmp_path / "other", split=(1.0, 0.0, 0.0), rule=rule)
+    rule = r"(?P<patient>p\d)"
+    other = prepared(
+        folder(tmp_path / "trained", p1a=1, p2a=2), tmp_path / "other", split=(1.0, 0.0, 0.0), patient_pattern=rule
+    )
     source = folder(tmp_path / "in", p2b=3, p3b=4)
-    dataset = prepared(source, tmp_path / "out", "refuse", other, split=(0.0, 1.0, 0.0), rule=rule)
+    dataset = prepared(source, tmp_path / "out", "refuse", other, split=(0.0, 1.0, 0.0), patient_pattern=rule)
     assert found(dataset)["shared_patients"] == 1
 
 
@@ -224,7 +225,7 @@ def test_memory_is_that_of_a_block_not_of_all_pairs() -> None:
 
 def test_another_action_is_an_error_that_lists_the_valid_ones() -> None:
     with pytest.raises(OptionError, match="the option duplicates is keep: expected refuse or drop"):
-        FolderRecipe(duplicates="keep")
+        Options(duplicates="keep")
 
 
 def test_real_images_over_splits_are_no_near_copies(shared: Path, tmp_path: Path) -> None:
@@ -233,13 +234,13 @@ def test_real_images_over_splits_are_no_near_copies(shared: Path, tmp_path: Path
         for path in sorted((shared / "data" / "chest-xray" / split).glob("*.png"))[:20]:
             (tmp_path / "in" / split).mkdir(parents=True, exist_ok=True)
             (tmp_path / "in" / split / path.name).write_bytes(path.read_bytes())
-    rule = PatientRule(pattern=r"p(?P<patient>\d+)_")
-    told = found(prepared(tmp_path / "in", tmp_path / "out", rule=rule))
+    rule = r"p(?P<patient>\d+)_"
+    told = found(prepared(tmp_path / "in", tmp_path / "out", patient_pattern=rule))
     assert (told["dropped"], told["near"]) == ([], 0)
     planted = sorted((tmp_path / "in" / "valid").glob("*.png"))[7]
     with Image.open(planted) as image:
         image.save(tmp_path / "in" / "train" / "p99999999_000.jpg", quality=60)
-    told = found(prepared(tmp_path / "in", tmp_path / "more", rule=rule))
+    told = found(prepared(tmp_path / "in", tmp_path / "more", patient_pattern=rule))
     assert [pair["file"] for pair in told["near_pairs"]] == ["train/p99999999_000.jpg"]
     assert told["near_pairs"][0]["like"] == f"valid/{planted.name}"
     assert json.loads((tmp_path / "more" / "dataset.json").read_text())["duplicates"] == told

@@ -158,7 +158,7 @@ def test_an_unfinished_cache_of_other_data_is_never_mixed_with(tmp_path: Path, n
     if not (tmp_path / "cache").exists():
         assert len(filled(fewer, tmp_path / "cache").array("train", "hr")) == 3
         return
-    with pytest.raises(StaleError, match="another autoencoder, dataset, degradation or condition"):
+    with pytest.raises(StaleError, match="of other autoencoder, dataset, degradation or condition"):
         filled(fewer, tmp_path / "cache")
 
 
@@ -228,7 +228,7 @@ def test_the_manifest_of_something_else_is_no_cache(dataset: Dataset, tmp_path: 
     (tmp_path / "vae" / "manifest.json").write_text(content)
     with pytest.raises(InputError, match="is that of no latent cache"):
         open_cache(tmp_path / "vae")
-    with pytest.raises(StaleError, match="choose another output folder"):
+    with pytest.raises(StaleError, match="latent cache"):
         filled(dataset, tmp_path / "vae")
 
 

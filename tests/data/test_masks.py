@@ -10,8 +10,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from latentsr.config import sha256
-from latentsr.data.patients import PatientRule
-from latentsr.data.prepare import FolderRecipe, prepare_folder
+from latentsr.data.prepare import prepare
 from latentsr.data.records import Dataset
 from latentsr.errors import InputError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
@@ -42,8 +41,7 @@ def volume(seed: int = 0) -> np.ndarray:
 
 
 def prepared(root: Path, **options: object) -> Dataset:
-    recipe = FolderRecipe(split=ONE_SPLIT, **options)
-    return prepare_folder(root / "in", root / "out", recipe, masks=root / "seg")
+    return prepare("folder", root / "in", root / "out", split=ONE_SPLIT, masks=root / "seg", **options)
 
 
 def refused(root: Path, message: str, **options: object) -> str:
@@ -91,7 +89,7 @@ def test_a_mask_takes_its_images_slices_and_crop(tmp_path: Path) -> None:
 
 def test_images_without_masks_have_none(tmp_path: Path) -> None:
     picture(tmp_path / "in/x.png")
-    dataset = prepare_folder(tmp_path / "in", tmp_path / "out", FolderRecipe(split=ONE_SPLIT))
+    dataset = prepare("folder", tmp_path / "in", tmp_path / "out", split=ONE_SPLIT)
     assert [(record.mask, record.mask_sha256) for record in dataset.records] == [("", "")]
     assert not (tmp_path / "out/masks").exists()
 
@@ -155,8 +153,8 @@ def test_either_form_of_a_nifti_header_says_where_it_lies_and_none_says_nothing(
         nibabel.save(image, tmp_path / name / "v.nii")
     nifti(tmp_path / "in/v.nii", volume())
     refused(tmp_path, "elsewhere in the patient")
-    recipe = FolderRecipe(split=ONE_SPLIT)
-    assert len(stored(prepare_folder(tmp_path / "in", tmp_path / "out", recipe, masks=tmp_path / "none"))) == 4
+    given = {"split": ONE_SPLIT, "masks": tmp_path / "none"}
+    assert len(stored(prepare("folder", tmp_path / "in", tmp_path / "out", **given))) == 4
 
 
 def test_rounding_in_a_header_is_no_fault(tmp_path: Path) -> None:
@@ -224,9 +222,7 @@ def test_a_nifti_mask_of_a_dicom_series_lies_on_its_grid(tmp_path: Path) -> None
 def test_one_series_and_one_mask_belong_together(tmp_path: Path) -> None:
     dicom_series(tmp_path / "in")
     nifti(tmp_path / "seg.nii", np.ones((64, 64, 3), np.uint8), np.diag([-0.3125, -0.3125, 5, 1]))
-    dataset = prepare_folder(
-        tmp_path / "in", tmp_path / "out", FolderRecipe(split=ONE_SPLIT), masks=tmp_path / "seg.nii"
-    )
+    dataset = prepare("folder", tmp_path / "in", tmp_path / "out", split=ONE_SPLIT, masks=tmp_path / "seg.nii")
     assert [mask.min() for mask in stored(dataset).values()] == [255] * 3
 
 
@@ -253,7 +249,7 @@ def test_a_folder_that_cannot_hold_the_masks_is_refused(tmp_path: Path, masks: s
     picture(tmp_path / "in/x.png")
     write_pixels(tmp_path / "in/seg/x.png", region())
     with pytest.raises(InputError, match=message):
-        prepare_folder(tmp_path / "in", tmp_path / "out", FolderRecipe(split=ONE_SPLIT), masks=tmp_path / masks)
+        prepare("folder", tmp_path / "in", tmp_path / "out", split=ONE_SPLIT, masks=tmp_path / masks)
 
 
 def test_another_mask_is_another_dataset(tmp_path: Path) -> None:
@@ -262,7 +258,7 @@ def test_another_mask_is_another_dataset(tmp_path: Path) -> None:
     first = prepared(tmp_path)
     assert prepared(tmp_path).hash == first.hash
     with pytest.raises(StaleError, match="other files or options"):
-        prepare_folder(tmp_path / "in", tmp_path / "out", FolderRecipe(split=ONE_SPLIT))
+        prepare("folder", tmp_path / "in", tmp_path / "out", split=ONE_SPLIT)
     write_pixels(tmp_path / "seg/x.png", region()[::-1])
     with pytest.raises(StaleError, match="other files or options"):
         prepared(tmp_path)
@@ -272,8 +268,8 @@ def test_masks_of_dropped_images_go_with_them(tmp_path: Path) -> None:
     for seed, name in enumerate(("train/p1-a.png", "valid/p1-b.png", "test/p2.png")):
         picture(tmp_path / "in" / name, seed=seed)
         write_pixels(tmp_path / "seg" / name, region())
-    recipe = FolderRecipe(PatientRule(pattern=r"(?P<patient>p\d)"), split="folders", drop_shared=True)
-    dataset = prepare_folder(tmp_path / "in", tmp_path / "out", recipe, masks=tmp_path / "seg")
+    options = {"patient_pattern": r"(?P<patient>p\d)", "split": "folders", "drop_shared": True}
+    dataset = prepare("folder", tmp_path / "in", tmp_path / "out", masks=tmp_path / "seg", **options)
     assert sorted(path.name for path in (dataset.root / "masks").iterdir()) == ["p1-b.png", "p2.png"]
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentsr.data.patients import PatientRule
-from latentsr.data.prepare import FolderRecipe, check_columns, prepare_folder, read_columns
+from latentsr.data.patients import PatientRule, check_columns
+from latentsr.data.prepare import prepare
 from latentsr.data.records import Dataset, Record, read_dataset, write_dataset
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
 
 ONE_SPLIT = (1.0, 0.0, 0.0)
-BY_PATTERN = PatientRule(pattern=r"(?P<view>[a-z]+)-(?P<patient>\d+)(?:-(?P<side>[LR]))?")
+BY_PATTERN = r"(?P<view>[a-z]+)-(?P<patient>\d+)(?:-(?P<side>[LR]))?"
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def scans(tmp_path: Path) -> Path:
 
 
 def prepared(scans: Path, out: str = "out", **options: object) -> Dataset:
-    return prepare_folder(scans, scans.parent / out, FolderRecipe(**{"split": ONE_SPLIT, **options}))
+    return prepare("folder", scans, scans.parent / out, **{"split": ONE_SPLIT, **options})
 
 
 def table(scans: Path, *lines: str) -> Path:
@@ -36,7 +36,7 @@ def table(scans: Path, *lines: str) -> Path:
 
 
 def test_named_groups_of_the_pattern_become_columns(scans: Path) -> None:
-    dataset = prepared(scans, rule=BY_PATTERN)
+    dataset = prepared(scans, patient_pattern=BY_PATTERN)
     assert dataset.attributes == ("view", "side")
     assert {r.id: (r.patient, dict(r.attributes)) for r in dataset.records} == {
         "axial-1": ("1", {"view": "axial", "side": ""}),
@@ -45,7 +45,7 @@ def test_named_groups_of_the_pattern_become_columns(scans: Path) -> None:
     }
     assert read_dataset(dataset.root) == dataset
     assert (dataset.root / "records.csv").read_text().splitlines()[0].endswith("sha256,view,side")
-    plain = prepared(scans, "plain", rule=PatientRule(pattern=r"-(?P<patient>\d+)"))
+    plain = prepared(scans, "plain", patient_pattern=r"-(?P<patient>\d+)")
     assert plain.attributes == ()
     assert plain.hash != dataset.hash
 
@@ -53,8 +53,8 @@ def test_named_groups_of_the_pattern_become_columns(scans: Path) -> None:
 @pytest.mark.parametrize("keys", [("axial-1", "deep__coronal-1-L"), ("axial-1.png", "deep/coronal-1-L.png")])
 def test_a_table_names_images_by_id_path_or_name(scans: Path, keys: tuple[str, str]) -> None:
     rows = (f"{keys[0]},Acme,F", f"{keys[1]},Acme,", "axial-2.png,Other, M ")
-    found = read_columns(table(scans, "file,scanner,sex", *rows))
-    dataset = prepared(scans, rule=BY_PATTERN, columns=found)
+    found = table(scans, "file,scanner,sex", *rows)
+    dataset = prepared(scans, patient_pattern=BY_PATTERN, columns=found)
     assert dataset.attributes == ("view", "side", "scanner", "sex")
     assert [(r.attributes["scanner"], r.attributes["sex"]) for r in dataset.records] == [
         ("Acme", "F"), ("Other", "M"), ("Acme", ""),
@@ -72,12 +72,12 @@ def test_slices_of_a_volume_have_rows_of_their_own_or_one(scans: Path) -> None:
 
 def test_other_columns_are_another_dataset(scans: Path) -> None:
     rows = ("axial-1,A", "coronal-1-L,A", "axial-2,B")
-    given = {"rule": BY_PATTERN, "columns": read_columns(table(scans, "id,scanner", *rows))}
+    given = {"patient_pattern": BY_PATTERN, "columns": table(scans, "id,scanner", *rows)}
     first = prepared(scans, **given)
     assert prepared(scans, **given) == first
-    with pytest.raises(StaleError, match="from other files or options"):
-        prepared(scans, **given | {"columns": read_columns(table(scans, "id,scanner", *rows[:2], "axial-2,A"))})
-    assert prepared(scans, "other", rule=BY_PATTERN).hash != first.hash
+    with pytest.raises(StaleError, match="of other files or options"):
+        prepared(scans, **given | {"columns": table(scans, "id,scanner", *rows[:2], "axial-2,A")})
+    assert prepared(scans, "other", patient_pattern=BY_PATTERN).hash != first.hash
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_other_columns_are_another_dataset(scans: Path) -> None:
 )
 def test_what_does_not_fit_is_one_line_and_nothing_is_written(scans: Path, lines: tuple[str, ...], told: str) -> None:
     with pytest.raises(InputError, match=told) as caught:
-        prepared(scans, columns=read_columns(table(scans, *lines)))
+        prepared(scans, columns=table(scans, *lines))
     assert "\n" not in str(caught.value)
     assert not (scans.parent / "out").exists()
 
@@ -109,10 +109,10 @@ def test_what_does_not_fit_is_one_line_and_nothing_is_written(scans: Path, lines
 def test_a_name_that_several_files_have_is_told(scans: Path) -> None:
     write_pixels(scans / "other" / "axial-1.png", np.eye(16, dtype=np.uint8))
     rows = ("axial-1.png,A", "axial-2,B", "coronal-1-L,A")
-    found = read_columns(table(scans, "file,scanner", *rows))
+    found = table(scans, "file,scanner", *rows)
     with pytest.raises(InputError, match=r"has rows of several files: axial-1\.png; expected"):
         prepared(scans, columns=found)
-    found = read_columns(table(scans, "file,scanner", *rows, "other/axial-1.png,C"))
+    found = table(scans, "file,scanner", *rows, "other/axial-1.png,C")
     assert {r.id: r.attributes["scanner"] for r in prepared(scans, columns=found).records}["other__axial-1"] == "C"
 
 
@@ -122,9 +122,9 @@ def test_a_group_with_the_name_of_a_records_column_is_refused(group: str) -> Non
         PatientRule(pattern=rf"(?P<patient>\d)(?P<{group}>.)")
 
 
-def test_a_column_of_pattern_and_table_is_refused() -> None:
+def test_a_column_of_pattern_and_table_is_refused(scans: Path) -> None:
     with pytest.raises(OptionError, match="column view: both of the patient pattern and of the table"):
-        FolderRecipe(rule=BY_PATTERN, columns={"a": {"view": "axial"}})
+        prepared(scans, patient_pattern=BY_PATTERN, columns=table(scans, "id,view", "axial-1,axial"))
 
 
 RECORD = Record("a", "p", "valid", "a.png", 4, 6, "1" * 64, attributes={"sex": "F", "scanner": 'A "1", B'})

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from latentsr.config import sha256
-from latentsr.data.patients import PatientRule
-from latentsr.data.prepare import FolderRecipe, preparation, prepare_folder
+from latentsr.config import read_json, sha256
+from latentsr.data.prepare import Options, preparation, prepare
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
@@ -30,7 +29,7 @@ def scatter(root: Path, *names: str, **shape: int) -> Path:
 
 
 def prepared(tmp_path: Path, **options: object) -> Dataset:
-    return prepare_folder(tmp_path / "in", tmp_path / "out", FolderRecipe(**options))
+    return prepare("folder", tmp_path / "in", tmp_path / "out", **options)
 
 
 def refused(tmp_path: Path, error: type[Exception], message: str, **options: object) -> None:
@@ -42,7 +41,7 @@ def refused(tmp_path: Path, error: type[Exception], message: str, **options: obj
 
 def test_nested_folders_become_records_with_their_pixels(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "p1/x.png", "p1/y.png", "p2/deep/x.png")
-    dataset = prepared(tmp_path, split=ONE_SPLIT, rule=PatientRule(pattern=r"(?P<patient>p\d)"))
+    dataset = prepared(tmp_path, split=ONE_SPLIT, patient_pattern=r"(?P<patient>p\d)")
     assert [(r.id, r.patient, r.split) for r in dataset.records] == [
         ("p1__x", "p1", "train"), ("p1__y", "p1", "train"), ("p2__deep__x", "p2", "train"),
     ]  # fmt: skip
@@ -55,7 +54,7 @@ def test_nested_folders_become_records_with_their_pixels(tmp_path: Path) -> None
 
 def test_no_patient_stands_in_two_splits(tmp_path: Path) -> None:
     scatter(tmp_path / "in", *(f"p{p}/{n}.png" for p in range(10) for n in range(2)))
-    dataset = prepared(tmp_path, split=(0.6, 0.2, 0.2), rule=PatientRule(pattern=r"(?P<patient>p\d)"))
+    dataset = prepared(tmp_path, split=(0.6, 0.2, 0.2), patient_pattern=r"(?P<patient>p\d)")
     patients = [{r.patient for r in dataset.select(split)} for split in ("train", "valid", "test")]
     assert [len(group) for group in patients] == [6, 2, 2]
     assert set.union(*patients) == {f"p{p}" for p in range(10)}
@@ -63,7 +62,7 @@ def test_no_patient_stands_in_two_splits(tmp_path: Path) -> None:
 
 def test_blocks_of_neighbouring_numbers_stay_together(tmp_path: Path) -> None:
     scatter(tmp_path / "in", *(f"s-{n:04d}.png" for n in range(12)))
-    dataset = prepared(tmp_path, split=(0.5, 0.25, 0.25), rule=PatientRule(block=4))
+    dataset = prepared(tmp_path, split=(0.5, 0.25, 0.25), block=4)
     assert [len({r.split for r in dataset.records[4 * b : 4 * b + 4]}) for b in range(3)] == [1, 1, 1]
     assert {r.patient for r in dataset.records} == {f"s-block{b}" for b in range(3)}
 
@@ -88,21 +87,28 @@ def test_folders_decide_the_split_and_their_name_is_no_part_of_the_patient(tmp_p
 
 def test_a_patient_in_two_folders_is_an_error_until_the_lower_is_dropped(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "train/p1-a.png", "train/p2-a.png", "valid/p1-b.png", "valid/p3-a.png", "test/p3-b.png")
-    rule = PatientRule(pattern=r"(?P<patient>p\d)")
-    refused(tmp_path, InputError, r"2 patient\(s\) stand in more than one.*drop_shared", split="folders", rule=rule)
-    dataset = prepared(tmp_path, split="folders", rule=rule, drop_shared=True)
+    rule = r"(?P<patient>p\d)"
+    refused(
+        tmp_path,
+        InputError,
+        r"2 patient\(s\) stand in more than one.*drop_shared",
+        split="folders",
+        patient_pattern=rule,
+    )
+    dataset = prepared(tmp_path, split="folders", patient_pattern=rule, drop_shared=True)
     assert [(r.id, r.split) for r in dataset.records] == [("p1-b", "valid"), ("p2-a", "train"), ("p3-b", "test")]
     assert sorted(p.name for p in (dataset.root / "images").iterdir()) == ["p1-b.png", "p2-a.png", "p3-b.png"]
 
 
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "a/p1-x.png", "a/p1-y.png")
-    rule = PatientRule(pattern=r"(?P<patient>p\d)")
-    refused(tmp_path, InputError, r"1 patient\(s\) for 3 splits", rule=rule)
+    rule = r"(?P<patient>p\d)"
+    refused(tmp_path, InputError, r"1 patient\(s\) for 3 splits", patient_pattern=rule)
     refused(tmp_path, InputError, "16x16 px is smaller than the option size, 32", size=32, split=ONE_SPLIT)
     refused(tmp_path, InputError, "needs a folder train, valid or test", split="folders")
     refused(tmp_path, OptionError, "split folder: expected 'folders' or three shares", split="folder")
-    refused(tmp_path, InputError, "not in the patient table", rule=PatientRule(table={"z": "p"}))
+    (tmp_path / "in" / "table.csv").write_text("file,patient\nz,p\n")
+    refused(tmp_path, InputError, "not in the patient table", patients=tmp_path / "in" / "table.csv")
 
 
 def test_two_files_of_one_name_are_an_error(tmp_path: Path) -> None:
@@ -247,8 +253,8 @@ def test_records_bear_the_pixels_spacing_where_the_source_says_it(tmp_path: Path
 def test_progress_counts_the_files(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "a.png", "b.png")
     told: list[tuple[int, int]] = []
-    recipe = FolderRecipe(split=ONE_SPLIT)
-    prepare_folder(tmp_path / "in", tmp_path / "out", recipe, progress=lambda *n: told.append(n), name="mine")
+    options = {"split": ONE_SPLIT, "progress": lambda *n: told.append(n), "name": "mine"}
+    prepare("folder", tmp_path / "in", tmp_path / "out", **options)
     assert told == [(0, 2), (1, 2), (2, 2)]
     assert read_dataset(tmp_path / "out").name == "mine"
 
@@ -275,8 +281,7 @@ def test_multiple_crops_the_centre_to_sides_that_it_divides(
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (22, 31), np.uint8)
     write_pixels(tmp_path / "src" / "odd.png", pixels)
-    recipe = FolderRecipe(split=(1.0, 0.0, 0.0), multiple=multiple)
-    (record,) = prepare_folder(tmp_path / "src", tmp_path / "out", recipe).records
+    (record,) = prepare("folder", tmp_path / "src", tmp_path / "out", split=ONE_SPLIT, multiple=multiple).records
     top, left = (22 - shape[0]) // 2, (31 - shape[1]) // 2
     stored = read_pixels(tmp_path / "out" / record.file)
     np.testing.assert_array_equal(stored, pixels[top : top + shape[0], left : left + shape[1]])
@@ -288,12 +293,12 @@ def test_a_multiple_that_cannot_be_is_an_error(size: int | None, multiple: int) 
     with pytest.raises(
         OptionError, match=f"the option multiple is {multiple}: expected 1 or more, and not beside size"
     ):
-        FolderRecipe(size=size, multiple=multiple)
+        Options(size=size, multiple=multiple)
 
 
 def test_without_a_multiple_the_recipe_is_what_it_was() -> None:
-    assert "multiple" not in FolderRecipe().facts
-    assert FolderRecipe(multiple=4).facts["multiple"] == 4
+    assert "multiple" not in Options().facts
+    assert Options(multiple=4).facts["multiple"] == 4
 
 
 def unusable(root: Path) -> None:
@@ -325,7 +330,7 @@ def test_strict_stops_at_the_first_that_cannot_be_used(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "a.png", "b.png")
     scatter(tmp_path / "in", "sub/tiny.png", rows=6)
     with pytest.raises(InputError, match=r"^sub/tiny\.png: 6x16 px is smaller"):
-        prepare_folder(tmp_path / "in", tmp_path / "out", FolderRecipe(split=ONE_SPLIT, size=8), strict=True)
+        prepare("folder", tmp_path / "in", tmp_path / "out", split=ONE_SPLIT, size=8, strict=True)
     assert not (tmp_path / "out").exists()
 
 
@@ -374,7 +379,7 @@ def test_folders_that_cannot_decide_are_told_and_patients_split(
     tmp_path: Path, names: tuple[str, ...], why: str
 ) -> None:
     scatter(tmp_path / "in", *names)
-    dataset = prepared(tmp_path, rule=PatientRule(pattern=r"(?P<patient>p\d|\w)(-\w)?$"))
+    dataset = prepared(tmp_path, patient_pattern=r"(?P<patient>p\d|\w)(-\w)?$")
     assert (preparation(dataset).split_by, preparation(dataset).folders_unused) == ("shares", why)
     splits = {(record.patient, record.split) for record in dataset.records}
     assert len(splits) == len({patient for patient, _ in splits}) == 3 + (len(names) == 4 and why[0] == "2")
@@ -391,4 +396,5 @@ def test_without_folders_named_as_splits_a_dataset_of_before_is_known_again(tmp_
     scatter(tmp_path / "in", "a.png", "b.png", "c.png")
     before = prepared(tmp_path, split=(0.8, 0.1, 0.1))
     assert prepared(tmp_path).records == before.records
-    assert set(FolderRecipe().facts) == {"rule", "split", "size", "slices", "seed", "drop_shared", "grey"}
+    recipe = read_json(before.root / "dataset.json")["recipe"]
+    assert set(recipe) == {"rule", "split", "size", "slices", "seed", "drop_shared", "grey"}

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from latentsr.data.prepare import FolderRecipe, prepare_folder
+from latentsr.data.prepare import prepare
 from latentsr.data.records import Dataset
 from latentsr.io import read
 from latentsr.io.raster import read_pixels, write_pixels
@@ -17,8 +17,8 @@ TOP = 65535
 
 
 def prepared(root: Path, *, masks: bool = False, **options: object) -> Dataset:
-    recipe = FolderRecipe(split=(1.0, 0.0, 0.0), **options)
-    return prepare_folder(root / "in", root / "out", recipe, masks=root / "seg" if masks else None)
+    options |= {"split": (1.0, 0.0, 0.0), "masks": root / "seg" if masks else None}
+    return prepare("folder", root / "in", root / "out", **options)
 
 
 def by_pillow(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:

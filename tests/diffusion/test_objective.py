@@ -4,8 +4,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentsr.diffusion.objective import OBJECTIVES
-from latentsr.diffusion.schedule import at, betas
+from latentsr.diffusion.objective import OBJECTIVES, at, betas
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

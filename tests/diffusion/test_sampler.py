@@ -2,9 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentsr.diffusion.objective import OBJECTIVES
+from latentsr.diffusion.objective import OBJECTIVES, SCHEDULES, at
 from latentsr.diffusion.sampler import SOLVERS, dense_times, image_generator, image_noise, make_solver, sample
-from latentsr.diffusion.schedule import SCHEDULES, at
 from latentsr.errors import InputError, OptionError
 
 MEAN, SD = 0.3, 0.5

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
-from latentsr.diffusion.schedule import SCHEDULES, TIMES, alphas_sigmas, at, betas
+from latentsr.diffusion.objective import SCHEDULES, TIMES, alphas_sigmas, at, betas
 from latentsr.errors import OptionError
 
 DIFFUSERS = {

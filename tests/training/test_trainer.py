@@ -7,33 +7,45 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from latentsr.errors import InputError, OptionError, StaleError
-from latentsr.training.trainer import Budget, LastCheckpoint, TrainingProgress, _chosen, make_trainer, silent
+from latentsr.training.trainer import (
+    Budget,
+    Ema,
+    LastCheckpoint,
+    TrainingConfig,
+    TrainingProgress,
+    make_trainer,
+    silent,
+)
+
+OPTIONS = TrainingConfig(batch=1, steps=1, weight_decay=0, validate_every=1, precision="float32")
 
 
-def test_one_gpu_by_its_number_or_several_by_their_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def trainer_of(out: Path, device: str, devices: int = 1) -> object:
+    checkpoint = LastCheckpoint(out, {})
+    return make_trainer(
+        out, OPTIONS, Budget(1, None), Ema(0.9), checkpoint, report=print, device=device, devices=devices
+    )
+
+
+def test_one_gpu_by_its_number_or_several_by_their_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert _chosen("cuda:2", 1) == [2]
-    assert _chosen("cuda", 3) == 3
-    assert _chosen("cpu", 2) == 2
+    monkeypatch.setattr("latentsr.training.trainer.resolve_device", lambda device: device)
+    monkeypatch.setattr("latentsr.training.trainer.Trainer", dict)
+    chosen = {("cuda:2", 1): ("gpu", [2]), ("cuda", 3): ("gpu", 3), ("cpu", 2): ("cpu", 2)}
+    for given, expected in chosen.items():
+        made = trainer_of(tmp_path, *given)
+        assert (made["accelerator"], made["devices"]) == expected
     with pytest.raises(OptionError, match="device cuda:2 with devices 3: set the option device to cuda"):
-        _chosen("cuda:2", 3)
+        trainer_of(tmp_path, "cuda:2", 3)
     with pytest.raises(OptionError, match=r"devices 5: torch finds 4 GPU\(s\)"):
-        _chosen("cuda", 5)
+        trainer_of(tmp_path, "cuda", 5)
 
 
 @pytest.mark.parametrize("device", ["cuda", "tpu"])
 def test_a_device_that_is_not_there_is_one_line(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(OptionError, match=f"device {device}"):
-        make_trainer(
-            tmp_path,
-            Budget(1, None),
-            [],
-            LastCheckpoint(tmp_path, {}),
-            report=lambda *told: None,
-            clip=0.0,
-            device=device,
-        )
+        trainer_of(tmp_path, device)
     assert list(tmp_path.iterdir()) == []
 
 

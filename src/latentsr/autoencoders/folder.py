@@ -68,8 +68,22 @@ def load_folder(folder: Path, *, device: str = "cpu", spec: AutoencoderSpec | No
     folder = Path(folder)
     network, weights_sha256 = read_folder(folder)
     config = {key: value for key, value in read_mapping(folder / CONFIG).items() if not key.startswith("_")}
-    facts = spec or _spec(folder, cast(Network, network))
-    return FrozenAutoencoder(network.to(device), facts, digest(config, weights_sha256), folder)
+    if spec is None:  # what the manifest says and what the network decides; "unknown" where neither does
+        manifest, own = read_manifest(folder), cast(Network, network)
+        facts = manifest.get("spec")
+        facts = facts if isinstance(facts, dict) else {}
+        domain, dtype = facts.get("domain", manifest.get("domain")), facts.get("dtype")
+        spec = AutoencoderSpec(
+            name=str(facts.get("name", folder.resolve().name)),
+            source=str(facts.get("source", "folder")),
+            licence=str(facts.get("licence", "unknown")),
+            domain=domain if domain in ("none", "natural", "medical") else "unknown",
+            image_channels=image_channels(own),
+            latent_channels=own.config["latent_channels"],
+            factor=own.factor,
+            dtype=dtype if dtype in ("bfloat16", "float16") else "float32",
+        )
+    return FrozenAutoencoder(network.to(device), spec, digest(config, weights_sha256), folder)
 
 
 def read_folder(folder: Path) -> tuple[nn.Module, str]:
@@ -86,22 +100,3 @@ def read_folder(folder: Path) -> tuple[nn.Module, str]:
     network = make_network(config.pop("_class_name", None), config, str(folder / CONFIG))
     fill_network(network, read_tensors(path), str(path))
     return network, found["weights_sha256"]
-
-
-def _spec(folder: Path, network: Network) -> AutoencoderSpec:
-    """The facts in the manifest and those that the network decides; "unknown" where neither says."""
-    manifest = read_manifest(folder)
-    facts = manifest.get("spec")
-    facts = facts if isinstance(facts, dict) else {}
-    domain = facts.get("domain", manifest.get("domain"))
-    dtype = facts.get("dtype")
-    return AutoencoderSpec(
-        name=str(facts.get("name", folder.resolve().name)),
-        source=str(facts.get("source", "folder")),
-        licence=str(facts.get("licence", "unknown")),
-        domain=domain if domain in ("none", "natural", "medical") else "unknown",
-        image_channels=image_channels(network),
-        latent_channels=network.config["latent_channels"],
-        factor=network.factor,
-        dtype=dtype if dtype in ("bfloat16", "float16") else "float32",
-    )

@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,8 +89,12 @@ def pull(name: str, *, overwrite: bool = False) -> Path:
     downloads = home() / "downloads" / name  # kept if it is cut off, so that the next call resumes
     try:
         paths = {file: _fetched(published, file, downloads) for file in published.publication.files}
-    finally:
-        _remove_if_empty(downloads)
+    finally:  # the hub's own locks and records alone are worth nothing
+        kept = (path for path in downloads.rglob("*") if path.is_file())
+        if not any(path.suffix == ".incomplete" or ".cache" not in path.relative_to(downloads).parts for path in kept):
+            shutil.rmtree(downloads, ignore_errors=True)
+            if downloads.parent.is_dir() and not any(downloads.parent.iterdir()):
+                downloads.parent.rmdir()
     weights = [paths[file] for file in published.publication.weights]
     import_weights(name, weights, paths.get(published.publication.config), overwrite=overwrite)
     shutil.rmtree(downloads)
@@ -130,37 +132,17 @@ def check_cached(files: Files) -> None:
 def _fetched(published: Published, file: str, downloads: Path) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, HTTPError  # type: ignore[attr-defined]
+    from huggingface_hub.utils import logging
 
-    repository = published.publication.repository
+    repository, before = published.publication.repository, logging.get_verbosity()
+    logging.set_verbosity_error()  # what matters in its warnings is in the error
     try:
-        with _quiet_hub():
-            get_hf_file_metadata(hf_hub_url(repository, file))  # one try: a download would ask for half a minute
-            return Path(hf_hub_download(repository, file, local_dir=downloads))
+        get_hf_file_metadata(hf_hub_url(repository, file))  # one try: a download would ask for half a minute
+        return Path(hf_hub_download(repository, file, local_dir=downloads))
     except (EntryNotFoundError, HTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
         name = published.spec.name
         fix = f"with no network, {how_to_get(name, by_hand=True)}"
         raise ModelError(f"{name}: {file} of {repository} cannot be fetched ({reason}); {fix}") from error
-
-
-@contextmanager
-def _quiet_hub() -> Iterator[None]:
-    """Hides the hub's warnings: what matters in them is in the error."""
-    from huggingface_hub.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
     finally:
         logging.set_verbosity(before)
-
-
-def _remove_if_empty(downloads: Path) -> None:
-    """Removes a folder of downloads that holds no bytes of any published file: the hub's locks and records alone."""
-    kept = (path for path in downloads.rglob("*") if path.is_file())
-    if any(path.suffix == ".incomplete" or ".cache" not in path.relative_to(downloads).parts for path in kept):
-        return
-    shutil.rmtree(downloads, ignore_errors=True)
-    if downloads.parent.is_dir() and not any(downloads.parent.iterdir()):
-        downloads.parent.rmdir()

@@ -44,7 +44,19 @@ def check_kind(path: Path) -> None:
         raise ModelError(f"{path}: missing; expected a file of weights")
     with path.open("rb") as file:
         head = file.read(64)
-    if problem := _problem(path, head):
+    kinds = f"expected safetensors or a torch checkpoint ({', '.join(SUFFIXES)})"
+    problem = ""
+    if not head:
+        problem = f"not a whole file of weights (empty), {kinds}; copy or fetch it again"
+    elif head.startswith(_LFS):
+        problem = f"not a whole file of weights but a Git LFS pointer, {kinds}; fetch the file itself ('git lfs pull')"
+    elif path.suffix != ".safetensors" and head[8:9] == b"{":
+        problem = "is a safetensors file by its content; rename it to end in .safetensors"
+    elif all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        problem = f"not a whole file of weights but a text, {kinds}; give the file of weights"
+    elif head.startswith(b"PK"):
+        problem = _zip_problem(path)
+    if problem:
         raise ModelError(f"{path}: {problem}")
 
 
@@ -99,20 +111,6 @@ def import_command(path: Path, names: Iterable[str]) -> str:
 
 def _weights(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
-
-
-def _problem(path: Path, head: bytes) -> str:
-    """The fault of a file that begins with `head`; empty where it may be weights."""
-    kinds = f"expected safetensors or a torch checkpoint ({', '.join(SUFFIXES)})"
-    if not head:
-        return f"not a whole file of weights (empty), {kinds}; copy or fetch it again"
-    if head.startswith(_LFS):
-        return f"not a whole file of weights but a Git LFS pointer, {kinds}; fetch the file itself ('git lfs pull')"
-    if path.suffix != ".safetensors" and head[8:9] == b"{":
-        return "is a safetensors file by its content; rename it to end in .safetensors"
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
-        return f"not a whole file of weights but a text, {kinds}; give the file of weights"
-    return _zip_problem(path) if head.startswith(b"PK") else ""
 
 
 def _zip_problem(path: Path) -> str:
@@ -175,11 +173,18 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 f"{path}: not a whole safetensors file ({_line(error)}); copy or fetch it again"
             ) from error
     else:
-        content = _pickled(path)
-        inner = next(
-            (name for name in INNER if isinstance(content, dict) and isinstance(content.get(name), dict)), None
-        )
-        if inner is not None:
+        try:
+            with torch.serialization.safe_globals([(_Nothing, name) for name in _INERT]), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's guesses at the fault of a file; it is read whole or refused
+                content = torch.load(path, map_location="cpu", weights_only=True)
+        except _UNREADABLE as error:
+            if code := re.search(r"(?:GLOBAL|global:?|function) ([\w.]+\.[\w.]+)", str(error)):
+                raise ModelError(
+                    f"{path}: asks for code ({code[1]}) beside tensors and was not loaded; fetch it from its publisher"
+                ) from error
+            raise ModelError(f"{path}: not a whole file of weights ({_line(error)}); copy or fetch it again") from error
+        names = content.keys() if isinstance(content, dict) else ()
+        if inner := next((name for name in INNER if name in names and isinstance(content[name], dict)), ""):
             beside = {str(name): value for name, value in content.items() if name != inner}
             content = content[inner]
     if not isinstance(content, dict) or not content:
@@ -188,19 +193,6 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelError(f"{path}: {name!r} is no tensor; expected a state dict, or one under 'state_dict'")
     return dict(content), beside
-
-
-def _pickled(path: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals([(_Nothing, name) for name in _INERT]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's guesses at the fault of a file; it is read whole or refused
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        if code := re.search(r"(?:GLOBAL|global:?|function) ([\w.]+\.[\w.]+)", str(error)):
-            raise ModelError(
-                f"{path}: asks for code ({code[1]}) beside tensors and was not loaded; fetch it from its publisher"
-            ) from error
-        raise ModelError(f"{path}: not a whole file of weights ({_line(error)}); copy or fetch it again") from error
 
 
 def _line(error: Exception) -> str:

@@ -30,6 +30,15 @@ By = Annotated[
     typer.Option(help="Column of the datasets, see prepare: subgroups by its values, exploratory.", metavar="COLUMN"),
 ]
 
+Protocol = Annotated[
+    str,
+    typer.Option(
+        help="published: also the scores and comparisons of arXiv 2604.12152 as it made them (self-referential, "
+        "truncated to 8 bit, unpaired), to set beside its values.",
+        metavar="corrected|published",
+    ),
+]
+
 
 def evaluate(
     datasets: Datasets,
@@ -61,14 +70,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     device: Device = "auto",
     show_ids: Annotated[bool, typer.Option("--show-ids", help="Errors name images by id, not by a hash.")] = False,
-    protocol: Annotated[
-        str,
-        typer.Option(
-            help="published: also the scores and comparisons of arXiv 2604.12152 as it made them (self-referential, "
-            "truncated to 8 bit, unpaired), to set beside its values.",
-            metavar="corrected|published",
-        ),
-    ] = "corrected",
+    protocol: Protocol = "corrected",
     paper: Paper = False,
     overwrite: Overwrite = False,
     json: Json = False,

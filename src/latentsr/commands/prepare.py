@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
@@ -11,38 +11,21 @@ import typer
 from latentsr import terminal
 from latentsr.commands.options import Axis, Defaults, Degradation, Json, MaxPixels, Out, Subset, numbers
 from latentsr.data.recipes import RECIPES
+from latentsr.names import first_few
 
 if TYPE_CHECKING:
-    from latentsr.data.recipes import Recipe
+    from latentsr.data.prepare import Preparation
+    from latentsr.data.recipes.recipe import Recipe
     from latentsr.data.records import Dataset
 
+PATIENT_OPTIONS = {"patient_pattern", "patients", "block"}
 LISTED = 10  # skipped files and sizes that are named; the rest is counted
 
-Pattern = Annotated[
-    str | None,
-    typer.Option(
-        help="Regular expression on the path, with a group (?P<patient>...); further named groups become columns, by "
-        "which evaluate makes subgroups."
-    ),
-]
-Block = Annotated[
-    int | None, typer.Option(help="No patient ids: take N neighbouring numbers of a series as one patient.")
-]
 Split = Annotated[
     str | None,
     typer.Option(
         help="Shares of train,valid,test; or 'folders': those of these names above the files. "
         "Default: 'folders', if all images lie in such folders and no patient in two; else 0.8,0.1,0.1."
-    ),
-]
-Masks = Annotated[
-    Path | None, typer.Option(help="Folder of a mask an image, under the same names as SRC: regions for evaluate.")
-]
-Columns = Annotated[
-    Path | None,
-    typer.Option(
-        help="CSV table of the images' columns, such as scanner or sex, for evaluate --by: first column id or file "
-        "name, the others are yours."
     ),
 ]
 Size = Annotated[
@@ -83,19 +66,13 @@ Duplicates = Annotated[
 prepare_app = typer.Typer(help="Makes a dataset, split by patient, from images.", no_args_is_help=True)
 
 
-@prepare_app.command("folder", epilog="Example: latentsr prepare folder scans/ -o dataset/ --size 256")
-def prepare_folder(
+def prepare(
+    recipe: str,
+    own: Mapping[str, Any],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of images or volumes, nested as you like.")],
     out: Out,
     name: Annotated[str, typer.Option(help="The dataset's name; default: the folder's.")] = "",
-    patient_pattern: Pattern = None,
-    patients: Annotated[Path | None, typer.Option(help="CSV table of files and patients.")] = None,
-    file_column: Annotated[str, typer.Option(help="Column of that table: path, name or stem of the file.")] = "file",
-    patient_column: Annotated[str, typer.Option(help="Column of that table: the patient.")] = "patient",
-    block: Block = None,
     split: Split = None,
-    masks: Masks = None,
-    columns: Columns = None,
     size: Size = None,
     resize: Resize = True,
     multiple: Multiple = None,
@@ -111,44 +88,93 @@ def prepare_folder(
     json: Json = False,
     config: Defaults = None,
 ) -> None:
-    """A folder of DICOM, NIfTI, PNG, TIFF or JPEG becomes a dataset; no patient and no image is in two splits.
-
-    Files that are no images, cannot be read or are too small are listed and skipped.
-    """
-    from latentsr.data.patients import BY_FOLDER, PatientRule, read_patient_table
-    from latentsr.data.prepare import FolderRecipe, read_columns
-    from latentsr.data.prepare import prepare_folder as prepare
+    """Prepares a dataset by a recipe with its `own` options; the other parameters are options of all recipes."""
+    from latentsr.data import prepare as job
+    from latentsr.data.patients import BY_FOLDER
     from latentsr.data.records import read_dataset
     from latentsr.volume import MAX_PIXELS
 
-    table = None if patients is None else read_patient_table(patients, file_column, patient_column)
-    rule = PatientRule(table=table, pattern=patient_pattern, block=block)
-    shares = split if split in (None, BY_FOLDER) else numbers(split, "--split")
-    most = max_pixels or MAX_PIXELS
-    recipe = FolderRecipe(
-        rule, shares, size, slices, seed, drop_shared, grey, multiple, resize, axis, most, duplicates=duplicates,
-        columns=None if columns is None else read_columns(columns),
-    )  # fmt: skip
-    others = [read_dataset(other) for other in apart_from or ()]
     with terminal.progress("prepare") as report:
-        dataset = prepare(
-            source, out, recipe, name=name, masks=masks, apart_from=others, strict=strict, progress=report
-        )
-    _show(dataset, chosen=split is not None, json=json)
-    _show_duplicates(dataset)
-    if rule == PatientRule() and len({record.patient for record in dataset.records}) == len(dataset.records) > 1:
+        dataset = job.prepare(
+            recipe, source, out, name=name, apart_from=[read_dataset(other) for other in apart_from or ()],
+            split=split if split in (None, BY_FOLDER) else numbers(split, "--split"), size=size, resize=resize,
+            multiple=multiple, slices=slices, seed=seed, drop_shared=drop_shared, duplicates=duplicates, grey=grey,
+            axis=axis, max_pixels=max_pixels or MAX_PIXELS, strict=strict, progress=report, **own,
+        )  # fmt: skip
+    facts = job.preparation(dataset)
+    _show(dataset, facts, chosen=split is not None, json=json)
+    _show_duplicates(dataset, facts)
+    alone = len({record.patient for record in dataset.records}) == len(dataset.records) > 1
+    if own.keys() >= PATIENT_OPTIONS and not any(own[option] for option in PATIENT_OPTIONS) and alone:
         terminal.show_warning(
             "each image counts as a patient of its own; if some share a patient, start anew with --patient-pattern, "
             "--patients or --block, or that patient may be in two splits"
         )
 
 
-def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
+def _command(name: str, recipe: Callable[..., object]) -> Callable[..., None]:
+    """The command of a recipe: source and output, the recipe's own options, and where it finds files those of all."""
+    own = [one for one in inspect.signature(recipe).parameters.values() if one.kind is one.KEYWORD_ONLY]
+    makes_images = isinstance(recipe, type)
+
+    def command(**given: Any) -> None:
+        if isinstance(recipe, type):
+            prepare_public(name, recipe(**{one.name: given.pop(one.name) for one in own}), **given)
+        else:
+            prepare(name, {one.name: given.pop(one.name) for one in own}, **given)
+
+    typed = []
+    for one in own:
+        kind, text = get_args(one.annotation)
+        option = typer.Option(help=text)
+        if get_origin(kind) is Literal:
+            kind, option = str, typer.Option(help=text, metavar="|".join(get_args(kind)))
+        elif makes_images and kind is bool and not one.default:
+            option = typer.Option(f"--{one.name.replace('_', '-')}", help=text)
+        typed.append(one.replace(annotation=Annotated[kind, option]))
+    function = prepare_public if makes_images else prepare
+    _, _, *general = (one.replace(kind=one.KEYWORD_ONLY) for one in inspect.signature(function).parameters.values())
+    first = 2 if makes_images else 3
+    command.__dict__["__signature__"] = inspect.Signature([*general[:first], *typed, *general[first:]])
+    command.__doc__ = recipe.__doc__
+    return command
+
+
+def prepare_public(
+    name: str,
+    recipe: "Recipe",
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The dataset's folder, as it is unpacked.")],
+    out: Out,
+    json: Json = False,
+    config: Defaults = None,
+) -> None:
+    """Prepares a public dataset by a recipe that makes the images itself; shows what its dataset.json notes."""
+    from latentsr.config import read_json
+    from latentsr.data.prepare import prepare_cases
+
+    with terminal.progress("prepare") as report:
+        dataset = prepare_cases(name, recipe, source, out, progress=report)
+    terminal.show_dataset(dataset, json=json, more={"columns": dataset.attributes} if dataset.attributes else {})
+    facts = read_json(dataset.root / "dataset.json")
+    for note in () if json else facts["notes"]:
+        terminal.show(note)
+    if shared := facts["patients_in_several_splits"]:
+        terminal.show_warning(f"{shared} patient(s) stand in several splits: what is measured on one has leaked")
+    if count := facts["copies_in_several_splits"]:
+        terminal.show_warning(f"{count} image(s) stand in several splits, pixel for pixel")
+
+
+for recipe_name, function in RECIPES.items():
+    source = getattr(function, "example", "scans/")
+    more = "" if isinstance(function, type) else " --size 256"
+    example = f"Example: latentsr prepare {recipe_name} {source} -o dataset/{more}"
+    prepare_app.command(recipe_name, epilog=example)(_command(recipe_name, function))
+
+
+def _show(dataset: "Dataset", facts: "Preparation", *, chosen: bool, json: bool) -> None:
     """The dataset, changes to its images and skipped files; `chosen`: the user gave the option split."""
     from latentsr.data.patients import BY_FOLDER
-    from latentsr.data.prepare import preparation
 
-    facts = preparation(dataset)
     before = Counter(record.resized_from for record in dataset.records if record.resized_from)
     more: dict[str, object] = {
         "files": facts.files,
@@ -194,12 +220,11 @@ def _show(dataset: "Dataset", *, chosen: bool, json: bool) -> None:
         )
 
 
-def _show_duplicates(dataset: "Dataset") -> None:
+def _show_duplicates(dataset: "Dataset", facts: "Preparation") -> None:
     """Warnings about images that exist twice."""
     from latentsr.data.duplicates import ALIKE
-    from latentsr.data.prepare import preparation
 
-    found = preparation(dataset).duplicates
+    found = facts.duplicates
     if found is None:
         terminal.show_warning(
             f"{dataset.root} was prepared by an older version, which did not look for images in two splits; remove it "
@@ -211,28 +236,25 @@ def _show_duplicates(dataset: "Dataset") -> None:
     near = [f"{one['file']} ~ {one['like']} ({one['correlation']:.4f})" for one in found["near_pairs"]]
     if count := len(same["dropped"]):
         terminal.show_warning(
-            f"{count} image(s) left out that stand in another split or dataset too ({_first(same['dropped'], count)}); "
+            f"{count} image(s) left out that stand in another split or dataset too ({first_few(same['dropped'])}); "
             + more
         )
     if count := len(same["repeated"]):
         terminal.show_warning(
-            f"{count} image(s) are copies of others of their split ({_first(same['repeated'], count)}), which count "
+            f"{count} image(s) are copies of others of their split ({first_few(same['repeated'])}), which count "
             f"twice; {more}"
         )
-    if count := found["near"]:
+    if count := found["near"]:  # of which dataset.json lists some
+        shown = ", ".join(near[:LISTED]) + (f" and {count - LISTED} more" if count > LISTED else "")
         terminal.show_warning(
             f"{count} pair(s) of images in two splits or datasets are nearly the same, thumbnails correlate above "
-            f"{ALIKE:g} ({_first(near, count)}); look at them, and remove one of each that are one image; {more}"
+            f"{ALIKE:g} ({shown}); look at them, and remove one of each that are one image; {more}"
         )
     if count := found["shared_patients"]:
         terminal.show_warning(
             f"{count} patient(s) have the name of one in {', '.join(found['apart_from'])}; if they are the same "
             "people, a model that was trained on them is not to be measured here"
         )
-
-
-def _first(names: Sequence[str], count: int) -> str:
-    return ", ".join(names[:LISTED]) + (f" and {count - LISTED} more" if count > LISTED else "")
 
 
 @prepare_app.command("lr", epilog="Example: latentsr prepare lr dataset/ -o lr/")
@@ -252,61 +274,3 @@ def prepare_lr(
     with terminal.progress("prepare lr") as report:
         images = write_low_resolution(given, operator, split, out, progress=report)
     terminal.show(f"{images} LR images in {out}; save what a method makes of them under the same names, in 16 bit")
-
-
-def _recipe_command(name: str, recipe: "type[Recipe]") -> None:
-    """Adds `prepare NAME`, whose options are the recipe's fields."""
-
-    def command(**given: Any) -> None:
-        from latentsr.config import checked
-        from latentsr.data.prepare import prepare_recipe
-
-        source, out, json = given.pop("source"), given.pop("out"), given.pop("json")
-        given.pop("config")
-        options = checked(recipe, given, f"prepare {name}")
-        with terminal.progress(f"prepare {name}") as report:
-            dataset = prepare_recipe(name, options, source, out, progress=report)
-        terminal.show_dataset(dataset, json=json, more={"columns": dataset.attributes} if dataset.attributes else {})
-        _show_notes(dataset)
-
-    source = Annotated[Path, typer.Argument(metavar="SRC", help="The dataset's folder, as it is unpacked.")]
-    parameters: dict[str, tuple[Any, Any]] = {
-        "source": (source, inspect.Parameter.empty),
-        "out": (Out, inspect.Parameter.empty),
-    }
-    for field, info in recipe.model_fields.items():
-        kind, flag = info.annotation, f"--{field.replace('_', '-')}"
-        if get_origin(kind) is Literal:
-            option = typer.Option(flag, help=info.description, metavar="|".join(get_args(kind)))
-            kind = str
-        elif kind is bool and info.default:
-            option = typer.Option(f"{flag}/--no-{flag[2:]}", help=info.description)
-        else:
-            option = typer.Option(flag, help=info.description)
-        parameters[field] = (Annotated[kind, option], info.default)
-    parameters |= {"json": (Json, False), "config": (Defaults, None)}
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(one, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
-            for one, (kind, default) in parameters.items()
-        ]
-    )
-    command.__doc__ = recipe.about
-    prepare_app.command(name, epilog=f"Example: latentsr prepare {name} {recipe.example} -o dataset/")(command)
-
-
-def _show_notes(dataset: "Dataset") -> None:
-    """What dataset.json says that a user should know before measuring on it."""
-    from latentsr.config import read_json
-
-    facts = read_json(dataset.root / "dataset.json")
-    for note in facts["notes"]:
-        terminal.show(note)
-    if shared := facts["patients_in_several_splits"]:
-        terminal.show_warning(f"{shared} patient(s) stand in several splits: what is measured on one has leaked")
-    if count := facts["copies_in_several_splits"]:
-        terminal.show_warning(f"{count} image(s) stand in several splits, pixel for pixel")
-
-
-for recipe_name, recipe_class in RECIPES.items():
-    _recipe_command(recipe_name, recipe_class)

@@ -31,6 +31,7 @@ class Look(NamedTuple):
 
 
 Pair = tuple[Look, Look]
+_area_means = lru_cache(maxsize=64)(lambda side: resampling_matrix("area", side, SIDE))
 
 
 def look(file: str, pixels: NDArray[Any]) -> Look:
@@ -59,11 +60,6 @@ def thumbnail(pixels: NDArray[Any]) -> NDArray[np.float32]:
     means -= means.mean()
     norm = np.linalg.norm(means)
     return np.asarray(means / norm if norm > 1e-6 else 0 * means, np.float32)
-
-
-@lru_cache(maxsize=64)
-def _area_means(side: int) -> NDArray[np.float64]:
-    return resampling_matrix("area", side, SIDE)
 
 
 def copies(groups: Iterable[Sequence[Look]]) -> list[Pair]:

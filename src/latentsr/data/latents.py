@@ -11,7 +11,7 @@ import os
 import tokenize
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from torch import Tensor
 
 from latentsr.atomic import replacing
 from latentsr.autoencoders.protocol import Autoencoder
-from latentsr.config import manifest, read_json, read_signed_json, sha256_json, signed, write_json
+from latentsr.config import manifest, read_json, read_signed_json, sha256_json
 from latentsr.data.duplicates import pixel_digest
-from latentsr.data.records import Dataset, Record, check_names, common_size, low_resolution
+from latentsr.data.records import Dataset, DatasetImage, check_names, common_size, low_resolution
 from latentsr.degrade import Degradation, enlarge
 from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.job import JobFolder
+from latentsr.names import first_few
 
 Encode = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]
@@ -35,7 +37,6 @@ NAMED = 5  # rows in a message
 # All that numpy raises at an array whose header is cut or altered.
 BROKEN = (ValueError, EOFError, OverflowError, SyntaxError, tokenize.TokenError)
 BLOCK = 2**24  # bytes that are read at a time
-
 
 _MAKERS: Mapping[str, Callable[[Tensor, int, Encode], Tensor]] = {
     "latent-up": lambda lr, scale, encode: encode(enlarge(lr, scale)),
@@ -89,7 +90,7 @@ class LatentCache:
             if hashed.hexdigest() != self.manifest.get("sha256", {}).get(f"{split}/{role}"):
                 raise self._altered(path)
             if spoilt:
-                rows = ", ".join(map(str, spoilt[:NAMED])) + (" ..." if len(spoilt) > NAMED else "")
+                rows = first_few(list(map(str, spoilt)), NAMED)
                 raise InputError(
                     f"{path}: NaN or infinity in {len(spoilt)} of {len(array)} rows ({rows}; their images stand in "
                     f"{MANIFEST} under ids.{split}); remove {self.root} and run 'encode' again, on a CPU in float32"
@@ -111,7 +112,7 @@ class LatentCache:
         """The `pixel_digest` of each training image; empty of caches made by older versions."""
         return tuple(self.manifest.get("digests", ()))
 
-    @cached_property
+    @property
     def statistics(self) -> Mapping[str, Mapping[str, list[float]]]:
         """Per role (and `residual`, hr minus latent-up): {"mean": [...], "sd": [...]}, one number per channel."""
         return dict(self.manifest["statistics"])
@@ -132,10 +133,10 @@ def open_cache(root: str | Path) -> LatentCache:
     """The finished cache at `root`."""
     path = Path(root) / MANIFEST
     if not path.is_file():
-        state = (
-            "unfinished; run the same 'encode' again" if (Path(root) / PARTIAL).is_file() else "no cache; run 'encode'"
+        unfinished = (Path(root) / PARTIAL).is_file()
+        raise InputError(
+            f"{root}: {'unfinished; run the same' if unfinished else 'no cache; run'} 'encode'{' again' * unfinished}"
         )
-        raise InputError(f"{root}: {state}")
     content = read_json(path)
     if not isinstance(content, dict) or not content.keys() >= {"key", "ids", "datasets", "statistics"}:
         raise InputError(f"{path}: is that of no latent cache; expected a folder made by 'latentsr encode'")
@@ -155,176 +156,151 @@ def fill_cache(
 ) -> LatentCache:
     """The cache of the datasets' latents at `out`; an interrupted one goes on, a finished one is returned.
 
-    A cache made from another autoencoder, other data or another degradation is refused (StaleError), as is an
-    interrupted one whose finished rows are not as they were written, and HR files that changed since they were prepared
-    (InputError). Arrays are hashed as they are written; an interrupted cache is read once more when it goes on.
+    StaleError for a cache of another autoencoder, data or degradation, and for an interrupted one whose finished rows
+    were altered; InputError for HR files that changed since they were prepared.
     """
     if unknown := set(conditions) - set(CONDITIONS):
         raise OptionError(f"condition {', '.join(sorted(unknown))}: expected some of {', '.join(CONDITIONS)}")
-    check_names(datasets)
-    size = common_size([record for dataset in datasets for record in dataset.records])
-    for dataset in datasets:
-        dataset.check(dataset.records)
-    facts = _facts(datasets, autoencoder, degradation, conditions, size)
+    rows = _rows(datasets)
+    facts = {
+        "autoencoder": autoencoder.hash,
+        "data": [dataset.hash for dataset in datasets],
+        "degradation": degradation.text,
+        "conditions": list(conditions),
+        "size": list(common_size(datasets[0].records)),
+        "format": 1,
+    }
     key = sha256_json(facts)
-    if (out / MANIFEST).is_file() or (out / PARTIAL).is_file():
-        _check_key(out, key)
-    if (out / MANIFEST).is_file():
+    folder = JobFolder(
+        out, "latent cache", MANIFEST, frozenset(), "autoencoder, dataset, degradation or condition", shared=True,
+        fix=f"remove the folder {out} and run 'encode' again",
+    )  # fmt: skip
+    folder.claim(key)
+    if folder.whole:
         return open_cache(out)
-    job = _Fill(datasets, autoencoder, degradation, out, tuple(conditions), batch, device)
-    hashes = job.run(key, progress)
-    # Write the autoencoder's files into the cache, so that a training and its model need nothing else.
+    roles = partial(_roles, autoencoder=autoencoder, degradation=degradation, conditions=conditions, device=device)
+    hashes = _fill(rows, roles, folder, key, batch, progress)
+    # The autoencoder's files lie in the cache, so that a training and its model need nothing else.
     if autoencoder.spec.has_weights and not (out / AUTOENCODER).is_dir():
         with replacing(out / AUTOENCODER) as temporary:
             autoencoder.save(temporary)
-    statistics = {role: _moments(_open(out, role)) for role in ("hr", *conditions)}
+    arrays = {role: np.load(out / "train" / f"{role}.npy", mmap_mode="r") for role in ("hr", *conditions)}
+    statistics = {role: _moments(array) for role, array in arrays.items()}
     if "latent-up" in conditions:
-        statistics["residual"] = _moments(_open(out, "hr"), _open(out, "latent-up"))
-    rows = job.rows
+        statistics["residual"] = _moments(arrays["hr"], arrays["latent-up"])
     content = manifest(
         key=key,
         **facts,
         spec=autoencoder.spec,
         autoencoder_name=AUTOENCODER if autoencoder.spec.has_weights else autoencoder.spec.name,
-        ids={split: [record.id for _, record in pairs] for split, pairs in rows.items()},
-        datasets={split: [dataset.name for dataset, _ in pairs] for split, pairs in rows.items()},
+        ids={split: [record.id for _, record in own] for split, own in rows.items()},
+        datasets={split: [dataset.name for dataset, _ in own] for split, own in rows.items()},
         digests=[pixel_digest(dataset.pixels(record)) for dataset, record in rows["train"]],
         statistics=statistics,
         sha256=hashes,
     )
-    write_json(out / MANIFEST, signed(content))
-    (out / PARTIAL).unlink()
+    folder.finish(content)
+    folder.drop_parts()
     return open_cache(out)
 
 
-def _facts(
-    datasets: Sequence[Dataset],
+def _rows(datasets: Sequence[Dataset]) -> dict[str, list[DatasetImage]]:
+    """The images of each split; InputError for sets that make no cache together, or files that changed."""
+    check_names(datasets)
+    pairs = [(dataset, record) for dataset in datasets for record in dataset.records]
+    common_size([record for _, record in pairs])
+    rows = {split: [pair for pair in pairs if pair[1].split == split] for split in sorted({r.split for _, r in pairs})}
+    if "train" not in rows:
+        raise InputError(f"no images in split 'train'; there are {', '.join(rows)}: statistics need a training split")
+    for dataset in datasets:
+        dataset.check(dataset.records)
+    return rows
+
+
+def _fill(
+    rows: Mapping[str, Sequence[DatasetImage]],
+    roles: Callable[[Sequence[DatasetImage], Tensor], dict[str, Tensor]],
+    folder: JobFolder,
+    key: str,
+    batch: int,
+    progress: Progress,
+) -> dict[str, str]:
+    """Fills what is not filled; the SHA-256 of every array's file, by split/role.
+
+    Rows are written batch by batch; after each, how many are finished and the SHA-256 up to them are noted.
+    """
+    state = folder.noted() or {"key": key, "done": {}, "sha256": {}}
+    hashes = {name: _hash_of_finished(folder, name, state) for name in state["sha256"]}
+    total = sum(map(len, rows.values()))
+    for split, pairs in rows.items():
+        for start in range(state["done"].get(split, 0), len(pairs), batch):
+            progress(sum(state["done"].values()), total)
+            part = pairs[start : start + batch]
+            images = torch.from_numpy(np.stack([dataset.image(record) for dataset, record in part]))[:, None]
+            values = roles(part, images) | ({} if split == "train" else {"image": images})
+            if not hashes:
+                folder.note(state)  # before the first array, to claim the folder
+            for role, tensor in values.items():
+                path = folder.root / split / f"{role}.npy"
+                if start == 0:
+                    with replacing(path) as temporary:
+                        shape = (len(pairs), *tensor.shape[1:])
+                        open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
+                        # Take the disk space of a file with holes: a full disk under a memory map kills the process.
+                        if hasattr(os, "posix_fallocate"):
+                            with temporary.open("rb+") as file:
+                                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+                    hashes[f"{split}/{role}"] = hashlib.sha256(_header(path))
+                written = np.ascontiguousarray(tensor.cpu().numpy())
+                array = open_memmap(path, mode="r+")
+                array[start : start + len(written)] = written
+                array.flush()
+                hashes[f"{split}/{role}"].update(written.tobytes())
+            state["done"][split] = start + len(part)
+            state["sha256"] = {name: hashed.hexdigest() for name, hashed in hashes.items()}
+            folder.note(state)
+    progress(total, total)
+    return dict(state["sha256"])
+
+
+@torch.inference_mode()
+def _roles(
+    part: Sequence[DatasetImage],
+    images: Tensor,
     autoencoder: Autoencoder,
     degradation: Degradation,
     conditions: Sequence[str],
-    size: tuple[int, int],
-) -> dict[str, Any]:
-    """Everything that decides the arrays."""
-    return {
-        "autoencoder": autoencoder.hash,
-        "data": [dataset.hash for dataset in datasets],
-        "degradation": degradation.text,
-        "conditions": list(conditions),
-        "size": list(size),
-        "format": 1,
-    }
+    device: str,
+) -> dict[str, Tensor]:
+    """The latents of HR images (batch, 1, rows, columns) in [0, 1] and of their LR images, by role."""
 
-
-def _check_key(out: Path, key: str) -> None:
-    there = read_json(out / (MANIFEST if (out / MANIFEST).is_file() else PARTIAL))
-    if not isinstance(there, dict) or there.get("key") != key:
-        raise StaleError(
-            f"{out}: was made from another autoencoder, dataset, degradation or condition: choose another output folder"
-        )
-
-
-@dataclass
-class _Fill:
-    """One filling: rows are written batch by batch; after each, how many are finished, and the SHA-256 up to them."""
-
-    datasets: Sequence[Dataset]
-    autoencoder: Autoencoder
-    degradation: Degradation
-    out: Path
-    conditions: tuple[str, ...]
-    batch: int
-    device: str
-
-    @cached_property
-    def rows(self) -> dict[str, list[tuple[Dataset, Record]]]:
-        pairs = [(dataset, record) for dataset in self.datasets for record in dataset.records]
-        splits = sorted({record.split for _, record in pairs})
-        if "train" not in splits:
-            raise InputError(
-                f"no images in split 'train'; there are {', '.join(splits)}: statistics need a training split"
-            )
-        return {split: [pair for pair in pairs if pair[1].split == split] for split in splits}
-
-    def run(self, key: str, progress: Progress) -> dict[str, str]:
-        """Fills what is not filled; the SHA-256 of every array's file, by split/role."""
-        state: dict[str, Any] = {"key": key, "done": {}, "sha256": {}}
-        if (self.out / PARTIAL).is_file():
-            try:
-                state = read_signed_json(self.out / PARTIAL)
-            except InputError as error:
-                raise StaleError(f"{self.out / PARTIAL}: altered; {self._fix}") from error
-        hashes = {name: self._hash_of_finished(name, state) for name in state["sha256"]}
-        total = sum(len(pairs) for pairs in self.rows.values())
-        for split, pairs in self.rows.items():
-            for start in range(state["done"].get(split, 0), len(pairs), self.batch):
-                progress(sum(state["done"].values()), total)
-                roles = self._roles(pairs[start : start + self.batch], split)
-                if not (self.out / PARTIAL).is_file():  # written before the first array, to claim the folder
-                    write_json(self.out / PARTIAL, signed(state))
-                for role, values in roles.items():
-                    path = self.out / split / f"{role}.npy"
-                    if start == 0:
-                        # Write an array of zeros, in place of what has its name.
-                        shape = (len(pairs), *values.shape[1:])
-                        with replacing(path) as temporary:
-                            open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
-                            # Take the disk space of a file with holes: a disk that fills up under a memory map kills
-                            # the process.
-                            if hasattr(os, "posix_fallocate"):
-                                with temporary.open("rb+") as file:
-                                    os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
-                        hashes[f"{split}/{role}"] = hashlib.sha256(_header(path))
-                    rows = values.cpu().numpy()
-                    array = open_memmap(path, mode="r+")
-                    array[start : start + len(rows)] = rows
-                    array.flush()
-                    hashes[f"{split}/{role}"].update(np.ascontiguousarray(rows).tobytes())
-                state["done"][split] = min(start + self.batch, len(pairs))
-                state["sha256"] = {name: hashed.hexdigest() for name, hashed in hashes.items()}
-                write_json(self.out / PARTIAL, signed(state))
-        progress(total, total)
-        return dict(state["sha256"])
-
-    def _hash_of_finished(self, name: str, state: Mapping[str, Any]) -> Any:
-        """The running SHA-256 of an array's finished rows, read from its file; StaleError if it is not that noted."""
-        path = self.out / f"{name}.npy"
-        try:
-            finished = np.load(path, mmap_mode="r")[: state["done"][name.partition("/")[0]]]
-            hashed = hashlib.sha256(_header(path))
-        except (OSError, IndexError, *BROKEN) as error:
-            raise StaleError(f"{path}: missing or altered, and its rows are noted as finished; {self._fix}") from error
-        for _, block in _blocks(finished):
-            hashed.update(block.tobytes())
-        if hashed.hexdigest() != state["sha256"][name]:
-            raise StaleError(f"{path}: altered, its finished rows are not those that were written; {self._fix}")
-        return hashed
-
-    @property
-    def _fix(self) -> str:
-        return f"remove the folder {self.out} and run 'encode' again"
-
-    @torch.inference_mode()
-    def _roles(self, pairs: Sequence[tuple[Dataset, Record]], split: str) -> dict[str, Tensor]:
-        images = np.stack([dataset.image(record) for dataset, record in pairs])[:, None]
-        unit = torch.from_numpy(images).to(self.device)
-        hr = 2 * unit - 1
-        lr = self._low_resolution(pairs, unit)
-        roles = {"hr": self._encode(hr), **encode_roles(self.conditions, lr, self.degradation.scale, self._encode)}
-        return roles if split == "train" else roles | {"image": unit}
-
-    def _low_resolution(self, pairs: Sequence[tuple[Dataset, Record]], unit: Tensor) -> Tensor:
-        """LR images in [-1, 1], (batch, 1, rows, columns)."""
-        if not any(record.lr for _, record in pairs):
-            return self.degradation.apply(2 * unit - 1)
-        each = zip(pairs, unit.split(1), strict=True)
-        lr = torch.cat([low_resolution(dataset, [record], self.degradation, hr) for (dataset, record), hr in each])
-        return 2 * lr - 1
-
-    def _encode(self, images: Tensor) -> Tensor:
-        latents = self.autoencoder.encode(images)
+    def encode(images: Tensor) -> Tensor:
+        latents = autoencoder.encode(images)
         if not torch.isfinite(latents).all():
-            raise InputError(f"autoencoder {self.autoencoder.spec.name} gave non-finite latents in {latents.dtype}")
+            raise InputError(f"autoencoder {autoencoder.spec.name} gave non-finite latents in {latents.dtype}")
         return latents.float()
+
+    hr = 2 * images.to(device) - 1
+    lr = degradation.apply(hr)
+    if any(record.lr for _, record in part):
+        each = zip(part, images.to(device).split(1), strict=True)
+        lr = 2 * torch.cat([low_resolution(dataset, [one], degradation, unit) for (dataset, one), unit in each]) - 1
+    return {"hr": encode(hr), **encode_roles(conditions, lr, degradation.scale, encode)}
+
+
+def _hash_of_finished(folder: JobFolder, name: str, state: Mapping[str, Any]) -> Any:
+    """The running SHA-256 of an array's finished rows, read from its file; StaleError if it is not that noted."""
+    path = folder.root / f"{name}.npy"
+    try:
+        finished = np.load(path, mmap_mode="r")[: state["done"][name.partition("/")[0]]]
+        hashed = hashlib.sha256(_header(path))
+    except (OSError, IndexError, *BROKEN) as error:
+        raise StaleError(f"{path}: missing or altered, and its rows are noted as finished; {folder.fix}") from error
+    for _, block in _blocks(finished):
+        hashed.update(block.tobytes())
+    if hashed.hexdigest() != state["sha256"][name]:
+        raise StaleError(f"{path}: altered, its finished rows are not those that were written; {folder.fix}")
+    return hashed
 
 
 def _header(path: Path) -> bytes:
@@ -337,10 +313,6 @@ def _blocks(array: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
     """Successive rows in memory, some MB of them, with the number of the first."""
     rows = max(1, BLOCK // max(1, array[:1].nbytes))
     return ((start, np.array(array[start : start + rows])) for start in range(0, len(array), rows))
-
-
-def _open(out: Path, role: str) -> np.ndarray:
-    return np.load(out / "train" / f"{role}.npy", mmap_mode="r")
 
 
 def _moments(array: np.ndarray, minus: np.ndarray | None = None) -> dict[str, list[float]]:

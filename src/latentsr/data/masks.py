@@ -103,17 +103,14 @@ def read_mask(mask: Item, image: Volume, *, axis: int | None = None, max_pixels:
     except InputError as error:
         raise MisfitError(f"{name} ({error})") from error
     if volume.pixels.shape != image.pixels.shape:
-        found, expected = (_size(one.pixels.shape) for one in (volume, image))
+        found, expected = (
+            f"{rows}x{columns}" + (f", {slices} slices" if slices > 1 else "")
+            for slices, rows, columns in (volume.pixels.shape, image.pixels.shape)
+        )
         raise MisfitError(f"{name} ({found}, its image {expected})")
     if _is_elsewhere(volume, image):
         raise MisfitError(f"{name} (by its header elsewhere in the patient, or turned)")
     return np.asarray(volume.pixels != 0)
-
-
-def _size(shape: Sequence[int]) -> str:
-    """Rows x columns, and the slices of more than one."""
-    slices, rows, columns = shape
-    return f"{rows}x{columns}" + (f", {slices} slices" if slices > 1 else "")
 
 
 def _is_elsewhere(mask: Volume, image: Volume) -> bool:

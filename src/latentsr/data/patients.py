@@ -1,4 +1,4 @@
-"""Which patient an image belongs to, and which split a patient goes to."""
+"""What paths and tables say of images: the patient, the split that a patient goes to, and columns of the user's own."""
 
 import csv
 import hashlib
@@ -11,11 +11,15 @@ from pathlib import Path
 
 from latentsr.data.records import SPLITS, Record, is_attribute, is_printable
 from latentsr.errors import InputError, OptionError
+from latentsr.names import first_few
 
 EXTENSION = r"(\.nii)?\.[A-Za-z][A-Za-z0-9]{0,10}$"  # begins with a letter: the tail of a DICOM UID is none
 BIDS_SUBJECT = r"(?:^|[/_])(?P<subject>sub-[A-Za-z0-9]+)"
 BY_FOLDER, SHARES = "folders", (0.8, 0.1, 0.1)  # ways to split
+SLICE = r"-s\d+$"  # what ends the id of a volume's slice
 NUMBERED = r"^(?P<series>.*?)[-_ ]?(?P<number>\d+)$"
+
+Columns = Mapping[str, Mapping[str, str]]  # by the first column's text, the values of the others by their names
 
 
 @dataclass(frozen=True)
@@ -195,3 +199,63 @@ def shared_patients(assigned: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
     for patient, split in assigned:
         splits[patient].add(split)
     return {patient: found for patient, found in splits.items() if len(found) > 1}
+
+
+def read_columns(path: Path) -> Columns:
+    """The rows of a CSV table by their first column, which has the id of an image or the path, name or stem of a file.
+
+    InputError: no table in UTF-8, a column without a name of its own, a row that is too long or short, or given twice.
+    """
+    names, rows = read_csv(path, "images and their columns")
+    key, own = names[:1], names[1:]
+    if not key or not own or len(set(names)) < len(names) or not all(map(is_attribute, own)):
+        raise InputError(
+            f"{path}: expected a first column of ids or file names, and others with names that no record has, each once"
+        )
+    found: dict[str, dict[str, str]] = {}
+    for line, row in enumerate(rows, start=2):
+        if None in row or None in row.values() or not all(map(is_printable, row.values())):
+            raise InputError(f"{path}: row {line}: expected {len(names)} values without control characters")
+        if row[key[0]] in found:
+            raise InputError(f"{path}: row {line}: a second one for the same image; keep one")
+        found[row[key[0]]] = {name: row[name].strip() for name in own}
+    return found
+
+
+def check_columns(columns: Columns, files: Sequence[Path]) -> None:
+    """InputError that lists the rows that belong to no file, or to several; `files` are paths below the source folder.
+
+    A row of a slice, `ID-s007`, belongs to its volume's file, even if that slice is left out.
+    """
+    keys = {
+        relative: (
+            image_id(relative),
+            image_id(Path(*(part for part in relative.parts if part != named_split(relative)))),
+            *table_keys(relative),
+        )
+        for relative in files
+    }
+    known = {key for found in keys.values() for key in found}
+    taken = Counter(next((key for key in found if key in columns), "") for found in keys.values())
+    faults = {
+        "of no file": [key for key in columns if not {key, re.sub(SLICE, "", key)} & known],
+        "of several files": [key for key, count in taken.items() if key and count > 1],
+    }
+    if any(faults.values()):
+        reasons = "; ".join(f"{fault}: {first_few(sorted(rows))}" for fault, rows in faults.items() if rows)
+        raise InputError(
+            f"the option columns has rows {reasons}; expected the id of an image or the path, name or stem of one file"
+        )
+
+
+def columns_of(columns: Columns, relative: Path, id: str) -> Mapping[str, str]:
+    """The values of the image `id` of the file at `relative`; InputError, which names the file, where no row has it."""
+    for key in (id, *table_keys(relative)):
+        if key in columns:
+            return columns[key]
+    raise InputError(f"{relative}: not in the table of the option columns; expected a row, with empty cells if need be")
+
+
+def image_id(relative: Path) -> str:
+    """The id of the image of a file, or of the slices of a volume but for their ends."""
+    return without_extension(relative).replace("/", "__")

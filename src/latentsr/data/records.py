@@ -152,6 +152,9 @@ class Dataset:
             )
 
 
+DatasetImage = tuple[Dataset, Record]
+
+
 def is_safe_path(text: str) -> bool:
     """Whether a text is a relative POSIX path that stays below any folder it is joined to, and can be printed.
 
@@ -276,7 +279,12 @@ def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[
     the user's own follow the others.
     """
     ordered = tuple(sorted(records, key=lambda record: record.id))
-    made, rows = Dataset(root=root, name=name, records=ordered), [_row(record) for record in ordered]
+    made, rows = Dataset(root=root, name=name, records=ordered), list[dict[str, str]]()
+    for record in ordered:
+        row = {key: str(value) for key, value in asdict(record).items()} | dict(record.attributes)
+        row["row_mm"], row["column_mm"] = (str(float(mm)) for mm in record.spacing) if record.spacing else ("", "")
+        row["from_rows"], row["from_columns"] = map(str, record.resized_from or ("", ""))
+        rows.append(row)
     columns = [*COLUMNS, *(name for name in MORE_COLUMNS if any(row[name] for row in rows)), *made.attributes]
     with replacing(root / "records.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
@@ -284,13 +292,6 @@ def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[
         writer.writerows(rows)
     write_json(root / "dataset.json", {"name": name, "images": len(ordered), **facts})
     return made
-
-
-def _row(record: Record) -> dict[str, str]:
-    row_mm, column_mm = (str(float(value)) for value in record.spacing) if record.spacing else ("", "")
-    from_rows, from_columns = map(str, record.resized_from) if record.resized_from else ("", "")
-    more = {"row_mm": row_mm, "column_mm": column_mm, "from_rows": from_rows, "from_columns": from_columns}
-    return {key: str(value) for key, value in asdict(record).items()} | more | dict(record.attributes)
 
 
 def check_names(datasets: Sequence[Dataset]) -> None:

@@ -1,9 +1,57 @@
-"""What the network predicts, as targets to learn and as the estimate of the clean latent that follows."""
+"""What a network learns: noise schedules, and the targets that it predicts, from which the clean latent follows.
+
+z_t = alpha_t x + sigma_t noise on 1000 times, t = 0 data and t = 1 (index 999) pure noise. The diffusion tables are
+diffusers', shifted so that the last one holds no signal (Lin 2024, section 3.1): a sampler that starts in pure noise
+then starts where training ended. An epsilon network keeps a little signal there, since its clean latent is
+(z - sigma epsilon) / alpha.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
+import torch
+from diffusers import DDPMScheduler
 from torch import Tensor
+
+from latentsr.errors import OptionError
+
+TIMES = 1000
+BETAS: Mapping[str, dict[str, Any]] = {
+    "cosine": {"beta_schedule": "squaredcos_cap_v2"},
+    "linear": {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02},
+}
+SCHEDULES = (*BETAS, "flow")
+
+
+@lru_cache
+def alphas_sigmas(name: str, terminal: float = 0.0) -> tuple[Tensor, Tensor]:
+    """(alpha, sigma) of the schedule `name`, float32 tensors of 1000 values, index 999 the noisiest.
+
+    `terminal` is alpha at index 999 of the diffusion schedules; in the flow, alpha is 1 - t.
+    """
+    if name not in SCHEDULES:
+        raise OptionError(f"schedule '{name}': expected one of {', '.join(SCHEDULES)}")
+    if name == "flow":
+        sigma = torch.arange(1, TIMES + 1) / TIMES
+        return 1 - sigma, sigma
+    table = DDPMScheduler(num_train_timesteps=TIMES, **BETAS[name]).alphas_cumprod.double().sqrt()
+    alpha = terminal + (table - table[-1]) * (table[0] - terminal) / (table[0] - table[-1])
+    return alpha.float(), (1 - alpha**2).sqrt().float()
+
+
+def betas(name: str, terminal: float = 0.0) -> list[float]:
+    """The table as the betas that diffusers' solvers take: 1 - alpha_t^2 / alpha_(t-1)^2."""
+    alpha = alphas_sigmas(name, terminal)[0].double() ** 2
+    return [float(1 - alpha[0]), *(1 - alpha[1:] / alpha[:-1]).tolist()]
+
+
+def at(name: str, times: Tensor, terminal: float = 0.0) -> tuple[Tensor, Tensor]:
+    """(alpha, sigma) at integer `times` (batch,), shaped (batch, 1, 1, 1) on their device."""
+    alpha, sigma = (table.to(times.device)[times] for table in alphas_sigmas(name, terminal))
+    return alpha[:, None, None, None], sigma[:, None, None, None]
+
 
 Formula = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 

@@ -14,8 +14,7 @@ from diffusers import (
 )
 from torch import Tensor
 
-from latentsr.diffusion.objective import OBJECTIVES
-from latentsr.diffusion.schedule import TIMES, betas
+from latentsr.diffusion.objective import OBJECTIVES, TIMES, betas
 from latentsr.errors import InputError, OptionError
 
 Network = Callable[[Tensor, Tensor], Tensor]

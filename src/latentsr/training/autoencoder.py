@@ -11,20 +11,21 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from latentsr.autoencoders.folder import read_folder
-from latentsr.autoencoders.network import KLNetwork, image_channels, save_network
+from latentsr.autoencoders.network import MANIFEST, KLNetwork, image_channels, save_network
 from latentsr.autoencoders.small_kl import MOST_BLOCKS, WIDEST, SmallKL
-from latentsr.config import Config, Count, Seed, manifest, read_json, sha256_json, write_yaml
-from latentsr.data.records import Dataset, check_names, common_size
-from latentsr.errors import InputError, ModelError, OptionError, StaleError
+from latentsr.config import Count, manifest, sha256_json, write_yaml
+from latentsr.data.records import Dataset, DatasetImage, check_names, common_size
+from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.io.raster import write_pixels
+from latentsr.job import JobFolder
 from latentsr.metrics.fidelity import psnr
-from latentsr.training.crops import DatasetImage, ImageCrops, WholeImages, images_of
+from latentsr.training.crops import ImageCrops, WholeImages, images_of
 from latentsr.training.trainer import (
     Budget,
     Ema,
     LastCheckpoint,
-    Precision,
     Progress,
+    TrainingConfig,
     make_trainer,
     optimiser_with_schedule,
     silent,
@@ -32,17 +33,15 @@ from latentsr.training.trainer import (
 )
 
 
-class FitVaeConfig(Config):
+class FitVaeConfig(TrainingConfig):
     """The options of `fit-vae`.
 
     `init` is a folder to fine-tune; `factor`, `latent_channels`, `width` and `blocks` then come from it. `crop` is in
     pixels. `kl_weight` weighs the KL divergence summed over the latent, per pixel; `gradient_weight` the L1 distance of
-    finite differences; `frequency_weight` the L1 distance of Fourier magnitudes. The training ends with `steps` or
-    `minutes`, whichever comes first. A checkpoint, a PSNR over `valid_images` and a picture are written every
-    `validate_every` steps. `learning_rate` is 1e-3 from scratch and 1e-5 from a folder if not given.
+    finite differences; `frequency_weight` the L1 distance of Fourier magnitudes. Validation is the PSNR over
+    `valid_images`, and a picture. `learning_rate` is 1e-3 from scratch and 1e-5 from a folder if not given.
     """
 
-    init: str | None = None
     domain: Literal["none", "natural", "medical"] = "medical"
     factor: Literal[2, 4, 8, 16] = 4
     latent_channels: Count = 3
@@ -51,19 +50,13 @@ class FitVaeConfig(Config):
     crop: int = Field(128, ge=16, le=65_536)
     batch: Count = 8
     steps: Count | None = 20_000
-    minutes: float | None = Field(None, gt=0)
     learning_rate: float | None = Field(None, gt=0, le=1000)
     weight_decay: float = Field(0.0, ge=0, le=1e30)
     kl_weight: float = Field(1e-6, ge=0)
     gradient_weight: float = Field(0.0, ge=0)
     frequency_weight: float = Field(0.0, ge=0)
-    ema: float = Field(0.999, ge=0, lt=1)
-    clip: float = Field(1.0, ge=0)
-    seed: Seed = 0
-    precision: Precision = "auto"
     validate_every: Count = 250
     valid_images: Count = 32
-    workers: int = Field(0, ge=0, le=1024)
     devices: int = Field(1, ge=1, le=1024)
 
 
@@ -115,9 +108,9 @@ def fit_autoencoder(
     check_names(datasets)
     network, config = _network(config)
     key = sha256_json({"options": config, "data": [d.hash for d in datasets]})
-    if (out / "manifest.json").is_file():
-        if read_json(out / "manifest.json").get("key") != key:
-            raise StaleError(f"{out}: holds an autoencoder made with other options or data; choose another folder")
+    folder = JobFolder(out, "autoencoder", MANIFEST, frozenset(), "options or data", shared=True, fix="remove it first")
+    folder.claim(key)
+    if folder.whole:
         return out
     for dataset in datasets:
         dataset.check((*dataset.select("train"), *dataset.select("valid")))
@@ -138,15 +131,11 @@ def fit_autoencoder(
     loader = DataLoader(WholeImages(some), batch_size=config.batch)
     with progress("fit-vae", unit="steps", resumes=True) as report:
         trainer = make_trainer(
-            out, budget, [ema], checkpoint, report=report, clip=config.clip, device=device, devices=config.devices,
-            precision=config.precision,
+            out, config, budget, ema, checkpoint, report=report, device=device, devices=config.devices
         )  # fmt: skip
         if checkpoint.found() is None:
             write_yaml(config, out / "fit.yaml")
-        train(
-            trainer, module, samples, loader, checkpoint,
-            batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
-        )  # fmt: skip
+        train(trainer, module, samples, loader, checkpoint, config)
     network.load_state_dict(ema.weights())
     if trainer.is_global_zero:
         facts = {"key": key, "steps": trainer.global_step, "seconds": round(budget.elapsed(), 1)}

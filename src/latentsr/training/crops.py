@@ -9,9 +9,9 @@ from torch.utils.data import Dataset as Samples
 from torch.utils.data import Sampler
 
 from latentsr.data.latents import LatentCache
-from latentsr.data.records import Dataset, Record
+from latentsr.data.records import Dataset, DatasetImage
 from latentsr.diffusion.latents import LatentSpace
-from latentsr.diffusion.schedule import TIMES
+from latentsr.diffusion.objective import TIMES
 from latentsr.errors import InputError, OptionError
 
 
@@ -37,9 +37,6 @@ class StepBatches(Sampler[list[int]]):
         for step in range(begin, begin + self.steps):
             start = (step * self.processes + self.rank) * self.batch
             yield list(range(start, start + self.batch))
-
-
-DatasetImage = tuple[Dataset, Record]
 
 
 class ImageCrops(Samples[dict[str, Tensor]]):

@@ -1,31 +1,29 @@
 """Training of a denoiser: options, latent space and size of the network, loss, optimiser and validation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import TensorBoardLogger
 from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from latentsr.autoencoders.protocol import Autoencoder
-from latentsr.config import Config, Count, Seed
+from latentsr.config import Count
 from latentsr.data.latents import LatentCache
-from latentsr.degrade import enlarge, parse_degradation
-from latentsr.diffusion.denoiser import Attention, Channels, Denoiser, DenoiserSpec, Groups, Layers
+from latentsr.degrade import enlarge
+from latentsr.diffusion.denoiser import Attention, Channels, DenoiserSpec, Groups, Layers
 from latentsr.diffusion.latents import Condition, LatentSpace, Statistics, condition_channels
-from latentsr.diffusion.objective import OBJECTIVES
-from latentsr.diffusion.schedule import at
+from latentsr.diffusion.objective import OBJECTIVES, at
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
-from latentsr.training.trainer import Budget, Precision, optimiser_with_schedule
+from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule
 from latentsr.upscalers import Sampling
-from latentsr.upscalers.restorer import ModelConfig, Restorer
+from latentsr.upscalers.restorer import Restorer
 
 SHOWN = 4  # images in the picture
 STEPS_WITHOUT_MEAN = 8  # for networks that give no posterior mean in one evaluation
@@ -49,39 +47,7 @@ class ValidationImages(Dataset[dict[str, Any]]):
         return {"id": self.ids[self.rows[n]], "image": torch.from_numpy(np.array(self.images[self.rows[n]]))}
 
 
-class Score:
-    """PSNR of the posterior mean and of bicubic on a batch of ValidationImages; pictures go to `folder`."""
-
-    def __init__(self, model: ModelConfig, autoencoder: Autoencoder, folder: Path) -> None:
-        self.model, self.autoencoder, self.folder = model, autoencoder, folder
-        one_step = OBJECTIVES[model.objective].one_step
-        self.sampling = Sampling(steps=1 if one_step else STEPS_WITHOUT_MEAN)
-
-    def __call__(
-        self, network: Denoiser, batch: Mapping[str, Any], index: int = 0, trainer: Trainer | None = None
-    ) -> dict[str, float]:
-        """{"psnr", "psnr_bicubic"} in dB, means over the batch; the first batch of a validation is also drawn."""
-        hr = batch["image"].cpu()
-        degradation = parse_degradation(self.model.degradation)
-        lr = degradation.apply(hr)
-        bicubic = enlarge(lr, degradation.scale).clamp(0, 1)
-        device = next(network.parameters()).device
-        restorer = Restorer(self.model, network, self.autoencoder, str(device))
-        with torch.autocast(device.type, enabled=False):  # in float32, as the finished model is applied
-            image = restorer.restore(lr, ids=batch["id"], sampling=self.sampling).image.clamp(0, 1)
-        if trainer is not None and trainer.is_global_zero and index == 0:
-            # A PNG and a TensorBoard image: one row per image; bicubic, SR, HR.
-            columns = [bicubic, image, hr]
-            picture = torch.cat([torch.cat(list(column[:SHOWN, 0]), dim=0) for column in columns], dim=1)
-            pixels = (picture * 255).round().byte().numpy()
-            write_pixels(self.folder / f"step-{trainer.global_step:06d}.png", pixels)
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_image("bicubic, SR, HR", pixels[None], trainer.global_step)
-        return {"psnr": float(psnr(image, hr).mean()), "psnr_bicubic": float(psnr(bicubic, hr).mean())}
-
-
-class TrainConfig(Config):
+class TrainConfig(TrainingConfig):
     """The options of a training; the defaults are those of the shipped model.
 
     `pure_noise_share` of each batch is at the noisiest time. `channel_weight` w weighs the loss of a latent channel by
@@ -89,7 +55,6 @@ class TrainConfig(Config):
     `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
     """
 
-    init: str | None = None
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Literal["latent", "residual"] = "residual"
     objective: Literal["x0", "epsilon", "v", "flow"] = "x0"
@@ -106,15 +71,9 @@ class TrainConfig(Config):
     crop: Count = 32
     batch: Count = 16
     steps: Count | None = 4000
-    minutes: float | None = Field(None, gt=0)
     learning_rate: float = Field(4e-4, gt=0, le=1000)
     weight_decay: float = Field(0.01, ge=0, le=1e30)
-    ema: float = Field(0.999, ge=0, lt=1)
-    clip: float = Field(1.0, ge=0)
-    seed: Seed = 0
-    precision: Precision = "auto"
     validate_every: Count = 200
-    workers: int = Field(0, ge=0, le=1024)
 
 
 def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
@@ -157,15 +116,17 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
 
 
 class DenoiserTraining(LightningModule):
-    """The loss, the optimiser and the validation; batches are those of LatentCrops and ValidationImages."""
+    """The loss, the optimiser and the validation of a restorer's denoiser, whose pictures go to a folder.
 
-    def __init__(
-        self, spec: DenoiserSpec, space: LatentSpace, config: TrainConfig, budget: Budget, score: Callable[..., Any]
-    ) -> None:
+    Batches are those of LatentCrops and ValidationImages.
+    """
+
+    def __init__(self, restorer: Restorer, config: TrainConfig, budget: Budget, pictures: Path) -> None:
         super().__init__()
-        self.network = Denoiser(spec)
-        self.space, self.config, self.budget, self.score = space, config, budget, score
-        sd = torch.tensor(space.target_statistics.sd) ** config.channel_weight
+        self.network = restorer.denoiser
+        self.restorer, self.space = restorer, restorer.config.space
+        self.config, self.budget, self.pictures = config, budget, pictures
+        sd = torch.tensor(self.space.target_statistics.sd) ** config.channel_weight
         self.channel_weights: Tensor
         self.register_buffer("channel_weights", (sd / sd.mean())[:, None, None], persistent=False)
 
@@ -188,9 +149,27 @@ class DenoiserTraining(LightningModule):
         return (self.channel_weights * (snr_share if self.config.snr_weight else 1.0) * distance).mean()
 
     def validation_step(self, batch: Mapping[str, Any], index: int) -> None:
-        """Scores the network, here its moving average, on HR images."""
-        scores = self.score(self.network, batch, index, self.trainer)
-        self.log_dict(scores, prog_bar=True, sync_dist=True, batch_size=len(batch["id"]))
+        """Scores the network, here its moving average, on HR images; draws the first batch."""
+        images = self.restored(batch)
+        self.log_dict(scores(images), prog_bar=True, sync_dist=True, batch_size=len(batch["id"]))
+        if index == 0 and self.trainer.is_global_zero:
+            # A PNG and a TensorBoard image: one row per image; bicubic, SR, HR.
+            columns = [torch.cat(list(column[:SHOWN, 0]), dim=0) for column in images.values()]
+            pixels = (torch.cat(columns, dim=1) * 255).round().byte().numpy()
+            step = self.trainer.global_step
+            write_pixels(self.pictures / f"step-{step:06d}.png", pixels)
+            for logger in self.trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_image(", ".join(images), pixels[None], step)
+
+    def restored(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """A batch of ValidationImages as bicubic, SR and HR images in [0, 1]; SR is the posterior mean, if any."""
+        hr = batch["image"].cpu()
+        lr = self.restorer.degradation.apply(hr)
+        sampling = Sampling(steps=1 if self.restorer.has_mean else STEPS_WITHOUT_MEAN)
+        with torch.autocast(self.restorer.device.partition(":")[0], enabled=False):  # in float32, as the finished model
+            image = self.restorer.restore(lr, ids=batch["id"], sampling=sampling).image
+        return {"bicubic": enlarge(lr, self.restorer.scale).clamp(0, 1), "SR": image.clamp(0, 1), "HR": hr}
 
     def configure_optimizers(self) -> Any:
         """AdamW with the budget's learning rate."""
@@ -198,3 +177,9 @@ class DenoiserTraining(LightningModule):
             self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
         )
         return optimiser_with_schedule(optimiser, self.budget)
+
+
+def scores(images: Mapping[str, Tensor]) -> dict[str, float]:
+    """{"psnr", "psnr_bicubic"} in dB, means over the images that `restored` gives."""
+    names = {"psnr": "SR", "psnr_bicubic": "bicubic"}
+    return {key: float(psnr(images[name], images["HR"]).mean()) for key, name in names.items()}

@@ -1,10 +1,9 @@
 """Training of a denoiser on a latent cache to a model folder, with the calibration of its samples and a model card."""
 
 import math
-import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from latentsr import __version__
-from latentsr.autoencoders import Autoencoder, load_autoencoder
-from latentsr.config import manifest, read_signed_json, signed, write_json, write_yaml
+from latentsr.atomic import replacing
+from latentsr.autoencoders import load_autoencoder
+from latentsr.config import manifest, write_json, write_yaml
 from latentsr.data.latents import LatentCache
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
-from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.job import JobFolder, run_folder
 from latentsr.provenance import RESEARCH_USE
 from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import (
     DenoiserTraining,
-    Score,
     TrainConfig,
     ValidationImages,
     denoiser_spec,
     latent_space,
+    scores,
 )
 from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
 from latentsr.upscalers import Sampling
@@ -121,7 +121,7 @@ Not for: diagnosis; modalities, body parts, spacings or degradations other than 
 
 SOLVER = {"cosine": "dpm++", "linear": "dpm++", "flow": "euler"}
 VALIDATION_BATCH = 8
-LIMITS = ("steps", "minutes")
+LIMITS, CHECKPOINTS = ("steps", "minutes"), "checkpoints"
 
 
 def fit_denoiser(
@@ -135,146 +135,106 @@ def fit_denoiser(
     validation_images: int = 16,
     progress: Progress = silent,
 ) -> Path:
-    """The model folder `out`, made by training on `cache`; logs, pictures and checkpoint of the run lie in `out`.run.
+    """The model folder `out`, made by training on `cache`; logs, pictures and checkpoint lie in `out`.run.
 
-    A killed training goes on from its last checkpoint. A finished one is left as it is, or goes on and replaces its
-    model if `steps` or `minutes` are more than they were. Other options or another cache for the same `out` raise
-    StaleError, an array of the cache that was altered or holds NaN InputError. Minutes include the calibration at the
-    end. `modalities` are the DICOM codes of the images, for the model's warnings.
+    A killed training goes on from its last checkpoint, a finished one if `steps` or `minutes`, which include the
+    calibration, are more than before. StaleError for other options or another cache than those of `out`, InputError
+    for an altered array of the cache, or NaN in it. `modalities` are the DICOM codes of the images.
     """
-    out = out.resolve()
-    run = out.with_name(f"{out.name}.run")
+    out, run = out.resolve(), run_folder(out)
     parent = None if config.init is None else SuperResolver.load(config.init, device="cpu")
-    facts, earlier = _facts(cache, config, parent), None
-    if out.exists() and (earlier := _to_extend(out, run, facts)) is None:
+    facts = {"config": config.model_dump(mode="json", exclude={"workers", "init"}), "cache": cache.hash}
+    facts |= {"parent": parent.hash} if parent else {}
+    folder = JobFolder(
+        run, "training", "facts.json", frozenset(), "options or cache", shared=True, fix=f"remove {out} and {run}"
+    )
+    if (earlier := folder.finished() if out.exists() else None) and not _extends(facts, earlier, folder):
         return out
     model = model_config(cache, config, out.name, modalities, parent)
-    crops, images = _samples(cache, model.space, config, validation_images)
-    where = resolve_device(device)
-    autoencoder = _autoencoder(cache, where)
-    score = Score(model, autoencoder, run / "pictures")
+    crops, valid = _samples(cache, model, config, validation_images)
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
-    checkpoint = LastCheckpoint(run / "checkpoints", facts, earlier=earlier)
-    module = _module(model, config, budget, score, parent)
+    checkpoint = LastCheckpoint(run / CHECKPOINTS, facts, earlier=earlier)
+    restorer = _restorer(model, config.seed, cache, resolve_device(device), parent)
+    module = DenoiserTraining(restorer, config, budget, run / "pictures")
     with progress("train", unit="steps", resumes=True) as report:
-        trainer = make_trainer(
-            run, budget, [ema], checkpoint, report=report, clip=config.clip, device=device, devices=devices,
-            precision=config.precision,
-        )  # fmt: skip
+        trainer = make_trainer(run, config, budget, ema, checkpoint, report=report, device=device, devices=devices)
         if checkpoint.found() is None:
-            _note(run, config, facts)
+            _note(folder, config, facts)
         if config.minutes is not None:
-            budget.reserve(calibration_seconds(Restorer(model, module.network, autoencoder, where), cache))
-        train(
-            trainer, module.train(), crops, DataLoader(images, batch_size=VALIDATION_BATCH), checkpoint,
-            batch=config.batch, epoch_steps=config.validate_every, workers=config.workers,
-        )  # fmt: skip
+            budget.reserve(calibration_seconds(restorer, cache))
+        train(trainer, module.train(), crops, valid, checkpoint, config)
     module.network.load_state_dict(ema.weights())
     if trainer.is_global_zero:
-        restorer = Restorer(model, module.network, autoencoder, where)  # Lightning leaves the network on the CPU
-        scores = _validated(restorer.denoiser, images, score)
+        module.network.to(restorer.device).eval()  # Lightning leaves it on the CPU
         with progress("calibrate") as report:
             spread = calibrated_spread(restorer, cache, seconds=budget.left(), progress=report)
         results = {
             "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
-            "images": dict(Counter(cache.datasets("train"))), "validation": scores,
+            "images": dict(Counter(cache.datasets("train"))), "validation": _mean_scores(module, valid),
         }  # fmt: skip
         write_json(run / "manifest.json", manifest(**results))
-        card, seen = model_card(model, config, results), {*cache.digests, *(parent.training_images if parent else ())}
-        _save(out, run, model.model_copy(update={"spread": spread}), module.network, card, autoencoder, seen)
-        _note(run, config, facts)  # last: until then an extension is unfinished
+        model, seen = model.model_copy(update={"spread": spread}), {*cache.digests}
+        seen |= parent.training_images if parent else set()
+        _save(out, model, restorer, model_card(model, config, results), seen)
+        _note(folder, config, facts)  # last: until then an extension is unfinished
     return out
 
 
-def _note(run: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
-    """Writes options and facts of the training into the run's folder."""
-    write_yaml(config, run / "train.yaml")
-    write_json(run / "facts.json", signed(facts))
+def _note(folder: JobFolder, config: TrainConfig, facts: Mapping[str, Any]) -> None:
+    write_yaml(config, folder.root / "train.yaml")
+    folder.finish(facts)
 
 
-def _facts(cache: LatentCache, config: TrainConfig, parent: SuperResolver | None) -> dict[str, Any]:
-    """Everything that decides the model."""
-    facts = {"config": config.model_dump(mode="json", exclude={"workers", "init"}), "cache": cache.hash}
-    return facts if parent is None else {**facts, "parent": parent.hash}
+def _save(out: Path, model: ModelConfig, restorer: Restorer, card: str, seen: Iterable[str]) -> None:
+    """Writes the model folder, whole before an earlier one makes room; `seen`: digests of images of the training."""
+    with replacing(out, over_folder=True) as fresh:
+        save_model(
+            fresh, model, restorer.denoiser.state_dict(), card=card, autoencoder=restorer.autoencoder.folder,
+            training_images=seen,
+        )  # fmt: skip
 
 
-def _to_extend(out: Path, run: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
-    """The facts of the finished training at `out`, if `facts` ask for more of the same; None if it is done.
+def _extends(facts: Mapping[str, Any], earlier: Mapping[str, Any], folder: JobFolder) -> bool:
+    """Whether a training of these facts goes on from the finished one of the `earlier` facts; False if that is it.
 
-    Raises:
-        StaleError: it is another training's, or its last checkpoint is missing.
+    StaleError if it is another training, or its last checkpoint is missing.
     """
-    other = StaleError(
-        f"{out}: exists, from other options or another cache; choose another output folder, or remove it and {run}"
-    )
-    try:
-        finished = read_signed_json(run / "facts.json")
-    except InputError as error:
-        raise other from error
-    if not isinstance(finished.get("config"), dict) or _without_limits(finished) != _without_limits(facts):
-        raise other
-    for name in LIMITS:
-        asked, done = facts["config"][name], finished["config"][name]
-        if done is not None and (asked is None or asked > done):
-            break
-    else:
-        return None
-    if not (run / "checkpoints" / "last.ckpt").is_file():
+    asked, done = dict(facts["config"]), dict(earlier.get("config", {}))
+    limits = [(asked.pop(name), done.pop(name, None)) for name in LIMITS]
+    if {**facts, "config": asked} != {**earlier, "config": done}:
+        raise folder.other()
+    if not any(before is not None and (now is None or now > before) for now, before in limits):
+        return False
+    if not (folder.root / CHECKPOINTS / "last.ckpt").is_file():
         raise StaleError(
-            f"{out}: is finished and its last checkpoint in {run} is missing, so that it cannot be extended; "
+            f"{folder.root}: its last checkpoint is missing, so that the finished training cannot be extended; "
             "choose another output folder to train anew"
         )
-    return finished
-
-
-def _without_limits(facts: dict[str, Any]) -> dict[str, Any]:
-    return {**facts, "config": {name: value for name, value in facts["config"].items() if name not in LIMITS}}
+    return True
 
 
 def _samples(
-    cache: LatentCache, space: LatentSpace, config: TrainConfig, validation_images: int
-) -> tuple[LatentCrops, ValidationImages]:
+    cache: LatentCache, model: ModelConfig, config: TrainConfig, validation_images: int
+) -> tuple[LatentCrops, DataLoader]:
     """The samples to train and to validate on; InputError unless their arrays are as `encode` wrote them."""
-    crops = LatentCrops(cache, space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed)
+    crops = LatentCrops(
+        cache, model.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed
+    )
     images = ValidationImages(cache, validation_images)
     cache.check([*(("train", role) for role in crops.arrays), *([("valid", "image")] if images.ids else [])])
-    return crops, images
+    return crops, DataLoader(images, batch_size=VALIDATION_BATCH)
 
 
-def _autoencoder(cache: LatentCache, device: str) -> Autoencoder:
-    """The autoencoder of the cache's latents."""
+def _restorer(model: ModelConfig, seed: int, cache: LatentCache, device: str, parent: SuperResolver | None) -> Restorer:
+    """The network at the start of the training, with the weights of the seed or of the parent, ready to restore."""
     autoencoder = load_autoencoder(cache.autoencoder, device=device)
     if autoencoder.hash != cache.manifest["autoencoder"]:
         raise InputError(f"{cache.root}: its autoencoder is not that of its latents; run 'encode' again")
-    return autoencoder
-
-
-def _module(
-    model: ModelConfig, config: TrainConfig, budget: Budget, score: Score, parent: SuperResolver | None
-) -> DenoiserTraining:
-    """The module at the start of the training, with the weights of the seed or of the parent."""
-    torch.manual_seed(config.seed)
-    module = DenoiserTraining(model.denoiser, model.space, config, budget, score)
+    torch.manual_seed(seed)
+    network = Denoiser(model.denoiser)
     if parent is not None:
-        module.network.load_state_dict(parent.denoiser.state_dict())
-    return module
-
-
-def _save(
-    out: Path, run: Path, model: ModelConfig, network: Denoiser, card: str, autoencoder: Autoencoder, seen: set[str]
-) -> None:
-    """Writes the model folder, whole before an earlier one makes room for it; `seen` are digests of the images that it,
-    or its parent, is known to be trained on.
-    """
-    fresh, earlier = run / "model", run / "earlier"
-    for left in (fresh, earlier):  # of a run that was killed here
-        shutil.rmtree(left, ignore_errors=True)
-    weights = network.state_dict()
-    save_model(fresh, model, weights, card=card, autoencoder=autoencoder.folder, training_images=seen)
-    if out.exists():
-        out.replace(earlier)
-    fresh.replace(out)
-    shutil.rmtree(earlier, ignore_errors=True)
+        network.load_state_dict(parent.denoiser.state_dict())
+    return Restorer(model, network, autoencoder, device)
 
 
 def model_config(
@@ -333,8 +293,7 @@ def _form(model: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _validated(network: Denoiser, images: ValidationImages, score: Score) -> dict[str, float]:
-    """Mean scores of the final network over all validation images; empty without any."""
-    batches = [(score(network.eval(), batch), len(batch["id"])) for batch in DataLoader(images, VALIDATION_BATCH)]
-    total = sum(count for _, count in batches)
-    return {key: sum(s[key] * count for s, count in batches) / total for key in (batches[0][0] if batches else ())}
+def _mean_scores(module: DenoiserTraining, valid: DataLoader) -> dict[str, float]:
+    """Mean scores of the network over all validation images; empty without any."""
+    restored = [module.restored(batch) for batch in valid]
+    return scores({name: torch.cat([one[name] for one in restored]) for name in restored[0]}) if restored else {}

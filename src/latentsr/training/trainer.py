@@ -2,13 +2,12 @@
 
 # ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
 
-# ruff: noqa: ARG002 (Lightning fixes the arguments of its hooks)
 import logging
 import math
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +15,34 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from latentsr.config import canonical_json, read_json, sha256, write_json
+from latentsr.config import Config, Count, Seed, canonical_json, read_json, sha256, write_json
 from latentsr.device import resolve_device
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.training.crops import StepBatches
+
+
+class TrainingConfig(Config):
+    """The options that both trainings have.
+
+    `init` is what is fine-tuned. The training ends with `steps` or `minutes`, whichever comes first; a checkpoint and
+    scores are written every `validate_every` steps. "auto" precision is bfloat16 on GPUs that have it, else float32.
+    """
+
+    init: str | None = None
+    batch: Count
+    steps: Count | None
+    minutes: float | None = Field(None, gt=0)
+    weight_decay: float = Field(ge=0, le=1e30)
+    ema: float = Field(0.999, ge=0, lt=1)
+    clip: float = Field(1.0, ge=0)
+    seed: Seed = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    validate_every: Count
+    workers: int = Field(0, ge=0, le=1024)
 
 
 class Ema(Callback):
@@ -48,13 +68,20 @@ class Ema(Callback):
         held = self.average or current
         self.average = {name: held[name].detach().to(value.device, copy=True) for name, value in current.items()}
 
+    @torch.no_grad()
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Moves the average after an optimiser step; batches that only gather gradients change nothing."""
-        if trainer.global_step > self.steps:
-            self.steps = trainer.global_step
-            self._move(pl_module)
+        if trainer.global_step <= self.steps:
+            return
+        self.steps = trainer.global_step
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, value in self._current(pl_module).items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Puts the average in the network's place."""
@@ -75,15 +102,6 @@ class Ema(Callback):
     def _current(self, module: LightningModule) -> dict[str, Tensor]:
         network: nn.Module = getattr(module, self.network)
         return network.state_dict()
-
-    @torch.no_grad()
-    def _move(self, module: LightningModule) -> None:
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, value in self._current(module).items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
 
     @torch.no_grad()
     def _swap(self, module: LightningModule) -> None:
@@ -266,41 +284,41 @@ class LastCheckpoint(Callback):
             )
 
 
-Precision = Literal["auto", "float32", "bfloat16"]
-
-
 def make_trainer(
     out: Path,
+    config: TrainingConfig,
     budget: Budget,
-    callbacks: Sequence[Callback],
+    ema: Ema,
     checkpoint: LastCheckpoint,
     *,
     report: Report,
-    clip: float,
     device: str = "auto",
     devices: int = 1,
-    precision: Precision = "auto",
 ) -> Trainer:
     """A Trainer that logs to `out`/logs as CSV and for TensorBoard and validates after every epoch.
 
-    "auto" precision is bfloat16 autocast on GPUs that have it, else float32. An epoch is what StepBatches says.
+    An epoch is what StepBatches says.
     """
     device = resolve_device(device)
-    chosen = _chosen(device, devices)
-    bfloat16 = precision == "bfloat16"
-    if precision == "auto" and device.startswith("cuda"):
+    kind, _, number = device.partition(":")
+    if number and devices > 1:
+        raise OptionError(f"device {device} with devices {devices}: set the option device to {kind} for several GPUs")
+    if kind == "cuda" and devices > torch.cuda.device_count():
+        raise OptionError(f"devices {devices}: torch finds {torch.cuda.device_count()} GPU(s); expected at most that")
+    bfloat16 = config.precision == "bfloat16"
+    if config.precision == "auto" and kind == "cuda":
         bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     version = len(list((out / "logs").glob("version_*")))
     with _quiet():
         return Trainer(
-            accelerator="gpu" if device.startswith("cuda") else "cpu",
-            devices=chosen,
+            accelerator="gpu" if kind == "cuda" else "cpu",
+            devices=[int(number)] if number and kind == "cuda" else devices,
             precision="bf16-mixed" if bfloat16 else "32-true",
             max_steps=budget.steps or -1,
             max_epochs=-1,
-            gradient_clip_val=clip or None,
+            gradient_clip_val=config.clip or None,
             # The average and the budget move before the checkpoint is written.
-            callbacks=[*callbacks, budget, TrainingProgress(budget, report), checkpoint],
+            callbacks=[ema, budget, TrainingProgress(budget, report), checkpoint],
             logger=[CSVLogger(out, "logs", version), TensorBoardLogger(out, "logs", version)],
             log_every_n_steps=10,
             num_sanity_val_steps=0,
@@ -318,20 +336,17 @@ def train(
     samples: Dataset,
     valid: DataLoader,
     checkpoint: LastCheckpoint,
-    *,
-    batch: int,
-    epoch_steps: int,
-    workers: int = 0,
+    config: TrainingConfig,
 ) -> None:
     """Trains from the last checkpoint, or from the start; sample n of `samples` is a function of n alone."""
     batches = StepBatches(
         lambda: trainer.global_step,
-        steps=epoch_steps,
-        batch=batch,
+        steps=config.validate_every,
+        batch=config.batch,
         rank=trainer.global_rank,
         processes=trainer.world_size,
     )
-    loader = DataLoader(samples, batch_sampler=batches, num_workers=workers)
+    loader = DataLoader(samples, batch_sampler=batches, num_workers=config.workers)
     found = checkpoint.found()
     try:
         with _quiet():
@@ -342,16 +357,6 @@ def train(
         raise InputError(
             f"{checkpoint.path}: asks for code beside tensors and was not loaded; remove it to begin the training anew"
         ) from error
-
-
-def _chosen(device: str, devices: int) -> int | list[int]:
-    """Lightning's `devices`: how many processes, or the one GPU that `device` numbers."""
-    kind, _, number = device.partition(":")
-    if number and devices > 1:
-        raise OptionError(f"device {device} with devices {devices}: set the option device to {kind} for several GPUs")
-    if kind == "cuda" and devices > torch.cuda.device_count():
-        raise OptionError(f"devices {devices}: torch finds {torch.cuda.device_count()} GPU(s); expected at most that")
-    return [int(number)] if number and kind == "cuda" else devices
 
 
 @contextmanager

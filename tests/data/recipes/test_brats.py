@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentsr.data.prepare import prepare_recipe
+from latentsr.data.prepare import prepare_cases
 from latentsr.data.recipes.brats import BraTS
 from latentsr.errors import InputError, OptionError, StaleError
 
@@ -40,7 +40,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_patients_stay_in_one_split_and_slices_keep_their_orientation(tree: Path, tmp_path: Path) -> None:
-    made = prepare_recipe("brats", BraTS(slices=3, split="0.34,0.33,0.33"), tree, tmp_path / "out")
+    made = prepare_cases("brats", BraTS(slices=3, split="0.34,0.33,0.33"), tree, tmp_path / "out")
     assert {record.patient for record in made.records} == {"00021", "00005", "01234"}
     splits = {record.patient: set() for record in made.records}
     for record in made.records:
@@ -57,7 +57,7 @@ def test_patients_stay_in_one_split_and_slices_keep_their_orientation(tree: Path
 
 
 def test_as_published_is_the_studys_own_code_in_words(tree: Path, tmp_path: Path) -> None:
-    made = prepare_recipe("brats", BraTS(as_published=True), tree, tmp_path / "out")
+    made = prepare_cases("brats", BraTS(as_published=True), tree, tmp_path / "out")
     names = sorted(CASES)
     random.Random(42).shuffle(names)
     assert {record.split for record in made.records} == {"train"}  # of four cases the first two hundred
@@ -82,7 +82,7 @@ def test_a_patient_of_two_splits_is_said(tree: Path, tmp_path: Path, monkeypatch
     from latentsr.config import read_json
 
     monkeypatch.setattr("latentsr.data.recipes.brats.CASES", (1, 1, 2))
-    prepare_recipe("brats", BraTS(as_published=True), tree, tmp_path / "out")
+    prepare_cases("brats", BraTS(as_published=True), tree, tmp_path / "out")
     names = sorted(CASES)
     random.Random(42).shuffle(names)
     apart = dict(zip(names, ("train", "valid", "test", "test"), strict=True))
@@ -100,7 +100,7 @@ def test_mirrors_that_nest_folders_are_read(tree: Path, tmp_path: Path) -> None:
     folder.mkdir()
     nibabel.load(file).to_filename(folder / "other.nii")
     file.unlink()
-    made = prepare_recipe("brats", BraTS(slices=1), tree, tmp_path / "out")
+    made = prepare_cases("brats", BraTS(slices=1), tree, tmp_path / "out")
     assert len(made.records) == 4
 
 
@@ -127,13 +127,13 @@ def test_wrong_trees_and_options_are_one_line_and_leave_nothing(tree: Path, tmp_
     else:
         recipe, words, kind = BraTS(as_published=True, slices=3), "as_published decides slices", OptionError
     with pytest.raises(kind, match=words) as error:
-        prepare_recipe("brats", recipe, tree, tmp_path / "out")
+        prepare_cases("brats", recipe, tree, tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_same_again_is_kept_and_another_refused(tree: Path, tmp_path: Path) -> None:
-    first = prepare_recipe("brats", BraTS(slices=1), tree, tmp_path / "out")
-    assert prepare_recipe("brats", BraTS(slices=1), tree, tmp_path / "out").hash == first.hash
+    first = prepare_cases("brats", BraTS(slices=1), tree, tmp_path / "out")
+    assert prepare_cases("brats", BraTS(slices=1), tree, tmp_path / "out").hash == first.hash
     with pytest.raises(StaleError):
-        prepare_recipe("brats", BraTS(slices=2), tree, tmp_path / "out")
+        prepare_cases("brats", BraTS(slices=2), tree, tmp_path / "out")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from latentsr.config import read_json
-from latentsr.data.prepare import prepare_recipe
+from latentsr.data.prepare import prepare_cases
 from latentsr.data.recipes.mimic_cxr import MimicCXR
 from latentsr.errors import InputError, OptionError
 
@@ -73,7 +73,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_frontal_views_in_the_official_split(tree: Path, tmp_path: Path) -> None:
-    made = prepare_recipe("mimic-cxr", MimicCXR(size=64), tree, tmp_path / "out")
+    made = prepare_cases("mimic-cxr", MimicCXR(size=64), tree, tmp_path / "out")
     found = {record.id[:8]: (record.patient, record.split, record.attributes.get("view")) for record in made.records}
     assert found == {
         "bbbbbbbb": ("10000001", "train", "PA"),
@@ -91,17 +91,17 @@ def test_frontal_views_in_the_official_split(tree: Path, tmp_path: Path) -> None
 
 def test_shares_split_subjects_and_draws_are_seeded(tree: Path, tmp_path: Path) -> None:
     options = {"size": 64, "views": "all", "split": "0.5,0.25,0.25"}
-    made = prepare_recipe("mimic-cxr", MimicCXR(**options, seed=3), tree, tmp_path / "out")
+    made = prepare_cases("mimic-cxr", MimicCXR(**options, seed=3), tree, tmp_path / "out")
     assert len(made.records) == 6
     of = {record.patient: record.split for record in made.records}
     assert all(of[record.patient] == record.split for record in made.records)
-    few = prepare_recipe("mimic-cxr", MimicCXR(**options, seed=3, train=1), tree, tmp_path / "few")
+    few = prepare_cases("mimic-cxr", MimicCXR(**options, seed=3, train=1), tree, tmp_path / "few")
     assert sum(record.split == "train" for record in few.records) == 1
 
 
 def test_as_published(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentsr.data.recipes.mimic_cxr.COUNTS", (2, 2, 2))
-    made = prepare_recipe("mimic-cxr", MimicCXR(as_published=True), tree, tmp_path / "out")
+    made = prepare_cases("mimic-cxr", MimicCXR(as_published=True), tree, tmp_path / "out")
     # In the words of the study: the first image of each study; ill and well ones shuffled, half of each a split.
     ill, well = ["50000001", "50000004"], ["50000002", "50000003"]
     draw = random.Random(42)
@@ -160,6 +160,6 @@ def test_wrong_trees_and_options_are_one_line_and_leave_nothing(tree: Path, tmp_
     else:
         recipe, words, kind = MimicCXR(as_published=True, size=64), "as_published decides size", OptionError
     with pytest.raises(kind, match=words) as error:
-        prepare_recipe("mimic-cxr", recipe, tree, tmp_path / "out")
+        prepare_cases("mimic-cxr", recipe, tree, tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()

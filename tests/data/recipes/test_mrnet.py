@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from latentsr.data.prepare import prepare_recipe
+from latentsr.data.prepare import prepare_cases
 from latentsr.data.recipes.mrnet import MRNet
 from latentsr.errors import InputError
 
@@ -29,7 +29,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_exams_are_patients_and_splits_are_the_official(tree: Path, tmp_path: Path) -> None:
-    made = prepare_recipe("mrnet", MRNet(), tree, tmp_path / "out")
+    made = prepare_cases("mrnet", MRNet(), tree, tmp_path / "out")
     found = {record.id: (record.patient, record.split, dict(record.attributes)) for record in made.records}
     assert found == {
         "sagittal_0000_middle": ("0000", "train", {"acl": "0"}),
@@ -43,7 +43,7 @@ def test_exams_are_patients_and_splits_are_the_official(tree: Path, tmp_path: Pa
 
 
 def test_several_slices_of_another_plane_over_the_volumes_range(tree: Path, tmp_path: Path) -> None:
-    made = prepare_recipe("mrnet", MRNet(plane="axial", slices=3, window="volume", train=1), tree, tmp_path / "out")
+    made = prepare_cases("mrnet", MRNet(plane="axial", slices=3, window="volume", train=1), tree, tmp_path / "out")
     assert sum(record.split == "train" for record in made.records) == 3
     record = next(one for one in made.records if one.id == "axial_0000_s003")
     whole = exam(0).astype(float)
@@ -51,7 +51,7 @@ def test_several_slices_of_another_plane_over_the_volumes_range(tree: Path, tmp_
 
 
 def test_as_published_has_lr_files_of_hrs_size(tree: Path, tmp_path: Path) -> None:
-    made = prepare_recipe("mrnet", MRNet(as_published=True), tree, tmp_path / "out")
+    made = prepare_cases("mrnet", MRNet(as_published=True), tree, tmp_path / "out")
     record = next(one for one in made.records if one.patient == "1130")
     plane = exam(1130)[3].astype(float)
     hr = ((plane - plane.min()) / np.ptp(plane) * 255).astype(np.uint8)
@@ -80,6 +80,6 @@ def test_wrong_trees_are_one_line_and_leave_nothing(tree: Path, tmp_path: Path, 
         (tree / "train-acl.csv").write_text("0000;1\n")
         words = "line 1: expected NNNN"
     with pytest.raises(InputError, match=words) as error:
-        prepare_recipe("mrnet", MRNet(), tree, tmp_path / "out")
+        prepare_cases("mrnet", MRNet(), tree, tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()

@@ -8,16 +8,17 @@ folders `...-t2w.nii/` with one .nii inside, are read too.
 import random
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
-
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from latentsr.data.recipes.recipe import Case, Recipe, Sample, shares, to_levels, truncated_levels
 from latentsr.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CASE = re.compile(r"BraTS-[A-Za-z]+-\d{5}-\d{3}")  # set, patient, time point
 SEQUENCES = {"t1c": "T1 with contrast", "t1n": "T1", "t2f": "FLAIR", "t2w": "T2"}
@@ -26,28 +27,28 @@ DEPTH = (0.25, 0.75)  # of the volume, within which slices are drawn
 SLICES, CASES, HR_SIDE, LR_SIDE, SEED = 20, (200, 35, 36), 256, 64, 42
 
 
+@dataclass(frozen=True, kw_only=True)
 class BraTS(Recipe):
-    """How BraTS becomes a dataset."""
+    """BraTS 2023: brain MRI, axial slices of each case, with the tumour as mask."""
 
-    about: ClassVar[str] = "BraTS 2023: brain MRI, axial slices of each case, with the tumour as mask."
     example: ClassVar[str] = "ASNR-MICCAI-BraTS2023-GLI-Challenge-TrainingData/"
     notes: ClassVar[tuple[str, ...]] = ("The patient is PPPPP of the case's name; its time points stay in one split.",)
 
-    sequence: Literal["t1c", "t1n", "t2f", "t2w"] = Field("t2w", description="Sequence: t1c, t1n, t2f (FLAIR) or t2w.")
-    slices: int = Field(20, ge=1, le=1000, description="Slices of each case, drawn from the middle half of the volume.")
-    choice: Literal["even", "random"] = Field("even", description="Slices evenly spaced, or drawn with the seed.")
-    window: Literal["slice", "volume"] = Field(
-        "volume", description="Spread over 16 bits between the least and the largest value of the slice or volume."
-    )
-    masks: bool = Field(True, description="Keep the tumour (seg above 0) as mask, where the set has seg files.")
-    split: str = Field("0.8,0.1,0.1", description="Shares of the patients in train, valid and test.")
-    seed: int = Field(0, ge=0, description="Seed of the split and of drawn slices.")
-    patients: int | None = Field(None, ge=1, description="At most so many patients, drawn with the seed.")
-    as_published: bool = Field(
-        False,
-        description="As the study arXiv 2604.12152: 200, 35 and 36 cases by seed 42 (a patient may be in two splits), "
-        "20 drawn slices, 8 bit by truncation, not turned, enlarged to 256, LR a file of 64.",
-    )
+    sequence: Annotated[Literal["t1c", "t1n", "t2f", "t2w"], "Sequence: t1c, t1n, t2f (FLAIR) or t2w."] = "t2w"
+    slices: Annotated[int, "Slices of each case, drawn from the middle half of the volume."] = 20
+    choice: Annotated[Literal["even", "random"], "Slices evenly spaced, or drawn with the seed."] = "even"
+    window: Annotated[
+        Literal["slice", "volume"], "Spread over 16 bits between the least and largest value of the slice or volume."
+    ] = "volume"
+    masks: Annotated[bool, "Keep the tumour (seg above 0) as mask, where the set has seg files."] = True
+    split: Annotated[str, "Shares of the patients in train, valid and test."] = "0.8,0.1,0.1"
+    seed: Annotated[int, "Seed of the split and of drawn slices."] = 0
+    patients: Annotated[int | None, "At most so many patients, drawn with the seed."] = None
+    as_published: Annotated[
+        bool,
+        "As the study arXiv 2604.12152: 200, 35 and 36 cases by seed 42 (a patient may be in two splits), 20 drawn "
+        "slices, 8 bit by truncation, not turned, enlarged to 256, LR a file of 64.",
+    ] = False
 
     def cases(self, source: Path) -> Sequence[Case]:
         """One case per folder, in the order of names; as published in that of the study's draw."""
@@ -79,6 +80,8 @@ class BraTS(Recipe):
 
     def _split(self, names: Sequence[str]) -> dict[str, str]:
         """By case its split: patients shuffled with the seed, as many of them as the shares say."""
+        import numpy as np
+
         by_patient: dict[str, list[str]] = {}
         for name in names:
             by_patient.setdefault(name.split("-")[2], []).append(name)
@@ -91,6 +94,8 @@ class BraTS(Recipe):
         return {name: splits[name.split("-")[2]] for name in names if name.split("-")[2] in splits}
 
     def _samples(self, name: str, image: Path, seg: Path | None) -> Iterator[Sample]:
+        import numpy as np
+
         from latentsr.io import read
 
         volume = read(image, axis=2)
@@ -108,7 +113,7 @@ class BraTS(Recipe):
             region = None if mask is None else mask * np.uint8(255)
             yield Sample(f"{name}-z{index:03d}", to_levels(pixels, low, high), mask=region, spacing=volume.spacing)
 
-    def _chosen(self, pixels: NDArray[np.float32]) -> list[int]:
+    def _chosen(self, pixels: "NDArray[np.float32]") -> list[int]:
         """The slices that are kept: of those in the middle half that hold more than background."""
         depth = len(pixels)
         bright = pixels.mean() + pixels.std()
@@ -121,8 +126,10 @@ class BraTS(Recipe):
         return [usable[int((i + 0.5) * len(usable) / self.slices)] for i in range(self.slices)]
 
 
-def published_sample(id: str, pixels: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> Sample:
+def published_sample(id: str, pixels: "NDArray[np.float32]", mask: "NDArray[np.bool_] | None") -> Sample:
     """A slice as the study stores it: rows along x, 8 bit by truncation, Lanczos to 256, and from the source to 64."""
+    import numpy as np
+
     from latentsr.io.raster import resized
 
     grey = truncated_levels(pixels.T)

@@ -9,12 +9,10 @@ import csv
 import gzip
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
-
-import numpy as np
-from pydantic import Field
+from typing import Annotated, ClassVar
 
 from latentsr.data.recipes.recipe import Case, Recipe, Sample, shares
 from latentsr.errors import InputError
@@ -31,27 +29,25 @@ DISEASES = ("Atelectasis", "Cardiomegaly", "Edema", "Pleural Effusion", "Pneumot
 COUNTS, HR_SIDE, LR_SIDE, SEED = (8000, 1000, 1000), 256, 64, 42
 
 
+@dataclass(frozen=True, kw_only=True)
 class MimicCXR(Recipe):
-    """How MIMIC-CXR-JPG becomes a dataset."""
+    """MIMIC-CXR-JPG: chest X-rays, frontal views; labels and view become columns."""
 
-    about: ClassVar[str] = "MIMIC-CXR-JPG: chest X-rays, frontal views; labels and view become columns."
     example: ClassVar[str] = "mimic-cxr-jpg/2.1.0/"
     notes: ClassVar[tuple[str, ...]] = ("The patient is the subject; all its studies stay in one split.",)
 
-    views: str = Field("PA,AP", description="Views that are kept, joined by commas, or 'all'.")
-    size: int = Field(
-        256, ge=2, le=4096, description="Side of the square: the short side is reduced to it, the centre is kept."
-    )
-    split: str = Field("official", description="The official split, or shares of the subjects, such as 0.8,0.1,0.1.")
-    train: int | None = Field(None, ge=1, description="At most so many images of train, drawn with the seed.")
-    valid: int | None = Field(None, ge=1, description="At most so many images of valid.")
-    test: int | None = Field(None, ge=1, description="At most so many images of test.")
-    seed: int = Field(0, ge=0, description="Seed of the split and of the draw.")
-    as_published: bool = Field(
-        False,
-        description="As the study arXiv 2604.12152: the first image of each study, whatever its view, half with one of "
-        "five diseases, 8000, 1000 and 1000 by seed 42 (subjects in several splits), Lanczos to 256 and, as LR, to 64.",
-    )
+    views: Annotated[str, "Views that are kept, joined by commas, or 'all'."] = "PA,AP"
+    size: Annotated[int, "Side of the square: the short side is reduced to it, the centre is kept."] = 256
+    split: Annotated[str, "The official split, or shares of the subjects, such as 0.8,0.1,0.1."] = "official"
+    train: Annotated[int | None, "At most so many images of train, drawn with the seed."] = None
+    valid: Annotated[int | None, "At most so many images of valid."] = None
+    test: Annotated[int | None, "At most so many images of test."] = None
+    seed: Annotated[int, "Seed of the split and of the draw."] = 0
+    as_published: Annotated[
+        bool,
+        "As the study arXiv 2604.12152: the first image of each study, whatever its view, half with one of five "
+        "diseases, 8000, 1000 and 1000 by seed 42 (subjects in several splits), Lanczos to 256 and, as LR, to 64.",
+    ] = False
 
     def cases(self, source: Path) -> Sequence[Case]:
         """One case per image, by split and then path; as published in the order of the study's draw."""
@@ -66,6 +62,8 @@ class MimicCXR(Recipe):
     def _corrected(
         self, source: Path, images: Mapping[str, Path], labels: Mapping[str, Mapping[str, str]]
     ) -> list[Case]:
+        import numpy as np
+
         view = {row["dicom_id"]: row["ViewPosition"] for row in _rows(source, "metadata", ("dicom_id", "ViewPosition"))}
         kept = None if self.views == "all" else {one.strip() for one in self.views.split(",")}
         chosen = {id: path for id, path in images.items() if kept is None or view.get(id, "") in kept}

@@ -6,45 +6,45 @@ Layout: {train,valid}/{axial,coronal,sagittal}/NNNN.npy of (slices, 256, 256), {
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
-
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from latentsr.data.recipes.recipe import Case, Recipe, Sample, to_levels, truncated_levels
 from latentsr.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PLANES = ("axial", "coronal", "sagittal")
 LABELS = ("abnormal", "acl", "meniscus")
 
 
+@dataclass(frozen=True, kw_only=True)
 class MRNet(Recipe):
-    """How MRNet becomes a dataset."""
+    """MRNet v1.0: knee MRI, slices of each exam; labels become columns."""
 
-    about: ClassVar[str] = "MRNet v1.0: knee MRI, slices of each exam; labels become columns."
     example: ClassVar[str] = "MRNet-v1.0/"
     notes: ClassVar[tuple[str, ...]] = (
         "The exam counts as the patient: 1,130 exams are of 1,088 patients and 120 of 111, and who shares one is not "
         "published.",
     )
 
-    plane: Literal["axial", "coronal", "sagittal"] = Field("sagittal", description="Plane of the series.")
-    slices: int = Field(1, ge=1, le=1000, description="Slices of each exam: the middle one, or so many evenly spaced.")
-    window: Literal["stored", "slice", "volume"] = Field(
-        "stored",
-        description="Values as stored (8 bit), or spread over 16 bits between the least and the largest of the slice "
-        "or the volume.",
-    )
-    train: int | None = Field(None, ge=1, description="At most so many exams of the split train, the first by number.")
-    valid: int | None = Field(None, ge=1, description="At most so many exams of the split valid.")
-    as_published: bool = Field(
-        False,
-        description="As the study arXiv 2604.12152: sagittal middle slices, min-max of the slice to 8 bit by "
-        "truncation, LR a file of HR's size: blur 1, down 2, up 2.",
-    )
+    plane: Annotated[Literal["axial", "coronal", "sagittal"], "Plane of the series."] = "sagittal"
+    slices: Annotated[int, "Slices of each exam: the middle one, or so many evenly spaced."] = 1
+    window: Annotated[
+        Literal["stored", "slice", "volume"],
+        "Values as stored (8 bit), or spread over 16 bits between the least and largest of the slice or volume.",
+    ] = "stored"
+    train: Annotated[int | None, "At most so many exams of the split train, the first by number."] = None
+    valid: Annotated[int | None, "At most so many exams of the split valid."] = None
+    as_published: Annotated[
+        bool,
+        "As the study arXiv 2604.12152: sagittal middle slices, min-max of the slice to 8 bit by truncation, LR a file "
+        "of HR's size: blur 1, down 2, up 2.",
+    ] = False
 
     def cases(self, source: Path) -> Sequence[Case]:
         """One case per exam, train first."""
@@ -67,6 +67,8 @@ class MRNet(Recipe):
         return Case(file.stem, split, (file,), partial(self._samples, file), labels)
 
     def _samples(self, file: Path) -> Iterator[Sample]:
+        import numpy as np
+
         volume = read_npy(file)
         count = len(volume)
         chosen = [int((i + 0.5) * count / self.slices) for i in range(min(self.slices, count))]
@@ -86,8 +88,9 @@ class MRNet(Recipe):
                 yield Sample(id, to_levels(pixels, float(of.min()), float(of.max())))
 
 
-def _refinement_lr(hr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _refinement_lr(hr: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
     """The study's refinement LR of HR's size in 8 bit: Gaussian blur of sigma 1, down 2, up 2 (its text; no code)."""
+    import numpy as np
     import torch
 
     from latentsr.degrade import parse_degradation  # torch is slow to import
@@ -96,8 +99,10 @@ def _refinement_lr(hr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray((lr.clamp(0, 1).numpy() * 255).astype(np.uint8))
 
 
-def read_npy(file: Path) -> NDArray[np.float64]:
+def read_npy(file: Path) -> "NDArray[np.float64]":
     """The exam (slices, rows, columns); InputError for a file that is cut off, or of other shape or values."""
+    import numpy as np
+
     try:
         volume = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -1,17 +1,17 @@
 """What a recipe of a public dataset is: a record of options, and the cases that it makes of a folder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
-import numpy as np
-from numpy.typing import NDArray
-
-from latentsr.config import Config
 from latentsr.errors import OptionError
 
-TOP = np.iinfo(np.uint16).max
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TOP = 65535  # of 16 bits
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Sample:
     """
 
     id: str
-    hr: NDArray[Any]
-    lr: NDArray[Any] | None = None
-    mask: NDArray[np.uint8] | None = None
+    hr: "NDArray[Any]"
+    lr: "NDArray[Any] | None" = None
+    mask: "NDArray[np.uint8] | None" = None
     spacing: tuple[float, float] | None = None
     resized_from: tuple[int, int] | None = None
 
@@ -49,22 +49,31 @@ class Case:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-class Recipe(Config):
-    """The options of a recipe; its fields' descriptions are the help of the command's options.
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The options of a recipe of a public dataset, and the cases that it makes of a folder.
 
     Attributes:
-        about: the command's help.
         example: of a source folder, for the command's help.
         notes: what dataset.json says of every dataset of this recipe, such as what a patient is.
     """
 
-    about: ClassVar[str]
     example: ClassVar[str]
     notes: ClassVar[tuple[str, ...]] = ()
 
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            kind, value = get_args(one.type)[0], getattr(self, one.name)
+            if get_origin(kind) is Literal and value not in get_args(kind):
+                raise OptionError(f"the option {one.name} is {value}: expected one of {', '.join(get_args(kind))}")
+            least = 0 if one.name == "seed" else 1
+            if isinstance(value, int) and not isinstance(value, bool) and value < least:
+                raise OptionError(f"the option {one.name} is {value}: expected {least} or more")
+
     def refuse_beside_published(self, *decided: str) -> None:
         """OptionError where one of these options, which `as_published` decides, is given too."""
-        if given := [name for name in decided if getattr(self, name) != type(self).model_fields[name].default]:
+        defaults = {one.name: one.default for one in fields(self)}
+        if given := [name for name in decided if getattr(self, name) != defaults[name]]:
             raise OptionError(
                 f"as_published decides {', '.join(given)}: leave {'it' if len(given) == 1 else 'these'} out"
             )
@@ -85,13 +94,17 @@ def shares(text: str) -> tuple[float, float, float]:
     return train, valid, test
 
 
-def to_levels(pixels: NDArray[Any], low: float, high: float) -> NDArray[np.uint16]:
+def to_levels(pixels: "NDArray[Any]", low: float, high: float) -> "NDArray[np.uint16]":
     """The pixels between `low` and `high` as 16-bit levels, rounded; values beyond are clipped."""
+    import numpy as np
+
     share = (pixels.astype(np.float64) - low) / (high - low)
     return np.round(share.clip(0, 1) * TOP).astype(np.uint16)
 
 
-def truncated_levels(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+def truncated_levels(pixels: "NDArray[Any]") -> "NDArray[np.uint8]":
     """The pixels as the study stores them: min-max to 8 bit by truncation, floor(255 x)."""
+    import numpy as np
+
     low, high = float(pixels.min()), float(pixels.max())
     return ((pixels.astype(np.float64) - low) / (high - low) * 255).astype(np.uint8)

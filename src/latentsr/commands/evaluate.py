@@ -95,9 +95,8 @@ def evaluate(
         terminal.show_json(result.table("summary").to_dict(orient="records"))
         return
 
-    summary = result.table("summary")
-    shown = summary[summary["metric"].isin(metric or HEADLINE)]  # the report holds all measures
-    terminal.show_summary(shown.to_dict(orient="records"))
+    summary = result.table("summary")  # the report holds all measures
+    terminal.show_summary(summary[summary["metric"].isin(metric or HEADLINE)].to_dict(orient="records"))
     for sentence in (*result.verdict, *result.details):
         terminal.show(sentence)
     terminal.show(f"report in {result.report}, tables beside it. {RESEARCH_USE}")

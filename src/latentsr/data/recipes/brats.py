@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CASE = re.compile(r"BraTS-[A-Za-z]+-\d{5}-\d{3}")  # set, patient, time point
-SEQUENCES = {"t1c": "T1 with contrast", "t1n": "T1", "t2f": "FLAIR", "t2w": "T2"}
 DEPTH = (0.25, 0.75)  # of the volume, within which slices are drawn
 # As the study has them: slices of a case, cases of train, valid and test, sides of HR and LR, seed.
 SLICES, CASES, HR_SIDE, LR_SIDE, SEED = 20, (200, 35, 36), 256, 64, 42

@@ -19,7 +19,6 @@ from latentsr.errors import InputError
 
 VERSIONS = ("2.0.0", "2.1.0")
 OFFICIAL = {"train": "train", "validate": "valid", "test": "test"}
-FRONTAL = ("PA", "AP")
 LABELS = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
     "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",

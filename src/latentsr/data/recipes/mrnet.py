@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PLANES = ("axial", "coronal", "sagittal")
 LABELS = ("abnormal", "acl", "meniscus")
 
 

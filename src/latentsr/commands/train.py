@@ -13,6 +13,12 @@ def train(
     cache: Annotated[Path, typer.Argument(help="Folder made by 'encode', which keeps its autoencoder.")],
     out: Out,
     config: ConfigFile = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="published: network, noise table, sampler and training of arXiv 2604.12152; flags override it."
+        ),
+    ] = None,
     init: Annotated[
         str | None, typer.Option(help="Model to fine-tune: a folder, or the name of a shipped one.")
     ] = None,
@@ -26,6 +32,18 @@ def train(
     steps: Annotated[
         int | None, typer.Option(help="Steps to train; more than before extend a finished training.")
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training images, instead of steps.")
+    ] = None,
+    loss: Annotated[str | None, typer.Option(help="l1 or l2.", metavar="l1|l2")] = None,
+    ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0: none.")] = None,
+    snr_weight: Annotated[bool | None, typer.Option(help="Weigh the loss by snr / (snr + 1).")] = None,
+    flips: Annotated[bool | None, typer.Option(help="Turn latents over at random.")] = None,
+    band_weights: Annotated[
+        str | None, typer.Option(help="Weights of the error's Haar bands, finest first, the rest last, such as 4,2,1.")
+    ] = None,
+    calibrate: Annotated[bool | None, typer.Option(help="Calibrate the dial of realism at the end.")] = None,
+    weights: Annotated[str | None, typer.Option(help="How weights are saved.", metavar="float16|float32")] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Stop after this many minutes, calibration included, if before the steps.")
     ] = None,
@@ -38,7 +56,8 @@ def train(
 ) -> None:
     """Trains a denoiser; run the same command again to go on after a kill."""
     from latentsr.data.latents import open_cache
-    from latentsr.training.denoiser import TrainConfig
+    from latentsr.errors import OptionError
+    from latentsr.training.denoiser import TrainConfig, published_preset
     from latentsr.training.fit_denoiser import fit_denoiser
 
     flags = {
@@ -51,14 +70,28 @@ def train(
         "crop": crop,
         "batch": batch,
         "steps": steps,
+        "epochs": epochs,
+        "loss": loss,
+        "ema": ema,
+        "snr_weight": snr_weight,
+        "flips": flips,
+        "band_weights": None if band_weights is None else numbers(band_weights, "--band-weights"),
+        "calibrate": calibrate,
+        "weights": weights,
         "minutes": minutes,
         "learning_rate": learning_rate,
         "validate_every": validate_every,
         "seed": seed,
     }
-    options = options_of(TrainConfig, config, flags)
+    latents = open_cache(cache)
+    if preset not in (None, "published"):
+        raise OptionError(f"--preset {preset}: expected published")
+    flags = {name: value for name, value in flags.items() if value is not None}
+    if steps is not None and epochs is None:
+        flags["epochs"], flags["decay"] = None, "step"
+    options = options_of(TrainConfig, config, {**(published_preset(latents) if preset else {}), **flags})
     fit_denoiser(
-        open_cache(cache), out, options, device=device, devices=devices, modalities=tuple(modality or ()),
+        latents, out, options, device=device, devices=devices, modalities=tuple(modality or ()),
         progress=terminal.progress,
     )  # fmt: skip
     terminal.show(f"model in {out}; its run in {out}.run")

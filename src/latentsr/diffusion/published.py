@@ -22,6 +22,7 @@ from latentsr.errors import InputError, OptionError
 Network = Callable[[Tensor, Tensor], Tensor]
 
 START = 0.5  # standard deviation of the first state of the diffusion models
+TIMES = 1000  # of the samples that trainings draw
 STABLE = 1e-4  # added to the noise share that the estimated noise is divided by
 
 
@@ -43,6 +44,20 @@ class PublishedSampling(Config):
             raise OptionError(
                 f"the option steps is {steps}: a published model takes 2 to {self.timesteps}; set {usual}, as published"
             )
+
+    def at(self, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(alpha, sigma, index) at integer `times` of 0 to 999: shares of signal and noise, (batch, 1, 1, 1), and what
+        the network is told; z = alpha x + sigma noise.
+        """
+        if self.table == "flow":
+            share = times / TIMES
+            alpha, index = share, (share * (self.timesteps - 1)).long()
+            sigma = 1 - share
+        else:
+            index = times * self.timesteps // TIMES
+            alphas = published_alphas(self.table, self.timesteps).to(times.device)[index]
+            alpha, sigma = alphas.sqrt(), (1 - alphas).sqrt()
+        return alpha[:, None, None, None], sigma[:, None, None, None], index
 
     def sample(self, network: Network, noise: Tensor, lr_latent: Tensor, *, steps: int) -> Tensor:
         """The raw latent (batch, channels, rows, columns) after `steps` evaluations of `network(z, times)`.

@@ -92,7 +92,7 @@ class AutoencoderTraining(LightningModule):
         optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=self.config.weight_decay
         )
-        return optimiser_with_schedule(optimiser, self.budget)
+        return optimiser_with_schedule(optimiser, self.budget.learning_rate)
 
 
 def fit_autoencoder(

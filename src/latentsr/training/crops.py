@@ -93,14 +93,22 @@ def _to_network(pixels: np.ndarray) -> Tensor:
 class LatentCrops(Samples[dict[str, Tensor]]):
     """Random crops of `crop` latent pixels, the same field of view in every role, with a time and noise each.
 
-    A `pure_noise_share` of the samples has the noisiest time, at which the network learns the posterior mean.
+    A `pure_noise_share` of the samples has the noisiest time, at which the network learns the posterior mean. With
+    `flips` rows and columns are turned over at random, all roles alike.
     """
 
     def __init__(
-        self, cache: LatentCache, space: LatentSpace, *, crop: int, pure_noise_share: float, seed: int
+        self,
+        cache: LatentCache,
+        space: LatentSpace,
+        *,
+        crop: int,
+        pure_noise_share: float,
+        seed: int,
+        flips: bool = False,
     ) -> None:
         self.arrays: Mapping[str, np.ndarray] = {role: cache.array("train", role) for role in ("hr", *space.roles)}
-        self.crop, self.pure_noise_share, self.seed = crop, pure_noise_share, seed
+        self.crop, self.pure_noise_share, self.seed, self.flips = crop, pure_noise_share, seed, flips
         self.side = min(self.arrays["hr"].shape[2:])
         self.grid = max(self.arrays["hr"].shape[-1] // min(array.shape[-1] for array in self.arrays.values()), 1)
         if crop % self.grid:
@@ -123,4 +131,7 @@ class LatentCrops(Samples[dict[str, Tensor]]):
         sample["noise"] = torch.from_numpy(generator.standard_normal(sample["hr"].shape, dtype=np.float32))
         pure = generator.random() < self.pure_noise_share
         sample["time"] = torch.tensor(TIMES - 1 if pure else int(generator.integers(TIMES)))
+        if self.flips:
+            axes = [axis for axis in (1, 2) if generator.random() < 0.5]
+            sample |= {role: sample[role].flip(axes) for role in self.arrays}
         return sample

@@ -1,8 +1,9 @@
 """Training of a denoiser: options, latent space and size of the network, loss, optimiser and validation."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ from torch.utils.data import Dataset
 
 from latentsr.config import Count
 from latentsr.data.latents import LatentCache
-from latentsr.degrade import enlarge
-from latentsr.diffusion.denoiser import Attention, Channels, DenoiserSpec, Groups, Layers
+from latentsr.degrade import enlarge, project
+from latentsr.diffusion.denoiser import Attention, Channels, DenoiserSpec, Groups, Layers, published_spec
 from latentsr.diffusion.latents import Condition, LatentSpace, Statistics, condition_channels
 from latentsr.diffusion.objective import OBJECTIVES, at
 from latentsr.errors import InputError, OptionError
@@ -26,6 +27,7 @@ from latentsr.upscalers import Sampling
 from latentsr.upscalers.restorer import Restorer
 
 SHOWN = 4  # images in the picture
+UNPROJECTED = "SR before projection"
 STEPS_WITHOUT_MEAN = 8  # for networks that give no posterior mean in one evaluation
 
 
@@ -53,6 +55,13 @@ class TrainConfig(TrainingConfig):
     `pure_noise_share` of each batch is at the noisiest time. `channel_weight` w weighs the loss of a latent channel by
     sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels. `channels` to `groups`: DenoiserSpec.
     `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
+
+    `epochs` decides the steps: so many passes over the training images, the last incomplete batch of each left out.
+    `decay` "epoch" lowers the learning rate once an epoch, by a cosine to 1e-6 without warm-up. `normalise` false keeps
+    latents raw. `published` trains on the noise table and time direction of arXiv 2604.12152, whose sampler the model
+    keeps; `zlr_init` begins it at the LR latent. `flips` turns latents over at random on both axes. `band_weights`
+    weigh the error's orthonormal Haar bands, the finest level first and the rest last (the scale-aware loss that the
+    study proposes); empty: none. `calibrate` false leaves the dial's calibration out. `weights` is how they are saved.
     """
 
     conditions: tuple[Condition, ...] = ("pixels",)
@@ -74,6 +83,56 @@ class TrainConfig(TrainingConfig):
     learning_rate: float = Field(4e-4, gt=0, le=1000)
     weight_decay: float = Field(0.01, ge=0, le=1e30)
     validate_every: Count = 200
+    epochs: Count | None = None
+    decay: Literal["step", "epoch"] = "step"
+    normalise: bool = True
+    published: bool = False
+    zlr_init: bool = False
+    flips: bool = False
+    band_weights: tuple[Annotated[float, Field(ge=0, le=1e6)], ...] = Field((), max_length=8)
+    calibrate: bool = True
+    weights: Literal["float16", "float32"] = "float16"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides the model, without what was added later at its default: older trainings keep their key."""
+        defaults = {name: TrainConfig.model_fields[name].default for name in LATER}
+        same = {name for name in LATER if getattr(self, name) == defaults[name]}
+        return self.model_dump(mode="json", exclude={"workers", "init"} | same)
+
+
+LATER = ("epochs", "decay", "normalise", "published", "zlr_init", "flips", "band_weights", "calibrate", "weights")
+FLOOR = 1e-6  # of the learning rate that falls by the epoch
+
+
+def published_preset(cache: LatentCache) -> dict[str, Any]:
+    """The options of TrainConfig that make the network of arXiv 2604.12152 on these latents, as its code trains it.
+
+    101,125,251 parameters at 3x64x64 latents, 97,188,868 at 4x32x32. A flow has the objective and schedule `flow` and
+    flips, too.
+    """
+    _, channels, rows, columns = cache.array("train", "hr").shape
+    spec = published_spec(channels, rows, columns)
+    return {
+        "conditions": ("latent-native",), "target": "latent", "objective": "x0", "schedule": "cosine", "loss": "l1",
+        "channel_weight": 0.0, "pure_noise_share": 0.0, "channels": spec.channels, "layers": spec.layers,
+        "attention": spec.attention, "middle_attention": True, "groups": spec.groups, "crop": min(rows, columns),
+        "batch": 8, "epochs": 100, "decay": "epoch", "learning_rate": 1e-4, "weight_decay": 0.01, "ema": 0.0,
+        "clip": 1.0, "normalise": False, "published": True, "calibrate": False, "weights": "float32",
+    }  # fmt: skip
+
+
+def with_steps(config: TrainConfig, cache: LatentCache) -> TrainConfig:
+    """The options with the steps that their epochs make on a cache; as they are without epochs.
+
+    OptionError for fewer training images than a batch.
+    """
+    if config.epochs is None:
+        return config
+    images = len(cache.ids("train"))
+    if images < config.batch:
+        raise OptionError(f"epochs of {images} images with batches of {config.batch}: choose a smaller batch")
+    return config.model_copy(update={"steps": config.epochs * (images // config.batch)})
 
 
 def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
@@ -85,6 +144,11 @@ def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
             f"{cache.root}: no {', '.join(missing)} in the cache; run 'encode' with the condition {wanted}"
         )
     statistics = {role: Statistics.model_validate(cache.statistics[role]) for role in needed}
+    if not config.normalise:
+        statistics = {
+            role: Statistics(mean=(0.0,) * len(found.mean), sd=(1.0,) * len(found.sd))
+            for role, found in statistics.items()
+        }
     return LatentSpace(conditions=config.conditions, target=config.target, statistics=statistics)
 
 
@@ -108,6 +172,15 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
         raise OptionError(f"crop {config.crop}: expected a multiple of {spec.multiple} for {levels} levels")
     if (config.objective == "flow") != (config.schedule == "flow"):
         raise OptionError(f"objective {config.objective} with schedule {config.schedule}: flow goes with flow alone")
+    if config.published and (config.objective not in ("x0", "flow") or config.target != "latent"):
+        raise OptionError(
+            f"published with objective {config.objective} and target {config.target}: its sampler takes x0 or flow, "
+            "and latents"
+        )
+    if config.decay == "epoch" and config.epochs is None:
+        raise OptionError("decay is epoch, without epochs: set both")
+    if config.band_weights and config.crop % 2 ** (len(config.band_weights) - 1):
+        raise OptionError(f"crop {config.crop}: cannot be halved {len(config.band_weights) - 1} times for band_weights")
     if spec.attention and len(spec.attention) != len(spec.channels):
         raise OptionError(f"attention {spec.attention}: expected one value for each of {len(spec.channels)} levels")
     if any(channels % spec.groups for channels in spec.channels):
@@ -138,15 +211,26 @@ class DenoiserTraining(LightningModule):
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         """The distance between prediction and target, weighed by channel and, if asked for, by signal to noise."""
-        objective = OBJECTIVES[self.config.objective]
-        x = self.space.to_target(batch["hr"], batch.get("latent-up"))
+        objective, published = OBJECTIVES[self.config.objective], self.restorer.config.published
+        x, times = self.space.to_target(batch["hr"], batch.get("latent-up")), batch["time"]
         condition = self.space.condition(batch, (x.shape[-2], x.shape[-1]))
-        alpha, sigma = at(self.config.schedule, batch["time"], objective.terminal)
-        z = alpha * x + sigma * batch["noise"]
-        error = self.network(z, batch["time"], condition) - objective.target(x, batch["noise"], alpha, sigma)
-        distance = error.abs() if self.config.loss == "l1" else error.square()
-        snr_share = alpha**2 / (alpha**2 + sigma**2)  # snr / (snr + 1)
-        return (self.channel_weights * (snr_share if self.config.snr_weight else 1.0) * distance).mean()
+        if published is not None:
+            alpha, sigma, times = published.at(times)
+        else:
+            alpha, sigma = at(self.config.schedule, times, objective.terminal)
+        target = objective.target(x, batch["noise"], alpha, sigma)
+        if published is not None and published.table == "flow":
+            target = -target  # data minus noise
+        error = self.network(alpha * x + sigma * batch["noise"], times, condition) - target
+        weight = self.channel_weights
+        if self.config.snr_weight:
+            weight = weight * alpha**2 / (alpha**2 + sigma**2)  # snr / (snr + 1)
+        power = 1 if self.config.loss == "l1" else 2
+        if not self.config.band_weights:
+            return (weight * (error.abs() if power == 1 else error.square())).mean()
+        bands = haar_bands(error, self.config.band_weights)
+        total = torch.stack([share * (weight * band.abs() ** power).sum() for share, band in bands]).sum()
+        return total / error.numel()
 
     def validation_step(self, batch: Mapping[str, Any], index: int) -> None:
         """Scores the network, here its moving average, on HR images; draws the first batch."""
@@ -154,32 +238,56 @@ class DenoiserTraining(LightningModule):
         self.log_dict(scores(images), prog_bar=True, sync_dist=True, batch_size=len(batch["id"]))
         if index == 0 and self.trainer.is_global_zero:
             # A PNG and a TensorBoard image: one row per image; bicubic, SR, HR.
-            columns = [torch.cat(list(column[:SHOWN, 0]), dim=0) for column in images.values()]
+            shown = {name: image for name, image in images.items() if name != UNPROJECTED}
+            columns = [torch.cat(list(column[:SHOWN, 0]), dim=0) for column in shown.values()]
             pixels = (torch.cat(columns, dim=1) * 255).round().byte().numpy()
             step = self.trainer.global_step
             write_pixels(self.pictures / f"step-{step:06d}.png", pixels)
             for logger in self.trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_image(", ".join(images), pixels[None], step)
+                    logger.experiment.add_image(", ".join(shown), pixels[None], step)
 
     def restored(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """A batch of ValidationImages as bicubic, SR and HR images in [0, 1]; SR is the posterior mean, if any."""
+        """A batch of ValidationImages as bicubic, SR (the posterior mean, if any) and HR; SR before projection, too."""
         hr = batch["image"].cpu()
         lr = self.restorer.degradation.apply(hr)
-        sampling = Sampling(steps=1 if self.restorer.has_mean else STEPS_WITHOUT_MEAN)
+        sampling = Sampling(steps=1 if self.restorer.has_mean else STEPS_WITHOUT_MEAN, consistency=False)
         with torch.autocast(self.restorer.device.partition(":")[0], enabled=False):  # in float32, as the finished model
             image = self.restorer.restore(lr, ids=batch["id"], sampling=sampling).image
-        return {"bicubic": enlarge(lr, self.restorer.scale).clamp(0, 1), "SR": image.clamp(0, 1), "HR": hr}
+        projected = project(image, lr, self.restorer.degradation).clamp(0, 1)
+        bicubic = enlarge(lr, self.restorer.scale).clamp(0, 1)
+        return {"bicubic": bicubic, "SR": projected, "HR": hr, UNPROJECTED: image.clamp(0, 1)}
 
     def configure_optimizers(self) -> Any:
-        """AdamW with the budget's learning rate."""
+        """AdamW with the budget's learning rate, or one that falls by the epoch."""
         optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
         )
-        return optimiser_with_schedule(optimiser, self.budget)
+        if self.config.decay == "epoch" and self.config.epochs and self.config.steps:
+            steps, epochs, floor = (
+                self.config.steps // self.config.epochs,
+                self.config.epochs,
+                FLOOR / self.config.learning_rate,
+            )
+
+            def factor(step: int) -> float:
+                return floor + (1 - floor) * (1 + math.cos(math.pi * (step // steps) / epochs)) / 2
+
+            return optimiser_with_schedule(optimiser, factor)
+        return optimiser_with_schedule(optimiser, self.budget.learning_rate)
+
+
+def haar_bands(error: Tensor, weights: Sequence[float]) -> list[tuple[float, Tensor]]:
+    """(weight, band) of the orthonormal Haar transform of (batch, channels, rows, columns): three a level, then the rest."""
+    found = []
+    for weight in weights[:-1]:
+        a, b, c, d = (error[..., top::2, left::2] for top in (0, 1) for left in (0, 1))
+        found += [(weight, band / 2) for band in (a + b - c - d, a - b + c - d, a - b - c + d)]
+        error = (a + b + c + d) / 2
+    return [*found, (weights[-1], error)]
 
 
 def scores(images: Mapping[str, Tensor]) -> dict[str, float]:
-    """{"psnr", "psnr_bicubic"} in dB, means over the images that `restored` gives."""
-    names = {"psnr": "SR", "psnr_bicubic": "bicubic"}
+    """{"psnr", "psnr_unprojected", "psnr_bicubic"} in dB, means over the images that `restored` gives."""
+    names = {"psnr": "SR", "psnr_unprojected": UNPROJECTED, "psnr_bicubic": "bicubic"}
     return {key: float(psnr(images[name], images["HR"]).mean()) for key, name in names.items()}

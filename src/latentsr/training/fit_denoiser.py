@@ -19,6 +19,7 @@ from latentsr.config import manifest, write_json, write_yaml
 from latentsr.data.latents import LatentCache
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
+from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.job import JobFolder, run_folder
 from latentsr.provenance import RESEARCH_USE
@@ -30,11 +31,12 @@ from latentsr.training.denoiser import (
     denoiser_spec,
     latent_space,
     scores,
+    with_steps,
 )
 from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver, save_model
-from latentsr.upscalers.realism import SpreadCalibration, fit_calibration
+from latentsr.upscalers.realism import REALISM, SpreadCalibration, fit_calibration
 from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer
 
 STEPS = 16
@@ -121,6 +123,7 @@ Not for: diagnosis; modalities, body parts, spacings or degradations other than 
 
 SOLVER = {"cosine": "dpm++", "linear": "dpm++", "flow": "euler"}
 VALIDATION_BATCH = 8
+LEAST_CALIBRATION = 60.0  # seconds that a calibration may take after a short training
 LIMITS, CHECKPOINTS = ("steps", "minutes"), "checkpoints"
 
 
@@ -143,7 +146,8 @@ def fit_denoiser(
     """
     out, run = out.resolve(), run_folder(out)
     parent = None if config.init is None else SuperResolver.load(config.init, device="cpu")
-    facts = {"config": config.model_dump(mode="json", exclude={"workers", "init"}), "cache": cache.hash}
+    config = with_steps(config, cache)
+    facts: dict[str, Any] = {"config": config.facts, "cache": cache.hash}
     facts |= {"parent": parent.hash} if parent else {}
     folder = JobFolder(
         run, "training", "facts.json", frozenset(), "options or cache", shared=True, fix=f"remove {out} and {run}"
@@ -160,14 +164,17 @@ def fit_denoiser(
         trainer = make_trainer(run, config, budget, ema, checkpoint, report=report, device=device, devices=devices)
         if checkpoint.found() is None:
             _note(folder, config, facts)
-        if config.minutes is not None:
+        if config.minutes is not None and config.calibrate:
             budget.reserve(calibration_seconds(restorer, cache))
         train(trainer, module.train(), crops, valid, checkpoint, config)
     module.network.load_state_dict(ema.weights())
     if trainer.is_global_zero:
         module.network.to(restorer.device).eval()  # Lightning leaves it on the CPU
-        with progress("calibrate") as report:
-            spread = calibrated_spread(restorer, cache, seconds=budget.left(), progress=report)
+        spread = None
+        if config.calibrate:
+            with progress("calibrate") as report:  # never longer than a tenth of the training
+                seconds = min(budget.left(), max(LEAST_CALIBRATION, budget.elapsed() / 10))
+                spread = calibrated_spread(restorer, cache, seconds=seconds, progress=report)
         results = {
             "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
             "images": dict(Counter(cache.datasets("train"))), "validation": _mean_scores(module, valid),
@@ -175,7 +182,7 @@ def fit_denoiser(
         write_json(run / "manifest.json", manifest(**results))
         model, seen = model.model_copy(update={"spread": spread}), {*cache.digests}
         seen |= parent.training_images if parent else set()
-        _save(out, model, restorer, model_card(model, config, results), seen)
+        _save(out, model, restorer, model_card(model, config, results), seen, config.weights)
         _note(folder, config, facts)  # last: until then an extension is unfinished
     return out
 
@@ -185,12 +192,12 @@ def _note(folder: JobFolder, config: TrainConfig, facts: Mapping[str, Any]) -> N
     folder.finish(facts)
 
 
-def _save(out: Path, model: ModelConfig, restorer: Restorer, card: str, seen: Iterable[str]) -> None:
+def _save(out: Path, model: ModelConfig, restorer: Restorer, card: str, seen: Iterable[str], weights: str) -> None:
     """Writes the model folder, whole before an earlier one makes room; `seen`: digests of images of the training."""
     with replacing(out, over_folder=True) as fresh:
         save_model(
             fresh, model, restorer.denoiser.state_dict(), card=card, autoencoder=restorer.autoencoder.folder,
-            training_images=seen,
+            training_images=seen, dtype=getattr(torch, weights),
         )  # fmt: skip
 
 
@@ -218,8 +225,9 @@ def _samples(
 ) -> tuple[LatentCrops, DataLoader]:
     """The samples to train and to validate on; InputError unless their arrays are as `encode` wrote them."""
     crops = LatentCrops(
-        cache, model.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed
-    )
+        cache, model.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed,
+        flips=config.flips,
+    )  # fmt: skip
     images = ValidationImages(cache, validation_images)
     cache.check([*(("train", role) for role in crops.arrays), *([("valid", "image")] if images.ids else [])])
     return crops, DataLoader(images, batch_size=VALIDATION_BATCH)
@@ -258,7 +266,9 @@ def model_config(
         space=latent_space(cache, config),
         objective=config.objective,
         schedule=config.schedule,
-        solver=SOLVER[config.schedule],
+        solver="published" if config.published else SOLVER[config.schedule],
+        published=PublishedSampling(table=config.schedule, zlr_init=config.zlr_init) if config.published else None,
+        realism=1.0 if config.published else REALISM,
         trained_on=tuple(sorted(set(cache.datasets("train")))),
         modalities=modalities,
         size=tuple(cache.manifest["size"]),

@@ -209,9 +209,9 @@ class TrainingProgress(Callback):
             self.report(step, max(step, round(step / share)) if share else step, scores)
 
 
-def optimiser_with_schedule(optimiser: torch.optim.Optimizer, budget: Budget) -> dict[str, Any]:
-    """What `configure_optimizers` returns: the optimiser with the budget's learning rate, updated each step."""
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, budget.learning_rate)
+def optimiser_with_schedule(optimiser: torch.optim.Optimizer, factor: Callable[[int], float]) -> dict[str, Any]:
+    """What `configure_optimizers` returns: the optimiser with this factor on its learning rate at each step."""
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -29,6 +29,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "docs/design.md",
     "docs/evaluation.md",
+    "docs/published-study.md",
     "docs/training.md",
     "src/latentsr/models/latentsr-tiny/README.md",
 )

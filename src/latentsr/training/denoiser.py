@@ -278,7 +278,9 @@ class DenoiserTraining(LightningModule):
 
 
 def haar_bands(error: Tensor, weights: Sequence[float]) -> list[tuple[float, Tensor]]:
-    """(weight, band) of an orthonormal Haar transform, (batch, channels, rows, columns): three a level, the rest last."""
+    """(weight, band) of the orthonormal Haar transform of (batch, channels, rows, columns): three a level, then the
+    rest.
+    """
     found = []
     for weight in weights[:-1]:
         a, b, c, d = (error[..., top::2, left::2] for top in (0, 1) for left in (0, 1))

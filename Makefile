@@ -8,7 +8,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test slow lint lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/'
@@ -26,8 +26,11 @@ setup: .venv/stamp  ## the locked packages and latentsr itself, into .venv
 demo: setup  ## a real MR image enlarged four times, into demo/
 	$(BIN)/latentsr demo -o demo
 
-test: setup  ## the whole test suite, under ten minutes on two cores
-	$(BIN)/python -m pytest -n $(WORKERS)
+test: setup  ## the tests, about five minutes on two cores
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+slow: setup  ## the tests marked slow: simulations, and more places at which a training is killed
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 lint: setup  ## ruff, mypy and vulture
 	$(BIN)/ruff check $(SRC)

@@ -1,5 +1,7 @@
 """Which device a job runs on."""
 
+import hashlib
+
 import torch
 
 from latentsr.errors import OptionError
@@ -19,3 +21,9 @@ def resolve_device(device: str) -> str:
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise OptionError(f"device {device}: expected one of cuda:0 to cuda:{torch.cuda.device_count() - 1}")
     return device
+
+
+def image_generator(seed: int, image: str, draw: int = 0) -> torch.Generator:
+    """The CPU generator of one image and draw: order, batch and workers change nothing."""
+    digest = hashlib.sha256(f"{seed}:{image}:{draw}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

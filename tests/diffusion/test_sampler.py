@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentsr.device import image_generator
 from latentsr.diffusion.objective import OBJECTIVES, SCHEDULES, at
-from latentsr.diffusion.sampler import SOLVERS, dense_times, image_generator, image_noise, make_solver, sample
+from latentsr.diffusion.sampler import SOLVERS, dense_times, image_noise, make_solver, sample
 from latentsr.errors import InputError, OptionError
 
 MEAN, SD = 0.3, 0.5

@@ -31,7 +31,9 @@ def training(**options: object) -> DenoiserTraining:
     """A training whose network always says nought."""
     config = TrainConfig(**{"target": "latent", "channels": (8, 16), "layers": 1, "groups": 4, "crop": 4, **options})
     here = cache(hr=4, pixels=4, latent_up=4)
-    restorer = SimpleNamespace(denoiser=Nought(), config=SimpleNamespace(space=latent_space(here, config)))
+    restorer = SimpleNamespace(
+        denoiser=Nought(), config=SimpleNamespace(space=latent_space(here, config), published=None)
+    )
     return DenoiserTraining(restorer, config, Budget(9, None), Path("pictures"))
 
 

@@ -115,7 +115,12 @@ def test_the_scores_are_those_of_the_model_that_is_saved(cache: LatentCache, tmp
         assert said[name] == pytest.approx(float(-10 * errors.log10().mean()), abs=0.05)  # float16 weights
 
 
-@pytest.mark.parametrize(("place", "held"), [("3", None), ("13", 4), ("save", 8)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("place", "held"), [pytest.param("3", None, marks=SLOW), ("13", 4), pytest.param("save", 8, marks=SLOW)]
+)
 def test_resume_after_sigkill_equals_an_undisturbed_run(
     cache: LatentCache, tmp_path: Path, place: str, held: int | None
 ) -> None:
@@ -233,7 +238,7 @@ def steps_of(out: Path) -> int:
     return json.loads((out.parent / f"{out.name}.run" / "manifest.json").read_text())["steps"]
 
 
-@pytest.mark.parametrize("place", ["27", "save"])
+@pytest.mark.parametrize("place", [pytest.param("27", marks=SLOW), "save"])
 def test_a_killed_extension_goes_on_and_equals_an_undisturbed_one(
     cache: LatentCache, tmp_path: Path, place: str
 ) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -14,7 +14,7 @@ from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
 from latentsr.autoencoders.protocol import AutoencoderSpec
 from latentsr.autoencoders.weights import fill, save_weights, weights_bytes
 from latentsr.config import read_json, sha256, sha256_json, write_json
-from latentsr.errors import InputError, ModelError
+from latentsr.errors import InputError, ModelError, OptionError
 
 MANIFEST = "manifest.json"
 HASHED = {"weights_sha256": WEIGHTS, "config_sha256": CONFIG}  # the manifest's keys, and of which files
@@ -161,6 +161,20 @@ class FrozenAutoencoder:
         inputs = images.to(self._device, torch.float32)
         inputs = inputs.expand(-1, channels, -1, -1) if images.shape[1] == 1 else inputs
         return self._finite(cast(Network, self.network).mean(inputs), "latents").to(images.device)
+
+    @torch.no_grad()
+    def draw(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """One draw from the posterior of each image, its noise from its own generator; shapes as of `encode`.
+
+        OptionError for a network without a posterior.
+        """
+        if not hasattr(self.network, "moments"):
+            raise OptionError(f"{self.spec.name}: has no posterior to draw from; take its mean")
+        mean = self.encode(images)
+        inputs = images.to(self._device, torch.float32).expand(-1, self.spec.image_channels, -1, -1)
+        _, log_variance = cast(KLNetwork, self.network).moments(inputs)
+        noise = torch.stack([torch.randn(mean.shape[1:], generator=generator) for generator in generators]).to(mean)
+        return mean + (log_variance.clamp(-30, 20) / 2).exp().to(mean) * noise
 
     @torch.no_grad()
     def decode(self, latents: Tensor, *, grey: bool = True) -> Tensor:

@@ -1,5 +1,6 @@
 """`latentsr encode`: fills the latent cache."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,13 @@ def encode(
     condition: Annotated[
         list[str] | None,
         typer.Option(help="What to keep of LR: latent-up, latent-native, pixels (default: latent-up and pixels)."),
+    ] = None,
+    draw: Annotated[
+        int | None, typer.Option(min=0, help="Keep one draw from each posterior, by this seed, instead of its mean.")
+    ] = None,
+    released: Annotated[
+        Path | None,
+        typer.Option("--import", help="Folder of latents as the study released them, not to encode.", metavar="DIR"),
     ] = None,
     batch: Annotated[
         int, typer.Option(min=1, help="Images at a time; a network's latents differ by it in the last bits of float32.")
@@ -42,6 +50,8 @@ def encode(
             conditions=condition or ("latent-up", "pixels"),
             batch=batch,
             device=where,
+            draw=draw,
+            released=released,
             progress=report,
         )
     counts = ", ".join(f"{split} {len(ids)}" for split, ids in cache.manifest["ids"].items())

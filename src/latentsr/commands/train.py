@@ -8,20 +8,26 @@ import typer
 from latentsr import terminal
 from latentsr.commands.options import ConfigFile, Device, Out, numbers, options_of
 
+Preset = Annotated[
+    str | None,
+    typer.Option(help="published: network, noise table, sampler and training of arXiv 2604.12152; flags override it."),
+]
+Init = Annotated[str | None, typer.Option(help="Model to fine-tune: a folder, or the name of a shipped one.")]
+Steps = Annotated[int | None, typer.Option(help="Steps to train; more than before extend a finished training.")]
+BandWeights = Annotated[
+    str | None, typer.Option(help="Weights of the error's Haar bands, finest first, the rest last, such as 4,2,1.")
+]
+Minutes = Annotated[
+    float | None, typer.Option(help="Stop after this many minutes, calibration included, if before the steps.")
+]
+
 
 def train(
     cache: Annotated[Path, typer.Argument(help="Folder made by 'encode', which keeps its autoencoder.")],
     out: Out,
     config: ConfigFile = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="published: network, noise table, sampler and training of arXiv 2604.12152; flags override it."
-        ),
-    ] = None,
-    init: Annotated[
-        str | None, typer.Option(help="Model to fine-tune: a folder, or the name of a shipped one.")
-    ] = None,
+    preset: Preset = None,
+    init: Init = None,
     target: Annotated[str | None, typer.Option(help="latent, or residual to the enlarged LR.")] = None,
     condition: Annotated[list[str] | None, typer.Option(help="latent-up, latent-native or pixels; repeatable.")] = None,
     objective: Annotated[str | None, typer.Option(help="x0, epsilon, v or flow.")] = None,
@@ -29,9 +35,7 @@ def train(
     channels: Annotated[str | None, typer.Option(help="Channels of each level, such as 48,64,96.")] = None,
     crop: Annotated[int | None, typer.Option(help="Side of the training crops in latent pixels.")] = None,
     batch: Annotated[int | None, typer.Option(help="Crops a step, on each device.")] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Steps to train; more than before extend a finished training.")
-    ] = None,
+    steps: Steps = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training images, instead of steps.")
     ] = None,
@@ -39,14 +43,10 @@ def train(
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0: none.")] = None,
     snr_weight: Annotated[bool | None, typer.Option(help="Weigh the loss by snr / (snr + 1).")] = None,
     flips: Annotated[bool | None, typer.Option(help="Turn latents over at random.")] = None,
-    band_weights: Annotated[
-        str | None, typer.Option(help="Weights of the error's Haar bands, finest first, the rest last, such as 4,2,1.")
-    ] = None,
+    band_weights: BandWeights = None,
     calibrate: Annotated[bool | None, typer.Option(help="Calibrate the dial of realism at the end.")] = None,
     weights: Annotated[str | None, typer.Option(help="How weights are saved.", metavar="float16|float32")] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Stop after this many minutes, calibration included, if before the steps.")
-    ] = None,
+    minutes: Minutes = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     validate_every: Annotated[int | None, typer.Option(help="Steps between checkpoints and validations.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of crops, noise and weights.")] = None,
@@ -55,43 +55,24 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Trains a denoiser; run the same command again to go on after a kill."""
+    given = dict(locals())
     from latentsr.data.latents import open_cache
     from latentsr.errors import OptionError
     from latentsr.training.denoiser import TrainConfig, published_preset
     from latentsr.training.fit_denoiser import fit_denoiser
 
-    flags = {
-        "init": init,
-        "target": target,
-        "conditions": tuple(condition) if condition else None,
-        "objective": objective,
-        "schedule": schedule,
-        "channels": None if channels is None else numbers(channels, "--channels"),
-        "crop": crop,
-        "batch": batch,
-        "steps": steps,
-        "epochs": epochs,
-        "loss": loss,
-        "ema": ema,
-        "snr_weight": snr_weight,
-        "flips": flips,
-        "band_weights": None if band_weights is None else numbers(band_weights, "--band-weights"),
-        "calibrate": calibrate,
-        "weights": weights,
-        "minutes": minutes,
-        "learning_rate": learning_rate,
-        "validate_every": validate_every,
-        "seed": seed,
-    }
-    latents = open_cache(cache)
+    flags = {name: value for name, value in given.items() if name in TrainConfig.model_fields and value is not None}
+    for name in {"channels", "band_weights"} & flags.keys():
+        flags[name] = numbers(given[name], f"--{name.replace('_', '-')}")
+    flags |= {"conditions": tuple(condition)} if condition else {}
     if preset not in (None, "published"):
         raise OptionError(f"--preset {preset}: expected published")
-    flags = {name: value for name, value in flags.items() if value is not None}
+    base = published_preset(open_cache(cache)) if preset else {}
     if steps is not None and epochs is None:
-        flags["epochs"], flags["decay"] = None, "step"
-    options = options_of(TrainConfig, config, {**(published_preset(latents) if preset else {}), **flags})
+        base |= {"epochs": None, "decay": "step"}
+    options = options_of(TrainConfig, config, {**base, **flags})
     fit_denoiser(
-        latents, out, options, device=device, devices=devices, modalities=tuple(modality or ()),
+        open_cache(cache), out, options, device=device, devices=devices, modalities=tuple(modality or ()),
         progress=terminal.progress,
     )  # fmt: skip
     terminal.show(f"model in {out}; its run in {out}.run")

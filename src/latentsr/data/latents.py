@@ -2,8 +2,8 @@
 
 Roles: `hr` (latent of the HR image), `latent-up` (latent of the bicubically enlarged LR), `latent-native` (latent of
 the LR itself), `pixels` (the LR image, in [-1, 1]) and, outside the training split, `image` (the HR image, to score
-against). Latents are unscaled posterior means; per-channel means and sds of the training split stand in the manifest,
-with the SHA-256 of every array and the manifest's own digest.
+against). Latents are unscaled posterior means, or draws if asked for; per-channel means and sds of the training split
+stand in the manifest, with the SHA-256 of every array and the manifest's own digest.
 """
 
 import hashlib
@@ -21,17 +21,20 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from latentsr.atomic import replacing
+from latentsr.autoencoders.network import FrozenAutoencoder
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import manifest, read_json, read_signed_json, sha256_json
 from latentsr.data.duplicates import pixel_digest
 from latentsr.data.records import Dataset, DatasetImage, check_names, common_size, low_resolution
 from latentsr.degrade import Degradation, enlarge
+from latentsr.device import image_generator
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.job import JobFolder
 from latentsr.names import first_few
 
 Encode = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]
+Roles = Callable[[Sequence[DatasetImage], Tensor], dict[str, Tensor]]  # of records and their HR images
 MANIFEST, PARTIAL, AUTOENCODER = "manifest.json", "manifest.partial.json", "autoencoder"
 NAMED = 5  # rows in a message
 # All that numpy raises at an array whose header is cut or altered.
@@ -152,9 +155,14 @@ def fill_cache(
     conditions: Sequence[str] = ("latent-up", "pixels"),
     batch: int = 16,
     device: str = "cpu",
+    draw: int | None = None,
+    released: Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> LatentCache:
     """The cache of the datasets' latents at `out`; an interrupted one goes on, a finished one is returned.
+
+    With `draw`, a seed, latents are one draw from the posterior each, as the study's of SD-VAE and MedVAE are. With
+    `released`, they are read from a folder of the study's, see `released_latents`.
 
     StaleError for a cache of another autoencoder, data or degradation, and for an interrupted one whose finished rows
     were altered; InputError for HR files that changed since they were prepared.
@@ -170,6 +178,12 @@ def fill_cache(
         "size": list(common_size(datasets[0].records)),
         "format": 1,
     }
+    facts |= {} if draw is None else {"draw": draw}
+    roles: Roles = partial(
+        _roles, autoencoder=autoencoder, degradation=degradation, conditions=conditions, device=device, draw=draw
+    )
+    if released is not None:
+        roles, facts["released"] = released_latents(released, datasets, autoencoder, conditions)
     key = sha256_json(facts)
     folder = JobFolder(
         out, "latent cache", MANIFEST, frozenset(), "autoencoder, dataset, degradation or condition", shared=True,
@@ -178,8 +192,20 @@ def fill_cache(
     folder.claim(key)
     if folder.whole:
         return open_cache(out)
-    roles = partial(_roles, autoencoder=autoencoder, degradation=degradation, conditions=conditions, device=device)
     hashes = _fill(rows, roles, folder, key, batch, progress)
+    folder.finish(_content(out, autoencoder, rows, conditions, {"key": key, **facts, "sha256": hashes}))
+    folder.drop_parts()
+    return open_cache(out)
+
+
+def _content(
+    out: Path,
+    autoencoder: Autoencoder,
+    rows: Mapping[str, Sequence[DatasetImage]],
+    conditions: Sequence[str],
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The record of filled arrays; the autoencoder's files are written beside them."""
     # The autoencoder's files lie in the cache, so that a training and its model need nothing else.
     if autoencoder.spec.has_weights and not (out / AUTOENCODER).is_dir():
         with replacing(out / AUTOENCODER) as temporary:
@@ -188,8 +214,7 @@ def fill_cache(
     statistics = {role: _moments(array) for role, array in arrays.items()}
     if "latent-up" in conditions:
         statistics["residual"] = _moments(arrays["hr"], arrays["latent-up"])
-    content = manifest(
-        key=key,
+    return manifest(
         **facts,
         spec=autoencoder.spec,
         autoencoder_name=AUTOENCODER if autoencoder.spec.has_weights else autoencoder.spec.name,
@@ -197,11 +222,7 @@ def fill_cache(
         datasets={split: [dataset.name for dataset, _ in own] for split, own in rows.items()},
         digests=[pixel_digest(dataset.pixels(record)) for dataset, record in rows["train"]],
         statistics=statistics,
-        sha256=hashes,
     )
-    folder.finish(content)
-    folder.drop_parts()
-    return open_cache(out)
 
 
 def _rows(datasets: Sequence[Dataset]) -> dict[str, list[DatasetImage]]:
@@ -219,7 +240,7 @@ def _rows(datasets: Sequence[Dataset]) -> dict[str, list[DatasetImage]]:
 
 def _fill(
     rows: Mapping[str, Sequence[DatasetImage]],
-    roles: Callable[[Sequence[DatasetImage], Tensor], dict[str, Tensor]],
+    roles: Roles,
     folder: JobFolder,
     key: str,
     batch: int,
@@ -271,11 +292,18 @@ def _roles(
     degradation: Degradation,
     conditions: Sequence[str],
     device: str,
+    draw: int | None,
 ) -> dict[str, Tensor]:
     """The latents of HR images (batch, 1, rows, columns) in [0, 1] and of their LR images, by role."""
+    generators = [image_generator(draw or 0, record.id) for _, record in part]
 
     def encode(images: Tensor) -> Tensor:
-        latents = autoencoder.encode(images)
+        if draw is None:
+            latents = autoencoder.encode(images)
+        elif isinstance(autoencoder, FrozenAutoencoder):
+            latents = autoencoder.draw(images, generators)
+        else:
+            raise OptionError(f"{autoencoder.spec.name}: has no posterior to draw from; take its mean")
         if not torch.isfinite(latents).all():
             raise InputError(f"autoencoder {autoencoder.spec.name} gave non-finite latents in {latents.dtype}")
         return latents.float()
@@ -286,6 +314,60 @@ def _roles(
         each = zip(part, images.to(device).split(1), strict=True)
         lr = 2 * torch.cat([low_resolution(dataset, [one], degradation, unit) for (dataset, one), unit in each]) - 1
     return {"hr": encode(hr), **encode_roles(conditions, lr, degradation.scale, encode)}
+
+
+def released_latents(
+    folder: Path, datasets: Sequence[Dataset], autoencoder: Autoencoder, conditions: Sequence[str]
+) -> tuple[Roles, str]:
+    """What reads the study's released latents of a batch by role, and a digest of their names and sizes.
+
+    The folder holds {train,valid,test}_latent/ with hr_N.npy and lr_N.npy, (channels, rows, columns), and perhaps
+    filenames.txt, whose line N (from 0) is the stem of pair N; without it N is the place of an id among the sorted ids
+    of its split.
+
+    Raises:
+        OptionError: several datasets, or other conditions than `latent-native`.
+        InputError: latents whose counts differ, images without a latent, or latents of another autoencoder's shape.
+    """
+    if len(datasets) != 1 or tuple(conditions) != ("latent-native",):
+        raise OptionError("released latents belong to one dataset, and are of the condition latent-native: set both so")
+    places: dict[str, tuple[Path, int]] = {}
+    listing: list[tuple[str, int]] = []
+    for split in sorted({record.split for record in datasets[0].records}):
+        inner = folder / f"{split}_latent"
+        counts = {role: len(list(inner.glob(f"{role}_*.npy"))) for role in ("hr", "lr")}
+        ids = sorted(record.id for record in datasets[0].records if record.split == split)
+        names = ids
+        if (inner / "filenames.txt").is_file():
+            names = (inner / "filenames.txt").read_text(encoding="utf-8").split("\n")
+            names = [Path(name.strip()).stem for name in names if name.strip()]
+        if not counts["hr"] or {*counts.values(), len(names)} != {counts["hr"]}:
+            raise InputError(
+                f"{inner}: {counts['hr']} files hr_N.npy, {counts['lr']} lr_N.npy and {len(names)} names; expected as "
+                "many of each, as released"
+            )
+        if lacking := set(ids) - set(names):
+            raise InputError(f"{inner}: no latents of {len(lacking)} of {len(ids)} images of split {split}")
+        places |= {name: (inner, number) for number, name in enumerate(names)}
+        files = sorted(inner.glob("*.npy"))
+        listing += [(file.relative_to(folder).as_posix(), file.stat().st_size) for file in files]
+
+    def roles(part: Sequence[DatasetImage], images: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for role, name in (("hr", "hr"), ("latent-native", "lr")):
+            files = [places[record.id][0] / f"{name}_{places[record.id][1]}.npy" for _, record in part]
+            try:
+                arrays = [np.load(file, allow_pickle=False).astype(np.float32) for file in files]
+                found[role] = torch.from_numpy(np.stack(arrays))
+            except (OSError, *BROKEN) as error:
+                raise InputError(f"{files[0].parent}: a latent is missing, cut off or of another shape") from error
+        spec = autoencoder.spec
+        wanted = (spec.latent_channels, *(side // spec.factor for side in images.shape[-2:]))
+        if tuple(found["hr"].shape[1:]) != wanted:
+            raise InputError(f"{folder}: latents of {tuple(found['hr'].shape[1:])}, {spec.name} makes {wanted}")
+        return found
+
+    return roles, sha256_json(listing)
 
 
 def _hash_of_finished(folder: JobFolder, name: str, state: Mapping[str, Any]) -> Any:

@@ -1,6 +1,5 @@
 """Samplers: diffusers' solvers with latent-safe settings, walked from pure noise to the clean latent."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -102,12 +101,6 @@ def check_steps(steps: int, objective: str) -> None:
         raise OptionError(
             f"the option steps is 1: a model trained on {objective} gives no estimate in pure noise; set 2 or more"
         )
-
-
-def image_generator(seed: int, image: str, draw: int = 0) -> torch.Generator:
-    """The CPU generator of one image and draw: order, batch and workers change nothing."""
-    digest = hashlib.sha256(f"{seed}:{image}:{draw}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def image_noise(shape: Sequence[int], generators: Sequence[torch.Generator], device: str | torch.device) -> Tensor:

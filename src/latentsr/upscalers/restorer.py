@@ -15,11 +15,12 @@ from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Config
 from latentsr.data.latents import encode_roles
 from latentsr.degrade import parse_degradation, project
+from latentsr.device import image_generator
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.diffusion.objective import OBJECTIVES
 from latentsr.diffusion.published import PublishedSampling
-from latentsr.diffusion.sampler import check_steps, image_generator, image_noise, make_solver, sample
+from latentsr.diffusion.sampler import check_steps, image_noise, make_solver, sample
 from latentsr.errors import InputError, OptionError
 from latentsr.provenance import POSTERIOR_MEAN, SAMPLE
 from latentsr.tiling import apply_tiled

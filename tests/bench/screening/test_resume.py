@@ -60,7 +60,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("place", [6, 10])
+@pytest.mark.parametrize("place", [pytest.param(6, marks=pytest.mark.slow), 10])
 def test_resume_after_sigkill_does_no_image_twice_and_gives_the_same_table(
     dataset: Dataset, tmp_path: Path, place: int, made: Made, of: Of, seen: list[int]
 ) -> None:

@@ -107,4 +107,6 @@ def test_the_command_has_the_option(dataset: Dataset, run: Callable, tmp_path: P
         "-o", tmp_path / "out", "--device", "cpu",
     )  # fmt: skip
     assert done.status == 0, done.err
-    assert (tmp_path / "out" / "report.html").is_file()
+    text = (tmp_path / "out" / "report" / "report.md").read_text(encoding="utf-8")
+    assert "published protocol beside the corrected one" in text
+    assert "## As published" in text

@@ -47,6 +47,7 @@ FOLDED: tuple[tuple[str, tuple[Maker, ...], str], ...] = (
     ("Agreement of intensity", (figures.intensity_picture, tables.agreement_table), ""),
     ("Subgroups", (groups.subgroup_picture, groups.subgroup_table), groups.EXPLORATORY),
     ("Seeds", (groups.seed_table,), ""),
+    ("As published", (tables.published_table,), ""),
 )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def evaluation_page(evaluation: Evaluation) -> Page:
     return Page(
         title="Which method restores best, and at what price?",
         subtitle=f"{', '.join(evaluation.methods)} on {', '.join(sets)}, split {run['split']}, "
-        f"degradation {run['degradation']}",
+        f"degradation {run['degradation']}{', published protocol beside the corrected one' * ('protocol' in run)}",
         verdict=verdict(evaluation),
         warnings=(*run["warnings"], *run["cautions"]),
         details=details(evaluation),
@@ -140,6 +141,7 @@ def evaluation_facts(evaluation: Evaluation) -> dict[str, str]:
     run = evaluation.run
     facts = run_facts(run)
     facts |= {"degradation": run["degradation"], "seed": str(run["seed"]), "device": run["device"]}
+    facts |= {"protocol": "corrected" + ", and published beside it" * ("protocol" in run)}
     facts |= data_facts(run)
     for name, masks in run["masks"].items():
         facts[f"masks of {name}"] = f"from the {masks['from']}, SHA-256 {masks['hash']}"
@@ -148,6 +150,8 @@ def evaluation_facts(evaluation: Evaluation) -> dict[str, str]:
         if one["kind"] == "model":
             options = [f"{key} {value}" for key, value in one["options"].items() if value is not None]
             origin = f"model {one['model']}, hash {one['hash']}, {', '.join(options)}"
+        elif one["kind"] == "network":
+            origin = f"network {one['model']}, SHA-256 {one['hash']}"
         elif one["kind"] == "images":
             hashes = [files[one["name"]] for files in run["files"].values() if one["name"] in files]
             origin = f"images, SHA-256 of their contents {', '.join(hashes)}"

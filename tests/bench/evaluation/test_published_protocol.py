@@ -109,4 +109,4 @@ def test_the_command_has_the_option(dataset: Dataset, run: Callable, tmp_path: P
     assert done.status == 0, done.err
     text = (tmp_path / "out" / "report" / "report.md").read_text(encoding="utf-8")
     assert "published protocol beside the corrected one" in text
-    assert "## As published" in text
+    assert "As published" in text

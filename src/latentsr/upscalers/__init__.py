@@ -48,7 +48,8 @@ def load_upscaler(name_or_folder: str | Path, *, scale: int | None = None, devic
     from latentsr.upscalers.pretrained import is_pretrained, load_pretrained
 
     if is_pretrained(name_or_folder):
-        return load_pretrained(name_or_folder, parse_degradation(f"bicubic:{scale or SCALE}"), device=device)
+        degradation = None if scale is None else parse_degradation(f"bicubic:{scale}")
+        return load_pretrained(name_or_folder, degradation, device=device)
     model = SuperResolver.load(name_or_folder, device=device)
     if scale is not None and scale != model.scale:
         raise OptionError(

@@ -16,7 +16,7 @@ from torch import Tensor
 from latentsr.autoencoders.store import home
 from latentsr.autoencoders.weights import SUFFIXES, read_tensors
 from latentsr.config import sha256
-from latentsr.degrade import Degradation
+from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
 from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.io.raster import resized
@@ -56,8 +56,10 @@ def is_pretrained(name_or_file: str | Path) -> bool:
     return str(name_or_file) in KNOWN or (Path(name_or_file).suffix in SUFFIXES and Path(name_or_file).is_file())
 
 
-def load_pretrained(name_or_file: str | Path, degradation: Degradation, *, device: str = "auto") -> "Pretrained":
-    """The network of that name in KNOWN, or of a local file, for LR made by `degradation`.
+def load_pretrained(
+    name_or_file: str | Path, degradation: Degradation | None = None, *, device: str = "auto"
+) -> "Pretrained":
+    """The network of that name in KNOWN, or of a local file, for LR made by `degradation` (bicubic, unless told).
 
     Raises:
         ModelError: a file that is missing, altered, broken, or of no architecture that enlarges images.
@@ -87,10 +89,11 @@ def load_pretrained(name_or_file: str | Path, degradation: Degradation, *, devic
         raise ModelError(f"{path}: a network of {network.architecture.name}, expected {known.architecture}")
     if network.input_channels not in (1, 3):
         raise ModelError(f"{path}: takes {network.input_channels} channels; expected grey (1) or colour (3)")
+    degradation = degradation or parse_degradation(f"bicubic:{network.scale}")
     if degradation.scale not in (1, network.scale):
         raise OptionError(
             f"{name} enlarges {network.scale} times, the degradation {degradation.text} reduces {degradation.scale} "
-            f"times: set the option degradation to one of {network.scale}"
+            f"times: choose a degradation, or scale, of {network.scale}"
         )
     if not all(torch.isfinite(value).all() for value in network.model.state_dict().values()):
         raise ModelError(f"{path}: holds NaN or infinity; fetch it again")

@@ -65,7 +65,7 @@ class BraTS(Recipe):
             splits = [
                 split for split, count in zip(("train", "valid", "test"), CASES, strict=True) for _ in range(count)
             ]
-            chosen = dict(zip(names, splits, strict=False))
+            chosen = dict(zip(names, splits, strict=False))  # fewer where the set is a part, the first where it is more
         else:
             chosen = self._split(names)
         made = []

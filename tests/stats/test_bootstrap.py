@@ -10,8 +10,7 @@ from scipy.stats import t as student
 
 from latentsr.errors import InputError, OptionError
 from latentsr.stats import bootstrap as module
-from latentsr.stats import cluster_intervals
-from latentsr.stats.bootstrap import expanded_tail
+from latentsr.stats.bootstrap import cluster_intervals, expanded_tail
 
 
 def test_the_published_intervals(golden: Path) -> None:

@@ -6,22 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from latentsr.errors import InputError, OptionError
-from latentsr.stats import (
-    COLUMNS,
-    compare_equivalence,
-    compare_methods,
-    detectable,
-    judge,
-    mean_test,
-    summarise,
-    tost,
-    wilcoxon,
-)
-from latentsr.stats.comparison import PRIMARY
-from latentsr.stats.significance import FEWEST, LEVEL
+from latentsr.errors import InputError
+from latentsr.stats.comparison import PRIMARY, compare_methods
+from latentsr.stats.paired import wilcoxon
+from latentsr.stats.significance import FEWEST, LEVEL, compare_equivalence, detectable, holm, judge, mean_test, tost
+from latentsr.stats.summary import summarise
+from latentsr.stats.table import COLUMNS
 
 STUDIES = 2000
 
@@ -56,8 +49,6 @@ def test_bad_input_is_refused() -> None:
         mean_test([[1.0], [np.inf]])
     with pytest.raises(InputError, match=r"shape \(2,\)"):
         mean_test([1.0, 2.0])
-    with pytest.raises(OptionError, match="level 95"):
-        mean_test([[1.0], [2.0]], level=95)
 
 
 @pytest.mark.parametrize("n", [2, 3, 6, 12, 100, 3000])
@@ -165,7 +156,8 @@ def studies(count: int, seed: int) -> Iterator[pd.DataFrame]:
 def test_no_row_contradicts_another_or_itself() -> None:
     """Over simulated studies, a dataset each; tests/report has three hundred, and their words."""
     table = pd.concat(one.assign(dataset=f"d{number:03d}") for number, one in enumerate(studies(60, seed=7)))
-    compared = compare_methods(table, primary=("x", "bicubic", "psnr"), draws=2)
+    pairs = [("x", "bicubic"), ("y", "bicubic"), ("y", "x")]
+    compared = compare_methods(table, pairs=pairs, primary=("x", "bicubic", "psnr"), draws=2)
     assert (np.sign(compared["difference"]) == np.sign(compared["d_z"])).all()
     np.testing.assert_allclose(compared["difference"], compared["mean_a"] - compared["mean_b"], atol=1e-9)
     excluded = (compared["low"] > 0) | (compared["high"] < 0)
@@ -180,7 +172,7 @@ def test_no_row_contradicts_another_or_itself() -> None:
     assert (found == judged & excluded)[primary].all()
 
     key = ["dataset", "metric", "a"]
-    equal = compare_equivalence(table, {"psnr": 0.3}, baseline="bicubic").set_index(key)
+    equal = compare_equivalence(table, {"psnr": 0.3}, pairs=pairs[:2]).set_index(key)
     own = compared[compared["b"] == "bicubic"].set_index(key).loc[equal.index]
     np.testing.assert_allclose(equal["difference"], own["difference"])
     assert ((own["low"] < equal["low"]) & (equal["high"] < own["high"])).all()
@@ -203,3 +195,30 @@ def test_by_image_the_same_studies_err_far_more_often() -> None:
     errors = (compared["p"] < 0.05).groupby(compared["unit"]).mean()
     assert 0.03 <= errors["patient"] <= 0.07
     assert errors["image"] > 0.20
+
+
+@pytest.mark.parametrize("tests", [1, 2, 7, 50])
+def test_holm_equals_statsmodels(tests: int) -> None:
+    p = np.random.default_rng(tests).beta(0.5, 4, size=tests).round(3)  # rounded: with ties
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
+
+
+def test_tests_that_could_not_be_made_are_left_out_of_the_family() -> None:
+    adjusted = holm([0.04, np.nan, 0.01, np.nan])
+    np.testing.assert_allclose(adjusted, [0.04, np.nan, 0.02, np.nan])
+    assert np.isnan(holm([np.nan])).all()
+    assert holm([]).shape == (0,)
+
+
+def test_no_finding_in_pure_noise_in_95_of_100_families() -> None:
+    families = np.random.default_rng(8).uniform(size=(2000, 12))
+    found = np.mean([holm(family).min() < 0.05 for family in families])
+    assert 0.035 < found < 0.065
+    assert (families.min(axis=1) < 0.05).mean() > 0.4
+
+
+def test_what_is_no_p_value_is_refused() -> None:
+    with pytest.raises(InputError, match=r"expected \(tests,\) in \[0, 1\]"):
+        holm([0.5, 1.5])
+    with pytest.raises(InputError, match="shape"):
+        holm([[0.5]])

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentsr.metrics.frequency import patch_starts, ring_correlation, sfrc_rate
+from latentsr.metrics.frequency import ring_correlation, sfrc_rate
 
 
 def correlation_by_hand(a: np.ndarray, b: np.ndarray) -> list[float]:
@@ -61,10 +61,12 @@ def test_air_is_left_out_but_structure_invented_in_it_is_not(hr: Tensor) -> None
     assert sfrc_rate(invented, air).tolist() == [[1.0, 1.0]]  # of the patches that hold it
 
 
-def test_patches_reach_every_border() -> None:
-    assert patch_starts(64) == [0]
-    assert patch_starts(128) == [0, 32, 64]
-    assert patch_starts(150) == [0, 32, 64, 86]
+@pytest.mark.parametrize("side", [64, 128, 150])
+def test_patches_reach_every_border(side: int) -> None:
+    for axis in (-2, -1):
+        hr = torch.full((1, 1, side, side), 0.5)
+        sr = hr.index_fill(axis, torch.tensor([side - 3]), 1.0)  # contrast in the last patches alone
+        assert sfrc_rate(sr, hr)[0, 0] == 1
 
 
 def test_small_images_have_no_value(hr: Tensor) -> None:

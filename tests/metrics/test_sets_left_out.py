@@ -5,8 +5,7 @@ from torch import Tensor
 from torchmetrics.image.kid import poly_mmd
 
 from latentsr.errors import InputError
-from latentsr.metrics import SET_METRICS
-from latentsr.metrics.sets import kid_left_out, paired_kid, sliced_wasserstein, swd_left_out
+from latentsr.metrics.sets import kid_left_out, sliced_wasserstein, swd_left_out
 from latentsr.stats.bootstrap import jackknife_interval, patient_groups
 
 PATIENTS = np.repeat(np.arange(9), [1, 2, 3, 4, 5, 4, 3, 2, 1])
@@ -48,13 +47,6 @@ def test_kid_is_that_of_pairs_of_different_patients(monkeypatch: pytest.MonkeyPa
         kept = groups != number
         expected = kernel_distance(sr[torch.from_numpy(kept)], hr[torch.from_numpy(kept)], PATIENTS[kept])
         assert without[number] == pytest.approx(expected, rel=1e-9)
-
-
-def test_the_kid_of_tables_is_that_of_all_images() -> None:
-    sr, hr, alone = draw(1, 0.5), draw(2), np.arange(len(PATIENTS))
-    assert SET_METRICS["kid"].function is paired_kid
-    assert paired_kid(sr, hr, PATIENTS) == pytest.approx(kernel_distance(sr, hr, PATIENTS), rel=1e-9)
-    assert paired_kid(sr, hr) == pytest.approx(kernel_distance(sr, hr, alone), rel=1e-9)
 
 
 def test_kid_of_one_patient_is_of_pairs_of_different_images() -> None:

@@ -116,39 +116,30 @@ def _terms(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
 
 def roi_psnr(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """PSNR in dB over the mask's pixels, (batch,), peak 1; +inf where SR and HR are identical there."""
-    return _psnr(sr, hr, mask, True)
+    sr, hr = check_pair(sr, hr)
+    return -10 * _mean((sr - hr).square(), mask).log10()
 
 
 def background_psnr(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """PSNR in dB over the pixels outside the mask, (batch,)."""
-    return _psnr(sr, hr, mask, False)
+    return roi_psnr(sr, hr, mask == 0)
 
 
 def roi_ssim(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """Mean of the SSIM map over the mask's pixels, (batch,), in [-1, 1]; NaN for sides under 11 px."""
-    return _ssim(sr, hr, mask, True)
+    sr, hr = check_pair(sr, hr)
+    return no_value(hr) if smaller_than(hr, SSIM_SIDE) else _mean(ssim_map(sr, hr), mask)
 
 
 def background_ssim(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """Mean of the SSIM map over the pixels outside the mask, (batch,)."""
-    return _ssim(sr, hr, mask, False)
+    return roi_ssim(sr, hr, mask == 0)
 
 
-def _psnr(sr: Tensor, hr: Tensor, mask: Tensor, inside: bool) -> Tensor:
-    sr, hr = check_pair(sr, hr)
-    return -10 * _mean((sr - hr).square(), mask, inside).log10()
-
-
-def _ssim(sr: Tensor, hr: Tensor, mask: Tensor, inside: bool) -> Tensor:
-    sr, hr = check_pair(sr, hr)
-    return no_value(hr) if smaller_than(hr, SSIM_SIDE) else _mean(ssim_map(sr, hr), mask, inside)
-
-
-def _mean(values: Tensor, mask: Tensor, inside: bool) -> Tensor:
-    """Mean of `values` over the pixels where the mask is set, or where it is not."""
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
     if mask.shape != values.shape:
         raise InputError(f"masks of shape {tuple(mask.shape)} for images of {tuple(values.shape)}: both must be alike")
-    chosen = (mask != 0) == inside
+    chosen = mask != 0
     return torch.where(chosen, values, 0).sum(dim=(1, 2, 3)) / chosen.sum(dim=(1, 2, 3))  # 0 / 0 is NaN: no pixel
 
 
@@ -210,6 +201,7 @@ def latent_psnr(sr_latent: Tensor, hr_latent: Tensor) -> Tensor:
 
 
 def _at_all_scales(function: Callable[[Tensor, Tensor], Tensor], sr: Tensor, hr: Tensor) -> Tensor:
+    """(batch, 7): `function` of the flattened latents at each of SCALES, each the average of the last."""
     if sr.shape != hr.shape or hr.ndim != 4:
         raise InputError(
             f"latents of shapes {tuple(sr.shape)} and {tuple(hr.shape)}: expected two alike, "
@@ -221,15 +213,6 @@ def _at_all_scales(function: Callable[[Tensor, Tensor], Tensor], sr: Tensor, hr:
         if min(hr.shape[-2:]) < scale:
             values.append(missing)
             continue
-        sr, hr = _pooled(sr, scale), _pooled(hr, scale)
+        sr, hr = (F.adaptive_avg_pool2d(latent, scale) for latent in (sr, hr))
         values.append(function(sr.flatten(1), hr.flatten(1)))
     return torch.stack(values, dim=1)
-
-
-def _pooled(latent: Tensor, scale: int) -> Tensor:
-    """`latent` averaged to scale x scale: averages of averages where the sides divide, as powers of two do."""
-    rows, columns = latent.shape[-2:]
-    if rows % scale or columns % scale:
-        return F.adaptive_avg_pool2d(latent, scale)
-    window = rows // scale, columns // scale
-    return latent if window == (1, 1) else F.avg_pool2d(latent, window)

@@ -3,29 +3,18 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from latentsr.errors import InputError, OptionError
 from latentsr.metrics import fidelity, frequency, hallucination, learned, perceptual, registration
-from latentsr.metrics.sets import fid, paired_kid, sliced_wasserstein
 
 CONTEXT = ("hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction")
 Group = Literal[
-    "fidelity",
-    "perceptual",
-    "frequency",
-    "hallucination",
-    "latent",
-    "roi",
-    "intensity",
-    "distortion",
-    "learned",
+    "fidelity", "perceptual", "frequency", "hallucination", "latent", "roi", "intensity", "distortion", "learned",
     "consistency",
-]
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,23 +22,23 @@ class Metric:
     """The facts of one measure.
 
     Attributes:
-        name: what options and tables call it.
-        title: what figures and printed tables call it.
+        name: in options and tables.
+        title: in figures and printed tables.
         function: (sr, *needs) -> (batch,), or (batch, parts) where it has `parts`; without `sr` where `of_image` is
-            False. Images are (batch, 1, rows, columns) in [0, 1]; NaN says "no value", as for images under
-            `smallest_side`, and +inf is the PSNR of identical images.
+            False. Images are (batch, 1, rows, columns) in [0, 1]. NaN is "no value", as for images under
+            `smallest_side`, and +inf the PSNR of identical images.
         unit: of the value; empty for a pure number.
-        better: which way is better; `closer` is closer to the value that HR itself has.
-        range: smallest and largest value that can come.
+        better: which values are better; `closer` is closer to HR's own value.
+        range: smallest and largest possible value.
         source: paper and equation, or protocol.
         smallest_side: pixels that rows and columns must have for a value.
-        needs: what `function` takes beside SR, names of CONTEXT: `hr` and `lr` images, `degradation` (an operator with
-            apply and pinv), `threshold` (batch, 3) of `hallucination.noise_thresholds`, `mask` (batch, 1, rows,
+        needs: arguments of `function` beside SR, names of CONTEXT: `hr` and `lr` images, `degradation` (an operator
+            with apply and pinv), `threshold` (batch, 3) of `hallucination.noise_thresholds`, `mask` (batch, 1, rows,
             columns) of the region of interest, `mean` (the posterior-mean SR image), `sr_latent` and `hr_latent`
             (batch, channels, rows, columns), `reconstruction` (HR, encoded and decoded by the method's autoencoder).
-        parts: names of the values where there are several an image, such as the bands of a spectrum.
-        group: what it belongs to in a report.
-        of_image: whether it takes the SR image at all; measures of latents and of reconstructions do not.
+        parts: names of the values where there are several per image, such as the bands of a spectrum.
+        group: its section in a report.
+        of_image: whether it takes the SR image; measures of latents and of reconstructions do not.
         by_default: whether it is measured where no measures are named.
     """
 
@@ -69,16 +58,16 @@ class Metric:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the tidy table calls its values: its own name, or `name/part` for each part."""
+        """Names of its values in the tidy table: its own, or `name/part` for each part."""
         return tuple(f"{self.name}/{part}" for part in self.parts) or (self.name,)
 
     @property
     def of_result(self) -> bool:
-        """Whether it says anything of SR; a ceiling or noise floor is an autoencoder's alone, whatever is restored."""
+        """Whether it depends on SR; a ceiling or noise floor depends on the autoencoder alone."""
         return self.of_image or "sr_latent" in self.needs
 
     def __call__(self, sr: Tensor, hr: Tensor | None = None, **context: Any) -> Tensor:
-        """The value of each SR image, (batch,) or (batch, parts); what it does not need is left aside."""
+        """The value of each SR image, (batch,) or (batch, parts); `context` may hold more than it needs."""
         given = context if hr is None else {**context, "hr": hr}
         if missing := [name for name in self.needs if name not in given]:
             raise InputError(f"measure '{self.name}' needs {', '.join(missing)}: give it, or leave the measure out")
@@ -213,7 +202,7 @@ _TABLE = (
 )
 # fmt: on
 
-METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _TABLE})
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _TABLE}
 
 
 def find_metrics(names: Iterable[str] | None = None) -> tuple[Metric, ...]:
@@ -230,34 +219,17 @@ def find_metrics(names: Iterable[str] | None = None) -> tuple[Metric, ...]:
     return tuple(METRICS[name] for name in dict.fromkeys(wanted))
 
 
-@dataclass(frozen=True)
-class SetMetric:
-    """The facts of one measure of two sets: `function(sr, reference)` is one number.
+class SetMetric(NamedTuple):
+    """The facts of one measure of two sets, a function of `sets`; lower is better."""
 
-    `takes` says of what: `features` of a network, or `descriptors` of patches, one pyramid level a value.
-    """
-
-    name: str
     title: str
-    function: Callable[..., float]
     unit: str
-    better: Literal["higher", "lower"]
     range: tuple[float, float]
     source: str
-    takes: Literal["features", "descriptors"]
 
 
-# fmt: off
-SET_METRICS: Mapping[str, SetMetric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            SetMetric("fid", "FID", fid, "", "lower", (0.0, np.inf), "Heusel et al. 2017, eq. 6", "features"),
-            SetMetric("kid", "KID", paired_kid, "", "lower", (-np.inf, np.inf),
-                      "Binkowski et al. 2018; Gretton et al. 2012, lemma 6", "features"),
-            SetMetric("swd", "SWD", sliced_wasserstein, "1e-3", "lower", (0.0, np.inf), "Karras et al. 2018",
-                      "descriptors"),
-        )
-    }
-)
-# fmt: on
+SET_METRICS: Mapping[str, SetMetric] = {
+    "fid": SetMetric("FID", "", (0.0, INF), "Heusel et al. 2017, eq. 6"),
+    "kid": SetMetric("KID", "", (-INF, INF), "Binkowski et al. 2018; Gretton et al. 2012, lemma 6"),
+    "swd": SetMetric("SWD", "1e-3", (0.0, INF), "Karras et al. 2018"),
+}

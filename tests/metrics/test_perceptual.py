@@ -8,17 +8,14 @@ from scipy.ndimage import correlate
 from scipy.signal import convolve2d
 from torch import Tensor
 
-from latentsr.metrics.perceptual import (
-    gmsd,
-    gmsd_published,
-    haarpsi,
-    haarpsi_med,
-    haarpsi_med_published,
-    haarpsi_published,
-)
+from latentsr.metrics import METRICS
+from latentsr.metrics.perceptual import gmsd, haarpsi
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
 Measure = Callable[[Tensor, Tensor], Tensor]
+haarpsi_med, haarpsi_published, haarpsi_med_published, gmsd_published = (
+    METRICS[name] for name in ("haarpsi_med", "haarpsi_published", "haarpsi_med_published", "gmsd_published")
+)
 AVERAGED = [(haarpsi, haarpsi_published), (haarpsi_med, haarpsi_med_published), (gmsd, gmsd_published)]
 averaged_measures = pytest.mark.parametrize(("averaged", "published"), AVERAGED)
 

@@ -1,15 +1,12 @@
 """Measures of fidelity: pixel differences, structural similarity, regions, intensity, agreement with LR, latents.
 
-All take (batch, 1, rows, columns) in [0, 1] on any device and give one value an image, (batch,), NaN for "no value".
+All take (batch, 1, rows, columns) in [0, 1] on any device and return one value per image, (batch,), NaN for "no value".
 The windows of SSIM are Gaussian, sigma 1.5 (11x11 px), with population covariance, K1 = 0.01 and K2 = 0.03
 (Wang et al. 2004, eq. 13).
 
-`mask` is (batch, 1, rows, columns), bool or numbers that are not 0 inside the region. An image whose mask leaves no
-pixel has no value (NaN). Source: arXiv 2604.12152.
-
-Latents are (batch, channels, rows, columns) of any scale of values, the SR image's and the HR image's of one
-autoencoder. Both are average-pooled to squares of each of SCALES; a latent smaller than a scale has no value there.
-Source: arXiv 2604.12152.
+`mask` is (batch, 1, rows, columns), bool or numbers that are not 0 inside the region; NaN where it leaves no pixel.
+Latents are (batch, channels, rows, columns), the SR image's and the HR image's of one autoencoder. Both are
+average-pooled to squares of each of SCALES; NaN at scales above their size. Source: arXiv 2604.12152.
 """
 
 from collections.abc import Callable
@@ -87,8 +84,8 @@ def ssim_map(sr: Tensor, hr: Tensor) -> Tensor:
 def ms_ssim(sr: Tensor, hr: Tensor) -> Tensor:
     """Multi-scale structural similarity, in [0, 1]: 5 scales with the paper's weights; NaN for sides under 161 px.
 
-    Negative terms count as 0. The coarsest similarity is averaged over the mirrored border too, as torchmetrics does
-    and as the published values have it. Source: Wang, Simoncelli and Bovik 2003, eq. 7.
+    Negative terms count as 0. The coarsest similarity is averaged over the mirrored border too, as in torchmetrics and
+    the published values. Source: Wang, Simoncelli and Bovik 2003, eq. 7.
     """
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, MS_SSIM_SIDE):
@@ -157,8 +154,8 @@ def intensity_bias(sr: Tensor, hr: Tensor) -> Tensor:
 def lr_psnr(sr: Tensor, lr: Tensor, degradation: LinearOperator) -> Tensor:
     """PSNR in dB of A(SR) against LR, (batch,), peak 1; +inf where they are identical.
 
-    `sr` is (batch, 1, rows, columns), and may lie outside [0, 1] here: clamping is what breaks the agreement of a
-    projected image. Rounded 8-bit images reach 54 to 56 dB. Computed in float64.
+    `sr` may lie outside [0, 1] here: clamping breaks the agreement of a projected image. Rounded 8-bit images reach 54
+    to 56 dB. Computed in float64.
     """
     again = degradation.apply(precise(sr))
     if again.shape != lr.shape:
@@ -174,11 +171,7 @@ SCALES = (64, 32, 16, 8, 4, 2, 1)
 
 def latent_cosine(sr_latent: Tensor, hr_latent: Tensor) -> Tensor:
     """Cosine of the flattened pooled latents, (batch, 7), in [-1, 1]; NaN where one of them is zero."""
-
-    def cosine(sr: Tensor, hr: Tensor) -> Tensor:
-        return (sr * hr).sum(dim=1) / (sr.norm(dim=1) * hr.norm(dim=1))
-
-    return _at_all_scales(cosine, sr_latent, hr_latent)
+    return _at_all_scales(lambda sr, hr: (sr * hr).sum(dim=1) / (sr.norm(dim=1) * hr.norm(dim=1)), sr_latent, hr_latent)
 
 
 def latent_mse(sr_latent: Tensor, hr_latent: Tensor) -> Tensor:
@@ -207,12 +200,11 @@ def _at_all_scales(function: Callable[[Tensor, Tensor], Tensor], sr: Tensor, hr:
             f"latents of shapes {tuple(sr.shape)} and {tuple(hr.shape)}: expected two alike, "
             "(batch, channels, rows, columns)"
         )
-    missing = torch.full_like(hr[:, 0, 0, 0], torch.nan)
     values = []
     for scale in SCALES:
-        if min(hr.shape[-2:]) < scale:
-            values.append(missing)
-            continue
-        sr, hr = (F.adaptive_avg_pool2d(latent, scale) for latent in (sr, hr))
-        values.append(function(sr.flatten(1), hr.flatten(1)))
+        if smaller_than(hr, scale):
+            values.append(no_value(hr))
+        else:
+            sr, hr = (F.adaptive_avg_pool2d(latent, scale) for latent in (sr, hr))
+            values.append(function(sr.flatten(1), hr.flatten(1)))
     return torch.stack(values, dim=1)

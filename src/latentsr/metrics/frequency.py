@@ -1,21 +1,17 @@
 """Measures of frequencies: edges, sharpness, blockiness, radial spectra, wavelet bands, scanning ring correlation.
 
-All take (batch, 1, rows, columns) in [0, 1] on any device and give one value an image, (batch,), NaN for "no value".
+All take (batch, 1, rows, columns) in [0, 1] on any device and return one value per image, (batch,), NaN for "no value".
 Borders are mirrored about the edge pixel's centre (OpenCV's default, scipy's "mirror"), so that a bright border is no
 edge. The measures of one image run in float64 where the device has it: its high-pass part is a small difference of
 large numbers.
 
-The Fourier ring correlation of two patches is the real part of their cross spectrum summed over a ring of frequencies,
-over the root of the product of their powers there: 1 at frequencies that agree, about 0 where SR shows something else.
-A patch counts as hallucinated where its curve first falls below a threshold at a frequency under FREQUENCY.
-
-The definition here: patches of 64x64 px every 32 px (and flush with the far border), a Hann window, rings one bin wide
-about whole radii up to half a cycle a pixel, straight lines between rings. Patches in which neither image has contrast
-(standard deviation under 0.01), such as air, are left out. Thresholds 0.5 (CT) and 0.75 (MRI) and the frequency of
-0.16 cycles a pixel are those of the paper's examples (0.33 a millimetre at 0.48 mm a pixel, and 0.16 a pixel). The
-paper tunes them on images with known hallucinations: compare methods by the rate, and do not read it as a truth.
-The paper's code differs in that it takes patches without overlap and the magnitude of the cross spectrum's sum.
-Source: Kc, Zeng, Soni and Badano 2026, arXiv 2603.04673.
+Scanning ring correlation: a patch counts as hallucinated where its Fourier ring correlation first falls below a
+threshold at a frequency under FREQUENCY. Patches are 64x64 px every 32 px (and flush with the far border), under a Hann
+window; rings are one bin wide about whole radii up to half a cycle per pixel, with linear interpolation between them.
+Patches in which neither image has contrast (standard deviation under 0.01), such as air, are left out. Thresholds 0.5
+(CT) and 0.75 (MRI) and 0.16 cycles per pixel are those of the paper's examples. The paper tunes them on images with
+known hallucinations: the rate compares methods and is no absolute value. The paper's code takes patches without overlap
+and the magnitude of the cross spectrum's sum. Source: Kc, Zeng, Soni and Badano 2026, arXiv 2603.04673.
 """
 
 import math
@@ -58,7 +54,7 @@ def hfen(sr: Tensor, hr: Tensor) -> Tensor:
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, HFEN_SIDE):
         return no_value(hr)
-    # `image` filtered, border mirrored, of the same size: three separable passes, since the kernel has rank three.
+    # Three separable passes, since the kernel has rank three.
     image = torch.cat([sr - hr, hr])
     rows, columns = (factors.to(image) for factors in laplacian_of_gaussian(LOG_SIZE, LOG_SIGMA))
     batch = image.shape[0]
@@ -86,10 +82,9 @@ def laplacian_variance(image: Tensor) -> Tensor:
 def blockiness(image: Tensor) -> Tensor:
     """Mean squared difference of neighbouring pixels inside 2x2 blocks over that across blocks, 0 or more.
 
-    Over neighbours along both axes; the blocks begin at the first pixel, as the finest Haar bands and latents of half
-    the side do; an odd last row or column begins blocks of its own. 1 where detail does not know the grid, as in HR
-    nearly; more where it is drawn inside the blocks, less where they are flat. Contrast and brightness do not change
-    it. NaN for sides under 3 px and where no neighbours across blocks differ.
+    Over neighbours along both axes; the blocks begin at the first pixel, as the finest Haar bands do. About 1 where
+    detail is independent of the grid, as in HR; more where it is drawn inside the blocks, less where they are flat.
+    Contrast and brightness do not change it. NaN for sides under 3 px and where no neighbours across blocks differ.
     """
     if smaller_than(check_image(image), BLOCKINESS_SIDE):
         return no_value(image)
@@ -234,9 +229,10 @@ def sfrc_rate(sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def ring_correlation(sr: Tensor, hr: Tensor) -> Tensor:
-    """Fourier ring correlation of square patches (..., n, n), (..., n / 2): ring k lies at k / n cycles a pixel.
+    """Fourier ring correlation of square patches (..., n, n), (..., n / 2): ring k lies at k / n cycles per pixel.
 
-    1 where neither has any power, 0 where only one has.
+    The real part of the cross spectrum summed over a ring, over the root of the product of both powers there; 1 where
+    neither has any power, 0 where only one has.
     """
     size = hr.shape[-1]
     # Weight of each half-plane FFT bin in each ring, (bins, size / 2): bins with a mirror image count twice.

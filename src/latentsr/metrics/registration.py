@@ -1,11 +1,10 @@
-"""Where an SR image lies against HR, its blur, contrast and noise, and whether its detail is HR's own.
+"""Shift, blur, contrast and noise of an SR image against HR, and whether its detail is HR's own.
 
-The model is SR = c (HR shifted and blurred by a Gaussian) + b + noise; `intensity.intensity_bias` tells b. The others
-are read from the spectra S and H of both images under a Hann window, less their means. LR determines SR up to LR's
-Nyquist frequency, 1 / (2 scale) cycles a pixel: shift, contrast and noise are sought below it. Above it SR is a guess,
-unless it was made from HR.
+The model is SR = c (HR shifted and blurred by a Gaussian) + b + noise; b is `fidelity.intensity_bias`, the others are
+taken from the spectra S and H of both images under a Hann window, less their means. LR determines SR up to LR's Nyquist
+frequency, 1 / (2 scale) cycles per pixel: shift, contrast and noise are found below it.
 
-All take (batch, 1, rows, columns) in [0, 1] on any device; `lr` (batch, 1, rows / scale, columns / scale) gives the
+All take (batch, 1, rows, columns) in [0, 1] on any device; `lr` (batch, 1, rows / scale, columns / scale) defines the
 scale. NaN for sides under 16 px and where an image is constant. Computed in float64 where the device has it.
 """
 
@@ -18,12 +17,12 @@ from torch import Tensor
 from latentsr.errors import InputError
 from latentsr.metrics.images import check_pair, no_value, precise, smaller_than
 
-SIDE = 16  # px, of HR; of LR where a shift is sought, which fewer frequencies do not tell
+SIDE = 16  # px, of HR; of LR where a shift is found
 SHIFT = ("length", "right", "down")
 STEPS = 4  # of Newton's method, which doubles the digits with each
-COARSE = 4  # times below LR's Nyquist frequency contrast is read, where no restoration has begun to blur
+COARSE = 4  # times below LR's Nyquist frequency contrast is taken, where no restoration blurs
 # Mean cosine of the phase differences: restorations have 0.97 and more, other images 0.1 to 0.8. From the first on a
-# shift is found to 0.1 px; below the second SR is another image, or buried in noise.
+# shift is found to 0.1 px; below the second SR is another image, or mostly noise.
 MATCH, OTHER = 0.9, 0.75
 # Power of HR from 1.2 times LR's Nyquist frequency on, over that of the octave below it. Brain MRI and chest X-rays
 # have 0.06 to 0.7; zero-filled to 0.55 of their width, or enlarged by two, 0.01 to 0.05 at scale 2.
@@ -31,10 +30,10 @@ BEYOND = 0.05
 
 
 class _Spectra(NamedTuple):
-    """The half planes of both spectra, (batch, bins) complex, and what is known of the bins.
+    """The half planes of both spectra, (batch, bins) complex, and the frequencies of the bins.
 
-    `frequency` (2, bins), cycles a pixel down and across, `radius` (bins,) its length, `weight` (bins,) 2 for bins that
-    have a mirror image.
+    `frequency` (2, bins), cycles per pixel down and across, `radius` (bins,) its length, `weight` (bins,) 2 for bins
+    that have a mirror image.
     """
 
     sr: Tensor
@@ -56,12 +55,11 @@ class _Registered(NamedTuple):
 
 
 def shift(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
-    """How far SR lies from HR in pixels, (batch, 3): length, and its parts to the right and down.
+    """Shift of SR against HR in pixels, (batch, 3): length, and its parts to the right and down.
 
-    The place of the highest half-whitened correlation below LR's Nyquist frequency: the cross spectrum over the root of
-    its magnitude (over the magnitude, as in phase correlation, what SR has wrong counts as much as what it has right).
-    Found on whole pixels, then by Newton's method between them. NaN also where SR does not match HR anywhere (MATCH),
-    as another image, and for sides of LR under 16 px.
+    The maximum of the half-whitened correlation below LR's Nyquist frequency: of the cross spectrum over the root of
+    its magnitude. Found on whole pixels, then by Newton's method between them. NaN also where SR does not match HR
+    anywhere (MATCH), as another image, and for sides of LR under 16 px.
     Source: Kuglin and Hines 1975; Knapp and Carter 1976 (generalised correlation); Guizar-Sicairos et al. 2008.
     """
     sr, hr = check_pair(sr, hr)
@@ -74,9 +72,9 @@ def shift(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
 
 
 def contrast(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
-    """Slope of SR on HR in what is coarse, up to a quarter of LR's Nyquist frequency, (batch,): 1 where it was kept.
+    """Slope of SR on HR up to a quarter of LR's Nyquist frequency, (batch,): 1 where contrast is that of HR.
 
-    A shift is taken off first; blur and detail, right or wrong, hardly change it. NaN as `shift`.
+    A shift is removed first; blur and detail, right or wrong, hardly change it. NaN as `shift`.
     """
     sr, hr = check_pair(sr, hr)
     scale = _scale(hr, lr)
@@ -90,11 +88,10 @@ def contrast(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
 
 
 def blur(sr: Tensor, hr: Tensor) -> Tensor:
-    """Sigma in pixels of the Gaussian that makes HR's spectrum into SR's, (batch,): negative where SR is the sharper.
+    """Sigma in pixels of the Gaussian that turns HR's spectrum into SR's, (batch,): negative where SR is sharper.
 
     Under such a blur ln(abs(S) / abs(H)), of root mean squares over rings of frequency one bin wide, is
-    ln(c) - 2 pi^2 sigma^2 f^2: a straight line in f^2, fitted by least squares. The weight is the lower power of both,
-    which equal errors of amplitude ask for, and which leaves out where one of them has next to nothing.
+    ln(c) - 2 pi^2 sigma^2 f^2: a straight line in f^2, fitted by least squares, weighted by the lower power of both.
     """
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, SIDE):
@@ -111,11 +108,11 @@ def blur(sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def noise(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
-    """Standard deviation of the noise in SR, (batch,), as a share of the range: 0 where SR keeps what LR tells.
+    """Standard deviation of the noise in SR, (batch,), as a share of the range.
 
     That of white noise which has, up to half of LR's Nyquist frequency, the power of SR that is not coherent with HR in
-    its ring of frequency. Neither blur nor contrast adds much to it; a shift of a pixel adds about 0.01. NaN where SR
-    is another image (OTHER), and for sides of LR under 16 px.
+    its ring of frequency. Blur and contrast hardly change it. NaN where SR is another image (OTHER), and for sides of
+    LR under 16 px.
     """
     sr, hr = check_pair(sr, hr)
     scale = _scale(hr, lr)
@@ -139,10 +136,9 @@ def noise(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
 def detail_frc(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     """Fourier ring correlation of SR with HR above LR's Nyquist frequency, up to twice it, (batch,), in [-1, 1].
 
-    Mean over the rings, HR's power as the weight; a shift is taken off first. Blur, contrast and shift do not change
-    it: it tells whether the detail has HR's phases, which LR does not hold. Its square is about the share of that
-    detail that SR has right. NaN also where LR is as large as HR, and where HR has next to no detail beyond LR
-    (BEYOND), as a zero-filled or enlarged image: there any restoration has what little there is.
+    Mean over the rings, HR's power as the weight; a shift is removed first. Blur, contrast and shift do not change it;
+    its square is about the share of that detail that SR has right. NaN also where LR is as large as HR, and where HR
+    has next to no detail beyond LR (BEYOND), as a zero-filled or enlarged image.
     Source: Harauz and van Heel 1986.
     """
     sr, hr = check_pair(sr, hr)
@@ -224,6 +220,6 @@ def _registered(spectra: _Spectra, scale: int, size: torch.Size) -> _Registered:
 
 
 def _phase(place: Tensor, frequency: Tensor) -> Tensor:
-    """What the spectrum of an image at `place` (batch, 2) is multiplied by to move it back, (batch, bins)."""
+    """The factor of an image's spectrum that moves it back from `place` (batch, 2), (batch, bins)."""
     angle = 2 * math.pi * (place @ frequency)
     return torch.complex(angle.cos(), angle.sin())

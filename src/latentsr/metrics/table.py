@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
@@ -117,19 +118,22 @@ _TABLE = (
            f"PSNR of decode(encode(HR)), {STUDY}", needs=("reconstruction", "hr"), of_image=False),
     Metric("haarpsi", "HaarPSI", perceptual.haarpsi, "", "higher", (0.0, 1.0),
            f"Reisenhofer et al. 2018, {PHASES}", perceptual.HAARPSI_SIDE, group="perceptual"),
-    Metric("haarpsi_med", "HaarPSI (medical)", perceptual.haarpsi_med, "", "higher", (0.0, 1.0),
+    Metric("haarpsi_med", "HaarPSI (medical)", partial(perceptual.haarpsi, constants=perceptual.MEDICAL), "",
+           "higher", (0.0, 1.0),
            f"{MEDICAL}, {PHASES}", perceptual.HAARPSI_SIDE, group="perceptual"),
-    Metric("haarpsi_published", "HaarPSI (as published)", perceptual.haarpsi_published, "", "higher", (0.0, 1.0),
-           "Reisenhofer et al. 2018", perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual", by_default=False),
-    Metric("haarpsi_med_published", "HaarPSI (medical, as published)", perceptual.haarpsi_med_published, "", "higher",
-           (0.0, 1.0), MEDICAL, perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual", by_default=False),
+    Metric("haarpsi_published", "HaarPSI (as published)", partial(perceptual.haarpsi, phases=1), "", "higher",
+           (0.0, 1.0), "Reisenhofer et al. 2018", perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual",
+           by_default=False),
+    Metric("haarpsi_med_published", "HaarPSI (medical, as published)",
+           partial(perceptual.haarpsi, constants=perceptual.MEDICAL, phases=1), "", "higher", (0.0, 1.0), MEDICAL,
+           perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual", by_default=False),
     Metric("vsi", "VSI", perceptual.vsi, "", "higher", (0.0, 1.0), "Zhang, Shen and Li 2014",
            perceptual.VSI_SIDE, group="perceptual"),
     Metric("vif", "VIF (pixel domain)", perceptual.vif, "", "higher", (0.0, INF), "Sheikh and Bovik 2006, VIFp",
            perceptual.VIF_SIDE, group="perceptual"),
     Metric("gmsd", "GMSD", perceptual.gmsd, "", "lower", (0.0, 0.5), f"Xue et al. 2014, {PHASES}",
            perceptual.GMSD_SIDE, group="perceptual"),
-    Metric("gmsd_published", "GMSD (as published)", perceptual.gmsd_published, "", "lower", (0.0, 0.5),
+    Metric("gmsd_published", "GMSD (as published)", partial(perceptual.gmsd, phases=1), "", "lower", (0.0, 0.5),
            "Xue et al. 2014", perceptual.PUBLISHED_GMSD_SIDE, group="perceptual", by_default=False),
     Metric("hfen", "HFEN", frequency.hfen, "", "lower", (0.0, INF), "Ravishankar and Bresler 2011",
            frequency.HFEN_SIDE, group="frequency"),
@@ -152,7 +156,7 @@ _TABLE = (
            "lower", (0.0, 1.0), STUDY, needs=("hr", "threshold"), parts=SIGMAS, group="hallucination"),
     Metric("lost_magnitude", "Lost magnitude", hallucination.lost_magnitude, "intensity", "lower", (0.0, 1.0), STUDY,
            needs=("hr", "threshold"), parts=SIGMAS, group="hallucination"),
-    Metric("noise_floor", "Noise floor", hallucination.noise_floor, "intensity", "closer", (0.0, INF),
+    Metric("noise_floor", "Noise floor", Tensor.clone, "intensity", "closer", (0.0, INF),
            f"mean + k sd of abs(AE - HR), {STUDY}", needs=("threshold",), parts=SIGMAS, group="hallucination",
            of_image=False),
     Metric("null_space", "Null-space part", hallucination.null_space, "intensity", "closer", (0.0, INF),

@@ -141,7 +141,7 @@ def test_unusable_features_are_refused() -> None:
     with pytest.raises(InputError, match="2 or more of each"):
         fid(features(1), features(5))
     with pytest.raises(InputError, match="take as many of each set"):
-        sliced_wasserstein(features(5), features(6))
+        sliced_wasserstein(features(5), features(6), generator=generator())
 
 
 def test_swd_equals_scipy_along_the_same_directions() -> None:
@@ -251,7 +251,7 @@ def test_sliced_wasserstein_with_a_group_left_out_is_that_of_the_others() -> Non
 
 def test_other_sizes_are_refused() -> None:
     with pytest.raises(InputError, match="take as many of each set"):
-        swd_left_out([draw(1)[:-1]], draw(2), PATIENTS)
+        swd_left_out([draw(1)[:-1]], draw(2), PATIENTS, generator=generator())
 
 
 def study(rng: np.random.Generator, patients: int, most: int, gains: tuple[float, float]) -> tuple[np.ndarray, list]:

@@ -97,7 +97,7 @@ def blockiness(image: Tensor) -> Tensor:
 
 
 def highpass_spectrum(image: Tensor) -> Tensor:
-    """Mean of 20 ln abs(high-passed 0..255 image): the more fine detail, the higher.
+    """Mean of 20 ln abs(high-passed 0..255 image): higher with more fine detail.
 
     The high pass zeroes a centred square of the 2-D spectrum, from -s to s - 1 along each axis, where s is 60 px of a
     512 px side in proportion. NaN for sides under 16 px and for constant images (nothing is left to take the
@@ -133,8 +133,8 @@ def laplacian_of_gaussian(size: int, sigma: float) -> tuple[Tensor, Tensor]:
 def radial_spectrum(image: Tensor) -> Tensor:
     """Mean of log10(abs(FFT)^2 + 1e-12) of the [0, 1] image in each of ten rings of frequency, (batch, 10).
 
-    The rings are equally wide, from 0 to the corner frequency (half a cycle a pixel on both axes), upper edge excluded;
-    RADIAL_BINS names them, from coarse to fine. NaN for sides under 16 px, where rings stay empty.
+    The rings are equally wide, from 0 to the corner frequency (half a cycle per pixel on both axes), upper edge
+    excluded, from coarse to fine. NaN for sides under 16 px, where rings are empty.
     Source: arXiv 2604.12152.
     """
     if smaller_than(check_image(image), RADIAL_SIDE):

@@ -309,8 +309,7 @@ def _unit(maps: Tensor) -> Tensor:
 def dists(sr: Tensor, hr: Tensor) -> Tensor:
     """Deep image structure and texture similarity, a distance of 0 to DISTS_MOST; NaN for sides under 16 px.
 
-    Above 1 are images of inverted structure, as a negative: similarity of texture is 0 to 1, as no map is negative,
-    that of structure, a correlation, -1 to 1. VGG-16 with Hann-windowed poolings, at the images' own size.
+    Above 1 are images of inverted structure, as a negative. VGG-16 with Hann-windowed poolings, at the images' size.
     Source: Ding et al. 2020, eq. 9.
     """
     sr, hr = check_pair(sr, hr)

@@ -32,18 +32,17 @@ def patch_descriptors(
 ) -> dict[str, Tensor]:
     """7x7 patches at random places of each level of each image's Laplacian pyramid, by level: (batch, patches, 49).
 
-    Levels are named by how much coarser their pixels are than the image's, fine to coarse: "x1", "x2", "x4" ...;
-    so levels of one name hold the same frequencies, whatever the images' sizes. At 128 patches an image and level
-    takes 25 kB.
+    Levels are named by the size of their pixels in those of the image, fine to coarse: "x1", "x2", "x4" ...; so levels
+    of one name have the same frequencies, whatever the images' sizes.
 
     Args:
         images: (batch, 1, rows, columns) in [0, 1], sides of 16 px or more.
-        generators: one an image, on the CPU, seeded from the image's id.
+        generators: one per image, on the CPU, seeded from the image's id.
         levels: as of `laplacian_pyramid`; images of several sizes are comparable in as many as the smallest has.
         patches: of each image and level.
     """
     if len(generators) != len(check_image(images)):
-        raise InputError(f"{len(generators)} generators for {len(images)} images: expected one an image")
+        raise InputError(f"{len(generators)} generators for {len(images)} images: expected one per image")
     pyramid = laplacian_pyramid(images, levels)
     inside, found = torch.arange(PATCH), {}
     for octave, level in enumerate(pyramid):
@@ -57,7 +56,7 @@ def patch_descriptors(
 
 
 def pyramid_levels(side: int) -> int:
-    """How many levels the pyramid of an image has whose smaller side is `side` px: none of them is under 16 px."""
+    """The number of levels of 16 px or more of the pyramid of an image whose smaller side is `side` px."""
     levels = int(side >= SMALLEST_LEVEL)
     while side >= 2 * SMALLEST_LEVEL:
         levels, side = levels + 1, (side + 1) // 2
@@ -84,7 +83,7 @@ def laplacian_pyramid(images: Tensor, levels: int | None = None) -> list[Tensor]
 
 
 def enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """`image` brought to `size` (rows, columns), twice its own: zeros between the pixels, then blurred."""
+    """`image` enlarged to `size` (rows, columns), twice its own: zeros between the pixels, then blurred."""
     spread = torch.zeros(*image.shape[:-2], *size, dtype=image.dtype, device=image.device)
     spread[..., ::2, ::2] = image
     return 4 * _blurred(spread)
@@ -118,7 +117,7 @@ def sliced_wasserstein(
     descriptors: Tensor,
     reference: Tensor,
     *,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator,
     projections: int = PROJECTIONS,
 ) -> float:
     """Sliced Wasserstein distance x 1000 of two sets of patches (patches, pixels), 0 or more.
@@ -149,7 +148,7 @@ def _check_patches(descriptors: Tensor, reference: Tensor) -> None:
         )
 
 
-def _directions(reference: Tensor, projections: int, generator: torch.Generator | None) -> Tensor:
+def _directions(reference: Tensor, projections: int, generator: torch.Generator) -> Tensor:
     """(pixels, projections): random directions of length 1, of the type and device of the patches."""
     drawn = torch.randn(reference.shape[1], projections, generator=generator)
     return (drawn / drawn.norm(dim=0)).to(reference)
@@ -167,8 +166,8 @@ def _checked_features(features: Tensor, reference: Tensor) -> tuple[Tensor, Tens
     return features.double(), reference.double()
 
 
-SPREAD = 256  # directions of PROJECTIONS along which the spread over groups is seen: twice as fast
-ROWS = 512  # images a block of the kernels of all with all
+SPREAD = 256  # directions of PROJECTIONS for the spread over groups: twice as fast
+ROWS = 512  # images per block of the kernels of all with all
 
 Floats = NDArray[np.float64]
 Groups = NDArray[np.intp]
@@ -216,19 +215,14 @@ def swd_left_out(
     reference: Tensor,
     groups: Groups,
     *,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator,
     projections: int = SPREAD,
 ) -> tuple[Floats, Floats]:
     """Sliced Wasserstein distances x 1000 of all patches, (sets,), and with each group left out, (groups, sets).
 
-    As `sliced_wasserstein` along as many directions, to rounding; what is left of each set is shifted and scaled anew.
-
-    Args:
-        descriptors: of each set that is compared with the reference, (patches, pixels), on the CPU.
-        reference: as many patches.
-        groups: number of the group of each patch of any set, from 0.
-        generator: of the random directions, a CPU one.
-        projections: number of directions.
+    As `sliced_wasserstein` along as many directions, to rounding; the remaining patches of each set are standardised.
+    `descriptors` are the (patches, pixels), on the CPU, of each set that is compared with the reference, which has as
+    many; `groups` is the number, from 0, of the group of each patch of any set.
     """
     for one in descriptors:
         _check_patches(one, reference)

@@ -89,10 +89,7 @@ def pair_columns(values: pd.DataFrame, pairs: Sequence[Pair]) -> Paired:
 def paired_units(table: pd.DataFrame, pairs: Sequence[Pair], unit: str) -> list[tuple[str, str, Paired, list[str]]]:
     """(dataset, unit, its paired values, the unit that each image belongs to) of each dataset and unit of analysis.
 
-    Args:
-        table: tidy.
-        pairs: methods (a, b) to compare.
-        unit: "patient", "image", where each image is a unit of its own, or "both".
+    `table` is tidy; `pairs` are of methods (a, b); `unit` is "patient", "image" (each its own unit) or "both".
 
     Raises:
         InputError: images missing, twice or of two patients; a method that a dataset lacks.
@@ -108,10 +105,8 @@ def paired_units(table: pd.DataFrame, pairs: Sequence[Pair], unit: str) -> list[
         if unknown := sorted({method for pair in pairs for method in pair} - set(methods)):
             raise InputError(f"no method {', '.join(unknown)} in dataset {dataset}: it has {', '.join(methods)}")
         paired = pair_columns(wide(rows), pairs)
-        members = {
-            "patient": list(paired.patients),
-            "image": [f"{number:09d}" for number in range(len(paired.patients))],
-        }
+        images = [f"{number:09d}" for number in range(len(paired.patients))]
+        members = {"patient": list(paired.patients), "image": images}
         found += [(str(dataset), one, paired, members[one]) for one in UNITS if unit in (one, "both")]
     return found
 

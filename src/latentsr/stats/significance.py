@@ -109,9 +109,7 @@ def judge(row: Mapping[str, Any], better: str) -> Finding:
     "open" where the row's adjusted p, `p_holm`, is not below LEVEL, or the difference is SMALLEST of the means or less;
     "few" where fewer than FEWEST units were compared.
 
-    Args:
-        row: of `compare_methods`, by patient.
-        better: "higher" or "lower", which values of the measure are better.
+    `row` is of `compare_methods`, by patient; `better`, "higher" or "lower", which values of the measure are better.
     """
     if row["n"] < FEWEST or not np.isfinite(row["p_holm"]):
         return "few"
@@ -199,12 +197,8 @@ def compare_equivalence(
     `infinite` and `missing` images are left out and counted, as in `compare_methods`; no p is adjusted for the number
     of rows. With fewer than FEWEST patients nothing is shown, as `judge` says of differences. Rows of unit "image" have
     no verdict: taking images of one patient for independent calls methods equivalent far more often than 5 %.
-
-    Args:
-        table: tidy.
-        margins: of each metric, in its unit, such as {"psnr": 0.15}.
-        pairs: (a, b) to compare.
-        unit: "patient", "image" or "both".
+    `margins` are in the unit of each metric, such as {"psnr": 0.15}; `table`, `pairs` and `unit` as in
+    `compare_methods`.
     """
     if unknown := sorted(set(margins) - set(table["metric"])):
         known = ", ".join(sorted(table["metric"].unique()))

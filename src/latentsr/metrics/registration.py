@@ -43,17 +43,6 @@ class _Spectra(NamedTuple):
     weight: Tensor
 
 
-class _Registered(NamedTuple):
-    """`place` (batch, 2) of SR, pixels down and to the right of HR; `cross` spectrum (batch, bins) of SR at HR's place.
-
-    `match` (batch,) in [-1, 1]: the mean cosine of the phase differences that are left, below LR's Nyquist frequency.
-    """
-
-    place: Tensor
-    cross: Tensor
-    match: Tensor
-
-
 def shift(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     """Shift of SR against HR in pixels, (batch, 3): length, and its parts to the right and down.
 
@@ -66,8 +55,8 @@ def shift(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     scale = _scale(hr, lr)
     if smaller_than(lr, SIDE):
         return no_value(hr)[:, None].expand(-1, len(SHIFT))
-    found = _registered(_spectra(sr, hr), scale, hr.shape[-2:])
-    down, right = found.place.where(found.match[:, None] >= MATCH, torch.nan).unbind(dim=1)
+    place, _, match = _registered(_spectra(sr, hr), scale, hr.shape[-2:])
+    down, right = place.where(match[:, None] >= MATCH, torch.nan).unbind(dim=1)
     return torch.stack([torch.hypot(down, right), right, down], dim=1).to(hr.dtype)
 
 
@@ -81,10 +70,10 @@ def contrast(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     if smaller_than(lr, SIDE):
         return no_value(hr)
     spectra = _spectra(sr, hr)
-    found = _registered(spectra, scale, hr.shape[-2:])
+    _, cross, match = _registered(spectra, scale, hr.shape[-2:])
     coarse = spectra.weight * (spectra.radius <= 0.5 / scale / COARSE)
-    slope = (found.cross.real @ coarse) / (_power(spectra.hr) @ coarse)
-    return slope.where(found.match >= MATCH, torch.nan).to(hr.dtype)
+    slope = (cross.real @ coarse) / (_power(spectra.hr) @ coarse)
+    return slope.where(match >= MATCH, torch.nan).to(hr.dtype)
 
 
 def blur(sr: Tensor, hr: Tensor) -> Tensor:
@@ -119,10 +108,9 @@ def noise(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     if smaller_than(lr, SIDE):
         return no_value(hr)
     spectra, side = _spectra(sr, hr), max(hr.shape[-2:])
-    found = _registered(spectra, scale, hr.shape[-2:])
+    _, cross, match = _registered(spectra, scale, hr.shape[-2:])
     real, imaginary, mine, true = (
-        _over_rings(spectra, one, side)
-        for one in (found.cross.real, found.cross.imag, _power(spectra.sr), _power(spectra.hr))
+        _over_rings(spectra, one, side) for one in (cross.real, cross.imag, _power(spectra.sr), _power(spectra.hr))
     )
     bins = _over_rings(spectra, torch.ones_like(spectra.weight)[None], side)
     ring = torch.arange(bins.shape[1], device=hr.device) / side
@@ -130,7 +118,7 @@ def noise(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     alone = (mine - (real.square() + imaginary.square()) / true) * certain
     energy = torch.stack([_hann(length).square().sum() for length in hr.shape[-2:]]).prod().to(alone)
     variance = alone.sum(dim=1) / (bins * certain).sum(dim=1) / energy
-    return variance.clamp_min(0).sqrt().where(found.match >= OTHER, torch.nan).to(hr.dtype)
+    return variance.clamp_min(0).sqrt().where(match >= OTHER, torch.nan).to(hr.dtype)
 
 
 def detail_frc(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
@@ -146,8 +134,8 @@ def detail_frc(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     if smaller_than(hr, SIDE) or scale == 1:
         return no_value(hr)
     spectra, side = _spectra(sr, hr), max(hr.shape[-2:])
-    cross = _registered(spectra, scale, hr.shape[-2:]).cross.real
-    both, mine, true = (_over_rings(spectra, one, side) for one in (cross, _power(spectra.sr), _power(spectra.hr)))
+    _, cross, _ = _registered(spectra, scale, hr.shape[-2:])
+    both, mine, true = (_over_rings(spectra, one, side) for one in (cross.real, _power(spectra.sr), _power(spectra.hr)))
     ring = torch.arange(both.shape[1], device=hr.device) / side
     weight = true * ((ring > 0.5 / scale) & (ring <= min(0.5, 1 / scale)))
     correlation = both / (mine * true).sqrt()  # 0 / 0: of a ring that is empty in SR
@@ -190,14 +178,18 @@ def _power(spectrum: Tensor) -> Tensor:
 
 
 def _over_rings(spectra: _Spectra, values: Tensor, side: int) -> Tensor:
-    """Sums of `values` (batch, bins) over rings of frequency, (batch, rings): ring k is k / side cycles a pixel."""
+    """Sums of `values` (batch, bins) over rings of frequency, (batch, rings): ring k is k / side cycles per pixel."""
     ring = (spectra.radius * side).round().long()
     sums = torch.zeros(len(values), int(ring.max()) + 1, dtype=values.dtype, device=values.device)
     return sums.index_add(1, ring, values * spectra.weight)
 
 
-def _registered(spectra: _Spectra, scale: int, size: torch.Size) -> _Registered:
-    """SR registered with HR by a shift, sought below LR's Nyquist frequency; NaN where an image is constant."""
+def _registered(spectra: _Spectra, scale: int, size: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
+    """(place, cross, match) of SR registered with HR by a shift, found below LR's Nyquist frequency.
+
+    `place` (batch, 2), pixels down and to the right of HR; `cross` spectrum (batch, bins) of SR moved back; `match`
+    (batch,) in [-1, 1], the mean cosine of the remaining phase differences, NaN where an image is constant.
+    """
     rows, columns = size
     known = (spectra.radius <= 0.5 / scale).nonzero()[:, 0]
     frequency, weight = spectra.frequency[:, known], spectra.weight[known]
@@ -216,7 +208,7 @@ def _registered(spectra: _Spectra, scale: int, size: torch.Size) -> _Registered:
         step = torch.linalg.solve_ex(curve, turned.imag @ frequency.mT)[0] / (2 * math.pi)
         place = whole + (place - step - whole).clamp(-1, 1)  # the summit is within a pixel of the highest one
     match = (whitened * _phase(place, frequency)).real.sum(dim=1) / (root @ weight)
-    return _Registered(place, cross * _phase(place, spectra.frequency), match)
+    return place, cross * _phase(place, spectra.frequency), match
 
 
 def _phase(place: Tensor, frequency: Tensor) -> Tensor:

@@ -217,7 +217,7 @@ def sfrc_rate(sr: Tensor, hr: Tensor) -> Tensor:
     curves = ring_correlation(mine * window, true * window)  # (batch, rows, columns, rings)
     rates = []
     for threshold in THRESHOLDS:
-        # First frequency in cycles a pixel at which each curve falls below `threshold`, +inf if nowhere.
+        # First frequency in cycles per pixel at which each curve falls below `threshold`, +inf if nowhere.
         below = curves[..., 1:] < threshold
         ring = below.int().argmax(dim=-1, keepdim=True)  # of the last ring that is not below, if there is any
         before, after = curves.gather(-1, ring), curves.gather(-1, ring + 1)

@@ -42,7 +42,7 @@ def noise_thresholds(ae: Tensor, hr: Tensor, sigmas: tuple[float, ...] = SIGMAS)
 def hallucination_maps(sr: Tensor, hr: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     """(hallucinated, lost): where SR - HR lies above `threshold` and where below its negative, bool, of HR's shape.
 
-    `threshold` is one value an image, (batch,), of those that `noise_thresholds` gives.
+    `threshold` is one value per image, (batch,), of those that `noise_thresholds` gives.
     """
     sr, hr = check_pair(sr, hr)
     difference, bound = sr - hr, threshold[:, None, None, None]

@@ -142,7 +142,7 @@ def saliency(image: Tensor) -> Tensor:
     size = image.shape[-2:]
     side = SALIENCY_SIDE
     small = image if size == (side, side) else F.interpolate(image, (side, side), mode="bilinear", align_corners=False)
-    # Band-pass filter over the half plane of frequencies, (256, 129): nothing at 0 and beyond half a cycle a pixel.
+    # Band-pass filter over the half plane of frequencies, (256, 129): nothing at 0 and beyond half a cycle per pixel.
     frequencies = torch.fft.fftfreq(SALIENCY_SIDE, device=small.device, dtype=small.dtype)
     radius = torch.hypot(frequencies[:, None], frequencies[None, : SALIENCY_SIDE // 2 + 1])
     inside = (radius > 0) & (radius <= 0.5)

@@ -1,1 +1,1 @@
-"""Statistics on the tidy table: what it holds, what is said about it. Free of torch."""
+"""Statistics on the tidy table: its checks, summaries, comparisons and tests. Free of torch."""

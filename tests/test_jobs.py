@@ -12,7 +12,7 @@ import pytest
 import latentsr
 from latentsr.data.records import Dataset
 from latentsr.io.raster import write_pixels
-from latentsr.stats import read_table
+from latentsr.stats.table import read_table
 from latentsr.upscalers.model import SuperResolver
 
 

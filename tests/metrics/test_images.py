@@ -1,19 +1,18 @@
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import correlate as correlate_of_scipy
+from scipy.ndimage import correlate
 from torch import Tensor
 
-from latentsr.metrics.images import correlate, correlate_separable, doubled_edge, gaussian_taps, halvings, mirrored
+from latentsr.metrics.images import correlate_separable, doubled_edge, gaussian_taps, halvings, mirrored
 
 
 @pytest.mark.parametrize(("border", "mode"), [(mirrored, "mirror"), (doubled_edge, "reflect")])
 def test_filters_equal_scipy(hr: Tensor, border, mode: str) -> None:
     image, taps = hr.double(), gaussian_taps(11, 1.5)
     kernel = taps[:, None] * taps[None, :]
-    for filtered in (correlate_separable(border(image, 5), taps), correlate(border(image, 5), kernel)):
-        for found, one in zip(filtered, image[:, 0].numpy(), strict=True):
-            np.testing.assert_allclose(found[0], correlate_of_scipy(one, kernel.numpy(), mode=mode), atol=1e-12)
+    for found, one in zip(correlate_separable(border(image, 5), taps), image[:, 0].numpy(), strict=True):
+        np.testing.assert_allclose(found[0], correlate(one, kernel.numpy(), mode=mode), atol=1e-12)
 
 
 def test_taps_sum_to_one() -> None:

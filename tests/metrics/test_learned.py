@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torchmetrics.functional.image import dists as torchmetrics_dists
 
 from latentsr.errors import ModelError
-from latentsr.metrics import METRICS, find_metrics, learned_available
-from latentsr.metrics.learned import WEIGHTS, dists, lpips
+from latentsr.metrics import METRICS, find_metrics
+from latentsr.metrics.learned import WEIGHTS, dists, learned_available, lpips
 
 
 @pytest.fixture(scope="module")

@@ -7,18 +7,16 @@ import torch
 from scipy.ndimage import correlate
 from scipy.signal import convolve2d
 from torch import Tensor
+from torchmetrics.functional.image import visual_information_fidelity
 
-from latentsr.metrics.perceptual import (
-    gmsd,
-    gmsd_published,
-    haarpsi,
-    haarpsi_med,
-    haarpsi_med_published,
-    haarpsi_published,
-)
+from latentsr.metrics import METRICS
+from latentsr.metrics.perceptual import gmsd, haarpsi, saliency, vif, vsi
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
 Measure = Callable[[Tensor, Tensor], Tensor]
+haarpsi_med, haarpsi_published, haarpsi_med_published, gmsd_published = (
+    METRICS[name] for name in ("haarpsi_med", "haarpsi_published", "haarpsi_med_published", "gmsd_published")
+)
 AVERAGED = [(haarpsi, haarpsi_published), (haarpsi_med, haarpsi_med_published), (gmsd, gmsd_published)]
 averaged_measures = pytest.mark.parametrize(("averaged", "published"), AVERAGED)
 
@@ -142,3 +140,50 @@ def test_images_too_small_have_no_value(averaged: Measure, published: Measure, s
         inside = (..., slice(100, 100 + least), slice(100, 100 + least))
         assert measure(sr[inside], hr[inside]).isfinite().all()
         assert measure(sr[inside][..., 1:, :], hr[inside][..., 1:, :]).isnan().all()
+
+
+def test_vif_equals_piq_and_torchmetrics(pairs: Pairs) -> None:
+    for sr, hr in pairs.values():
+        exact = piq.vif_p(sr[:1].double(), hr[:1].double(), data_range=1.0, reduction="none")
+        np.testing.assert_allclose(vif(sr.double(), hr.double())[0], exact[0] if exact.ndim else exact, rtol=1e-9)
+        np.testing.assert_allclose(vif(sr, hr)[0], exact[0] if exact.ndim else exact, rtol=5e-4)
+        second = visual_information_fidelity(sr[:1] * 255, hr[:1] * 255)
+        np.testing.assert_allclose(vif(sr, hr)[0], second, rtol=5e-4)
+
+
+def test_identical_images_carry_all_and_more_contrast_carries_more(hr: Tensor) -> None:
+    np.testing.assert_allclose(vif(hr, hr), 1, rtol=1e-5)
+    assert (vif((0.5 * hr) * 1.5, 0.5 * hr) > 1).all()
+
+
+def test_a_constant_hr_has_nothing_to_carry(hr: Tensor) -> None:
+    assert vif(hr, torch.full_like(hr, 0.5)).isnan().all()
+    assert vif(hr[..., :40], hr[..., :40]).isnan().all()
+
+
+@pytest.mark.filterwarnings("ignore:The original VSI supports only RGB")
+def test_vsi_equals_piq_up_to_its_prior_for_colours(pairs: Pairs) -> None:
+    large = {"large": tuple(image.repeat(1, 1, 2, 2)[:1, :, :450, :400] for image in pairs["abdomen"])}
+    for sr, hr in (pairs | large).values():
+        second = piq.vsi(sr, hr, data_range=1.0, reduction="none")
+        np.testing.assert_allclose(vsi(sr, hr), second.reshape(-1), atol=2e-4)
+
+
+def test_vsi_of_identical_images(hr: Tensor) -> None:
+    np.testing.assert_allclose(vsi(hr, hr), 1, rtol=1e-6)
+
+
+def test_saliency_spans_zero_to_one_and_finds_the_bright_spot(hr: Tensor) -> None:
+    image = torch.zeros_like(hr[:1])
+    image[..., 100:120, 140:160] = 1
+    found = saliency(image)
+    assert (found.min(), found.max()) == (0, pytest.approx(1))
+    row, column = divmod(int(found.argmax()), 256)
+    assert 90 < row < 130
+    assert 130 < column < 170
+
+
+def test_constant_images_have_no_value(hr: Tensor) -> None:
+    constant = torch.full_like(hr, 0.4)
+    assert vsi(constant, constant).isnan().all()
+    assert vsi(hr[..., :2], hr[..., :2]).isnan().all()

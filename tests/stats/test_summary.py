@@ -4,7 +4,8 @@ import pytest
 from scipy import stats
 
 from latentsr.errors import InputError
-from latentsr.stats import COLUMNS, summarise
+from latentsr.stats.summary import over_seeds, seed_means, seed_spread, summarise
+from latentsr.stats.table import COLUMNS, check_table
 
 IMAGES = ("a1", "a2", "b1", "c1")
 PSNR = {"bicubic": (30.0, 31.0, 32.0, 20.0), "mine": (31.0, 33.0, np.inf, 24.0)}
@@ -27,8 +28,8 @@ def table() -> pd.DataFrame:
     )
 
 
-def student(values: list[float], level: float = 0.95) -> tuple[float, float]:
-    return tuple(stats.ttest_1samp(values, 0).confidence_interval(level))
+def student(values: list[float]) -> tuple[float, float]:
+    return tuple(stats.ttest_1samp(values, 0).confidence_interval())
 
 
 def cell(summary: pd.DataFrame, method: str, metric: str) -> pd.Series:
@@ -65,7 +66,6 @@ def test_the_difference_is_paired_and_its_interval_is_over_patients(table: pd.Da
 
 def test_the_baseline_has_no_difference_to_itself(table: pd.DataFrame) -> None:
     assert np.isnan(cell(summarise(table), "bicubic", "psnr")["difference"])
-    assert summarise(table, baseline="absent")["difference"].isna().all()
 
 
 @pytest.mark.parametrize("metric", ["laplacian_variance", "blockiness"])
@@ -96,24 +96,23 @@ def test_one_image_has_no_spread_and_no_interval(table: pd.DataFrame) -> None:
 
 
 def test_a_table_without_baseline_has_means_with_intervals(table: pd.DataFrame) -> None:
-    for baseline in (None, "absent"):
-        summary = summarise(table, baseline=baseline)
-        assert summary[["difference", "low", "high", "pairs"]].isna().all(axis=None)
-        mine = cell(summary, "mine", "laplacian_variance")
-        assert (mine["mean_low"], mine["mean_high"]) == pytest.approx(student([3.0, 1.0, 1.0]))
+    summary = summarise(table[table["method"] != "bicubic"])
+    assert summary[["difference", "low", "high", "pairs"]].isna().all(axis=None)
+    mine = cell(summary, "mine", "laplacian_variance")
+    assert (mine["mean_low"], mine["mean_high"]) == pytest.approx(student([3.0, 1.0, 1.0]))
 
 
-def test_the_level_is_that_of_both_intervals() -> None:
+def test_both_intervals_are_students_over_patients() -> None:
     values, patients = np.random.default_rng(0).normal(size=(2, 30)), [f"p{n // 3}" for n in range(30)]
     cells = [
         ("set", f"i{n:02d}", patients[n], method, "psnr", value)
         for method, column in zip(("bicubic", "mine"), values, strict=True)
         for n, value in enumerate(column)
     ]
-    mine = cell(summarise(pd.DataFrame(cells, columns=list(COLUMNS)), level=0.8), "mine", "psnr")
+    mine = cell(summarise(pd.DataFrame(cells, columns=list(COLUMNS))), "mine", "psnr")
     for column, names in ((values[1], ("mean_low", "mean_high")), (values[1] - values[0], ("low", "high"))):
         units = pd.Series(column).groupby(patients).mean()
-        assert tuple(mine[name] for name in names) == pytest.approx(student(units, 0.8), rel=1e-12)
+        assert tuple(mine[name] for name in names) == pytest.approx(student(units), rel=1e-12)
 
 
 def test_a_lossless_method_has_no_mean_and_says_so(table: pd.DataFrame) -> None:
@@ -121,3 +120,61 @@ def test_a_lossless_method_has_no_mean_and_says_so(table: pd.DataFrame) -> None:
     found = cell(summarise(pd.concat([table, lossless])), "haar", "psnr")
     assert (found["n"], found["infinite"], found["pairs"]) == (0, 4, 0)
     assert np.isnan([found["mean"], found["difference"], found["mean_low"]]).all()
+
+
+MEMBERS = {"mine": ("mine@0", "mine@1", "mine@7")}
+OFFSETS = {"mine@0": 0.0, "mine@1": 0.3, "mine@7": -0.6}
+
+
+@pytest.fixture
+def seeds_table() -> pd.DataFrame:
+    """Three seeds, bicubic and HR on five images of three patients."""
+    rng = np.random.default_rng(0)
+    rows = [
+        ("set", f"i{image}", f"p{image // 2}", method, metric, rng.normal(30, 2) + OFFSETS.get(method, 0))
+        for image in range(5)
+        for method in ("hr", "bicubic", *OFFSETS)
+        for metric in ("psnr", "mae")
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "id", "patient", "method", "metric", "value"])
+
+
+def test_each_image_has_the_mean_of_its_seeds(seeds_table: pd.DataFrame) -> None:
+    pooled = check_table(over_seeds(seeds_table, MEMBERS))
+    assert sorted(pooled["method"].unique()) == ["bicubic", "hr", "mine"]
+    wide = seeds_table.pivot(index=["id", "metric"], columns="method", values="value")
+    found = pooled[pooled["method"] == "mine"].set_index(["id", "metric"])["value"]
+    pd.testing.assert_series_equal(found, wide[list(OFFSETS)].mean(axis=1), check_names=False)
+    others = ["bicubic", "hr"]
+    kept = pooled[pooled["method"].isin(others)].reset_index(drop=True)
+    columns = ["dataset", "id", "patient", "method", "metric"]
+    expected = seeds_table[seeds_table["method"].isin(others)].sort_values(columns, ignore_index=True)
+    pd.testing.assert_frame_equal(kept, expected)
+
+
+def test_an_image_without_a_value_under_one_seed_has_none(seeds_table: pd.DataFrame) -> None:
+    chosen = (seeds_table["id"] == "i2") & (seeds_table["method"] == "mine@1") & (seeds_table["metric"] == "psnr")
+    pooled = over_seeds(seeds_table.assign(value=seeds_table["value"].mask(chosen)), MEMBERS)
+    own = pooled[(pooled["method"] == "mine") & (pooled["metric"] == "psnr")].set_index("id")["value"]
+    assert list(own.index[own.isna()]) == ["i2"]
+    infinite = over_seeds(seeds_table.assign(value=seeds_table["value"].mask(chosen, np.inf)), MEMBERS)
+    assert np.isposinf(infinite["value"]).sum() == 1
+
+
+def test_the_spread_is_of_the_seeds_means_over_patients(seeds_table: pd.DataFrame) -> None:
+    spread = seed_spread(seed_means(seeds_table, MEMBERS), MEMBERS)
+    assert tuple(spread.columns) == ("dataset", "method", "metric", "seeds", "mean", "sd", "least", "greatest")
+    summary = summarise(seeds_table).set_index(["method", "metric"])["mean"]
+    for row in spread.itertuples():
+        means = [summary[seed, row.metric] for seed in OFFSETS]
+        assert (row.seeds, row.least, row.greatest) == (3, min(means), max(means))
+        assert row.sd == pytest.approx(np.std(means, ddof=1))
+        pooled = summarise(over_seeds(seeds_table, MEMBERS)).set_index(["method", "metric"])["mean"]
+        assert row.mean == pytest.approx(pooled["mine", row.metric])
+
+
+def test_seeds_without_a_finite_value_are_not_counted() -> None:
+    rows = [("set", f"mine@{seed}", "fid", value) for seed, value in ((0, 2.0), (1, np.inf), (7, 3.0))]
+    values = pd.DataFrame([*rows, ("set", "bicubic", "fid", 9.0)], columns=["dataset", "method", "metric", "value"])
+    (row,) = seed_spread(values, MEMBERS).to_dict("records")
+    assert (row["seeds"], row["mean"], row["least"], row["greatest"]) == (2, 2.5, 2.0, 3.0)

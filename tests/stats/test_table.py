@@ -1,12 +1,22 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from latentsr.errors import InputError, StaleError
-from latentsr.stats import COLUMNS, check_table, read_table, short_hash, write_table
-from latentsr.stats.table import sorted_table, tidy_rows
+from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.stats.table import (
+    COLUMNS,
+    check_seed,
+    check_table,
+    read_table,
+    short_hash,
+    sorted_table,
+    tidy_rows,
+    write_table,
+)
 
 
 @pytest.fixture
@@ -79,3 +89,28 @@ def test_rows_are_made_image_by_image_and_sorted() -> None:
         ["set", "a", "p1", "m", "mae", 4.0], ["set", "a", "p1", "m", "psnr", 3.0],
         ["set", "b", "p2", "m", "mae", 2.0], ["set", "b", "p2", "m", "psnr", 1.0],
     ]  # fmt: skip
+
+
+def test_the_first_digits_of_sha256() -> None:
+    assert short_hash("brain", "p01/slice 3") == hashlib.sha256(b"brain/p01/slice 3").hexdigest()[:8]
+
+
+def test_names_differ_between_images_and_datasets() -> None:
+    names = {short_hash(dataset, str(number)) for dataset in ("brain", "chest") for number in range(1000)}
+    assert len(names) == 2000
+    assert all(len(name) == 8 and set(name) <= set("0123456789abcdef") for name in names)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**63 - 1])
+def test_what_is_let_through_numpy_and_torch_take(seed: int) -> None:
+    check_seed(seed)
+    np.random.default_rng(seed)
+    torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("seed", [-1, -(2**70), 2**63, 2**70])
+def test_all_else_is_one_line(seed: int) -> None:
+    with pytest.raises(
+        OptionError, match=f"the option seed is {seed}: expected a whole number from 0 to 9223372036854775807$"
+    ):
+        check_seed(seed)

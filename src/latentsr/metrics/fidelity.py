@@ -1,15 +1,12 @@
 """Measures of fidelity: pixel differences, structural similarity, regions, intensity, agreement with LR, latents.
 
-All take (batch, 1, rows, columns) in [0, 1] on any device and give one value an image, (batch,), NaN for "no value".
+All take (batch, 1, rows, columns) in [0, 1] on any device and return one value per image, (batch,), NaN for "no value".
 The windows of SSIM are Gaussian, sigma 1.5 (11x11 px), with population covariance, K1 = 0.01 and K2 = 0.03
 (Wang et al. 2004, eq. 13).
 
-`mask` is (batch, 1, rows, columns), bool or numbers that are not 0 inside the region. An image whose mask leaves no
-pixel has no value (NaN). Source: arXiv 2604.12152.
-
-Latents are (batch, channels, rows, columns) of any scale of values, the SR image's and the HR image's of one
-autoencoder. Both are average-pooled to squares of each of SCALES; a latent smaller than a scale has no value there.
-Source: arXiv 2604.12152.
+`mask` is (batch, 1, rows, columns), bool or numbers that are not 0 inside the region; NaN where it leaves no pixel.
+Latents are (batch, channels, rows, columns), the SR image's and the HR image's of one autoencoder. Both are
+average-pooled to squares of each of SCALES; NaN at scales above their size. Source: arXiv 2604.12152.
 """
 
 from collections.abc import Callable
@@ -88,8 +85,8 @@ def ssim_map(sr: Tensor, hr: Tensor) -> Tensor:
 def ms_ssim(sr: Tensor, hr: Tensor) -> Tensor:
     """Multi-scale structural similarity, in [0, 1]: 5 scales with the paper's weights; NaN for sides under 161 px.
 
-    Negative terms count as 0. The coarsest similarity is averaged over the mirrored border too, as torchmetrics does
-    and as the published values have it. Source: Wang, Simoncelli and Bovik 2003, eq. 7.
+    Negative terms count as 0. The coarsest similarity is averaged over the mirrored border too, as in torchmetrics and
+    the published values. Source: Wang, Simoncelli and Bovik 2003, eq. 7.
     """
     return _ms_ssim(*check_pair(sr, hr), channels=1)
 
@@ -159,39 +156,30 @@ def _terms(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
 
 def roi_psnr(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """PSNR in dB over the mask's pixels, (batch,), peak 1; +inf where SR and HR are identical there."""
-    return _psnr(sr, hr, mask, True)
+    sr, hr = check_pair(sr, hr)
+    return -10 * _mean((sr - hr).square(), mask).log10()
 
 
 def background_psnr(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """PSNR in dB over the pixels outside the mask, (batch,)."""
-    return _psnr(sr, hr, mask, False)
+    return roi_psnr(sr, hr, mask == 0)
 
 
 def roi_ssim(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """Mean of the SSIM map over the mask's pixels, (batch,), in [-1, 1]; NaN for sides under 11 px."""
-    return _ssim(sr, hr, mask, True)
+    sr, hr = check_pair(sr, hr)
+    return no_value(hr) if smaller_than(hr, SSIM_SIDE) else _mean(ssim_map(sr, hr), mask)
 
 
 def background_ssim(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """Mean of the SSIM map over the pixels outside the mask, (batch,)."""
-    return _ssim(sr, hr, mask, False)
+    return roi_ssim(sr, hr, mask == 0)
 
 
-def _psnr(sr: Tensor, hr: Tensor, mask: Tensor, inside: bool) -> Tensor:
-    sr, hr = check_pair(sr, hr)
-    return -10 * _mean((sr - hr).square(), mask, inside).log10()
-
-
-def _ssim(sr: Tensor, hr: Tensor, mask: Tensor, inside: bool) -> Tensor:
-    sr, hr = check_pair(sr, hr)
-    return no_value(hr) if smaller_than(hr, SSIM_SIDE) else _mean(ssim_map(sr, hr), mask, inside)
-
-
-def _mean(values: Tensor, mask: Tensor, inside: bool) -> Tensor:
-    """Mean of `values` over the pixels where the mask is set, or where it is not."""
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
     if mask.shape != values.shape:
         raise InputError(f"masks of shape {tuple(mask.shape)} for images of {tuple(values.shape)}: both must be alike")
-    chosen = (mask != 0) == inside
+    chosen = mask != 0
     return torch.where(chosen, values, 0).sum(dim=(1, 2, 3)) / chosen.sum(dim=(1, 2, 3))  # 0 / 0 is NaN: no pixel
 
 
@@ -209,8 +197,8 @@ def intensity_bias(sr: Tensor, hr: Tensor) -> Tensor:
 def lr_psnr(sr: Tensor, lr: Tensor, degradation: LinearOperator) -> Tensor:
     """PSNR in dB of A(SR) against LR, (batch,), peak 1; +inf where they are identical.
 
-    `sr` is (batch, 1, rows, columns), and may lie outside [0, 1] here: clamping is what breaks the agreement of a
-    projected image. Rounded 8-bit images reach 54 to 56 dB. Computed in float64.
+    `sr` may lie outside [0, 1] here: clamping breaks the agreement of a projected image. Rounded 8-bit images reach 54
+    to 56 dB. Computed in float64.
     """
     again = degradation.apply(precise(sr))
     if again.shape != lr.shape:
@@ -226,11 +214,7 @@ SCALES = (64, 32, 16, 8, 4, 2, 1)
 
 def latent_cosine(sr_latent: Tensor, hr_latent: Tensor) -> Tensor:
     """Cosine of the flattened pooled latents, (batch, 7), in [-1, 1]; NaN where one of them is zero."""
-
-    def cosine(sr: Tensor, hr: Tensor) -> Tensor:
-        return (sr * hr).sum(dim=1) / (sr.norm(dim=1) * hr.norm(dim=1))
-
-    return _at_all_scales(cosine, sr_latent, hr_latent)
+    return _at_all_scales(lambda sr, hr: (sr * hr).sum(dim=1) / (sr.norm(dim=1) * hr.norm(dim=1)), sr_latent, hr_latent)
 
 
 def latent_mse(sr_latent: Tensor, hr_latent: Tensor) -> Tensor:
@@ -253,26 +237,17 @@ def latent_psnr(sr_latent: Tensor, hr_latent: Tensor) -> Tensor:
 
 
 def _at_all_scales(function: Callable[[Tensor, Tensor], Tensor], sr: Tensor, hr: Tensor) -> Tensor:
+    """(batch, 7): `function` of the flattened latents at each of SCALES, each the average of the last."""
     if sr.shape != hr.shape or hr.ndim != 4:
         raise InputError(
             f"latents of shapes {tuple(sr.shape)} and {tuple(hr.shape)}: expected two alike, "
             "(batch, channels, rows, columns)"
         )
-    missing = torch.full_like(hr[:, 0, 0, 0], torch.nan)
     values = []
     for scale in SCALES:
-        if min(hr.shape[-2:]) < scale:
-            values.append(missing)
-            continue
-        sr, hr = _pooled(sr, scale), _pooled(hr, scale)
-        values.append(function(sr.flatten(1), hr.flatten(1)))
+        if smaller_than(hr, scale):
+            values.append(no_value(hr))
+        else:
+            sr, hr = (F.adaptive_avg_pool2d(latent, scale) for latent in (sr, hr))
+            values.append(function(sr.flatten(1), hr.flatten(1)))
     return torch.stack(values, dim=1)
-
-
-def _pooled(latent: Tensor, scale: int) -> Tensor:
-    """`latent` averaged to scale x scale: averages of averages where the sides divide, as powers of two do."""
-    rows, columns = latent.shape[-2:]
-    if rows % scale or columns % scale:
-        return F.adaptive_avg_pool2d(latent, scale)
-    window = rows // scale, columns // scale
-    return latent if window == (1, 1) else F.avg_pool2d(latent, window)

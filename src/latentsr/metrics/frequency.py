@@ -1,25 +1,20 @@
 """Measures of frequencies: edges, sharpness, blockiness, radial spectra, wavelet bands, scanning ring correlation.
 
-All take (batch, 1, rows, columns) in [0, 1] on any device and give one value an image, (batch,), NaN for "no value".
+All take (batch, 1, rows, columns) in [0, 1] on any device and return one value per image, (batch,), NaN for "no value".
 Borders are mirrored about the edge pixel's centre (OpenCV's default, scipy's "mirror"), so that a bright border is no
 edge. The measures of one image run in float64 where the device has it: its high-pass part is a small difference of
 large numbers.
 
-The Fourier ring correlation of two patches is the real part of their cross spectrum summed over a ring of frequencies,
-over the root of the product of their powers there: 1 at frequencies that agree, about 0 where SR shows something else.
-A patch counts as hallucinated where its curve first falls below a threshold at a frequency under FREQUENCY.
-
-The definition here: patches of 64x64 px every 32 px (and flush with the far border), a Hann window, rings one bin wide
-about whole radii up to half a cycle a pixel, straight lines between rings. Patches in which neither image has contrast
-(standard deviation under 0.01), such as air, are left out. Thresholds 0.5 (CT) and 0.75 (MRI) and the frequency of
-0.16 cycles a pixel are those of the paper's examples (0.33 a millimetre at 0.48 mm a pixel, and 0.16 a pixel). The
-paper tunes them on images with known hallucinations: compare methods by the rate, and do not read it as a truth.
-The paper's code differs in that it takes patches without overlap and the magnitude of the cross spectrum's sum.
-Source: Kc, Zeng, Soni and Badano 2026, arXiv 2603.04673.
+Scanning ring correlation: a patch counts as hallucinated where its Fourier ring correlation first falls below a
+threshold at a frequency under FREQUENCY. Patches are 64x64 px every 32 px (and flush with the far border), under a Hann
+window; rings are one bin wide about whole radii up to half a cycle per pixel, with linear interpolation between them.
+Patches in which neither image has contrast (standard deviation under 0.01), such as air, are left out. Thresholds 0.5
+(CT) and 0.75 (MRI) and 0.16 cycles per pixel are those of the paper's examples. The paper tunes them on images with
+known hallucinations: the rate compares methods and is no absolute value. The paper's code takes patches without overlap
+and the magnitude of the cross spectrum's sum. Source: Kc, Zeng, Soni and Badano 2026, arXiv 2603.04673.
 """
 
 import math
-from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +54,7 @@ def hfen(sr: Tensor, hr: Tensor) -> Tensor:
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, HFEN_SIDE):
         return no_value(hr)
-    # `image` filtered, border mirrored, of the same size: three separable passes, since the kernel has rank three.
+    # Three separable passes, since the kernel has rank three.
     image = torch.cat([sr - hr, hr])
     rows, columns = (factors.to(image) for factors in laplacian_of_gaussian(LOG_SIZE, LOG_SIGMA))
     batch = image.shape[0]
@@ -87,10 +82,9 @@ def laplacian_variance(image: Tensor) -> Tensor:
 def blockiness(image: Tensor) -> Tensor:
     """Mean squared difference of neighbouring pixels inside 2x2 blocks over that across blocks, 0 or more.
 
-    Over neighbours along both axes; the blocks begin at the first pixel, as the finest Haar bands and latents of half
-    the side do; an odd last row or column begins blocks of its own. 1 where detail does not know the grid, as in HR
-    nearly; more where it is drawn inside the blocks, less where they are flat. Contrast and brightness do not change
-    it. NaN for sides under 3 px and where no neighbours across blocks differ.
+    Over neighbours along both axes; the blocks begin at the first pixel, as the finest Haar bands do. About 1 where
+    detail is independent of the grid, as in HR; more where it is drawn inside the blocks, less where they are flat.
+    Contrast and brightness do not change it. NaN for sides under 3 px and where no neighbours across blocks differ.
     """
     if smaller_than(check_image(image), BLOCKINESS_SIDE):
         return no_value(image)
@@ -103,7 +97,7 @@ def blockiness(image: Tensor) -> Tensor:
 
 
 def highpass_spectrum(image: Tensor) -> Tensor:
-    """Mean of 20 ln abs(high-passed 0..255 image): the more fine detail, the higher.
+    """Mean of 20 ln abs(high-passed 0..255 image): higher with more fine detail.
 
     The high pass zeroes a centred square of the 2-D spectrum, from -s to s - 1 along each axis, where s is 60 px of a
     512 px side in proportion. NaN for sides under 16 px and for constant images (nothing is left to take the
@@ -112,8 +106,11 @@ def highpass_spectrum(image: Tensor) -> Tensor:
     if smaller_than(check_image(image), HIGHPASS_SIDE):
         return no_value(image)
     spectrum = torch.fft.fft2(precise(image) * GREY_LEVELS)
-    rows, columns = (_low_frequencies(n, image.device) for n in image.shape[-2:])
-    high = torch.fft.ifft2(spectrum.masked_fill(rows[:, None] & columns[None, :], 0)).abs()
+    low = []  # along each axis, True at the bins that the high pass removes
+    for side in image.shape[-2:]:
+        half, bins = round(HIGHPASS_SHARE * side), torch.arange(side, device=image.device) - side // 2
+        low.append(torch.fft.ifftshift((bins >= -half) & (bins < half)))
+    high = torch.fft.ifft2(spectrum.masked_fill(low[0][:, None] & low[1][None, :], 0)).abs()
     # Below the floor lies only rounding; without it one exact zero would make the mean minus infinity.
     level = 20 * high.clamp_min(MAGNITUDE_FLOOR).log().mean(dim=(1, 2, 3))
     return torch.where(span(image) > 0, level, torch.nan).to(image.dtype)
@@ -133,18 +130,11 @@ def laplacian_of_gaussian(size: int, sigma: float) -> tuple[Tensor, Tensor]:
     return torch.stack([curved, gaussian, -mean * level]), torch.stack([gaussian, curved, level])
 
 
-def _low_frequencies(side: int, device: torch.device) -> Tensor:
-    """True at the FFT bins of one axis that the high pass removes, in FFT order, (side,)."""
-    half = round(HIGHPASS_SHARE * side)
-    bins = torch.fft.ifftshift(torch.arange(side, device=device) - side // 2)
-    return (bins >= -half) & (bins < half)
-
-
 def radial_spectrum(image: Tensor) -> Tensor:
     """Mean of log10(abs(FFT)^2 + 1e-12) of the [0, 1] image in each of ten rings of frequency, (batch, 10).
 
-    The rings are equally wide, from 0 to the corner frequency (half a cycle a pixel on both axes), upper edge excluded;
-    RADIAL_BINS names them, from coarse to fine. NaN for sides under 16 px, where rings stay empty.
+    The rings are equally wide, from 0 to the corner frequency (half a cycle per pixel on both axes), upper edge
+    excluded, from coarse to fine. NaN for sides under 16 px, where rings are empty.
     Source: arXiv 2604.12152.
     """
     if smaller_than(check_image(image), RADIAL_SIDE):
@@ -172,12 +162,16 @@ def subband_psnr(sr: Tensor, hr: Tensor) -> Tensor:
     """PSNR in dB of each Haar band, (batch, 10) in the order of BANDS, peak = largest magnitude of the HR band.
 
     +inf where the band's MSE is under 1e-12, NaN where the HR band is empty (all zero) and the SR band is not: means
-    leave both out and count them, as of PSNR. The published protocol has 100 and 0 there, which would weigh in a mean
-    like any other number.
+    leave both out and count them, as of PSNR. The published protocol has 100 and 0 there.
     Images are (batch, 1, rows, columns) in [0, 1], of any size. Source: arXiv 2604.12152.
     """
     sr, hr = check_pair(sr, hr)
-    values = [_band_psnr(a, b) for a, b in zip(haar_bands(sr), haar_bands(hr), strict=True)]
+    values = []
+    for mine, true in zip(haar_bands(sr), haar_bands(hr), strict=True):
+        mse, peak = (mine - true).square().mean(dim=(1, 2, 3)), true.abs().amax(dim=(1, 2, 3))
+        value = 20 * peak.log10() - 10 * mse.clamp_min(LOSSLESS_MSE).log10()
+        value = torch.where(peak > 0, value, torch.nan)
+        values.append(torch.where(mse < LOSSLESS_MSE, torch.inf, value))
     return torch.stack(values, dim=1)
 
 
@@ -187,29 +181,18 @@ def haar_bands(image: Tensor) -> tuple[Tensor, ...]:
     Equal to `pywt.wavedec2(image, "haar", level=3)` but for the signs of details: LH, HL and HH are its cH, cV and cD
     arrays, and an odd last row or column is repeated (its default symmetric mode).
     """
-    return tuple(reversed(tuple(_from_fine_to_coarse(image))))
-
-
-def _from_fine_to_coarse(image: Tensor) -> Iterator[Tensor]:
+    bands: list[Tensor] = []  # from fine to coarse
     for _ in range(LEVELS):
         rows, columns = image.shape[-2:]
         if rows % 2 or columns % 2:
             image = F.pad(image, (0, columns % 2, 0, rows % 2), mode="replicate")
         upper, lower = image[..., ::2, :], image[..., 1::2, :]
         smooth, edges = (upper + lower) / 2, (upper - lower) / 2
-        yield edges[..., ::2] - edges[..., 1::2]
-        yield smooth[..., ::2] - smooth[..., 1::2]
-        yield edges[..., ::2] + edges[..., 1::2]
+        bands.append(edges[..., ::2] - edges[..., 1::2])
+        bands.append(smooth[..., ::2] - smooth[..., 1::2])
+        bands.append(edges[..., ::2] + edges[..., 1::2])
         image = smooth[..., ::2] + smooth[..., 1::2]
-    yield image
-
-
-def _band_psnr(sr: Tensor, hr: Tensor) -> Tensor:
-    mse = (sr - hr).square().mean(dim=(1, 2, 3))
-    peak = hr.abs().amax(dim=(1, 2, 3))
-    value = 20 * peak.log10() - 10 * mse.clamp_min(LOSSLESS_MSE).log10()
-    value = torch.where(peak > 0, value, torch.nan)
-    return torch.where(mse < LOSSLESS_MSE, torch.inf, value)
+    return (image, *reversed(bands))
 
 
 PATCH = 64
@@ -227,10 +210,14 @@ def sfrc_rate(sr: Tensor, hr: Tensor) -> Tensor:
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, PATCH):
         return no_value(hr)[:, None].expand(-1, len(THRESHOLDS))
-    curves, shown = _curves_and_contrast(sr, hr)
+    mine, true = _patches(sr), _patches(hr)
+    shown = torch.maximum(mine.std(dim=(-2, -1), correction=0), true.std(dim=(-2, -1), correction=0)) >= CONTRAST
+    hann = torch.hann_window(PATCH, periodic=False, dtype=hr.dtype, device=hr.device)
+    window = hann[:, None] * hann[None, :]
+    curves = ring_correlation(mine * window, true * window)  # (batch, rows, columns, rings)
     rates = []
     for threshold in THRESHOLDS:
-        # First frequency in cycles a pixel at which each curve falls below `threshold`, +inf if nowhere.
+        # First frequency in cycles per pixel at which each curve falls below `threshold`, +inf if nowhere.
         below = curves[..., 1:] < threshold
         ring = below.int().argmax(dim=-1, keepdim=True)  # of the last ring that is not below, if there is any
         before, after = curves.gather(-1, ring), curves.gather(-1, ring + 1)
@@ -242,12 +229,19 @@ def sfrc_rate(sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def ring_correlation(sr: Tensor, hr: Tensor) -> Tensor:
-    """Fourier ring correlation of square patches (..., n, n), (..., n / 2): ring k lies at k / n cycles a pixel.
+    """Fourier ring correlation of square patches (..., n, n), (..., n / 2): ring k lies at k / n cycles per pixel.
 
-    1 where neither has any power, 0 where only one has.
+    The real part of the cross spectrum summed over a ring, over the root of the product of both powers there; 1 where
+    neither has any power, 0 where only one has.
     """
     size = hr.shape[-1]
-    rings = _rings(size).to(hr)
+    # Weight of each half-plane FFT bin in each ring, (bins, size / 2): bins with a mirror image count twice.
+    down = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64)
+    across = torch.arange(size // 2 + 1, dtype=torch.float64)
+    ring = torch.hypot(down[:, None], across[None, :]).round()
+    counts = torch.where((across > 0) & (across < size / 2), 2.0, 1.0).expand(size, -1)
+    inside = ring[..., None] == torch.arange(size // 2)
+    rings = inside.double().mul(counts[..., None]).flatten(0, 1).to(hr)
     first, second = (torch.fft.rfft2(image) for image in (sr, hr))
     cross = (first.real * second.real + first.imag * second.imag).flatten(-2) @ rings
     powers = [(part.real.square() + part.imag.square()).flatten(-2) @ rings for part in (first, second)]
@@ -256,31 +250,9 @@ def ring_correlation(sr: Tensor, hr: Tensor) -> Tensor:
     return torch.where(scale > 0, cross / scale, alone)
 
 
-def patch_starts(side: int) -> list[int]:
-    """First pixel of each patch along a side of `side` px; the last is flush with the border."""
-    return [*range(0, side - PATCH, STEP), side - PATCH]
-
-
-def _curves_and_contrast(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
-    """Correlation curves (batch, rows, columns, rings) of the patches, and which of them have contrast."""
-    mine, true = _patches(sr), _patches(hr)
-    shown = torch.maximum(mine.std(dim=(-2, -1), correction=0), true.std(dim=(-2, -1), correction=0)) >= CONTRAST
-    hann = torch.hann_window(PATCH, periodic=False, dtype=hr.dtype, device=hr.device)
-    window = hann[:, None] * hann[None, :]
-    return ring_correlation(mine * window, true * window), shown
-
-
 def _patches(image: Tensor) -> Tensor:
-    """Overlapping patches, (batch, patch rows, patch columns, 64, 64)."""
-    rows, columns = (torch.tensor(patch_starts(side), device=image.device) for side in image.shape[-2:])
+    """Overlapping patches, (batch, patch rows, patch columns, 64, 64), the last flush with the border."""
     inside = torch.arange(PATCH, device=image.device)
-    return image[:, 0, (rows[:, None] + inside)[:, None, :, None], (columns[:, None] + inside)[None, :, None, :]]
-
-
-def _rings(size: int) -> Tensor:
-    """Weight of each half-plane FFT bin in each ring, (bins, size / 2): bins with a mirror image count twice."""
-    down = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64)
-    across = torch.arange(size // 2 + 1, dtype=torch.float64)
-    ring = torch.hypot(down[:, None], across[None, :]).round()
-    counts = torch.where((across > 0) & (across < size / 2), 2.0, 1.0).expand(size, -1)
-    return (ring[..., None] == torch.arange(size // 2)).double().mul(counts[..., None]).flatten(0, 1)
+    first = [[*range(0, side - PATCH, STEP), side - PATCH] for side in image.shape[-2:]]
+    rows, columns = (torch.tensor(starts, device=image.device)[:, None] + inside for starts in first)
+    return image[:, 0, rows[:, None, :, None], columns[None, :, None, :]]

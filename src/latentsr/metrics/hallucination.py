@@ -1,5 +1,4 @@
-"""What an SR image invents and what it loses: pixels beyond the noise floor of a reference autoencoder, and the part
-of a sample that LR says nothing about.
+"""Hallucinated and lost pixels, beyond the noise floor of a reference autoencoder; the null-space part of a sample.
 
 The noise floor comes from one reference autoencoder for all methods of a comparison (`noise_thresholds`); a lossless
 latent has none of its own. Images are (batch, 1, rows, columns) in [0, 1].
@@ -17,7 +16,7 @@ SIGMAS = (1.0, 2.0, 3.0)
 
 
 class LinearOperator(Protocol):
-    """What the null space is taken of: `latentsr.degrade.Degradation`, or any operator with a pseudo-inverse."""
+    """`latentsr.degrade.Degradation`, or any linear operator with a pseudo-inverse."""
 
     def apply(self, hr: Tensor) -> Tensor:
         """A(hr): the LR image."""
@@ -43,7 +42,7 @@ def noise_thresholds(ae: Tensor, hr: Tensor, sigmas: tuple[float, ...] = SIGMAS)
 def hallucination_maps(sr: Tensor, hr: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     """(hallucinated, lost): where SR - HR lies above `threshold` and where below its negative, bool, of HR's shape.
 
-    `threshold` is one value an image, (batch,), of those that `noise_thresholds` gives.
+    `threshold` is one value per image, (batch,), of those that `noise_thresholds` gives.
     """
     sr, hr = check_pair(sr, hr)
     difference, bound = sr - hr, threshold[:, None, None, None]
@@ -52,37 +51,32 @@ def hallucination_maps(sr: Tensor, hr: Tensor, threshold: Tensor) -> tuple[Tenso
 
 def hallucinated(sr: Tensor, hr: Tensor, threshold: Tensor) -> Tensor:
     """Share of pixels brighter than HR by more than each threshold, (batch, thresholds), in [0, 1]."""
-    return _share_and_magnitude(sr, hr, threshold, 1)[0]
+    return _share_and_magnitude(sr, hr, threshold)[0]
 
 
 def hallucinated_magnitude(sr: Tensor, hr: Tensor, threshold: Tensor) -> Tensor:
     """Mean SR - HR over the hallucinated pixels, (batch, thresholds), in [0, 1]; NaN where there is none."""
-    return _share_and_magnitude(sr, hr, threshold, 1)[1]
+    return _share_and_magnitude(sr, hr, threshold)[1]
 
 
 def lost(sr: Tensor, hr: Tensor, threshold: Tensor) -> Tensor:
     """Share of pixels darker than HR by more than each threshold, (batch, thresholds), in [0, 1]."""
-    return _share_and_magnitude(sr, hr, threshold, -1)[0]
+    return hallucinated(hr, sr, threshold)
 
 
 def lost_magnitude(sr: Tensor, hr: Tensor, threshold: Tensor) -> Tensor:
     """Mean HR - SR over the lost pixels, (batch, thresholds), in [0, 1]; NaN where there is none."""
-    return _share_and_magnitude(sr, hr, threshold, -1)[1]
+    return hallucinated_magnitude(hr, sr, threshold)
 
 
-def noise_floor(threshold: Tensor) -> Tensor:
-    """The thresholds of `noise_thresholds` themselves, (batch, sigmas): how large an error must be to be counted."""
-    return threshold
-
-
-def _share_and_magnitude(sr: Tensor, hr: Tensor, threshold: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+def _share_and_magnitude(sr: Tensor, hr: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     sr, hr = check_pair(sr, hr)
     if threshold.ndim != 2 or threshold.shape[0] != hr.shape[0]:
         raise InputError(
             f"thresholds of shape {tuple(threshold.shape)} for {hr.shape[0]} images: expected (batch, sigmas), "
             "as noise_thresholds gives them"
         )
-    difference = (sign * (sr - hr)).flatten(1)
+    difference = (sr - hr).flatten(1)
     counts, sums = [], []
     for bound in threshold.to(difference).unbind(dim=1):
         beyond = difference > bound[:, None]
@@ -96,8 +90,8 @@ def null_space(sr: Tensor, mean: Tensor, degradation: LinearOperator) -> Tensor:
     """Root mean square of the part of SR - mean that LR does not determine, (batch,): (1 - A^+ A)(SR - mean).
 
     `mean` is the posterior-mean SR image. Neither more nor less is better: a draw from the posterior adds as much as HR
-    does, the mean nothing. What a sample adds to it beyond this contradicts LR. Computed in float64,
-    since A^+ magnifies rounding. Source: range-null space decomposition (Wang 2023, DDNM, eq. 7).
+    does, the mean nothing. Computed in float64, since A^+ magnifies rounding.
+    Source: range-null space decomposition (Wang 2023, DDNM, eq. 7).
     """
     part, _ = _null_part(sr, mean, degradation)
     return part.square().mean(dim=(1, 2, 3)).sqrt().to(sr.dtype)

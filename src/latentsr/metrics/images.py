@@ -1,8 +1,4 @@
-"""What measures demand of their images, and the batched filters that several of them share.
-
-torch convolves a batch of one-channel images on a CPU more than ten times slower than one image of as many channels,
-each with its own kernel; so the batch is moved to the channels here.
-"""
+"""Checks of a measure's images, and the batched filters that several measures share."""
 
 from collections.abc import Iterator
 
@@ -44,7 +40,7 @@ def smaller_than(image: Tensor, side: int) -> bool:
 
 
 def no_value(image: Tensor) -> Tensor:
-    """NaN for each image of the batch: the measure is not defined there (never a wrong value instead)."""
+    """NaN for each image of the batch: the measure is not defined there."""
     return torch.full((image.shape[0],), torch.nan, dtype=image.dtype, device=image.device)
 
 
@@ -60,21 +56,21 @@ def precise(image: Tensor) -> Tensor:
 
 
 def likeness(a: Tensor, b: Tensor, constant: float) -> Tensor:
-    """(2 a b + c) / (a^2 + b^2 + c): 1 where both are equal, the form that most similarity indices share."""
+    """(2 a b + c) / (a^2 + b^2 + c): 1 where both are equal; the form of most similarity indices."""
     above, below = (2 * a).mul_(b).add_(constant), a.square().addcmul_(b, b).add_(constant)
     return above.div_(below)
 
 
-def correlate(image: Tensor, kernel: Tensor) -> Tensor:
-    """`image` (batch, 1, rows, columns) correlated with `kernel` (rows, columns), where the kernel lies inside it."""
-    batch = image.shape[0]
-    weights = kernel.to(image).expand(batch, 1, *kernel.shape)
-    return F.conv2d(image.transpose(0, 1), weights, groups=batch).transpose(0, 1)
-
-
 def correlate_separable(image: Tensor, taps: Tensor) -> Tensor:
-    """`image` correlated with `taps` along columns, then rows, where they lie inside the image."""
-    return correlate(correlate(image, taps[None, :]), taps[:, None])
+    """`image` correlated with `taps` along columns, then rows, without a border.
+
+    torch convolves a batch of one-channel images on a CPU more than ten times slower than one image of as many
+    channels, each with its own kernel; so the batch is moved to the channels.
+    """
+    batch, channels = image.shape[0], image.transpose(0, 1)
+    for kernel in (taps[None, :], taps[:, None]):
+        channels = F.conv2d(channels, kernel.to(image).expand(batch, 1, *kernel.shape), groups=batch)
+    return channels.transpose(0, 1)
 
 
 def gaussian_taps(size: int, sigma: float) -> Tensor:
@@ -99,8 +95,9 @@ def doubled_edge(image: Tensor, border: int) -> Tensor:
 
 
 def halvings(image: Tensor) -> Iterator[Tensor]:
-    """`image` averaged over blocks of 2x2 pixels on each of the four grids of such: from pixel (0, 0), then from
-    (0, 1), (1, 0) and (1, 1) on, what lies before them left out; a block that an odd side cuts is filled with zeros.
+    """`image` averaged over blocks of 2x2 pixels on each of their grids: from pixel (0, 0), (0, 1), (1, 0), (1, 1) on.
+
+    What lies before the first pixel is left out; a block that an odd side cuts is filled with zeros.
     """
     padded = F.pad(image, (0, 1, 0, 1))
     for top in (0, 1):

@@ -1,10 +1,8 @@
 """Measures by networks that were trained on photographs: LPIPS, DISTS, the features of FID and KID, and their weights.
 
-An extractor takes grey images (batch, 1, rows, columns) in [0, 1] and gives (batch, features), float32. Only forms that
-hold no code are read: programs of torch.export, TorchScript and pickles can run anything when they are opened.
-
-They take (batch, 1, rows, columns) in [0, 1], repeat grey to three channels and give (batch,), NaN for "no value".
-Their weights are local files (`weights`); what they say of medical images is a comparison, not a verdict.
+Images are grey, (batch, 1, rows, columns) in [0, 1], and repeated to three channels. An extractor returns (batch,
+features), float32. Only files that hold no code are read: programs of torch.export, TorchScript and pickles can run
+anything when they are opened. Nothing is ever downloaded.
 """
 
 import importlib
@@ -12,13 +10,11 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,48 +29,58 @@ from latentsr.metrics.images import GREY_LEVELS, check_image, check_pair, no_val
 FOLDER_VARIABLE = "LATENTSR_WEIGHTS"
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A file of learned weights: its published name and where to fetch it."""
+class Weights(NamedTuple):
+    """A file of learned weights: its published name, where to fetch it, its licence.
+
+    `network` is the name in torchvision.models, `calibration` the measure's own weights, which torchmetrics contains.
+    """
 
     file: str
     address: str
     licence: str
+    network: str = ""
+    calibration: str = ""
 
 
-WEIGHTS: Mapping[str, Weights] = MappingProxyType(
-    {
-        "lpips": Weights("alexnet-owt-7be5be79.pth", "download.pytorch.org/models", "BSD-3-Clause"),
-        "dists": Weights("vgg16-397923af.pth", "download.pytorch.org/models", "BSD-3-Clause"),
-        "inception": Weights(
-            "weights-inception-2015-12-05-6726825d.pth",
-            "github.com/toshas/torch-fidelity/releases/download/v0.2.0",
-            "Apache-2.0",
-        ),
-    }
-)
+PYTORCH = "download.pytorch.org/models"
+WEIGHTS: Mapping[str, Weights] = {
+    "lpips": Weights("alexnet-owt-7be5be79.pth", PYTORCH, "BSD-3-Clause", "alexnet", "lpips_models/alex.pth"),
+    "dists": Weights("vgg16-397923af.pth", PYTORCH, "BSD-3-Clause", "vgg16", "dists_models/weights.pt"),
+    "inception": Weights(
+        "weights-inception-2015-12-05-6726825d.pth",
+        "github.com/toshas/torch-fidelity/releases/download/v0.2.0",
+        "Apache-2.0",
+    ),
+}
 
 
 def learned_available(name: str) -> bool:
-    """Whether the weights of `name` (lpips, dists or inception) lie on this machine; OptionError for another name."""
-    return any((folder / _known(name).file).is_file() for folder in _folders())
+    """Whether the weights of `name` (lpips, dists or inception) exist on this machine; OptionError for another name."""
+    return _local(name).is_file()
 
 
 def weights_file(name: str) -> Path:
-    """The file with the weights of `name`; ModelError, telling what to fetch and where to put it, if there is none.
+    """The file with the weights of `name`; ModelError, with what to fetch and where to put it, if it is missing.
 
     Looked for in the folder that the environment variable LATENTSR_WEIGHTS names, then in torch's hub cache.
-    Nothing is ever downloaded here: hospital machines have no way out, and a measure must not depend on one.
     """
-    weights = _known(name)
-    for folder in _folders():
-        if (folder / weights.file).is_file():
-            return folder / weights.file
-    raise ModelError(
-        f"the weights of '{name}' are not on this machine: fetch https://{weights.address}/{weights.file} "
-        f"({weights.licence}) and put it into the folder that {FOLDER_VARIABLE} names, or into torch's hub cache "
-        "(hub/checkpoints), or leave the measure out"
-    )
+    path = _local(name)
+    if not path.is_file():
+        raise ModelError(
+            f"the weights of '{name}' are not on this machine: fetch https://{WEIGHTS[name].address}/{path.name} "
+            f"({WEIGHTS[name].licence}) and put it into the folder that {FOLDER_VARIABLE} names, or into torch's hub "
+            "cache (hub/checkpoints), or leave the measure out"
+        )
+    return path
+
+
+def _local(name: str) -> Path:
+    """Where the weights of `name` are, or would be."""
+    if name not in WEIGHTS:
+        raise OptionError(f"learned measure '{name}' is unknown: choose from {', '.join(WEIGHTS)}")
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS[name].file
+    named = Path(os.environ.get(FOLDER_VARIABLE) or cached.parent) / WEIGHTS[name].file
+    return named if named.is_file() else cached
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -96,27 +102,6 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def packaged(relative: str) -> Path:
-    """A weights file that comes inside the torchmetrics package, found without importing it."""
-    spec = find_spec("torchmetrics")
-    folders = spec.submodule_search_locations if spec else None
-    path = Path(folders[0], relative) if folders else Path(relative)
-    if not path.is_file():
-        raise ModelError(f"torchmetrics comes without {relative}: install torchmetrics 1.6 to 1.9")
-    return path
-
-
-def _known(name: str) -> Weights:
-    if name not in WEIGHTS:
-        raise OptionError(f"learned measure '{name}' is unknown: choose from {', '.join(WEIGHTS)}")
-    return WEIGHTS[name]
-
-
-def _folders() -> list[Path]:
-    named = os.environ.get(FOLDER_VARIABLE)
-    return [*([Path(named)] if named else []), Path(torch.hub.get_dir()) / "checkpoints"]
-
-
 INCEPTION_FEATURES = "2048"
 CONFIG, TENSORS, PREPROCESSING = "config.json", "model.safetensors", "preprocessor_config.json"
 FORM = f"a folder with {CONFIG}, {TENSORS} and {PREPROCESSING}"
@@ -130,11 +115,11 @@ def load_extractor(source: str | Path, device: str | torch.device = "cpu") -> Ex
     """The extractor that `source` names, on `device`.
 
     Args:
-        source: "inception" (the TensorFlow weights of 2015, which published FID values rest on), or a folder with
-            `config.json`, `model.safetensors` and `preprocessor_config.json` (size, image_mean and image_std of what
-            the network was trained on). The config holds `architecture`, one of torchvision's classification networks
-            such as resnet50, whose features are what its last linear layer sees; or it is that of a transformers
-            vision model such as RadDINO, which needs the package transformers.
+        source: "inception" (the TensorFlow weights of 2015, of published FID values), or a folder with `config.json`,
+            `model.safetensors` and `preprocessor_config.json` (size, image_mean and image_std of the network's input).
+            The config holds `architecture`, one of torchvision's classification networks such as resnet50, whose
+            features are the input of its last linear layer; or it is that of a transformers vision model such as
+            RadDINO, which needs the package transformers.
         device: where the network runs.
 
     Raises:
@@ -142,21 +127,7 @@ def load_extractor(source: str | Path, device: str | torch.device = "cpu") -> Ex
             fit the architecture.
     """
     if source == "inception":
-        tensors = io.BytesIO()  # torch_fidelity unpickles what it is given: give it tensors that were read without that
-        torch.save(load_tensors(weights_file("inception")), tensors)
-        tensors.seek(0)
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-        network = FeatureExtractorInceptionV3("inception", [INCEPTION_FEATURES], feature_extractor_weights_path=tensors)
-        network = network.to(device).eval()
-
-        @torch.no_grad()
-        def extract(images: Tensor) -> Tensor:
-            bytes_ = (check_image(images) * GREY_LEVELS).round().to(torch.uint8)
-            (features,) = network(bytes_.expand(-1, 3, -1, -1).to(device))
-            return features
-
-        return extract
+        return _inception(device)
     folder = Path(source)
     if folder.is_file():
         raise ModelError(
@@ -168,30 +139,49 @@ def load_extractor(source: str | Path, device: str | torch.device = "cpu") -> Ex
             f"feature extractor '{folder.name}' is neither 'inception' nor {FORM}: {', '.join(missing)} not found; "
             "check the name, or fetch the files into one folder"
         )
-    return _vision_network(folder, device)
-
-
-def _vision_network(folder: Path, device: str | torch.device) -> Extractor:
     config, tensors = read_json(folder / CONFIG), load_tensors(folder / TENSORS)
-    if not isinstance(config, dict) or (found := [name for name in BEYOND_TENSORS if name in config]):
-        what = f"names {', '.join(found)}" if isinstance(config, dict) else "is no table"
-        raise ModelError(f"{CONFIG} of '{folder.name}' {what}: expected a network that is made of tensors alone")
+    if not isinstance(config, dict) or any(name in config for name in BEYOND_TENSORS):
+        wrong = [name for name in BEYOND_TENSORS if name in config]
+        reason = f"names {', '.join(wrong)}" if isinstance(config, dict) else "is no table"
+        raise ModelError(f"{CONFIG} of '{folder.name}' {reason}: expected a network that is made of tensors alone")
     if "architecture" in config:
-        features = _torchvision_features(folder, config["architecture"], tensors, device)
+        features: Callable[[Tensor], Any] = _torchvision(folder, config["architecture"], tensors).to(device).eval()
     else:
-        features = _transformers_features(folder, tensors, device)
+        features = _transformers(folder, tensors, device)
     prepare = _preparation(folder, device)
 
     @torch.no_grad()
     def extract(images: Tensor) -> Tensor:
-        return _as_features(features(prepare(check_image(images).float())), len(images), folder.name)
+        found = features(prepare(check_image(images).float()))
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ModelError(
+                f"feature extractor '{folder.name}' gave {shape} for {len(images)} images: expected (batch, features)"
+            )
+        return found.float()
 
     return extract
 
 
-def _torchvision_features(
-    folder: Path, name: object, tensors: Mapping[str, Tensor], device: str | torch.device
-) -> Callable[[Tensor], Tensor]:
+def _inception(device: str | torch.device) -> Extractor:
+    tensors = io.BytesIO()  # torch_fidelity unpickles its weights: give it tensors that were read safely
+    torch.save(load_tensors(weights_file("inception")), tensors)
+    tensors.seek(0)
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    network = FeatureExtractorInceptionV3("inception", [INCEPTION_FEATURES], feature_extractor_weights_path=tensors)
+    network = network.to(device).eval()
+
+    @torch.no_grad()
+    def extract(images: Tensor) -> Tensor:
+        bytes_ = (check_image(images) * GREY_LEVELS).round().to(torch.uint8)
+        (features,) = network(bytes_.expand(-1, 3, -1, -1).to(device))
+        return features
+
+    return extract
+
+
+def _torchvision(folder: Path, name: object, tensors: Mapping[str, Tensor]) -> nn.Module:
     """A classification network of torchvision without its last linear layer, which `tensors` may hold or not."""
     import torchvision.models
 
@@ -205,7 +195,6 @@ def _torchvision_features(
         raise ModelError(f"architecture {name} of '{folder.name}' ends in no linear layer: choose another")
     network.set_submodule(head := linear[-1], nn.Identity())
     given = {key: value for key, value in tensors.items() if key.rpartition(".")[0] != head}
-    # ModelError that counts the tensors which do not fit; their names are the file's, and are not told.
     wanted = network.state_dict()
     missing = {key for key in wanted.keys() - given.keys() if not key.endswith("num_batches_tracked")}
     unknown = given.keys() - wanted.keys()
@@ -216,15 +205,13 @@ def _torchvision_features(
             f"{len(unknown)} unknown, {misshapen} of another shape; name the architecture that they were made with"
         )
     network.load_state_dict(given)
-    return network.to(device).eval()
+    return network
 
 
-def _transformers_features(
-    folder: Path, tensors: Mapping[str, Tensor], device: str | torch.device
-) -> Callable[[Tensor], Tensor]:
-    """The pooled output of a transformers vision model, or its class token; nothing but config and tensors is read."""
+def _transformers(folder: Path, tensors: Mapping[str, Tensor], device: str | torch.device) -> Callable[[Tensor], Any]:
+    """The pooled output of a transformers vision model, or its class token; only config and tensors are read."""
     try:
-        transformers = importlib.import_module("transformers")  # an option of the user's, not a dependency
+        transformers = importlib.import_module("transformers")  # optional, not a dependency
     except ImportError as error:
         raise ModelError(
             f"features of the hub model '{folder.name}' need the package transformers: install it (pip install "
@@ -243,7 +230,7 @@ def _transformers_features(
         raise ModelError(f"{TENSORS} of '{folder.name}' lacks {len(missing)} of its model's tensors: fetch it again")
     network = network.to(device).eval()
 
-    def features(images: Tensor) -> Tensor:
+    def features(images: Tensor) -> Any:
         found = network(pixel_values=images)
         pooled = getattr(found, "pooler_output", None)
         return found.last_hidden_state[:, 0] if pooled is None else pooled.flatten(1)
@@ -252,7 +239,7 @@ def _transformers_features(
 
 
 def _preparation(folder: Path, device: str | torch.device) -> Callable[[Tensor], Tensor]:
-    """Grey images -> what the network expects: the size, mean and standard deviation of its preprocessor_config.json.
+    """Grey images -> the network's input: the size, mean and standard deviation of its preprocessor_config.json.
 
     The whole image is resized, bicubically and antialiased, to the square that the network sees; nothing is cropped.
     """
@@ -261,7 +248,11 @@ def _preparation(folder: Path, device: str | torch.device) -> Callable[[Tensor],
     size = settings.get("crop_size") or settings.get("size")
     side = size.get("height") or size.get("shortest_edge") if isinstance(size, dict) else size
     colours = [settings.get("image_mean"), settings.get("image_std")]
-    if not isinstance(side, int) or not 1 <= side <= MOST_SIDE or not all(map(_three_numbers, colours)):
+    valid = all(
+        isinstance(colour, list) and len(colour) == 3 and all(isinstance(one, float | int) for one in colour)
+        for colour in colours
+    )
+    if not isinstance(side, int) or not 1 <= side <= MOST_SIDE or not valid:
         raise ModelError(
             f"{PREPROCESSING} of '{folder.name}': expected size (1 to {MOST_SIDE} px), and image_mean and image_std of "
             "three numbers"
@@ -273,17 +264,6 @@ def _preparation(folder: Path, device: str | torch.device) -> Callable[[Tensor],
         return (resized.expand(-1, 3, -1, -1) - mean) / sd
 
     return prepare
-
-
-def _three_numbers(values: object) -> bool:
-    return isinstance(values, list) and len(values) == 3 and all(isinstance(one, float | int) for one in values)
-
-
-def _as_features(found: object, batch: int, name: str) -> Tensor:
-    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != batch:
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise ModelError(f"feature extractor '{name}' gave {shape} for {batch} images: expected (batch, features)")
-    return found.float()
 
 
 LPIPS_SIDE = 31  # under it AlexNet's poolings leave nothing
@@ -309,102 +289,84 @@ def lpips(sr: Tensor, hr: Tensor) -> Tensor:
     if smaller_than(hr, LPIPS_SIDE):
         return no_value(hr)
     path = weights_file("lpips")
-    features, linear = _alexnet(path, path.stat().st_mtime_ns, hr.device)
+    features, linear = _layers("lpips", path, path.stat().st_mtime_ns, hr.device)
     shift, scale = (hr.new_tensor(values)[:, None, None] for values in (LPIPS_SHIFT, LPIPS_SCALE))
     total = torch.zeros_like(hr[:, 0, 0, 0])
     mine, true = (((2 * image - 1).expand(-1, 3, -1, -1) - shift) / scale for image in (sr, hr))
     for number, layer in enumerate(features):
         mine, true = layer(mine), layer(true)
         if number in LPIPS_LAYERS:
-            weight = linear[LPIPS_LAYERS.index(number)].to(hr.dtype)
+            weight = linear[f"lin{LPIPS_LAYERS.index(number)}.model.1.weight"][0].to(hr.dtype)
             total += (weight * (_unit(mine) - _unit(true)).square()).sum(dim=1).mean(dim=(1, 2))
     return total
-
-
-@torch.no_grad()
-def dists(sr: Tensor, hr: Tensor) -> Tensor:
-    """Deep image structure and texture similarity, a distance of 0 to DISTS_MOST; NaN for sides under 16 px.
-
-    Above 1 are images whose structure is turned around, as in a negative: likeness of texture is 0 to 1, as no map is
-    negative, that of structure, a correlation, -1 to 1. VGG-16 with Hann-windowed poolings, at the images' own size.
-    Source: Ding et al. 2020, eq. 9.
-    """
-    sr, hr = check_pair(sr, hr)
-    if smaller_than(hr, DISTS_SIDE):
-        return no_value(hr)
-    path = weights_file("dists")
-    features, alpha, beta = _vgg(path, path.stat().st_mtime_ns, hr.device)
-    total, first = torch.zeros_like(hr[:, 0, 0, 0]), 0
-    for mine, true in zip(_dists_maps(sr, features), _dists_maps(hr, features), strict=True):
-        chosen = slice(first, first + mine.shape[1])
-        texture, structure = _texture_and_structure(mine, true)
-        total += (alpha[chosen].to(hr.dtype) * texture + beta[chosen].to(hr.dtype) * structure).sum(dim=1)
-        first += mine.shape[1]
-    return (1 - total).clamp_min(0)  # of equal images the sum may be above 1 by rounding
-
-
-def _texture_and_structure(mine: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-    """Likeness of the means and of the variations of each feature map, each (batch, channels)."""
-    first, second = mine.mean(dim=(2, 3)), true.mean(dim=(2, 3))
-    variances = mine.var(dim=(2, 3), correction=0) + true.var(dim=(2, 3), correction=0)
-    covariance = (mine * true).mean(dim=(2, 3)) - first * second
-    texture = (2 * first * second + EPSILON) / (first.square() + second.square() + EPSILON)
-    return texture, (2 * covariance + EPSILON) / (variances + EPSILON)
-
-
-def _dists_maps(image: Tensor, features: nn.Sequential) -> list[Tensor]:
-    """The image itself and the maps of VGG's five stages."""
-    image = image.expand(-1, 3, -1, -1)
-    mean, sd = (image.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_SD))
-    maps, current = [image], (image - mean) / sd
-    for number, layer in enumerate(features):
-        current = _hann_pooled(current) if number in VGG_POOLS else layer(current)
-        if number in DISTS_LAYERS:
-            maps.append(current)
-    return maps
-
-
-def _hann_pooled(maps: Tensor) -> Tensor:
-    """L2 pooling by half with a 3x3 Hann window, which keeps aliases out (Henaff and Simoncelli 2016)."""
-    taps = maps.new_tensor((0.25, 0.5, 0.25))
-    kernel = (taps[:, None] * taps[None, :]).expand(maps.shape[1], 1, 3, 3)
-    pooled = F.conv2d(maps.square(), kernel, stride=2, padding=1, groups=maps.shape[1])
-    return (pooled + 1e-12).sqrt()
 
 
 def _unit(maps: Tensor) -> Tensor:
     return maps / (maps.square().sum(dim=1, keepdim=True).sqrt() + 1e-8)
 
 
-@lru_cache(maxsize=2)
-def _alexnet(path: Path, _changed: int, device: torch.device) -> tuple[nn.Sequential, list[Tensor]]:
-    """AlexNet's layers, and LPIPS's weight of each channel of its five maps, (channels, 1, 1)."""
-    from torchvision.models import alexnet
+@torch.no_grad()
+def dists(sr: Tensor, hr: Tensor) -> Tensor:
+    """Deep image structure and texture similarity, a distance of 0 to DISTS_MOST; NaN for sides under 16 px.
 
+    Above 1 are images of inverted structure, as a negative. VGG-16 with Hann-windowed poolings, at the images' size.
+    Source: Ding et al. 2020, eq. 9.
+    """
+    sr, hr = check_pair(sr, hr)
+    if smaller_than(hr, DISTS_SIDE):
+        return no_value(hr)
+    path = weights_file("dists")
+    features, learned = _layers("dists", path, path.stat().st_mtime_ns, hr.device)
+    alpha, beta = learned["alpha"].flatten(), learned["beta"].flatten()
+    share = alpha.sum() + beta.sum()
+    total, first = torch.zeros_like(hr[:, 0, 0, 0]), 0
+    for mine, true in zip(_dists_maps(sr, features), _dists_maps(hr, features), strict=True):
+        mean_sr, mean_hr = mine.mean(dim=(2, 3)), true.mean(dim=(2, 3))
+        variances = mine.var(dim=(2, 3), correction=0) + true.var(dim=(2, 3), correction=0)
+        covariance = (mine * true).mean(dim=(2, 3)) - mean_sr * mean_hr
+        texture = (2 * mean_sr * mean_hr + EPSILON) / (mean_sr.square() + mean_hr.square() + EPSILON)
+        structure = (2 * covariance + EPSILON) / (variances + EPSILON)
+        own = slice(first, first := first + mine.shape[1])
+        of_texture, of_structure = ((part[own] / share).to(hr.dtype) for part in (alpha, beta))
+        total += (of_texture * texture + of_structure * structure).sum(dim=1)
+    return (1 - total).clamp_min(0)  # of equal images the sum may be above 1 by rounding
+
+
+def _dists_maps(image: Tensor, features: nn.Sequential) -> list[Tensor]:
+    """The image itself and the maps of VGG's five stages."""
+    image = image.expand(-1, 3, -1, -1)
+    mean, sd = (image.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_SD))
+    taps = image.new_tensor((0.25, 0.5, 0.25))
+    maps, current = [image], (image - mean) / sd
+    for number, layer in enumerate(features):
+        if number in VGG_POOLS:
+            # L2 pooling by half with a 3x3 Hann window, which avoids aliases (Henaff and Simoncelli 2016).
+            kernel = (taps[:, None] * taps[None, :]).expand(current.shape[1], 1, 3, 3)
+            pooled = F.conv2d(current.square(), kernel, stride=2, padding=1, groups=current.shape[1])
+            current = (pooled + 1e-12).sqrt()
+        else:
+            current = layer(current)
+        if number in DISTS_LAYERS:
+            maps.append(current)
+    return maps
+
+
+@lru_cache(maxsize=4)
+def _layers(
+    measure: str, path: Path, _changed: int, device: torch.device
+) -> tuple[nn.Sequential, Mapping[str, Tensor]]:
+    """The convolutional layers of a measure's network with the weights of `path`, and the measure's own weights."""
+    from torchvision.models import get_model
+
+    weights, package = WEIGHTS[measure], find_spec("torchmetrics")  # not imported
+    folders = (package.submodule_search_locations if package else None) or [""]
+    calibration = Path(folders[0], "functional/image", weights.calibration)
+    if not calibration.is_file():
+        raise ModelError(f"torchmetrics comes without {weights.calibration}: install torchmetrics 1.6 to 1.9")
+    own = {name: value.to(device) for name, value in load_tensors(calibration).items()}
     with torch.device("meta"):  # no time and memory for weights that are replaced or never used
-        network = alexnet(weights=None)
-    linear = load_tensors(packaged("functional/image/lpips_models/alex.pth"))
-    weights = [linear[f"lin{number}.model.1.weight"][0].to(device) for number in range(len(LPIPS_LAYERS))]
-    return _layers(network, path, device), weights
-
-
-@lru_cache(maxsize=2)
-def _vgg(path: Path, _changed: int, device: torch.device) -> tuple[nn.Sequential, Tensor, Tensor]:
-    """VGG-16's layers, and DISTS's weights of texture and structure, each (channels,), together of sum 1."""
-    from torchvision.models import vgg16
-
-    with torch.device("meta"):
-        network = vgg16(weights=None)
-    learned = load_tensors(packaged("functional/image/dists_models/weights.pt"))
-    alpha, beta = (learned[name].flatten().to(device) for name in ("alpha", "beta"))
-    total = alpha.sum() + beta.sum()
-    return _layers(network, path, device), alpha / total, beta / total
-
-
-def _layers(network: nn.Module, path: Path, device: torch.device) -> nn.Sequential:
-    """The convolutional layers of `network` with the weights of `path`, whose classifier may be missing."""
+        features: nn.Sequential = get_model(weights.network, weights=None).features
     given = {name.removeprefix("features."): value for name, value in load_tensors(path).items() if "features." in name}
-    features: nn.Sequential = network.features  # type: ignore[assignment]
     try:
         features.load_state_dict(given, assign=True)
     except RuntimeError as error:
@@ -414,4 +376,4 @@ def _layers(network: nn.Module, path: Path, device: torch.device) -> nn.Sequenti
     for layer in features:
         if isinstance(layer, nn.ReLU):
             layer.inplace = False
-    return features.eval().requires_grad_(False).to(device)
+    return features.eval().requires_grad_(False).to(device), own

@@ -1,16 +1,14 @@
 """Perceptual measures without learned weights: HaarPSI, GMSD, VSI and VIF.
 
-All take (batch, 1, rows, columns) in [0, 1] on any device and give one value an image, (batch,), NaN for "no value".
+All take (batch, 1, rows, columns) in [0, 1] on any device and return one value per image, (batch,), NaN for "no value".
 
-Both measures here see the 0..255 image averaged over blocks of 2x2 pixels, as their papers have it. One grid of blocks
-is blind to whatever sums to zero in each of its blocks: a model that draws detail in the finest Haar bands of the same
-grid is praised for the rest, and the praise ends when both images are cropped by a pixel. So `haarpsi`, `haarpsi_med`
-and `gmsd` are the mean of the published definition over the four phases of the grid, of SR and HR without their first
-0 or 1 rows and columns. The published definition alone, on the grid from the first pixel on, is `..._published`.
+HaarPSI and GMSD use the 0..255 image averaged over blocks of 2x2 pixels. One grid of blocks is blind to whatever sums
+to zero in each of its blocks: a model that draws detail in the finest Haar bands of the same grid scores higher, until
+both images are cropped by a pixel. So both are the mean of the published definition over the four phases of the grid,
+of SR and HR without their first 0 or 1 rows and columns. `phases=1` is the published definition.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import islice
 
 import torch
@@ -31,80 +29,49 @@ from latentsr.metrics.images import (
 PUBLISHED_HAARPSI_SIDE, PUBLISHED_GMSD_SIDE = 16, 6
 HAARPSI_SIDE, GMSD_SIDE = PUBLISHED_HAARPSI_SIDE + 1, PUBLISHED_GMSD_SIDE + 1  # a phase has a row or column less
 HAARPSI_LEVELS = 3
+# Found on natural images, and on experts' ratings of chest X-ray and photoacoustic images (Karner et al. 2024,
+# "Parameter choices in HaarPSI for IQA with medical images", arXiv 2410.24098).
+NATURAL, MEDICAL = (30.0, 4.2), (5.0, 4.9)
 GMSD_CONSTANT = 170.0
 
 
-def haarpsi(sr: Tensor, hr: Tensor) -> Tensor:
-    """Haar wavelet perceptual similarity index, mean over the four phases of its 2x2 grid, in [0, 1].
+def haarpsi(sr: Tensor, hr: Tensor, *, constants: tuple[float, float] = NATURAL, phases: int = 4) -> Tensor:
+    """Haar wavelet perceptual similarity index, mean over the phases of its 2x2 grid, in [0, 1].
 
-    NaN for sides under 17 px and where both images are black in a phase. C = 30 and alpha = 4.2, found on natural
-    images. Source: Reisenhofer et al. 2018, averaged.
+    NaN for sides under 17 px (16 px for one phase, as published) and where both images are black in a phase.
+    `constants` are C and alpha, NATURAL or MEDICAL. Source: Reisenhofer et al. 2018.
     """
-    return _mean(_NATURAL, sr, hr, HAARPSI_SIDE)
+    c, alpha = constants
+    values = []
+    for first, second in _halved(sr, hr, PUBLISHED_HAARPSI_SIDE, phases):
+        mine, true = list(_haar_responses(first)), list(_haar_responses(second))
+        weight = torch.maximum(mine.pop(), true.pop())  # the coarsest response only weighs
+        fine = likeness(mine[0], true[0], c).add_(likeness(mine[1], true[1], c)).mul_(alpha / 2).sigmoid_()
+        # 0 / 0 is NaN: black against black has no coefficient to weigh by
+        share = fine.mul_(weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
+        values.append((torch.logit(share) / alpha).square())
+    return torch.stack(values).mean(dim=0) if values else no_value(hr)
 
 
-def haarpsi_med(sr: Tensor, hr: Tensor) -> Tensor:
-    """HaarPSI with its medical constants, mean over the four phases of its 2x2 grid, in [0, 1]; NaN as `haarpsi`.
+def gmsd(sr: Tensor, hr: Tensor, *, phases: int = 4) -> Tensor:
+    """Gradient magnitude similarity deviation, mean over the phases of its 2x2 grid, 0 (identical) to about 0.5.
 
-    C = 5 and alpha = 4.9, found on experts' ratings of chest X-ray and photoacoustic images.
-    Source: Karner et al. 2024, "Parameter choices in HaarPSI for IQA with medical images" (arXiv 2410.24098), averaged.
-    """
-    return _mean(_MEDICAL, sr, hr, HAARPSI_SIDE)
-
-
-def gmsd(sr: Tensor, hr: Tensor) -> Tensor:
-    """Gradient magnitude similarity deviation, mean over the four phases of its 2x2 grid, 0 (identical) to about 0.5.
-
-    NaN for sides under 7 px. Prewitt gradients, c = 170 on the 0..255 scale. Source: Xue et al. 2014, averaged.
-    """
-    return _mean(_gmsd, sr, hr, GMSD_SIDE)
-
-
-def haarpsi_published(sr: Tensor, hr: Tensor) -> Tensor:
-    """HaarPSI as published, on one grid, in [0, 1]; NaN for sides under 16 px and where both images are black.
-
-    Source: Reisenhofer et al. 2018.
-    """
-    return _mean(_NATURAL, sr, hr, PUBLISHED_HAARPSI_SIDE, phases=1)
-
-
-def haarpsi_med_published(sr: Tensor, hr: Tensor) -> Tensor:
-    """HaarPSI with its medical constants as published, on one grid, in [0, 1]; NaN as `haarpsi_published`.
-
-    Source: Karner et al. 2024 (arXiv 2410.24098).
-    """
-    return _mean(_MEDICAL, sr, hr, PUBLISHED_HAARPSI_SIDE, phases=1)
-
-
-def gmsd_published(sr: Tensor, hr: Tensor) -> Tensor:
-    """GMSD as published, on one grid, 0 (identical) to about 0.5; NaN for sides under 6 px.
-
+    NaN for sides under 7 px (6 px for one phase, as published). Prewitt gradients, c = 170 on the 0..255 scale.
     Source: Xue et al. 2014.
     """
-    return _mean(_gmsd, sr, hr, PUBLISHED_GMSD_SIDE, phases=1)
+    values = [
+        likeness(_prewitt(mine), _prewitt(true), GMSD_CONSTANT).std(dim=(1, 2, 3), correction=0)
+        for mine, true in _halved(sr, hr, PUBLISHED_GMSD_SIDE, phases)
+    ]
+    return torch.stack(values).mean(dim=0) if values else no_value(hr)
 
 
-def _mean(
-    definition: Callable[[Tensor, Tensor], Tensor], sr: Tensor, hr: Tensor, side: int, *, phases: int = 4
-) -> Tensor:
-    """Mean of `definition`, of halved images, over so many phases of the 2x2 grid; NaN for sides under `side` px."""
+def _halved(sr: Tensor, hr: Tensor, side: int, phases: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """SR and HR, 0..255, halved on so many phases of the 2x2 grid; none if a phase has a side under `side` px."""
     sr, hr = check_pair(sr, hr)
-    if smaller_than(hr, side):
-        return no_value(hr)
-    pairs = islice(zip(halvings(sr), halvings(hr), strict=True), phases)
-    return torch.stack([definition(GREY_LEVELS * mine, GREY_LEVELS * true) for mine, true in pairs]).mean(dim=0)
-
-
-def _haarpsi(sr: Tensor, hr: Tensor, *, c: float, alpha: float) -> Tensor:
-    mine, true = (list(_haar_responses(image)) for image in (sr, hr))
-    weight = torch.maximum(mine.pop(), true.pop())  # the coarsest response only weighs
-    fine = likeness(mine[0], true[0], c).add_(likeness(mine[1], true[1], c)).mul_(alpha / 2).sigmoid_()
-    # 0 / 0 is NaN: black against black has no coefficient to weigh by
-    share = fine.mul_(weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
-    return (torch.logit(share) / alpha).square()
-
-
-_NATURAL, _MEDICAL = partial(_haarpsi, c=30.0, alpha=4.2), partial(_haarpsi, c=5.0, alpha=4.9)
+    if not smaller_than(hr, side + (phases > 1)):
+        for mine, true in islice(zip(halvings(sr), halvings(hr), strict=True), phases):
+            yield GREY_LEVELS * mine, GREY_LEVELS * true
 
 
 def _haar_responses(image: Tensor) -> Iterator[Tensor]:
@@ -123,10 +90,6 @@ def _haar_responses(image: Tensor) -> Iterator[Tensor]:
         margin = border - half
         inside = (..., slice(margin, margin + rows), slice(margin, margin + columns))
         yield torch.cat([down[inside], across[inside]], dim=1).abs_().div_(2 * half)
-
-
-def _gmsd(sr: Tensor, hr: Tensor) -> Tensor:
-    return likeness(_prewitt(sr), _prewitt(hr), GMSD_CONSTANT).std(dim=(1, 2, 3), correction=0)
 
 
 def _prewitt(image: Tensor) -> Tensor:
@@ -157,9 +120,9 @@ def vsi(sr: Tensor, hr: Tensor) -> Tensor:
     """Visual-saliency-induced index, in [0, 1]; 1 for identical images. NaN for sides under 3 px and where
     both images are constant.
 
-    (batch, 1, rows, columns) in [0, 1] give (batch,). A grey image has no colour: its chroma is that of R = G = B, and
-    the saliency's prior for warm colours is left out (implementations that keep it feed it the rounding of a colour
-    conversion; the index differs by about 1e-4). Source: Zhang, Shen and Li 2014, eqs. 1 to 9 and SDSP (2013).
+    The chroma of a grey image is that of R = G = B, and the saliency's prior for warm colours is left out
+    (implementations that keep it feed it rounding errors; the index differs by about 1e-4).
+    Source: Zhang, Shen and Li 2014, eqs. 1 to 9 and SDSP (2013).
     """
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, VSI_SIDE):
@@ -179,7 +142,7 @@ def saliency(image: Tensor) -> Tensor:
     size = image.shape[-2:]
     side = SALIENCY_SIDE
     small = image if size == (side, side) else F.interpolate(image, (side, side), mode="bilinear", align_corners=False)
-    # Band-pass filter over the half plane of frequencies, (256, 129): nothing at 0 and beyond half a cycle a pixel.
+    # Band-pass filter over the half plane of frequencies, (256, 129): nothing at 0 and beyond half a cycle per pixel.
     frequencies = torch.fft.fftfreq(SALIENCY_SIDE, device=small.device, dtype=small.dtype)
     radius = torch.hypot(frequencies[:, None], frequencies[None, : SALIENCY_SIDE // 2 + 1])
     inside = (radius > 0) & (radius <= 0.5)
@@ -199,11 +162,12 @@ def saliency(image: Tensor) -> Tensor:
 
 
 def _shrunk(image: Tensor) -> Tensor:
-    """`image` averaged down to a smaller side of about 256 px, as the index views it."""
-    factor = max(1, round(min(image.shape[-2:]) / 256))
+    """`image` averaged down to a smaller side of about 256 px, as the paper does."""
+    factor = round(min(image.shape[-2:]) / 256)
+    if factor <= 1:
+        return image
     before, after = factor // 2, (factor - 1) // 2
-    padded = F.pad(image, (before, after, before, after), mode="replicate") if factor > 1 else image
-    return F.avg_pool2d(padded, factor) if factor > 1 else image
+    return F.avg_pool2d(F.pad(image, (before, after, before, after), mode="replicate"), factor)
 
 
 def _gradient(grey: Tensor) -> Tensor:
@@ -224,8 +188,8 @@ def vif(sr: Tensor, hr: Tensor) -> Tensor:
     """Visual information fidelity in the pixel domain, 0 or more; 1 for identical images, above it for more contrast.
 
     The pixel-domain form (VIFp) of the authors' published code, over four scales of the 0..255 image, with visual noise
-    of variance 2; not the wavelet form of the paper. (batch, 1, rows, columns) in [0, 1] give (batch,), NaN for sides
-    under 41 px and where HR is constant, with no information to carry. Source: Sheikh and Bovik 2006.
+    of variance 2; not the wavelet form of the paper. NaN for sides under 41 px and where HR is constant.
+    Source: Sheikh and Bovik 2006.
     """
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, VIF_SIDE):
@@ -239,23 +203,17 @@ def vif(sr: Tensor, hr: Tensor) -> Tensor:
         taps = gaussian_taps(size, size / 5)
         if scale:
             pair = correlate_separable(pair, taps)[..., ::2, ::2]
-        mine, true = _information(pair, taps)
-        carried, whole = carried + mine, whole + true
+        sr, hr = pair.chunk(2)
+        maps = torch.cat([sr, hr, sr.square(), hr.square(), sr * hr])
+        mean_sr, mean_hr, square_sr, square_hr, product = correlate_separable(maps, taps).chunk(5)
+        variance_sr = (square_sr - mean_sr.square()).clamp_min(0)
+        variance_hr = (square_hr - mean_hr.square()).clamp_min(0)
+        covariance = product - mean_sr * mean_hr
+        # SR = gain x HR + noise; where HR or SR is flat, or the gain negative, all of SR is noise.
+        informed = (variance_hr >= EPSILON) & (variance_sr >= EPSILON) & (covariance > 0)
+        gain = torch.where(informed, covariance / (variance_hr + EPSILON), 0)
+        noise = (variance_sr - gain * covariance).clamp_min(EPSILON)
+        mine = torch.log10(1 + gain.square() * variance_hr / (noise + VISUAL_NOISE))
+        true = torch.log10(1 + torch.where(variance_hr >= EPSILON, variance_hr, 0) / VISUAL_NOISE)
+        carried, whole = carried + mine.sum(dim=(1, 2, 3)), whole + true.sum(dim=(1, 2, 3))
     return torch.where(whole > 0, (carried + EPSILON) / (whole + EPSILON), torch.nan)
-
-
-def _information(pair: Tensor, taps: Tensor) -> tuple[Tensor, Tensor]:
-    """Information of one scale that SR carries, and that HR holds, each (batch,), in decimal digits."""
-    sr, hr = pair.chunk(2)
-    maps = torch.cat([sr, hr, sr.square(), hr.square(), sr * hr])
-    mean_sr, mean_hr, square_sr, square_hr, product = correlate_separable(maps, taps).chunk(5)
-    variance_sr = (square_sr - mean_sr.square()).clamp_min(0)
-    variance_hr = (square_hr - mean_hr.square()).clamp_min(0)
-    covariance = product - mean_sr * mean_hr
-    # SR = gain x HR + noise; where HR or SR is flat, or the gain negative, all of SR is noise.
-    informed = (variance_hr >= EPSILON) & (variance_sr >= EPSILON) & (covariance > 0)
-    gain = torch.where(informed, covariance / (variance_hr + EPSILON), 0)
-    noise = (variance_sr - gain * covariance).clamp_min(EPSILON)
-    mine = torch.log10(1 + gain.square() * variance_hr / (noise + VISUAL_NOISE))
-    true = torch.log10(1 + torch.where(variance_hr >= EPSILON, variance_hr, 0) / VISUAL_NOISE)
-    return mine.sum(dim=(1, 2, 3)), true.sum(dim=(1, 2, 3))

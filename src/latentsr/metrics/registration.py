@@ -1,11 +1,10 @@
-"""Where an SR image lies against HR, its blur, contrast and noise, and whether its detail is HR's own.
+"""Shift, blur, contrast and noise of an SR image against HR, and whether its detail is HR's own.
 
-The model is SR = c (HR shifted and blurred by a Gaussian) + b + noise; `intensity.intensity_bias` tells b. The others
-are read from the spectra S and H of both images under a Hann window, less their means. LR determines SR up to LR's
-Nyquist frequency, 1 / (2 scale) cycles a pixel: shift, contrast and noise are sought below it. Above it SR is a guess,
-unless it was made from HR.
+The model is SR = c (HR shifted and blurred by a Gaussian) + b + noise; b is `fidelity.intensity_bias`, the others are
+taken from the spectra S and H of both images under a Hann window, less their means. LR determines SR up to LR's Nyquist
+frequency, 1 / (2 scale) cycles per pixel: shift, contrast and noise are found below it.
 
-All take (batch, 1, rows, columns) in [0, 1] on any device; `lr` (batch, 1, rows / scale, columns / scale) gives the
+All take (batch, 1, rows, columns) in [0, 1] on any device; `lr` (batch, 1, rows / scale, columns / scale) defines the
 scale. NaN for sides under 16 px and where an image is constant. Computed in float64 where the device has it.
 """
 
@@ -18,12 +17,12 @@ from torch import Tensor
 from latentsr.errors import InputError
 from latentsr.metrics.images import check_pair, no_value, precise, smaller_than
 
-SIDE = 16  # px, of HR; of LR where a shift is sought, which fewer frequencies do not tell
+SIDE = 16  # px, of HR; of LR where a shift is found
 SHIFT = ("length", "right", "down")
 STEPS = 4  # of Newton's method, which doubles the digits with each
-COARSE = 4  # times below LR's Nyquist frequency contrast is read, where no restoration has begun to blur
+COARSE = 4  # times below LR's Nyquist frequency contrast is taken, where no restoration blurs
 # Mean cosine of the phase differences: restorations have 0.97 and more, other images 0.1 to 0.8. From the first on a
-# shift is found to 0.1 px; below the second SR is another image, or buried in noise.
+# shift is found to 0.1 px; below the second SR is another image, or mostly noise.
 MATCH, OTHER = 0.9, 0.75
 # Power of HR from 1.2 times LR's Nyquist frequency on, over that of the octave below it. Brain MRI and chest X-rays
 # have 0.06 to 0.7; zero-filled to 0.55 of their width, or enlarged by two, 0.01 to 0.05 at scale 2.
@@ -31,10 +30,10 @@ BEYOND = 0.05
 
 
 class _Spectra(NamedTuple):
-    """The half planes of both spectra, (batch, bins) complex, and what is known of the bins.
+    """The half planes of both spectra, (batch, bins) complex, and the frequencies of the bins.
 
-    `frequency` (2, bins), cycles a pixel down and across, `radius` (bins,) its length, `weight` (bins,) 2 for bins that
-    have a mirror image.
+    `frequency` (2, bins), cycles per pixel down and across, `radius` (bins,) its length, `weight` (bins,) 2 for bins
+    that have a mirror image.
     """
 
     sr: Tensor
@@ -44,57 +43,44 @@ class _Spectra(NamedTuple):
     weight: Tensor
 
 
-class _Registered(NamedTuple):
-    """`place` (batch, 2) of SR, pixels down and to the right of HR; `cross` spectrum (batch, bins) of SR at HR's place.
-
-    `match` (batch,) in [-1, 1]: the mean cosine of the phase differences that are left, below LR's Nyquist frequency.
-    """
-
-    place: Tensor
-    cross: Tensor
-    match: Tensor
-
-
 def shift(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
-    """How far SR lies from HR in pixels, (batch, 3): length, and its parts to the right and down.
+    """Shift of SR against HR in pixels, (batch, 3): length, and its parts to the right and down.
 
-    The place of the highest half-whitened correlation below LR's Nyquist frequency: the cross spectrum over the root of
-    its magnitude (over the magnitude, as in phase correlation, what SR has wrong counts as much as what it has right).
-    Found on whole pixels, then by Newton's method between them. NaN also where SR does not match HR anywhere (MATCH),
-    as another image, and for sides of LR under 16 px.
+    The maximum of the half-whitened correlation below LR's Nyquist frequency: of the cross spectrum over the root of
+    its magnitude. Found on whole pixels, then by Newton's method between them. NaN also where SR does not match HR
+    anywhere (MATCH), as another image, and for sides of LR under 16 px.
     Source: Kuglin and Hines 1975; Knapp and Carter 1976 (generalised correlation); Guizar-Sicairos et al. 2008.
     """
     sr, hr = check_pair(sr, hr)
     scale = _scale(hr, lr)
     if smaller_than(lr, SIDE):
         return no_value(hr)[:, None].expand(-1, len(SHIFT))
-    found = _registered(_spectra(sr, hr), scale, hr.shape[-2:])
-    down, right = found.place.where(found.match[:, None] >= MATCH, torch.nan).unbind(dim=1)
+    place, _, match = _registered(_spectra(sr, hr), scale, hr.shape[-2:])
+    down, right = place.where(match[:, None] >= MATCH, torch.nan).unbind(dim=1)
     return torch.stack([torch.hypot(down, right), right, down], dim=1).to(hr.dtype)
 
 
 def contrast(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
-    """Slope of SR on HR in what is coarse, up to a quarter of LR's Nyquist frequency, (batch,): 1 where it was kept.
+    """Slope of SR on HR up to a quarter of LR's Nyquist frequency, (batch,): 1 where contrast is that of HR.
 
-    A shift is taken off first; blur and detail, right or wrong, hardly change it. NaN as `shift`.
+    A shift is removed first; blur and detail, right or wrong, hardly change it. NaN as `shift`.
     """
     sr, hr = check_pair(sr, hr)
     scale = _scale(hr, lr)
     if smaller_than(lr, SIDE):
         return no_value(hr)
     spectra = _spectra(sr, hr)
-    found = _registered(spectra, scale, hr.shape[-2:])
+    _, cross, match = _registered(spectra, scale, hr.shape[-2:])
     coarse = spectra.weight * (spectra.radius <= 0.5 / scale / COARSE)
-    slope = (found.cross.real @ coarse) / (_power(spectra.hr) @ coarse)
-    return slope.where(found.match >= MATCH, torch.nan).to(hr.dtype)
+    slope = (cross.real @ coarse) / (_power(spectra.hr) @ coarse)
+    return slope.where(match >= MATCH, torch.nan).to(hr.dtype)
 
 
 def blur(sr: Tensor, hr: Tensor) -> Tensor:
-    """Sigma in pixels of the Gaussian that makes HR's spectrum into SR's, (batch,): negative where SR is the sharper.
+    """Sigma in pixels of the Gaussian that turns HR's spectrum into SR's, (batch,): negative where SR is sharper.
 
     Under such a blur ln(abs(S) / abs(H)), of root mean squares over rings of frequency one bin wide, is
-    ln(c) - 2 pi^2 sigma^2 f^2: a straight line in f^2, fitted by least squares. The weight is the lower power of both,
-    which equal errors of amplitude ask for, and which leaves out where one of them has next to nothing.
+    ln(c) - 2 pi^2 sigma^2 f^2: a straight line in f^2, fitted by least squares, weighted by the lower power of both.
     """
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, SIDE):
@@ -111,21 +97,20 @@ def blur(sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def noise(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
-    """Standard deviation of the noise in SR, (batch,), as a share of the range: 0 where SR keeps what LR tells.
+    """Standard deviation of the noise in SR, (batch,), as a share of the range.
 
     That of white noise which has, up to half of LR's Nyquist frequency, the power of SR that is not coherent with HR in
-    its ring of frequency. Neither blur nor contrast adds much to it; a shift of a pixel adds about 0.01. NaN where SR
-    is another image (OTHER), and for sides of LR under 16 px.
+    its ring of frequency. Blur and contrast hardly change it. NaN where SR is another image (OTHER), and for sides of
+    LR under 16 px.
     """
     sr, hr = check_pair(sr, hr)
     scale = _scale(hr, lr)
     if smaller_than(lr, SIDE):
         return no_value(hr)
     spectra, side = _spectra(sr, hr), max(hr.shape[-2:])
-    found = _registered(spectra, scale, hr.shape[-2:])
+    _, cross, match = _registered(spectra, scale, hr.shape[-2:])
     real, imaginary, mine, true = (
-        _over_rings(spectra, one, side)
-        for one in (found.cross.real, found.cross.imag, _power(spectra.sr), _power(spectra.hr))
+        _over_rings(spectra, one, side) for one in (cross.real, cross.imag, _power(spectra.sr), _power(spectra.hr))
     )
     bins = _over_rings(spectra, torch.ones_like(spectra.weight)[None], side)
     ring = torch.arange(bins.shape[1], device=hr.device) / side
@@ -133,16 +118,15 @@ def noise(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     alone = (mine - (real.square() + imaginary.square()) / true) * certain
     energy = torch.stack([_hann(length).square().sum() for length in hr.shape[-2:]]).prod().to(alone)
     variance = alone.sum(dim=1) / (bins * certain).sum(dim=1) / energy
-    return variance.clamp_min(0).sqrt().where(found.match >= OTHER, torch.nan).to(hr.dtype)
+    return variance.clamp_min(0).sqrt().where(match >= OTHER, torch.nan).to(hr.dtype)
 
 
 def detail_frc(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     """Fourier ring correlation of SR with HR above LR's Nyquist frequency, up to twice it, (batch,), in [-1, 1].
 
-    Mean over the rings, HR's power as the weight; a shift is taken off first. Blur, contrast and shift do not change
-    it: it tells whether the detail has HR's phases, which LR does not hold. Its square is about the share of that
-    detail that SR has right. NaN also where LR is as large as HR, and where HR has next to no detail beyond LR
-    (BEYOND), as a zero-filled or enlarged image: there any restoration has what little there is.
+    Mean over the rings, HR's power as the weight; a shift is removed first. Blur, contrast and shift do not change it;
+    its square is about the share of that detail that SR has right. NaN also where LR is as large as HR, and where HR
+    has next to no detail beyond LR (BEYOND), as a zero-filled or enlarged image.
     Source: Harauz and van Heel 1986.
     """
     sr, hr = check_pair(sr, hr)
@@ -150,8 +134,8 @@ def detail_frc(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     if smaller_than(hr, SIDE) or scale == 1:
         return no_value(hr)
     spectra, side = _spectra(sr, hr), max(hr.shape[-2:])
-    cross = _registered(spectra, scale, hr.shape[-2:]).cross.real
-    both, mine, true = (_over_rings(spectra, one, side) for one in (cross, _power(spectra.sr), _power(spectra.hr)))
+    _, cross, _ = _registered(spectra, scale, hr.shape[-2:])
+    both, mine, true = (_over_rings(spectra, one, side) for one in (cross.real, _power(spectra.sr), _power(spectra.hr)))
     ring = torch.arange(both.shape[1], device=hr.device) / side
     weight = true * ((ring > 0.5 / scale) & (ring <= min(0.5, 1 / scale)))
     correlation = both / (mine * true).sqrt()  # 0 / 0: of a ring that is empty in SR
@@ -194,14 +178,18 @@ def _power(spectrum: Tensor) -> Tensor:
 
 
 def _over_rings(spectra: _Spectra, values: Tensor, side: int) -> Tensor:
-    """Sums of `values` (batch, bins) over rings of frequency, (batch, rings): ring k is k / side cycles a pixel."""
+    """Sums of `values` (batch, bins) over rings of frequency, (batch, rings): ring k is k / side cycles per pixel."""
     ring = (spectra.radius * side).round().long()
     sums = torch.zeros(len(values), int(ring.max()) + 1, dtype=values.dtype, device=values.device)
     return sums.index_add(1, ring, values * spectra.weight)
 
 
-def _registered(spectra: _Spectra, scale: int, size: torch.Size) -> _Registered:
-    """SR registered with HR by a shift, sought below LR's Nyquist frequency; NaN where an image is constant."""
+def _registered(spectra: _Spectra, scale: int, size: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
+    """(place, cross, match) of SR registered with HR by a shift, found below LR's Nyquist frequency.
+
+    `place` (batch, 2), pixels down and to the right of HR; `cross` spectrum (batch, bins) of SR moved back; `match`
+    (batch,) in [-1, 1], the mean cosine of the remaining phase differences, NaN where an image is constant.
+    """
     rows, columns = size
     known = (spectra.radius <= 0.5 / scale).nonzero()[:, 0]
     frequency, weight = spectra.frequency[:, known], spectra.weight[known]
@@ -220,10 +208,10 @@ def _registered(spectra: _Spectra, scale: int, size: torch.Size) -> _Registered:
         step = torch.linalg.solve_ex(curve, turned.imag @ frequency.mT)[0] / (2 * math.pi)
         place = whole + (place - step - whole).clamp(-1, 1)  # the summit is within a pixel of the highest one
     match = (whitened * _phase(place, frequency)).real.sum(dim=1) / (root @ weight)
-    return _Registered(place, cross * _phase(place, spectra.frequency), match)
+    return place, cross * _phase(place, spectra.frequency), match
 
 
 def _phase(place: Tensor, frequency: Tensor) -> Tensor:
-    """What the spectrum of an image at `place` (batch, 2) is multiplied by to move it back, (batch, bins)."""
+    """The factor of an image's spectrum that moves it back from `place` (batch, 2), (batch, bins)."""
     angle = 2 * math.pi * (place @ frequency)
     return torch.complex(angle.cos(), angle.sin())

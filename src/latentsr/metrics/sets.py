@@ -1,17 +1,13 @@
 """Distances between two sets of images: FID, KID, sliced Wasserstein, and the same with groups left out.
 
-One image at a time or a batch, each by its own generator, so that order and batches change nothing.
-Source: Karras et al. 2018, section 5 and its published code.
-
-FID and KID take features (images, features) of a network (`learned`), computed batch by batch; sliced Wasserstein
-distance takes the patch descriptors of `pyramid` and needs no learned weights. None pairs images.
-
-SR and HR of an image leave together. What is left is taken from sums and sorted lists, not computed anew. The standard
-error that follows from the values is `latentsr.stats.bootstrap`.
+FID and KID take features (images, features) of a network (`learned`); sliced Wasserstein distance takes
+`patch_descriptors` (Karras et al. 2018, section 5 and its published code) and needs no learned weights. Patches are
+drawn by one generator per image, so that order and batches change nothing. SR and HR of an image are left out together;
+`latentsr.stats.bootstrap` has the standard error that follows from the values.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise, repeat
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -36,24 +32,31 @@ def patch_descriptors(
 ) -> dict[str, Tensor]:
     """7x7 patches at random places of each level of each image's Laplacian pyramid, by level: (batch, patches, 49).
 
-    Levels are named by how much coarser their pixels are than the image's, fine to coarse: "x1", "x2", "x4" ...;
-    so levels of one name hold the same frequencies, whatever the images' sizes. At 128 patches an image and level
-    takes 25 kB.
+    Levels are named by the size of their pixels in those of the image, fine to coarse: "x1", "x2", "x4" ...; so levels
+    of one name have the same frequencies, whatever the images' sizes.
 
     Args:
         images: (batch, 1, rows, columns) in [0, 1], sides of 16 px or more.
-        generators: one an image, on the CPU, seeded from the image's id.
+        generators: one per image, on the CPU, seeded from the image's id.
         levels: as of `laplacian_pyramid`; images of several sizes are comparable in as many as the smallest has.
         patches: of each image and level.
     """
     if len(generators) != len(check_image(images)):
-        raise InputError(f"{len(generators)} generators for {len(images)} images: expected one an image")
+        raise InputError(f"{len(generators)} generators for {len(images)} images: expected one per image")
     pyramid = laplacian_pyramid(images, levels)
-    return {f"x{2**octave}": _drawn(level, generators, patches) for octave, level in enumerate(pyramid)}
+    inside, found = torch.arange(PATCH), {}
+    for octave, level in enumerate(pyramid):
+        rows, columns = (side - PATCH + 1 for side in level.shape[-2:])
+        places = torch.stack([torch.randint(rows * columns, (patches,), generator=source) for source in generators])
+        first = places // columns * level.shape[-1] + places % columns
+        steps = (inside[:, None] * level.shape[-1] + inside[None, :]).flatten()
+        pixels = (first[..., None] + steps).flatten(1).to(level.device)
+        found[f"x{2**octave}"] = level.flatten(1).gather(1, pixels).unflatten(1, (patches, PATCH * PATCH))
+    return found
 
 
 def pyramid_levels(side: int) -> int:
-    """How many levels the pyramid of an image has whose smaller side is `side` px: none of them is under 16 px."""
+    """The number of levels of 16 px or more of the pyramid of an image whose smaller side is `side` px."""
     levels = int(side >= SMALLEST_LEVEL)
     while side >= 2 * SMALLEST_LEVEL:
         levels, side = levels + 1, (side + 1) // 2
@@ -80,7 +83,7 @@ def laplacian_pyramid(images: Tensor, levels: int | None = None) -> list[Tensor]
 
 
 def enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """`image` brought to `size` (rows, columns), twice its own: zeros between the pixels, then blurred."""
+    """`image` enlarged to `size` (rows, columns), twice its own: zeros between the pixels, then blurred."""
     spread = torch.zeros(*image.shape[:-2], *size, dtype=image.dtype, device=image.device)
     spread[..., ::2, ::2] = image
     return 4 * _blurred(spread)
@@ -89,16 +92,6 @@ def enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:
 def _blurred(image: Tensor) -> Tensor:
     taps = torch.tensor(BINOMIAL, dtype=torch.float64)
     return correlate_separable(mirrored(image, len(BINOMIAL) // 2), taps)
-
-
-def _drawn(level: Tensor, generators: Sequence[torch.Generator], patches: int) -> Tensor:
-    rows, columns = (side - PATCH + 1 for side in level.shape[-2:])
-    places = torch.stack([torch.randint(rows * columns, (patches,), generator=source) for source in generators])
-    inside = torch.arange(PATCH)
-    steps = (inside[:, None] * level.shape[-1] + inside[None, :]).flatten()
-    first = places // columns * level.shape[-1] + places % columns
-    pixels = (first[..., None] + steps).flatten(1).to(level.device)
-    return level.flatten(1).gather(1, pixels).unflatten(1, (patches, PATCH * PATCH))
 
 
 PROJECTIONS = 512
@@ -111,10 +104,11 @@ def fid(features: Tensor, reference: Tensor) -> float:
     With Inception-v3's 2048 features it is FID; biased upwards, and unreliable below 2048 images (RELIABLE_FID).
     Source: Heusel et al. 2017, eq. 6.
     """
-    first, second = check_features(features, reference)
+    first, second = _checked_features(features, reference)
     means = (first.mean(dim=0) - second.mean(dim=0)).square().sum()
-    roots = [_covariance_root(values) for values in (first, second)]
-    # The trace of (S1 S2)^(1/2) is the sum of the singular values of R1 R2^T, where S = R^T R.
+    # The trace of (S1 S2)^(1/2) is the sum of the singular values of R1 R2^T, where S = R^T R is a covariance (ddof 1).
+    roots = [(values - values.mean(dim=0)) / (len(values) - 1) ** 0.5 for values in (first, second)]
+    roots = [torch.linalg.qr(root, mode="r").R if len(root) > root.shape[1] else root for root in roots]
     shared = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
     return float((means + sum(root.square().sum() for root in roots) - 2 * shared).clamp_min(0))
 
@@ -123,7 +117,7 @@ def sliced_wasserstein(
     descriptors: Tensor,
     reference: Tensor,
     *,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator,
     projections: int = PROJECTIONS,
 ) -> float:
     """Sliced Wasserstein distance x 1000 of two sets of patches (patches, pixels), 0 or more.
@@ -132,19 +126,21 @@ def sliced_wasserstein(
     drawn from `generator` (a CPU one): the mean distance of the sorted projections. Both sets need the same number of
     patches. Source: Karras et al. 2018, section 5.
     """
-    check_patches(descriptors, reference)
+    _check_patches(descriptors, reference)
     sets = [((values - values.mean()) / values.std(correction=0)).T.contiguous() for values in (descriptors, reference)]
     total = 0.0
-    for chosen in directions(reference, projections, generator).split(
-        CHUNK, dim=1
-    ):  # a chunk at a time: all projections at once would take gigabytes
-        first, second = (_sorted(chosen.T @ values) for values in sets)
+    # A chunk at a time: all projections at once would take gigabytes.
+    for chosen in _directions(reference, projections, generator).split(CHUNK, dim=1):
+        projected = [chosen.T @ values for values in sets]
+        if reference.device.type == "cpu":  # numpy sorts more than ten times faster than torch there
+            first, second = (torch.from_numpy(np.sort(values.numpy(), axis=1)) for values in projected)
+        else:
+            first, second = (values.sort(dim=1).values for values in projected)
         total += float((first - second).abs().mean(dim=1).double().sum())
     return 1000 * total / projections
 
 
-def check_patches(descriptors: Tensor, reference: Tensor) -> None:
-    """InputError unless both are (patches, pixels) of as many patches."""
+def _check_patches(descriptors: Tensor, reference: Tensor) -> None:
     if descriptors.shape != reference.shape or descriptors.ndim != 2:
         raise InputError(
             f"patches of shapes {tuple(descriptors.shape)} and {tuple(reference.shape)}: expected two alike, "
@@ -152,14 +148,14 @@ def check_patches(descriptors: Tensor, reference: Tensor) -> None:
         )
 
 
-def directions(reference: Tensor, projections: int, generator: torch.Generator | None) -> Tensor:
+def _directions(reference: Tensor, projections: int, generator: torch.Generator) -> Tensor:
     """(pixels, projections): random directions of length 1, of the type and device of the patches."""
     drawn = torch.randn(reference.shape[1], projections, generator=generator)
     return (drawn / drawn.norm(dim=0)).to(reference)
 
 
-def check_features(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in float64; InputError unless they are (images, features) of one network, of 2 images or more."""
+def _checked_features(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float64, if they are (images, features) of one network, of 2 images or more; InputError otherwise."""
     if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
         raise InputError(
             f"features of shapes {tuple(features.shape)} and {tuple(reference.shape)}: expected (images, features) "
@@ -170,51 +166,21 @@ def check_features(features: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]
     return features.double(), reference.double()
 
 
-def _covariance_root(features: Tensor) -> Tensor:
-    """R with R^T R = the covariance (ddof 1) of `features`, with no more rows than features."""
-    centred = (features - features.mean(dim=0)) / (len(features) - 1) ** 0.5
-    return torch.linalg.qr(centred, mode="r").R if len(features) > features.shape[1] else centred
-
-
-def kernel(first: Tensor, second: Tensor) -> Tensor:
-    """KID's kernel of each row of one with each row of the other: (x . y / features + 1)^3."""
-    return (first @ second.T / first.shape[1] + 1) ** 3
-
-
-def _sorted(values: Tensor) -> Tensor:
-    """Each row in rising order; on a CPU by numpy, which sorts more than ten times faster than torch."""
-    if values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.numpy(), axis=1))
-    return values.sort(dim=1).values
-
-
-SPREAD = 256  # directions of PROJECTIONS along which the spread over groups is seen: twice as fast
-ROWS = 512  # images a block of the kernels of all with all
+SPREAD = 256  # directions of PROJECTIONS for the spread over groups: twice as fast
+ROWS = 512  # images per block of the kernels of all with all
 
 Floats = NDArray[np.float64]
 Groups = NDArray[np.intp]
 
 
-def paired_kid(features: Tensor, reference: Tensor, patients: Groups | None = None) -> float:
-    """The KID of an evaluation's tables: that of `kid_left_out`, of all images.
-
-    Args:
-        features: of the SR images, (images, features).
-        reference: of the HR images, in the same order.
-        patients: number of the patient of each image; None: each image is a patient of its own.
-    """
-    members = np.arange(len(features)) if patients is None else patients
-    return kid_left_out(features, reference, members, np.zeros(len(features), dtype=np.intp))[0]
-
-
 def kid_left_out(features: Tensor, reference: Tensor, patients: Groups, groups: Groups) -> tuple[float, Floats]:
     """KID of all images, and with each group left out, (groups,), from pairs of images of different patients alone.
 
-    The mean over pairs (i, j) of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i): unbiased where x_i, the SR
-    image's features, and y_i, HR's, belong together, and where images of a patient are alike. KID as published takes
-    the two sets for independent; of SR and HR of the same images it is too low, by the more the nearer each SR image is
-    to its own HR and the fewer images there are, and below 0 if they are the same. Here it is 0 then. Where all images
-    are of one patient, the pairs are those of different images: that none is of one image alone is the least.
+    The mean over pairs (i, j) of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i), with the kernel k(x, y) =
+    (x . y / features + 1)^3: unbiased where x_i, the SR image's features, and y_i, HR's, belong together, and where
+    images of a patient are alike. KID as published takes the two sets for independent; of SR and HR of the same images
+    it is too low, and below 0 if they are the same. Here it is 0 then. Where all images are of one patient, the pairs
+    are those of different images.
 
     Args:
         features: of the SR images, (images, features).
@@ -224,7 +190,11 @@ def kid_left_out(features: Tensor, reference: Tensor, patients: Groups, groups: 
 
     Source: Gretton et al. 2012, lemma 6 with equation 4 (one sample of pairs); the kernel of Binkowski et al. 2018.
     """
-    first, second = check_features(features, reference)
+
+    def kernel(first: Tensor, second: Tensor) -> Tensor:
+        return (first @ second.T / first.shape[1] + 1) ** 3
+
+    first, second = _checked_features(features, reference)
     apart_by = patients if len(np.unique(patients)) > 1 else np.arange(len(patients))
     of_patient, of_group = torch.from_numpy(apart_by), torch.nn.functional.one_hot(torch.from_numpy(groups)).double()
     blocks, pairs = torch.zeros(2, of_group.shape[1], of_group.shape[1], dtype=torch.float64)
@@ -245,62 +215,46 @@ def swd_left_out(
     reference: Tensor,
     groups: Groups,
     *,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator,
     projections: int = SPREAD,
 ) -> tuple[Floats, Floats]:
     """Sliced Wasserstein distances x 1000 of all patches, (sets,), and with each group left out, (groups, sets).
 
-    As `sliced_wasserstein` along as many directions, to rounding; what is left of each set is shifted and scaled anew.
-
-    Args:
-        descriptors: of each set that is compared with the reference, (patches, pixels), on the CPU.
-        reference: as many patches.
-        groups: number of the group of each patch of any set, from 0.
-        generator: of the random directions, a CPU one.
-        projections: number of directions.
+    As `sliced_wasserstein` along as many directions, to rounding; the remaining patches of each set are standardised.
+    `descriptors` are the (patches, pixels), on the CPU, of each set that is compared with the reference, which has as
+    many; `groups` is the number, from 0, of the group of each patch of any set.
     """
     for one in descriptors:
-        check_patches(one, reference)
+        _check_patches(one, reference)
     order = torch.from_numpy(np.argsort(groups, kind="stable"))
     ends = np.concatenate([[0], np.cumsum(np.bincount(groups))]).tolist()
     cuts = [(0, 0), *pairwise(ends)]  # first nothing is left out, then group by group: their patches lie side by side
     sets = [values[order] for values in (reference, *descriptors)]
-    scales = list(zip(*(_scales(values, cuts) for values in sets), strict=True))
+    scales = [_scales(values, cuts) for values in sets]
     totals = np.zeros((len(cuts), len(descriptors)))
-    for some in directions(reference, projections, generator).split(CHUNK, dim=1):
+    for some in _directions(reference, projections, generator).split(CHUNK, dim=1):
         offsets = some.sum(dim=0).numpy()[:, None]
         projected = [(some.T @ values.T).numpy() for values in sets]
-        for number, cut in enumerate(cuts):
-            scaled = map(_standardised, projected, repeat(cut), repeat(offsets), scales[number])
-            target = next(scaled)
-            totals[number] += [_distance(one, target) for one in scaled]
+        for number, (start, end) in enumerate(cuts):
+            scaled = []  # the sorted projections of what is left of each set, as if it had been standardised
+            for values, (means, sds) in zip(projected, scales, strict=True):
+                left = np.concatenate([values[:, :start], values[:, end:]], axis=1)
+                left.sort(axis=1)
+                left -= np.float32(means[number]) * offsets
+                left /= np.float32(sds[number])
+                scaled.append(left)
+            for column, left in enumerate(scaled[1:]):
+                totals[number, column] += np.abs(left - scaled[0]).mean(axis=1, dtype=np.float64).sum()
     found = 1000 * totals / projections
     return found[0], found[1:]
 
 
-def _scales(values: Tensor, cuts: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
-    """Mean and standard deviation of all numbers but those of the rows of each cut, from sums of rows."""
+def _scales(values: Tensor, cuts: Sequence[tuple[int, int]]) -> tuple[Floats, Floats]:
+    """Mean and standard deviation, each (cuts,), of all numbers but those of the rows of a cut, from sums of rows."""
     wide = values.double()
     middle = wide.mean()
     sums = [(wide - middle).sum(dim=1).numpy(), (wide - middle).square().sum(dim=1).numpy()]
     first, second = (one.sum() - [one[slice(*cut)].sum() for cut in cuts] for one in sums)
     left = values.shape[1] * (len(values) - np.array([end - start for start, end in cuts]))
     means = first / left
-    return list(zip((means + float(middle)).tolist(), np.sqrt(second / left - means**2).tolist(), strict=True))
-
-
-def _standardised(
-    values: NDArray[np.float32], cut: tuple[int, int], offsets: NDArray[np.float32], scale: tuple[float, float]
-) -> NDArray[np.float32]:
-    """Each row without the columns from cut[0] to cut[1], in rising order, as if its patches had been standardised."""
-    left = np.concatenate([values[:, : cut[0]], values[:, cut[1] :]], axis=1)
-    left.sort(axis=1)
-    left -= np.float32(scale[0]) * offsets
-    left /= np.float32(scale[1])
-    return left
-
-
-def _distance(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """The sum over rows of the mean absolute difference; `first` is used up."""
-    first -= second
-    return float(np.abs(first, out=first).mean(axis=1, dtype=np.float64).sum())
+    return means + float(middle), np.sqrt(second / left - means**2)

@@ -3,33 +3,23 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from latentsr.errors import InputError, OptionError
 from latentsr.metrics import fidelity, frequency, hallucination, learned, perceptual, registration
-from latentsr.metrics.sets import fid, paired_kid, sliced_wasserstein
 
 CONTEXT = (
     "hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction", "sr_decoded",
     "hr_decoded",
 )  # fmt: skip
 Group = Literal[
-    "fidelity",
-    "perceptual",
-    "frequency",
-    "hallucination",
-    "latent",
-    "roi",
-    "intensity",
-    "distortion",
-    "learned",
+    "fidelity", "perceptual", "frequency", "hallucination", "latent", "roi", "intensity", "distortion", "learned",
     "consistency",
     "published",
-]
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,24 +27,24 @@ class Metric:
     """The facts of one measure.
 
     Attributes:
-        name: what options and tables call it.
-        title: what figures and printed tables call it.
+        name: in options and tables.
+        title: in figures and printed tables.
         function: (sr, *needs) -> (batch,), or (batch, parts) where it has `parts`; without `sr` where `of_image` is
-            False. Images are (batch, 1, rows, columns) in [0, 1]; NaN says "no value", as for images under
-            `smallest_side`, and +inf is the PSNR of identical images.
+            False. Images are (batch, 1, rows, columns) in [0, 1]. NaN is "no value", as for images under
+            `smallest_side`, and +inf the PSNR of identical images.
         unit: of the value; empty for a pure number.
-        better: which way is better; `closer` is closer to the value that HR itself has.
-        range: smallest and largest value that can come.
+        better: which values are better; `closer` is closer to HR's own value.
+        range: smallest and largest possible value.
         source: paper and equation, or protocol.
         smallest_side: pixels that rows and columns must have for a value.
-        needs: what `function` takes beside SR, names of CONTEXT: `hr` and `lr` images, `degradation` (an operator with
-            apply and pinv), `threshold` (batch, 3) of `hallucination.noise_thresholds`, `mask` (batch, 1, rows,
+        needs: arguments of `function` beside SR, names of CONTEXT: `hr` and `lr` images, `degradation` (an operator
+            with apply and pinv), `threshold` (batch, 3) of `hallucination.noise_thresholds`, `mask` (batch, 1, rows,
             columns) of the region of interest, `mean` (the posterior-mean SR image), `sr_latent` and `hr_latent`
             (batch, channels, rows, columns), `reconstruction` (HR, encoded and decoded by the method's autoencoder),
             `sr_decoded` and `hr_decoded` (the decoder's output of the sampler's latents and of HR's, all channels).
-        parts: names of the values where there are several an image, such as the bands of a spectrum.
-        group: what it belongs to in a report.
-        of_image: whether it takes the SR image at all; measures of latents and of reconstructions do not.
+        parts: names of the values where there are several per image, such as the bands of a spectrum.
+        group: its section in a report.
+        of_image: whether it takes the SR image; measures of latents and of reconstructions do not.
         by_default: whether it is measured where no measures are named.
     """
 
@@ -74,16 +64,16 @@ class Metric:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the tidy table calls its values: its own name, or `name/part` for each part."""
+        """Names of its values in the tidy table: its own, or `name/part` for each part."""
         return tuple(f"{self.name}/{part}" for part in self.parts) or (self.name,)
 
     @property
     def of_result(self) -> bool:
-        """Whether it says anything of SR; a ceiling or noise floor is an autoencoder's alone, whatever is restored."""
+        """Whether it depends on SR; a ceiling or noise floor depends on the autoencoder alone."""
         return self.of_image or bool({"sr_latent", "sr_decoded"} & set(self.needs))
 
     def __call__(self, sr: Tensor, hr: Tensor | None = None, **context: Any) -> Tensor:
-        """The value of each SR image, (batch,) or (batch, parts); what it does not need is left aside."""
+        """The value of each SR image, (batch,) or (batch, parts); `context` may hold more than it needs."""
         given = context if hr is None else {**context, "hr": hr}
         if missing := [name for name in self.needs if name not in given]:
             raise InputError(f"measure '{self.name}' needs {', '.join(missing)}: give it, or leave the measure out")
@@ -133,19 +123,22 @@ _TABLE = (
            f"PSNR of decode(encode(HR)), {STUDY}", needs=("reconstruction", "hr"), of_image=False),
     Metric("haarpsi", "HaarPSI", perceptual.haarpsi, "", "higher", (0.0, 1.0),
            f"Reisenhofer et al. 2018, {PHASES}", perceptual.HAARPSI_SIDE, group="perceptual"),
-    Metric("haarpsi_med", "HaarPSI (medical)", perceptual.haarpsi_med, "", "higher", (0.0, 1.0),
+    Metric("haarpsi_med", "HaarPSI (medical)", partial(perceptual.haarpsi, constants=perceptual.MEDICAL), "",
+           "higher", (0.0, 1.0),
            f"{MEDICAL}, {PHASES}", perceptual.HAARPSI_SIDE, group="perceptual"),
-    Metric("haarpsi_published", "HaarPSI (as published)", perceptual.haarpsi_published, "", "higher", (0.0, 1.0),
-           "Reisenhofer et al. 2018", perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual", by_default=False),
-    Metric("haarpsi_med_published", "HaarPSI (medical, as published)", perceptual.haarpsi_med_published, "", "higher",
-           (0.0, 1.0), MEDICAL, perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual", by_default=False),
+    Metric("haarpsi_published", "HaarPSI (as published)", partial(perceptual.haarpsi, phases=1), "", "higher",
+           (0.0, 1.0), "Reisenhofer et al. 2018", perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual",
+           by_default=False),
+    Metric("haarpsi_med_published", "HaarPSI (medical, as published)",
+           partial(perceptual.haarpsi, constants=perceptual.MEDICAL, phases=1), "", "higher", (0.0, 1.0), MEDICAL,
+           perceptual.PUBLISHED_HAARPSI_SIDE, group="perceptual", by_default=False),
     Metric("vsi", "VSI", perceptual.vsi, "", "higher", (0.0, 1.0), "Zhang, Shen and Li 2014",
            perceptual.VSI_SIDE, group="perceptual"),
     Metric("vif", "VIF (pixel domain)", perceptual.vif, "", "higher", (0.0, INF), "Sheikh and Bovik 2006, VIFp",
            perceptual.VIF_SIDE, group="perceptual"),
     Metric("gmsd", "GMSD", perceptual.gmsd, "", "lower", (0.0, 0.5), f"Xue et al. 2014, {PHASES}",
            perceptual.GMSD_SIDE, group="perceptual"),
-    Metric("gmsd_published", "GMSD (as published)", perceptual.gmsd_published, "", "lower", (0.0, 0.5),
+    Metric("gmsd_published", "GMSD (as published)", partial(perceptual.gmsd, phases=1), "", "lower", (0.0, 0.5),
            "Xue et al. 2014", perceptual.PUBLISHED_GMSD_SIDE, group="perceptual", by_default=False),
     Metric("hfen", "HFEN", frequency.hfen, "", "lower", (0.0, INF), "Ravishankar and Bresler 2011",
            frequency.HFEN_SIDE, group="frequency"),
@@ -168,7 +161,7 @@ _TABLE = (
            "lower", (0.0, 1.0), STUDY, needs=("hr", "threshold"), parts=SIGMAS, group="hallucination"),
     Metric("lost_magnitude", "Lost magnitude", hallucination.lost_magnitude, "intensity", "lower", (0.0, 1.0), STUDY,
            needs=("hr", "threshold"), parts=SIGMAS, group="hallucination"),
-    Metric("noise_floor", "Noise floor", hallucination.noise_floor, "intensity", "closer", (0.0, INF),
+    Metric("noise_floor", "Noise floor", Tensor.clone, "intensity", "closer", (0.0, INF),
            f"mean + k sd of abs(AE - HR), {STUDY}", needs=("threshold",), parts=SIGMAS, group="hallucination",
            of_image=False),
     Metric("null_space", "Null-space part", hallucination.null_space, "intensity", "closer", (0.0, INF),
@@ -228,7 +221,7 @@ _TABLE = (
 )
 # fmt: on
 
-METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _TABLE})
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _TABLE}
 
 
 def find_metrics(names: Iterable[str] | None = None) -> tuple[Metric, ...]:
@@ -245,34 +238,17 @@ def find_metrics(names: Iterable[str] | None = None) -> tuple[Metric, ...]:
     return tuple(METRICS[name] for name in dict.fromkeys(wanted))
 
 
-@dataclass(frozen=True)
-class SetMetric:
-    """The facts of one measure of two sets: `function(sr, reference)` is one number.
+class SetMetric(NamedTuple):
+    """The facts of one measure of two sets, a function of `sets`; lower is better."""
 
-    `takes` says of what: `features` of a network, or `descriptors` of patches, one pyramid level a value.
-    """
-
-    name: str
     title: str
-    function: Callable[..., float]
     unit: str
-    better: Literal["higher", "lower"]
     range: tuple[float, float]
     source: str
-    takes: Literal["features", "descriptors"]
 
 
-# fmt: off
-SET_METRICS: Mapping[str, SetMetric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            SetMetric("fid", "FID", fid, "", "lower", (0.0, np.inf), "Heusel et al. 2017, eq. 6", "features"),
-            SetMetric("kid", "KID", paired_kid, "", "lower", (-np.inf, np.inf),
-                      "Binkowski et al. 2018; Gretton et al. 2012, lemma 6", "features"),
-            SetMetric("swd", "SWD", sliced_wasserstein, "1e-3", "lower", (0.0, np.inf), "Karras et al. 2018",
-                      "descriptors"),
-        )
-    }
-)
-# fmt: on
+SET_METRICS: Mapping[str, SetMetric] = {
+    "fid": SetMetric("FID", "", (0.0, INF), "Heusel et al. 2017, eq. 6"),
+    "kid": SetMetric("KID", "", (-INF, INF), "Binkowski et al. 2018; Gretton et al. 2012, lemma 6"),
+    "swd": SetMetric("SWD", "1e-3", (0.0, INF), "Karras et al. 2018"),
+}

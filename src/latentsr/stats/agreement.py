@@ -1,17 +1,16 @@
-"""Agreement of two measurements of the same thing after Bland and Altman: bias, limits, and how sure both are."""
+"""Agreement of two measurements of the same thing after Bland and Altman: bias, limits, and their intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
-from latentsr.errors import InputError, OptionError
+from latentsr.errors import InputError
 from latentsr.names import HR
-from latentsr.stats.paired import chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
-from latentsr.stats.table import check_table
+from latentsr.stats.paired import CONFIDENCE, Floats, paired_units, unit_means
 
 WIDTH = 1.96  # sds between bias and limit, as published
 AGREEMENT_COLUMNS = (
@@ -19,15 +18,13 @@ AGREEMENT_COLUMNS = (
     "lower", "lower_low", "lower_high", "upper", "upper_low", "upper_high",
 )  # fmt: skip
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
     """Bias and limits of agreement of n units, each with its interval, and the points they were taken from.
 
-    `means` and `differences`, both (n,), are (a + b) / 2 and a - b of each unit. With fewer than two units all but the
-    bias are NaN, and the bias too without any.
+    `means` and `differences`, both (n,), are (a + b) / 2 and a - b of each unit. With one unit all but the bias are
+    NaN, without any the bias too.
     """
 
     n: int
@@ -45,36 +42,38 @@ class Agreement:
     differences: Floats
 
 
-def bland_altman(
-    a: ArrayLike, b: ArrayLike, *, patients: Sequence[str] | None = None, level: float = 0.95
-) -> Agreement:
-    """Bias, mean of a - b, and limits of agreement, bias -+ 1.96 sd (ddof 1), with their intervals.
+def bland_altman(a: ArrayLike, b: ArrayLike, *, patients: Sequence[str] | None = None) -> Agreement:
+    """Bias, mean of a - b, and limits of agreement, bias -+ 1.96 sd (ddof 1), with their 95 % intervals.
 
-    Given `patients`, a patient's images are first averaged, so that each patient counts once: the limits then speak of
-    a patient's mean, and are narrower than those of single images. Pairs where one value is NaN are left out.
+    Given the patient of each image, a patient's images are first averaged, so that each patient counts once: the limits
+    are then those of a patient's mean, and narrower than those of single images. Pairs with a NaN are left out.
 
     The interval of the bias is Student's. That of a limit is exact for normal differences, from the noncentral t
-    distribution, and so wider on the outer side; Bland and Altman's own, limit -+ t sd sqrt(1/n + 1.96^2 / 2(n - 1)),
-    is its approximation for many units.
-
-    Args:
-        a: (images,), such as the mean intensity of SR.
-        b: (images,), of the same images in the same order, such as the mean intensity of HR.
-        patients: the patient of each image.
-        level: of the three intervals.
+    distribution; Bland and Altman's own, limit -+ t sd sqrt(1/n + 1.96^2 / 2(n - 1)), is its approximation for many
+    units. `a` and `b` are (images,), such as the mean intensity of SR and of HR.
 
     Source: Bland and Altman 1986 and 1999; Carkeet 2015, Exact parametric confidence intervals for Bland-Altman limits
     of agreement.
     """
-    if not 0 < level < 1:
-        raise OptionError(f"level {level}: expected a number between 0 and 1, such as 0.95")
-    first, second = _units(a, b, patients)
-    differences = first - second
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    sizes = {first.shape, second.shape} | (set() if patients is None else {(len(patients),)})
+    if len(sizes) > 1 or first.ndim != 1 or np.isinf(first).any() or np.isinf(second).any():
+        raise InputError(f"values of shape {first.shape} and {second.shape}: expected a, b, patients (images,), finite")
+    units = np.stack([first, second], axis=1)
+    present = ~np.isnan(units).any(axis=1)
+    units = units[present]
+    if patients is not None:
+        units = unit_means(units, list(np.asarray(patients)[present]))
+
+    differences = units[:, 0] - units[:, 1]
     n = len(differences)
     bias = float(differences.mean()) if n else np.nan
-    sd = float(differences.std(ddof=1)) if n > 1 else np.nan
-    reach = sd * stats.t.ppf((1 + level) / 2, n - 1) / np.sqrt(n) if n > 1 else np.nan
-    inner, outer = _limit_factors(n, level)
+    sd = reach = inner = outer = np.nan
+    if n > 1:
+        sd = float(differences.std(ddof=1))
+        reach = sd * stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) / np.sqrt(n)
+        tails = np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        inner, outer = (stats.nct.ppf(tails, n - 1, WIDTH * np.sqrt(n)) / np.sqrt(n)).tolist()
     return Agreement(
         n=n,
         bias=bias,
@@ -87,66 +86,27 @@ def bland_altman(
         upper=bias + WIDTH * sd,
         upper_low=bias + inner * sd,
         upper_high=bias + outer * sd,
-        means=(first + second) / 2,
+        means=(units[:, 0] + units[:, 1]) / 2,
         differences=differences,
     )
 
 
-def compare_agreement(
-    table: pd.DataFrame,
-    metric: str = "mean_intensity",
-    *,
-    reference: str = HR,
-    unit: str = "patient",
-    level: float = 0.95,
-) -> pd.DataFrame:
-    """One row a dataset, method and unit: `bland_altman` of the method's values (a) and the reference's (b).
+def compare_agreement(table: pd.DataFrame, metric: str, *, unit: str = "patient") -> pd.DataFrame:
+    """One row per dataset, method and unit: `bland_altman` of the method's values (a) and HR's (b).
 
-    Args:
-        table: tidy; the reference has the metric too.
-        metric: what is compared.
-        reference: the method to agree with.
-        unit: "patient", "image" or "both".
-        level: of the intervals.
-
-    Raises:
-        InputError: images missing or twice; no such reference or metric.
+    `table` is tidy; `unit` is "patient", "image" or "both". InputError for images missing or twice, a metric that the
+    table lacks, or a dataset without HR's values.
     """
-    units = units_of(unit)
-    check_table(table)
     chosen = table[table["metric"] == metric]
     if chosen.empty:
         raise InputError(f"no metric {metric} in the table: it has {', '.join(sorted(table['metric'].unique()))}")
+    pairs = [(method, HR) for method in sorted(chosen["method"].unique()) if method != HR]
     rows = []
-    for name, part in chosen.groupby("dataset", sort=True):
-        paired = pair_columns(wide(part), chosen_pairs(part, baseline=reference))
-        for one in units:
-            members = unit_members(paired, one)
-            for column, (_, a, b) in enumerate(paired.labels):
-                usable = paired.usable[:, column]
-                values = [np.where(usable, side[:, column], np.nan) for side in (paired.first, paired.second)]
-                found = vars(bland_altman(*values, patients=members, level=level))
-                sizes = {"images": len(members), "patients": len(set(paired.patients))}
-                rows.append({"dataset": str(name), "metric": metric, "a": a, "b": b, "unit": one} | sizes | found)
+    for dataset, one, paired, members in paired_units(chosen, pairs, unit):
+        for column, (_, a, b) in enumerate(paired.labels):
+            usable = paired.usable[:, column]
+            first, second = (np.where(usable, side[:, column], np.nan) for side in (paired.first, paired.second))
+            label = {"dataset": dataset, "metric": metric, "a": a, "b": b, "unit": one}
+            sizes = {"images": len(members), "patients": len(set(paired.patients))}
+            rows.append(label | sizes | vars(bland_altman(first, second, patients=members)))
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
-
-
-def _units(a: ArrayLike, b: ArrayLike, patients: Sequence[str] | None) -> tuple[Floats, Floats]:
-    """The units' values (n,): each pair without NaN, or each patient's means over them."""
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    sizes = {first.shape, second.shape} | (set() if patients is None else {(len(patients),)})
-    if len(sizes) > 1 or first.ndim != 1 or np.isinf(first).any() or np.isinf(second).any():
-        raise InputError(f"values of shape {first.shape} and {second.shape}: expected a, b, patients (images,), finite")
-    pairs = np.stack([first, second], axis=1)
-    kept = ~np.isnan(pairs).any(axis=1)
-    units = pairs[kept] if patients is None else unit_means(pairs[kept], list(np.asarray(patients)[kept]))
-    return units[:, 0], units[:, 1]
-
-
-def _limit_factors(n: int, level: float) -> tuple[float, float]:
-    """How many sds from the bias the two ends of a limit's interval are, the inner and the outer."""
-    if n < 2:
-        return np.nan, np.nan
-    tails = np.array([(1 - level) / 2, (1 + level) / 2])
-    inner, outer = stats.nct.ppf(tails, n - 1, WIDTH * np.sqrt(n)) / np.sqrt(n)
-    return float(inner), float(outer)

@@ -1,31 +1,49 @@
-"""Methods compared on the tidy table: effects with intervals, tests and effect sizes; within subgroups too."""
+"""Methods compared pair by pair: differences with intervals, tests and effect sizes; within subgroups too.
+
+Columns of a comparison, of the pairs of values where both are finite:
+    images, patients: in the dataset; `infinite` images where a value is infinite (the PSNR of identical images) and
+        `missing` ones where one is NaN are left out of all that follows;
+    n: units that remain, patients or images;
+    mean_a, mean_b, difference: means over units, each the mean of its images; difference = mean_a - mean_b;
+    low, high, sd_difference, p: Student's interval and two-sided test of `difference` and the sd of the units'
+        differences, of `significance.mean_test`;
+    p_holm: p adjusted (Holm) over all rows of this dataset, unit and `family`; p itself in the family PRIMARY;
+    detectable: the difference that the unadjusted test finds with 80 % power, if the sd is the observed one;
+    d, d_z, rank_biserial: of the units, d the published effect size with the pooled sd, d_z the paired one;
+    p_wilcoxon: the two-sided signed-rank p of the units, unadjusted, to compare with the literature;
+    least, greatest: the smallest and largest difference of a unit; `units_below`, `units_above`, `images_below`,
+        `images_above`: how many units and images have a difference below and above zero; `loo_low`, `loo_high`: the
+        range of `difference` with any one unit left out;
+    image_weighted, image_weighted_low, image_weighted_high: the mean over images instead and its bootstrap interval
+        drawn by unit: how much the weight of patients with many images matters.
+With one unit, or none, interval, tests and effect sizes are NaN. With several images per patient, the rows of unit
+"image" take them for independent: their intervals are too narrow.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
 from latentsr.errors import InputError
 from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.paired import (
+    ROUNDING,
+    Floats,
     Pair,
     Paired,
-    chosen_pairs,
     cohen_d,
     cohen_dz,
     pair_columns,
+    paired_units,
     rank_biserial,
     unit_means,
-    unit_members,
-    units_of,
     wide,
     wilcoxon,
 )
-from latentsr.stats.significance import FEWEST, ROUNDING, detectable, holm, mean_test
-from latentsr.stats.table import check_table
+from latentsr.stats.significance import FEWEST, detectable, holm, mean_test
 
 COMPARISON_COLUMNS = (
     "dataset", "metric", "a", "b", "unit", "images", "patients", "n", "infinite", "missing", "mean_a", "mean_b",
@@ -36,111 +54,65 @@ COMPARISON_COLUMNS = (
 ONE_FAMILY = "all"
 PRIMARY = "primary"  # the family of the one comparison that stands outside all others
 
-Floats = NDArray[np.float64]
-
 
 def compare_methods(
     table: pd.DataFrame,
     *,
-    pairs: Sequence[Pair] | None = None,
-    baseline: str | None = None,
+    pairs: Sequence[Pair],
     primary: tuple[str, str, str] | None = None,
     unit: str = "patient",
     families: Mapping[str, str] | None = None,
-    level: float = 0.95,
     draws: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row a dataset, metric, pair (a, b) of methods and unit: what a has that b has not, and how sure that is.
-
-    A pair of values counts where both are finite. Columns:
-        images, patients: in the dataset; `infinite` images where a value is infinite (the PSNR of identical images) and
-            `missing` ones where one is NaN (no value) are left out of all that follows and counted here;
-        n: units that remain, patients or images;
-        mean_a, mean_b, difference: means over units, each the mean of its images; difference = mean_a - mean_b;
-        low, high, sd_difference, p: Student's interval and two-sided test of `difference` and the sd of the units'
-            differences, of `significance.mean_test`;
-        p_holm: p adjusted (Holm) over all rows of this dataset, unit and `family`; p itself in the family PRIMARY;
-        detectable: the difference that the unadjusted test finds with 80 % power, if the sd is as seen;
-        d, d_z, rank_biserial: of the units, d the published effect size with the pooled sd, d_z the paired one;
-        p_wilcoxon: the two-sided signed-rank p of the units, unadjusted, to compare with the literature;
-        least, greatest: the smallest and largest difference of a unit; `units_below`, `units_above`, `images_below`,
-            `images_above`: how many units and images have a difference below and above zero; `loo_low`, `loo_high`:
-            the range of `difference` when any one unit is left out;
-        image_weighted, image_weighted_low, image_weighted_high: the mean over images instead and its bootstrap interval
-            drawn by unit: how much the weight of patients of many images matters.
-    With one unit, or none, interval, tests and effect sizes are NaN. With several images a patient, the rows of unit
-    "image" take them for independent: to compare with the literature, too sure of themselves.
+    """One row per dataset, metric, pair (a, b) of methods and unit: COMPARISON_COLUMNS.
 
     Args:
         table: tidy; every method and metric has every image of its dataset once.
-        pairs: (a, b) to compare; if neither these nor a baseline are given, all pairs but those with `hr`.
-        baseline: compare each other method with this one.
+        pairs: (a, b) to compare.
         primary: (a, b, metric) of the comparison specified in advance: in each dataset a family of its own.
         unit: "patient", "image" or "both".
         families: the family of each metric, chosen before the data were seen; None: all metrics are one.
-        level: of the intervals.
         draws: resamples of the bootstrap.
         seed: of the bootstrap.
 
     Raises:
         InputError: images missing, twice or of two patients, which are listed; a method that a dataset does not have;
-            a metric without a family; a primary comparison that there is not.
-        OptionError: an unknown unit, pairs that are none.
+            a metric without a family; a primary comparison that does not exist.
+        OptionError: an unknown unit, invalid pairs.
     """
-    units = units_of(unit)
-    check_table(table)
-    members = _families(table, families)
-    parts = []
-    for name, rows in table.groupby("dataset", sort=True):
-        chosen = chosen_pairs(rows, pairs=pairs, baseline=baseline)
-        paired = pair_columns(wide(rows), chosen)
-        for one in units:
-            found = _compared(paired, one, level, draws, seed)
-            parts.append(_adjusted(found, members, primary).assign(dataset=str(name)))
-    return _with_primary(pd.concat(parts, ignore_index=True)[list(COMPARISON_COLUMNS)], primary)
-
-
-def _with_primary(rows: pd.DataFrame, primary: tuple[str, str, str] | None) -> pd.DataFrame:
-    """The rows, if the primary comparison is among them in some dataset."""
-    if primary is not None and not rows["family"].eq(PRIMARY).any():
-        raise InputError(f"no comparison of {primary[0]} and {primary[1]} in {primary[2]}, which was to be the primary")
-    return rows
-
-
-def _families(table: pd.DataFrame, families: Mapping[str, str] | None) -> Mapping[str, str]:
-    """The family of each of the table's metrics."""
+    units = paired_units(table, pairs, unit)
     metrics = sorted(table["metric"].unique())
-    found = dict.fromkeys(metrics, ONE_FAMILY) if families is None else families
-    if lacking := [metric for metric in metrics if metric not in found]:
+    families = dict.fromkeys(metrics, ONE_FAMILY) if families is None else families
+    if lacking := [metric for metric in metrics if metric not in families]:
         raise InputError(f"no family of tests for {', '.join(lacking)}: name one for each metric of the table")
-    if PRIMARY in found.values():
+    if PRIMARY in families.values():
         raise InputError(f"a family of tests named {PRIMARY}, which is the primary comparison's: choose another name")
-    return found
+    either_way = () if primary is None else ((primary[2], *primary[:2]), primary[::-1])
+    parts = []
+    for dataset, one, paired, members in units:
+        rows = _compared(paired, members, draws, seed)
+        family = [PRIMARY if label in either_way else families[label[0]] for label in paired.labels]
+        rows = rows.assign(dataset=dataset, unit=one, family=pd.Series(family, dtype=object))
+        parts.append(rows.assign(p_holm=rows.groupby("family", sort=False)["p"].transform(holm)))
+    compared = pd.concat(parts, ignore_index=True)[list(COMPARISON_COLUMNS)]
+    if primary is not None and not compared["family"].eq(PRIMARY).any():
+        raise InputError(f"no comparison of {primary[0]} and {primary[1]} in {primary[2]}, which was to be the primary")
+    return compared
 
 
-def _adjusted(rows: pd.DataFrame, families: Mapping[str, str], primary: tuple[str, str, str] | None) -> pd.DataFrame:
-    """The rows of one dataset and unit with `family` and `p_holm`."""
-    family = rows["metric"].map(families).astype(object)
-    if primary is not None:
-        a, b, metric = primary
-        family[rows["metric"].eq(metric) & (rows["a"].eq(a) & rows["b"].eq(b) | rows["a"].eq(b) & rows["b"].eq(a))] = (
-            PRIMARY
-        )
-    p_holm = rows.groupby(family, sort=False)["p"].transform(holm)
-    return rows.assign(family=family, p_holm=p_holm)
-
-
-def _compared(paired: Paired, unit: str, level: float, draws: int, seed: int) -> pd.DataFrame:
-    """The rows of one dataset and unit, without the dataset's name."""
-    members = unit_members(paired, unit)
+def _compared(paired: Paired, members: Sequence[str], draws: int, seed: int) -> pd.DataFrame:
+    """The rows of one dataset and unit, without the columns that depend on other rows."""
     differences = paired.differences
     first, second = (unit_means(np.where(paired.usable, one, np.nan), members) for one in (paired.first, paired.second))
     units = unit_means(differences, members)
-    tested = mean_test(units, level=level)
-    low, high = cluster_intervals(differences, members, level=level, draws=draws, seed=seed)
-    rows = pd.DataFrame(list(paired.labels), columns=["metric", "a", "b"]).assign(
-        unit=unit,
+    tested = mean_test(units)
+    low, high = cluster_intervals(differences, members, draws=draws, seed=seed)
+    present = [one[~np.isnan(one)] for one in (first - second).T]
+    frame = pd.DataFrame(units)
+    total, least, greatest = frame.sum(), frame.min(), frame.max()
+    others = pd.Series(np.maximum(tested.n - 1, 1)).where(tested.n > 1)  # units that remain when one is left out
+    return pd.DataFrame(list(paired.labels), columns=["metric", "a", "b"]).assign(
         images=len(paired.patients),
         patients=len(set(paired.patients)),
         n=tested.n,
@@ -157,10 +129,19 @@ def _compared(paired: Paired, unit: str, level: float, draws: int, seed: int) ->
         image_weighted=_column_means(differences),
         image_weighted_low=low,
         image_weighted_high=high,
+        p_wilcoxon=[wilcoxon(one) for one in present],
+        d=[cohen_d(a, b) for a, b in zip(first.T, second.T, strict=True)],
+        d_z=[cohen_dz(one) for one in present],
+        rank_biserial=[rank_biserial(one) if len(one) > 1 else np.nan for one in present],
+        least=least,
+        greatest=greatest,
+        loo_low=(total - greatest) / others,
+        loo_high=(total - least) / others,
+        units_below=(units < 0).sum(axis=0),
+        units_above=(units > 0).sum(axis=0),
+        images_below=(differences < 0).sum(axis=0),
+        images_above=(differences > 0).sum(axis=0),
     )
-    for name, values in (("units", units), ("images", differences)):
-        rows = rows.assign(**{f"{name}_below": (values < 0).sum(axis=0), f"{name}_above": (values > 0).sum(axis=0)})
-    return rows.join(_effects(first, second)).join(_extremes(units))
 
 
 def _column_means(values: Floats) -> Floats:
@@ -168,38 +149,7 @@ def _column_means(values: Floats) -> Floats:
     return pd.DataFrame(values).mean().to_numpy(dtype=np.float64)
 
 
-def _effects(first: Floats, second: Floats) -> pd.DataFrame:
-    """Effect sizes and signed-rank test of each column of (units, columns) pairs."""
-    rows = []
-    for a, b in zip(first.T, second.T, strict=True):
-        differences = (a - b)[~np.isnan(a - b)]
-        rows.append(
-            {
-                "p_wilcoxon": wilcoxon(differences),
-                "d": cohen_d(a, b),
-                "d_z": cohen_dz(differences),
-                "rank_biserial": rank_biserial(differences) if len(differences) > 1 else np.nan,
-            }
-        )
-    return pd.DataFrame(rows, columns=["p_wilcoxon", "d", "d_z", "rank_biserial"])
-
-
-def _extremes(units: Floats) -> pd.DataFrame:
-    """The least and greatest of the units' differences, and the range of their mean with any one of them left out."""
-    frame = pd.DataFrame(units)
-    n, total, least, greatest = frame.count(), frame.sum(), frame.min(), frame.max()
-    left = np.maximum(n - 1, 1).where(n > 1)
-    return pd.DataFrame(
-        {
-            "least": least,
-            "greatest": greatest,
-            "loo_low": (total - greatest) / left,
-            "loo_high": (total - least) / left,
-        }
-    )
-
-
-ADJUSTED = ("dataset", "p_holm", "family")  # columns of comparisons that mean nothing here, or stand first
+ADJUSTED = ("dataset", "p_holm", "family")  # columns of comparisons that mean nothing here, or come first
 SUBGROUP_COLUMNS = (
     "dataset", "group", *(name for name in COMPARISON_COLUMNS if name not in ADJUSTED), "shared", "p_interaction",
 )  # fmt: skip
@@ -210,66 +160,43 @@ def compare_subgroups(
     groups: Mapping[str, Mapping[str, str]],
     *,
     pairs: Sequence[Pair],
-    level: float = 0.95,
     draws: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row a dataset, group, metric and pair (a, b): `compare_methods` by patient on the group's images alone.
+    """One row per dataset, group, metric and pair (a, b): `compare_methods` by patient on the group's images alone.
 
-    A patient with images of several groups counts in each, with that group's images. To the columns of
-    `compare_methods` but those of adjusted tests come
-        shared: patients of the dataset that stand in more than one group;
+    A patient with images of several groups counts in each, with that group's images. Added to the columns of
+    `compare_methods`, without those of adjusted tests, are
+        shared: patients of the dataset that are in more than one group;
         p_interaction: `interaction` of all groups of the dataset in that metric and pair, the same in each of its rows.
-    No p is adjusted: subgroups are looked at for ideas, and a test of each would find differences by chance alone.
+    No p is adjusted: subgroups are exploratory, and a test of each would find differences by chance alone.
 
-    Args:
-        table: tidy.
-        groups: by dataset, the group of each image by id; an image without one is left out, and so is a dataset.
-        pairs: (a, b) to compare.
-        level: of the intervals.
-        draws: resamples of the bootstrap.
-        seed: of the bootstrap.
+    `groups` gives, by dataset, the group of each image by id; images and datasets without one are left out.
     """
-    parts = []
+    parts = [pd.DataFrame(columns=SUBGROUP_COLUMNS)]
     for dataset, rows in table.groupby("dataset", sort=True):
-        member = rows["id"].map(groups.get(str(dataset), {}))
-        found, means = [], {}
-        for group, own in rows.groupby(member, sort=True):
-            compared = compare_methods(own, pairs=pairs, level=level, draws=draws, seed=seed)
-            found.append(compared.assign(group=str(group)))
-            means[str(group)] = _patient_means(own, pairs)
-        if found:
-            # `shared` and `p_interaction` of each metric and pair, from the patients' means of each group.
-            patients = pd.Series([patient for frame in means.values() for patient in frame.index])
-            labels = next(iter(means.values())).columns
-            tested = [interaction([frame[label].dropna() for frame in means.values()]) for label in labels]
-            interactions = labels.to_frame(index=False).assign(
-                shared=int((patients.value_counts() > 1).sum()), p_interaction=tested
-            )
-            parts.append(pd.concat(found, ignore_index=True).merge(interactions, on=["metric", "a", "b"]))
-    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=SUBGROUP_COLUMNS)
-    return whole[list(SUBGROUP_COLUMNS)]
-
-
-def _patient_means(rows: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
-    """Each patient's mean difference, a row a patient, a column a (metric, a, b)."""
-    paired = pair_columns(wide(rows), pairs)
-    means = unit_means(paired.differences, paired.patients)
-    labels = pd.MultiIndex.from_tuples(paired.labels, names=["metric", "a", "b"])
-    return pd.DataFrame(means, index=sorted(set(paired.patients)), columns=labels)
+        compared, means = [], []
+        for group, own in rows.groupby(rows["id"].map(groups.get(str(dataset), {})), sort=True):
+            compared.append(compare_methods(own, pairs=pairs, draws=draws, seed=seed).assign(group=str(group)))
+            paired = pair_columns(wide(own), pairs)
+            patients = sorted(set(paired.patients))
+            means.append(pd.DataFrame(unit_means(paired.differences, paired.patients), index=patients))
+        if not compared:
+            continue
+        times = pd.Series([patient for frame in means for patient in frame.index]).value_counts()
+        tested = [interaction([frame[column].dropna() for frame in means]) for column in means[0]]
+        facts = compared[0][["metric", "a", "b"]].assign(shared=int((times > 1).sum()), p_interaction=tested)
+        parts.append(pd.concat(compared, ignore_index=True).merge(facts, on=["metric", "a", "b"]))
+    return pd.concat(parts[1:] or parts, ignore_index=True)[list(SUBGROUP_COLUMNS)]
 
 
 def interaction(groups: Sequence["pd.Series[float]"]) -> float:
     """p that the mean over patients is the same in all groups of FEWEST patients or more; NaN without two such.
 
-    Welch's analysis of variance, as the groups' sds and sizes need not be alike: it holds its level where the usual one
-    does not, and loses little where it would have done (a test of ranks would also answer to a difference in spread).
-    It takes groups for independent. Where patients stand in several, each two groups are compared by the t test of
-    partially overlapping samples, which takes their pairing into account, and the least p is multiplied by the number
-    of such tests (Bonferroni). NaN, too, where a group has no spread at all.
-
-    Args:
-        groups: of each, the patients' values by patient.
+    `groups` holds, of each group, the patients' values by patient. Welch's analysis of variance, as the groups' sds and
+    sizes need not be alike. It takes groups for independent: where patients are in several, each two groups are
+    compared by the t test of partially overlapping samples, which takes their pairing into account, and the least p is
+    multiplied by the number of such tests (Bonferroni). NaN, too, where a group has no spread.
 
     Source: Welch 1951; Derrick, Russ, Toher and White 2017, Test statistics for the comparison of means for two samples
     that include both paired and independent observations.
@@ -285,21 +212,17 @@ def interaction(groups: Sequence["pd.Series[float]"]) -> float:
 
 
 def overlapping_t(a: "pd.Series[float]", b: "pd.Series[float]") -> float:
-    """Two-sided p that two samples have one mean, some patients being in both; variances need not be equal.
+    """Two-sided p that two samples, of values by patient, have one mean, some patients being in both.
 
-    Without such patients it is Welch's t test, and the paired one where all are in both. NaN where all patients are in
-    both and have one difference.
-
-    Args:
-        a: values by patient.
-        b: those of the other sample.
+    Variances need not be equal. Without such patients it is Welch's t test, and the paired one where all are in both.
+    NaN where all patients are in both and have one difference.
     """
     both = a.index.intersection(b.index)
     n_a, n_b, n = len(a), len(b), len(both)
     errors = np.array([a.var() / n_a, b.var() / n_b])
     welch = errors.sum() ** 2 / (errors**2 / np.array([n_a - 1, n_b - 1])).sum()
-    alike = np.nan_to_num(a[both].corr(b[both])) if n > 1 else 0.0
-    error = np.sqrt(errors.sum() - 2 * alike * a.std() * b.std() * n / (n_a * n_b))
+    correlation = np.nan_to_num(a[both].corr(b[both])) if n > 1 else 0.0
+    error = np.sqrt(errors.sum() - 2 * correlation * a.std() * b.std() * n / (n_a * n_b))
     alone = n_a + n_b - 2 * n
     degrees = welch if n < 2 else (n - 1) + (welch - n + 1) / (n_a + n_b) * alone
     return float(2 * stats.t.sf(abs(a.mean() - b.mean()) / error, degrees)) if error > 0 else float("nan")

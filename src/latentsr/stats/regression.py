@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from latentsr.errors import InputError, OptionError
-
-Floats = NDArray[np.float64]
+from latentsr.stats.paired import CONFIDENCE, Floats
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Correlation:
 
 @dataclass(frozen=True, eq=False)
 class Bands:
-    """What a line says at given x, each (points,): its centre, the interval of the mean there, and of a new point.
+    """A line at given x, each (points,): its centre, the interval of the mean there, and of a new point.
 
     Unpacks in that order: centre, confidence low and high, prediction low and high.
     """
@@ -52,28 +51,24 @@ class Bands:
 class Line:
     """A least-squares line y = slope x + intercept of n points, with the sd of its residuals (n - 2 in it).
 
-    `p` is the two-sided p of slope = 0, `x_mean` and `x_squares` the mean of x and the sum of squared deviations
-    from it; `x_low` and `x_high` the range of x that was seen: beyond it a prediction is an extrapolation.
+    `x_mean` and `x_squares` are the mean of x and the sum of squared deviations from it.
     """
 
     slope: float
     intercept: float
-    r: float
     r2: float
-    p: float
     n: int
     residual_sd: float
     x_mean: float
     x_squares: float
-    x_low: float
-    x_high: float
 
-    def predict(self, x: ArrayLike, level: float = 0.95) -> Bands:
+    def predict(self, x: ArrayLike, level: float = CONFIDENCE) -> Bands:
         """Centre, confidence and prediction band at x, a number or (points,); both bands are NaN with two points only.
 
         Source: Draper and Smith 1998, section 3.1; equal to statsmodels' OLS get_prediction.
         """
-        _checked_level(level)
+        if not 0 < level < 1:
+            raise OptionError(f"level {level}: expected a number between 0 and 1, such as 0.95")
         at = np.atleast_1d(np.asarray(x, dtype=np.float64))
         centre = self.intercept + self.slope * at
         leverage = 1 / self.n + (at - self.x_mean) ** 2 / self.x_squares
@@ -82,8 +77,8 @@ class Line:
         return Bands(centre, centre - mean, centre + mean, centre - new, centre + new)
 
 
-def pearson(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Correlation:
-    """Pearson's r of x and y, both (points,), with its Fisher-z interval.
+def pearson(x: ArrayLike, y: ArrayLike) -> Correlation:
+    """Pearson's r of x and y, both (points,), with its 95 % Fisher-z interval.
 
     Points where one is NaN are left out. r, interval and p are NaN with fewer than three points or where x or y does
     not vary. InputError for lengths that differ or infinite values.
@@ -93,21 +88,19 @@ def pearson(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Correlation:
     if n < 3 or not (np.ptp(first) and np.ptp(second)):
         return Correlation(np.nan, np.nan, np.nan, np.nan, n)
     found = stats.pearsonr(first, second)
-    low, high = fisher_interval(float(found.statistic), n, level)
-    return Correlation(float(found.statistic), low, high, float(found.pvalue), n)
+    return Correlation(float(found.statistic), *fisher_interval(float(found.statistic), n), float(found.pvalue), n)
 
 
-def fisher_interval(r: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """(low, high) of a correlation r of n points: tanh(atanh r -+ z / sqrt(n - 3)); NaN with fewer than four points.
+def fisher_interval(r: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of a correlation r of n points: tanh(atanh r -+ z / sqrt(n - 3)); NaN with fewer than four.
 
     Source: Fisher 1921, On the probable error of a coefficient of correlation.
     """
-    _checked_level(level)
     if n < 4 or np.isnan(r):
         return np.nan, np.nan
     if abs(r) >= 1:
         return float(r), float(r)
-    reach = stats.norm.ppf((1 + level) / 2) / np.sqrt(n - 3)
+    reach = stats.norm.ppf((1 + CONFIDENCE) / 2) / np.sqrt(n - 3)
     return float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach))
 
 
@@ -122,22 +115,9 @@ def fit_line(x: ArrayLike, y: ArrayLike) -> Line:
     mean, squares = float(first.mean()), float(((first - first.mean()) ** 2).sum())
     slope = float(((first - mean) * (second - second.mean())).sum() / squares)
     intercept = float(second.mean() - slope * mean)
-    residuals = second - intercept - slope * first
-    freedom = len(first) - 2
-    found = pearson(first, second)
-    return Line(
-        slope=slope,
-        intercept=intercept,
-        r=found.r,
-        r2=found.r**2,
-        p=found.p,  # the t test of the slope and that of r are one test
-        n=len(first),
-        residual_sd=float(np.sqrt((residuals**2).sum() / freedom)) if freedom else np.nan,
-        x_mean=mean,
-        x_squares=squares,
-        x_low=float(first.min()),
-        x_high=float(first.max()),
-    )
+    residuals, freedom = second - intercept - slope * first, len(first) - 2
+    residual_sd = float(np.sqrt((residuals**2).sum() / freedom)) if freedom else np.nan
+    return Line(slope, intercept, pearson(first, second).r ** 2, len(first), residual_sd, mean, squares)
 
 
 def _points(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
@@ -146,10 +126,5 @@ def _points(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         raise InputError(f"x of shape {first.shape} and y of {second.shape}: expected one y for each x, both (points,)")
     if np.isinf(first).any() or np.isinf(second).any():
         raise InputError("infinite x or y (a lossless autoencoder's PSNR?): leave these points out and say so")
-    both = ~np.isnan(first) & ~np.isnan(second)
-    return first[both], second[both]
-
-
-def _checked_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise OptionError(f"level {level}: expected a number between 0 and 1, such as 0.95")
+    present = ~np.isnan(first) & ~np.isnan(second)
+    return first[present], second[present]

@@ -1,8 +1,6 @@
 """When a difference is called one: the estimand, its test and rule, adjusted p; equivalence within a margin (TOST)."""
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -13,11 +11,17 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from latentsr.errors import InputError, OptionError
-from latentsr.stats.paired import Pair, chosen_pairs, pair_columns, unit_means, unit_members, units_of, wide
-from latentsr.stats.table import check_table
+from latentsr.stats.paired import CONFIDENCE, ROUNDING, Floats, Pair, paired_units, unit_means
+
+LEVEL = 0.05  # of a family's tests: an adjusted p below it is called a finding
+FEWEST = 6  # patients; with fewer not even the signed-rank test, which assumes no distribution, could reach LEVEL
+POWER = 0.8  # of the detectable difference
+SMALLEST = 1e-5  # of the means: a smaller difference is what saving in 16 bits makes, whatever its p
+
+Finding = Literal["better", "worse", "open", "few"]
 
 
-def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+def holm(p_values: ArrayLike) -> Floats:
     """The adjusted p-values, (tests,), in the order given; each at least its own p and at most 1.
 
     NaN (a test that could not be made) stays NaN and does not count in the size of the family. InputError for p
@@ -37,25 +41,6 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-LEVEL = 0.05  # of a family's tests: an adjusted p below it is called a finding
-FEWEST = 6  # patients; with fewer not even the signed-rank test, which assumes no distribution, could reach LEVEL
-POWER = 0.8  # of the detectable difference
-ROUNDING = 1e-9  # of the mean: a smaller sd is nothing but rounding
-SMALLEST = 1e-5  # of the means: a smaller difference is what saving in 16 bits makes, however sure it is
-
-# What becomes of a comparison's columns when its pair is turned round: another sign, or places exchanged.
-SIGNED = ("difference", "image_weighted", "d", "d_z", "rank_biserial")
-EXCHANGED: Mapping[tuple[str, str], Callable[[Any], Any]] = {
-    **dict.fromkeys([("a", "b"), ("mean_a", "mean_b")], lambda value: value),
-    **dict.fromkeys([("units_below", "units_above"), ("images_below", "images_above")], lambda value: value),
-    **dict.fromkeys([("low", "high"), ("least", "greatest"), ("loo_low", "loo_high")], operator.neg),
-    ("image_weighted_low", "image_weighted_high"): operator.neg,
-}
-
-Floats = NDArray[np.float64]
-Finding = Literal["better", "worse", "open", "few"]
-
-
 class MeanTest(NamedTuple):
     """Student's test that the mean of each column is zero; each (columns,).
 
@@ -71,14 +56,11 @@ class MeanTest(NamedTuple):
     p: Floats
 
 
-def mean_test(units: ArrayLike, *, level: float = 0.95) -> MeanTest:
+def mean_test(units: ArrayLike, *, level: float = CONFIDENCE) -> MeanTest:
     """Mean, interval and p of the values of independent units, such as patients' mean differences.
 
-    Args:
-        units: (units, columns); NaN where a unit has no value.
-        level: of the interval.
-
-    Where all units have the same value, rounding apart, the interval is that value and p is 0, or 1 if it is zero.
+    `units` is (units, columns), NaN where a unit has no value; `level` that of the interval. Where all units have the
+    same value, rounding apart, the interval is that value and p is 0, or 1 if it is zero.
 
     Measured in 20,000 simulated studies each: the 95 % interval covers 95 % of normal units from 3 of them on, 94 to
     96 % where these are patients of 1 to 12 images; of skewed ones less, exponential 91 % at 15 units and 94 % at 60,
@@ -88,8 +70,6 @@ def mean_test(units: ArrayLike, *, level: float = 0.95) -> MeanTest:
 
     Source: Student 1908; equal to scipy's ttest_1samp. Raises InputError for infinite values and other shapes.
     """
-    if not 0 < level < 1:
-        raise OptionError(f"level {level}: expected a number between 0 and 1, such as 0.95")
     values = np.asarray(units, dtype=np.float64)
     if values.ndim != 2 or np.isinf(values).any():
         raise InputError(f"units of shape {values.shape}, finite or not: expected (units, columns), finite or NaN")
@@ -106,22 +86,20 @@ def mean_test(units: ArrayLike, *, level: float = 0.95) -> MeanTest:
     return MeanTest(n, mean, sd, mean - reach, mean + reach, p)
 
 
-def detectable(n: int, *, level: float = LEVEL, power: float = POWER) -> float:
-    """The mean difference, in sds of the units' differences, that the test of `n` units finds with this power.
+@lru_cache(maxsize=1024)
+def detectable(n: int) -> float:
+    """The mean difference, in sds of the units' differences, that the test of `n` units finds with 80 % power.
 
     NaN with fewer than two units. Source: Cohen 1988, chapter 2 (noncentral t).
     """
-    return float("nan") if n < 2 else _detectable(int(n), level, power)
-
-
-@lru_cache(maxsize=1024)
-def _detectable(n: int, level: float, power: float) -> float:
-    critical, root = float(stats.t.ppf(1 - level / 2, n - 1)), np.sqrt(n)
+    if n < 2:
+        return float("nan")
+    critical, root = float(stats.t.ppf(1 - LEVEL / 2, n - 1)), np.sqrt(n)
 
     def excess(effect: float) -> float:  # a finding on the wrong side has a chance below 1e-5 here, and is left out
-        return float(stats.nct.sf(critical, n - 1, effect * root)) - power
+        return float(stats.nct.sf(critical, n - 1, effect * root)) - POWER
 
-    near = (critical + float(stats.t.ppf(power, n - 1))) / root
+    near = (critical + float(stats.t.ppf(POWER, n - 1))) / root
     return float(brentq(excess, near / 2, 2 * near))
 
 
@@ -131,9 +109,7 @@ def judge(row: Mapping[str, Any], better: str) -> Finding:
     "open" where the row's adjusted p, `p_holm`, is not below LEVEL, or the difference is SMALLEST of the means or less;
     "few" where fewer than FEWEST units were compared.
 
-    Args:
-        row: of `compare_methods`, by patient.
-        better: "higher" or "lower", which values of the measure are better.
+    `row` is of `compare_methods`, by patient; `better`, "higher" or "lower", which values of the measure are better.
     """
     if row["n"] < FEWEST or not np.isfinite(row["p_holm"]):
         return "few"
@@ -143,14 +119,24 @@ def judge(row: Mapping[str, Any], better: str) -> Finding:
     return "better" if (row["difference"] > 0) == (better == "higher") else "worse"
 
 
+# Columns of a comparison that change when its pair is swapped: their sign, their place, or both.
+SIGNED = ("difference", "image_weighted", "d", "d_z", "rank_biserial")
+EXCHANGED = (("a", "b"), ("mean_a", "mean_b"), ("units_below", "units_above"), ("images_below", "images_above"))
+MIRRORED = (
+    ("low", "high"), ("least", "greatest"), ("loo_low", "loo_high"), ("image_weighted_low", "image_weighted_high"),
+)  # fmt: skip
+
+
 def turned(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of the pair (b, a): `compare_methods` has each pair once. Columns that the row lacks stay away."""
-    signed = {name: -row[name] for name in SIGNED if name in row}
-    exchanged: dict[str, Any] = {}
-    for (first, second), sign in EXCHANGED.items():
+    """The row of the pair (b, a): `compare_methods` has each pair once. Columns that the row lacks stay absent."""
+    swapped = {**row, **{name: -row[name] for name in SIGNED if name in row}}
+    for first, second in EXCHANGED:
         if first in row:
-            exchanged |= {first: sign(row[second]), second: sign(row[first])}
-    return {**row, **signed, **exchanged}
+            swapped[first], swapped[second] = row[second], row[first]
+    for first, second in MIRRORED:
+        if first in row:
+            swapped[first], swapped[second] = -row[second], -row[first]
+    return swapped
 
 
 EQUIVALENCE_COLUMNS = (
@@ -160,13 +146,12 @@ EQUIVALENCE_COLUMNS = (
 EQUIVALENT, NOT_SHOWN = "equivalent", "not shown"  # verdicts
 
 
-@dataclass(frozen=True)
-class Equivalence:
-    """What n units say of a difference that shall lie within -+ margin.
+class Equivalence(NamedTuple):
+    """The two one-sided tests that the mean difference of n units lies within -+ margin.
 
-    `difference` is the mean over units; `low`, `high` its Student interval of level 1 - 2 alpha (90 % at 5 %); `p` the
-    larger of the two one-sided p-values. `verdict` is "equivalent" where the interval lies inside the margin (then
-    p < alpha), "not shown" otherwise, as also with fewer than two units. That they differ is another test's to say.
+    `low`, `high` are the difference's 90 % Student interval; `p` the larger of the two one-sided p-values. `verdict` is
+    "equivalent" where the interval lies inside the margin (then p < 5 %), "not shown" otherwise, as also with fewer
+    than two units.
     """
 
     n: int
@@ -178,86 +163,53 @@ class Equivalence:
     verdict: str
 
 
-def tost(
-    differences: ArrayLike, margin: float, *, patients: Sequence[str] | None = None, alpha: float = 0.05
-) -> Equivalence:
-    """The two one-sided paired t tests that the mean of the differences, (images,), lies within -+ margin.
+def tost(differences: ArrayLike, margin: float, *, patients: Sequence[str] | None = None) -> Equivalence:
+    """The two one-sided paired t tests, at 5 %, that the mean of the differences, (images,), lies within -+ margin.
 
-    Given `patients`, a patient's differences are first averaged, so that each patient counts once: several images of a
-    patient are no independent evidence, and taken as such the test does not hold its level. NaN is left out.
-
-    Args:
-        differences: a - b of each image.
-        margin: above 0, in the unit of the differences; chosen before the data were seen.
-        patients: the patient of each image.
-        alpha: chance of calling methods equivalent that differ by the margin; below 0.5.
+    Given the patient of each image, a patient's differences are first averaged, so that each patient counts once:
+    several images of a patient are no independent evidence. NaN is left out. `margin` is above 0, in the unit of the
+    differences, chosen before the data were seen.
 
     Source: Schuirmann 1987; equal to statsmodels' ttost_paired.
     """
-    if not margin > 0 or not 0 < alpha < 0.5:
-        raise OptionError(f"margin {margin} and alpha {alpha}: expected a margin above 0, and 0 < alpha < 0.5")
+    if not margin > 0:
+        raise OptionError(f"margin {margin}: expected a number above 0")
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 1 or np.isinf(values).any() or (patients is not None and len(patients) != len(values)):
         raise InputError(f"differences of shape {values.shape}, finite or not: expected (images,), finite or NaN")
-    kept = ~np.isnan(values)
-    units = values[kept]
+    present = ~np.isnan(values)
+    units = values[present, None]
     if patients is not None:
-        units = unit_means(units[:, None], list(np.asarray(patients)[kept]))[:, 0]
-    found = mean_test(units[:, None], level=1 - 2 * alpha)
-    n, mean, sd, low, high = (float(one[0]) for one in found[:5])
-    p = _p_value(mean, sd / np.sqrt(n), int(n), margin) if n > 1 else np.nan
-    inside = -margin < low and high < margin
-    return Equivalence(int(n), margin, mean, low, high, p, EQUIVALENT if inside else NOT_SHOWN)
+        units = unit_means(units, list(np.asarray(patients)[present]))
+    n, mean, sd, low, high = (float(one[0]) for one in mean_test(units, level=1 - 2 * LEVEL)[:5])
+    if sd == 0:  # no spread at all: the mean is certain
+        p = 0.0 if abs(mean) < margin else 1.0
+    else:
+        p = float(stats.t.sf((margin - abs(mean)) / (sd / np.sqrt(n)), n - 1)) if n > 1 else np.nan
+    return Equivalence(int(n), margin, mean, low, high, p, EQUIVALENT if -margin < low and high < margin else NOT_SHOWN)
 
 
 def compare_equivalence(
-    table: pd.DataFrame,
-    margins: Mapping[str, float],
-    *,
-    pairs: Sequence[Pair] | None = None,
-    baseline: str | None = None,
-    unit: str = "patient",
-    alpha: float = 0.05,
+    table: pd.DataFrame, margins: Mapping[str, float], *, pairs: Sequence[Pair], unit: str = "patient"
 ) -> pd.DataFrame:
-    """One row a dataset, metric with a margin, pair of methods and unit: `tost` of a - b.
+    """One row per dataset, metric with a margin, pair of methods and unit: `tost` of a - b.
 
-    `infinite` and `missing` images are left out and counted, as in `compare_methods`, and so are the pairs chosen.
-    `difference` is that of `compare_methods`. With fewer than FEWEST patients nothing is shown, as `judge` says of
-    differences. Rows of unit "image" have no verdict: taking images of one patient for independent calls methods
-    equivalent far more often than alpha says.
-
-    Args:
-        table: tidy.
-        margins: of each metric, in its unit, such as {"psnr": 0.15}.
-        pairs: (a, b) to compare; if neither these nor a baseline are given, all pairs but those with `hr`.
-        baseline: compare each other method with this one.
-        unit: "patient", "image" or "both".
-        alpha: level of each test; the tests of several rows are not adjusted for their number.
+    `infinite` and `missing` images are left out and counted, as in `compare_methods`; no p is adjusted for the number
+    of rows. With fewer than FEWEST patients nothing is shown, as `judge` says of differences. Rows of unit "image" have
+    no verdict: taking images of one patient for independent calls methods equivalent far more often than 5 %.
+    `margins` are in the unit of each metric, such as {"psnr": 0.15}; `table`, `pairs` and `unit` as in
+    `compare_methods`.
     """
-    units = units_of(unit)
-    check_table(table)
     if unknown := sorted(set(margins) - set(table["metric"])):
-        raise InputError(
-            f"no metric {', '.join(unknown)} in the table: it has {', '.join(sorted(table['metric'].unique()))}"
-        )
+        known = ", ".join(sorted(table["metric"].unique()))
+        raise InputError(f"no metric {', '.join(unknown)} in the table: it has {known}")
     rows = []
-    for name, part in table[table["metric"].isin(list(margins))].groupby("dataset", sort=True):
-        chosen = chosen_pairs(part, pairs=pairs, baseline=baseline)
-        paired = pair_columns(wide(part), chosen)
-        for one in units:
-            members = unit_members(paired, one)
-            for column, (metric, a, b) in enumerate(paired.labels):
-                found = tost(paired.differences[:, column], margins[metric], patients=members, alpha=alpha)
-                left_out = {"infinite": paired.infinite[:, column].sum(), "missing": paired.missing[:, column].sum()}
-                sizes = {"images": len(members), "patients": len(set(paired.patients))} | left_out
-                what = {"dataset": str(name), "metric": metric, "a": a, "b": b, "unit": one}
-                verdict = found.verdict if found.n >= FEWEST else NOT_SHOWN
-                rows.append(what | sizes | asdict(found) | {"verdict": verdict if one == "patient" else ""})
+    for dataset, one, paired, members in paired_units(table[table["metric"].isin(list(margins))], pairs, unit):
+        for column, (metric, a, b) in enumerate(paired.labels):
+            found = tost(paired.differences[:, column], margins[metric], patients=members)
+            verdict = found.verdict if found.n >= FEWEST else NOT_SHOWN
+            label = {"dataset": dataset, "metric": metric, "a": a, "b": b, "unit": one}
+            sizes = {"images": len(members), "patients": len(set(paired.patients))}
+            left_out = {"infinite": paired.infinite[:, column].sum(), "missing": paired.missing[:, column].sum()}
+            rows.append(label | sizes | left_out | found._asdict() | {"verdict": verdict if one == "patient" else ""})
     return pd.DataFrame(rows, columns=list(EQUIVALENCE_COLUMNS))
-
-
-def _p_value(mean: float, error: float, n: int, margin: float) -> float:
-    """The larger of the p-values against mean <= -margin and against mean >= margin."""
-    if error == 0:  # no spread at all: the mean is what it is
-        return 0.0 if abs(mean) < margin else 1.0
-    return float(stats.t.sf((margin - abs(mean)) / error, n - 1))

@@ -1,4 +1,4 @@
-"""The seed of a job's bootstrap and drawn patches, which numpy and torch must both take."""
+"""The tidy table, one row per dataset, image, method and metric: its columns, checks and files; hashes and seeds."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,10 +25,10 @@ DIGITS = 8
 
 
 def short_hash(dataset: str, id: str) -> str:
-    """Eight hexadecimal digits that name image `id` of `dataset`: the first of SHA-256 of "dataset/id".
+    """The first eight hexadecimal digits of SHA-256 of "dataset/id", which name image `id` in reports.
 
-    Whoever holds the tidy table can find the image by hashing its ids; nobody reads the id out of the hash. It is
-    a pseudonym, not encryption: short ids, such as running numbers, can be guessed and tried.
+    Whoever holds the tidy table can find the image by hashing its ids. It is a pseudonym, not encryption: short ids,
+    such as running numbers, can be guessed and tried.
     """
     return hashlib.sha256(f"{dataset}/{id}".encode()).hexdigest()[:DIGITS]
 
@@ -65,12 +65,12 @@ def sorted_table(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 def check_table(table: pd.DataFrame) -> pd.DataFrame:
     """`table` itself, if each method and metric has each image of the dataset exactly once; InputError otherwise.
 
-    Without this a mean could be taken over other images than the one it is compared with.
+    Otherwise means of different images could be compared.
     """
     if tuple(table.columns) != COLUMNS:
         raise InputError(f"table with columns {', '.join(map(str, table.columns))}: expected {', '.join(COLUMNS)}")
     if table.empty:
-        raise InputError("table without rows: expected one row an image, method and metric")
+        raise InputError("table without rows: expected one row per image, method and metric")
     if (blank := table[list(COLUMNS[:-1])].isna().sum()).any():
         raise InputError(f"table lacks {blank.idxmax()} in {blank.max()} rows: only value may be missing")
     if not pd.api.types.is_numeric_dtype(table["value"]):
@@ -81,33 +81,26 @@ def check_table(table: pd.DataFrame) -> pd.DataFrame:
     images = table[["dataset", "id", "patient"]].drop_duplicates()
     if (torn := images.duplicated(["dataset", "id"])).any():
         raise InputError(f"table has images of two patients: {_named(images.loc[torn, ['dataset', 'id']])}")
-    if not (missing := _missing(table)).empty:
+    # Every method and metric of a dataset has all its images.
+    cells = table[["dataset", "method", "metric"]].drop_duplicates()
+    whole = cells.merge(images[["dataset", "id"]], on="dataset")[key]
+    missing = whole.merge(table[key], how="left", indicator=True).query("_merge == 'left_only'")[key]
+    if not missing.empty:
         raise InputError(f"table lacks {len(missing)} images: {_named(missing)}; measure every method on every image")
     return table
 
 
-def _missing(table: pd.DataFrame) -> pd.DataFrame:
-    """(dataset, method, metric, id) of the images that one method and metric lacks and another has."""
-    images = table[["dataset", "id"]].drop_duplicates()
-    cells = table[["dataset", "method", "metric"]].drop_duplicates()
-    key = ["dataset", "method", "metric", "id"]
-    joined = cells.merge(images, on="dataset")[key].merge(table[key], how="left", indicator=True)
-    return joined.loc[joined["_merge"] == "left_only", key]
-
-
 def _named(rows: pd.DataFrame) -> str:
-    """The first few rows in words, an image by its hash: its id may be a patient's, and errors end in logs."""
+    """The first few rows as text, an image by its hash: its id may be a patient's, and errors end in logs."""
     first = rows.head(NAMED).astype(str)
-    named = first.assign(
-        id=[f"image {short_hash(*image)}" for image in zip(first["dataset"], first["id"], strict=True)]
-    )
-    listed = [" / ".join(row) for row in named.itertuples(index=False)]
+    first["id"] = [f"image {short_hash(*image)}" for image in zip(first["dataset"], first["id"], strict=True)]
+    listed = [" / ".join(row) for row in first.itertuples(index=False)]
     return ", ".join(listed) + (f" and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str, *, overwrite: bool = False) -> tuple[Path, Path]:
-    """Writes `folder`/`name`.parquet and .csv, atomically, and gives both paths; StaleError if one is there already."""
-    parquet, csv = Path(folder) / f"{name}.parquet", Path(folder) / f"{name}.csv"
+    """Writes `folder`/`name`.parquet and .csv, atomically, and returns both paths; StaleError if one exists."""
+    parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
     for path in (parquet, csv):
         if path.exists() and not overwrite:
             raise StaleError(f"{path} exists: set the option overwrite, or choose another folder")
@@ -121,7 +114,7 @@ def write_table(table: pd.DataFrame, folder: Path, name: str, *, overwrite: bool
 def read_table(path: Path) -> pd.DataFrame:
     """The table of a Parquet file that `write_table` wrote; InputError if it cannot be read.
 
-    The CSV twin is for eyes and other programs: it does not say that an id such as 007 is a text.
+    The CSV file beside it does not tell that an id such as 007 is text.
     """
     try:
         return pd.read_parquet(path)

@@ -19,8 +19,8 @@ from latentsr.data.duplicates import pixel_digest
 from latentsr.data.records import Dataset
 from latentsr.degrade import parse_degradation
 from latentsr.io.raster import read_pixels, write_pixels
-from latentsr.stats import COLUMNS, judge
-from latentsr.stats.table import short_hash
+from latentsr.stats.significance import judge
+from latentsr.stats.table import COLUMNS, short_hash
 from latentsr.upscalers import bicubic
 from latentsr.upscalers.model import SuperResolver, save_model
 

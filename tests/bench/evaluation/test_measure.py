@@ -18,7 +18,7 @@ from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics import METRICS, applicable, find_metrics, measure
 from latentsr.metrics.hallucination import noise_thresholds
-from latentsr.stats import COLUMNS, check_table
+from latentsr.stats.table import COLUMNS, check_table
 from latentsr.upscalers import Method, bicubic
 
 X4 = parse_degradation("bicubic:4")

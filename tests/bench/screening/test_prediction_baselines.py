@@ -14,7 +14,7 @@ from latentsr.bench import Screening, plan_screening
 from latentsr.bench.prediction import find_baselines, measured_baseline
 from latentsr.data.records import Dataset
 from latentsr.degrade import parse_degradation
-from latentsr.stats import read_table
+from latentsr.stats.table import read_table
 from latentsr.upscalers import bicubic
 
 BY_FOUR = parse_degradation("bicubic:4")

@@ -18,7 +18,7 @@ from latentsr.bench.ceilings import TABLES
 from latentsr.data.records import Dataset
 from latentsr.diffusion.denoiser import StepCost
 from latentsr.errors import StaleError
-from latentsr.stats import read_table
+from latentsr.stats.table import read_table
 
 Made, Of = Callable[..., dict], Callable[..., list[Candidate]]
 

@@ -15,8 +15,7 @@ from latentsr.degrade import parse_degradation
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.report.screening import screening_page
-from latentsr.stats import read_table
-from latentsr.stats.table import COLUMNS, check_table, short_hash
+from latentsr.stats.table import COLUMNS, check_table, read_table, short_hash
 from latentsr.upscalers import bicubic
 
 Made, Of = Callable[..., dict], Callable[..., list[Candidate]]

@@ -166,3 +166,43 @@ def test_options_that_do_not_go_together_are_refused(
     given = SMALL | {"conditions": ("latent-native",), "attention": (), "groups": 8} | {"target": "latent"} | options
     with pytest.raises(OptionError, match=words):
         fit_denoiser(cache, tmp_path / "model", TrainConfig(**given), device="cpu")
+
+
+def test_lr_files_are_validated_on_and_a_file_goes_before_the_preset(tmp_path: Path, run: Callable[..., Any]) -> None:
+    from latentsr.config import read_json
+
+    root = tmp_path / "MRNet-v1.0"
+    for split, numbers in (("train", range(3)), ("valid", range(1130, 1132))):
+        (root / split / "sagittal").mkdir(parents=True)
+        for number in numbers:
+            pixels = np.random.default_rng(number).integers(0, 256, (5, 64, 64), dtype=np.uint8)
+            np.save(root / split / "sagittal" / f"{number:04d}.npy", pixels)
+    data, cached = tmp_path / "data", tmp_path / "cache"
+    lr = ("--degradation", "blur:1,down:2,up:2")
+    steps = (
+        ("prepare", "mrnet", root, "--as-published", "-o", data),
+        ("encode", data, "--condition", "latent-native", *lr, "-o", cached),
+    )
+    for command in steps:
+        done = run(*command)
+        assert done.status == 0, done.err
+    (tmp_path / "small.yaml").write_text(
+        "channels: [8]\nlayers: 1\nattention: [false]\nmiddle_attention: false\n"
+        "groups: 4\nbatch: 2\nvalidate_every: 1\n"
+    )
+    done = run(
+        "train", tmp_path / "cache", "--preset", "published", "--epochs", 1, "--config", tmp_path / "small.yaml",
+        "-o", tmp_path / "model",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    config = SuperResolver.load(tmp_path / "model", device="cpu").config
+    assert config.denoiser.channels == (8,)
+    assert config.published is not None
+    record = next(record for record in read_dataset(tmp_path / "data").records if record.split == "valid")
+    own = read_dataset(tmp_path / "data").lr_image(record)
+    cache = fill_cache(
+        [read_dataset(tmp_path / "data")], load_autoencoder("haar"), parse_degradation("blur:1,down:2,up:2"),
+        tmp_path / "cache", conditions=("latent-native",),
+    )  # fmt: skip
+    np.testing.assert_array_equal(cache.array("valid", "lr")[cache.ids("valid").index(record.id), 0], own)
+    assert "psnr" in read_json(tmp_path / "model.run" / "manifest.json")["validation"]

@@ -198,6 +198,7 @@ def parse_method(
 def _load(name: str, place: str, device: str) -> "SuperResolver":
     """The model; ModelError, also for a text that may have been meant as a folder of images."""
     from latentsr.upscalers.model import SuperResolver, shipped_models
+    from latentsr.upscalers.pretrained import KNOWN
 
     try:
         return SuperResolver.load(place, device=device)
@@ -206,7 +207,8 @@ def _load(name: str, place: str, device: str) -> "SuperResolver":
             raise
         raise ModelError(
             f"method '{name}': '{place}' is neither a folder nor a model's name; expected a folder of SR images, a "
-            f"model folder, or one of {', '.join(shipped_models())}"
+            f"model folder, a file of weights, or one of {', '.join([*shipped_models(), *KNOWN])}; without NAME= stand "
+            f"{', '.join(UPSCALERS)}"
         ) from error
 
 

@@ -66,9 +66,10 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
         raise OptionError(f"{option} {text}: expected numbers joined by commas, such as 0.8,0.1,0.1") from error
 
 
-def options_of(cls: Any, file: Path | None, flags: dict[str, Any]) -> Any:
-    """The record of a YAML file's options and of the given flags, which override it."""
+def options_of(cls: Any, file: Path | None, flags: dict[str, Any], preset: dict[str, Any] | None = None) -> Any:
+    """The record of the given flags over a YAML file's options, over those of a preset."""
     from latentsr.config import checked, read_yaml
 
-    base = read_yaml(cls, file).model_dump() if file else {}
-    return checked(cls, {**base, **{key: value for key, value in flags.items() if value is not None}}, "options")
+    base = read_yaml(cls, file).model_dump(exclude_unset=True) if file else {}
+    given = {key: value for key, value in flags.items() if value is not None}
+    return checked(cls, {**(preset or {}), **base, **given}, "options")

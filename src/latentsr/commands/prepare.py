@@ -158,6 +158,10 @@ def prepare_public(
     facts = read_json(dataset.root / "dataset.json")
     for note in () if json else facts["notes"]:
         terminal.show(note)
+    if empty := [split for split in ("train", "valid") if not any(one.split == split for one in dataset.records)]:
+        terminal.show_warning(f"no images in split {' and '.join(empty)}: too few for these shares or numbers")
+    if lr := facts["degradation"]:
+        terminal.show(f"LR images are files of their own: set --degradation {lr} in encode, evaluate and screen")
     if shared := facts["patients_in_several_splits"]:
         terminal.show_warning(f"{shared} patient(s) stand in several splits: what is measured on one has leaked")
     if count := facts["copies_in_several_splits"]:

@@ -70,7 +70,7 @@ def train(
     base = published_preset(open_cache(cache)) if preset else {}
     if steps is not None and epochs is None:
         base |= {"epochs": None, "decay": "step"}
-    options = options_of(TrainConfig, config, {**base, **flags})
+    options = options_of(TrainConfig, config, flags, base)
     fit_denoiser(
         open_cache(cache), out, options, device=device, devices=devices, modalities=tuple(modality or ()),
         progress=terminal.progress,

@@ -2,8 +2,9 @@
 
 Roles: `hr` (latent of the HR image), `latent-up` (latent of the bicubically enlarged LR), `latent-native` (latent of
 the LR itself), `pixels` (the LR image, in [-1, 1]) and, outside the training split, `image` (the HR image, to score
-against). Latents are unscaled posterior means, or draws if asked for; per-channel means and sds of the training split
-stand in the manifest, with the SHA-256 of every array and the manifest's own digest.
+against) and `lr` (the LR image in [0, 1], where it is a file of its own). Latents are unscaled posterior means, or
+draws if asked for; per-channel means and sds of the training split stand in the manifest, with the SHA-256 of every
+array and the manifest's own digest.
 """
 
 import hashlib
@@ -78,6 +79,10 @@ class LatentCache:
         if array.ndim != 4 or len(array) != len(self.ids(split)) or array.dtype != np.float32:
             raise self._altered(path)
         return array
+
+    def has(self, split: str, role: str) -> bool:
+        """Whether there is an array of this role."""
+        return (self.root / split / f"{role}.npy").is_file()
 
     def check(self, arrays: Iterable[tuple[str, str]]) -> None:
         """Raises InputError unless these arrays, (split, role) each, have the SHA-256 of the manifest and are finite.
@@ -259,6 +264,9 @@ def _fill(
             part = pairs[start : start + batch]
             images = torch.from_numpy(np.stack([dataset.image(record) for dataset, record in part]))[:, None]
             values = roles(part, images) | ({} if split == "train" else {"image": images})
+            if split != "train" and all(record.lr for _, record in pairs):
+                files = [dataset.lr_image(record) for dataset, record in part]
+                values["lr"] = torch.from_numpy(np.stack(files))[:, None]
             if not hashes:
                 folder.note(state)  # before the first array, to claim the folder
             for role, tensor in values.items():

@@ -217,8 +217,9 @@ def prepare_cases(
         groups = [[looks[one.id] for one in records if one.split == split] for split in SPLITS]
         described = {
             "key": key,
-            "recipe": {"name": name, **asdict(recipe)},
-            "notes": list(recipe.notes),
+            "recipe": {"name": name, **recipe.facts},
+            "degradation": recipe.published_degradation if recipe.as_published else "",
+            "notes": list(recipe.published_notes if recipe.as_published else recipe.notes),
             "patients_in_several_splits": shared,
             "copies_in_several_splits": len(copies(groups)),
         }

@@ -356,10 +356,11 @@ def low_resolution(dataset: Dataset, records: Sequence[Record], degradation: Deg
         made = degradation.apply(one.double()).to(hr.dtype)
         lr = torch.from_numpy(dataset.lr_image(record)).to(hr) if record.lr else made
         if lr.shape != made.shape:
+            made_by = read_json(dataset.root / "dataset.json").get("degradation") or "that the files were made by"
             sizes = [f"{image.shape[0]}x{image.shape[1]}" for image in (lr, made)]
             raise InputError(
                 f"dataset '{dataset.name}': the LR file of image {short_hash(dataset.name, record.id)} has {sizes[0]} "
-                f"px, {degradation.text} makes {sizes[1]}; set the degradation that the files were made by"
+                f"px, {degradation.text} makes {sizes[1]}; set the degradation {made_by}"
             )
         images.append(lr)
     return stacked(images, hr.device)

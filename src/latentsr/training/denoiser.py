@@ -38,15 +38,17 @@ class ValidationImages(Dataset[dict[str, Any]]):
         self.ids = cache.ids("valid")
         self.rows = [int(i) for i in np.linspace(0, len(self.ids) - 1, min(images, len(self.ids)))]
         self.images = cache.array("valid", "image") if self.ids else None
+        self.lr = cache.array("valid", "lr") if cache.has("valid", "lr") else None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, n: int) -> dict[str, Any]:
-        """{"id": text, "image": float32 (1, rows, columns) in [0, 1]}."""
+        """{"id": text, "image": float32 (1, rows, columns) in [0, 1]}, and `lr` where LR is a file of its own."""
         if self.images is None:
             raise IndexError(n)
-        return {"id": self.ids[self.rows[n]], "image": torch.from_numpy(np.array(self.images[self.rows[n]]))}
+        sample = {"id": self.ids[self.rows[n]], "image": torch.from_numpy(np.array(self.images[self.rows[n]]))}
+        return sample if self.lr is None else sample | {"lr": torch.from_numpy(np.array(self.lr[self.rows[n]]))}
 
 
 class TrainConfig(TrainingConfig):
@@ -250,7 +252,7 @@ class DenoiserTraining(LightningModule):
     def restored(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """A batch of ValidationImages as bicubic, SR (the posterior mean, if any) and HR; SR before projection, too."""
         hr = batch["image"].cpu()
-        lr = self.restorer.degradation.apply(hr)
+        lr = batch["lr"].cpu() if "lr" in batch else self.restorer.degradation.apply(hr)
         sampling = Sampling(steps=1 if self.restorer.has_mean else STEPS_WITHOUT_MEAN, consistency=False)
         with torch.autocast(self.restorer.device.partition(":")[0], enabled=False):  # in float32, as the finished model
             image = self.restorer.restore(lr, ids=batch["id"], sampling=sampling).image

@@ -175,11 +175,12 @@ def fit_denoiser(
             with progress("calibrate") as report:  # never longer than a tenth of the training
                 seconds = min(budget.left(), max(LEAST_CALIBRATION, budget.elapsed() / 10))
                 spread = calibrated_spread(restorer, cache, seconds=seconds, progress=report)
-        results = {
+        results: dict[str, Any] = {
             "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
             "images": dict(Counter(cache.datasets("train"))), "validation": _mean_scores(module, valid),
         }  # fmt: skip
-        write_json(run / "manifest.json", manifest(**results))
+        known = {name: value for name, value in results["validation"].items() if math.isfinite(value)}
+        write_json(run / "manifest.json", manifest(**{**results, "validation": known}))
         model, seen = model.model_copy(update={"spread": spread}), {*cache.digests}
         seen |= parent.training_images if parent else set()
         _save(out, model, restorer, model_card(model, config, results), seen, config.weights)
@@ -229,7 +230,8 @@ def _samples(
         flips=config.flips,
     )  # fmt: skip
     images = ValidationImages(cache, validation_images)
-    cache.check([*(("train", role) for role in crops.arrays), *([("valid", "image")] if images.ids else [])])
+    own = [("valid", role) for role in ("image", "lr") if images.ids and cache.has("valid", role)]
+    cache.check([*(("train", role) for role in crops.arrays), *own])
     return crops, DataLoader(images, batch_size=VALIDATION_BATCH)
 
 

@@ -115,7 +115,7 @@ def test_what_is_neither_a_folder_nor_a_model_is_told_so(dataset: Dataset, tmp_p
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "nowhere", tmp_path / "file", f"{tmp_path}/nowhere?steps=2"):
         told = str(place).partition("?")[0]
-        with pytest.raises(ModelError, match=rf"method 'mine': '{told}' is neither a folder nor .* latentsr-tiny$"):
+        with pytest.raises(ModelError, match=rf"method 'mine': '{told}' is neither a folder nor .* realesrgan"):
             parse(f"mine={place}", dataset)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")

@@ -104,7 +104,7 @@ def test_mirrors_that_nest_folders_are_read(tree: Path, tmp_path: Path) -> None:
     assert len(made.records) == 4
 
 
-@pytest.mark.parametrize("way", ["no case", "sequence", "cut", "mask", "shares", "beside"])
+@pytest.mark.parametrize("way", ["no case", "sequence", "cut", "mask", "shares"])
 def test_wrong_trees_and_options_are_one_line_and_leave_nothing(tree: Path, tmp_path: Path, way: str) -> None:
     recipe, words, kind = BraTS(slices=2), "", InputError
     name = CASES[1]
@@ -124,8 +124,6 @@ def test_wrong_trees_and_options_are_one_line_and_leave_nothing(tree: Path, tmp_
         words = "voxels"
     elif way == "shares":
         recipe, words, kind = BraTS(split="0.8,0.8,0.1"), "add up to 1", OptionError
-    else:
-        recipe, words, kind = BraTS(as_published=True, slices=3), "as_published decides slices", OptionError
     with pytest.raises(kind, match=words) as error:
         prepare_cases("brats", recipe, tree, tmp_path / "out")
     assert "\n" not in str(error.value)
@@ -137,3 +135,13 @@ def test_the_same_again_is_kept_and_another_refused(tree: Path, tmp_path: Path) 
     assert prepare_cases("brats", BraTS(slices=1), tree, tmp_path / "out").hash == first.hash
     with pytest.raises(StaleError):
         prepare_cases("brats", BraTS(slices=2), tree, tmp_path / "out")
+
+
+def test_options_are_checked_when_they_are_given() -> None:
+    with pytest.raises(OptionError, match="as_published decides slices"):
+        BraTS(as_published=True, slices=3)
+    with pytest.raises(OptionError, match="expected one of even, random"):
+        BraTS(choice="odd")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="expected 1 or more"):
+        BraTS(slices=0)
+    assert BraTS(as_published=True).facts == {"sequence": "t2w", "masks": True, "as_published": True}

@@ -131,7 +131,7 @@ def test_as_published(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert read_json(made.root / "dataset.json")["patients_in_several_splits"] == shared
 
 
-@pytest.mark.parametrize("way", ["files", "images", "table", "cut", "delimiter", "row", "views", "beside"])
+@pytest.mark.parametrize("way", ["files", "images", "table", "cut", "delimiter", "row", "views"])
 def test_wrong_trees_and_options_are_one_line_and_leave_nothing(tree: Path, tmp_path: Path, way: str) -> None:
     recipe, kind = MimicCXR(size=64), InputError
     table = tree / "mimic-cxr-2.0.0-split.csv.gz"
@@ -156,9 +156,7 @@ def test_wrong_trees_and_options_are_one_line_and_leave_nothing(tree: Path, tmp_
         table.write_bytes(gzip.compress("\n".join(content.splitlines()[:3]).encode()))
         words = "are not in the split's table"
     elif way == "views":
-        recipe, words = MimicCXR(views="LL"), "no image of views LL"
-    else:
-        recipe, words, kind = MimicCXR(as_published=True, size=64), "as_published decides size", OptionError
+        recipe, words, kind = MimicCXR(views="PA,FRONT"), "has FRONT: expected some of AP, LATERAL, PA", OptionError
     with pytest.raises(kind, match=words) as error:
         prepare_cases("mimic-cxr", recipe, tree, tmp_path / "out")
     assert "\n" not in str(error.value)

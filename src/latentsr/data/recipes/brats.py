@@ -31,7 +31,12 @@ class BraTS(Recipe):
     """BraTS 2023: brain MRI, axial slices of each case, with the tumour as mask."""
 
     example: ClassVar[str] = "ASNR-MICCAI-BraTS2023-GLI-Challenge-TrainingData/"
+    decided: ClassVar[tuple[str, ...]] = ("slices", "choice", "window", "split", "seed", "patients")
     notes: ClassVar[tuple[str, ...]] = ("The patient is PPPPP of the case's name; its time points stay in one split.",)
+    published_notes: ClassVar[tuple[str, ...]] = (
+        "Cases are split, not patients, as published: time points of one patient may stand in several splits.",
+    )
+    published_degradation: ClassVar[str] = "lanczos:4"
 
     sequence: Annotated[Literal["t1c", "t1n", "t2f", "t2w"], "Sequence: t1c, t1n, t2f (FLAIR) or t2w."] = "t2w"
     slices: Annotated[int, "Slices of each case, drawn from the middle half of the volume."] = 20
@@ -60,7 +65,6 @@ class BraTS(Recipe):
             )
         names = sorted(found)
         if self.as_published:
-            self.refuse_beside_published("slices", "choice", "window", "split", "seed", "patients")
             random.Random(SEED).shuffle(names)
             splits = [
                 split for split, count in zip(("train", "valid", "test"), CASES, strict=True) for _ in range(count)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from latentsr.data.recipes.recipe import Case, Recipe, Sample, shares
-from latentsr.errors import InputError
+from latentsr.errors import InputError, OptionError
 
 VERSIONS = ("2.0.0", "2.1.0")
 OFFICIAL = {"train": "train", "validate": "valid", "test": "test"}
@@ -33,7 +33,12 @@ class MimicCXR(Recipe):
     """MIMIC-CXR-JPG: chest X-rays, frontal views; labels and view become columns."""
 
     example: ClassVar[str] = "mimic-cxr-jpg/2.1.0/"
+    decided: ClassVar[tuple[str, ...]] = ("views", "size", "split", "train", "valid", "test", "seed")
     notes: ClassVar[tuple[str, ...]] = ("The patient is the subject; all its studies stay in one split.",)
+    published_notes: ClassVar[tuple[str, ...]] = (
+        "Studies are split, not subjects, as published: studies of one subject may stand in several splits.",
+    )
+    published_degradation: ClassVar[str] = "lanczos:4"
 
     views: Annotated[str, "Views that are kept, joined by commas, or 'all'."] = "PA,AP"
     size: Annotated[int, "Side of the square: the short side is reduced to it, the centre is kept."] = 256
@@ -65,6 +70,9 @@ class MimicCXR(Recipe):
 
         view = {row["dicom_id"]: row["ViewPosition"] for row in _rows(source, "metadata", ("dicom_id", "ViewPosition"))}
         kept = None if self.views == "all" else {one.strip() for one in self.views.split(",")}
+        if unknown := sorted((kept or set()) - set(view.values())):
+            known = ", ".join(sorted(filter(None, set(view.values()))))
+            raise OptionError(f"the option views has {', '.join(unknown)}: expected some of {known}, or all")
         chosen = {id: path for id, path in images.items() if kept is None or view.get(id, "") in kept}
         if not chosen:
             known = ", ".join(sorted({view.get(id, "") or "none" for id in images}))
@@ -104,7 +112,6 @@ class MimicCXR(Recipe):
         yield Sample(id, hr, resized_from=before)
 
     def _published(self, images: Mapping[str, Path], labels: Mapping[str, Mapping[str, str]]) -> list[Case]:
-        self.refuse_beside_published("views", "size", "split", "train", "valid", "test", "seed")
         firsts: dict[str, Path] = {}  # of each study the first file that its folder lists
         for path in images.values():
             firsts.setdefault(path.parent.name[1:], path)

@@ -30,6 +30,9 @@ class MRNet(Recipe):
         "The exam counts as the patient: 1,130 exams are of 1,088 patients and 120 of 111, and who shares one is not "
         "published.",
     )
+    decided: ClassVar[tuple[str, ...]] = ("plane", "slices", "window")
+    published_notes: ClassVar[tuple[str, ...]] = notes
+    published_degradation: ClassVar[str] = "blur:1,down:2,up:2"
 
     plane: Annotated[Literal["axial", "coronal", "sagittal"], "Plane of the series."] = "sagittal"
     slices: Annotated[int, "Slices of each exam: the middle one, or so many evenly spaced."] = 1
@@ -47,8 +50,6 @@ class MRNet(Recipe):
 
     def cases(self, source: Path) -> Sequence[Case]:
         """One case per exam, train first."""
-        if self.as_published:
-            self.refuse_beside_published("plane", "slices", "window")
         found = []
         for split, most in (("train", self.train), ("valid", self.valid)):
             folder = source / split / self.plane
@@ -70,7 +71,8 @@ class MRNet(Recipe):
 
         volume = read_npy(file)
         count = len(volume)
-        chosen = [int((i + 0.5) * count / self.slices) for i in range(min(self.slices, count))]
+        taken = min(self.slices, count)
+        chosen = [int((i + 0.5) * count / taken) for i in range(taken)]
         for index in chosen:
             pixels = volume[index]
             middle = self.slices == 1

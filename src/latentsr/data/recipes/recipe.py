@@ -55,11 +55,17 @@ class Recipe:
 
     Attributes:
         example: of a source folder, for the command's help.
+        decided: the options that `as_published` decides.
         notes: what dataset.json says of every dataset of this recipe, such as what a patient is.
+        published_notes: the same where `as_published`, whose LR files were made by about `published_degradation`.
     """
 
     example: ClassVar[str]
+    decided: ClassVar[tuple[str, ...]] = ()
     notes: ClassVar[tuple[str, ...]] = ()
+    published_notes: ClassVar[tuple[str, ...]] = ()
+    published_degradation: ClassVar[str] = ""
+    as_published: bool = False
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -70,13 +76,15 @@ class Recipe:
             if isinstance(value, int) and not isinstance(value, bool) and value < least:
                 raise OptionError(f"the option {one.name} is {value}: expected {least} or more")
 
-    def refuse_beside_published(self, *decided: str) -> None:
-        """OptionError where one of these options, which `as_published` decides, is given too."""
         defaults = {one.name: one.default for one in fields(self)}
-        if given := [name for name in decided if getattr(self, name) != defaults[name]]:
-            raise OptionError(
-                f"as_published decides {', '.join(given)}: leave {'it' if len(given) == 1 else 'these'} out"
-            )
+        given = [name for name in self.decided if getattr(self, name) != defaults[name]]
+        if self.as_published and given:
+            raise OptionError(f"as_published decides {', '.join(given)}: leave {', '.join(given)} out")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The options that decided the images: without those in whose place `as_published` stands."""
+        return {name: value for name, value in vars(self).items() if not (self.as_published and name in self.decided)}
 
     def cases(self, source: Path) -> Sequence[Case]:
         """The cases below `source`, in the order of their records; InputError for a tree of another layout."""

@@ -157,7 +157,7 @@ def screen(
         overwrite: replace a result of other data, autoencoders or options.
         progress: called with the numbers of passes of an image through an autoencoder or a baseline, done and all.
 
-    Raises what `latentsr.screening.plan_screening` and `latentsr.screening.screen` raise.
+    Raises what `latentsr.bench.plan_screening` and `latentsr.bench.screen` raise.
     """
     from latentsr.bench import Screening, parse_candidates, plan_screening
     from latentsr.bench import screen as run

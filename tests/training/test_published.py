@@ -206,3 +206,19 @@ def test_lr_files_are_validated_on_and_a_file_goes_before_the_preset(tmp_path: P
     )  # fmt: skip
     np.testing.assert_array_equal(cache.array("valid", "lr")[cache.ids("valid").index(record.id), 0], own)
     assert "psnr" in read_json(tmp_path / "model.run" / "manifest.json")["validation"]
+
+
+def test_the_first_of_flags_file_and_preset_says_how_long(
+    cache: LatentCache, tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    small = "channels: [8]\nlayers: 1\nattention: [false]\nmiddle_attention: false\ngroups: 4\nbatch: 2\n"
+    for number, (text, flags, steps) in enumerate(
+        (("epochs: 50\n", ("--steps", 3), 3), ("steps: 2\n", (), 2), ("epochs: 1\n", (), len(cache.ids("train")) // 2))
+    ):
+        (tmp_path / "options.yaml").write_text(small + text)
+        done = run(
+            "train", cache.root, "--preset", "published", "--config", tmp_path / "options.yaml", *flags, "-o",
+            tmp_path / str(number),
+        )  # fmt: skip
+        assert done.status == 0, done.err
+        assert f"| trained | {steps} steps" in (tmp_path / str(number) / "README.md").read_text()

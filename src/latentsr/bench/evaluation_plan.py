@@ -1,4 +1,4 @@
-"""The groups of an evaluation's images by one of the datasets' own columns, such as scanner, sex or view."""
+"""An evaluation before it begins: what is compared on what, checked, and the key of its results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

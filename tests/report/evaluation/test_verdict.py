@@ -145,7 +145,7 @@ class TestVerdict:
         assert title not in " ".join(sentences(with_comparison(evaluation, metric, **sure | {"p_holm": 0.2})))
 
     def test_methods_that_got_worse_in_nothing_are_named(self, evaluation: Evaluation) -> None:
-        told = "abdomen: {} not found worse than bicubic in any measure of the whole image."
+        told = "abdomen: {} not found worse than bicubic in any tested measure of the whole image."
         assert told.format(f"{HOSTILE} is") in sentences(evaluation)
         table = evaluation.frames["comparisons"].assign(p_holm=0.5)
         changed = replace(evaluation, frames={**evaluation.frames, "comparisons": table})

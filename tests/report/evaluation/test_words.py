@@ -229,7 +229,8 @@ CLAUSES: dict[str, Callable[[Reader, str, re.Match[str]], None]] = {
     rf"(?P<name>\w+) {WORSE}": Reader.worse,
     rf"(?P<name>\w+) (?:(?P<worse>{WORSE.replace('titles', 'more')}); it )?is identical to HR in (?P<count>\d+) of "
     r"(?P<of>\d+) images, which are left out of PSNR": Reader.identical,
-    rf"(?P<names>{LISTED}) (?:is|are) not found worse than bicubic in any measure of the whole image": Reader.spared,
+    rf"(?P<names>{LISTED}) (?:is|are) not found worse than bicubic in any tested measure of the "
+    r"whole image": Reader.spared,
     r"(?:(?:, )?\w+ (?:keeps|has) \d+ % of HR's sharpness(?:, more than is there|, but its detail is unlike HR's)?)+": (
         Reader.kept
     ),

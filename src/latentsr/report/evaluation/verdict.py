@@ -306,7 +306,7 @@ def _details(evaluation: Evaluation, dataset: str) -> Iterator[str]:
             yield f"{method} {'; it '.join(parts)}."
     judged = any(not lead.few for lead in found)
     if judged and (spared := [method for method in methods if not losses[method]]):
-        yield f"{_are(spared)} not found worse than bicubic in any measure of the whole image."
+        yield f"{_are(spared)} not found worse than bicubic in any tested measure of the whole image."
     yield from _costs(evaluation, dataset)
     yield from _consistency(evaluation, dataset)
     # One sentence per measure with a margin: the pairs that are equivalent, and how many are not shown to be.

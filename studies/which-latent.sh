@@ -11,7 +11,7 @@ out=${2:?output folder}
 weights=${3:?folder with taef2_encoder.pth and taef2_decoder.pth}
 latentsr=${LATENTSR:-latentsr}
 
-"$latentsr" prepare folder "$data/natural" -o "$out/natural" --split folders --size 320 --grey
+"$latentsr" prepare folder "$data/natural" -o "$out/natural" --split folders --size 320 --resize crop --grey
 # No patient ids for the brain slices: 20 neighbouring numbers of a series count as one patient.
 "$latentsr" prepare folder "$data/brain-mri" -o "$out/brain-mri" --split folders --block 20 --drop-shared
 "$latentsr" prepare folder "$data/chest-xray" -o "$out/chest-xray" --split folders \

@@ -5,8 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 
+from latentsr.data.records import read_dataset
 from latentsr.io.raster import write_pixels
 
 
@@ -69,18 +72,53 @@ def test_skipped_files_and_resized_images_are_told(tmp_path: Path, run: Callable
     arguments = ("prepare", "folder", tmp_path / "in", "--size", "16", "--split", "1,0,0")
     said = run(*arguments, "-o", tmp_path / "out")
     assert said.status == 0
-    assert "resized 2 of 3 images to a short side of 16 px, from 40x60 (2)" in said.out
+    assert "resized 3 of 3 images as a whole to a long side of 16 px" in said.out
+    assert "from 40x60 (2), 18x16 (1)" in said.out
     assert "warning: skipped: tiny.png: 9x9 px is smaller than the option size, 16" in said.err
     assert "warning: skipped: notes.txt " in said.err
     assert "2 of 5 files were skipped" in said.err
     told = json.loads(run(*arguments, "-o", tmp_path / "out", "--json").out)
-    assert (told["files"], told["skipped"], told["resized"], told["split_by"]) == (5, 2, 2, "shares")
+    assert (told["files"], told["skipped"], told["resized"], told["split_by"]) == (5, 2, 3, "shares")
     stopped = run(*arguments, "-o", tmp_path / "other", "--strict")
     assert (stopped.status, stopped.err.count("\n")) == (2, 1)
     assert "notes.txt" in stopped.err
     assert not (tmp_path / "other").exists()
-    cropped = run(*arguments, "-o", tmp_path / "cropped", "--no-resize")
-    assert "short side" not in cropped.out
+    assert "2 of 3 images to a short side of 16" in run(*arguments, "-o", tmp_path / "crop", "--resize", "crop").out
+    assert "resized" not in run(*arguments, "-o", tmp_path / "cut", "--resize", "none").out
+    assert run(*arguments, "-o", tmp_path / "no", "--resize", "fit").status == 2
+
+
+def test_a_scanner_sized_x_ray_is_prepared_as_a_whole(tmp_path: Path, run: Callable) -> None:
+    """The command of the README on 3056 x 2544 px with a marker in each corner, as PNG and as DICOM."""
+    pixels = np.random.default_rng(0).integers(20, 60, (3056, 2544), np.uint8)
+    pixels[:48, :48], pixels[:48, -48:], pixels[-48:, :48], pixels[-48:, -48:] = 255, 230, 210, 190
+    write_pixels(tmp_path / "scans/chest.png", pixels)
+    header = pydicom.dcmread(get_testdata_file("MR_small.dcm", download=False))
+    header.Rows, header.Columns = pixels.shape
+    header.PixelSpacing = [0.139, 0.139]
+    header.PixelData = pixels.astype("<i2").tobytes()
+    header.save_as(tmp_path / "scans/chest2.dcm")
+    said = run("prepare", "folder", tmp_path / "scans", "-o", tmp_path / "dataset", "--size", "256", "--split", "1,0,0")
+    assert said.status == 0
+    assert "resized 2 of 2 images as a whole to a long side of 256 px" in said.out
+    assert "3056x2544 (2)" in said.out
+    assert json.loads((tmp_path / "dataset/dataset.json").read_text())["recipe"]["resize"] == "pad"
+    dataset = read_dataset(tmp_path / "dataset")
+    for record in dataset.records:
+        image = dataset.image(record)
+        left = (256 - 213) // 2
+        assert image.shape == (256, 256)
+        assert not image[:, :left].any()
+        assert not image[:, left + 213 :].any()
+        corners = [
+            image[rows, columns].mean()
+            for rows in (slice(3), slice(-3, None))
+            for columns in (slice(left, left + 3), slice(left + 210, left + 213))
+        ]
+        low, high = (20, 255) if record.spacing else (0, 255)
+        np.testing.assert_allclose(corners, [(v - low) / (high - low) for v in (255, 230, 210, 190)], atol=0.02)
+        assert image[6:-6, left + 6 : left + 207].max() < 0.3
+    assert dataset.records[1].spacing == pytest.approx((0.139 * 3056 / 256, 0.139 * 2544 / 213))
 
 
 def test_folders_as_splits_are_told_in_one_line(tmp_path: Path, run: Callable) -> None:

@@ -78,7 +78,7 @@ def test_a_mask_takes_its_images_slices_and_crop(tmp_path: Path) -> None:
         seg[3 + index, 4, index] = -2
     nifti(tmp_path / "in/brain.nii.gz", image)
     nifti(tmp_path / "seg/brain.nii", seg)
-    dataset = prepared(tmp_path, size=8, resize=False, slices=2)
+    dataset = prepared(tmp_path, size=8, resize="none", slices=2)
     found = stored(dataset)
     assert list(found) == ["brain-s000", "brain-s003"]
     for id, index in zip(found, (0, 3), strict=True):

@@ -70,7 +70,7 @@ def test_blocks_of_neighbouring_numbers_stay_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rows", "columns"), [(20, 17), (16, 33)])
 def test_size_crops_the_centre_of_what_is_stored(tmp_path: Path, rows: int, columns: int) -> None:
     scatter(tmp_path / "in", "x.png", rows=rows, columns=columns)
-    (record,) = prepared(tmp_path, split=ONE_SPLIT, size=16).records
+    (record,) = prepared(tmp_path, split=ONE_SPLIT, size=16, resize="none").records
     stored = read_pixels(tmp_path / "out" / record.file)
     top, left = (rows - 16) // 2, (columns - 16) // 2
     assert (record.rows, record.columns) == stored.shape == (16, 16)
@@ -313,7 +313,7 @@ def unusable(root: Path) -> None:
 
 def test_what_cannot_be_used_is_listed_and_skipped(tmp_path: Path) -> None:
     unusable(tmp_path / "in")
-    dataset = prepared(tmp_path, split=ONE_SPLIT, size=8, resize=False)
+    dataset = prepared(tmp_path, split=ONE_SPLIT, size=8, resize="none")
     assert [record.id for record in dataset.records] == ["good"]
     facts = preparation(dataset)
     assert facts.files == 6
@@ -323,14 +323,14 @@ def test_what_cannot_be_used_is_listed_and_skipped(tmp_path: Path) -> None:
     assert "colour" in reasons["colour.png"]
     assert "rename it" in reasons["bad\\name.png"]
     assert str(tmp_path) not in (dataset.root / "dataset.json").read_text()
-    assert preparation(prepared(tmp_path, split=ONE_SPLIT, size=8, resize=False)) == facts
+    assert preparation(prepared(tmp_path, split=ONE_SPLIT, size=8, resize="none")) == facts
 
 
 def test_strict_stops_at_the_first_that_cannot_be_used(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "a.png", "b.png")
     scatter(tmp_path / "in", "sub/tiny.png", rows=6)
     with pytest.raises(InputError, match=r"^sub/tiny\.png: 6x16 px is smaller"):
-        prepare("folder", tmp_path / "in", tmp_path / "out", split=ONE_SPLIT, size=8, strict=True)
+        prepare("folder", tmp_path / "in", tmp_path / "out", split=ONE_SPLIT, size=8, resize="crop", strict=True)
     assert not (tmp_path / "out").exists()
 
 
@@ -338,7 +338,7 @@ def test_too_few_patients_since_files_were_skipped_is_told_so(tmp_path: Path) ->
     scatter(tmp_path / "in", "a.png", "b.png")
     scatter(tmp_path / "in", "tiny.png", rows=6)
     told = r"2 patient\(s\) for 3 splits.*; 1 of 3 files were skipped, the first: tiny\.png: 6x16"
-    refused(tmp_path, InputError, told, size=8, resize=False)
+    refused(tmp_path, InputError, told, size=8, resize="none")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names of files are text there")

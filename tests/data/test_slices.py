@@ -1,4 +1,4 @@
-"""Images of a dataset's size: large ones are resized as a whole, spacing and mask with them; others only cropped."""
+"""Images of a dataset's size: large ones are resized, spacing and mask with them, by default as a whole."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+from latentsr.config import read_json
 from latentsr.data.prepare import prepare
 from latentsr.data.records import Dataset
 from latentsr.io import read
@@ -33,15 +34,39 @@ def tall(rows: int = 764, columns: int = 636) -> np.ndarray:
     return pixels
 
 
-def test_a_large_image_is_resized_as_a_whole_and_then_cropped_to_a_square(tmp_path: Path) -> None:
+def test_a_large_image_is_resized_as_a_whole_onto_black(tmp_path: Path) -> None:
     write_pixels(tmp_path / "in/xray.png", tall())
     (record,) = prepared(tmp_path, size=64).records
     stored = read_pixels(tmp_path / "out" / record.file)
     assert (record.rows, record.columns, record.resized_from) == (64, 64, (764, 636))
-    expected = by_pillow(tall(), 77, 64)[6:70].clip(0, 255) / 255
-    np.testing.assert_allclose(stored / TOP, expected, atol=1 / TOP + 1e-6)
+    np.testing.assert_allclose(stored[:, 5:58] / TOP, by_pillow(tall(), 64, 53).clip(0, 255) / 255, atol=1 / TOP + 1e-6)
     assert stored.dtype == np.uint16  # means of many 8-bit pixels lie between their levels
-    assert stored[:, :3].min() > stored[3:-3, 6:-6].max()  # both borders are there
+    assert not stored[:, :5].any()
+    assert not stored[:, 58:].any()
+
+
+def test_to_fill_the_square_the_short_side_is_reduced_to_it(tmp_path: Path) -> None:
+    write_pixels(tmp_path / "in/xray.png", tall())
+    (record,) = prepared(tmp_path, size=64, resize="crop").records
+    assert (record.rows, record.columns, record.resized_from) == (64, 64, (764, 636))
+    expected = by_pillow(tall(), 77, 64)[6:70].clip(0, 255) / 255
+    np.testing.assert_allclose(read_pixels(tmp_path / "out" / record.file) / TOP, expected, atol=1 / TOP + 1e-6)
+    recipe = read_json(tmp_path / "out" / "dataset.json")["recipe"]
+    assert recipe["resize"] is True  # as in datasets that were made when there was no other way
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(64, 50), (20, 64), (9, 900)])
+def test_the_side_beside_is_black(tmp_path: Path, rows: int, columns: int) -> None:
+    """Also of an image that is as long as the square and so keeps its pixels, and of a strip."""
+    write_pixels(tmp_path / "in/x.png", pixels := np.random.default_rng(0).integers(99, 200, (rows, columns), np.uint8))
+    (record,) = prepared(tmp_path, size=64).records
+    stored = read_pixels(tmp_path / "out" / record.file)
+    assert (stored.shape, record.resized_from) == ((64, 64), (rows, columns))
+    filled = stored[stored.any(axis=1)][:, stored.any(axis=0)]
+    if max(rows, columns) == 64:
+        np.testing.assert_array_equal(filled, pixels)
+    else:
+        assert filled.shape == (1, 64)
 
 
 def test_a_real_image_is_the_whole_picture(tmp_path: Path) -> None:
@@ -55,8 +80,8 @@ def test_a_real_image_is_the_whole_picture(tmp_path: Path) -> None:
     np.testing.assert_allclose(dataset.image(record), expected.clip(0, 1), atol=2 / TOP)
 
 
-@pytest.mark.parametrize(("rows", "resize"), [(79, True), (160, False)])
-def test_what_is_little_larger_or_not_to_be_resized_is_only_cropped(tmp_path: Path, rows: int, resize: bool) -> None:
+@pytest.mark.parametrize(("rows", "resize"), [(79, "crop"), (160, "none")])
+def test_what_is_little_larger_or_not_to_be_resized_is_only_cropped(tmp_path: Path, rows: int, resize: str) -> None:
     pixels = tall(rows, 170)
     write_pixels(tmp_path / "in/x.png", pixels)
     (record,) = prepared(tmp_path, size=64, resize=resize).records
@@ -67,9 +92,9 @@ def test_what_is_little_larger_or_not_to_be_resized_is_only_cropped(tmp_path: Pa
     assert record.resized_from is None
 
 
-def test_from_five_quarters_of_the_size_it_is_resized(tmp_path: Path) -> None:
+def test_to_fill_the_square_images_of_five_quarters_of_it_are_resized(tmp_path: Path) -> None:
     write_pixels(tmp_path / "in/x.png", tall(80, 170))
-    assert prepared(tmp_path, size=64).records[0].resized_from == (80, 170)
+    assert prepared(tmp_path, size=64, resize="crop").records[0].resized_from == (80, 170)
 
 
 def test_the_spacing_is_that_of_the_pixels_that_are_stored(tmp_path: Path) -> None:
@@ -80,7 +105,7 @@ def test_the_spacing_is_that_of_the_pixels_that_are_stored(tmp_path: Path) -> No
     header.save_as(tmp_path / "in/mr.dcm")
     (record,) = prepared(tmp_path, size=30).records
     assert record.resized_from == (40, 64)
-    assert record.spacing == pytest.approx((0.5 * 40 / 30, 0.25 * 64 / 48))
+    assert record.spacing == pytest.approx((0.5 * 40 / 19, 0.25 * 64 / 30))
     assert prepared(tmp_path, size=30).records == (record,)  # as it was written, so it is read
 
 

@@ -30,14 +30,16 @@ Split = Annotated[
 ]
 Size = Annotated[
     int | None,
-    typer.Option(
-        help="Make squares of N pixels: images whose short side is 1.25 N or more are resized so that it is N, "
-        "then the centre is cropped; smaller ones than N are skipped.",
-        metavar="N",
-    ),
+    typer.Option(help="Make squares of N pixels; images that are smaller are skipped.", metavar="N"),
 ]
 Resize = Annotated[
-    bool, typer.Option("--resize/--no-resize", help="With --size: resize large images, or only crop the centre.")
+    str,
+    typer.Option(
+        help="With --size, of images larger than N. pad: the whole image, its long side reduced to N, black beside the "
+        "short one. crop: the short side reduced to N (if it has 1.25 N or more), then the centre. none: the centre of "
+        "its own pixels.",
+        metavar="pad|crop|none",
+    ),
 ]
 Multiple = Annotated[
     int | None, typer.Option(help="Crop the centre to sides that this number divides, such as the scale.")
@@ -74,7 +76,7 @@ def prepare(
     name: Annotated[str, typer.Option(help="The dataset's name; default: the folder's.")] = "",
     split: Split = None,
     size: Size = None,
-    resize: Resize = True,
+    resize: Resize = "pad",
     multiple: Multiple = None,
     slices: Annotated[int, typer.Option(help="Take this many slices of each volume; 0: all.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
@@ -156,6 +158,8 @@ def prepare_public(
         dataset = prepare_cases(name, recipe, source, out, progress=report)
     terminal.show_dataset(dataset, json=json, more={"columns": dataset.attributes} if dataset.attributes else {})
     facts = read_json(dataset.root / "dataset.json")
+    if resize := facts["recipe"].get("resize"):
+        _show_resized(dataset, resize, json=json)
     for note in () if json else facts["notes"]:
         terminal.show(note)
     if empty := [split for split in ("train", "valid") if not any(one.split == split for one in dataset.records)]:
@@ -179,11 +183,10 @@ def _show(dataset: "Dataset", facts: "Preparation", *, chosen: bool, json: bool)
     """The dataset, changes to its images and skipped files; `chosen`: the user gave the option split."""
     from latentsr.data.patients import BY_FOLDER
 
-    before = Counter(record.resized_from for record in dataset.records if record.resized_from)
     more: dict[str, object] = {
         "files": facts.files,
         "skipped": len(facts.skipped),
-        "resized": before.total(),
+        "resized": sum(record.resized_from is not None for record in dataset.records),
         "split_by": facts.split_by,
     }
     more |= {"columns": dataset.attributes} if dataset.attributes else {}
@@ -196,11 +199,7 @@ def _show(dataset: "Dataset", facts: "Preparation", *, chosen: bool, json: bool)
     terminal.show_dataset(dataset, json=json, more=more)
     if dataset.attributes and not json:
         terminal.show(f"columns for evaluate --by: {', '.join(dataset.attributes)}")
-    if before and not json:
-        sizes = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in before.most_common(LISTED))
-        more_sizes = f" and {len(before) - LISTED} other sizes" if len(before) > LISTED else ""
-        images = f"{before.total()} of {len(dataset.records)} images"
-        terminal.show(f"resized {images} to a short side of {dataset.records[0].rows} px, from {sizes}{more_sizes}")
+    _show_resized(dataset, facts.resize, json=json)
     if not chosen and facts.split_by == BY_FOLDER and not json:
         terminal.show("the folders train, valid and test are the splits; --split decides otherwise")
     if facts.folders_unused:
@@ -222,6 +221,22 @@ def _show(dataset: "Dataset", facts: "Preparation", *, chosen: bool, json: bool)
         terminal.show_warning(
             f"{facts.constant} constant {noun} left out: there is nothing in one value to learn or to measure"
         )
+
+
+def _show_resized(dataset: "Dataset", resize: str, *, json: bool) -> None:
+    """How many images were resized, from which sizes and how."""
+    before = Counter(record.resized_from for record in dataset.records if record.resized_from)
+    if json or not before:
+        return
+    side = dataset.records[0].rows
+    ways = {
+        "pad": f"as a whole to a long side of {side} px, black beside the short one",
+        "crop": f"to a short side of {side} px, of the long one the middle kept",
+    }
+    sizes = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in before.most_common(LISTED))
+    more = f" and {len(before) - LISTED} other sizes" if len(before) > LISTED else ""
+    images = f"{before.total()} of {len(dataset.records)} images"
+    terminal.show(f"resized {images} {ways[resize]} (see --resize), from {sizes}{more}")
 
 
 def _show_duplicates(dataset: "Dataset", facts: "Preparation") -> None:

@@ -18,7 +18,7 @@ from latentsr.data.patients import BY_FOLDER, SHARES, image_id, split_records
 from latentsr.data.recipes import RECIPES
 from latentsr.data.recipes.recipe import Case, Recipe, Sample
 from latentsr.data.records import SPLITS, Dataset, Record, is_safe_path, low_resolution, read_dataset, write_dataset
-from latentsr.data.slices import TOP, Slice, read_slices
+from latentsr.data.slices import CROP, NONE, PAD, TOP, Slice, read_slices
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError, StaleError, printable
 from latentsr.io import Item
@@ -39,12 +39,12 @@ class Options:
 
     `split` is three shares of the patients (train, valid, test), or "folders": the splits that the recipe names. None:
     these, if there are at least two of them, all images have one and no patient several; else shares of 0.8, 0.1, 0.1.
-    `size` keeps a square of that many pixels: large images are resized (unless `resize` is false), then the centre is
-    cropped. `multiple` crops the centre to the largest rows and columns that it divides; `slices` takes that many
-    evenly spaced slices of each volume (0: all). `drop_shared`: where the recipe's splits decide, leave out the images
-    of a lower split (train, then valid) whose patient also stands in a higher one. `axis` and `max_pixels` are those
-    of `latentsr.io.read`. `duplicates`: what is done with an image that also stands in a higher split or another
-    dataset, "refuse" or "drop".
+    `size` makes squares of that many pixels; `resize` says how larger images fit in, "pad", "crop" or "none", see
+    `latentsr.data.slices.read_slices`. `multiple` crops the centre to the largest rows and columns that it divides;
+    `slices` takes that many evenly spaced slices of each volume (0: all). `drop_shared`: where the recipe's splits
+    decide, leave out the images of a lower split (train, then valid) whose patient also stands in a higher one. `axis`
+    and `max_pixels` are those of `latentsr.io.read`. `duplicates`: what is done with an image that also stands in a
+    higher split or another dataset, "refuse" or "drop".
     """
 
     split: tuple[float, ...] | str | None = None
@@ -54,7 +54,7 @@ class Options:
     drop_shared: bool = False
     grey: bool = False
     multiple: int | None = None
-    resize: bool = True
+    resize: str = PAD
     axis: int | None = None
     max_pixels: int = MAX_PIXELS
     duplicates: str = REFUSE
@@ -65,6 +65,8 @@ class Options:
             raise OptionError(f"the option multiple is {self.multiple}: expected 1 or more, and not beside size")
         if self.size is not None and self.size < 2:
             raise OptionError(f"the option size is {self.size}: expected 2 or more")
+        if self.resize not in (PAD, CROP, NONE):
+            raise OptionError(f"the option resize is {self.resize}: expected {PAD}, {CROP} or {NONE}")
         if isinstance(self.split, str) and self.split != BY_FOLDER:
             raise OptionError(f"split {self.split}: expected 'folders' or three shares, such as 0.8,0.1,0.1")
 
@@ -76,8 +78,10 @@ class Options:
         """
         defaults = vars(Options())
         facts = {name: value for name, value in vars(self).items() if name not in ADDED or value != defaults[name]}
-        if self.size is None or not self.resize:
+        if self.size is None or self.resize == NONE:
             del facts["resize"]
+        elif self.resize == CROP:
+            facts["resize"] = True  # as it was written when there was no other way
         return facts
 
 
@@ -259,6 +263,7 @@ class Preparation:
         skipped: the place of each file that was left out, and why.
         constant: images and slices of one value that were left out.
         warnings: what the readers have to say of files, and of how many.
+        resize: how large images became squares, "pad", "crop" or "none".
         split_by: "folders", "shares", or empty of older datasets.
         folders_unused: why folders named train, valid or test did not decide the split; empty if they did or do not
             exist.
@@ -269,6 +274,7 @@ class Preparation:
     skipped: tuple[tuple[str, str], ...]
     constant: int
     warnings: Mapping[str, int]
+    resize: str
     split_by: str
     folders_unused: str
     duplicates: Mapping[str, Any] | None
@@ -282,6 +288,7 @@ def preparation(dataset: Dataset) -> Preparation:
         skipped=tuple((one["file"], one["reason"]) for one in facts.get("skipped", ())),
         constant=facts.get("constant_left_out", 0),
         warnings=facts.get("warnings", {}),
+        resize={True: CROP, None: NONE}.get(resize := facts["recipe"].get("resize"), resize),
         split_by=facts.get("split_by", ""),
         folders_unused=facts.get("folders_unused", ""),
         duplicates=facts.get("duplicates"),

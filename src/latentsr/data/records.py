@@ -42,7 +42,7 @@ class Record:
 
     `spacing` is (row, column) in mm, None where the source did not say. `mask` is the file of its region of interest
     (grey, of the image's size, not 0 inside), relative to the dataset, empty without one. `resized_from` is
-    the source's (rows, columns) where the image was resized, and None where its pixels are the source's own.
+    the source's (rows, columns) where the image was resized or padded, None where it is a part of the source's pixels.
     `lr` is the file of its LR image where that is one of its own and not a degraded HR, empty without one.
     `attributes` are the columns of the user's own, such as scanner or view, by name; an empty text is no value.
     """

@@ -17,7 +17,8 @@ from latentsr.volume import MAX_PIXELS, Volume
 
 INSIDE = 255  # of a stored mask; 0 is outside
 TOP = np.iinfo(np.uint16).max
-LARGE = 1.25  # times the asked size: an image whose short side is as long is resized, one below only cropped
+PAD, CROP, NONE = "pad", "crop", "none"  # how large images become squares, see `read_slices`
+LARGE = 1.25  # times the asked size: with CROP an image whose short side is as long is resized, one below only cropped
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Slice:
     Attributes:
         suffix: of the id, empty for an image that has no other slices.
         pixels: uint8 or uint16, (rows, columns).
-        resized_from: (rows, columns) of the source where the pixels were resized, else None.
+        resized_from: (rows, columns) of the source where the pixels were resized or padded, else None.
         spacing: (row, column) in mm, None where the file does not say.
         patient: by the file's header, as a short hash; None where it says nothing.
         mask: uint8, 0 or 255, (rows, columns); None without masks.
@@ -57,7 +58,7 @@ def read_slices(
     slices: int,
     grey: bool,
     multiple: int | None = None,
-    resize: bool = True,
+    resize: str = PAD,
     axis: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Slices:
@@ -66,12 +67,14 @@ def read_slices(
     Args:
         item: an image, a volume or a series.
         mask: that of its region of interest, or None.
-        size: of the square of pixels that is kept, from the centre.
+        size: of the square of pixels that is stored.
         slices: takes so many, evenly spaced; 0: all.
         grey: turns colour into grey.
         multiple: crops the centre to the largest rows and columns that it divides.
-        resize: before an image is cropped to `size`, it is reduced until its short side has that length, if that is at
-            least `LARGE` times as long: bicubic with antialiasing, to 16 bit. Spacing and mask follow.
+        resize: how an image that is larger than `size` fits in. PAD keeps the whole field: the long side is reduced to
+            `size`, and black fills the square beside the short one. CROP fills the square: the short side is reduced to
+            `size` if it is `LARGE` times as long, then the centre is kept. NONE keeps the centre of the image's own
+            pixels. Reduced images are bicubic with antialiasing, of 16 bit. Spacing and mask follow.
         axis: the slice axis of a NIfTI image, see `latentsr.io.read`.
         max_pixels: of a volume, see `latentsr.io.read`.
 
@@ -84,51 +87,83 @@ def read_slices(
     stored = _stored(volume)
     filled = [index for index, pixels in enumerate(stored) if pixels.min() < pixels.max()]
     rows, columns = stored.shape[1:]
-    grid: tuple[int, int] = _grid(rows, columns, size) if resize and size is not None else (rows, columns)
-    kept = _centre(*grid, size, multiple, item.relative)
-    resized_from = (rows, columns) if grid != (rows, columns) else None
+    frame = _frame(rows, columns, size, multiple, resize, item.relative)
     # The spacing, or None where a header holds no size of a pixel in it.
     known = volume.spacing if volume.spacing and all(np.isfinite(volume.spacing)) and min(volume.spacing) > 0 else None
     spacing, patient = known, _header_patient(volume.source.header)
     if spacing:
-        spacing = spacing[0] * (rows / grid[0]), spacing[1] * (columns / grid[1])
+        spacing = spacing[0] * (rows / frame.grid[0]), spacing[1] * (columns / frame.grid[1])
     found, chosen = [], filled
     if 0 < slices < len(filled):
         chosen = [filled[int((i + 0.5) * len(filled) / slices)] for i in range(slices)]
     for index in chosen:
         suffix = f"-s{index:03d}" if len(stored) > 1 else ""
-        pixels, region = stored[index], None if inside is None else inside[index]
-        if resized_from:
-            share = _resampled(pixels, grid) / np.iinfo(pixels.dtype).max
-            pixels = np.round(share.clip(0, 1) * TOP).astype(np.uint16)
-            region = None if region is None else _resampled(region, grid) >= 0.5
-        region = None if region is None else region[kept] * np.uint8(INSIDE)
-        found.append(Slice(suffix, pixels[kept], resized_from, spacing, patient, region))
+        region = None
+        if inside is not None:
+            region = _middle(_resampled(inside[index], frame.grid) >= 0.5, frame.shape) * np.uint8(INSIDE)
+        before = (rows, columns) if frame.whole else None
+        found.append(Slice(suffix, _framed(stored[index], frame), before, spacing, patient, region))
     return Slices(found, len(stored) - len(filled), volume.source.warnings)
 
 
-def centred(pixels: NDArray[Any], size: int, path: Path) -> tuple[NDArray[Any], tuple[int, int] | None]:
-    """The centre square of `size` pixels, of an image that is reduced first if it is large; its size before, or None.
-
-    Reduced ones are uint16, others as they came. InputError for an image that is smaller than the square.
-    """
+def square(pixels: NDArray[Any], size: int, resize: str, path: Path) -> tuple[NDArray[Any], tuple[int, int] | None]:
+    """The square of an image of uint8 or uint16 that `read_slices` stores; and its size before, None of own pixels."""
     rows, columns = pixels.shape
-    grid = _grid(rows, columns, size)
-    kept = _centre(*grid, size, None, path)
-    if grid == (rows, columns):
-        return pixels[kept], None
-    share = _resampled(pixels, grid) / np.iinfo(pixels.dtype).max
-    return np.round(share.clip(0, 1) * TOP).astype(np.uint16)[kept], (rows, columns)
+    frame = _frame(rows, columns, size, None, resize, path)
+    return _framed(pixels, frame), (rows, columns) if frame.whole else None
 
 
-def _grid(rows: int, columns: int, size: int) -> tuple[int, int]:
-    """The rows and columns of an image before it is cropped to `size`: reduced to a short side of `size` if large."""
-    short = min(rows, columns)
-    return (rows, columns) if short < LARGE * size else (round(rows * size / short), round(columns * size / short))
+class _Frame(NamedTuple):
+    """The (rows, columns) of an image when it is resampled, and of what is stored: the middle, padded with black.
+
+    `whole`: resampled or padded, so that what is stored is not a part of the image's own pixels.
+    """
+
+    grid: tuple[int, int]
+    shape: tuple[int, int]
+    whole: bool
 
 
-def _resampled(pixels: NDArray[Any], grid: tuple[int, int]) -> NDArray[np.float64]:
+def _frame(rows: int, columns: int, size: int | None, multiple: int | None, resize: str, relative: Path) -> _Frame:
+    """Where an image is stored, see `read_slices`; InputError for one that is smaller than the size or multiple."""
+    grid, step = (rows, columns), multiple or 1
+    fitted = max(grid) if size is not None and resize == PAD else min(grid)  # the side that is to be of the size
+    if fitted < (size or step):
+        option = "size" if size is not None else "multiple"
+        raise InputError(
+            f"{relative}: {rows}x{columns} px is smaller than the option {option}, {size or step}; choose a smaller one"
+        )
+    if size is None:
+        return _Frame(grid, (rows // step * step, columns // step * step), whole=False)
+    if resize == PAD or (resize == CROP and fitted >= LARGE * size):
+        grid = max(1, round(rows * size / fitted)), max(1, round(columns * size / fitted))
+    return _Frame(grid, (size, size), whole=grid != (rows, columns) or min(grid) < size)
+
+
+def _framed(pixels: NDArray[Any], frame: _Frame) -> NDArray[Any]:
+    """The image in its frame: resampled to 16 bit, or in its own depth."""
+    if pixels.shape != frame.grid:
+        share = _resampled(pixels, frame.grid) / np.iinfo(pixels.dtype).max
+        pixels = np.round(share.clip(0, 1) * TOP).astype(np.uint16)
+    return _middle(pixels, frame.shape)
+
+
+def _middle(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """The middle of an image on a grid of `shape`, with 0 where that is larger."""
+    found = np.zeros(shape, pixels.dtype)
+    inner, outer = [], []
+    for have, wanted in zip(pixels.shape, shape, strict=True):
+        common = min(have, wanted)
+        inner.append(slice((have - common) // 2, (have + common) // 2))
+        outer.append(slice((wanted - common) // 2, (wanted + common) // 2))
+    found[tuple(outer)] = pixels[tuple(inner)]
+    return found
+
+
+def _resampled(pixels: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
     """The pixels on a coarser grid over the same field of view, as Pillow's bicubic `resize` of float images."""
+    if pixels.shape == grid:
+        return pixels
     down, across = (resampling_matrix("bicubic", *sides) for sides in zip(pixels.shape, grid, strict=True))
     return np.asarray(down @ pixels.astype(np.float64) @ across.T)
 
@@ -145,16 +180,3 @@ def _header_patient(header: object) -> str | None:
     first = header[0] if isinstance(header, (tuple, list)) and header else header
     identity = str(getattr(first, "PatientID", "") or getattr(first, "StudyInstanceUID", "") or "")
     return hashlib.sha256(identity.encode()).hexdigest()[:12] if identity else None
-
-
-def _centre(rows: int, columns: int, size: int | None, multiple: int | None, relative: Path) -> tuple[slice, slice]:
-    """The middle: a square of `size` pixels, or the most of both sides that `multiple` divides, or all for None."""
-    step = multiple or 1
-    height, width = (size, size) if size is not None else (rows // step * step, columns // step * step)
-    if min(rows, columns) < (size or step):
-        option = "size" if size is not None else "multiple"
-        raise InputError(
-            f"{relative}: {rows}x{columns} px is smaller than the option {option}, {size or step}; choose a smaller one"
-        )
-    top, left = (rows - height) // 2, (columns - width) // 2
-    return slice(top, top + height), slice(left, left + width)

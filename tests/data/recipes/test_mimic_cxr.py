@@ -85,6 +85,13 @@ def test_frontal_views_in_the_official_split(tree: Path, tmp_path: Path) -> None
     record = next(one for one in made.records if one.id.startswith("eeeeeeee"))
     assert record.attributes["pneumothorax"] == "1"
     assert (record.rows, record.columns, record.resized_from) == (64, 64, (300, 240))
+    whole = np.pad(np.asarray(Image.fromarray(pixels(4)).resize((51, 64), Image.BICUBIC)), ((0, 0), (6, 7)))
+    np.testing.assert_allclose(made.image(record) * 255, whole, atol=4)  # JPEG
+
+
+def test_on_request_the_square_is_filled(tree: Path, tmp_path: Path) -> None:
+    made = prepare_cases("mimic-cxr", MimicCXR(size=64, resize="crop"), tree, tmp_path / "out")
+    record = next(one for one in made.records if one.id.startswith("eeeeeeee"))
     whole = Image.fromarray(pixels(4)).resize((64, 80), Image.BICUBIC)
     np.testing.assert_allclose(made.image(record) * 255, np.asarray(whole)[8:72], atol=4)  # JPEG
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from latentsr.data.recipes.recipe import Case, Recipe, Sample, shares
 from latentsr.errors import InputError, OptionError
@@ -33,7 +33,7 @@ class MimicCXR(Recipe):
     """MIMIC-CXR-JPG: chest X-rays, frontal views; labels and view become columns."""
 
     example: ClassVar[str] = "mimic-cxr-jpg/2.1.0/"
-    decided: ClassVar[tuple[str, ...]] = ("views", "size", "split", "train", "valid", "test", "seed")
+    decided: ClassVar[tuple[str, ...]] = ("views", "size", "resize", "split", "train", "valid", "test", "seed")
     notes: ClassVar[tuple[str, ...]] = ("The patient is the subject; all its studies stay in one split.",)
     published_notes: ClassVar[tuple[str, ...]] = (
         "Studies are split, not subjects, as published: studies of one subject may stand in several splits.",
@@ -41,7 +41,12 @@ class MimicCXR(Recipe):
     published_degradation: ClassVar[str] = "lanczos:4"
 
     views: Annotated[str, "Views that are kept, joined by commas, or 'all'."] = "PA,AP"
-    size: Annotated[int, "Side of the square: the short side is reduced to it, the centre is kept."] = 256
+    size: Annotated[int, "Side of the square that each image becomes."] = 256
+    resize: Annotated[
+        Literal["pad", "crop"],
+        "pad: the long side is reduced to the size, black beside the short one; crop: the short side, and the centre "
+        "is kept.",
+    ] = "pad"
     split: Annotated[str, "The official split, or shares of the subjects, such as 0.8,0.1,0.1."] = "official"
     train: Annotated[int | None, "At most so many images of train, drawn with the seed."] = None
     valid: Annotated[int | None, "At most so many images of valid."] = None
@@ -104,11 +109,11 @@ class MimicCXR(Recipe):
         return found
 
     def _sample(self, path: Path, id: str) -> Iterator[Sample]:
-        from latentsr.data.slices import centred
+        from latentsr.data.slices import square
         from latentsr.io.raster import read_pixels
 
         pixels = read_pixels(path, grey=True)
-        hr, before = centred(pixels, self.size, path)
+        hr, before = square(pixels, self.size, self.resize, path)
         yield Sample(id, hr, resized_from=before)
 
     def _published(self, images: Mapping[str, Path], labels: Mapping[str, Mapping[str, str]]) -> list[Case]:

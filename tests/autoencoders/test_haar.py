@@ -54,6 +54,14 @@ def test_channel_zero_is_the_block_mean_times_the_factor(factor: int) -> None:
     assert torch.allclose(Haar(factor).encode(x)[:, :1], factor * means, atol=1e-6)
 
 
+@pytest.mark.parametrize("axes", [[], [-1], [-2], [-2, -1]])
+@pytest.mark.parametrize("factor", FACTORS)
+def test_flip_gives_the_latents_of_the_flipped_images(factor: int, axes: list[int]) -> None:
+    haar, x = Haar(factor), images(3 * factor, 2 * factor)
+    assert torch.allclose(haar.flip(haar.encode(x), axes), haar.encode(x.flip(axes)), atol=1e-6)
+    assert torch.equal(haar.flip(haar.encode(x)[0], axes), haar.flip(haar.encode(x), axes)[0])
+
+
 @pytest.mark.parametrize("n", [2, 4, 8])
 def test_walsh_matrix_is_orthonormal(n: int) -> None:
     assert torch.allclose(walsh_matrix(n) @ walsh_matrix(n).T, torch.eye(n), atol=1e-6)

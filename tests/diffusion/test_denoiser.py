@@ -45,6 +45,26 @@ def test_any_small_network_runs_and_learns_from_all_its_inputs(attention: tuple[
     assert condition.grad.abs().max() > 0
 
 
+def test_a_regression_network_sees_the_condition_alone_and_is_edsr_in_size() -> None:
+    spec = DenoiserSpec(
+        latent_channels=16, condition_channels=1, channels=(64,), layers=16, groups=1, family="regression"
+    )
+    network, (z, other, condition) = Denoiser(spec), torch.randn(3, 1, 16, 6, 7)
+    estimate = network(z, torch.tensor([3]), condition[:, :1])
+    assert estimate.shape == z.shape
+    assert torch.equal(estimate, network(other, torch.tensor([900]), condition[:, :1]))
+    convolutions = [(1, 64), *[(64, 64)] * 33, (64, 16)]  # first, two a block and one after them, last
+    assert sum(p.numel() for p in network.parameters()) == sum(9 * a * b + b for a, b in convolutions)
+    assert spec.multiple == 1
+
+
+def test_the_family_stands_in_a_config_only_where_it_is_another() -> None:
+    plain = DenoiserSpec(latent_channels=4, condition_channels=1, channels=(8,))
+    assert "family" not in plain.model_dump(mode="json")
+    other = plain.model_copy(update={"family": "regression"})
+    assert DenoiserSpec.model_validate(other.model_dump(mode="json")) == other
+
+
 def test_each_image_has_its_own_time() -> None:
     torch.manual_seed(0)
     network = Denoiser(DenoiserSpec(latent_channels=1, condition_channels=1, channels=(8, 16), layers=1)).eval()
@@ -57,7 +77,7 @@ def test_each_image_has_its_own_time() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": 1_000_000}, "layers is 1000000; expected less than or equal to 16"),
+        ({"layers": 1_000_000}, "layers is 1000000; expected less than or equal to 64"),
         ({"channels": (8, 10**9)}, "channels.1 is 1000000000; expected less than or equal to 2048"),
         ({"channels": (8,) * 9}, "channels is .*; expected .*at most 8"),
         ({"channels": ()}, "channels is .*; expected .*at least 1"),

@@ -56,6 +56,17 @@ def test_every_role_covers_the_same_field_of_view() -> None:
     assert len(corners) > 20
 
 
+def test_flips_turn_every_role_over_by_its_own_way() -> None:
+    turned = set()
+    for n in range(30):
+        plain, sample = (crops("pixels", "latent-up", flip=flip)[n] for flip in (None, lambda z, axes: -z.flip(axes)))
+        axes = next(a for a in ([], [-2], [-1], [-2, -1]) if torch.equal(sample["pixels"], plain["pixels"].flip(a)))
+        assert torch.equal(sample["hr"], -plain["hr"].flip(axes))
+        assert torch.equal(sample["latent-up"], -plain["latent-up"].flip(axes))
+        turned.add(tuple(axes))
+    assert len(turned) == 4
+
+
 def test_all_corners_and_images_are_drawn() -> None:
     samples = crops("pixels")
     corners = {float(samples[n]["hr"][0, 0, 0]) for n in range(2000)}

@@ -98,6 +98,32 @@ def test_snr_weight_is_the_share_of_signal() -> None:
     assert weighed / plain == pytest.approx(float(alphas_sigmas("cosine")[0][400] ** 2), rel=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["l1", "l2"])
+def test_a_regression_learns_the_decoded_pixels(loss: str) -> None:
+    module, data = training(family="regression", channels=(8,), loss=loss, target="residual"), batch(999)
+    module.restorer.autoencoder = SimpleNamespace(decode=lambda latents: latents.sum(dim=1, keepdim=True))
+    mean = torch.tensor(FACTS["mean"])[:, None, None]
+    error = (data["hr"] - data["latent-up"] - mean).sum(dim=1, keepdim=True)
+    expected = error.abs().mean() if loss == "l1" else error.square().mean()
+    assert module.loss(data) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_regression_has_defaults_of_its_own_and_options_that_it_cannot_have() -> None:
+    config = TrainConfig(family="regression", steps=7)
+    assert (config.channels, config.layers, config.loss, config.flips, config.calibrate) == (
+        (64,),
+        16,
+        "l1",
+        True,
+        False,
+    )
+    assert config.steps == 7
+    assert TrainConfig.model_validate(config.model_dump(mode="json")) == config
+    for name, value in {"objective": "v", "channels": (8, 16), "calibrate": True, "snr_weight": True}.items():
+        with pytest.raises(ValueError, match=name):
+            TrainConfig(family="regression", **{name: value})
+
+
 @pytest.mark.parametrize(
     ("conditions", "sides", "channels"),
     [

@@ -23,7 +23,7 @@ from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
-from latentsr.provenance import RESEARCH_USE
+from latentsr.provenance import ESTIMATE, RESEARCH_USE
 from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import TrainConfig
 from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card
@@ -194,6 +194,31 @@ def test_every_objective_trains_to_a_model_that_restores(cache: LatentCache, tmp
     assert model.config.objective == options.get("objective", "x0")
     restored = model.restore(torch.rand(1, 1, 8, 8), ids=["a"], sampling=Sampling(steps=2))
     assert restored.image.shape == (1, 1, 32, 32)
+
+
+def test_a_regression_network_is_trained_and_applied_like_a_model(cache: LatentCache, tmp_path: Path) -> None:
+    small = {"channels": (8,), "layers": 2, "crop": 8, "batch": 8, "steps": 60, "ema": 0.9, "learning_rate": 3e-3}
+    config = TrainConfig(family="regression", validate_every=60, **small)
+    out = fit_denoiser(cache, tmp_path / "edsr", config, device="cpu")
+    model = SuperResolver.load(out, device="cpu")
+    hr = torch.from_numpy(np.stack([picture(n) for n in range(3)]))[:, None].float() / 255
+    lr = model.degradation.apply(hr)
+    image = model.restore(lr, ids=list("abc")).image
+    assert torch.equal(image, model.restore(lr, ids=list("def"), sampling=Sampling(seed=5)).image)
+    assert (image - hr).square().mean() < (enlarge(lr, 4) - hr).square().mean()
+    assert (model.image_kind(Sampling()), model.evaluations(Sampling())) == (ESTIMATE, 1)
+    for options in ({"steps": 4}, {"solver": "ddim"}, {"steps": 4, "samples": 2}):
+        with pytest.raises(OptionError, match="regression network"):
+            model.check(Sampling(**options))
+    assert "EDSR, 2 blocks of 8 channels" in (out / "README.md").read_text()
+
+
+def test_a_regression_needs_a_latent_that_loses_nothing(tmp_path: Path) -> None:
+    save_network(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
+    cache, config = made(tmp_path, autoencoder=tmp_path / "vae"), TrainConfig(family="regression", crop=8, steps=1)
+    with pytest.raises(OptionError, match="haar"):
+        fit_denoiser(cache, tmp_path / "edsr", config, device="cpu")
+    assert not (tmp_path / "edsr.run").exists()
 
 
 def test_in_the_latent_of_a_trained_autoencoder_the_model_needs_nothing_else(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_missing_file_of_the_autoencoder_is_named(tmp_path: Path) -> None:
         ({"denoiser": {"latent_channels": 16, "condition_channels": 2, "channels": [4, 8], "layers": 1, "groups": 4}},
          "condition_channels|does not fit|misshap|shape|expected"),
         ({"denoiser": {"latent_channels": 16, "condition_channels": 1, "layers": 1_000_000}},
-         "denoiser.layers is 1000000; expected less than or equal to 16; get"),
+         "denoiser.layers is 1000000; expected less than or equal to 64; get"),
         ({"degradation": "nearest:4"}, "nearest:4"),
         ({"objective": "x1"}, "objective is 'x1'"),
         ({"schedule": "flow"}, "solver 'dpm\\+\\+' does not fit"),

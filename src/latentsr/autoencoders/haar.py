@@ -89,6 +89,12 @@ class Haar(WithoutFiles):
         blocks = torch.einsum("kc,bkhw->bchw", self._packet(latents), latents)
         return pixel_shuffle(blocks, self.factor)
 
+    def flip(self, latents: Tensor, axes: list[int]) -> Tensor:
+        """The latents of the images turned over on `axes`, -2 or -1: functions of odd order change their sign."""
+        odd = torch.tensor([1.0, -1.0]).to(latents).repeat(self.factor // 2)
+        rows, columns = (odd if axis in axes else odd.abs() for axis in (-2, -1))
+        return latents.flip(axes) * torch.outer(rows, columns).flatten()[:, None, None]
+
     def _packet(self, like: Tensor) -> Tensor:
         walsh = walsh_matrix(self.factor)
         return torch.kron(walsh, walsh).to(device=like.device, dtype=like.dtype)

@@ -28,6 +28,9 @@ def train(
     config: ConfigFile = None,
     preset: Preset = None,
     init: Init = None,
+    family: Annotated[
+        str | None, typer.Option(help="diffusion, or a regression network to compare it with.", metavar="NAME")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="latent, or residual to the enlarged LR.")] = None,
     condition: Annotated[list[str] | None, typer.Option(help="latent-up, latent-native or pixels; repeatable.")] = None,
     objective: Annotated[str | None, typer.Option(help="x0, epsilon, v or flow.")] = None,
@@ -42,7 +45,7 @@ def train(
     loss: Annotated[str | None, typer.Option(help="l1 or l2.", metavar="l1|l2")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged weights; 0: none.")] = None,
     snr_weight: Annotated[bool | None, typer.Option(help="Weigh the loss by snr / (snr + 1).")] = None,
-    flips: Annotated[bool | None, typer.Option(help="Turn latents over at random.")] = None,
+    flips: Annotated[bool | None, typer.Option(help="Turn images over at random.")] = None,
     band_weights: BandWeights = None,
     calibrate: Annotated[bool | None, typer.Option(help="Calibrate the dial of realism at the end.")] = None,
     weights: Annotated[str | None, typer.Option(help="How weights are saved.", metavar="float16|float32")] = None,

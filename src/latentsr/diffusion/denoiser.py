@@ -1,16 +1,17 @@
-"""The denoising network: a diffusers UNet, and the published one with its cost.
+"""The denoising network: a diffusers UNet, and the published one with its cost; the regression network beside it.
 
 Source: arXiv 2604.12152 (diffusers UNet2DModel, base 128, multipliers 1, 2, 4, 4, two layers a block, attention where
-the feature map is 16 x 16 and in the middle block; the LR latent on channels beside the noisy one).
+the feature map is 16 x 16 and in the middle block; the LR latent on channels beside the noisy one). Regression: the
+body of EDSR (Lim 2017, section 3.1) in latent space, whose decoder takes the place of its upsampling.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import torch
 from diffusers import UNet2DModel
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,14 +19,17 @@ from latentsr.config import Config
 
 # Far beyond any published network: a config from a stranger must not ask for one that fills the memory.
 Channels = Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=1, max_length=8)]
-Layers = Annotated[int, Field(ge=1, le=16)]
+Layers = Annotated[int, Field(ge=1, le=64)]
 Attention = Annotated[tuple[bool, ...], Field(max_length=8)]
 Groups = Annotated[int, Field(ge=1, le=2048)]
+Family = Literal["diffusion", "regression"]
 
 
 class DenoiserSpec(Config):
-    """The size of the network.
+    """The kind and size of the network.
 
+    `family` "diffusion" is a UNet of the noisy latent, the time and the condition; "regression" a residual network of
+    the condition alone, with `layers` blocks of `channels`' only value.
     `channels` per level, each at half the size of the one before; `attention` per level (empty: none) and in the
     middle block. The published network is channels (128, 256, 512, 512), attention on the third level and the middle,
     `groups` 32 (arXiv 2604.12152).
@@ -38,6 +42,12 @@ class DenoiserSpec(Config):
     attention: Attention = ()
     middle_attention: bool = False
     groups: Groups = 8
+    family: Family = "diffusion"
+
+    @model_serializer(mode="wrap")
+    def _without_default_family(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`family` came later: without it the hash of a diffusion model is that of older versions."""
+        return {name: value for name, value in serialise(self).items() if (name, value) != ("family", "diffusion")}
 
     @property
     def multiple(self) -> int:
@@ -51,24 +61,61 @@ class Denoiser(nn.Module):
     def __init__(self, spec: DenoiserSpec) -> None:
         super().__init__()
         self.spec = spec
-        attention = spec.attention or (False,) * len(spec.channels)
-        self.unet = UNet2DModel(
-            in_channels=spec.latent_channels + spec.condition_channels,
-            out_channels=spec.latent_channels,
-            block_out_channels=spec.channels,
-            layers_per_block=spec.layers,
-            down_block_types=tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attention),
-            up_block_types=tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attention)),
-            add_attention=spec.middle_attention,
-            norm_num_groups=spec.groups,
-        )
+        if spec.family == "regression":
+            self.body = _residual_network(spec)
+        else:
+            self.unet = _unet(spec)
         self.to(memory_format=torch.channels_last)  # convolutions run twice as fast so on a CPU
 
     def forward(self, z: Tensor, times: Tensor, condition: Tensor) -> Tensor:
-        """The prediction, shape of `z` (batch, latent_channels, rows, columns); `times` integers 0..999 (batch,)."""
+        """The prediction, shape of `z` (batch, latent_channels, rows, columns); `times` integers 0..999 (batch,).
+
+        A regression network looks at the condition alone.
+        """
+        if self.spec.family == "regression":
+            estimate: Tensor = self.body(condition.contiguous(memory_format=torch.channels_last))
+            return estimate
         joined = torch.cat([z, condition], dim=1).contiguous(memory_format=torch.channels_last)
         prediction: Tensor = self.unet(joined, times).sample
         return prediction
+
+
+def _unet(spec: DenoiserSpec) -> UNet2DModel:
+    attention = spec.attention or (False,) * len(spec.channels)
+    return UNet2DModel(
+        in_channels=spec.latent_channels + spec.condition_channels,
+        out_channels=spec.latent_channels,
+        block_out_channels=spec.channels,
+        layers_per_block=spec.layers,
+        down_block_types=tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attention),
+        up_block_types=tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attention)),
+        add_attention=spec.middle_attention,
+        norm_num_groups=spec.groups,
+    )
+
+
+class _Residual(nn.Sequential):
+    """Its layers beside the identity."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features and what the layers add to them."""
+        change: Tensor = super().forward(features)
+        return features + change
+
+
+def _residual_network(spec: DenoiserSpec) -> nn.Sequential:
+    """EDSR but for its upsampling: blocks without normalisation, and an identity around all of them."""
+    (channels,) = spec.channels
+
+    def convolution(inputs: int = channels, outputs: int = channels) -> nn.Conv2d:
+        return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+    blocks = (_Residual(convolution(), nn.ReLU(), convolution()) for _ in range(spec.layers))
+    return nn.Sequential(
+        convolution(inputs=spec.condition_channels),
+        _Residual(*blocks, convolution()),
+        convolution(outputs=spec.latent_channels),
+    )
 
 
 CHANNELS = (128, 256, 512, 512)

@@ -90,11 +90,14 @@ def _to_network(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels))[None] * 2 - 1
 
 
+Flip = Callable[[Tensor, list[int]], Tensor]
+
+
 class LatentCrops(Samples[dict[str, Tensor]]):
     """Random crops of `crop` latent pixels, the same field of view in every role, with a time and noise each.
 
-    A `pure_noise_share` of the samples has the noisiest time, at which the network learns the posterior mean. With
-    `flips` rows and columns are turned over at random, all roles alike.
+    A `pure_noise_share` of the samples has the noisiest time, at which the network learns the posterior mean.
+    `flip(latents, axes)`, if given, turns rows and columns over at random, pixels and latents alike.
     """
 
     def __init__(
@@ -105,10 +108,10 @@ class LatentCrops(Samples[dict[str, Tensor]]):
         crop: int,
         pure_noise_share: float,
         seed: int,
-        flips: bool = False,
+        flip: Flip | None = None,
     ) -> None:
         self.arrays: Mapping[str, np.ndarray] = {role: cache.array("train", role) for role in ("hr", *space.roles)}
-        self.crop, self.pure_noise_share, self.seed, self.flips = crop, pure_noise_share, seed, flips
+        self.crop, self.pure_noise_share, self.seed, self.flip = crop, pure_noise_share, seed, flip
         self.side = min(self.arrays["hr"].shape[2:])
         self.grid = max(self.arrays["hr"].shape[-1] // min(array.shape[-1] for array in self.arrays.values()), 1)
         if crop % self.grid:
@@ -131,7 +134,8 @@ class LatentCrops(Samples[dict[str, Tensor]]):
         sample["noise"] = torch.from_numpy(generator.standard_normal(sample["hr"].shape, dtype=np.float32))
         pure = generator.random() < self.pure_noise_share
         sample["time"] = torch.tensor(TIMES - 1 if pure else int(generator.integers(TIMES)))
-        if self.flips:
-            axes = [axis for axis in (1, 2) if generator.random() < 0.5]
-            sample |= {role: sample[role].flip(axes) for role in self.arrays}
+        if self.flip is not None:
+            axes = [axis for axis in (-2, -1) if generator.random() < 0.5]
+            flips = {role: torch.flip if role == "pixels" else self.flip for role in self.arrays}
+            sample |= {role: flip(sample[role], axes) for role, flip in flips.items()}
         return sample

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import TensorBoardLogger
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from latentsr.config import Count
 from latentsr.data.latents import LatentCache
 from latentsr.degrade import enlarge, project
-from latentsr.diffusion.denoiser import Attention, Channels, DenoiserSpec, Groups, Layers, published_spec
+from latentsr.diffusion.denoiser import Attention, Channels, DenoiserSpec, Family, Groups, Layers, published_spec
 from latentsr.diffusion.latents import Condition, LatentSpace, Statistics, condition_channels
 from latentsr.diffusion.objective import OBJECTIVES, at
 from latentsr.errors import InputError, OptionError
@@ -52,7 +52,10 @@ class ValidationImages(Dataset[dict[str, Any]]):
 
 
 class TrainConfig(TrainingConfig):
-    """The options of a training; the defaults are those of the shipped model.
+    """The options of a training; the defaults are those of the shipped model, or REGRESSION of a regression network.
+
+    `family` "regression" trains a network of the condition alone, in a lossless latent space, on the distance of the
+    decoded pixels: the deterministic competitor of the same images, crops and budget.
 
     `pure_noise_share` of each batch is at the noisiest time. `channel_weight` w weighs the loss of a latent channel by
     sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels. `channels` to `groups`: DenoiserSpec.
@@ -61,11 +64,13 @@ class TrainConfig(TrainingConfig):
     `epochs` decides the steps: so many passes over the training images, the last incomplete batch of each left out.
     `decay` "epoch" lowers the learning rate once an epoch, by a cosine to 1e-6 without warm-up. `normalise` false keeps
     latents raw. `published` trains on the noise table and time direction of arXiv 2604.12152, whose sampler the model
-    keeps; `zlr_init` begins it at the LR latent. `flips` turns latents over at random on both axes. `band_weights`
+    keeps; `zlr_init` begins it at the LR latent. `flips` turns images over at random on both axes, or
+    the latents of an autoencoder that knows no such turn. `band_weights`
     weigh the error's orthonormal Haar bands, the finest level first and the rest last (the scale-aware loss that the
     study proposes); empty: none. `calibrate` false leaves the dial's calibration out. `weights` is how they are saved.
     """
 
+    family: Family = "diffusion"
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Literal["latent", "residual"] = "residual"
     objective: Literal["x0", "epsilon", "v", "flow"] = "x0"
@@ -95,6 +100,23 @@ class TrainConfig(TrainingConfig):
     calibrate: bool = True
     weights: Literal["float16", "float32"] = "float16"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_family(cls, given: Any) -> Any:
+        regression = isinstance(given, Mapping) and given.get("family") == "regression"
+        return {**REGRESSION, **given} if regression else given
+
+    @model_validator(mode="after")
+    def _regression_has_no_noise(self) -> "TrainConfig":
+        fixed = ("objective", "pure_noise_share", "channel_weight", "snr_weight", "band_weights", "published")
+        other = [name for name in fixed if getattr(self, name) != REGRESSION[name]]
+        if self.family == "regression" and (other or len(self.channels) > 1 or self.calibrate):
+            raise ValueError(
+                f"family regression has one level of channels, no noise and no samples to calibrate: leave "
+                f"{', '.join(other or ['channels at one value', 'calibrate'])} out"
+            )
+        return self
+
     @property
     def facts(self) -> dict[str, Any]:
         """What decides the model, without what was added later at its default: older trainings keep their key."""
@@ -103,7 +125,24 @@ class TrainConfig(TrainingConfig):
         return self.model_dump(mode="json", exclude={"workers", "init"} | same)
 
 
-LATER = ("epochs", "decay", "normalise", "published", "zlr_init", "flips", "band_weights", "calibrate", "weights")
+LATER = (
+    "family",
+    "epochs",
+    "decay",
+    "normalise",
+    "published",
+    "zlr_init",
+    "flips",
+    "band_weights",
+    "calibrate",
+    "weights",
+)
+# EDSR's baseline (Lim 2017, table 1) with its loss and its turns.
+REGRESSION: Mapping[str, Any] = {
+    "objective": "x0", "loss": "l1", "snr_weight": False, "channel_weight": 0.0, "pure_noise_share": 1.0,
+    "channels": (64,), "layers": 16, "groups": 1, "flips": True, "band_weights": (), "published": False,
+    "calibrate": False,
+}  # fmt: skip
 FLOOR = 1e-6  # of the learning rate that falls by the epoch
 
 
@@ -168,6 +207,7 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
         attention=config.attention,
         middle_attention=config.middle_attention,
         groups=config.groups,
+        family=config.family,
     )
     if config.crop % spec.multiple:
         levels = len(spec.channels)
@@ -212,9 +252,13 @@ class DenoiserTraining(LightningModule):
         return loss
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """The distance between prediction and target, weighed by channel and, if asked for, by signal to noise."""
+        """The distance between prediction and target, weighed by channel and, if asked for, by signal to noise.
+
+        Of a regression network that of the decoded pixels.
+        """
         objective, published = OBJECTIVES[self.config.objective], self.restorer.config.published
-        x, times = self.space.to_target(batch["hr"], batch.get("latent-up")), batch["time"]
+        times, up = batch["time"], batch.get("latent-up")
+        x = self.space.to_target(batch["hr"], up)
         condition = self.space.condition(batch, (x.shape[-2], x.shape[-1]))
         if published is not None:
             alpha, sigma, times = published.at(times)
@@ -223,11 +267,17 @@ class DenoiserTraining(LightningModule):
         target = objective.target(x, batch["noise"], alpha, sigma)
         if published is not None and published.table == "flow":
             target = -target  # data minus noise
-        error = self.network(alpha * x + sigma * batch["noise"], times, condition) - target
+        prediction = self.network(alpha * x + sigma * batch["noise"], times, condition)
+        power = 1 if self.config.loss == "l1" else 2
+        if self.config.family == "regression":
+            made, true = (
+                self.restorer.autoencoder.decode(self.space.from_target(one, up)) for one in (prediction, target)
+            )
+            return ((made - true).abs() ** power).mean()
+        error = prediction - target
         weight = self.channel_weights
         if self.config.snr_weight:
             weight = weight * alpha**2 / (alpha**2 + sigma**2)  # snr / (snr + 1)
-        power = 1 if self.config.loss == "l1" else 2
         if not self.config.band_weights:
             return (weight * (error.abs() if power == 1 else error.square())).mean()
         bands = haar_bands(error, self.config.band_weights)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from latentsr import __version__
 from latentsr.atomic import replacing
 from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.haar import Haar
 from latentsr.config import manifest, write_json, write_yaml
 from latentsr.data.latents import LatentCache
 from latentsr.device import resolve_device
@@ -23,7 +24,7 @@ from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.job import JobFolder, run_folder
 from latentsr.provenance import RESEARCH_USE
-from latentsr.training.crops import LatentCrops
+from latentsr.training.crops import Flip, LatentCrops
 from latentsr.training.denoiser import (
     DenoiserTraining,
     TrainConfig,
@@ -91,18 +92,28 @@ def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]
     images = "\n".join(f"| {name} | {count} |" for name, count in facts["images"].items())
     scores = "\n".join(f"| {name} | {value:.2f} dB |" for name, value in facts["validation"].items())
     parent = f"\n| fine-tuned from | {model.parent.name}, SHA-256 {model.parent.hash} |" if model.parent else ""
+    channels = ", ".join(map(str, model.denoiser.channels))
+    if model.denoiser.family == "regression":
+        what, validated = "A regression network", ""
+        network, learns = f"EDSR, {config.layers} blocks of {channels} channels", f"pixels, {config.loss}"
+        made_up = "It gives one estimate and makes nothing up at random; fine detail that it cannot know is smooth."
+    else:
+        what, validated = "A latent diffusion model", "posterior mean, "
+        network = f"UNet, channels {channels}, {config.layers} layers a block"
+        learns = f"{config.objective} on the {config.schedule} schedule"
+        made_up = "Part of what this model adds to an image is made up."
     return f"""# {model.name}
 
-**{RESEARCH_USE}** Part of what this model adds to an image is made up.
+**{RESEARCH_USE}** {made_up}
 
-A latent diffusion model for medical image super-resolution, made by latentsr {__version__}.
+{what} for medical image super-resolution, made by latentsr {__version__}.
 
 | | |
 |---|---|
 | undoes | `{model.degradation}` |
 | latent space | `{model.autoencoder}`, {model.denoiser.latent_channels} channels |
-| network | UNet, channels {", ".join(map(str, model.denoiser.channels))}, {config.layers} layers a block |
-| learns | {config.objective} on the {config.schedule} schedule; target: {model.space.target} |
+| network | {network} |
+| learns | {learns}; target: {model.space.target} |
 | condition | {", ".join(model.space.conditions)} |
 | trained | {facts["steps"]} steps of {config.batch} crops of {config.crop} latent px, {facts["minutes"]} minutes |
 | HR size | {model.size[0]} x {model.size[1]} px |{parent}
@@ -111,7 +122,7 @@ A latent diffusion model for medical image super-resolution, made by latentsr {_
 |---|---|
 {images}
 
-Validation images at the end of training (posterior mean, one evaluation):
+Validation images at the end of training ({validated}one evaluation):
 
 | measure | value |
 |---|---|
@@ -155,10 +166,10 @@ def fit_denoiser(
     if (earlier := folder.finished() if out.exists() else None) and not _extends(facts, earlier, folder):
         return out
     model = model_config(cache, config, out.name, modalities, parent)
-    crops, valid = _samples(cache, model, config, validation_images)
+    restorer = _restorer(model, config.seed, cache, resolve_device(device), parent)
+    crops, valid = _samples(cache, restorer, config, validation_images)
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     checkpoint = LastCheckpoint(run / CHECKPOINTS, facts, earlier=earlier)
-    restorer = _restorer(model, config.seed, cache, resolve_device(device), parent)
     module = DenoiserTraining(restorer, config, budget, run / "pictures")
     with progress("train", unit="steps", resumes=True) as report:
         trainer = make_trainer(run, config, budget, ema, checkpoint, report=report, device=device, devices=devices)
@@ -222,12 +233,14 @@ def _extends(facts: Mapping[str, Any], earlier: Mapping[str, Any], folder: JobFo
 
 
 def _samples(
-    cache: LatentCache, model: ModelConfig, config: TrainConfig, validation_images: int
+    cache: LatentCache, restorer: Restorer, config: TrainConfig, validation_images: int
 ) -> tuple[LatentCrops, DataLoader]:
     """The samples to train and to validate on; InputError unless their arrays are as `encode` wrote them."""
+    haar = restorer.autoencoder if isinstance(restorer.autoencoder, Haar) and not config.published else None
+    flip: Flip = haar.flip if haar else torch.flip  # the study flips latents as they are
     crops = LatentCrops(
-        cache, model.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed,
-        flips=config.flips,
+        cache, restorer.config.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed,
+        flip=flip if config.flips else None,
     )  # fmt: skip
     images = ValidationImages(cache, validation_images)
     own = [("valid", role) for role in ("image", "lr") if images.ids and cache.has("valid", role)]
@@ -240,6 +253,10 @@ def _restorer(model: ModelConfig, seed: int, cache: LatentCache, device: str, pa
     autoencoder = load_autoencoder(cache.autoencoder, device=device)
     if autoencoder.hash != cache.manifest["autoencoder"]:
         raise InputError(f"{cache.root}: its autoencoder is not that of its latents; run 'encode' again")
+    if model.denoiser.family == "regression" and not autoencoder.spec.lossless:
+        raise OptionError(
+            f"family regression on latents of {model.autoencoder}, which loses detail: encode with the autoencoder haar"
+        )
     torch.manual_seed(seed)
     network = Denoiser(model.denoiser)
     if parent is not None:

@@ -22,7 +22,7 @@ from latentsr.diffusion.objective import OBJECTIVES
 from latentsr.diffusion.published import PublishedSampling
 from latentsr.diffusion.sampler import check_steps, image_noise, make_solver, sample
 from latentsr.errors import InputError, OptionError
-from latentsr.provenance import POSTERIOR_MEAN, SAMPLE
+from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, SAMPLE
 from latentsr.tiling import apply_tiled
 from latentsr.upscalers.realism import REALISM, SpreadCalibration, between
 from latentsr.upscalers.upscaler import Restored, Sampling, Upscaler
@@ -91,6 +91,11 @@ class Restorer(Upscaler):
         """Whether one evaluation in pure noise gives the posterior mean."""
         return OBJECTIVES[self.config.objective].one_step and self.config.published is None
 
+    @property
+    def has_samples(self) -> bool:
+        """Whether it draws samples; a regression network has one estimate."""
+        return self.config.denoiser.family == "diffusion"
+
     @torch.inference_mode()
     def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:
         """SR of LR images (images, 1, rows, columns) in [0, 1]; each image's noise follows from its id and the seed."""
@@ -135,7 +140,11 @@ class Restorer(Upscaler):
                 f"tile {sampling.tile}: expected a multiple of {multiple}, by which this network divides its sides"
             )
         published = self.config.published
-        if published is not None:
+        if not self.has_samples:
+            asked = {"steps": sampling.steps > 1, "realism": bool(sampling.realism), "solver": bool(sampling.solver)}
+            if options := [name for name, given in asked.items() if given]:
+                raise OptionError(f"{', '.join(options)}: {self.name} is a regression network, without samples")
+        elif published is not None:
             published.check(sampling.steps)
             if sampling.solver:
                 raise OptionError(f"solver '{sampling.solver}': {self.name} keeps its published sampler; leave it out")
@@ -153,7 +162,9 @@ class Restorer(Upscaler):
         return sampling.samples * sampling.steps + self.has_mean
 
     def image_kind(self, sampling: Sampling) -> str:
-        """Posterior mean or sample."""
+        """Posterior mean or sample; the estimate of a regression network."""
+        if not self.has_samples:
+            return ESTIMATE
         realism = self.config.realism if sampling.realism is None else sampling.realism
         return POSTERIOR_MEAN if self.has_mean and (sampling.steps == 1 or realism == 0) else SAMPLE
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latentsr import __version__
 from latentsr.atomic import replacing
-from latentsr.errors import InputError, OptionError, suggestion
+from latentsr.errors import InputError, OptionError, reason, suggestion
 
 DIGEST = "digest"
 # What json leaves as it is though a terminal obeys it or UTF-8 cannot hold it (file names that are not UTF-8).
@@ -70,9 +70,9 @@ def read_yaml_mapping(path: Path) -> dict[str, Any] | None:
     try:
         options = yaml.load(Path(path).read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506 (a SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path}: cannot be read as a YAML text file: {_reason(error)}") from error
+        raise OptionError(f"{path}: cannot be read as a YAML text file: {reason(error)}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a number or date that Python refuses; depth
-        raise OptionError(f"{path}: is not valid YAML: {_reason(error)}") from error
+        raise OptionError(f"{path}: is not valid YAML: {reason(error)}") from error
     if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
         return None
     return options
@@ -101,7 +101,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError also for a number of thousands of digits
-        raise InputError(f"{path}: cannot be read as JSON: {_reason(error)}; make it again") from error
+        raise InputError(f"{path}: cannot be read as JSON: {reason(error)}; make it again") from error
 
 
 def signed(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,11 +201,3 @@ def _owner(cls: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseMo
 
 def _keys(cls: type[BaseModel] | None) -> str:
     return "the documented keys" if cls is None else f"the keys {', '.join(cls.model_fields)}"
-
-
-def _reason(error: Exception) -> str:
-    """The error's own words on one line, without the path that the message already names."""
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
+LONGEST_REASON = 300  # characters of a library's error that a message of ours repeats
 _SPACES = "\t\n\v\f\r\x85\u2028\u2029"
 
 
@@ -23,6 +24,15 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
     """The end of a message that names the valid name nearest to `name`; empty where none is near."""
     near = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def reason(error: BaseException) -> str:
+    """The words of a library's error on one line; its first line where they are long, else its kind: never cut."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    text = str(error.strerror if isinstance(error, OSError) and error.strerror else error).strip()
+    whole, first = " ".join(text.split()), text.partition("\n")[0].rstrip(" :")
+    return next((words for words in (whole, first) if 0 < len(words) <= LONGEST_REASON), type(error).__name__)
 
 
 class LatentSRError(Exception):

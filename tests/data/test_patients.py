@@ -84,8 +84,24 @@ def test_table_is_two_columns_of_a_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize("row", ["b.png,4", "b.png,4,", "a.png,5,p9"])
 def test_a_table_that_does_not_say_one_patient_a_file_is_refused(tmp_path: Path, row: str) -> None:
     (tmp_path / "t.csv").write_text(f"file,age,who\na.png,3,p1\n{row}\n")
-    with pytest.raises(InputError, match=r"t\.csv.*[ab]\.png"):
+    with pytest.raises(InputError, match=r"t\.csv.*([ab]\.png|line 3: expected 3 values)"):
         read_patient_table(tmp_path / "t.csv", "file", "who")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"file;who\na.png;p1\n", "no column file, who; it has file;who"),
+        (b"", "no column file, who"),
+        (b"file,who\n\xff.png,p1\n", "cannot be read as a CSV table in UTF-8"),
+        (b"file,who\na.png\n", "line 2: expected 2 values"),
+    ],
+)
+def test_other_delimiters_encodings_and_rows_are_one_line(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=words) as error:
+        read_patient_table(tmp_path / "t.csv", "file", "who")
+    assert "\n" not in str(error.value)
 
 
 shares = st.tuples(*[st.integers(0, 20)] * 3).filter(any)

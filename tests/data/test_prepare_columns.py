@@ -88,9 +88,9 @@ def test_other_columns_are_another_dataset(scans: Path) -> None:
         (("file,patient", "axial-1,1"), "names that no record has"),
         (("file,mask", "axial-1,1"), "names that no record has"),
         (("file,", "axial-1,1"), "names that no record has"),
-        (("file,a", "axial-1,1,2"), "row 2: expected 2 values"),
-        (("file,a,b", "axial-1,1"), "row 2: expected 3 values"),
-        (("file,a", "axial-1,\x07"), "row 2: expected 2 values without control characters"),
+        (("file,a", "axial-1,1,2"), "line 2: expected 2 values"),
+        (("file,a,b", "axial-1,1"), "line 2: expected 3 values"),
+        (("file,a", "axial-1,\x07"), "row 2: expected values without control characters"),
         (("file,a", "axial-1,1", "axial-1,2"), "row 3: a second one for the same image"),
         (("file,a", "axial-1,1", "axial-2,1"), r"deep/coronal-1-L\.png: not in the table of the option columns"),
         (

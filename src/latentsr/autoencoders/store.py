@@ -11,7 +11,7 @@ from latentsr.autoencoders.catalogue import CATALOGUE, CONFIG, WEIGHTS, Publishe
 from latentsr.autoencoders.network import read_manifest, save_network
 from latentsr.autoencoders.published import Files, given_files, read_published
 from latentsr.config import sha256
-from latentsr.errors import ModelError, StaleError
+from latentsr.errors import ModelError, StaleError, reason
 
 HOME = "LATENTSR_HOME"
 
@@ -140,9 +140,8 @@ def _fetched(published: Published, file: str, downloads: Path) -> Path:
         get_hf_file_metadata(hf_hub_url(repository, file))  # one try: a download would ask for half a minute
         return Path(hf_hub_download(repository, file, local_dir=downloads))
     except (EntryNotFoundError, HTTPError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
         name = published.spec.name
         fix = f"with no network, {how_to_get(name, by_hand=True)}"
-        raise ModelError(f"{name}: {file} of {repository} cannot be fetched ({reason}); {fix}") from error
+        raise ModelError(f"{name}: {file} of {repository} cannot be fetched ({reason(error)}); {fix}") from error
     finally:
         logging.set_verbosity(before)

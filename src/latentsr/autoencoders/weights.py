@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from latentsr.atomic import replacing
 from latentsr.autoencoders.catalogue import CATALOGUE, CONFIG, WEIGHTS
-from latentsr.errors import ModelError
+from latentsr.errors import ModelError, reason
 from latentsr.names import first_few
 
 SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
@@ -170,7 +170,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             content = load_file(path)
         except (SafetensorError, OSError) as error:
             raise ModelError(
-                f"{path}: not a whole safetensors file ({_line(error)}); copy or fetch it again"
+                f"{path}: not a whole safetensors file ({reason(error)}); copy or fetch it again"
             ) from error
     else:
         try:
@@ -182,7 +182,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 raise ModelError(
                     f"{path}: asks for code ({code[1]}) beside tensors and was not loaded; fetch it from its publisher"
                 ) from error
-            raise ModelError(f"{path}: not a whole file of weights ({_line(error)}); copy or fetch it again") from error
+            raise ModelError(
+                f"{path}: not a whole file of weights ({reason(error)}); copy or fetch it again"
+            ) from error
         names = content.keys() if isinstance(content, dict) else ()
         if inner := next((name for name in INNER if name in names and isinstance(content[name], dict)), ""):
             beside = {str(name): value for name, value in content.items() if name != inner}
@@ -193,10 +195,6 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelError(f"{path}: {name!r} is no tensor; expected a state dict, or one under 'state_dict'")
     return dict(content), beside
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 _METADATA = {"format": "pt"}

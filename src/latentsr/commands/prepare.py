@@ -162,6 +162,8 @@ def prepare_public(
         _show_resized(dataset, resize, json=json)
     for note in () if json else facts["notes"]:
         terminal.show(note)
+    for table, count in facts.get("unlisted", {}).items():
+        terminal.show_warning(f"{count} of {facts['cases']} cases have no row of {table} in the tables of {source}")
     if empty := [split for split in ("train", "valid") if not any(one.split == split for one in dataset.records)]:
         terminal.show_warning(f"no images in split {' and '.join(empty)}: too few for these shares or numbers")
     if lr := facts["degradation"]:

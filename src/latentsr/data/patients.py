@@ -1,16 +1,19 @@
 """What paths and tables say of images: the patient, the split that a patient goes to, and columns of the user's own."""
 
 import csv
+import gzip
 import hashlib
 import math
 import re
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from latentsr.data.records import SPLITS, Record, is_attribute, is_printable
-from latentsr.errors import InputError, OptionError
+from latentsr.errors import InputError, OptionError, reason
 from latentsr.names import first_few
 
 EXTENSION = r"(\.nii)?\.[A-Za-z][A-Za-z0-9]{0,10}$"  # begins with a letter: the tail of a DICOM UID is none
@@ -103,9 +106,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def read_patient_table(path: Path, file_column: str, patient_column: str) -> dict[str, str]:
     """File name to patient, from two columns of a CSV file."""
-    columns, rows = read_csv(path, "files and patients")
-    if missing := {file_column, patient_column} - set(columns):
-        raise InputError(f"{path}: no column {', '.join(sorted(missing))}; it has {', '.join(columns)}")
+    _, rows = read_csv(path, "files and patients", needed=(file_column, patient_column))
     patients: dict[str, str] = {}
     for row in rows:
         file, patient = row[file_column], row[patient_column]
@@ -116,16 +117,33 @@ def read_patient_table(path: Path, file_column: str, patient_column: str) -> dic
     return patients
 
 
-def read_csv(path: Path, what: str) -> tuple[list[str], list[dict[str, str]]]:
-    """The columns' names and the rows of a CSV file in UTF-8; InputError, which says `what` was expected."""
+def read_csv(
+    path: Path, what: str, *, needed: Sequence[str] = (), names: Sequence[str] | None = None
+) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns' names and the rows of a CSV file of `what` in UTF-8, perhaps gzipped.
+
+    `needed` are columns that it must have; `names` are those of a table without a header. InputError: no such file,
+    one that is cut off or of another delimiter or encoding, or a row of too many or too few values.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a CSV table of {what}")
+    opened: Any = gzip.open if path.suffix == ".gz" else open
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            return list(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a CSV table in UTF-8 ({error}); save it as one") from error
+        with opened(path, "rt", newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, names)
+            rows = [(reader.line_num, row) for row in reader]
+            columns = list(reader.fieldnames or ())
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
+        raise InputError(
+            f"{path}: cannot be read as a CSV table in UTF-8 ({reason(error)}); save it as one, or fetch it again"
+        ) from error
+    if missing := [name for name in needed if name not in columns]:
+        raise InputError(
+            f"{path}: no column {', '.join(missing)}; it has {', '.join(columns)}, expected columns joined by commas"
+        )
+    if wrong := [line for line, row in rows if None in row or None in row.values()]:
+        raise InputError(f"{path}: line {wrong[0]}: expected {len(columns)} values joined by commas")
+    return columns, [row for _, row in rows]
 
 
 def named_split(relative: Path) -> str:
@@ -210,12 +228,13 @@ def read_columns(path: Path) -> Columns:
     key, own = names[:1], names[1:]
     if not key or not own or len(set(names)) < len(names) or not all(map(is_attribute, own)):
         raise InputError(
-            f"{path}: expected a first column of ids or file names, and others with names that no record has, each once"
+            f"{path}: expected a first column of ids or file names, and others with names that no record has, each "
+            "once, joined by commas"
         )
     found: dict[str, dict[str, str]] = {}
     for line, row in enumerate(rows, start=2):
-        if None in row or None in row.values() or not all(map(is_printable, row.values())):
-            raise InputError(f"{path}: row {line}: expected {len(names)} values without control characters")
+        if not all(map(is_printable, row.values())):
+            raise InputError(f"{path}: row {line}: expected values without control characters")
         if row[key[0]] in found:
             raise InputError(f"{path}: row {line}: a second one for the same image; keep one")
         found[row[key[0]]] = {name: row[name].strip() for name in own}

@@ -14,7 +14,7 @@ from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json
 from latentsr.data.duplicates import REFUSE, Look, check_action, copies, leave_out_copies, look
 from latentsr.data.masks import Masks, MisfitError
-from latentsr.data.patients import BY_FOLDER, SHARES, image_id, split_records
+from latentsr.data.patients import BY_FOLDER, SHARES, image_id, shared_patients, split_records
 from latentsr.data.recipes import RECIPES
 from latentsr.data.recipes.recipe import Case, Recipe, Sample
 from latentsr.data.records import SPLITS, Dataset, Record, is_safe_path, low_resolution, read_dataset, write_dataset
@@ -183,7 +183,8 @@ def prepare_cases(
     """The dataset that a recipe of RECIPES makes at `out` of a public dataset; nothing is left at `out` if it fails.
 
     An existing dataset is returned if the files (by name and size) and options are the same, and refused otherwise. Its
-    dataset.json has the recipe, its notes, images that stand in two splits and, if any, the patients in several.
+    dataset.json has the recipe, its notes, the cases that tables of the source lack, images that stand in two splits
+    and, where the published choices are such, the patients in several.
 
     Args:
         name: of the recipe, and of the dataset.
@@ -193,11 +194,18 @@ def prepare_cases(
         progress: called with the numbers of cases done and of all.
 
     Raises:
-        InputError: a tree of another layout, or a file that cannot be read: nothing is skipped.
+        InputError: a tree of another layout, a file that cannot be read (nothing is skipped), or a patient in several
+            splits, unless the choices are those published.
         OptionError: options that do not go together.
         StaleError: `out` holds another dataset.
     """
     cases = recipe.cases(source)
+    shared = len(shared_patients((case.patient, case.split) for case in cases))
+    if shared and not recipe.as_published:
+        raise InputError(
+            f"{source}: {shared} patient(s) stand in several splits, by its folders or tables; remove their files from "
+            "all but one"
+        )
     files = [(str(path.relative_to(source)), path.stat().st_size) for case in cases for path in case.files]
     key = sha256_json({"recipe": name, "options": asdict(recipe), "files": files})
     JobFolder(out, "dataset", "dataset.json", frozenset(), "files or options", shared=True, fix="remove it").claim(key)
@@ -209,21 +217,21 @@ def prepare_cases(
         for done, case in enumerate(cases):
             progress(done, len(cases))
             for sample in case.samples():
+                if sample.id in looks:
+                    raise InputError(f"{case.files[0]}: a second image of the name {sample.id}; remove one of both")
                 records.append(_stored(partial, sample, case))
                 looks[sample.id] = look(sample.id, sample.hr)
         progress(len(cases), len(cases))
         if not records:
             raise InputError(f"{source}: no image with content in {len(cases)} cases")
-        splits: dict[str, set[str]] = {}
-        for record in records:
-            splits.setdefault(record.patient, set()).add(record.split)
-        shared = sum(len(found) > 1 for found in splits.values())
         groups = [[looks[one.id] for one in records if one.split == split] for split in SPLITS]
         described = {
             "key": key,
             "recipe": {"name": name, **recipe.facts},
             "degradation": recipe.published_degradation if recipe.as_published else "",
             "notes": list(recipe.published_notes if recipe.as_published else recipe.notes),
+            "cases": len(cases),
+            "unlisted": dict(Counter(table for case in cases for table in case.unlisted)),
             "patients_in_several_splits": shared,
             "copies_in_several_splits": len(copies(groups)),
         }

@@ -18,7 +18,7 @@ from latentsr.autoencoders.weights import SUFFIXES, read_tensors
 from latentsr.config import sha256
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
-from latentsr.errors import InputError, ModelError, OptionError
+from latentsr.errors import InputError, ModelError, OptionError, reason
 from latentsr.io.raster import resized
 from latentsr.provenance import ESTIMATE
 from latentsr.tiling import apply_tiled
@@ -79,9 +79,8 @@ def load_pretrained(
     except UnsupportedModelError as error:
         raise ModelError(f"{path}: of no architecture that spandrel knows; give another file") from error
     except (RuntimeError, KeyError, ValueError, AssertionError, IndexError) as error:  # tensors that do not fit
-        reason = " ".join(str(error).split())[:120]
         raise ModelError(
-            f"{path}: its tensors make no network of the architecture they look like ({reason})"
+            f"{path}: its tensors make no network of the architecture they look like ({reason(error)}); fetch it again"
         ) from error
     if not isinstance(network, ImageModelDescriptor) or network.purpose not in ("SR", "FaceSR", "Restoration"):
         raise ModelError(f"{path}: a network of {network.architecture.name}, which does not enlarge one image")

@@ -104,7 +104,7 @@ def test_mirrors_that_nest_folders_are_read(tree: Path, tmp_path: Path) -> None:
     assert len(made.records) == 4
 
 
-@pytest.mark.parametrize("way", ["no case", "sequence", "cut", "mask", "shares"])
+@pytest.mark.parametrize("way", ["no case", "twice", "sequence", "cut", "mask", "shares"])
 def test_wrong_trees_and_options_are_one_line_and_leave_nothing(tree: Path, tmp_path: Path, way: str) -> None:
     recipe, words, kind = BraTS(slices=2), "", InputError
     name = CASES[1]
@@ -112,6 +112,9 @@ def test_wrong_trees_and_options_are_one_line_and_leave_nothing(tree: Path, tmp_
         shutil.rmtree(tree)
         tree.mkdir()
         words = "no folder BraTS"
+    elif way == "twice":
+        shutil.copytree(tree / name, tree / "more" / name)
+        words = "the same case as"
     elif way == "sequence":
         (tree / name / f"{name}-t2w.nii.gz").unlink()
         words = f"1 of 4 cases lack t2w, the first {name}"

@@ -96,6 +96,15 @@ def test_on_request_the_square_is_filled(tree: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(made.image(record) * 255, np.asarray(whole)[8:72], atol=4)  # JPEG
 
 
+def test_studies_without_labels_are_kept_and_counted(tree: Path, tmp_path: Path) -> None:
+    table = tree / "mimic-cxr-2.0.0-chexpert.csv.gz"
+    rows = gzip.decompress(table.read_bytes()).decode().splitlines()
+    table.write_bytes(gzip.compress("\n".join(row for row in rows if "50000002" not in row).encode()))
+    made = prepare_cases("mimic-cxr", MimicCXR(size=64), tree, tmp_path / "out")
+    assert len(made.records) == 5
+    assert read_json(made.root / "dataset.json")["unlisted"] == {"chexpert": 1}
+
+
 def test_shares_split_subjects_and_draws_are_seeded(tree: Path, tmp_path: Path) -> None:
     options = {"size": 64, "views": "all", "split": "0.5,0.25,0.25"}
     made = prepare_cases("mimic-cxr", MimicCXR(**options, seed=3), tree, tmp_path / "out")
@@ -138,10 +147,12 @@ def test_as_published(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert read_json(made.root / "dataset.json")["patients_in_several_splits"] == shared
 
 
-@pytest.mark.parametrize("way", ["files", "images", "table", "cut", "delimiter", "row", "views"])
+@pytest.mark.parametrize(
+    "way", ["files", "images", "twice", "table", "cut", "delimiter", "row", "view", "short", "split", "splits", "views"]
+)
 def test_wrong_trees_and_options_are_one_line_and_leave_nothing(tree: Path, tmp_path: Path, way: str) -> None:
     recipe, kind = MimicCXR(size=64), InputError
-    table = tree / "mimic-cxr-2.0.0-split.csv.gz"
+    table = tree / f"mimic-cxr-2.0.0-{'metadata' if way == 'view' else 'split'}.csv.gz"
     content = gzip.decompress(table.read_bytes()).decode()
     if way == "files":
         (tree / "files").rename(tree / "images")
@@ -155,13 +166,28 @@ def test_wrong_trees_and_options_are_one_line_and_leave_nothing(tree: Path, tmp_
         words = "split.csv"
     elif way == "cut":
         table.write_bytes(table.read_bytes()[:-30])
-        words = "not a whole table"
+        words = "cannot be read as a CSV table"
     elif way == "delimiter":
         table.write_bytes(gzip.compress(content.replace(",", ";").encode()))
-        words = "lacks the column"
-    elif way == "row":
+        words = "no column dicom_id, split; it has dicom_id;study_id"
+    elif way in ("row", "view"):
         table.write_bytes(gzip.compress("\n".join(content.splitlines()[:3]).encode()))
-        words = "are not in the split's table"
+        words = f"images are not in the table {'split' if way == 'row' else 'metadata'}"
+    elif way == "short":
+        table.write_bytes(gzip.compress(content.replace(",test", "").encode()))
+        words = "line 6: expected 4 values"
+    elif way == "split":
+        table.write_bytes(gzip.compress(content.replace(",test", ",other").encode()))
+        words = "a split other"
+    elif way == "splits":
+        table.write_bytes(gzip.compress(content.replace("50000002,10000001,train", "50000002,10000001,test").encode()))
+        words = r"1 patient\(s\) stand in several splits"
+    elif way == "twice":
+        path = next((tree / "files").rglob("bbbbbbbb*.jpg"))
+        other = path.parents[2] / "p10000009" / "s59999999" / path.name
+        other.parent.mkdir(parents=True)
+        other.write_bytes(path.read_bytes())
+        words = "the same image as files"
     elif way == "views":
         recipe, words, kind = MimicCXR(views="PA,FRONT"), "has FRONT: expected some of AP, LATERAL, PA", OptionError
     with pytest.raises(kind, match=words) as error:

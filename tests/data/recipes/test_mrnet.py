@@ -1,5 +1,6 @@
 """MRNet trees of the true layout."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from latentsr.config import read_json
 from latentsr.data.prepare import prepare_cases
 from latentsr.data.recipes.mrnet import MRNet
 from latentsr.errors import InputError
@@ -62,7 +64,20 @@ def test_as_published_has_lr_files_of_hrs_size(tree: Path, tmp_path: Path) -> No
     assert np.abs(lr - expected)[2:-2, 2:-2].max() <= 1.01  # truncated to 8 bit
 
 
-@pytest.mark.parametrize("way", ["empty", "cut", "shape", "range", "labels"])
+def test_exams_without_a_row_of_labels_are_kept_and_counted(tree: Path, tmp_path: Path, run: Callable) -> None:
+    (tree / "train-acl.csv").write_text("0000,0\n")
+    (tree / "valid-abnormal.csv").write_text("1130,1\n1131,1\n")
+    done = run("prepare", "mrnet", tree, "-o", tmp_path / "out")
+    assert done.status == 0
+    assert "warning: 2 of 5 cases have no row of acl" in done.err
+    facts = read_json(tmp_path / "out" / "dataset.json")
+    assert (facts["cases"], facts["unlisted"]) == (5, {"abnormal": 3, "acl": 2, "meniscus": 5})
+    assert facts["images"] == 5
+    again = run("prepare", "mrnet", tree, "-o", tmp_path / "out")
+    assert again.err == done.err
+
+
+@pytest.mark.parametrize("way", ["empty", "cut", "shape", "range", "labels", "twice", "bytes", "splits"])
 def test_wrong_trees_are_one_line_and_leave_nothing(tree: Path, tmp_path: Path, way: str) -> None:
     path, words = tree / "train" / "sagittal" / "0001.npy", ""
     if way == "empty":
@@ -76,9 +91,18 @@ def test_wrong_trees_are_one_line_and_leave_nothing(tree: Path, tmp_path: Path, 
     elif way == "range":
         np.save(path, 300.0 * np.ones((3, 8, 8)))
         words = "beyond 0 to 255"
-    else:
+    elif way == "labels":
         (tree / "train-acl.csv").write_text("0000;1\n")
-        words = "line 1: expected NNNN"
+        words = "line 1: expected 2 values"
+    elif way == "twice":
+        (tree / "train-acl.csv").write_text("0000,1\n0000,0\n")
+        words = "exam 0000: expected one row"
+    elif way == "bytes":
+        (tree / "train-acl.csv").write_bytes(b"0000,\xff\n")
+        words = "CSV table in UTF-8"
+    else:
+        np.save(tree / "valid" / "sagittal" / "0001.npy", exam(5))
+        words = r"1 patient\(s\) stand in several splits"
     with pytest.raises(InputError, match=words) as error:
         prepare_cases("mrnet", MRNet(), tree, tmp_path / "out")
     assert "\n" not in str(error.value)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from latentsr.data.recipes.recipe import Case, Recipe, Sample, shares, to_levels, truncated_levels
+from latentsr.data.recipes.recipe import Case, Recipe, Sample, split_by_shares, to_levels, truncated_levels
 from latentsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,30 +71,16 @@ class BraTS(Recipe):
             ]
             chosen = dict(zip(names, splits, strict=False))  # fewer where the set is a part, the first where it is more
         else:
-            chosen = self._split(names)
+            patients = split_by_shares((_patient(name) for name in names), self.split, self.seed, self.patients)
+            chosen = {name: patients[_patient(name)] for name in names if _patient(name) in patients}
         made = []
         for name, split in chosen.items():
-            patient, time = name.split("-")[2:]
             image, seg = images[name], _file(found[name], name, "seg") if self.masks else None
             if image is not None:
                 samples = partial(self._samples, name, image, seg)
-                made.append(Case(patient, split, (image, seg) if seg else (image,), samples, {"time_point": time}))
+                files, time = (image, seg) if seg else (image,), name.rpartition("-")[2]
+                made.append(Case(_patient(name), split, files, samples, {"time_point": time}))
         return made
-
-    def _split(self, names: Sequence[str]) -> dict[str, str]:
-        """By case its split: patients shuffled with the seed, as many of them as the shares say."""
-        import numpy as np
-
-        by_patient: dict[str, list[str]] = {}
-        for name in names:
-            by_patient.setdefault(name.split("-")[2], []).append(name)
-        patients = sorted(by_patient)
-        np.random.default_rng(self.seed).shuffle(patients)
-        patients = patients[: self.patients]
-        train, valid, _ = shares(self.split)
-        ends = round(train * len(patients)), round((train + valid) * len(patients))
-        splits = {p: "train" if n < ends[0] else "valid" if n < ends[1] else "test" for n, p in enumerate(patients)}
-        return {name: splits[name.split("-")[2]] for name in names if name.split("-")[2] in splits}
 
     def _samples(self, name: str, image: Path, seg: Path | None) -> Iterator[Sample]:
         import numpy as np
@@ -143,14 +129,20 @@ def published_sample(id: str, pixels: "NDArray[np.float32]", mask: "NDArray[np.b
     return Sample(id, hr, lr=lr, mask=region, resized_from=grey.shape)
 
 
+def _patient(case: str) -> str:
+    return case.split("-")[2]
+
+
 def find_cases(source: Path) -> dict[str, Path]:
     """The folder of each case by its name, wherever it lies; of a folder nested in itself the inner one.
 
-    InputError where there is none.
+    InputError where there is none, or one stands in two places.
     """
     found: dict[str, Path] = {}
     for path in sorted(source.rglob("BraTS-*")) if source.is_dir() else ():
         if path.is_dir() and CASE.fullmatch(path.name):
+            if (other := found.get(path.name)) not in (None, *path.parents):
+                raise InputError(f"{path}: the same case as {other}; remove one of them")
             found[path.name] = path
     if not found:
         raise InputError(

@@ -5,16 +5,14 @@ tables mimic-cxr-2.0.0-{split,metadata,chexpert}.csv, gzipped or not. A part of 
 prepared. Nothing of this credentialed set is copied but the derived images and their labels.
 """
 
-import csv
-import gzip
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from latentsr.data.recipes.recipe import Case, Recipe, Sample, shares
+from latentsr.data.recipes.recipe import Case, Recipe, Sample, split_by_shares
 from latentsr.errors import InputError, OptionError
 
 VERSIONS = ("2.0.0", "2.1.0")
@@ -62,7 +60,10 @@ class MimicCXR(Recipe):
         """One case per image, by split and then path; as published in the order of the study's draw."""
         if not (source / "files").is_dir():
             raise InputError(f"{source}: no folder 'files'; expected MIMIC-CXR-JPG with files/pSS/pSSSSSSSS/")
-        images = {path.stem: path for path in sorted((source / "files").glob("p??/p*/s*/*.jpg"))}
+        images: dict[str, Path] = {}
+        for path in sorted((source / "files").glob("p??/p*/s*/*.jpg")):
+            if (other := images.setdefault(path.stem, path)) != path:
+                raise InputError(f"{path}: the same image as {other.relative_to(source)}; remove one of them")
         if not images:
             raise InputError(f"{source / 'files'}: no pSS/pSSSSSSSS/sTTTTTTTT/DICOM_ID.jpg; fetch some of the images")
         labels = {row["study_id"]: row for row in _rows(source, "chexpert", ("study_id",))}
@@ -73,28 +74,21 @@ class MimicCXR(Recipe):
     ) -> list[Case]:
         import numpy as np
 
-        view = {row["dicom_id"]: row["ViewPosition"] for row in _rows(source, "metadata", ("dicom_id", "ViewPosition"))}
+        view = _by_image(source, "metadata", "ViewPosition", images)
         kept = None if self.views == "all" else {one.strip() for one in self.views.split(",")}
         if unknown := sorted((kept or set()) - set(view.values())):
             known = ", ".join(sorted(filter(None, set(view.values()))))
             raise OptionError(f"the option views has {', '.join(unknown)}: expected some of {known}, or all")
-        chosen = {id: path for id, path in images.items() if kept is None or view.get(id, "") in kept}
+        chosen = {id: path for id, path in images.items() if kept is None or view[id] in kept}
         if not chosen:
-            known = ", ".join(sorted({view.get(id, "") or "none" for id in images}))
+            known = ", ".join(sorted({view[id] or "none" for id in images}))
             raise InputError(f"{source}: no image of views {self.views} among {len(images)}; there are {known}")
         if self.split == "official":
-            official = {row["dicom_id"]: row["split"] for row in _rows(source, "split", ("dicom_id", "split"))}
-            if unknown := [id for id in chosen if official.get(id) not in OFFICIAL]:
-                raise InputError(
-                    f"{source}: {len(unknown)} of {len(chosen)} images are not in the split's table; fetch it again"
-                )
-            splits = {id: OFFICIAL[official[id]] for id in chosen}
+            splits = {id: OFFICIAL.get(name, name) for id, name in _by_image(source, "split", "split", chosen).items()}
+            if unknown := sorted(set(splits.values()) - set(OFFICIAL.values())):
+                raise InputError(f"{source}: a split {unknown[0]} in the split's table; expected {', '.join(OFFICIAL)}")
         else:
-            subjects = sorted({_subject(path) for path in chosen.values()})
-            np.random.default_rng(self.seed).shuffle(subjects)
-            train, valid, _ = shares(self.split)
-            ends = round(train * len(subjects)), round((train + valid) * len(subjects))
-            of = {one: "train" if n < ends[0] else "valid" if n < ends[1] else "test" for n, one in enumerate(subjects)}
+            of = split_by_shares(map(_subject, chosen.values()), self.split, self.seed)
             splits = {id: of[_subject(path)] for id, path in chosen.items()}
         found = []
         for split, most in (("train", self.train), ("valid", self.valid), ("test", self.test)):
@@ -104,8 +98,9 @@ class MimicCXR(Recipe):
                 ids = [ids[int(n)] for n in sorted(drawn)]
             for id in ids:
                 path = chosen[id]
-                columns = {"view": view.get(id, ""), **_findings(labels.get(path.parent.name[1:], {}))}
-                found.append(Case(_subject(path), split, (path,), partial(self._sample, path, id), columns))
+                study = labels.get(path.parent.name[1:])
+                columns, unlisted = {"view": view[id], **_findings(study or {})}, () if study else ("chexpert",)
+                found.append(Case(_subject(path), split, (path,), partial(self._sample, path, id), columns, unlisted))
         return found
 
     def _sample(self, path: Path, id: str) -> Iterator[Sample]:
@@ -162,21 +157,22 @@ def _findings(row: Mapping[str, str]) -> dict[str, str]:
     return {name.lower().replace(" ", "_"): f"{float(row[name]):g}" for name in LABELS if row.get(name, "").strip()}
 
 
+def _by_image(source: Path, name: str, column: str, images: Collection[str]) -> dict[str, str]:
+    """A column of a table for each of these images; InputError for images that the table has no row of."""
+    values = {row["dicom_id"]: row[column] for row in _rows(source, name, ("dicom_id", column))}
+    if unknown := [id for id in images if id not in values]:
+        raise InputError(
+            f"{source}: {len(unknown)} of {len(images)} images are not in the table {name}; fetch it again"
+        )
+    return {id: values[id] for id in images}
+
+
 def _rows(source: Path, name: str, needed: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a table; InputError where it is missing, cut off, of other delimiters or lacks a column."""
+    """The rows of a table of either version, gzipped or not."""
+    from latentsr.data.patients import read_csv
+
     names = [f"mimic-cxr-{version}-{name}.csv{end}" for version in VERSIONS for end in ("", ".gz")]
     path = next((source / one for one in names if (source / one).is_file()), None)
     if path is None:
         raise InputError(f"{source}: no {names[0]} or {names[1]}; fetch that table into the folder above 'files'")
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            columns = reader.fieldnames or []
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a whole table ({type(error).__name__}); fetch it again") from error
-    if missing := [one for one in needed if one not in columns]:
-        raise InputError(f"{path}: lacks the column {missing[0]}; expected columns joined by commas, as published")
-    if wrong := [n for n, row in enumerate(rows, start=2) if None in row or None in row.values()]:
-        raise InputError(f"{path}: line {wrong[0]} has too many or too few values; fetch it again")
-    return rows
+    return read_csv(path, name, needed=needed)[1]

@@ -4,7 +4,6 @@ Source: Bien et al. 2018, Deep-learning-assisted diagnosis for knee magnetic res
 Layout: {train,valid}/{axial,coronal,sagittal}/NNNN.npy of (slices, 256, 256), {train,valid}-LABEL.csv without a header.
 """
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from latentsr.data.recipes.recipe import Case, Recipe, Sample, to_levels, truncated_levels
-from latentsr.errors import InputError
+from latentsr.errors import InputError, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,17 +53,16 @@ class MRNet(Recipe):
         for split, most in (("train", self.train), ("valid", self.valid)):
             folder = source / split / self.plane
             files = sorted(folder.glob("*.npy")) if folder.is_dir() else []
-            if files:
-                labels = _labels(source, split)
-                found += [self._case(file, split, labels.get(file.stem, {})) for file in files[:most]]
+            labels = _labels(source, split) if files else {}
+            for file in files[:most]:
+                own = {label: values[file.stem] for label, values in labels.items() if file.stem in values}
+                unlisted = tuple(label for label in LABELS if label not in own)
+                found.append(Case(file.stem, split, (file,), partial(self._samples, file), own, unlisted))
         if not found:
             raise InputError(
                 f"{source}: no {{train,valid}}/{self.plane}/NNNN.npy; expected the folder MRNet-v1.0 as it is unpacked"
             )
         return found
-
-    def _case(self, file: Path, split: str, labels: dict[str, str]) -> Case:
-        return Case(file.stem, split, (file,), partial(self._samples, file), labels)
 
     def _samples(self, file: Path) -> Iterator[Sample]:
         import numpy as np
@@ -107,8 +105,7 @@ def read_npy(file: Path) -> "NDArray[np.float64]":
     try:
         volume = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())[:80]
-        raise InputError(f"{file}: not a whole .npy file ({reason}); fetch it again") from error
+        raise InputError(f"{file}: not a whole .npy file ({reason(error)}); fetch it again") from error
     if volume.ndim != 3 or min(volume.shape) < 1 or volume.dtype.kind not in "uif":
         raise InputError(f"{file}: array {volume.shape} of {volume.dtype}; expected numbers (slices, rows, columns)")
     values = volume.astype(np.float64)
@@ -118,15 +115,17 @@ def read_npy(file: Path) -> "NDArray[np.float64]":
 
 
 def _labels(source: Path, split: str) -> dict[str, dict[str, str]]:
-    """By exam the labels that are known, 0 or 1; the tables have no header and may be missing."""
+    """By label and exam the value, 0 or 1; the tables have no header and may be missing."""
+    from latentsr.data.patients import read_csv
+
     found: dict[str, dict[str, str]] = {}
     for label in LABELS:
         table = source / f"{split}-{label}.csv"
         if not table.is_file():
             continue
-        with table.open(newline="", encoding="utf-8") as file:
-            for line, row in enumerate(csv.reader(file), start=1):
-                if len(row) != 2 or not row[0].isdigit() or row[1] not in ("0", "1"):
-                    raise InputError(f"{table}: line {line}: expected NNNN,0 or NNNN,1, joined by a comma")
-                found.setdefault(row[0].zfill(4), {})[label] = row[1]
+        values = found[label] = {}
+        for row in read_csv(table, "exams and labels", names=("exam", "value"))[1]:
+            exam, value = row["exam"].zfill(4), row["value"]
+            if not exam.isdigit() or value not in ("0", "1") or values.setdefault(exam, value) != value:
+                raise InputError(f"{table}: exam {exam}: expected one row NNNN,0 or NNNN,1")
     return found

@@ -1,6 +1,6 @@
 """What a recipe of a public dataset is: a record of options, and the cases that it makes of a folder."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
@@ -39,7 +39,8 @@ class Sample:
 class Case:
     """The files of one exam, volume or image, and how its samples are made when its turn comes.
 
-    `attributes` are columns of its records, such as labels or the view.
+    `attributes` are columns of its records, such as labels or the view; `unlisted` names the source's tables
+    that should have a row of the case and have none.
     """
 
     patient: str
@@ -47,6 +48,7 @@ class Case:
     files: tuple[Path, ...]
     samples: Callable[[], Iterator[Sample]]
     attributes: Mapping[str, str] = field(default_factory=dict)
+    unlisted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,15 +93,24 @@ class Recipe:
         raise NotImplementedError
 
 
-def shares(text: str) -> tuple[float, float, float]:
-    """The shares of train, valid and test in a text such as 0.8,0.1,0.1; OptionError for others."""
+def split_by_shares(patients: Iterable[str], shares: str, seed: int, most: int | None = None) -> dict[str, str]:
+    """By patient its split, drawn with the seed: the shares are a text such as 0.8,0.1,0.1, `most` is how many stay.
+
+    OptionError for other texts.
+    """
+    import numpy as np
+
     try:
-        train, valid, test = (float(part) for part in text.split(","))
+        train, valid, test = (float(part) for part in shares.split(","))
     except ValueError as error:
-        raise OptionError(f"split {text}: expected three shares, such as 0.8,0.1,0.1") from error
+        raise OptionError(f"split {shares}: expected three shares, such as 0.8,0.1,0.1") from error
     if min(train, valid, test) < 0 or abs(train + valid + test - 1) > 1e-6:
-        raise OptionError(f"split {text}: expected shares of 0 or more that add up to 1, such as 0.8,0.1,0.1")
-    return train, valid, test
+        raise OptionError(f"split {shares}: expected shares of 0 or more that add up to 1, such as 0.8,0.1,0.1")
+    drawn = sorted(set(patients))
+    np.random.default_rng(seed).shuffle(drawn)
+    drawn = drawn[:most]
+    ends = round(train * len(drawn)), round((train + valid) * len(drawn))
+    return {one: "train" if n < ends[0] else "valid" if n < ends[1] else "test" for n, one in enumerate(drawn)}
 
 
 def to_levels(pixels: "NDArray[Any]", low: float, high: float) -> "NDArray[np.uint16]":

@@ -344,7 +344,7 @@ class TestDatasets:
         (tmp_path / "o.yaml").write_text("stepz: 3\n")
         one_line(run("train", tmp_path, "-o", tmp_path / "m", "--config", tmp_path / "o.yaml"), "unknown key 'stepz'")
         one_line(run("train", tmp_path, "-o", tmp_path / "m", "--channels", "4,x"), "--channels 4,x")
-        one_line(run("fit-vae", tmp_path, "-o", tmp_path / "m", "--factor", "3"), "factor is 3")
+        one_line(run("fit-vae", tmp_path, "-o", tmp_path / "m", "--factor", "3"), "--factor is 3")
 
 
 def test_a_full_disk_at_the_end_is_one_line(

@@ -6,7 +6,7 @@ import json
 import platform
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -37,17 +37,20 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch's generators take
 Record = TypeVar("Record", bound=Config)
 
 
-def checked(cls: type[Record], options: Mapping[str, Any], origin: str) -> Record:
+def checked(cls: type[Record], options: Mapping[str, Any], origin: str, *, flags: Collection[str] = ()) -> Record:
     """The options as a record; the first fault raises OptionError, one line with the key, what came and what is valid.
 
-    `origin` opens the message: the YAML file's name, or the command.
+    `origin` opens the message: the YAML file's name, or the command. Of the keys in `flags` it names the flag instead.
     """
     try:
         return cls.model_validate(dict(options))
     except ValidationError as error:
         faults = sorted(error.errors(include_url=False), key=_is_no_typo)
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise OptionError(f"{origin}: {_fault(cls, faults[0])}{more}") from error
+        key = ".".join(map(str, faults[0]["loc"]))
+        if key.partition(".")[0] in flags:
+            origin, key = "options", f"--{key.replace('_', '-')}"
+        raise OptionError(f"{origin}: {_fault(cls, faults[0], key)}{more}") from error
 
 
 def write_yaml(record: Config, path: Path) -> None:
@@ -176,8 +179,7 @@ def _is_no_typo(fault: Any) -> bool:
     return bool(fault["type"] != "extra_forbidden")
 
 
-def _fault(cls: type[BaseModel], fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
+def _fault(cls: type[BaseModel], fault: Any, key: str) -> str:
     if fault["type"] == "extra_forbidden":
         owner = _owner(cls, fault["loc"][:-1])
         return f"unknown key '{key}'; expected {_keys(owner)}{suggestion(key, owner.model_fields if owner else ())}"

@@ -1,17 +1,18 @@
 """`latentsr fit-vae`: trains an autoencoder."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import ConfigFile, Datasets, Device, Out, options_of
+from latentsr.commands.options import Datasets, Device, Out, config_option, options_of
 
 
 def fit_vae(
     datasets: Datasets,
     out: Out,
-    config: ConfigFile = None,
+    config: Annotated[Path | None, config_option("latentsr.training.autoencoder:FitVaeConfig")] = None,
     init: Annotated[str | None, typer.Option(help="Folder of an autoencoder to fine-tune.")] = None,
     domain: Annotated[str | None, typer.Option(help="What the images are: medical (default) or natural.")] = None,
     factor: Annotated[int | None, typer.Option(help="Image side over latent side: 4 or 8.")] = None,

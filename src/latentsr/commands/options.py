@@ -1,7 +1,9 @@
 """Options that several commands have, and `--config`, the file of a command's options."""
 
+from collections.abc import Collection
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import typer
 
@@ -24,38 +26,60 @@ MaxPixels = Annotated[
 Model = Annotated[str, typer.Option(help="Model folder, or name of a shipped model.")]
 Subset = Annotated[str, typer.Option("--split", help="Which images: train, valid or test.")]
 Degradation = Annotated[str, typer.Option(help="How LR is made from HR, such as bicubic:4.")]
-CONFIG_HELP = "YAML file of options; flags override it."
-ConfigFile = Annotated[Path | None, typer.Option("--config", help=CONFIG_HELP)]
 Datasets = Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")]
 
 
-def _read_defaults(context: typer.Context, file: Path | None) -> None:
-    """Makes the options of a YAML file the defaults of the command's options."""
+def config_option(record: str = "") -> Any:
+    """The option --config, whose keys are the command's options and, with a record, the fields of that.
+
+    The record, such as `latentsr.training.denoiser:TrainConfig`, is imported when a file is given; its fields are left
+    to `options_of`.
+    """
+
+    def read(context: typer.Context, file: Path | None) -> Path | None:
+        if file is not None and not context.resilient_parsing:
+            module, _, name = record.partition(":")
+            fields = getattr(import_module(module), name).model_fields if record else ()
+            context.default_map = _read_defaults(context, file, fields)
+        return file
+
+    return typer.Option("--config", help="YAML file of options; flags override it.", is_eager=True, callback=read)
+
+
+def _read_defaults(context: typer.Context, file: Path, fields: Collection[str]) -> dict[str, Any]:
+    """The options of a YAML file as a command line has them, but for those that are fields of the command's record."""
     from latentsr.config import read_yaml_mapping
 
-    if file is None or context.resilient_parsing:
-        return
     options = {one.name: one for one in context.command.params if one.param_type_name == "option"}
-    valid = [name for name in options if name not in ("config", "help")]
+    valid = list(dict.fromkeys(name for name in (*options, *fields) if name not in ("config", "help")))
     expected = f"the keys {', '.join(valid)}"
     given = read_yaml_mapping(file)
     if given is None:
         raise OptionError(f"{file}: holds no options; expected 'key: value' lines with {expected}")
-    context.default_map = {}
+    found: dict[str, Any] = {}
     for key, value in given.items():
         name = key.replace("-", "_")
         if name not in valid:
             raise OptionError(f"{file}: unknown key {key!r}; expected {expected}{suggestion(name, valid)}")
+        if name in fields or value is None:
+            continue
         values = value if isinstance(value, list) else [value]
-        several = getattr(options[name], "multiple", False)
-        if not all(isinstance(one, str | int | float) for one in values) or (isinstance(value, list) and not several):
-            raise OptionError(f"{file}: {key} is no {'list of texts or numbers' if several else 'text or number'}")
+        if not values or not all(isinstance(one, str | int | float) for one in values):
+            raise OptionError(f"{file}: {key} is {value!r}; expected a text, a number or a list of such")
         texts = [one if isinstance(one, bool) else str(one) for one in values]  # checked as the texts of flags are
-        context.default_map[name] = texts if several else texts[0]
+        if not getattr(options[name], "multiple", False):  # a list of it is a text such as 0.8,0.1,0.1
+            found[name] = texts[0] if len(texts) == 1 else ",".join(map(str, texts))
+        else:
+            found[name] = texts
+        try:
+            options[name].process_value(context, found[name])
+        except typer.BadParameter as error:
+            valid_value = error.message.removeprefix("Input should be ")
+            raise OptionError(f"{file}: {key} is {value!r}; expected {valid_value}") from error
+    return found
 
 
-# The option --config of commands whose options are the keys of its file; its callback has read it.
-Defaults = Annotated[Path | None, typer.Option("--config", help=CONFIG_HELP, is_eager=True, callback=_read_defaults)]
+Defaults = Annotated[Path | None, config_option()]
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:
@@ -67,9 +91,16 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def options_of(cls: Any, file: Path | None, flags: dict[str, Any], preset: dict[str, Any] | None = None) -> Any:
-    """The record of the given flags over a YAML file's options, over those of a preset."""
-    from latentsr.config import checked, read_yaml
+    """The record of the given flags over the fields in a YAML file, over those of a preset.
 
-    base = read_yaml(cls, file).model_dump(exclude_unset=True) if file else {}
+    A text such as 16,32 in the file is a list, as on the command line. Errors name flags and keys as they were given.
+    """
+    from latentsr.config import checked, read_yaml_mapping
+
+    mapping = read_yaml_mapping(file) or {} if file else {}
+    base = {name: value for key, value in mapping.items() if (name := key.replace("-", "_")) in cls.model_fields}
+    for name, value in base.items():
+        if isinstance(value, str) and get_origin(cls.model_fields[name].annotation) is tuple:
+            base[name] = value.split(",")
     given = {key: value for key, value in flags.items() if value is not None}
-    return checked(cls, {**(preset or {}), **base, **given}, "options")
+    return checked(cls, {**(preset or {}), **base, **given}, str(file or "options"), flags=given)

@@ -99,7 +99,7 @@ def prepare(
     with terminal.progress("prepare") as report:
         dataset = job.prepare(
             recipe, source, out, name=name, apart_from=[read_dataset(other) for other in apart_from or ()],
-            split=split if split in (None, BY_FOLDER) else numbers(split, "--split"), size=size, resize=resize,
+            split=split if split in (None, BY_FOLDER) else numbers(split, "split"), size=size, resize=resize,
             multiple=multiple, slices=slices, seed=seed, drop_shared=drop_shared, duplicates=duplicates, grey=grey,
             axis=axis, max_pixels=max_pixels or MAX_PIXELS, strict=strict, progress=report, **own,
         )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import ConfigFile, Device, Out, numbers, options_of
+from latentsr.commands.options import Device, Out, config_option, numbers, options_of
 
 Preset = Annotated[
     str | None,
@@ -25,7 +25,7 @@ Minutes = Annotated[
 def train(
     cache: Annotated[Path, typer.Argument(help="Folder made by 'encode', which keeps its autoencoder.")],
     out: Out,
-    config: ConfigFile = None,
+    config: Annotated[Path | None, config_option("latentsr.training.denoiser:TrainConfig")] = None,
     preset: Preset = None,
     init: Init = None,
     family: Annotated[
@@ -70,7 +70,7 @@ def train(
         flags[name] = numbers(given[name], f"--{name.replace('_', '-')}")
     flags |= {"conditions": tuple(condition)} if condition else {}
     if preset not in (None, "published"):
-        raise OptionError(f"--preset {preset}: expected published")
+        raise OptionError(f"preset {preset}: expected published")
     base = published_preset(open_cache(cache)) if preset else {}
     options = options_of(TrainConfig, config, flags, base)
     # Of flags, file and preset the first that names steps or epochs decides how long to train.

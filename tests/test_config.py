@@ -37,17 +37,21 @@ class Job(Config):
     optimiser: Optimiser = Optimiser()
 
 
+def loaded(path: Path) -> Job:
+    return checked(Job, read_yaml(path), str(path))
+
+
 def test_yaml_round_trip_resolves_defaults(tmp_path: Path) -> None:
     job = Job(steps=3, optimiser=Optimiser(rate=1e-7))
     write_yaml(job, tmp_path / "job.yaml")
-    assert read_yaml(Job, tmp_path / "job.yaml") == job
+    assert loaded(tmp_path / "job.yaml") == job
     text = (tmp_path / "job.yaml").read_text(encoding="utf-8")
     assert text.index("steps: 3") < text.index("folder: data") < text.index("betas:")
 
 
 def test_yaml_floats_may_be_written_without_a_point(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("steps: 1\noptimiser: {rate: 2e-4}\n")
-    assert read_yaml(Job, tmp_path / "job.yaml").optimiser.rate == 2e-4
+    assert loaded(tmp_path / "job.yaml").optimiser.rate == 2e-4
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def test_yaml_floats_may_be_written_without_a_point(tmp_path: Path) -> None:
         ("steps: 1\noptimiser: {rate: .nan}", "optimiser.rate is nan; expected"),
         ("steps: 1\noptimiser: {momentum: 1}", "unknown key 'optimiser.momentum'; expected the keys rate, betas"),
         ("steps: [", "is not valid YAML"),
-        ("- steps", "holds no options; expected 'key: value' lines with the keys steps"),
+        ("- steps", "holds no options; expected 'key: value' lines"),
         ("1: 2", "holds no options"),
         ("", "holds no options"),
         ("steps: &a [*a]", "it has an alias (*name); write the value out instead"),
@@ -77,7 +81,7 @@ def test_bad_yaml_is_one_line_with_the_key_and_what_is_valid(tmp_path: Path, tex
     path = tmp_path / "job.yaml"
     path.write_text(text)
     with pytest.raises(OptionError) as caught:
-        read_yaml(Job, path)
+        loaded(path)
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -87,7 +91,7 @@ def test_missing_or_binary_yaml_is_an_option_error(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     for name in ("missing.yaml", "binary.yaml", "."):
         with pytest.raises(OptionError, match="cannot be read"):
-            read_yaml(Job, tmp_path / name)
+            read_yaml(tmp_path / name)
 
 
 def test_options_from_elsewhere_name_their_origin() -> None:

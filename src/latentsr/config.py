@@ -60,16 +60,8 @@ def write_yaml(record: Config, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_yaml(cls: type[Record], path: Path) -> Record:
-    """The record that a YAML file holds; a missing or broken file, or an invalid option, is an OptionError."""
-    options = read_yaml_mapping(path)
-    if options is None:
-        raise OptionError(f"{path}: holds no options; expected 'key: value' lines with {_keys(cls)}")
-    return checked(cls, options, str(path))
-
-
-def read_yaml_mapping(path: Path) -> dict[str, Any] | None:
-    """What a YAML file holds, or None if it is no mapping by text; a missing or broken file is an OptionError."""
+def read_yaml(path: Path) -> dict[str, Any]:
+    """What a YAML file holds by its keys; OptionError for a missing or broken file, or one that is no such mapping."""
     try:
         options = yaml.load(Path(path).read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506 (a SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
@@ -77,7 +69,7 @@ def read_yaml_mapping(path: Path) -> dict[str, Any] | None:
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a number or date that Python refuses; depth
         raise OptionError(f"{path}: is not valid YAML: {reason(error)}") from error
     if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
-        return None
+        raise OptionError(f"{path}: holds no options; expected 'key: value' lines")
     return options
 
 

@@ -82,7 +82,7 @@ class TestFile:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("", "holds no options; expected 'key: value' lines with the keys out, model,"),
+            ("", "holds no options; expected 'key: value' lines"),
             ("- a\n", "holds no options"),
             ("steps: {a: 1}\n", "o.yaml: steps is {'a': 1}; expected a text, a number or a list"),
             ("steps: []\n", "o.yaml: steps is []; expected a text, a number or a list"),

@@ -90,7 +90,7 @@ def test_a_training_leaves_a_model_that_restores_and_says_how_it_was_made(cache:
     assert model.training_images == {pixel_digest(picture(n)) for n in range(3)}  # not those of valid
     facts = json.loads((run / "manifest.json").read_text())
     assert (facts["steps"], facts["images"], facts["cache"]) == (8, {"made": 3}, cache.hash)
-    assert read_yaml(TrainConfig, run / "train.yaml") == TINY
+    assert TrainConfig.model_validate(read_yaml(run / "train.yaml")) == TINY
     assert "8 steps of 2 crops of 8 latent px" in (out / "README.md").read_text()
     logged = (run / "logs" / "version_0" / "metrics.csv").read_text()
     assert "psnr_bicubic" in logged.splitlines()[0]
@@ -291,7 +291,7 @@ def test_a_finished_training_is_extended_by_more_steps_alone(cache: LatentCache,
     fitted(cache, out, steps=10)
     assert contents(out) != first
     assert steps_of(out) == 10
-    assert read_yaml(TrainConfig, tmp_path / "tiny.run" / "train.yaml").steps == 10
+    assert TrainConfig.model_validate(read_yaml(tmp_path / "tiny.run" / "train.yaml")).steps == 10
     assert contents(fitted(cache, out)) == contents(out)
     (tmp_path / "tiny.run" / "checkpoints" / "last.ckpt").unlink()
     with pytest.raises(StaleError, match=r"its last checkpoint is missing"):

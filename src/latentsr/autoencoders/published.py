@@ -15,7 +15,7 @@ from latentsr.autoencoders.catalogue import Published, Weights
 from latentsr.autoencoders.folder import make_network
 from latentsr.autoencoders.network import Network, fill_network, image_channels, read_mapping
 from latentsr.autoencoders.weights import check_family, check_finite, check_tensors, held, read_tensors
-from latentsr.config import read_yaml_mapping
+from latentsr.config import read_yaml
 from latentsr.errors import ModelError, OptionError
 
 # The training loss of both; MedVAE's second stage (a projection of the latent), which super-resolution does not use.
@@ -205,11 +205,11 @@ def _diffusers(files: Files) -> nn.Module:
 def _compvis(files: Files) -> nn.Module:
     path = cast(Path, files.config)
     try:
-        content = read_yaml_mapping(path)
+        content = read_yaml(path)
     except OptionError as error:
         raise ModelError(f"{error}; expected the config published with the weights") from error
     tensors = read_tensors(files.weights[0])
-    network = make_network("AutoencoderKL", diffusers_config(content or {}, str(path)), str(path))
+    network = make_network("AutoencoderKL", diffusers_config(content, str(path)), str(path))
     expected = network.get_submodule("kl").state_dict()
     fill_network(network, diffusers_tensors(tensors, expected, str(files.weights[0])), str(files.weights[0]))
     return network

@@ -40,7 +40,8 @@ def config_option(record: str = "") -> Any:
         if file is not None and not context.resilient_parsing:
             module, _, name = record.partition(":")
             fields = getattr(import_module(module), name).model_fields if record else ()
-            context.default_map = _read_defaults(context, file, fields)
+            context.default_map = {}
+            context.default_map.update(_read_defaults(context, file, fields))
         return file
 
     return typer.Option("--config", help="YAML file of options; flags override it.", is_eager=True, callback=read)
@@ -48,16 +49,13 @@ def config_option(record: str = "") -> Any:
 
 def _read_defaults(context: typer.Context, file: Path, fields: Collection[str]) -> dict[str, Any]:
     """The options of a YAML file as a command line has them, but for those that are fields of the command's record."""
-    from latentsr.config import read_yaml_mapping
+    from latentsr.config import read_yaml
 
     options = {one.name: one for one in context.command.params if one.param_type_name == "option"}
     valid = list(dict.fromkeys(name for name in (*options, *fields) if name not in ("config", "help")))
     expected = f"the keys {', '.join(valid)}"
-    given = read_yaml_mapping(file)
-    if given is None:
-        raise OptionError(f"{file}: holds no options; expected 'key: value' lines with {expected}")
     found: dict[str, Any] = {}
-    for key, value in given.items():
+    for key, value in read_yaml(file).items():
         name = key.replace("-", "_")
         if name not in valid:
             raise OptionError(f"{file}: unknown key {key!r}; expected {expected}{suggestion(name, valid)}")
@@ -95,9 +93,9 @@ def options_of(cls: Any, file: Path | None, flags: dict[str, Any], preset: dict[
 
     A text such as 16,32 in the file is a list, as on the command line. Errors name flags and keys as they were given.
     """
-    from latentsr.config import checked, read_yaml_mapping
+    from latentsr.config import checked, read_yaml
 
-    mapping = read_yaml_mapping(file) or {} if file else {}
+    mapping = read_yaml(file) if file else {}
     base = {name: value for key, value in mapping.items() if (name := key.replace("-", "_")) in cls.model_fields}
     for name, value in base.items():
         if isinstance(value, str) and get_origin(cls.model_fields[name].annotation) is tuple:

@@ -59,7 +59,7 @@ def train(
 ) -> None:
     """Trains a denoiser; run the same command again to go on after a kill."""
     given = dict(locals())
-    from latentsr.config import read_yaml_mapping
+    from latentsr.config import read_yaml
     from latentsr.data.latents import open_cache
     from latentsr.errors import OptionError
     from latentsr.training.denoiser import TrainConfig, published_preset
@@ -74,7 +74,7 @@ def train(
     base = published_preset(open_cache(cache)) if preset else {}
     options = options_of(TrainConfig, config, flags, base)
     # Of flags, file and preset the first that names steps or epochs decides how long to train.
-    layers = (flags, read_yaml_mapping(config) or {} if config else {}, base)
+    layers = (flags, read_yaml(config) if config else {}, base)
     if "epochs" not in next((layer for layer in layers if {"steps", "epochs"} & layer.keys()), {}):
         options = options.model_copy(update={"epochs": None, "decay": "step"})
     fit_denoiser(

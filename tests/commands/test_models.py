@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from latentsr.autoencoders.taef2 import Taef2
 from latentsr.commands.models import models_app
 from latentsr.config import sha256
 from latentsr.errors import ModelError, StaleError
+from latentsr.upscalers.pretrained import KNOWN
 
 HALVES = ("taef2_encoder.pth", "taef2_decoder.pth")
 
@@ -54,7 +56,7 @@ def imported(halves: list[Path], *more: object) -> Any:
 
 def test_list_has_every_autoencoder_and_says_what_is_here(halves: list[Path]) -> None:
     before = {row["name"]: row for row in shown("list")}
-    assert list(before) == list(SPECS)
+    assert list(before) == [*SPECS, *KNOWN]
     assert (before["haar"]["here"], before["taef2"]["here"]) == ("built in", "no")
     assert (before["medvae_4_3"]["latent"], before["taef2"]["latent"]) == ("3x64x64", "32x32x32")
     imported(halves)
@@ -64,8 +66,39 @@ def test_list_has_every_autoencoder_and_says_what_is_here(halves: list[Path]) ->
 def test_list_is_a_table_with_a_row_each() -> None:
     output = said("list").output
     assert all(any(line.split()[:1] == [name] for line in output.splitlines()) for name in SPECS)
+    assert all(
+        any(line.split()[:2] == [name, one.architecture] for line in output.splitlines()) for name, one in KNOWN.items()
+    )
     assert "medical" in output
     assert "MIT" in output
+
+
+def test_an_upscaler_is_listed_described_imported_and_checked(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, known = "realesrgan-x4plus", KNOWN["realesrgan-x4plus"]
+    facts = shown("info", name)
+    assert (facts["kind"], facts["architecture"], facts["scale"], facts["here"]) == ("upscaler", "ESRGAN", 4, "no")
+    assert facts["sha256"] == known.sha256
+    assert f"fetch {known.file} from {known.where}" in facts["to get it"]
+    file = tmp_path / "fetched.pth"
+    torch.save({"params_ema": {"a": torch.zeros(1)}}, file)
+    with pytest.raises(ModelError, match="SHA-256 is not 4fa0d38905f7"):
+        said("import", name, "--weights", file)
+    assert not (home / "upscalers").exists()
+    monkeypatch.setattr("latentsr.upscalers.pretrained.KNOWN", {name: replace(known, sha256=sha256(file))})
+    told = shown("import", name, "--weights", file)
+    assert told == {"name": name, "folder": str(home / "upscalers"), "sources": {known.file: sha256(file)}}
+    with pytest.raises(StaleError, match="the option overwrite"):
+        said("import", name, "--weights", file)
+    assert {row["name"]: row["here"] for row in shown("list")}[name] == "store"
+    assert shown("info", name)["files"] == {str(home / "upscalers" / known.file): sha256(file)}
+    (home / "upscalers" / known.file).write_bytes(file.read_bytes()[:-1])
+    facts = shown("info", name)
+    assert facts["here"] == "altered"
+    assert "fetch again" in facts["to get it"]
+    with pytest.raises(ModelError, match="is in no hub repository; fetch"):
+        said("pull", name)
 
 
 def test_info_says_what_to_fetch_and_later_where_the_files_are(halves: list[Path], home: Path) -> None:
@@ -125,6 +158,8 @@ def test_pull_without_a_network_says_what_to_do() -> None:
         (("pull", "taesd2"), r"expected one of sd-vae-ft-ema, .*; did you mean taesd"),
         (("import", "haar", "--weights", "x"), "'haar': has no weights, it can be used as it is"),
         (("import", "taef2", "--weights", "no.pth"), r"no\.pth: missing"),
+        (("info", "realesrgan"), r"did you mean realesrgan-x4plus\?"),
+        (("import", "swinir-l-x4-gan", "--weights", "no.pth"), r"no\.pth: missing"),
     ],
 )
 def test_wrong_names_and_files_are_errors_of_one_line(arguments: tuple[str, ...], message: str) -> None:

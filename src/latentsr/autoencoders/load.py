@@ -71,16 +71,3 @@ def load_autoencoder(
         files = place.files
     network = read_published(published, files)
     return FrozenAutoencoder(network.to(device), published.spec, digest_in_memory(network), None)
-
-
-def check_name(name: str, *, weights: bool = False) -> None:
-    """Raises ModelError, which lists the valid names and the nearest, unless `name` is in the table.
-
-    With `weights` it has to be one of those that have weights.
-    """
-    valid = CATALOGUE if weights else SPECS
-    if name in valid:
-        return
-    if name in SPECS:
-        raise ModelError(f"autoencoder '{name}': has no weights, it can be used as it is")
-    raise ModelError(f"autoencoder '{name}': expected one of {', '.join(valid)}{suggestion(name, valid)}")

@@ -1,4 +1,4 @@
-"""`latentsr models`: the known autoencoders, their facts and weights."""
+"""`latentsr models`: the known autoencoders and pretrained upscalers, their facts and weights."""
 
 import dataclasses
 from pathlib import Path
@@ -9,48 +9,55 @@ import typer
 from latentsr import terminal
 from latentsr.commands.options import Defaults, Degradation, Json, Out, Overwrite
 
-models_app = typer.Typer(help="The autoencoders by name: facts, weights, where they are.", no_args_is_help=True)
+models_app = typer.Typer(
+    help="The autoencoders and pretrained upscalers by name: facts, weights, where they are.", no_args_is_help=True
+)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="An autoencoder's name, as 'models list' shows it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that 'models list' shows.")]
 
 COLUMNS = ("name", "domain", "latent at 256", "factor", "licence", "dtype", "here")
 
 
 @models_app.command("list", epilog="Example: latentsr models list")
 def list_models(json: Json = False, config: Defaults = None) -> None:
-    """All autoencoders by name, and which of them can be used on this machine as it is."""
+    """All autoencoders and pretrained upscalers by name, and which of them can be used on this machine as it is."""
     from latentsr.autoencoders import SPECS
+    from latentsr.upscalers.pretrained import KNOWN
 
-    rows = [_row(spec) for spec in SPECS.values()]
+    rows, upscalers = [_row(spec) for spec in SPECS.values()], [_upscaler(name) for name in KNOWN]
     if json:
-        terminal.show_json(rows)
+        terminal.show_json([*rows, *upscalers])
         return
     columns = [
         (row["name"], row["domain"], row["latent"], str(row["factor"]), row["licence"], row["dtype"], row["here"])
         for row in rows
     ]
-    terminal.show_table("autoencoders", COLUMNS, columns)
+    terminal.show_table("autoencoders, for --vae", COLUMNS, columns)
+    keys = ("name", "architecture", "scale", "licence", "here")
+    cells = [[str(row[key]) for key in keys] for row in upscalers]
+    terminal.show_table("pretrained upscalers, for --model and --method", keys, cells)
 
 
 @models_app.command("info", epilog="Example: latentsr models info medvae_4_3")
 def info(name: Name, json: Json = False, config: Defaults = None) -> None:
-    """All facts about one autoencoder; its files with their SHA-256, or what to fetch, from where."""
+    """All facts about one of them; its files with their SHA-256, or what to fetch, from where."""
     from latentsr.autoencoders import SPECS
     from latentsr.autoencoders.catalogue import CATALOGUE
-    from latentsr.autoencoders.load import check_name
     from latentsr.autoencoders.store import find, how_to_get, imported_from
     from latentsr.config import sha256
 
-    check_name(name)
-    facts = _row(SPECS[name])
-    if name in CATALOGUE:
-        publication, place = CATALOGUE[name].publication, find(name)
-        facts |= {"published": publication.where, "its files": list(publication.files)}
-        if place is None:
-            facts["to get it"] = how_to_get(name)
-        else:
-            facts["files"] = {str(path): sha256(path) for path in place.files.all if path.is_file()}
-            facts |= {"made from": sources} if (sources := imported_from(name)) else {}
+    if _is_upscaler(name):
+        facts = _upscaler(name)
+    else:
+        facts = _row(SPECS[name])
+        if name in CATALOGUE:
+            publication, place = CATALOGUE[name].publication, find(name)
+            facts |= {"published": publication.where, "its files": list(publication.files)}
+            if place is None:
+                facts["to get it"] = how_to_get(name)
+            else:
+                facts["files"] = {str(path): sha256(path) for path in place.files.all if path.is_file()}
+                facts |= {"made from": sources} if (sources := imported_from(name)) else {}
     if json:
         terminal.show_json(facts)
         return
@@ -68,10 +75,12 @@ def info(name: Name, json: Json = False, config: Defaults = None) -> None:
 @models_app.command("pull", epilog="Example: latentsr models pull sd-vae-ft-ema")
 def pull(name: Name, overwrite: Overwrite = False, json: Json = False, config: Defaults = None) -> None:
     """Fetches an autoencoder's files from the hub into the store; needs a network, as nothing else does."""
-    from latentsr.autoencoders.load import check_name
     from latentsr.autoencoders.store import pull as fetch
+    from latentsr.errors import ModelError
+    from latentsr.upscalers.pretrained import how_to_get
 
-    check_name(name, weights=True)
+    if _is_upscaler(name, weights=True):
+        raise ModelError(f"{name}: is in no hub repository; {how_to_get(name)}")
     _show_stored(name, fetch(name, overwrite=overwrite), json=json)
 
 
@@ -92,11 +101,16 @@ def import_model(
     config: Defaults = None,
 ) -> None:
     """Puts published files into the store: every tensor is checked, the SHA-256 of each file kept."""
-    from latentsr.autoencoders.load import check_name
     from latentsr.autoencoders.store import import_weights
+    from latentsr.errors import OptionError
+    from latentsr.upscalers.pretrained import import_pretrained
 
-    check_name(name, weights=True)
-    _show_stored(name, import_weights(name, weights, weights_config, overwrite=overwrite), json=json)
+    if _is_upscaler(name, weights=True):
+        if len(weights) != 1 or weights_config:
+            raise OptionError(f"{name}: is one file; give it once as weights, and no config of weights")
+        _show_stored(name, import_pretrained(name, weights[0], overwrite=overwrite), json=json)
+    else:
+        _show_stored(name, import_weights(name, weights, weights_config, overwrite=overwrite), json=json)
 
 
 @models_app.command("import-ldm", epilog="Example: latentsr models import-ldm medvae.ckpt --vae medvae_4_3 -o model/")
@@ -126,20 +140,55 @@ def import_ldm(
     terminal.show(f"model in {out}; give --steps 1000 or 100 (a flow's: 16), as published")
 
 
+def _is_upscaler(name: str, *, weights: bool = False) -> bool:
+    """Whether it is an upscaler's name; ModelError unless it is that or an autoencoder's, with weights if need be."""
+    from latentsr.autoencoders import SPECS
+    from latentsr.errors import ModelError, suggestion
+    from latentsr.upscalers.pretrained import KNOWN
+
+    valid = [*(one for one, spec in SPECS.items() if spec.has_weights or not weights), *KNOWN]
+    if name not in valid and name in SPECS:
+        raise ModelError(f"autoencoder '{name}': has no weights, it can be used as it is")
+    if name not in valid:
+        raise ModelError(f"model '{name}': expected one of {', '.join(valid)}{suggestion(name, valid)}")
+    return name in KNOWN
+
+
 def _row(spec: Any) -> dict[str, Any]:
-    """The facts of a spec, the latent's shape for an image of 256 px, and where it is."""
+    """The facts of an autoencoder, the latent's shape for an image of 256 px, and where it is."""
     from latentsr.autoencoders.store import find
 
     side = 256 // spec.factor
     place = find(spec.name) if spec.has_weights else None
     here = (place.kind if place else "no") if spec.has_weights else "built in"
-    return dataclasses.asdict(spec) | {"latent": f"{spec.latent_channels}x{side}x{side}", "here": here}
+    latent = f"{spec.latent_channels}x{side}x{side}"
+    return {"kind": "autoencoder"} | dataclasses.asdict(spec) | {"latent": latent, "here": here}
 
 
-def _show_stored(name: str, folder: Path, *, json: bool) -> None:
+def _upscaler(name: str) -> dict[str, Any]:
+    """The facts of a pretrained upscaler, and whether its file is here and whole."""
+    from latentsr.errors import ModelError
+    from latentsr.upscalers.pretrained import KNOWN, how_to_get
+
+    known = KNOWN[name]
+    facts = {"kind": "upscaler", "name": name, "architecture": known.architecture, "scale": known.scale}
+    facts |= {"licence": known.licence, "published": known.where, "its files": [known.file], "sha256": known.sha256}
+    if not known.path.is_file():
+        return facts | {"here": "no", "to get it": how_to_get(name)}
+    try:
+        known.check(known.path)
+    except ModelError as error:
+        return facts | {"here": "altered", "to get it": str(error)}
+    return facts | {"here": "store", "files": {str(known.path): known.sha256}}
+
+
+def _show_stored(name: str, place: Path, *, json: bool) -> None:
+    """Where a name's files are now: the folder of an autoencoder, or the file of an upscaler."""
     from latentsr.autoencoders.store import imported_from
+    from latentsr.config import sha256
 
-    sources = imported_from(name)
+    sources = {place.name: sha256(place)} if place.is_file() else imported_from(name)
+    folder = place.parent if place.is_file() else place
     if json:
         terminal.show_json({"name": name, "folder": str(folder), "sources": sources})
         return

@@ -4,38 +4,60 @@ What spandrel reads from a local file can be used as it is; those of KNOWN by na
 SHA-256 is checked. Grey images are repeated to the network's channels, and its output is averaged.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
 from torch import Tensor
 
+from latentsr.atomic import replacing
 from latentsr.autoencoders.store import home
-from latentsr.autoencoders.weights import SUFFIXES, read_tensors
+from latentsr.autoencoders.weights import SUFFIXES, check_kind, read_tensors
 from latentsr.config import sha256
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
-from latentsr.errors import InputError, ModelError, OptionError, reason
+from latentsr.errors import InputError, ModelError, OptionError, StaleError, reason
 from latentsr.io.raster import resized
 from latentsr.provenance import ESTIMATE
 from latentsr.tiling import apply_tiled
 from latentsr.upscalers.upscaler import Restored, Sampling, Upscaler
+
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
 
 OVERLAP = 16  # LR px that neighbouring tiles share
 
 
 @dataclass(frozen=True)
 class Known:
-    """A published network: its file's name, SHA-256 and address, the architecture as spandrel names it, the licence."""
+    """A published network: its file's name, SHA-256 and address, the architecture as spandrel names it, the licence.
+
+    `scale` is how many times it enlarges.
+    """
 
     file: str
     sha256: str
     where: str
     architecture: str
     licence: str
+    scale: int = 4
+
+    @property
+    def path(self) -> Path:
+        """Where the file is looked for."""
+        return home() / "upscalers" / self.file
+
+    def check(self, path: Path) -> None:
+        """ModelError for a file that is none of weights, or another than the published one."""
+        check_kind(path)
+        if sha256(path) != self.sha256:
+            raise ModelError(
+                f"{path}: cut off, altered or another file, its SHA-256 is not {self.sha256[:12]}...; fetch again "
+                f"{self.file} from {self.where}"
+            )
 
 
 KNOWN: Mapping[str, Known] = {
@@ -67,13 +89,12 @@ def load_pretrained(
     """
     name, path = str(name_or_file), Path(name_or_file)
     if (known := KNOWN.get(name)) is not None:
-        path = home() / "upscalers" / known.file
+        path = known.path
         if not path.is_file():
-            raise ModelError(
-                f"{name}: its weights are not on this machine; fetch {known.file} from {known.where} to {path}"
-            )
-        if sha256(path) != known.sha256:
-            raise ModelError(f"{path}: cut off or altered, its SHA-256 is not {known.sha256[:12]}...; fetch it again")
+            raise ModelError(f"{name}: its weights are not on this machine; {how_to_get(name)}")
+        known.check(path)
+    from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError  # a second, which most calls spare
+
     try:
         network = ModelLoader().load_from_state_dict(dict(read_tensors(path)))
     except UnsupportedModelError as error:
@@ -99,6 +120,31 @@ def load_pretrained(
     return Pretrained(name if known else path.stem, network, degradation, resolve_device(device), hash=sha256(path))
 
 
+def how_to_get(name: str) -> str:
+    """What to fetch of a network of KNOWN, from where, and where to put it, on one line."""
+    known = KNOWN[name]
+    return (
+        f"fetch {known.file} from {known.where}: 'latentsr models import {name} --weights {known.file}' puts it into "
+        f"{known.path.parent}"
+    )
+
+
+def import_pretrained(name: str, file: Path, *, overwrite: bool = False) -> Path:
+    """The copy in the store of the published file of a network of KNOWN; an existing one is kept unless `overwrite`.
+
+    Raises:
+        ModelError: another file than the published one.
+        StaleError: a copy that exists.
+    """
+    known = KNOWN[name]
+    if known.path.exists() and not overwrite:
+        raise StaleError(f"{known.path}: {name} is in the store already; set the option overwrite to replace it")
+    known.check(file)
+    with replacing(known.path) as temporary:
+        shutil.copyfile(file, temporary)
+    return known.path
+
+
 class Pretrained(Upscaler):
     """A network of spandrel, applied as the study applies it.
 
@@ -109,7 +155,7 @@ class Pretrained(Upscaler):
     def __init__(
         self,
         name: str,
-        network: ImageModelDescriptor[Any],
+        network: "ImageModelDescriptor[Any]",
         degradation: Degradation,
         device: str,
         *,

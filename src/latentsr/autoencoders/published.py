@@ -21,6 +21,7 @@ from latentsr.errors import ModelError, OptionError
 # The training loss of both; MedVAE's second stage (a projection of the latent), which super-resolution does not use.
 DROPPED = ("loss.", "channel_ds.", "channel_proj.")
 GROUPS = 32
+MULTIPLES = {4: [1, 2, 4], 8: [1, 2, 4, 4]}  # of the width at each level: kl-f4, kl-f8, Stable Diffusion, MedVAE
 _NEEDED = ("z_channels", "in_channels", "out_ch", "ch", "ch_mult", "num_res_blocks")
 _OPTIONAL = ("double_z", "resolution", "attn_resolutions", "dropout")
 
@@ -80,6 +81,24 @@ def diffusers_config(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
         "latent_channels": dd["z_channels"],
         "norm_num_groups": GROUPS,
     }
+
+
+def full_size_config(
+    *, factor: int, latent_channels: int, image_channels: int = 3, width: int = 128, blocks: int = 2
+) -> dict[str, Any]:
+    """The AutoencoderKL config of the published form: kl-f4's and medvae_4_3's at factor 4, Stable Diffusion's at 8.
+
+    55.3 and 83.7 million parameters. OptionError for another factor, or a width that is no multiple of 32.
+    """
+    if factor not in MULTIPLES:
+        raise OptionError(f"factor is {factor}: expected {' or '.join(map(str, MULTIPLES))} of architecture kl")
+    if width % GROUPS:
+        raise OptionError(f"width is {width}: expected a multiple of {GROUPS} of architecture kl")
+    ddconfig = {
+        "z_channels": latent_channels, "in_channels": image_channels, "out_ch": image_channels, "ch": width,
+        "ch_mult": MULTIPLES[factor], "num_res_blocks": blocks,
+    }  # fmt: skip
+    return diffusers_config({"ddconfig": ddconfig, "embed_dim": latent_channels}, "architecture kl")
 
 
 def diffusers_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:

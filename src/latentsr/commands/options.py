@@ -91,7 +91,8 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
 def options_of(cls: Any, file: Path | None, flags: dict[str, Any], preset: dict[str, Any] | None = None) -> Any:
     """The record of the given flags over the fields in a YAML file, over those of a preset.
 
-    A text such as 16,32 in the file is a list, as on the command line. Errors name flags and keys as they were given.
+    The first of them that names `steps` or `epochs` decides how long a training is. A text such as 16,32 in the file is
+    a list, as on the command line. Errors name flags and keys as they were given.
     """
     from latentsr.config import checked, read_yaml
 
@@ -101,4 +102,8 @@ def options_of(cls: Any, file: Path | None, flags: dict[str, Any], preset: dict[
         if isinstance(value, str) and get_origin(cls.model_fields[name].annotation) is tuple:
             base[name] = value.split(",")
     given = {key: value for key, value in flags.items() if value is not None}
-    return checked(cls, {**(preset or {}), **base, **given}, str(file or "options"), flags=given)
+    options: dict[str, Any] = {}
+    for layer in (given, base, preset or {}):
+        length = {"steps", "epochs"} if {"steps", "epochs"} & options.keys() else set()
+        options = {**{key: value for key, value in layer.items() if key not in length}, **options}
+    return checked(cls, options, str(file or "options"), flags=given)

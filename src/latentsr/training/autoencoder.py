@@ -1,8 +1,9 @@
-"""Training of a KL autoencoder, from scratch or from a folder, to a folder that `load_autoencoder` takes."""
+"""Training of a KL autoencoder, from scratch or from a known one, to a folder that `load_autoencoder` takes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -10,11 +11,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from latentsr.autoencoders.folder import read_folder
-from latentsr.autoencoders.network import MANIFEST, KLNetwork, image_channels, save_network
+from latentsr.autoencoders.folder import make_network
+from latentsr.autoencoders.load import load_autoencoder
+from latentsr.autoencoders.network import MANIFEST, FrozenAutoencoder, KLNetwork, image_channels, save_network
+from latentsr.autoencoders.published import full_size_config
 from latentsr.autoencoders.small_kl import MOST_BLOCKS, WIDEST, SmallKL
 from latentsr.config import Count, manifest, sha256_json, write_yaml
 from latentsr.data.records import Dataset, DatasetImage, check_names, common_size
+from latentsr.device import resolve_device
 from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.job import JobFolder
@@ -29,35 +33,71 @@ from latentsr.training.trainer import (
     make_trainer,
     optimiser_with_schedule,
     silent,
+    steps_an_epoch,
     train,
 )
+
+FORMS: Mapping[str, Mapping[str, Any]] = {  # of the network, where neither an option nor `init` says
+    "small": {"factor": 4, "latent_channels": 3, "image_channels": 1, "width": 64, "blocks": 4},
+    "kl": {"factor": 4, "latent_channels": 3, "image_channels": 3, "width": 128, "blocks": 2},
+}
 
 
 class FitVaeConfig(TrainingConfig):
     """The options of `fit-vae`.
 
-    `init` is a folder to fine-tune; `factor`, `latent_channels`, `width` and `blocks` then come from it. `crop` is in
-    pixels. `kl_weight` weighs the KL divergence summed over the latent, per pixel; `gradient_weight` the L1 distance of
-    finite differences; `frequency_weight` the L1 distance of Fourier magnitudes. Validation is the PSNR over
-    `valid_images`, and a picture. `learning_rate` is 1e-3 from scratch and 1e-5 from a folder if not given.
+    `architecture` "small" is SmallKL, "kl" the AutoencoderKL of Stable Diffusion, CompVis and MedVAE, by default
+    kl-f4's and medvae_4_3's form (3x64x64 latents of 256x256 px); factor 8 with 4 latent channels is Stable
+    Diffusion's. `init` is an autoencoder to go on from, a name or folder: architecture, `factor`, `latent_channels`,
+    `image_channels`, `width` and `blocks` then come from it. Without it they are those of FORMS.
+
+    The loss is the mean L1 distance + `kl_weight` x the KL divergence, summed over the latent and averaged over the
+    batch, + `gradient_weight` x the L1 distance of finite differences + `frequency_weight` x that of Fourier
+    magnitudes. `kl_weight` is 1e-8 if not given, of "small" 1e-6 over the values of a crop. `crop` is in pixels;
+    `flips` turns it over at random.
+
+    `epochs` decides `steps` and `validate_every`: so many passes over the training images, a validation after each.
+    Validation is the PSNR over `valid_images`, and a picture; `keep` "best" saves the weights that scored highest.
+    `learning_rate` is 1e-5 with `init`, else 1e-3, of "kl" 1e-4, if not given; `decay` "none" leaves it as it is.
     """
 
+    architecture: Literal["small", "kl"] | None = None
     domain: Literal["none", "natural", "medical"] = "medical"
-    factor: Literal[2, 4, 8, 16] = 4
-    latent_channels: Count = 3
-    width: int = Field(64, ge=1, le=WIDEST)
-    blocks: int = Field(4, ge=1, le=MOST_BLOCKS)
+    factor: Literal[2, 4, 8, 16] | None = None
+    latent_channels: Count | None = None
+    image_channels: Literal[1, 3] | None = None
+    width: int | None = Field(None, ge=1, le=WIDEST)
+    blocks: int | None = Field(None, ge=1, le=MOST_BLOCKS)
     crop: int = Field(128, ge=16, le=65_536)
+    flips: bool = True
     batch: Count = 8
     steps: Count | None = 20_000
+    epochs: Count | None = None
     learning_rate: float | None = Field(None, gt=0, le=1000)
+    decay: Literal["step", "none"] = "step"
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
     weight_decay: float = Field(0.0, ge=0, le=1e30)
-    kl_weight: float = Field(1e-6, ge=0)
+    kl_weight: float | None = Field(None, ge=0)
     gradient_weight: float = Field(0.0, ge=0)
     frequency_weight: float = Field(0.0, ge=0)
     validate_every: Count = 250
     valid_images: Count = 32
+    keep: Literal["best", "last"] = "last"
     devices: int = Field(1, ge=1, le=1024)
+
+
+def published_preset(datasets: Sequence[Dataset]) -> dict[str, Any]:
+    """The options by which the revision of arXiv 2604.12152 adapted kl-f4 to each of its sets.
+
+    20 epochs of batches of 4 whole images, Adam 1.5e-5 with betas 0.5 and 0.9, L1 + 1e-8 x the KL divergence summed
+    over the latent, best epoch kept. What it does not say is left out: averaged weights, clipping, flips, decay.
+    """
+    side = min(min(record.rows, record.columns) for _, record in images_of(datasets, "train"))
+    return {
+        "epochs": 20, "batch": 4, "crop": side, "learning_rate": 1.5e-5, "betas": (0.5, 0.9), "weight_decay": 0.0,
+        "kl_weight": 1e-8, "keep": "best", "valid_images": len(images_of(datasets, "valid")), "decay": "none",
+        "flips": False, "ema": 0.0, "clip": 0.0,
+    }  # fmt: skip
 
 
 class AutoencoderTraining(LightningModule):
@@ -67,17 +107,13 @@ class AutoencoderTraining(LightningModule):
         super().__init__()
         self.network = network
         self.config, self.budget, self.pictures = config, budget, pictures
+        self.best: dict[str, Any] = {}  # `psnr`, `step` and `weights`
 
     def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:  # noqa: ARG002 (Lightning's)
         """The loss of one batch, which holds the images and the posterior's noise."""
-        network = cast(KLNetwork, self.network)
-        images = in_channels_of(network, batch["image"])
-        mean, logvar = network.moments(images)
-        decoded = network.reconstruct(mean + torch.exp(0.5 * logvar) * batch["noise"])
-        l1, loss = reconstruction_loss(decoded, images, self.config)
-        kl = kl_divergence(mean.float(), logvar.float()) / images[0].numel()
-        self.log_dict({"l1": l1, "kl": kl}, prog_bar=True)
-        return loss + self.config.kl_weight * kl
+        loss, parts = autoencoder_loss(cast(KLNetwork, self.network), batch, self.config)
+        self.log_dict(parts, prog_bar=True)
+        return loss
 
     def validation_step(self, batch: Tensor, index: int) -> None:
         """Logs the ceiling's PSNR and writes a picture of the first image."""
@@ -86,13 +122,31 @@ class AutoencoderTraining(LightningModule):
         if index == 0 and self.trainer.is_global_zero:
             write_picture(self.pictures / f"step_{self.trainer.global_step:07d}.png", batch[0, 0], decoded[0, 0])
 
+    def on_validation_epoch_end(self) -> None:
+        """Keeps the weights of the best validation; during one the averaged weights are in the network's place."""
+        psnr = float(self.trainer.callback_metrics["valid_psnr"])
+        if self.config.keep == "best" and not psnr <= self.best.get("psnr", -math.inf):
+            weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+            self.best = {"psnr": psnr, "step": self.trainer.global_step, "weights": weights}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the best weights, so that a resumed training equals an undisturbed one."""
+        checkpoint["best"] = self.best
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes them up."""
+        self.best = checkpoint.get("best", {})
+
     def configure_optimizers(self) -> Any:
-        """AdamW with the budget's learning rate."""
-        rate = cast(float, self.config.learning_rate)
+        """AdamW (Adam without weight decay) with the budget's learning rate, or a constant one."""
+        config = self.config
         optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=self.config.weight_decay
+            self.network.parameters(), lr=cast(float, config.learning_rate), betas=config.betas,
+            weight_decay=config.weight_decay,
+        )  # fmt: skip
+        return optimiser_with_schedule(
+            optimiser, self.budget.learning_rate if config.decay == "step" else lambda _: 1.0
         )
-        return optimiser_with_schedule(optimiser, self.budget.learning_rate)
 
 
 def fit_autoencoder(
@@ -106,8 +160,11 @@ def fit_autoencoder(
     """
     out = Path(out)
     check_names(datasets)
-    network, config = _network(config)
-    key = sha256_json({"options": config, "data": [d.hash for d in datasets]})
+    network, config, start = starting_network(config)
+    if config.epochs:
+        an_epoch = steps_an_epoch(len(images_of(datasets, "train")), config.batch * config.devices)
+        config = config.model_copy(update={"steps": config.epochs * an_epoch, "validate_every": an_epoch})
+    key = sha256_json({"options": config, "data": [d.hash for d in datasets], **start})
     folder = JobFolder(out, "autoencoder", MANIFEST, frozenset(), "options or data", shared=True, fix="remove it first")
     folder.claim(key)
     if folder.whole:
@@ -123,7 +180,7 @@ def fit_autoencoder(
         fix = f"expected sides in multiples of {kl.factor}: run 'prepare' with the option size or multiple"
         raise InputError(f"{datasets[0].root}: images of {rows}x{columns} px, {fix}")
     latent_shape = kl.config["latent_channels"], config.crop // kl.factor, config.crop // kl.factor
-    samples = ImageCrops(datasets, crop=config.crop, latent_shape=latent_shape, seed=config.seed)
+    samples = ImageCrops(datasets, crop=config.crop, latent_shape=latent_shape, seed=config.seed, flips=config.flips)
     checkpoint = LastCheckpoint(out / "checkpoints", {"key": key})
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     module = AutoencoderTraining(network, config, budget, out / "pictures")
@@ -132,15 +189,28 @@ def fit_autoencoder(
     with progress("fit-vae", unit="steps", resumes=True) as report:
         trainer = make_trainer(
             out, config, budget, ema, checkpoint, report=report, device=device, devices=config.devices
-        )  # fmt: skip
+        )
         if checkpoint.found() is None:
             write_yaml(config, out / "fit.yaml")
         train(trainer, module, samples, loader, checkpoint, config)
-    network.load_state_dict(ema.weights())
+    network.load_state_dict(module.best.get("weights") or ema.weights())
     if trainer.is_global_zero:
-        facts = {"key": key, "steps": trainer.global_step, "seconds": round(budget.elapsed(), 1)}
-        _save(network, out, config, datasets, valid, facts)
+        facts = {"key": key, "steps": trainer.global_step, "seconds": round(budget.elapsed(), 1), **start}
+        facts |= {"kept_step": module.best.get("step", trainer.global_step)}
+        _save(network.to(resolve_device(device)), out, config, datasets, valid, facts)
     return out
+
+
+def autoencoder_loss(
+    network: KLNetwork, batch: Mapping[str, Tensor], config: FitVaeConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of images (batch, 1, rows, columns) with the posterior's noise, and its parts `l1` and `kl`."""
+    images = in_channels_of(network, batch["image"])
+    mean, logvar = network.moments(images)
+    decoded = network.reconstruct(mean + torch.exp(0.5 * logvar) * batch["noise"])
+    l1, loss = reconstruction_loss(decoded, images, config)
+    kl = kl_divergence(mean.float(), logvar.float())
+    return loss + cast(float, config.kl_weight) * kl, {"l1": l1, "kl": kl}
 
 
 def reconstruction_loss(decoded: Tensor, images: Tensor, config: FitVaeConfig) -> tuple[Tensor, Tensor]:
@@ -193,21 +263,39 @@ def write_picture(path: Path, image: Tensor, decoded: Tensor) -> None:
     write_pixels(path, (panels.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy(), None)
 
 
-def _network(config: FitVaeConfig) -> tuple[nn.Module, FitVaeConfig]:
-    """The network at its start, and the config with every option resolved."""
-    rate = config.learning_rate or (1e-5 if config.init else 1e-3)
-    config = config.model_copy(update={"learning_rate": rate})
-    if config.init:
-        network, _ = read_folder(Path(config.init))
-        if not hasattr(network, "moments"):
+def starting_network(config: FitVaeConfig) -> tuple[nn.Module, FitVaeConfig, dict[str, Any]]:
+    """The network at its start, the config with every option resolved, and what says where the weights came from.
+
+    ModelError for an `init` that is no autoencoder with a posterior, OptionError for options that its form contradicts.
+    """
+    start: dict[str, Any] = {}
+    given = config.model_dump(include={"architecture", *FORMS["kl"]}, exclude_none=True)
+    if config.init is None:
+        small = config.architecture != "kl"
+        shape = {name: given.get(name, value) for name, value in FORMS["small" if small else "kl"].items()}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = SmallKL(**shape) if small else make_network("AutoencoderKL", full_size_config(**shape))
+    else:
+        autoencoder = load_autoencoder(config.init)
+        if not isinstance(autoencoder, FrozenAutoencoder) or not hasattr(autoencoder.network, "moments"):
             raise ModelError(
                 f"{config.init}: an autoencoder without a posterior; expected an AutoencoderKL or a SmallKL"
             )
-        return network, config
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        options = config.model_dump(include={"factor", "latent_channels", "width", "blocks"})
-        return SmallKL(**options), config
+        network, spec = autoencoder.network.requires_grad_(True).train(), autoencoder.spec
+        start["init"] = {"name": spec.name, "hash": autoencoder.hash, "licence": spec.licence}
+    kl = cast(KLNetwork, network)
+    small, form = kl.kind == "SmallKL", {"architecture": "small", **kl.config}
+    if not small:
+        form = {"architecture": "kl", "factor": kl.factor, "image_channels": image_channels(kl)}
+        form |= {"latent_channels": kl.config["latent_channels"], "blocks": kl.config["layers_per_block"]}
+        form |= {"width": kl.config["block_out_channels"][0]}
+    if other := [f"{name} is {value}, its own {form[name]}" for name, value in given.items() if value != form[name]]:
+        raise OptionError(f"init {config.init}: {', '.join(other)}; leave out what comes from init")
+    rate = config.learning_rate or (1e-5 if config.init else 1e-3 if small else 1e-4)
+    by_default = 1e-6 / (form["image_channels"] * config.crop**2) if small else 1e-8
+    kl_weight = by_default if config.kl_weight is None else config.kl_weight
+    return network, config.model_copy(update={**form, "learning_rate": rate, "kl_weight": kl_weight}), start
 
 
 @torch.no_grad()
@@ -220,8 +308,8 @@ def _save(
     facts: dict[str, Any],
 ) -> None:
     """Writes the folder, with the ceiling over all validation images; manifest.json is the last file."""
-    network = network.cpu().eval()
-    images = DataLoader(WholeImages(valid), batch_size=1)
+    network, device = network.eval(), next(network.parameters()).device
+    images = (image.to(device) for image in DataLoader(WholeImages(valid), batch_size=1))
     values = torch.cat([ceiling(autoencoded(network, image), image) for image in images])
     mean, sd = float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
     facts = facts | {"ceiling_psnr": {"mean": mean, "sd": sd, "images": len(valid)}}

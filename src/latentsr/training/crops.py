@@ -40,16 +40,22 @@ class StepBatches(Sampler[list[int]]):
 
 
 class ImageCrops(Samples[dict[str, Tensor]]):
-    """Random crops of `crop` pixels, flipped at random on both axes, and standard normal noise of the latent's shape.
+    """Random crops of `crop` pixels, and standard normal noise of the latent's shape.
 
-    Images come from the split "train" of all datasets, each image as often as any other, and may differ in size; one
-    smaller than the crop raises InputError.
+    With `flips` rows and columns are turned over at random. Images come from the split "train" of all datasets, each
+    image as often as any other, and may differ in size; one smaller than the crop raises InputError.
     """
 
     def __init__(
-        self, datasets: Sequence[Dataset], *, crop: int, latent_shape: tuple[int, int, int], seed: int
+        self,
+        datasets: Sequence[Dataset],
+        *,
+        crop: int,
+        latent_shape: tuple[int, int, int],
+        seed: int,
+        flips: bool = True,
     ) -> None:
-        self.crop, self.latent_shape, self.seed = crop, latent_shape, seed
+        self.crop, self.latent_shape, self.seed, self.flips = crop, latent_shape, seed, flips
         self.images = images_of(datasets, "train")
         for dataset, record in self.images:
             if crop > (side := min(record.rows, record.columns)):
@@ -61,7 +67,8 @@ class ImageCrops(Samples[dict[str, Tensor]]):
         dataset, record = self.images[int(generator.integers(len(self.images)))]
         top, left = (int(generator.integers(side - self.crop + 1)) for side in (record.rows, record.columns))
         pixels = dataset.image(record)[top : top + self.crop, left : left + self.crop]
-        pixels = pixels[:: int(generator.choice([-1, 1])), :: int(generator.choice([-1, 1]))]
+        if self.flips:
+            pixels = pixels[:: int(generator.choice([-1, 1])), :: int(generator.choice([-1, 1]))]
         noise = torch.from_numpy(generator.standard_normal(self.latent_shape, dtype=np.float32))
         return {"image": _to_network(pixels), "noise": noise}
 

@@ -209,6 +209,13 @@ class TrainingProgress(Callback):
             self.report(step, max(step, round(step / share)) if share else step, scores)
 
 
+def steps_an_epoch(images: int, batch: int) -> int:
+    """The whole batches in so many training images; OptionError where they are fewer than a batch."""
+    if images < batch:
+        raise OptionError(f"epochs of {images} images with batches of {batch}: choose a smaller batch")
+    return images // batch
+
+
 def optimiser_with_schedule(optimiser: torch.optim.Optimizer, factor: Callable[[int], float]) -> dict[str, Any]:
     """What `configure_optimizers` returns: the optimiser with this factor on its learning rate at each step."""
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)

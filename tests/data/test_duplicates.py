@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, shift
 
+from latentsr.config import read_json
 from latentsr.data import duplicates
 from latentsr.data.duplicates import Look, near_copies, pixel_digest, thumbnail
-from latentsr.data.prepare import Options, preparation, prepare
+from latentsr.data.prepare import Options, prepare
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
@@ -37,7 +38,7 @@ def prepared(source: Path, out: Path, action: str = "refuse", *others: Dataset, 
 
 
 def found(dataset: Dataset) -> dict:
-    told = preparation(dataset).duplicates
+    told = read_json(dataset.root / "dataset.json")["duplicates"]
     assert told is not None
     return dict(told)
 

@@ -1,6 +1,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from latentsr.config import read_json, sha256
-from latentsr.data.prepare import Options, preparation, prepare
+from latentsr.data.prepare import Options, prepare
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
@@ -30,6 +31,10 @@ def scatter(root: Path, *names: str, **shape: int) -> Path:
 
 def prepared(tmp_path: Path, **options: object) -> Dataset:
     return prepare("folder", tmp_path / "in", tmp_path / "out", **options)
+
+
+def facts(dataset: Dataset) -> dict[str, Any]:
+    return read_json(dataset.root / "dataset.json")
 
 
 def refused(tmp_path: Path, error: type[Exception], message: str, **options: object) -> None:
@@ -157,7 +162,7 @@ def test_slices_takes_that_many_evenly(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "in" / "v.nii")
     dataset = prepared(tmp_path, split=ONE_SPLIT, slices=3)
     assert [r.id for r in dataset.records] == ["v-s001", "v-s004", "v-s007"]
-    assert preparation(dataset).constant == 0  # slices that were not asked for are not constant
+    assert facts(dataset)["constant_left_out"] == 0  # slices that were not asked for are not constant
 
 
 def series(folder: Path, n: int, suffix: str = "") -> None:
@@ -211,7 +216,7 @@ def test_constant_images_are_left_out(tmp_path: Path) -> None:
 
 def test_what_is_constant_is_counted_whatever_its_format(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "x.png")
-    assert preparation(prepared(tmp_path, split=ONE_SPLIT)).constant == 0
+    assert facts(prepared(tmp_path, split=ONE_SPLIT))["constant_left_out"] == 0
     shutil.rmtree(tmp_path / "out")
     for name in ("black.png", "black.tif"):
         write_pixels(tmp_path / "in" / name, np.zeros((16, 16), np.uint8))
@@ -224,8 +229,8 @@ def test_what_is_constant_is_counted_whatever_its_format(tmp_path: Path) -> None
     header.save_as(tmp_path / "in" / "flat.dcm")
     dataset = prepared(tmp_path, split=ONE_SPLIT)
     assert len(dataset.records) == 1 + 4
-    assert preparation(dataset).constant == 1 + 1 + 2 + 4 + 1
-    assert preparation(prepared(tmp_path, split=ONE_SPLIT)).constant == 9  # also of what was there already
+    assert facts(dataset)["constant_left_out"] == 1 + 1 + 2 + 4 + 1
+    assert facts(prepared(tmp_path, split=ONE_SPLIT))["constant_left_out"] == 9  # also of what was there already
 
 
 def test_nothing_but_constant_images_is_an_error(tmp_path: Path) -> None:
@@ -315,15 +320,15 @@ def test_what_cannot_be_used_is_listed_and_skipped(tmp_path: Path) -> None:
     unusable(tmp_path / "in")
     dataset = prepared(tmp_path, split=ONE_SPLIT, size=8, resize="none")
     assert [record.id for record in dataset.records] == ["good"]
-    facts = preparation(dataset)
-    assert facts.files == 6
-    reasons = dict(facts.skipped)
+    told = facts(dataset)
+    assert told["files"] == 6
+    reasons = {one["file"]: one["reason"] for one in told["skipped"]}
     assert list(reasons) == ["README.txt", "bad\\name.png", "colour.png", "cut.png", "sub/tiny.png"]
     assert reasons["sub/tiny.png"] == "sub/tiny.png: 6x9 px is smaller than the option size, 8; choose a smaller one"
     assert "colour" in reasons["colour.png"]
     assert "rename it" in reasons["bad\\name.png"]
     assert str(tmp_path) not in (dataset.root / "dataset.json").read_text()
-    assert preparation(prepared(tmp_path, split=ONE_SPLIT, size=8, resize="none")) == facts
+    assert facts(prepared(tmp_path, split=ONE_SPLIT, size=8, resize="none")) == told
 
 
 def test_strict_stops_at_the_first_that_cannot_be_used(tmp_path: Path) -> None:
@@ -349,8 +354,8 @@ def test_a_file_name_that_is_no_text_is_skipped(tmp_path: Path) -> None:
         Path(os.fsdecode(bytes(tmp_path / "in") + b"/" + name)).write_bytes(content)
     dataset = prepared(tmp_path, split=ONE_SPLIT)
     assert [record.id for record in dataset.records] == ["a"]
-    assert len(preparation(dataset).skipped) == 3
-    assert all(file.isprintable() and reason.isprintable() for file, reason in preparation(dataset).skipped)
+    assert len(facts(dataset)["skipped"]) == 3
+    assert all(one["file"].isprintable() and one["reason"].isprintable() for one in facts(dataset)["skipped"])
 
 
 def test_folders_named_as_splits_are_used_if_they_hold_all_images(tmp_path: Path) -> None:
@@ -360,7 +365,7 @@ def test_folders_named_as_splits_are_used_if_they_hold_all_images(tmp_path: Path
     assert {record.id: record.split for record in dataset.records} == {
         "train__a": "train", "train__b": "train", "site__valid__a": "valid", "test__c": "test",
     }  # fmt: skip
-    assert (preparation(dataset).split_by, preparation(dataset).folders_unused) == ("folders", "")
+    assert (facts(dataset)["split_by"], facts(dataset).get("folders_unused", "")) == ("folders", "")
 
 
 @pytest.mark.parametrize(
@@ -380,7 +385,7 @@ def test_folders_that_cannot_decide_are_told_and_patients_split(
 ) -> None:
     scatter(tmp_path / "in", *names)
     dataset = prepared(tmp_path, patient_pattern=r"(?P<patient>p\d|\w)(-\w)?$")
-    assert (preparation(dataset).split_by, preparation(dataset).folders_unused) == ("shares", why)
+    assert (facts(dataset)["split_by"], facts(dataset).get("folders_unused", "")) == ("shares", why)
     splits = {(record.patient, record.split) for record in dataset.records}
     assert len(splits) == len({patient for patient, _ in splits}) == 3 + (len(names) == 4 and why[0] == "2")
 
@@ -389,7 +394,7 @@ def test_a_split_that_is_asked_for_goes_before_folders(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "train/a.png", "valid/b.png")
     dataset = prepared(tmp_path, split=ONE_SPLIT)
     assert {record.split for record in dataset.records} == {"train"}
-    assert preparation(dataset).folders_unused == ""
+    assert "folders_unused" not in facts(dataset)
 
 
 def test_without_folders_named_as_splits_a_dataset_of_before_is_known_again(tmp_path: Path) -> None:

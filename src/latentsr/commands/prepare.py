@@ -14,7 +14,6 @@ from latentsr.data.recipes import RECIPES
 from latentsr.names import first_few
 
 if TYPE_CHECKING:
-    from latentsr.data.prepare import Preparation
     from latentsr.data.recipes.recipe import Recipe
     from latentsr.data.records import Dataset
 
@@ -91,6 +90,7 @@ def prepare(
     config: Defaults = None,
 ) -> None:
     """Prepares a dataset by a recipe with its `own` options; the other parameters are options of all recipes."""
+    from latentsr.config import read_json
     from latentsr.data import prepare as job
     from latentsr.data.patients import BY_FOLDER
     from latentsr.data.records import read_dataset
@@ -103,7 +103,7 @@ def prepare(
             multiple=multiple, slices=slices, seed=seed, drop_shared=drop_shared, duplicates=duplicates, grey=grey,
             axis=axis, max_pixels=max_pixels or MAX_PIXELS, strict=strict, progress=report, **own,
         )  # fmt: skip
-    facts = job.preparation(dataset)
+    facts = read_json(dataset.root / "dataset.json")
     _show(dataset, facts, chosen=split is not None, json=json)
     _show_duplicates(dataset, facts)
     alone = len({record.patient for record in dataset.records}) == len(dataset.records) > 1
@@ -158,15 +158,15 @@ def prepare_public(
         dataset = prepare_cases(name, recipe, source, out, progress=report)
     terminal.show_dataset(dataset, json=json, more={"columns": dataset.attributes} if dataset.attributes else {})
     facts = read_json(dataset.root / "dataset.json")
-    if resize := facts["recipe"].get("resize"):
-        _show_resized(dataset, resize, json=json)
+    if "resize" in facts["recipe"]:
+        _show_resized(dataset, facts, json=json)
     for note in () if json else facts["notes"]:
         terminal.show(note)
     for table, count in facts.get("unlisted", {}).items():
         terminal.show_warning(f"{count} of {facts['cases']} cases have no row of {table} in the tables of {source}")
     if empty := [split for split in ("train", "valid") if not any(one.split == split for one in dataset.records)]:
         terminal.show_warning(f"no images in split {' and '.join(empty)}: too few for these shares or numbers")
-    if lr := facts["degradation"]:
+    if (lr := facts["degradation"]) and not json:
         terminal.show(f"LR images are files of their own: set --degradation {lr} in encode, evaluate and screen")
     if shared := facts["patients_in_several_splits"]:
         terminal.show_warning(f"{shared} patient(s) stand in several splits: what is measured on one has leaked")
@@ -181,71 +181,69 @@ for recipe_name, function in RECIPES.items():
     prepare_app.command(recipe_name, epilog=example)(_command(recipe_name, function))
 
 
-def _show(dataset: "Dataset", facts: "Preparation", *, chosen: bool, json: bool) -> None:
-    """The dataset, changes to its images and skipped files; `chosen`: the user gave the option split."""
+def _show(dataset: "Dataset", facts: Mapping[str, Any], *, chosen: bool, json: bool) -> None:
+    """The dataset and what its dataset.json says; `chosen`: the user gave the option split."""
     from latentsr.data.patients import BY_FOLDER
 
+    skipped, constant, split_by = facts.get("skipped", ()), facts.get("constant_left_out"), facts.get("split_by", "")
     more: dict[str, object] = {
-        "files": facts.files,
-        "skipped": len(facts.skipped),
+        "files": facts.get("files"),  # none in datasets of older versions
+        "skipped": len(skipped),
         "resized": sum(record.resized_from is not None for record in dataset.records),
-        "split_by": facts.split_by,
+        "split_by": split_by,
     }
     more |= {"columns": dataset.attributes} if dataset.attributes else {}
-    if (twice := facts.duplicates) is not None:
-        more["duplicates"] = {
-            "dropped": len(twice["dropped"]),
-            "repeated": len(twice["repeated"]),
-            "near": twice["near"],
-        }
+    if twice := facts.get("duplicates"):
+        counts = {"dropped": len(twice["dropped"]), "repeated": len(twice["repeated"]), "near": twice["near"]}
+        more["duplicates"] = counts
     terminal.show_dataset(dataset, json=json, more=more)
     if dataset.attributes and not json:
         terminal.show(f"columns for evaluate --by: {', '.join(dataset.attributes)}")
-    _show_resized(dataset, facts.resize, json=json)
-    if not chosen and facts.split_by == BY_FOLDER and not json:
+    _show_resized(dataset, facts, json=json)
+    if not chosen and split_by == BY_FOLDER and not json:
         terminal.show("the folders train, valid and test are the splits; --split decides otherwise")
-    if facts.folders_unused:
+    if why := facts.get("folders_unused"):
         terminal.show_warning(
-            f"the folders train, valid and test do not decide the split, since {facts.folders_unused}: patients were "
-            "split anew; --split says which of both is meant"
+            f"the folders train, valid and test do not decide the split, since {why}: patients were split anew; "
+            "--split says which of both is meant"
         )
-    for file, reason in facts.skipped[:LISTED]:
+    for one in skipped[:LISTED]:
+        file, reason = one["file"], one["reason"]
         terminal.show_warning(f"skipped: {reason}" if file in reason else f"skipped {file}: {reason}")
-    if facts.skipped:
+    if skipped:
         terminal.show_warning(
-            f"{len(facts.skipped)} of {facts.files} files were skipped; {dataset.root / 'dataset.json'} lists all; "
+            f"{len(skipped)} of {facts['files']} files were skipped; {dataset.root / 'dataset.json'} lists all; "
             "--strict stops at the first"
         )
-    for words, files in facts.warnings.items():
+    for words, files in facts.get("warnings", {}).items():
         terminal.show_warning(f"{words}: {files} file(s)")
-    if facts.constant:
-        noun = "image or slice was" if facts.constant == 1 else "images or slices were"
+    if constant:
+        noun = "image or slice was" if constant == 1 else "images or slices were"
         terminal.show_warning(
-            f"{facts.constant} constant {noun} left out: there is nothing in one value to learn or to measure"
+            f"{constant} constant {noun} left out: there is nothing in one value to learn or to measure"
         )
 
 
-def _show_resized(dataset: "Dataset", resize: str, *, json: bool) -> None:
+def _show_resized(dataset: "Dataset", facts: Mapping[str, Any], *, json: bool) -> None:
     """How many images were resized, from which sizes and how."""
     before = Counter(record.resized_from for record in dataset.records if record.resized_from)
     if json or not before:
         return
     side = dataset.records[0].rows
-    ways = {
-        "pad": f"as a whole to a long side of {side} px, black beside the short one",
-        "crop": f"to a short side of {side} px, of the long one the middle kept",
-    }
+    way = f"to a short side of {side} px, of the long one the middle kept"
+    if facts["recipe"].get("resize") == "pad":  # True of datasets that were made before there was a choice
+        way = f"as a whole to a long side of {side} px, black beside the short one"
     sizes = ", ".join(f"{rows}x{columns} ({n})" for (rows, columns), n in before.most_common(LISTED))
     more = f" and {len(before) - LISTED} other sizes" if len(before) > LISTED else ""
     images = f"{before.total()} of {len(dataset.records)} images"
-    terminal.show(f"resized {images} {ways[resize]} (see --resize), from {sizes}{more}")
+    terminal.show(f"resized {images} {way} (see --resize), from {sizes}{more}")
 
 
-def _show_duplicates(dataset: "Dataset", facts: "Preparation") -> None:
+def _show_duplicates(dataset: "Dataset", facts: Mapping[str, Any]) -> None:
     """Warnings about images that exist twice."""
     from latentsr.data.duplicates import ALIKE
 
-    found = facts.duplicates
+    found = facts.get("duplicates")
     if found is None:
         terminal.show_warning(
             f"{dataset.root} was prepared by an older version, which did not look for images in two splits; remove it "

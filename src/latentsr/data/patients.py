@@ -166,8 +166,11 @@ def split_records(
             also stands in a higher one.
 
     Raises:
-        InputError: fewer patients than splits; or "folders" and, without `drop_shared`, a patient in several.
+        InputError: no records, or fewer patients than splits; or "folders" and a patient in several, and not
+            `drop_shared`.
     """
+    if not records:
+        raise InputError("no image with content is left")
     shared = shared_patients((record.patient, record.split) for record in records)
     unused = _folders_unused(records, 0 if drop_shared else len(shared)) if split is None else ""
     if not isinstance(split, str) and (split is not None or unused):

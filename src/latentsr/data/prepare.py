@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from latentsr.atomic import replacing
-from latentsr.config import read_json, sha256, sha256_json
+from latentsr.config import sha256, sha256_json
 from latentsr.data.duplicates import REFUSE, Look, check_action, copies, leave_out_copies, look
 from latentsr.data.masks import Masks, MisfitError
 from latentsr.data.patients import BY_FOLDER, SHARES, image_id, shared_patients, split_records
 from latentsr.data.recipes import RECIPES
-from latentsr.data.recipes.recipe import Case, Recipe, Sample
+from latentsr.data.recipes.recipe import Recipe, Sample, levels
 from latentsr.data.records import SPLITS, Dataset, Record, is_safe_path, low_resolution, read_dataset, write_dataset
-from latentsr.data.slices import CROP, NONE, PAD, TOP, Slice, read_slices
+from latentsr.data.slices import CROP, NONE, PAD, Slice, read_slices
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError, StaleError, printable
 from latentsr.io import Item
@@ -28,7 +28,6 @@ from latentsr.names import first_few
 from latentsr.volume import MAX_PIXELS
 
 Progress = Callable[[int, int], None]
-IMAGES, MASKS, LR = "images", "masks", "lr"
 READING = ("size", "slices", "grey", "multiple", "resize", "axis", "max_pixels")  # arguments of `read_slices`
 ADDED = ("multiple", "axis", "max_pixels", "duplicates")  # that the first datasets were prepared without
 
@@ -130,7 +129,7 @@ def prepare(
 
     An existing dataset is returned if source, options and `apart_from` are the same, and refused otherwise. Its
     dataset.json lists the files that were skipped, since they are no images, cannot be read or are too small, the
-    images that occur twice, and counts what was left out: see `preparation`.
+    images that occur twice, and counts what was left out.
 
     Args:
         recipe: a name of RECIPES.
@@ -142,8 +141,7 @@ def prepare(
         progress: called with the numbers of files done and of all.
         options: the fields of Options, and the recipe's own.
     """
-    name = name or source.resolve().name
-    if not is_safe_path(name):
+    if not is_safe_path(name := name or source.resolve().name):
         raise OptionError("the dataset's name cannot be a folder's: choose one by the option name")
     chosen = Options(**{one.name: options.pop(one.name) for one in fields(Options) if one.name in options})
     find = RECIPES[recipe]
@@ -157,24 +155,104 @@ def prepare(
         facts["masks"] = _listing([mask for item in found.items if (mask := found.masks.of(item))])
     if apart_from:
         facts["apart_from"] = sorted(other.hash for other in apart_from)
-    key = sha256_json(facts)
-    JobFolder(out, "dataset", "dataset.json", frozenset(), "files or options", shared=True, fix="remove it").claim(key)
+    key = _claimed(out, facts)
     if out.exists():
         return read_dataset(out)
     with replacing(out) as partial:
-        made = _Made(partial, found, chosen, strict)
-        for done, item in enumerate(found.items):
-            progress(done, len(found.items))
-            made.add(item)
-        progress(len(found.items), len(found.items))
-        records, split_facts = made.split()
-        records, twice = leave_out_copies(records, made.looks, apart_from, chosen.duplicates)
+        records, looks, left_out = _written(found, chosen, partial, strict, progress)
+        try:
+            records, split = split_records(records, chosen.split, seed=chosen.seed, drop_shared=chosen.drop_shared)
+        except InputError as error:  # nothing, or too few patients, perhaps since files were skipped
+            if not (skipped := left_out["skipped"]):
+                raise
+            first = f"of {left_out['files']} files were skipped, the first: {skipped[0]['reason']}"
+            raise InputError(f"{error}; {len(skipped)} {first}") from error
+        records, twice = leave_out_copies(records, looks, apart_from, chosen.duplicates)
         kept = {partial / file for record in records for file in (record.file, record.mask)}
         for path in set(partial.rglob("*.png")) - kept:
             path.unlink()
-        more = {"key": key, "recipe": facts["recipe"], **split_facts, **made.left_out, "duplicates": twice}
+        more = {"key": key, "recipe": facts["recipe"], **split, **left_out, "duplicates": twice}
         write_dataset(partial, name, records, more)
     return read_dataset(out)
+
+
+def _claimed(out: Path, facts: Mapping[str, Any]) -> str:
+    """The key of a dataset that these facts decide; StaleError where `out` holds another."""
+    key = sha256_json(facts)
+    JobFolder(out, "dataset", "dataset.json", frozenset(), "files or options", shared=True, fix="remove it").claim(key)
+    return key
+
+
+def _written(
+    found: Source, options: Options, out: Path, strict: bool, progress: Progress
+) -> tuple[list[Record], dict[str, Look], dict[str, Any]]:
+    """The records of the slices that are written below `out`, their Looks by id, and what was left out.
+
+    Splits are those that the recipe names. InputError lists the masks that do not fit their images.
+    """
+    records: list[Record] = []
+    looks: dict[str, Look] = {}
+    skipped: list[dict[str, str]] = []
+    misfits: list[str] = []
+    constant, warnings, taken = 0, Counter[str](), set[str]()
+    for done, item in enumerate(found.items):
+        progress(done, len(found.items))
+        relative, mask = item.relative, None if found.masks is None else found.masks.of(item)
+        try:
+            if not is_safe_path(image_id(relative) + "-s000"):
+                raise InputError(
+                    f"{relative}: its path is too long for a name, or holds backslashes, control characters or bytes "
+                    "that are no UTF-8; rename it"
+                )
+            slices = read_slices(item, mask, **{name: getattr(options, name) for name in READING})
+        except MisfitError as error:
+            misfits.append(str(error))
+            continue
+        except InputError as error:
+            if strict:
+                raise
+            reason = str(error).removeprefix(f"{found.root}: ").replace(f"{found.root}{os.sep}", "")
+            skipped.append({"file": printable(relative), "reason": reason})
+            continue
+        constant += slices.constant
+        warnings.update(slices.warnings)
+        for one in slices.found:
+            labels = found.labels(relative, one)
+            if options.split == BY_FOLDER and not labels.split:
+                raise InputError(f"{relative}: the split 'folders' needs a folder train, valid or test above each file")
+            split = labels.split if options.split in (None, BY_FOLDER) else ""
+            if labels.id.casefold() in taken:
+                raise InputError(
+                    f"{relative}: a second file of the name {labels.id}, whatever its case; rename one of them"
+                )
+            taken.add(labels.id.casefold())
+            sample = Sample(labels.id, one.pixels, None, one.mask, one.spacing, one.resized_from)
+            records.append(_record(out, sample, labels.patient, split, labels.attributes))
+            file = printable(relative) + (f" ({one.suffix[1:]})" if one.suffix else "")
+            looks[labels.id] = look(file, one.pixels)
+    progress(len(found.items), len(found.items))
+    if misfits:
+        raise InputError(
+            f"masks that do not fit their images: {first_few(sorted(misfits))}; expected each on its image's grid, in "
+            "grey, not 0 inside the region"
+        )
+    left_out = {"files": len(found.items), "skipped": skipped, "constant_left_out": constant}
+    return records, looks, left_out | {"warnings": dict(warnings)}
+
+
+def _record(out: Path, sample: Sample, patient: str, split: str, attributes: Mapping[str, str]) -> Record:
+    """The record of an image that is written below `out`, with its mask and LR image if it has them."""
+    written: dict[str, tuple[str, str]] = {}
+    for folder, pixels in (("images", sample.hr), ("masks", sample.mask), ("lr", sample.lr)):
+        if pixels is not None:
+            file = f"{folder}/{sample.id}.png"
+            write_pixels(out / file, np.ascontiguousarray(pixels))
+            written[folder] = file, sha256(out / file)
+    rows, columns = sample.hr.shape
+    return Record(
+        sample.id, patient, split, written["images"][0], rows, columns, written["images"][1], sample.spacing,
+        *written.get("masks", ("", "")), sample.resized_from, attributes, *written.get("lr", ("", "")),
+    )  # fmt: skip
 
 
 def prepare_cases(
@@ -183,8 +261,7 @@ def prepare_cases(
     """The dataset that a recipe of RECIPES makes at `out` of a public dataset; nothing is left at `out` if it fails.
 
     An existing dataset is returned if the files (by name and size) and options are the same, and refused otherwise. Its
-    dataset.json has the recipe, its notes, the cases that tables of the source lack, images that stand in two splits
-    and, where the published choices are such, the patients in several.
+    dataset.json has the recipe and its notes, and counts cases that its tables lack and what is in two splits.
 
     Args:
         name: of the recipe, and of the dataset.
@@ -202,13 +279,9 @@ def prepare_cases(
     cases = recipe.cases(source)
     shared = len(shared_patients((case.patient, case.split) for case in cases))
     if shared and not recipe.as_published:
-        raise InputError(
-            f"{source}: {shared} patient(s) stand in several splits, by its folders or tables; remove their files from "
-            "all but one"
-        )
+        raise InputError(f"{source}: {shared} patient(s) stand in several splits; remove their files from all but one")
     files = [(str(path.relative_to(source)), path.stat().st_size) for case in cases for path in case.files]
-    key = sha256_json({"recipe": name, "options": asdict(recipe), "files": files})
-    JobFolder(out, "dataset", "dataset.json", frozenset(), "files or options", shared=True, fix="remove it").claim(key)
+    key = _claimed(out, {"recipe": name, "options": asdict(recipe), "files": files})
     if out.exists():
         return read_dataset(out)
     with replacing(out) as partial:
@@ -219,7 +292,9 @@ def prepare_cases(
             for sample in case.samples():
                 if sample.id in looks:
                     raise InputError(f"{case.files[0]}: a second image of the name {sample.id}; remove one of both")
-                records.append(_stored(partial, sample, case))
+                if not is_safe_path(sample.id):
+                    raise InputError(f"{case.files[0]}: its name cannot be an image's; rename it")
+                records.append(_record(partial, sample, case.patient, case.split, case.attributes))
                 looks[sample.id] = look(sample.id, sample.hr)
         progress(len(cases), len(cases))
         if not records:
@@ -239,70 +314,6 @@ def prepare_cases(
     return read_dataset(out)
 
 
-def _stored(root: Path, sample: Sample, case: Case) -> Record:
-    """The record of a sample, whose images are written below `root`."""
-    if not is_safe_path(sample.id):
-        raise InputError(f"{case.files[0]}: its name cannot be an image's; rename it")
-    files = {IMAGES: sample.hr, MASKS: sample.mask, LR: sample.lr}
-    digests = {}
-    for folder, pixels in files.items():
-        path = root / folder / f"{sample.id}.png"
-        if pixels is not None:
-            write_pixels(path, np.ascontiguousarray(pixels))
-            digests[folder] = sha256(path)
-    file, (rows, columns) = f"{IMAGES}/{sample.id}.png", sample.hr.shape
-    record = Record(
-        sample.id, case.patient, case.split, file, rows, columns, digests[IMAGES], sample.spacing,
-        resized_from=sample.resized_from, attributes=case.attributes,
-    )  # fmt: skip
-    if MASKS in digests:
-        record = replace(record, mask=f"{MASKS}/{sample.id}.png", mask_sha256=digests[MASKS])
-    if LR in digests:
-        record = replace(record, lr=f"{LR}/{sample.id}.png", lr_sha256=digests[LR])
-    return record
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How a dataset was prepared, from its dataset.json.
-
-    Attributes:
-        files: files and series that were found, None of datasets made by older versions.
-        skipped: the place of each file that was left out, and why.
-        constant: images and slices of one value that were left out.
-        warnings: what the readers have to say of files, and of how many.
-        resize: how large images became squares, "pad", "crop" or "none".
-        split_by: "folders", "shares", or empty of older datasets.
-        folders_unused: why folders named train, valid or test did not decide the split; empty if they did or do not
-            exist.
-        duplicates: what `leave_out_copies` says, None of datasets made by older versions, which did not look.
-    """
-
-    files: int | None
-    skipped: tuple[tuple[str, str], ...]
-    constant: int
-    warnings: Mapping[str, int]
-    resize: str
-    split_by: str
-    folders_unused: str
-    duplicates: Mapping[str, Any] | None
-
-
-def preparation(dataset: Dataset) -> Preparation:
-    """How a dataset was prepared."""
-    facts = read_json(dataset.root / "dataset.json")
-    return Preparation(
-        files=facts.get("files"),
-        skipped=tuple((one["file"], one["reason"]) for one in facts.get("skipped", ())),
-        constant=facts.get("constant_left_out", 0),
-        warnings=facts.get("warnings", {}),
-        resize={True: CROP, None: NONE}.get(resize := facts["recipe"].get("resize"), resize),
-        split_by=facts.get("split_by", ""),
-        folders_unused=facts.get("folders_unused", ""),
-        duplicates=facts.get("duplicates"),
-    )
-
-
 def _listing(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
     """Each item's name and the hashes of its files: what a dataset was made from."""
 
@@ -313,103 +324,6 @@ def _listing(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
             return ""
 
     return [(item.relative.as_posix(), [digest(path) for path in item.paths]) for item in items]
-
-
-@dataclass
-class _Made:
-    """What has been written below `out` so far: the records, their split not yet decided, and what was left out."""
-
-    out: Path
-    source: Source
-    options: Options
-    strict: bool
-    records: list[Record] = field(default_factory=list)
-    looks: dict[str, Look] = field(default_factory=dict)
-    files: int = 0
-    skipped: list[dict[str, str]] = field(default_factory=list)
-    constant: int = 0
-    warnings: Counter[str] = field(default_factory=Counter)
-    misfits: list[str] = field(default_factory=list)
-    taken: set[str] = field(default_factory=set)
-
-    def add(self, item: Item) -> None:
-        """Writes an item's slices with their masks; one that cannot be used is skipped."""
-        self.files += 1
-        mask = None if self.source.masks is None else self.source.masks.of(item)
-        try:
-            if not is_safe_path(image_id(item.relative) + "-s000"):
-                raise InputError(
-                    f"{item.relative}: its path is too long for a name, or holds backslashes, control "
-                    "characters or bytes that are no UTF-8; rename it"
-                )
-            options = {name: getattr(self.options, name) for name in READING}
-            slices = read_slices(item, mask, **options)
-        except MisfitError as error:  # reported with all others, at the end
-            self.misfits.append(str(error))
-        except InputError as error:
-            if self.strict:
-                raise
-            root = self.source.root
-            reason = str(error).removeprefix(f"{root}: ").replace(f"{root}{os.sep}", "")
-            self.skipped.append({"file": printable(item.relative), "reason": reason})
-        else:
-            self.constant += slices.constant
-            self.warnings.update(slices.warnings)
-            self.records += [self._written(item.relative, one) for one in slices.found]
-
-    @property
-    def left_out(self) -> dict[str, Any]:
-        """What dataset.json says of the files and of what did not become a record."""
-        return {
-            "files": self.files,
-            "skipped": self.skipped,
-            "constant_left_out": self.constant,
-            "warnings": dict(self.warnings),
-        }
-
-    def _written(self, relative: Path, one: Slice) -> Record:
-        """The record of a slice whose image and mask are written."""
-        id, patient, split, attributes = self.source.labels(relative, one)
-        if self.options.split == BY_FOLDER and not split:
-            raise InputError(f"{relative}: the split 'folders' needs a folder train, valid or test above each file")
-        if self.options.split not in (None, BY_FOLDER):
-            split = ""
-        if id.casefold() in self.taken:
-            raise InputError(f"{relative}: a second file of the name {id}, whatever its case; rename one of them")
-        self.taken.add(id.casefold())
-        self.looks[id] = look(printable(relative) + (f" ({one.suffix[1:]})" if one.suffix else ""), one.pixels)
-        rows, columns = one.pixels.shape
-        file, mask, mask_digest = f"{IMAGES}/{id}.png", "", ""
-        write_pixels(self.out / file, one.pixels)
-        if one.mask is not None:
-            mask = f"{MASKS}/{id}.png"
-            write_pixels(self.out / mask, one.mask)
-            mask_digest = sha256(self.out / mask)
-        return Record(
-            id, patient, split, file, rows, columns, sha256(self.out / file), one.spacing, mask, mask_digest,
-            one.resized_from, attributes,
-        )  # fmt: skip
-
-    def split(self) -> tuple[Sequence[Record], dict[str, str]]:
-        """The records with their split, no patient in two of them, and what dataset.json says of it.
-
-        InputError lists the masks that do not fit their images, or says why nothing is left or cannot be split.
-        """
-        if self.misfits:
-            raise InputError(
-                f"masks that do not fit their images: {first_few(sorted(self.misfits))}; expected each on its image's "
-                "grid, in grey, not 0 inside the region"
-            )
-        try:
-            if not self.records:
-                raise InputError(f"no image with content is left ({self.constant} images or slices of one value)")
-            options = self.options
-            return split_records(self.records, options.split, seed=options.seed, drop_shared=options.drop_shared)
-        except InputError as error:  # nothing, or too few patients, perhaps since files were skipped
-            if not self.skipped:
-                raise
-            skipped = f"{len(self.skipped)} of {self.files} files were skipped, the first: {self.skipped[0]['reason']}"
-            raise InputError(f"{error}; {skipped}") from error
 
 
 def write_low_resolution(
@@ -430,7 +344,7 @@ def write_low_resolution(
     with replacing(out) as partial:
         for done, record in enumerate(records, start=1):
             hr = torch.from_numpy(dataset.image(record)).double()[None, None]
-            lr = low_resolution(dataset, [record], degradation, hr).clamp(0, 1)[0, 0]
-            write_pixels(partial / f"{record.id}.png", np.round(lr.numpy() * TOP).astype(np.uint16))
+            lr = low_resolution(dataset, [record], degradation, hr)[0, 0]
+            write_pixels(partial / f"{record.id}.png", levels(lr.numpy()))
             progress(done, len(records))
     return len(records)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsr.data.masks import read_mask
+from latentsr.data.recipes.recipe import evenly, levels
 from latentsr.degrade import resampling_matrix
 from latentsr.errors import InputError
 from latentsr.io import Item, read
@@ -16,7 +17,6 @@ from latentsr.io.raster import RasterHeader
 from latentsr.volume import MAX_PIXELS, Volume
 
 INSIDE = 255  # of a stored mask; 0 is outside
-TOP = np.iinfo(np.uint16).max
 PAD, CROP, NONE = "pad", "crop", "none"  # how large images become squares, see `read_slices`
 LARGE = 1.25  # times the asked size: with CROP an image whose short side is as long is resized, one below only cropped
 
@@ -93,10 +93,8 @@ def read_slices(
     spacing, patient = known, _header_patient(volume.source.header)
     if spacing:
         spacing = spacing[0] * (rows / frame.grid[0]), spacing[1] * (columns / frame.grid[1])
-    found, chosen = [], filled
-    if 0 < slices < len(filled):
-        chosen = [filled[int((i + 0.5) * len(filled) / slices)] for i in range(slices)]
-    for index in chosen:
+    found = []
+    for index in evenly(filled, slices or len(filled)):
         suffix = f"-s{index:03d}" if len(stored) > 1 else ""
         region = None
         if inside is not None:
@@ -143,8 +141,7 @@ def _frame(rows: int, columns: int, size: int | None, multiple: int | None, resi
 def _framed(pixels: NDArray[Any], frame: _Frame) -> NDArray[Any]:
     """The image in its frame: resampled to 16 bit, or in its own depth."""
     if pixels.shape != frame.grid:
-        share = _resampled(pixels, frame.grid) / np.iinfo(pixels.dtype).max
-        pixels = np.round(share.clip(0, 1) * TOP).astype(np.uint16)
+        pixels = levels(_resampled(pixels, frame.grid) / np.iinfo(pixels.dtype).max)
     return _middle(pixels, frame.shape)
 
 
@@ -172,7 +169,7 @@ def _stored(volume: Volume) -> NDArray[Any]:
     """The pixels as they are of a picture, else 16 bit over the volume's window, which is in a scanner's units."""
     if volume.source.kind in ("png", "jpeg") and isinstance(volume.source.header, RasterHeader):
         return volume.pixels.astype(volume.source.header.dtype)
-    return np.round(volume.window.apply(volume.pixels).clip(0, 1) * TOP).astype(np.uint16)
+    return levels(volume.window.apply(volume.pixels))
 
 
 def _header_patient(header: object) -> str | None:

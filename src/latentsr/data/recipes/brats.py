@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from latentsr.data.recipes.recipe import Case, Recipe, Sample, split_by_shares, to_levels, truncated_levels
+from latentsr.data.recipes.recipe import Case, Recipe, Sample, evenly, split_by_shares, to_levels, truncated_levels
 from latentsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -110,9 +110,7 @@ class BraTS(Recipe):
         if self.as_published or self.choice == "random":
             seed, count = (SEED, SLICES) if self.as_published else (self.seed, self.slices)
             return sorted(random.Random(seed).sample(usable, min(count, len(usable))))
-        if len(usable) <= self.slices:
-            return usable
-        return [usable[int((i + 0.5) * len(usable) / self.slices)] for i in range(self.slices)]
+        return evenly(usable, self.slices)
 
 
 def published_sample(id: str, pixels: "NDArray[np.float32]", mask: "NDArray[np.bool_] | None") -> Sample:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from latentsr.data.recipes.recipe import Case, Recipe, Sample, to_levels, truncated_levels
+from latentsr.data.recipes.recipe import Case, Recipe, Sample, evenly, to_levels, truncated_levels
 from latentsr.errors import InputError, reason
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ class MRNet(Recipe):
         import numpy as np
 
         volume = read_npy(file)
-        count = len(volume)
-        taken = min(self.slices, count)
-        chosen = [int((i + 0.5) * count / taken) for i in range(taken)]
-        for index in chosen:
+        for index in evenly(range(len(volume)), self.slices):
             pixels = volume[index]
             middle = self.slices == 1
             id = f"{self.plane}_{file.stem}_{'middle' if middle else f's{index:03d}'}"

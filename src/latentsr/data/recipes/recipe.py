@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from latentsr.errors import OptionError
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOP = 65535  # of 16 bits
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,23 @@ def split_by_shares(patients: Iterable[str], shares: str, seed: int, most: int |
     return {one: "train" if n < ends[0] else "valid" if n < ends[1] else "test" for n, one in enumerate(drawn)}
 
 
-def to_levels(pixels: "NDArray[Any]", low: float, high: float) -> "NDArray[np.uint16]":
-    """The pixels between `low` and `high` as 16-bit levels, rounded; values beyond are clipped."""
+def evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """So many of the items, each from the middle of its part; all of them if there are no more."""
+    if len(items) <= count:
+        return list(items)
+    return [items[int((i + 0.5) * len(items) / count)] for i in range(count)]
+
+
+def levels(shares: "NDArray[Any]") -> "NDArray[np.uint16]":
+    """Shares of white as 16-bit levels, rounded; those beyond 0 and 1 are clipped."""
     import numpy as np
 
-    share = (pixels.astype(np.float64) - low) / (high - low)
-    return np.round(share.clip(0, 1) * TOP).astype(np.uint16)
+    return np.asarray(np.round(shares.clip(0, 1) * TOP), np.uint16)
+
+
+def to_levels(pixels: "NDArray[Any]", low: float, high: float) -> "NDArray[np.uint16]":
+    """The pixels between `low` and `high` as 16-bit levels."""
+    return levels((pixels.astype("float64") - low) / (high - low))
 
 
 def truncated_levels(pixels: "NDArray[Any]") -> "NDArray[np.uint8]":

@@ -358,7 +358,7 @@ class Pace:
                 for side in (rows, columns)
             )
             at_once = min(tile, rows) * min(tile, columns)
-            seconds += slices * computed * self.seconds * upscaler.evaluations(job.sampling)
+            seconds += slices * computed * self.seconds * max(1, upscaler.evaluations(job.sampling))
             disk += slices * fine * ((4 if ".nii" in outcome.output else 2) + 4 * several)
             volumes = 4 * slices * fine * (3 + several)  # the result, what is written and its bytes
             images = min(BATCH, slices) * (self.grown * at_once + 8 * 3 * fine)  # by the network, and to project

@@ -69,7 +69,8 @@ def evaluate(
     reference_autoencoder: str | None = None, latent: str | None = None, masks: Folder | None = None,
     features: str | None = None, margins: Margins = (), primary: str | None = None, pictured: str | None = None,
     by: str | None = None, batch: int = 8, workers: int | None = None, seed: int = 0, device: str = "auto",
-    show_ids: bool = False, protocol: str = "corrected", paper: bool = False, overwrite: bool = False,
+    show_ids: bool = False, protocol: str = "corrected", keep_latents: bool = False, paper: bool = False,
+    overwrite: bool = False,
     progress: Progress = lambda done, total: None, stage: Callable[[str], None] = lambda name: None,
 ) -> JobResult:  # fmt: skip
     """Compares methods with bicubic and the truth; `out` then holds tables, pictures and report.html.
@@ -104,6 +105,7 @@ def evaluate(
         device: auto, cpu or cuda.
         show_ids: errors name images by id instead of a hash.
         protocol: "corrected", or "published": also the study's own scores and comparisons, to set beside its values.
+        keep_latents: keep the latents that models' samplers draw in `latents`, and measure them against HR's.
         paper: write figures as PDF and tables as LaTeX, too; a finished evaluation is not measured again for it.
         overwrite: replace a result of other data, methods or options.
         progress: called with the numbers of images measured and of all.
@@ -116,6 +118,7 @@ def evaluate(
         _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean,
         reference_autoencoder, latent, masks=Path(masks) if masks else None, features=features, by=by, workers=workers,
         margins=_pairs(margins), primary=primary, pictured=pictured, show_ids=show_ids, protocol=protocol,
+        keep_latents=keep_latents,
     )  # fmt: skip
     folder = Path(out)
     compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)

@@ -9,7 +9,7 @@ LR_PSNR, SHARPNESS = "lr_psnr", "laplacian_variance"  # measures that tables and
 # Files of an evaluation's and a screening's folder, and of the record and run folder of `enhance`.
 RUN, EVALUATION_PAGE = "run.json", "report.html"
 SCREENING, SCREENING_PAGE = "screening.json", "screening.html"
-SUPPLEMENT, PICTURES, MAPS = "report", "pictures", "maps.npz"
+SUPPLEMENT, PICTURES, MAPS, LATENTS = "report", "pictures", "maps.npz", "latents"
 HR_FILE, LR_FILE, DECODED_FILE, ERROR_FILE = "hr.png", "lr.png", "decoded.png", "error.png"
 
 WHITE_ERROR = 0.1  # absolute error, of a range of 1, that an error map shows as white

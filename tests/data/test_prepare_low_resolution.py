@@ -58,7 +58,7 @@ def test_a_restoration_of_these_files_agrees_with_its_lr(dataset: Dataset, tmp_p
     restored = tmp_path / "sr"
     for path in sorted((tmp_path / "lr").iterdir()):
         lr = torch.from_numpy(read_pixels(path).astype(np.float32) / 65535)[None, None]
-        sr = method.restore(lr, [path.stem])[0, 0].clamp(0, 1).numpy()
+        sr = method.restore(lr, [path.stem]).image[0, 0].clamp(0, 1).numpy()
         write_pixels(restored / path.name, np.round(sr * 65535).astype(np.uint16))
     target = Target(dataset.select("valid"), Naming(dataset.name))
     mine, _ = from_images("mine", restored).bind(target)

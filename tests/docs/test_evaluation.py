@@ -16,6 +16,7 @@ NEEDS = {
     "hr_latent": "`--latent`",
     "reconstruction": "a model in a lossy latent",
     "hr_decoded": "a model, one sample",
+    "sampled": "`--keep-latents`",
 }
 
 

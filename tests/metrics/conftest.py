@@ -78,6 +78,8 @@ def make_context() -> Callable[[Tensor, Tensor], dict[str, Any]]:
             "reconstruction": (sr + hr) / 2,
             "sr_decoded": sr.expand(-1, 3, -1, -1),
             "hr_decoded": hr.expand(-1, 3, -1, -1),
+            "sampled": F.pixel_unshuffle(sr, 4),
+            "encoded": F.pixel_unshuffle(hr, 4),
         }
 
     return make

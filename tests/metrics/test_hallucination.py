@@ -101,4 +101,4 @@ def test_the_noise_floor_is_the_threshold_whatever_is_restored(hr: Tensor) -> No
     floors = noise_thresholds((hr + 0.05).clamp(0, 1), hr)
     for sr in (hr, hr.flip(-1)):
         assert torch.equal(METRICS["noise_floor"](sr, hr, threshold=floors), floors)
-    assert not METRICS["noise_floor"].of_result
+    assert not METRICS["noise_floor"].compared

@@ -24,6 +24,7 @@ REASONS: Mapping[str, str] = {
     "mean": "no method was named as the posterior mean (the option mean)",
     "sr_latent": "no autoencoder was named to compare latents in (the option latent)",
     "reconstruction": "no method is a model whose autoencoder loses anything",
+    "sampled": "no method is a model that draws one sample of latents",
     "mask": "there are no masks of a region of interest (the option masks, here or of prepare)",
 }
 

@@ -11,7 +11,7 @@ import pandas as pd
 from latentsr.bench.contrasts import contrasts, unplaced
 from latentsr.bench.pictures import worst
 from latentsr.bench.prediction import expected_sr, regression
-from latentsr.bench.roundtrip import EXACT, rows, timing, total
+from latentsr.bench.roundtrip import EXACT, median_seconds, rows, total
 from latentsr.bench.screening_plan import BANDS, SPECTRUM, ScreeningPlan
 from latentsr.bench.verdict import verdict, warnings
 from latentsr.config import read_signed_json
@@ -258,6 +258,7 @@ def _cost(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
     computed = read_signed_json(parts.folder / COST)
     channels, rows_, columns = computed.pop("shape")
     nonfinite = computed.pop("nonfinite")
+    (encoding, decoding), setup = median_seconds(parts.read(), lambda part: part["seconds"])
     return {
         "dataset": dataset,
         "method": method,
@@ -266,5 +267,7 @@ def _cost(dataset: str, method: str, parts: Parts) -> dict[str, Any]:
         "share": channels * rows_ * columns / (computed["rows"] * computed["columns"]),
         **computed,
         **{f"nonfinite_{name}": share for name, share in nonfinite.items()},
-        **asdict(timing(parts.read())),
+        "encode_seconds": encoding,
+        "decode_seconds": decoding,
+        **setup,
     }

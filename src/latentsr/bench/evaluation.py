@@ -20,13 +20,14 @@ from latentsr.bench.evaluation_plan import Comparison, EvaluationPlan, plan_eval
 from latentsr.bench.measure import measured_batches, other_thumbs
 from latentsr.bench.methods import seed_cautions
 from latentsr.bench.pictures import chosen_by, draw_pictures
-from latentsr.bench.results import GALLERY, Results, keep, write_maps
+from latentsr.bench.results import GALLERY, Results, cost_rows, keep, keep_latents, latent_facts, write_maps
+from latentsr.bench.roundtrip import setup_of
 from latentsr.bench.sets import set_cautions
 from latentsr.bench.tables import dataset_facts, frames, measure_facts, pairing_facts
 from latentsr.config import manifest
 from latentsr.data.records import Dataset
 from latentsr.job import JobFolder, Parts
-from latentsr.names import EVALUATION_PAGE, HR, MAPS, PICTURES, RUN, SUPPLEMENT, WHITE_ERROR
+from latentsr.names import EVALUATION_PAGE, HR, LATENTS, MAPS, PICTURES, RUN, SUPPLEMENT, WHITE_ERROR
 from latentsr.provenance import RESEARCH_USE
 from latentsr.stats.table import read_table, write_table
 
@@ -34,7 +35,7 @@ __all__ = ["RUN", "Comparison", "compare"]
 
 TABLES = (
     "table", "summary", "comparisons", "agreement", "equivalence", "sets", "set_comparisons", "subgroups", "seeds",
-    "published",
+    "published", "cost",
 )  # fmt: skip
 MOST_WORKERS = 4
 
@@ -62,7 +63,7 @@ def compare(
     """
     # The folder of an evaluation; its page and supplement are written by the report.
     tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
-    results = frozenset((PICTURES, MAPS, EVALUATION_PAGE, SUPPLEMENT, *tables))
+    results = frozenset((PICTURES, MAPS, LATENTS, EVALUATION_PAGE, SUPPLEMENT, *tables))
     folder = JobFolder(out, "evaluation", RUN, results, decided_by="data, methods or options")
     folder.check()  # before models are loaded
     plan = plan_evaluation(datasets, comparison)
@@ -79,7 +80,7 @@ def _run(plan: EvaluationPlan, folder: JobFolder, progress: Progress, stage: Sta
     workers = plan.comparison.workers  # beside the thread that restores; on a GPU images are measured where they are
     if workers is None:
         workers = min(MOST_WORKERS, os.cpu_count() or 1) if plan.device == "cpu" else 0
-    found, done = [], 0
+    found, done, setup = [], 0, setup_of(plan.device, plan.comparison.batch)
     for work in plan.works:
         place = work.dataset.folder_name  # not its number: the key does not tell A B from B A
         parts = Parts(folder.parts / place)
@@ -89,7 +90,10 @@ def _run(plan: EvaluationPlan, folder: JobFolder, progress: Progress, stage: Sta
         steps = measured_batches(work, batch=plan.comparison.batch, device=plan.device, workers=workers, done=there)
         for records, measured in steps:
             folder.begin(plan.key)
-            keep(parts, [record.id for record in records], measured, names)
+            ids = [record.id for record in records]
+            if plan.comparison.keep_latents:  # before the part, whose presence says that the images are done
+                keep_latents(folder.root / LATENTS, work.dataset.name, ids, measured)
+            keep(parts, ids, measured, names, setup)
             done += len(records)
             progress(done, plan.images)
         # LR thumbnails of the images that a limit left out: a wrongly named file may hold one of them.
@@ -104,7 +108,7 @@ def _conclude(plan: EvaluationPlan, found: Sequence[Results], folder: JobFolder,
     out = folder.root
     stage("statistics")
     measured = pd.concat([one.table() for one in found], ignore_index=True)
-    made = frames(plan, found, measured)
+    made = frames(plan, found, measured) | {"cost": cost_rows(plan, found)}
     for name, frame in made.items():
         write_table(frame, out, name, overwrite=True)
     write_maps(plan, found, out)
@@ -140,6 +144,7 @@ def _conclude(plan: EvaluationPlan, found: Sequence[Results], folder: JobFolder,
         "primary_given": plan.comparison.primary is not None,
         "not_measured": not_measured(plan, table),
         "pairing": doubts,
+        **({"latents": latent_facts(plan)} if plan.comparison.keep_latents else {}),
         "truth": truths,
         "character": characters(made["summary"]),
         "warnings": joined(warnings, list(datasets), plan.names),

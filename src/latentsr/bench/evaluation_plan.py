@@ -1,7 +1,7 @@
 """An evaluation before it begins: what is compared on what, checked, and the key of its results."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from latentsr.bench.inputs import Naming, Target, find_masks, origin
 from latentsr.bench.measure import Surroundings, Work, check_methods, load_latent, load_reference
 from latentsr.bench.methods import Source, expanded, first_seeds, members, method_facts, parse_method, several
 from latentsr.config import sha256, sha256_json
-from latentsr.data.records import Dataset, Record, check_names, read_dataset, spread
+from latentsr.data.records import Dataset, Record, check_names, is_safe_path, read_dataset, spread
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
 from latentsr.errors import InputError, OptionError
@@ -45,7 +45,7 @@ def image_groups(records: Sequence[Record], by: str) -> Mapping[str, str]:
     return {record.id: value for record in records if (value := record.attributes.get(by, ""))}
 
 
-EVALUATION_FORMAT = 4  # of the tables
+EVALUATION_FORMAT = 5  # of the tables
 PROTOCOLS = ("corrected", "published")
 
 
@@ -76,6 +76,7 @@ class Comparison:
         show_ids: errors name images by id instead of a hash; warnings and pages never do.
         protocol: "corrected", or "published": beside all else the scores and comparisons of the study arXiv 2604.12152
             as it made them (measures of the group `published`, the table `published`).
+        keep_latents: the latents that each model's sampler drew are kept in the folder `latents`, and measured.
     """
 
     methods: tuple[str | Source, ...]
@@ -98,6 +99,7 @@ class Comparison:
     workers: int | None = None
     show_ids: bool = False
     protocol: str = "corrected"
+    keep_latents: bool = False
 
 
 class Primary(NamedTuple):
@@ -182,8 +184,6 @@ def plan_evaluation(given: Sequence[str | Path | Dataset], comparison: Compariso
     check_column(comparison.by, datasets, comparison.split)
     for dataset in datasets:
         _check_sides(degradation, dataset, comparison)
-    tested = _tested(comparison, metrics, datasets)
-    _check_margins(comparison, tested)
     asked: list[str | Source] = []
     for method in (BICUBIC, *comparison.methods):  # the baseline once, also where it is asked for
         asked += [method] if method not in asked else []
@@ -201,7 +201,6 @@ def plan_evaluation(given: Sequence[str | Path | Dataset], comparison: Compariso
         raise OptionError(f"method name {HR}: it is that of the truth; rename it")
     if comparison.workers is not None and comparison.workers < 0:
         raise OptionError(f"the option workers is {comparison.workers}: expected 0 or more")
-    primary = _primary(comparison, names, tested)
     extractor = comparison.features or ("inception" if learned_available("inception") else None)
     around = Surroundings(
         degradation,
@@ -222,6 +221,10 @@ def plan_evaluation(given: Sequence[str | Path | Dataset], comparison: Compariso
     works = tuple(work for work, _ in bound)
     for work in works:
         check_methods(work.methods, comparison.batch)
+    _check_margins(comparison, compared(works))
+    primary = _primary(comparison, members(sources), works)
+    if comparison.keep_latents:
+        _check_latents(works)
     facts = _facts(comparison, works, sources, [hashes for _, hashes in bound], metrics, around, primary)
     return EvaluationPlan(works, sources, metrics, around, comparison, primary, device, facts)
 
@@ -238,42 +241,56 @@ def _check_sides(degradation: Degradation, dataset: Dataset, comparison: Compari
         )
 
 
-def _tested(comparison: Comparison, metrics: Sequence[Metric], datasets: Sequence[Dataset]) -> list[str]:
-    """The tidy names of the measures by which methods can be tested here."""
-    masked = comparison.masks or any(one.mask for dataset in datasets for one in dataset.select(comparison.split))
-    there = {"hr", "lr", "degradation"}
-    there |= {"threshold"} if comparison.reference_autoencoder else set()
-    there |= {"sr_latent", "hr_latent"} if comparison.latent else set()
-    there |= {"mask"} if masked else set()
-    compared = [metric for metric in metrics if metric.needs and metric.of_result and metric.name != LR_PSNR]
-    measured = [metric for metric in compared if set(metric.needs) <= there]
-    return [name for metric in measured for name in metric.names]
+def compared(works: Sequence[Work], methods: Collection[str] = ()) -> list[str]:
+    """The tidy names of the measures that compare methods and that on some dataset these have all, or any if none.
+
+    In the order of the metrics.
+    """
+    shared: set[Metric] = set()
+    for work in works:
+        each = [set(work.measures(one)) for one in work.methods if one.name in methods or not methods]
+        shared |= set.intersection(*each) if methods else set.union(*each)
+    return [name for metric in works[0].metrics if metric.compared and metric in shared for name in metric.names]
 
 
-def _primary(comparison: Comparison, names: Sequence[str], tested: Sequence[str]) -> Primary | None:
+def _primary(comparison: Comparison, members: Mapping[str, Sequence[str]], works: Sequence[Work]) -> Primary | None:
     """The comparison that stands first: as it was asked for, or by the rule; None where there is nothing to compare.
 
     OptionError for methods that there are not, or a measure that is not tested, as one without a better side: before
     the work, not after it.
     """
-    text = comparison.primary
-    tested = [name for name in tested if METRICS[name.partition("/")[0]].better != "closer"]
-    if text is None:
-        metric = "psnr" if "psnr" in tested else next(iter(tested), None)
-        return None if len(names) < 2 or metric is None else Primary(_first(names), BICUBIC, metric)
-    pair, _, metric = text.rpartition(":")
+    text, names = comparison.primary, list(members)
+    pair, _, metric = (_first(names), "", "") if text is None else text.rpartition(":")
     a, _, b = pair.partition(",")
     b = b or BICUBIC
-    if a not in names or b not in names or a == b:
+    if text is not None and (a not in names or b not in names or a == b):
         raise OptionError(
             f"the option primary is '{text}': expected METHOD:MEASURE or METHOD,OTHER:MEASURE, such as "
             f"{names[-1]}:psnr, of methods {', '.join(names)}"
         )
-    if metric not in tested:
+    shared = compared(works, [members[name][0] for name in (a, b)])
+    choice = [name for name in shared if METRICS[name.partition("/")[0]].better != "closer"]
+    if text is None:
+        metric = "psnr" if "psnr" in choice else next(iter(choice), "")
+        return Primary(a, b, metric) if len(names) > 1 and metric else None
+    if metric not in choice:
         raise OptionError(
-            f"the option primary is '{text}': no test of '{metric}' here; choose from {', '.join(tested)}"
+            f"the option primary is '{text}': no test of '{metric}' here; choose from {', '.join(choice)}"
         )
     return Primary(a, b, metric)
+
+
+def _check_latents(works: Sequence[Work]) -> None:
+    """OptionError unless some method draws latents, and each that does has a name that a folder can have."""
+    names = [method.name for work in works for method in work.methods if method.latents]
+    if not names:
+        raise OptionError(
+            "the option keep_latents is set, but no method is a model that draws one sample; leave it out"
+        )
+    if wrong := [name for name in dict.fromkeys(names) if "/" in name or not is_safe_path(name)]:
+        raise OptionError(
+            f"method {', '.join(wrong)}: no name of a folder, in which its latents would be kept; rename it"
+        )
 
 
 def _first(names: Sequence[str]) -> str:
@@ -304,18 +321,19 @@ def _check_margins(comparison: Comparison, tested: Sequence[str]) -> None:
 def _chosen(comparison: Comparison) -> tuple[Metric, ...]:
     if comparison.protocol not in PROTOCOLS:
         raise OptionError(f"the option protocol is {comparison.protocol}: expected one of {', '.join(PROTOCOLS)}")
-    if comparison.protocol == "published":
-        published = tuple(metric for metric in METRICS.values() if metric.group == "published")
-        return tuple(dict.fromkeys((*_chosen(replace(comparison, protocol=PROTOCOLS[0])), *published)))
-    if comparison.metrics is None:
-        return find_metrics() + tuple(
-            one for one in METRICS.values() if one.group == "learned" and learned_available(one.name)
-        )
     chosen = find_metrics(comparison.metrics)
     for metric in chosen:
         if metric.group == "learned":
             weights_file(metric.name)  # raises, with what to fetch
-    return chosen
+    published = comparison.protocol == "published"
+    more = [
+        metric
+        for metric in METRICS.values()
+        if (comparison.metrics is None and metric.group == "learned" and learned_available(metric.name))
+        or (published and metric.group == "published")
+        or ((published or comparison.keep_latents) and "sampled" in metric.needs)
+    ]
+    return tuple(dict.fromkeys((*chosen, *more)))
 
 
 def _bind(
@@ -376,6 +394,7 @@ def _facts(
         "by": comparison.by,
         "seed": comparison.seed,
         **({"protocol": comparison.protocol} if comparison.protocol != PROTOCOLS[0] else {}),
+        **({"keep_latents": True} if comparison.keep_latents else {}),
     }
 
 

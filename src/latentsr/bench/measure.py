@@ -1,9 +1,11 @@
 """Methods over the images of a dataset, batch by batch: restored, measured, with all that measures need beside SR."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,12 @@ from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.bench.inputs import Naming, PairedFiles
-from latentsr.bench.roundtrip import columns, decoded_channels, encode, roundtrip
+from latentsr.bench.roundtrip import columns, decode, decoded_channels, encode, timed
 from latentsr.bench.sets import Extractor, patches_an_image, reference_arrays, set_arrays
 from latentsr.data.records import Dataset, Record, batches, low_resolution, stacked
 from latentsr.degrade import Degradation
-from latentsr.errors import InputError, OptionError
-from latentsr.metrics import Metric, find_metrics, measure
+from latentsr.errors import InputError, ModelError, OptionError
+from latentsr.metrics import Metric, applicable, find_metrics, measure
 from latentsr.metrics.fidelity import lr_psnr
 from latentsr.metrics.hallucination import SIGMAS, hallucination_maps, noise_thresholds
 from latentsr.metrics.sets import pyramid_levels
@@ -87,10 +89,96 @@ class Work:
         """How its images are called in errors."""
         return Naming(self.dataset.name, self.show_ids)
 
+    def context(self, method: Method) -> dict[str, Callable[["Case"], Any]]:
+        """What is known of the method's images here beside SR, by the names of CONTEXT: how each is made of a case."""
+        around, own = self.around, method.autoencoder
+        made: dict[str, Callable[[Case], Any]] = {
+            "hr": lambda case: case.truth.hr,
+            "lr": lambda case: case.truth.lr,
+            "degradation": lambda case: around.degradation,
+        }
+        if (reference := around.reference) is not None:
+            made["threshold"] = lambda case: case.truth.thresholds(reference)
+        if (latent := around.latent) is not None:
+            made["sr_latent"] = lambda case: encode(latent, case.shown)
+            made["hr_latent"] = lambda case: case.truth.encoded(latent)
+        if around.mean not in (None, method.name):
+            made["mean"] = lambda case: case.mean
+        if (masks := self.masks) is not None:
+            made["mask"] = lambda case: case.truth.mask(masks)
+        if own is not None and not own.spec.lossless:
+            made["reconstruction"] = lambda case: case.truth.decoded(own)
+        if own is not None and method.latents:
+            made["sampled"] = lambda case: case.latents
+            made["encoded"] = lambda case: case.truth.encoded(own)
+            made["sr_decoded"] = lambda case: decoded_channels(own, case.latents, case.truth.hr)
+            made["hr_decoded"] = lambda case: decoded_channels(own, case.truth.encoded(own), case.truth.hr)
+        return made
+
+    def measures(self, method: Method) -> tuple[Metric, ...]:
+        """The measures that can be made of the method's images here."""
+        return applicable(self.metrics, self.context(method))
+
     @property
     def levels(self) -> int:
         """Of every image's pyramid: as many as its smallest image has, so that all are compared in the same."""
         return min((pyramid_levels(min(record.rows, record.columns)) for record in self.records), default=0)
+
+
+class Truth:
+    """A batch of HR images of one size, LR made of them, and what is made of HR once for all methods.
+
+    Attributes:
+        ids: of the images.
+        hr: (batch, 1, rows, columns) in [0, 1].
+        lr: made of them in float, not rounded.
+    """
+
+    def __init__(self, work: Work, records: Sequence[Record], device: str | torch.device) -> None:
+        self.ids = [record.id for record in records]
+        self.hr, self.lr = read_hr_lr(work, records, device)
+        self._made: dict[str, Tensor] = {}
+
+    def once(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` returned at the first call with this key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def encoded(self, autoencoder: Autoencoder) -> Tensor:
+        """HR's latents."""
+        return self.once(f"encoded {autoencoder.hash}", lambda: encode(autoencoder, self.hr))
+
+    def decoded(self, autoencoder: Autoencoder) -> Tensor:
+        """decode(encode(HR)), clamped to [0, 1]."""
+        return self.once(f"decoded {autoencoder.hash}", lambda: decode(autoencoder, self.encoded(autoencoder), self.hr))
+
+    def thresholds(self, reference: Autoencoder) -> Tensor:
+        """The noise floor of the reference autoencoder, (batch, 3)."""
+        return self.once("thresholds", lambda: noise_thresholds(self.decoded(reference), self.hr))
+
+    def mask(self, masks: PairedFiles) -> Tensor:
+        """The regions of interest, bool, of HR's shape."""
+        return self.once(
+            "mask", lambda: stacked([torch.from_numpy(masks.pixels(id) > 0) for id in self.ids], self.hr.device)
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A batch as a method restored it; `shown` is SR clamped to [0, 1], `mean` the posterior mean where it is known."""
+
+    truth: Truth
+    made: Restored
+    shown: Tensor
+    mean: Tensor | None
+
+    @property
+    def latents(self) -> Tensor:
+        """Those that the sampler drew; ModelError if it returned none."""
+        if self.made.latents is None:
+            raise ModelError("a model that draws latents returned none; report the model")
+        return self.made.latents
 
 
 @dataclass(frozen=True)
@@ -99,7 +187,9 @@ class Measured:
 
     `values` (images, measures) under `names`; `thumbs` (images, THUMB^2): the degraded images, averaged to thumbnails;
     `maps` (2, rows, columns): how many of the images are hallucinated and how many lost at each pixel, at 2 sigma, or
-    (2, 0, 0) where there is no reference autoencoder; `sets`: what measures of the whole set need of each image.
+    (2, 0, 0) where there is no reference autoencoder; `sets`: what measures of the whole set need of each image;
+    `latents` (images, channels, rows, columns): those that the method's sampler drew, None of other methods;
+    `seconds` of wall time to restore the batch, NaN of HR.
     """
 
     names: tuple[str, ...]
@@ -107,6 +197,8 @@ class Measured:
     thumbs: NDArray[np.float32]
     maps: NDArray[np.uint16]
     sets: Mapping[str, NDArray[np.float32]]
+    latents: NDArray[np.float32] | None = None
+    seconds: float = math.nan
 
 
 Batch = tuple[tuple[Record, ...], dict[str, Measured]]
@@ -200,42 +292,17 @@ def _measure_batch(
     work: Work, records: tuple[Record, ...], device: str | torch.device, submit: Callable[..., "Future[Measured]"]
 ) -> dict[str, "Future[Measured]"]:
     """Restores a batch by each method, the posterior mean first, and hands each result on to be measured."""
-    around, ids = work.around, [record.id for record in records]
-    hr, lr = read_hr_lr(work, records, device)
-
-    # Each autoencoder that loses something runs once, whatever the number of methods that use it.
-    ceilings: dict[str, Autoencoder] = {}
-    if any("reconstruction" in metric.needs for metric in work.metrics):
-        used = {method.name: method.autoencoder for method in work.methods}
-        ceilings = {name: one for name, one in used.items() if one is not None and not one.spec.lossless}
-    lossy = {one.hash: one for one in (*ceilings.values(), *filter(None, [around.reference]))}
-    decoded = {hash: roundtrip(one, hr) for hash, one in lossy.items()}
-
-    shared: dict[str, Any] = {"hr": hr, "lr": lr, "degradation": around.degradation}
-    if around.reference is not None:
-        shared["threshold"] = noise_thresholds(decoded[around.reference.hash], hr)
-    if around.latent is not None:
-        shared["hr_latent"] = encode(around.latent, hr)
-    if work.masks is not None:
-        shared["mask"] = stacked([torch.from_numpy(work.masks.pixels(id) > 0) for id in ids], hr.device)
-
-    found = {HR: submit(_measured_hr, work, hr, lr, ids)}
+    truth = Truth(work, records, device)
+    found = {HR: submit(_measured_hr, work, truth)}
     mean: Tensor | None = None
-    for method in sorted(work.methods, key=lambda one: one.name != around.mean):
-        sr, latents = restored(work, method, lr, hr, ids)
-        context = dict(shared)
-        if around.latent is not None:
-            context["sr_latent"] = encode(around.latent, sr.clamp(0, 1))
-        if any("sr_decoded" in metric.needs for metric in work.metrics) and latents is not None and method.autoencoder:
-            context["sr_decoded"] = decoded_channels(method.autoencoder, latents, hr)
-            context["hr_decoded"] = decoded_channels(method.autoencoder, encode(method.autoencoder, hr), hr)
-        if mean is not None:
-            context["mean"] = mean
-        if method.name in ceilings:
-            context["reconstruction"] = decoded[ceilings[method.name].hash]
-        found[method.name] = submit(_measured, work, sr, context, ids)
-        if method.name == around.mean:
-            mean = sr.clamp(0, 1)
+    for method in sorted(work.methods, key=lambda one: one.name != work.around.mean):
+        made, seconds = timed(partial(restored, work, method, truth.lr, truth.hr, truth.ids), truth.hr.device)
+        case = Case(truth, made, made.image.clamp(0, 1), mean)
+        wanted = {"hr", "lr", "degradation", "threshold"}.union(*(metric.needs for metric in work.measures(method)))
+        context = {name: make(case) for name, make in work.context(method).items() if name in wanted}
+        found[method.name] = submit(_measured, work, case, context, seconds)
+        if method.name == work.around.mean:
+            mean = case.shown
     return found
 
 
@@ -254,10 +321,10 @@ def read_hr_lr(work: Work, records: Sequence[Record], device: str | torch.device
     return hr, low_resolution(work.dataset, records, work.around.degradation, hr)
 
 
-def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[str]) -> Restored:
     """The method's SR images, not clamped, of HR's size, type and device, all finite; the latents of a sampler."""
-    made = Restored(method.restore(lr, ids)) if method.sampled is None else method.sampled(lr, ids)
-    sr, latents = made.image.to(hr), None if made.latents is None else made.latents.to(hr)
+    made = method.restore(lr, ids)
+    sr = made.image.to(hr)
     if sr.shape != hr.shape:
         raise InputError(
             f"method '{method.name}' gave images of shape {tuple(sr.shape)}, expected {tuple(hr.shape)}: "
@@ -268,30 +335,31 @@ def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[s
             f"method '{method.name}' gave values that are not finite for {len(bad)} of {len(ids)} images of a batch "
             f"({work.naming.listed(bad)}); check its weights{work.naming.hint}"
         )
-    return sr, latents
+    return Restored(sr, latents=None if made.latents is None else made.latents.to(hr))
 
 
 @torch.inference_mode()
-def _measured(work: Work, sr: Tensor, context: dict[str, Any], ids: Sequence[str]) -> Measured:
-    shown, maps = sr.clamp(0, 1), np.zeros((2, 0, 0), np.uint16)
+def _measured(work: Work, case: Case, context: dict[str, Any], seconds: float) -> Measured:
+    sr, shown, maps = case.made.image, case.shown, np.zeros((2, 0, 0), np.uint16)
     values = measure([metric for metric in work.metrics if metric.name != LR_PSNR], shown, context)
     # Before clamping: that is what breaks the agreement of a projected image with its input.
-    values[LR_PSNR] = lr_psnr(sr, context["lr"], context["degradation"])
+    values[LR_PSNR] = lr_psnr(sr, case.truth.lr, work.around.degradation)
     if "threshold" in context:
-        counts = hallucination_maps(shown, context["hr"], context["threshold"][:, MAP_SIGMA])
+        counts = hallucination_maps(shown, case.truth.hr, context["threshold"][:, MAP_SIGMA])
         maps = torch.cat([one.sum(dim=0) for one in counts]).cpu().numpy().astype(np.uint16)
-    thumbs = _thumbs(context["degradation"].apply(sr))
-    return Measured(tuple(values), columns(values, len(sr)), thumbs, maps, _sets(work, shown, ids))
+    thumbs, sets = _thumbs(work.around.degradation.apply(sr)), _sets(work, shown, case.truth.ids)
+    latents = None if case.made.latents is None else case.made.latents.float().cpu().numpy()
+    return Measured(tuple(values), columns(values, len(sr)), thumbs, maps, sets, latents, seconds)
 
 
 @torch.inference_mode()
-def _measured_hr(work: Work, hr: Tensor, lr: Tensor, ids: Sequence[str]) -> Measured:
+def _measured_hr(work: Work, truth: Truth) -> Measured:
     """HR's own values of the measures that need nothing beside the image."""
+    hr, ids, patches = truth.hr, truth.ids, patches_an_image(len(work.records))
     values = measure([metric for metric in work.metrics if not metric.needs], hr, {})
-    patches = patches_an_image(len(work.records))
     reference = reference_arrays(hr, ids, seed=work.around.seed, levels=work.levels, patches=patches)
     sets, none = _sets(work, hr, ids) | reference, np.zeros((2, 0, 0), np.uint16)
-    return Measured(tuple(values), columns(values, len(hr)), _thumbs(lr), none, sets)
+    return Measured(tuple(values), columns(values, len(hr)), _thumbs(truth.lr), none, sets)
 
 
 def other_thumbs(

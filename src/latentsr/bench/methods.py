@@ -20,7 +20,7 @@ from latentsr.config import checked
 from latentsr.data.records import stacked
 from latentsr.degrade import Degradation
 from latentsr.errors import ModelError, OptionError
-from latentsr.upscalers import UPSCALERS, Method
+from latentsr.upscalers import UPSCALERS, Method, Restored
 
 SEED = re.compile(r"(?P<name>.+)@\d+")
 RANGE = re.compile(r"(?P<name>[^=]+)@(?P<first>\d+)\.\.(?P<last>\d+)=(?P<place>[^?]+)\??(?P<options>.*)")
@@ -243,8 +243,8 @@ def from_images(name: str, folder: Path) -> Source:
     def bind(target: Target) -> tuple[Method, str]:
         files = pair_files(folder, target, what=f"method '{name}'")
 
-        def restore(lr: Tensor, ids: Sequence[str]) -> Tensor:
-            return stacked([torch.from_numpy(files.unit(id)) for id in ids], lr.device).to(lr.dtype)
+        def restore(lr: Tensor, ids: Sequence[str]) -> Restored:
+            return Restored(stacked([torch.from_numpy(files.unit(id)) for id in ids], lr.device).to(lr.dtype))
 
         return Method(name, restore, bits=files.bits), files.hash
 

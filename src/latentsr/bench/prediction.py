@@ -132,6 +132,6 @@ def measured_baseline(hr: Tensor, ids: Sequence[str], method: Method, degradatio
     values = hr.new_full((len(hr),), math.nan)
     if rows and columns:
         cut = hr[..., :rows, :columns]
-        sr = method.restore(degradation.apply(cut), ids).to(cut.device)
+        sr = method.restore(degradation.apply(cut), ids).image.to(cut.device)
         values = METRICS["psnr"](sr.clamp(0, 1), cut)
     return arrays_of({"psnr": values}, hr)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from latentsr.atomic import replacing
 from latentsr.bench.evaluation_plan import EvaluationPlan
 from latentsr.bench.measure import THUMB, Measured, Work
+from latentsr.bench.roundtrip import Arrays, median_seconds
 from latentsr.bench.sets import REFERENCE, array_order
 from latentsr.data.records import commonest
 from latentsr.job import Part, Parts
-from latentsr.names import HR, MAPS
+from latentsr.names import HR, LATENTS, MAPS
 from latentsr.stats.table import sorted_table, tidy_rows
 
 GALLERY = "lr_thumbs"
@@ -80,6 +81,13 @@ class Results:
                 totals += maps
         return dict(zip(self.names[1:], totals / len(mapped), strict=True))
 
+    def seconds(self) -> tuple[dict[str, float], dict[str, Any]]:
+        """Median seconds an image by method, and what they were measured on; see `median_seconds`."""
+        names, keys = self.names[1:], [_key(number, "seconds") for number in range(1, len(self.names))]
+        parts = self.parts.each({"device", "setup", *keys}.__contains__)
+        medians, setup = median_seconds(parts, lambda part: [float(part[key]) for key in keys])
+        return dict(zip(names, medians, strict=True)), setup
+
     def _each(self, *kinds: str) -> Iterator[Part]:
         """The parts, one at a time, with these of their arrays alone."""
         wanted = {_key(number, kind) for number in range(len(self.names)) for kind in kinds}
@@ -108,15 +116,50 @@ def _values(part: Part, number: int) -> tuple[tuple[str, ...], NDArray[np.float6
     return tuple(map(str, names)), values.astype(np.float64)
 
 
-def keep(parts: Parts, ids: Sequence[str], found: Mapping[str, Measured], names: Sequence[str]) -> None:
-    """Writes a batch's measures as one part, whole or not at all."""
-    arrays: dict[str, NDArray[Any]] = {}
+def keep(parts: Parts, ids: Sequence[str], found: Mapping[str, Measured], names: Sequence[str], setup: Arrays) -> None:
+    """Writes a batch's measures as one part, whole or not at all; `setup` says on what they were timed."""
+    arrays: dict[str, NDArray[Any]] = dict(setup)
     for number, name in enumerate(names):
         one = found[name]
         kept = {"names": np.array(one.names, dtype=np.str_), "values": one.values, "thumbs": one.thumbs}
-        kept |= {"maps": one.maps} | {f"sets.{key}": values for key, values in one.sets.items()}
+        kept |= {"maps": one.maps, "seconds": np.array(one.seconds)}
+        kept |= {f"sets.{key}": values for key, values in one.sets.items()}
         arrays |= {_key(number, kind): values for kind, values in kept.items()}
     parts.write(ids, arrays)
+
+
+def keep_latents(folder: Path, dataset: str, ids: Sequence[str], found: Mapping[str, Measured]) -> None:
+    """Writes the latents that samplers drew, `folder`/DATASET/METHOD/ID.npy, (channels, rows, columns), each whole."""
+    for name, one in found.items():
+        for id, latents in zip(ids, () if one.latents is None else one.latents, strict=one.latents is not None):
+            with replacing(folder / dataset / name / f"{id}.npy") as temporary, temporary.open("wb") as file:
+                np.save(file, latents, allow_pickle=False)
+
+
+def latent_facts(plan: EvaluationPlan) -> dict[str, Any]:
+    """What `keep_latents` wrote: the type of its numbers, and each method with its autoencoder's name and hash."""
+    methods = {one.name: one.autoencoder for work in plan.works for one in work.methods if one.latents}
+    about = {name: {"name": one.spec.name, "hash": one.hash} for name, one in methods.items() if one is not None}
+    return {"dtype": "float32", "files": f"{LATENTS}/DATASET/METHOD/ID.npy", "methods": about}
+
+
+def cost_rows(plan: EvaluationPlan, found: Sequence[Results]) -> pd.DataFrame:
+    """One row per dataset and method: what it took to restore an image.
+
+    `evaluations` of the network (for each tile), 0 without one, and `seconds` of wall time, the median over batches
+    (and seeds), on `device` with `threads`, `batch` images at a time; both empty where the images are files. Seconds do
+    not compare across machines, nor with those of another run: other threads measure meanwhile.
+    """
+    rows = []
+    for one in found:
+        seconds, setup = one.seconds()
+        evaluations = {method.name: method.evaluations for method in one.work.methods}
+        for name, seeds in plan.members.items():
+            made = evaluations[seeds[0]]
+            median = float(np.median([seconds[seed] for seed in seeds]))
+            own = {"evaluations": made, "seconds": None if made is None else median}
+            rows.append({"dataset": one.work.dataset.name, "method": name, **own, **setup})
+    return pd.DataFrame(rows).astype({"evaluations": "Int64", "seconds": "float64"})
 
 
 def write_maps(plan: EvaluationPlan, found: Sequence[Results], out: Path) -> None:

@@ -3,15 +3,16 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
@@ -27,6 +28,7 @@ TILE, OVERLAP = 128, 16  # latent px: as a model itself encodes and decodes, so 
 EXACT = 100.0  # dB: what a lossless autoencoder reaches by rounding alone lies far above, at 120 and more
 
 Arrays = dict[str, NDArray[np.generic]]  # of a part
+Result = TypeVar("Result")
 
 
 def encode(autoencoder: Autoencoder, images: Tensor) -> Tensor:
@@ -148,8 +150,8 @@ def measured(autoencoder: Autoencoder, hr: Tensor, metrics: Sequence[Metric]) ->
         hr: images (batch, 1, rows, columns) in [0, 1], of any size.
         metrics: what to measure.
     """
-    latents, encoding = _timed(lambda: encode(autoencoder, hr), hr)
-    decoded, decoding = _timed(lambda: decode(autoencoder, latents, hr), hr)
+    latents, encoding = timed(lambda: encode(autoencoder, hr), hr.device)
+    decoded, decoding = timed(lambda: decode(autoencoder, latents, hr), hr.device)
     values = measure(metrics, decoded, {"hr": hr})
     exact = (decoded.double() - hr.double()).square().mean(dim=(1, 2, 3)) < 10 ** (-EXACT / 10)
     for metric in metrics:
@@ -170,7 +172,6 @@ def arrays_of(
     """The arrays of a batch to keep: `names`, `values` (images, measures), and what else is known of the images HR."""
     return {
         "constant": (hr.amax(dim=(1, 2, 3)) == hr.amin(dim=(1, 2, 3))).cpu().numpy(),
-        "device": np.array(device_name(hr.device)),
         "names": np.array(tuple(values)),
         "values": columns(values, len(hr)),
         "sums": latent_sums(hr[:, :0] if latents is None else latents).sums,
@@ -184,12 +185,12 @@ def columns(values: dict[str, Tensor], images: int) -> NDArray[np.float64]:
     return np.stack(found, axis=1) if found else np.empty((images, 0))
 
 
-def _timed(work: Callable[[], Tensor], like: Tensor) -> tuple[Tensor, float]:
+def timed(work: Callable[[], Result], device: torch.device) -> tuple[Result, float]:
     """The result and its seconds of wall time, the device's queue emptied before and after."""
 
     def wait() -> None:
-        if like.device.type == "cuda":
-            torch.cuda.synchronize(like.device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
     wait()
     start = time.perf_counter()
@@ -201,17 +202,6 @@ def _timed(work: Callable[[], Tensor], like: Tensor) -> tuple[Tensor, float]:
 def device_name(device: torch.device) -> str:
     """`cpu`, or the kind and the maker's name."""
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Median seconds to encode and to decode one image, and on what: device, torch's threads, images at a time."""
-
-    encode_seconds: float
-    decode_seconds: float
-    device: str
-    threads: int
-    batch: int
 
 
 def psnr_of(parts: Sequence[Part]) -> dict[str, float]:
@@ -239,17 +229,21 @@ def total(parts: Sequence[Part]) -> LatentSums:
     return reduce(add, (LatentSums(part["sums"].astype(np.float64), len(part.ids)) for part in parts))
 
 
-def timing(parts: Sequence[Part]) -> Timing:
-    """Medians over the batches. If the job went on elsewhere, those of the device and batch that did most images."""
-    setups = [(str(part["device"]), int(part["setup"][0]), int(part["setup"][1])) for part in parts]
+def setup_of(device: str | torch.device, batch: int) -> Arrays:
+    """The arrays of a part that say what its seconds were measured on: device, torch's threads, images at a time."""
+    return {"device": np.array(device_name(torch.device(device))), "setup": np.array((torch.get_num_threads(), batch))}
+
+
+def median_seconds(parts: Iterable[Part], seconds: Callable[[Part], ArrayLike]) -> tuple[list[float], dict[str, Any]]:
+    """Medians over the batches of the seconds an image, by `seconds` of a whole batch, and what they were measured on.
+
+    If the job went on elsewhere, those of the device, threads and batch size that did most images.
+    """
     images: Counter[tuple[str, int, int]] = Counter()
-    for setup, part in zip(setups, parts, strict=True):
+    each: dict[tuple[str, int, int], list[NDArray[np.float64]]] = {}
+    for part in parts:
+        setup = (str(part["device"]), int(part["setup"][0]), int(part["setup"][1]))
         images[setup] += len(part.ids)
+        each.setdefault(setup, []).append(np.asarray(seconds(part), np.float64) / len(part.ids))
     chosen = max(images, key=lambda setup: (images[setup], setup))
-    each = [
-        part["seconds"].astype(np.float64) / len(part.ids)
-        for setup, part in zip(setups, parts, strict=True)
-        if setup == chosen
-    ]
-    encoding, decoding = np.median(np.array(each), axis=0)
-    return Timing(float(encoding), float(decoding), *chosen)
+    return np.median(each[chosen], axis=0).tolist(), dict(zip(("device", "threads", "batch"), chosen, strict=True))

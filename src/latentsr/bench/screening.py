@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
@@ -16,7 +14,7 @@ from latentsr.bench.ceilings import COST, TABLES, conclude, parts_of
 from latentsr.bench.cost import cost_of
 from latentsr.bench.pictures import draw_roundtrips, worst
 from latentsr.bench.prediction import measured_baseline
-from latentsr.bench.roundtrip import Arrays, measured, measured_hr
+from latentsr.bench.roundtrip import Arrays, measured, measured_hr, setup_of
 from latentsr.bench.screening_plan import ScreeningPlan
 from latentsr.config import manifest, read_json, signed, write_json
 from latentsr.data.records import batches, commonest, loaded
@@ -125,7 +123,7 @@ def measure_images(
     for alike in batches(plan.records[number], batch, done):
         ids = [record.id for record in alike]
         arrays = work(loaded(plan.datasets[number], alike, device), ids)
-        parts.write(ids, arrays | {"setup": np.array((torch.get_num_threads(), batch))})
+        parts.write(ids, arrays | setup_of(device, batch))
         progress(len(alike))
 
 

@@ -114,12 +114,8 @@ def _sets(
 
 
 def directed(metrics: Iterable[Metric]) -> list[str]:
-    """The tidy names that are tested: those of measures of SR of which more, or less, is better.
-
-    Not `lr_psnr`: that a projected result agrees better with its LR than another is how it was made, no finding.
-    """
-    tested = [one for one in metrics if one.better != "closer" and one.of_result and one.name != LR_PSNR]
-    return [name for one in tested for name in one.names]
+    """The tidy names that are tested: those of measures that compare methods, of which more, or less, is better."""
+    return [name for one in metrics if one.compared and one.better != "closer" for name in one.names]
 
 
 def family_of(metric: str) -> str:

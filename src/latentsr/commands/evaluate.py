@@ -39,6 +39,11 @@ Protocol = Annotated[
     ),
 ]
 
+KeepLatents = Annotated[
+    bool,
+    typer.Option("--keep-latents", help="Keep the latents that samplers draw, as latents/DATASET/METHOD/ID.npy."),
+]
+
 
 def evaluate(
     datasets: Datasets,
@@ -71,6 +76,7 @@ def evaluate(
     device: Device = "auto",
     show_ids: Annotated[bool, typer.Option("--show-ids", help="Errors name images by id, not by a hash.")] = False,
     protocol: Protocol = "corrected",
+    keep_latents: KeepLatents = False,
     paper: Paper = False,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -86,8 +92,7 @@ def evaluate(
             reference_autoencoder=reference_autoencoder, latent=latent, masks=masks, features=features,
             margins=[_margin(text) for text in margin or ()], primary=primary, pictured=pictured, by=by,
             batch=batch, workers=workers, seed=seed, device=device, show_ids=show_ids, protocol=protocol,
-            paper=paper,
-            overwrite=overwrite, progress=report, stage=terminal.show_stage,
+            keep_latents=keep_latents, paper=paper, overwrite=overwrite, progress=report, stage=terminal.show_stage,
         )  # fmt: skip
     for warning in result.warnings:
         terminal.show_warning(warning)

@@ -5,8 +5,9 @@ The windows of SSIM are Gaussian, sigma 1.5 (11x11 px), with population covarian
 (Wang et al. 2004, eq. 13).
 
 `mask` is (batch, 1, rows, columns), bool or numbers that are not 0 inside the region; NaN where it leaves no pixel.
-Latents are (batch, channels, rows, columns), the SR image's and the HR image's of one autoencoder. Both are
-average-pooled to squares of each of SCALES; NaN at scales above their size. Source: arXiv 2604.12152.
+Latents are (batch, channels, rows, columns), the SR image's (or those that a sampler drew, not decoded) and the HR
+image's of one autoencoder. Both are average-pooled to squares of each of SCALES; NaN at scales above their size.
+Source: arXiv 2604.12152.
 """
 
 from collections.abc import Callable

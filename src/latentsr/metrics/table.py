@@ -13,7 +13,7 @@ from latentsr.metrics import fidelity, frequency, hallucination, learned, percep
 
 CONTEXT = (
     "hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction", "sr_decoded",
-    "hr_decoded",
+    "hr_decoded", "sampled", "encoded",
 )  # fmt: skip
 Group = Literal[
     "fidelity", "perceptual", "frequency", "hallucination", "latent", "roi", "intensity", "distortion", "learned",
@@ -41,7 +41,8 @@ class Metric:
             with apply and pinv), `threshold` (batch, 3) of `hallucination.noise_thresholds`, `mask` (batch, 1, rows,
             columns) of the region of interest, `mean` (the posterior-mean SR image), `sr_latent` and `hr_latent`
             (batch, channels, rows, columns), `reconstruction` (HR, encoded and decoded by the method's autoencoder),
-            `sr_decoded` and `hr_decoded` (the decoder's output of the sampler's latents and of HR's, all channels).
+            `sr_decoded` and `hr_decoded` (the decoder's output of the sampler's latents and of HR's, all channels),
+            `sampled` and `encoded` (the latents that the method's sampler drew, and HR's of the same autoencoder).
         parts: names of the values where there are several per image, such as the bands of a spectrum.
         group: its section in a report.
         of_image: whether it takes the SR image; measures of latents and of reconstructions do not.
@@ -68,9 +69,14 @@ class Metric:
         return tuple(f"{self.name}/{part}" for part in self.parts) or (self.name,)
 
     @property
-    def of_result(self) -> bool:
-        """Whether it depends on SR; a ceiling or noise floor depends on the autoencoder alone."""
-        return self.of_image or bool({"sr_latent", "sr_decoded"} & set(self.needs))
+    def compared(self) -> bool:
+        """Whether methods are compared in it: it depends on SR, HR or another truth, and on no method's own units.
+
+        A ceiling or noise floor is the autoencoder's alone, and sampled latents have units of their own. That a
+        projected result agrees better with its LR than another is how it was made, no finding.
+        """
+        own = not self.of_image and not {"sr_latent", "sr_decoded"} & set(self.needs)
+        return bool(self.needs) and not own and self.group != "consistency"
 
     def __call__(self, sr: Tensor, hr: Tensor | None = None, **context: Any) -> Tensor:
         """The value of each SR image, (batch,) or (batch, parts); `context` may hold more than it needs."""
@@ -107,7 +113,7 @@ PHASES = "mean over the four phases of its 2x2 grid"
 MEDICAL = "Karner et al. 2024 (arXiv 2410.24098): C = 5, alpha = 4.9"
 INF = math.inf
 SIGMAS = tuple(f"{sigma:g}sigma" for sigma in hallucination.SIGMAS)
-LATENTS, DECODED = ("sr_latent", "hr_latent"), ("sr_decoded", "hr_decoded")
+LATENTS, DECODED, SAMPLED = ("sr_latent", "hr_latent"), ("sr_decoded", "hr_decoded"), ("sampled", "encoded")
 SCALES = tuple(str(scale) for scale in fidelity.SCALES)
 
 # fmt: off
@@ -178,6 +184,12 @@ _TABLE = (
            needs=LATENTS, parts=SCALES, group="latent", of_image=False),
     Metric("latent_psnr", "Latent PSNR", fidelity.latent_psnr, "dB", "higher", (-INF, INF), STUDY,
            needs=LATENTS, parts=SCALES, group="latent", of_image=False),
+    Metric("sampled_cosine", "Cosine of sampled latents", fidelity.latent_cosine, "", "higher", (-1.0, 1.0), STUDY,
+           needs=SAMPLED, parts=SCALES, group="latent", of_image=False, by_default=False),
+    Metric("sampled_mse", "MSE of sampled latents", fidelity.latent_mse, "latent units^2", "lower", (0.0, INF), STUDY,
+           needs=SAMPLED, parts=SCALES, group="latent", of_image=False, by_default=False),
+    Metric("sampled_psnr", "PSNR of sampled latents", fidelity.latent_psnr, "dB", "higher", (-INF, INF), STUDY,
+           needs=SAMPLED, parts=SCALES, group="latent", of_image=False, by_default=False),
     Metric("roi_psnr", "PSNR in the region", fidelity.roi_psnr, "dB", "higher", (-INF, INF), STUDY,
            needs=("hr", "mask"), group="roi"),
     Metric("roi_ssim", "SSIM in the region", fidelity.roi_ssim, "", "higher", (-1.0, 1.0), STUDY, fidelity.SSIM_SIDE,

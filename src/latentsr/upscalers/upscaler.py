@@ -126,7 +126,7 @@ class Upscaler:
         """OptionError for options that it does not know."""
 
     def evaluations(self, sampling: Sampling) -> int:  # noqa: ARG002 - of those that have a network
-        """How often the network is evaluated for an image; 1 where there is none."""
+        """How often the network is evaluated for an image, or each of its tiles; 0 where there is none."""
         return 1
 
     def image_kind(self, sampling: Sampling) -> str:
@@ -209,6 +209,10 @@ class Bicubic(Upscaler):
         if sampling.steps > 1 or sampling.realism or sampling.solver:
             raise OptionError(f"{self.name} draws no samples: leave samples, steps, realism and solver out")
 
+    def evaluations(self, sampling: Sampling) -> int:  # noqa: ARG002
+        """None: there is no network."""
+        return 0
+
     def image_kind(self, sampling: Sampling) -> str:  # noqa: ARG002
         """Interpolation: no detail is made up."""
         return INTERPOLATION
@@ -230,27 +234,34 @@ def _volume(source: Volume | NDArray[Any] | str | Path) -> Volume:
 class Method:
     """A way to make SR images, by the name that tables give it.
 
-    `restore` takes LR images (batch, 1, rows, columns), float in [0, 1] but for the degradation's overshoot, and the
-    record id of each; it gives SR images (batch, 1, scale x rows, scale x columns) on the same intensity scale.
-    `sampled` gives the same with the sampler's latents, of methods that are upscalers.
-    `autoencoder` is the one in whose latents a model works, None for all else; `bits` are the least of a pixel where
-    the images are files, None where they are made in float.
+    Attributes:
+        name: of the method in tables.
+        restore: takes LR images (batch, 1, rows, columns), float in [0, 1] but for the degradation's overshoot, and the
+            record id of each; returns SR images (batch, 1, scale x rows, scale x columns) on the same intensity scale.
+        autoencoder: the one in whose latents a model works; None for all else.
+        bits: the least of a pixel where the images are files; None where they are made in float.
+        evaluations: of the network for an image, 0 without a network; None where the images are files.
+        latents: whether `restore` returns the latents that a sampler drew, of `autoencoder`.
     """
 
     name: str
-    restore: Callable[[Tensor, Sequence[str]], Tensor]
+    restore: Callable[[Tensor, Sequence[str]], Restored]
     autoencoder: Autoencoder | None = None
     bits: int | None = None
-    sampled: Callable[[Tensor, Sequence[str]], Restored] | None = None
+    evaluations: int | None = None
+    latents: bool = False
 
     @classmethod
     def of(cls, name: str, upscaler: Upscaler, sampling: Sampling = Sampling()) -> "Method":
         """The upscaler's images with these options."""
 
-        def sampled(lr: Tensor, ids: Sequence[str]) -> Restored:
+        def restore(lr: Tensor, ids: Sequence[str]) -> Restored:
             return upscaler.restore(lr, ids=ids, sampling=sampling)
 
-        return cls(name, lambda lr, ids: sampled(lr, ids).image, upscaler.autoencoder, sampled=sampled)
+        return cls(
+            name, restore, upscaler.autoencoder, evaluations=upscaler.evaluations(sampling),
+            latents=upscaler.autoencoder is not None and sampling.samples == 1,
+        )  # fmt: skip
 
 
 def bicubic(degradation: Degradation, *, projected: bool = False) -> Method:

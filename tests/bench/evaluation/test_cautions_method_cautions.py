@@ -143,7 +143,7 @@ def test_a_terrible_patient_of_a_study_shows_in_cautions_comparisons_and_picture
     degradation, rng = parse_degradation("bicubic:4"), np.random.default_rng(0)
     for number, record in enumerate(study.records):
         hr = torch.from_numpy(study.image(record))[None, None]
-        error = bicubic(degradation).restore(degradation.apply(hr), [record.id]).clamp(0, 1) - hr
+        error = bicubic(degradation).restore(degradation.apply(hr), [record.id]).image.clamp(0, 1) - hr
         gains = {"mine": -8.0 if number // 2 == 5 else 1 + rng.normal(0, 0.2), "even": -1 + rng.normal(0, 0.2)}
         for name, gain in gains.items():
             sr = (hr + error * 10 ** (-gain / 20)).clamp(0, 1)[0, 0].numpy()

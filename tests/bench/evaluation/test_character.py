@@ -25,7 +25,7 @@ from latentsr.report.evaluation.data import read_evaluation
 from latentsr.report.evaluation.verdict import verdict
 from latentsr.stats.summary import summarise
 from latentsr.stats.table import COLUMNS
-from latentsr.upscalers import Method, bicubic
+from latentsr.upscalers import Method, Restored, bicubic
 
 X4 = parse_degradation("bicubic:4")
 MEASURES = ("psnr", "intensity_bias", "shift", "blur", "contrast", "noise", "detail_frc", "laplacian_variance")
@@ -134,13 +134,13 @@ class Planted(NamedTuple):
 def given(name: str, dataset: Dataset, images: Tensor) -> Method:
     """A method that gives these images."""
     of = {record.id: image for record, image in zip(dataset.records, images, strict=True)}
-    return Method(name, lambda lr, ids: torch.stack([of[one] for one in ids]))
+    return Method(name, lambda lr, ids: Restored(torch.stack([of[one] for one in ids])))
 
 
 @pytest.fixture(scope="module")
 def planted(hr_set: Dataset) -> Planted:
     hr = torch.stack([torch.from_numpy(hr_set.image(record)) for record in hr_set.records])[:, None].float()
-    sr = bicubic(X4, projected=True).restore(X4.apply(hr), [])
+    sr = bicubic(X4, projected=True).restore(X4.apply(hr), []).image
     methods = [bicubic(X4), bicubic(X4, projected=True)]
     methods += [given(name, hr_set, change(hr)) for name, (change, _) in OF_HR.items()]
     methods += [given(name, hr_set, change(sr)) for name, (change, _) in OF_SR.items()]
@@ -221,7 +221,7 @@ class TestTheTruth:
         images = [made(np.random.default_rng(number), 64) for number in range(3)]
         double = bicubic(parse_degradation("bicubic:2"))
         small = torch.from_numpy(np.stack(images))[:, None].float()
-        dataset = written(tmp_path, list(double.restore(small, [])[:, 0].clamp(0, 1).numpy()))
+        dataset = written(tmp_path, list(double.restore(small, []).image[:, 0].clamp(0, 1).numpy()))
         methods = [double, bicubic(parse_degradation("bicubic:2"), projected=True)]
         table = evaluate(dataset, methods, parse_degradation("bicubic:2"), metrics=MEASURES)
         psnr = table[table["metric"] == "psnr"].groupby("method")["value"].median()
@@ -241,7 +241,7 @@ class TestTheTruth:
         images = torch.from_numpy(np.stack([made(np.random.default_rng(number)) for number in range(3)]))[:, None]
         dataset = written(tmp_path, list(zero_filled(images, 128, 60)[:, 0].numpy()))
         operator = parse_degradation("kspace:2")
-        method = Method("zero-filled", lambda lr, ids: zero_filled(lr, 128, 60))
+        method = Method("zero-filled", lambda lr, ids: Restored(zero_filled(lr, 128, 60)))
         table = evaluate(dataset, [bicubic(operator), method], operator, metrics=MEASURES)
         assert table.loc[table["metric"] == "detail_frc", "value"].isna().all()
         assert truth_facts(table) == []

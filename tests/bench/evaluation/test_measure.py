@@ -19,7 +19,7 @@ from latentsr.io.raster import write_pixels
 from latentsr.metrics import METRICS, applicable, find_metrics, measure
 from latentsr.metrics.hallucination import noise_thresholds
 from latentsr.stats.table import COLUMNS, check_table
-from latentsr.upscalers import Method, bicubic
+from latentsr.upscalers import Method, Restored, bicubic
 
 X4 = parse_degradation("bicubic:4")
 GIVEN = ({"hr": 0, "lr": 0, "degradation": 0}, {})
@@ -80,9 +80,9 @@ def test_batches_change_nothing(batch: int, table: pd.DataFrame, dataset: Datase
 def test_progress_counts_images_and_memory_holds_one_batch(dataset: Dataset) -> None:
     calls, sizes = [], []
 
-    def restore(lr: Tensor, ids: list[str]) -> Tensor:
+    def restore(lr: Tensor, ids: list[str]) -> Restored:
         sizes.append(len(ids))
-        return enlarge(lr, 4)
+        return Restored(enlarge(lr, 4))
 
     evaluate(
         dataset,
@@ -99,18 +99,18 @@ def test_progress_counts_images_and_memory_holds_one_batch(dataset: Dataset) -> 
 
 def test_methods_are_told_the_ids_of_their_images(dataset: Dataset) -> None:
     by_id = {record.id: torch.from_numpy(dataset.image(record)) for record in dataset.records}
-    perfect = Method("perfect", lambda lr, ids: torch.stack([by_id[name] for name in ids])[:, None])
+    perfect = Method("perfect", lambda lr, ids: Restored(torch.stack([by_id[name] for name in ids])[:, None]))
     found = evaluate(dataset, [perfect], X4, metrics=["psnr"])
     assert values(found, "perfect", "psnr").tolist() == [math.inf] * 5
 
 
 def test_a_method_of_another_size_is_refused(dataset: Dataset) -> None:
     with pytest.raises(InputError, match=r"'small' gave images of shape .* expected"):
-        evaluate(dataset, [Method("small", lambda lr, ids: lr)], X4)
+        evaluate(dataset, [Method("small", lambda lr, ids: Restored(lr))], X4)
 
 
 def test_values_that_are_not_finite_are_refused(dataset: Dataset) -> None:
-    broken = Method("broken", lambda lr, ids: enlarge(lr, 4) * torch.nan)
+    broken = Method("broken", lambda lr, ids: Restored(enlarge(lr, 4) * torch.nan))
     with pytest.raises(InputError, match="'broken' gave values that are not finite"):
         evaluate(dataset, [broken], X4)
 
@@ -119,7 +119,7 @@ def test_values_that_are_not_finite_are_refused(dataset: Dataset) -> None:
     ("methods", "options", "message"),
     [
         ([bicubic(X4), bicubic(X4)], {}, "method name bicubic: expected names that differ"),
-        ([Method("hr", lambda lr, ids: lr)], {}, "and not 'hr'"),
+        ([Method("hr", lambda lr, ids: Restored(lr))], {}, "and not 'hr'"),
         ([bicubic(X4)], {"batch": 0}, "batch of 0"),
         ([bicubic(X4)], {"metrics": ["lpipz"]}, "'lpipz' is unknown"),
     ],
@@ -142,7 +142,7 @@ def test_images_that_the_scale_does_not_divide_are_refused(dataset: Dataset) -> 
 @pytest.fixture
 def bright() -> Method:
     """Bicubic, brighter: many pixels lie above 1 until they are clamped."""
-    return Method("bright", lambda lr, ids: enlarge(lr, 4) + 0.5)
+    return Method("bright", lambda lr, ids: Restored(enlarge(lr, 4) + 0.5))
 
 
 class TestBatch:
@@ -190,7 +190,7 @@ class TestBatch:
     ) -> None:
         hr, _ = self.images(dataset)
         reference = load_autoencoder(lossy_model_folders[0] / "autoencoder")
-        method = Method("mine", lambda lr, ids: enlarge(lr, 4) + 0.02)
+        method = Method("mine", lambda lr, ids: Restored(enlarge(lr, 4) + 0.02))
         found = self.measured(dataset, [method], reference=reference)["mine"]
         assert found.maps.shape == (2, *hr.shape[-2:])
         threshold = noise_thresholds(reference.decode(reference.encode(2 * hr - 1)).add(1).div(2).clamp(0, 1), hr)
@@ -209,7 +209,7 @@ class TestBatch:
         for record in records:
             write_pixels(tmp_path / record.file, edge)
         seen: list[Tensor] = []
-        method = Method("mine", lambda lr, ids: seen.append(lr) or enlarge(lr, 4))
+        method = Method("mine", lambda lr, ids: seen.append(lr) or Restored(enlarge(lr, 4)))
         self.measured(write_dataset(tmp_path, "edges", records, {}), [method])
         torch.testing.assert_close(seen[0][0, 0], X4.apply(torch.from_numpy(edge / 255)[None, None])[0, 0].float())
         assert seen[0].max() > 1.01

@@ -21,7 +21,7 @@ from latentsr.degrade import enlarge, parse_degradation
 from latentsr.errors import ModelError, OptionError
 from latentsr.metrics import METRICS, find_metrics, measure
 from latentsr.metrics.hallucination import noise_thresholds
-from latentsr.upscalers import Method, Sampling, bicubic, restorer
+from latentsr.upscalers import Method, Restored, Sampling, bicubic, restorer
 
 X4 = parse_degradation("bicubic:4")
 SPEC = AutoencoderSpec("coarse", "latentsr", "none", "none", 1, 1, 4)
@@ -50,7 +50,7 @@ class Coarse:
 
 
 def method(name: str, autoencoder: Autoencoder | None, brighter: float = 0.0) -> Method:
-    return Method(name, lambda lr, ids: enlarge(lr, 4) + brighter, autoencoder)
+    return Method(name, lambda lr, ids: Restored(enlarge(lr, 4) + brighter), autoencoder)
 
 
 def ceilings(table: pd.DataFrame, name: str) -> pd.Series:
@@ -154,7 +154,7 @@ def test_noise_floor_and_latents_are_those_of_the_autoencoders_asked_for(dataset
     work = Work(dataset, dataset.records, (method,), metrics, Surroundings(X4, reference, latent))
     for records, found in measured_batches(work, batch=8, device="cpu"):
         hr, lr = read_hr_lr(work, records, "cpu")
-        sr = method.restore(lr, []).clamp(0, 1)
+        sr = method.restore(lr, []).image.clamp(0, 1)
         context = {
             "hr": hr,
             "threshold": noise_thresholds(roundtrip(reference, hr), hr),

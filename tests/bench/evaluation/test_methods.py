@@ -34,6 +34,9 @@ class MadeUpModel:
     def scale(self) -> int:
         return self.degradation.scale
 
+    def evaluations(self, sampling: Sampling) -> int:
+        return sampling.samples * sampling.steps
+
     def restore(self, lr: Tensor, *, ids: list[str], sampling: Sampling) -> Restored:
         self.called_with = sampling
         return Restored(enlarge(lr, self.scale), None)
@@ -53,8 +56,8 @@ def test_baselines_by_name(dataset: Dataset) -> None:
     lr = torch.rand(2, 1, 8, 12)
     plain, projected = (parse(text, dataset) for text in ("bicubic", "bicubic+projection"))
     assert (plain.name, projected.name) == ("bicubic", "bicubic+projection")
-    torch.testing.assert_close(plain.restore(lr, ["a", "b"]), enlarge(lr, 4))
-    torch.testing.assert_close(X4.apply(projected.restore(lr, ["a", "b"])), lr, rtol=0, atol=1e-5)
+    torch.testing.assert_close(plain.restore(lr, ["a", "b"]).image, enlarge(lr, 4))
+    torch.testing.assert_close(X4.apply(projected.restore(lr, ["a", "b"]).image), lr, rtol=0, atol=1e-5)
 
 
 def test_images_are_paired_by_name(dataset: Dataset, images: Path) -> None:
@@ -104,6 +107,7 @@ def test_a_model_is_called_with_its_options(dataset: Dataset, monkeypatch: pytes
 
     monkeypatch.setattr(SuperResolver, "load", load)
     method = parse("mine=some-model?steps=16&samples=4&consistency=false&tile=0", dataset)
+    assert (method.evaluations, method.latents) == (64, False)
     method.restore(torch.rand(1, 1, 8, 8), ["a"])
     assert asked == [("some-model", "cpu")]
     assert model.called_with == Sampling(steps=16, samples=4, consistency=False, tile=None)

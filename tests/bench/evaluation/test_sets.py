@@ -246,7 +246,7 @@ def projected(hr: torch.Tensor) -> torch.Tensor:
     """What the tested method makes of the LR of `hr`."""
     degradation = parse_degradation("bicubic:4")
     lr = degradation.apply(hr.double()).to(hr.dtype)
-    return bicubic(degradation, projected=True).restore(lr, []).clamp(0, 1)
+    return bicubic(degradation, projected=True).restore(lr, []).image.clamp(0, 1)
 
 
 def test_levels_come_finest_first_beyond_nine() -> None:

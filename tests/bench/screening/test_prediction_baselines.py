@@ -42,7 +42,7 @@ def test_the_shipped_model_is_measured_as_it_enhances(hr: torch.Tensor) -> None:
     assert shipped.hash == model.hash
     assert shipped.about.endswith("trained on brain-mri and chest-xray")
     lr = BY_FOUR.apply(hr)
-    for one, sr in ((interpolated, bicubic(BY_FOUR).restore(lr, ["a", "b"])),
+    for one, sr in ((interpolated, bicubic(BY_FOUR).restore(lr, ["a", "b"]).image),
                     (shipped, model.restore(lr, ids=["a", "b"]).image)):  # fmt: skip
         found = measured_baseline(hr, ["a", "b"], one.method, BY_FOUR)
         assert list(found["values"][:, 0]) == pytest.approx(psnr(sr, hr), abs=1e-4)

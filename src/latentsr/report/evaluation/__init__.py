@@ -47,6 +47,7 @@ FOLDED: tuple[tuple[str, tuple[Maker, ...], str], ...] = (
     ("Agreement of intensity", (figures.intensity_picture, tables.agreement_table), ""),
     ("Subgroups", (groups.subgroup_picture, groups.subgroup_table), groups.EXPLORATORY),
     ("Seeds", (groups.seed_table,), ""),
+    ("What it costs", (tables.cost_table,), ""),
     ("As published", (tables.published_table,), ""),
 )  # fmt: skip
 

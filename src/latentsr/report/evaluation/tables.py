@@ -104,6 +104,26 @@ def published_table(evaluation: Evaluation, dataset: str) -> Table | None:
     return tabulate(f"As published on {dataset}", columns, rows, AS_PUBLISHED)
 
 
+def cost_table(evaluation: Evaluation, dataset: str) -> Table | None:
+    """What it took to restore an image, by method; None where all images are files."""
+    rows = evaluation.frame("cost", dataset).dropna(subset="seconds").to_dict(orient="records")
+    if not rows:
+        return None
+    columns: Columns = {
+        "method": lambda row: row["method"],
+        "network evaluations": lambda row: str(row["evaluations"]),
+        "seconds": lambda row: f"{row['seconds']:.3g}",
+    }
+    first = rows[0]
+    note = (
+        "Of one image; evaluations are of each of its tiles, where it takes several. Seconds are wall time, the median "
+        f"over batches, on {first['device']} with {counted(first['threads'], 'thread')}, "
+        f"{counted(first['batch'], 'image')} at a time, while other threads measured: they compare these methods "
+        "roughly, and nothing across machines or runs."
+    )
+    return tabulate(f"Cost of an image on {dataset}", columns, rows, note)
+
+
 def main_measures(evaluation: Evaluation, dataset: str) -> list[str]:
     """The measures that are tested first, the primary one among them, in the order of METRICS."""
     rows = evaluation.frame("comparisons", dataset)

@@ -118,8 +118,8 @@ def cost_table(evaluation: Evaluation, dataset: str) -> Table | None:
     note = (
         "Of one image; evaluations are of each of its tiles, where it takes several. Seconds are wall time, the median "
         f"over batches, on {first['device']} with {counted(first['threads'], 'thread')}, "
-        f"{counted(first['batch'], 'image')} at a time, while other threads measured: they compare these methods "
-        "roughly, and nothing across machines or runs."
+        f"{counted(first['batch'], 'image')} at a time, whatever else the machine did meanwhile: they compare "
+        "these methods roughly, and nothing across machines or runs."
     )
     return tabulate(f"Cost of an image on {dataset}", columns, rows, note)
 

@@ -66,17 +66,15 @@ class JobResult:
 def evaluate(
     datasets: Datasets, methods: Methods, out: Folder, *, split: str = "valid", limit: int | None = None,
     degradation: str = "bicubic:4", metrics: Sequence[str] | None = None, mean: str | None = None,
-    reference_autoencoder: str | None = None, latent: str | None = None, masks: Folder | None = None,
-    features: str | None = None, margins: Margins = (), primary: str | None = None, pictured: str | None = None,
-    by: str | None = None, batch: int = 8, workers: int | None = None, seed: int = 0, device: str = "auto",
-    show_ids: bool = False, protocol: str = "corrected", keep_latents: bool = False, paper: bool = False,
-    overwrite: bool = False,
-    progress: Progress = lambda done, total: None, stage: Callable[[str], None] = lambda name: None,
+    reference_autoencoder: str | None = None, latent: str | None = None, masks: Folder | None = None, features: str
+    | None = None, margins: Margins = (), primary: str | None = None, pictured: str | None = None, by: str | None =
+    None, batch: int = 8, workers: int | None = None, seed: int = 0, device: str = "auto", show_ids: bool = False,
+    protocol: str = "corrected", keep_latents: bool = False, paper: bool = False, overwrite: bool = False, progress:
+    Progress = lambda done, total: None, stage: Callable[[str], None] = lambda name: None,
 ) -> JobResult:  # fmt: skip
     """Compares methods with bicubic and the truth; `out` then holds tables, pictures and report.html.
 
-    Called again after an interruption it goes on where it ended; a finished evaluation is read. Raises what
-    `latentsr.bench.evaluation.compare` raises.
+    Called again after an interruption it goes on where it ended. Raises what `bench.evaluation.compare` raises.
 
         latentsr.evaluate("dataset/", {"posterior": "latentsr-tiny", "theirs": "sr/"}, "evaluation/").table("summary")
 
@@ -105,11 +103,11 @@ def evaluate(
         device: auto, cpu or cuda.
         show_ids: errors name images by id instead of a hash.
         protocol: "corrected", or "published": also the study's own scores and comparisons, to set beside its values.
-        keep_latents: keep the latents that models' samplers draw in `latents`, and measure them against HR's.
+        keep_latents: keep in `latents`, and measure, the latents that models' samplers draw.
         paper: write figures as PDF and tables as LaTeX, too; a finished evaluation is not measured again for it.
         overwrite: replace a result of other data, methods or options.
         progress: called with the numbers of images measured and of all.
-        stage: called with what is made after that.
+        stage: called with what follows.
     """
     from latentsr.bench.evaluation import Comparison, compare
     from latentsr.report.evaluation import write_report

@@ -17,6 +17,7 @@ from latentsr.commands.fit_vae import fit_vae
 from latentsr.commands.models import models_app
 from latentsr.commands.prepare import prepare_app
 from latentsr.commands.screen import screen
+from latentsr.commands.study import study
 from latentsr.commands.train import train
 from latentsr.errors import LatentSRError
 from latentsr.provenance import RESEARCH_USE
@@ -28,6 +29,7 @@ COMMANDS = (
     (encode, "latentsr encode dataset/ --vae haar -o cache/"),
     (train, "latentsr train cache/ -o model/ --steps 4000"),
     (evaluate, "latentsr evaluate dataset/ --method posterior=latentsr-tiny -o evaluation/"),
+    (study, "latentsr study studies/desk.yaml -o study/ --dry-run"),
     (demo, "latentsr demo -o demo/"),
 )
 

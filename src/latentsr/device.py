@@ -1,6 +1,7 @@
 """Which device a job runs on."""
 
 import hashlib
+import sys
 
 import torch
 
@@ -27,3 +28,15 @@ def image_generator(seed: int, image: str, draw: int = 0) -> torch.Generator:
     """The CPU generator of one image and draw: order, batch and workers change nothing."""
     digest = hashlib.sha256(f"{seed}:{image}:{draw}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def peak_memory(device: str) -> int:
+    """Bytes at the peak so far: of the GPU if it computes there, else of this process; 0 where the system is silent."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

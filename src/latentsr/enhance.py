@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +14,7 @@ import torch
 from latentsr import io
 from latentsr.atomic import refuse_links
 from latentsr.config import manifest, read_json, sha256, sha256_json, write_json
+from latentsr.device import peak_memory
 from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
 from latentsr.io.items import unreadable
 from latentsr.job import check_room, check_writable, locked, run_folder
@@ -371,19 +371,7 @@ def measure(upscaler: Upscaler) -> Pace:
     image, steps = torch.zeros(1, 1, PATCH, PATCH), 1 if upscaler.has_mean else 2
     sampling = Sampling(steps=steps, tile=None)
     upscaler.restore(image[..., :8, :8], ids=["black"], sampling=sampling)  # so that what happens once is not measured
-    base, begin = _peak(upscaler.device), time.perf_counter()
+    base, begin = peak_memory(upscaler.device), time.perf_counter()
     upscaler.restore(image, ids=["black"], sampling=sampling)
     seconds = (time.perf_counter() - begin) / steps
-    return Pace(seconds / PATCH**2, (_peak(upscaler.device) - base) / PATCH**2, base)
-
-
-def _peak(device: str) -> int:
-    """Bytes at the peak so far: of the GPU if it computes there, else of this process; 0 where the system is silent."""
-    if device != "cpu":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    return Pace(seconds / PATCH**2, (peak_memory(upscaler.device) - base) / PATCH**2, base)

@@ -20,7 +20,8 @@ LAYERS = (
     ("device", "degrade", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "diffusion", "data"),
     ("training", "upscalers"),
-    ("bench", "enhance", "study", "report", "demo", "jobs"),
+    ("bench", "enhance", "report", "demo", "jobs"),
+    ("study",),
     ("cli", "commands", "terminal", "scaleout", "serve", "__main__"),
 )
 LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}

@@ -148,19 +148,24 @@ def published_spec(latent_channels: int, rows: int, columns: int) -> DenoiserSpe
     )
 
 
-@lru_cache
 def published_step(latent_channels: int, rows: int, columns: int) -> StepCost:
-    """What the published network costs at latents of that size, sides rounded up to the multiples that it needs.
+    """What the published network costs at latents of that size, sides rounded up to the multiples that it needs."""
+    return step_cost(published_spec(latent_channels, rows, columns), rows, columns)
+
+
+@lru_cache
+def step_cost(spec: DenoiserSpec, rows: int, columns: int) -> StepCost:
+    """What a network costs at latents of that size, sides rounded up to the multiples that it needs.
 
     Computed on the meta device: no memory is taken and nothing is run.
     """
-    spec = published_spec(latent_channels, rows, columns)
+    size = [-(-side // spec.multiple) * spec.multiple for side in (rows, columns)]
     with torch.device("meta"):
         network = Denoiser(spec)
-        latent = torch.empty(1, latent_channels, _rounded_up(rows), _rounded_up(columns))
+        latent, condition = (torch.empty(1, n, *size) for n in (spec.latent_channels, spec.condition_channels))
         time = torch.zeros(1, dtype=torch.long)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(latent, time, latent)
+        network(latent, time, condition)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return StepCost(parameters, int(counter.get_total_flops()))
 

@@ -1,0 +1,107 @@
+"""`latentsr study`: runs the jobs of a study from one file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentsr import terminal
+from latentsr.commands.options import Device, Out
+from latentsr.errors import OptionError, suggestion
+
+if TYPE_CHECKING:
+    from latentsr.study.nodes import Node
+
+Source = Annotated[
+    list[str] | None,
+    typer.Option(help="Folder of a dataset, in place of the file's; repeatable.", metavar="NAME=DIR"),
+]
+Only = Annotated[list[str] | None, typer.Option(help="This arm and what it needs; repeatable.", metavar="ARM")]
+Until = Annotated[
+    str | None,
+    typer.Option(help="The last step to do.", metavar="prepare|fit-vae|screen|encode|train|measure"),
+]
+
+
+def study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Datasets, autoencoders, arms and measures.")],
+    out: Out,
+    source: Source = None,
+    only: Only = None,
+    until: Until = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and do nothing.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Jobs at a time; several share the cores.")] = 1,
+    device: Device = "auto",
+) -> None:
+    """Runs a study: prepares, fits, encodes, trains and measures what its arms need, each job once.
+
+    The same command goes on after an interruption, and does what is new after a change of the file.
+    """
+    from latentsr.study.design import read_design
+    from latentsr.study.nodes import STEPS, before, nodes_of
+    from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, done_before, run_study
+
+    sources = {}
+    for text in source or ():
+        name, equals, folder = text.partition("=")
+        if not equals or not folder:
+            raise OptionError(f"--source {text}: expected NAME=DIR")
+        sources[name] = Path(folder)
+    if until is not None and until not in STEPS:
+        raise OptionError(f"--until {until}: expected {', '.join(STEPS)}{suggestion(until, STEPS)}")
+    ends = nodes_of(read_design(file, sources=sources))
+    if unknown := [arm for arm in only or () if arm not in ends]:
+        raise OptionError(f"--only {unknown[0]}: no such arm; expected {', '.join(ends)}{suggestion(unknown[0], ends)}")
+    ends = {arm: last for arm, last in ends.items() if not only or arm in only}
+    if until is not None:
+        steps = STEPS[: STEPS.index(until) + 1]
+        ends = {arm: tuple(node for node in before(last) if node.step in steps) for arm, last in ends.items()}
+    nodes = list(before([node for last in ends.values() for node in last]))
+    if not [node for node in nodes if not done_before(node, out)]:
+        terminal.show(f"nothing to do: all {len(nodes)} jobs are done in {out}")
+        return
+    if dry_run:
+        show_plan(ends, out, device, workers)
+        return
+
+    def told(outcome: Outcome, done: int, total: int) -> None:
+        took = f" in {terminal.duration(outcome.seconds)}" if outcome.state == DONE else ""
+        reason = f": {outcome.message}" if outcome.message else ""
+        terminal.show(f"[{done}/{total}] {outcome.node.step} {outcome.node.name} {outcome.state}{took}{reason}")
+
+    outcomes = run_study(ends, out, device=device, workers=workers, progress=terminal.progress, told=told)
+    failed = [outcome for outcome in outcomes if outcome.state == FAILED]
+    if failed:
+        skipped = sum(outcome.state == SKIPPED for outcome in outcomes)
+        terminal.show_error(
+            f"{len(failed)} job(s) failed and {skipped} that need them were skipped; mend and run again"
+        )
+        raise typer.Exit(1 if any(outcome.state == DONE for outcome in outcomes) else 2)
+
+
+def show_plan(ends: "Mapping[str, Sequence[Node]]", out: Path, device: str, workers: int) -> None:
+    """Every job with its arms and what it will take, and the sum of those that are open."""
+    from latentsr.study.cost import Cost, costs
+    from latentsr.study.nodes import before
+    from latentsr.study.runner import done_before
+
+    nodes = list(before([node for last in ends.values() for node in last]))
+    with terminal.progress("estimate", unit="jobs") as report:
+        found = costs(nodes, out, device=device, progress=report)
+    arms = {node: [arm for arm, last in ends.items() if node in set(before(last))] for node in nodes}
+    rows, total = [], Cost(0.0)
+    for node in nodes:
+        cost, record = found[node], done_before(node, out)
+        state = f"done in {terminal.duration(record['seconds'])}" if record else "open"
+        total = total if record else total + cost
+        time, disk, flops = terminal.duration(cost.seconds), f"{cost.disk / 1e6:,.1f}", f"{cost.flops / 1e12:,.1f}"
+        which = ", ".join(arms[node]) if len(arms[node]) < 4 else f"{len(arms[node])} arms"
+        rows.append([f"{node.step} {node.name}", which, state, time, disk, flops if cost.flops else ""])
+    terminal.show_table("about", ["job", "arms", "state", "time", "disk, MB", "network, TFLOP"], rows)
+    left = terminal.duration(total.seconds / workers)
+    terminal.show(
+        f"{sum(row[2] == 'open' for row in rows)} of {len(rows)} jobs open: about {left} with {workers} worker(s), "
+        f"{total.disk / 1e6:,.0f} MB of disk, {total.flops / 1e12:,.0f} TFLOP in networks, "
+        f"{total.memory / 1e9:.1f} GB of memory a worker"
+    )

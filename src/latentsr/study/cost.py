@@ -1,0 +1,256 @@
+"""What a study will take: seconds, disk and FLOPs of each job, from a few steps of the jobs themselves.
+
+Each job is run in a scratch folder on a few made images of its datasets' size, a training for seconds. Its own progress
+says how long a step or an image takes; the rest of its time is taken once.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from latentsr.config import checked, sha256
+from latentsr.data.patients import SHARES
+from latentsr.data.recipes import RECIPES
+from latentsr.data.records import SPLITS, Record, read_dataset, write_dataset
+from latentsr.device import peak_memory, resolve_device
+from latentsr.diffusion.denoiser import step_cost
+from latentsr.io import find, read
+from latentsr.io.raster import write_pixels
+from latentsr.study.nodes import Node, before, train_config
+from latentsr.study.runner import done_before
+from latentsr.training.denoiser import TrainConfig
+from latentsr.upscalers import Sampling, load_upscaler
+from latentsr.upscalers.model import SuperResolver
+from latentsr.upscalers.restorer import Restorer
+
+MADE = {"train": 4, "valid": 2, "test": 2}  # images of each split
+MINUTES = 0.05  # of a training
+FEW = (2, 6)  # steps of a sampling, in place of more: what one more takes is their difference
+IMAGES = 32  # that a training's calibration draws samples of
+
+
+@dataclass(frozen=True)
+class Cost:
+    """About how many seconds, bytes of disk and FLOPs (a multiply-add counts as two) jobs take, one after the other.
+
+    `memory` is the peak in bytes of a process that does them; 0 where the system is silent.
+    """
+
+    seconds: float
+    disk: int = 0
+    flops: float = 0.0
+    memory: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.seconds + other.seconds, self.disk + other.disk, self.flops + other.flops,
+            max(self.memory, other.memory),
+        )  # fmt: skip
+
+
+def costs(
+    nodes: Sequence[Node], root: Path, *, device: str, progress: Callable[[int, int], None] = lambda done, total: None
+) -> dict[Node, Cost]:
+    """The cost of each job and of all that they need, those that are done in `root` included."""
+    wanted, found = list(before(nodes)), {}
+    with TemporaryDirectory(prefix="latentsr-study-") as scratch:
+        pace = _Pace(root, Path(scratch), resolve_device(device))
+        for done, node in enumerate(wanted):
+            progress(done, len(wanted))
+            found[node] = replace(pace.cost(node), memory=peak_memory(pace.device))
+    progress(len(wanted), len(wanted))
+    return found
+
+
+@dataclass
+class _Watch:
+    """A Progress that keeps when how much was done, by title."""
+
+    marks: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, title: str, **_: object) -> Iterator[Any]:
+        own = self.marks.setdefault(title, [])
+        yield lambda done, total, note="": own.append((time.monotonic(), done))
+
+    def each(self, title: str) -> float:
+        """Seconds for one step or image; 0 where fewer than two were seen."""
+        marks = self.marks.get(title, [])
+        (begin, first), (end, last) = (marks[0], marks[-1]) if marks else ((0.0, 0.0), (0.0, 0.0))
+        return (end - begin) / (last - first) if last > first else 0.0
+
+
+@dataclass
+class _Pace:
+    """Measures jobs in `scratch`, each kind once."""
+
+    root: Path
+    scratch: Path
+    device: str
+    runs: dict[str, tuple[float, _Watch]] = field(default_factory=dict)
+
+    def cost(self, node: Node) -> Cost:
+        """The cost of a job of the study."""
+        return {
+            "prepare": self._prepare, "fit-vae": self._fit, "screen": self._screen, "encode": self._encode,
+            "train": self._train, "measure": self._measure,
+        }[node.step](node)  # fmt: skip
+
+    def _prepare(self, node: Node) -> Cost:
+        source, (counts, (rows, columns)) = Path(node.options["source"]), self._images(node)
+        recipe = RECIPES[node.options["recipe"]]
+        begin = time.monotonic()
+        if isinstance(recipe, type):
+            case = recipe(**node.options["options"]).cases(source)[0]
+            units = max(1, sum(1 for _ in case.samples()))
+        else:
+            units = sum(len(read(item).pixels) for item in find([source])[:2])
+        images = sum(counts.values())
+        return Cost((time.monotonic() - begin) / units * images, 2 * rows * columns * images)
+
+    def _fit(self, node: Node) -> Cost:
+        small = self._small(node)
+        total, watch = self._run(small)
+        options = node.options["options"]
+        steps, minutes = options.get("steps", 20_000), options.get("minutes")
+        steps = math.inf if steps is None else steps
+        train = min(steps * watch.each("fit-vae"), 60 * (minutes or math.inf))
+        return Cost(train + max(0.0, total - 60 * MINUTES), _size(self.scratch / small.place))
+
+    def _encode(self, node: Node) -> Cost:
+        images = sum(sum(self._images(need)[0].values()) for need in node.needs if need.step == "prepare")
+        return self._by_image(self._small(node), "encode", images, scales=True)
+
+    def _screen(self, node: Node) -> Cost:
+        images = self._images(node.needs[0])[0].get(node.options["split"], 0)
+        return self._by_image(self._small(node), "screen", images * 3)  # passes: autoencoder, bicubic, model
+
+    def _train(self, node: Node) -> Cost:
+        small = self._small(node)
+        total, watch = self._run(small)
+        counts = [self._images(need)[0] for need in node.needs[0].needs if need.step == "prepare"]
+        config = self._config(node, small, sum(one.get("train", 0) for one in counts))
+        steps = math.inf if config.steps is None else config.steps
+        seconds = min(steps * watch.each("train"), 60 * (config.minutes or math.inf))
+        if config.calibrate:
+            seconds += min(IMAGES * watch.each("calibrate"), max(60.0, seconds / 10))
+        folder = self.scratch / small.place
+        spec = SuperResolver.load(folder, device="cpu").config.denoiser
+        done = steps if watch.each("train") == 0 else min(steps, seconds / watch.each("train"))
+        flops = 3 * step_cost(spec, config.crop, config.crop).flops * config.batch * done
+        disk = _size(folder) + _size(folder.with_name(f"{folder.name}.run"))
+        return Cost(seconds + max(0.0, total - 60 * MINUTES), disk, flops)
+
+    def _config(self, node: Node, small: Node, images: int) -> TrainConfig:
+        """The options of the whole training, whose steps may follow from the number of training images."""
+        whole = Node(node.step, node.name, node.options, small.needs)  # the small cache has the latents' shape
+        config = train_config(whole, self.scratch)
+        if config.epochs is None:
+            return config
+        return config.model_copy(update={"steps": config.epochs * max(1, images // config.batch)})
+
+    def _measure(self, node: Node) -> Cost:
+        options = node.options
+        images = self._images(node.needs[0])[0].get(options["split"], 0)
+        images = min(images, options["options"].get("limit") or images)
+        few, more = (self._small(node, steps) for steps in FEW)
+        cost = self._by_image(few, "measure", images)
+        upscaler = self._upscaler(few)
+        if not isinstance(upscaler, Restorer):
+            return cost
+        samplings = {name: checked(Sampling, own, name) for name, own in options["samplings"].items()}
+        seen = [
+            sum(upscaler.evaluations(checked(Sampling, one, name)) for name, one in small.options["samplings"].items())
+            for small in (few, more)
+        ]
+        each = [self._run(small)[1].each("measure") for small in (few, more)]
+        evaluation = max(0.0, each[1] - each[0]) / max(1, seen[1] - seen[0])
+        wanted = sum(upscaler.evaluations(sampling) for sampling in samplings.values())
+        (rows, columns), factor = self._images(node.needs[0])[1], upscaler.autoencoder.spec.factor
+        flops = wanted * images * step_cost(upscaler.config.denoiser, rows // factor, columns // factor).flops
+        return Cost(cost.seconds + images * evaluation * (wanted - seen[0]), cost.disk, flops)
+
+    def _upscaler(self, small: Node) -> Any:
+        trained = [self.scratch / need.place for need in small.needs if need.step == "train"]
+        return load_upscaler(str(trained[0]) if trained else small.options["upscaler"], device="cpu")
+
+    def _by_image(self, small: Node, title: str, images: int, *, scales: bool = False) -> Cost:
+        """The cost of a job that does one image after the other; `scales`: so does its disk."""
+        total, watch = self._run(small)
+        made = watch.marks[title][-1][1] if watch.marks.get(title) else 0
+        once = max(0.0, total - made * watch.each(title))
+        size = _size(self.scratch / small.place)
+        return Cost(once + images * watch.each(title), int(size * images / made) if scales and made else size)
+
+    def _run(self, small: Node) -> tuple[float, _Watch]:
+        """Seconds and marks of a small job, run after what it needs; once for all equal ones."""
+        for need in small.needs:
+            self._run(need)
+        if small.key not in self.runs:
+            watch, begin = _Watch(), time.monotonic()
+            if small.step == "prepare":
+                _write_images(self.scratch / small.place, small.name, *small.options["size"])
+            else:
+                small.run(self.scratch, device=self.device, progress=watch)
+            self.runs[small.key] = time.monotonic() - begin, watch
+        return self.runs[small.key]
+
+    def _small(self, node: Node, steps: int = FEW[0]) -> Node:
+        """The job on few images, for few steps; equal for jobs that differ in what takes no time, such as a seed."""
+        options = dict(node.options)
+        if node.step == "prepare":
+            options = {"size": self._images(node)[1]}
+        elif node.step in ("fit-vae", "train"):
+            short: dict[str, Any] = {"steps": None, "minutes": MINUTES, "seed": 0}
+            short |= {"epochs": None, "decay": "step"} if node.step == "train" else {}
+            options["options"] = {**options["options"], **short}
+        elif node.step == "measure":
+            options["samplings"] = {
+                name: {key: min(value, steps) if key in ("steps", "samples") else value for key, value in own.items()}
+                for name, own in options["samplings"].items()
+            }
+        return Node(node.step, node.name, options, tuple(self._small(need) for need in node.needs))
+
+    def _images(self, node: Node) -> tuple[Mapping[str, int], tuple[int, int]]:
+        """The number of images of each split and their size: as prepared, or as the source looks."""
+        if done_before(node, self.root):
+            records = read_dataset(self.root / node.place).records
+            counts = {split: sum(one.split == split for one in records) for split in SPLITS}
+            return counts, (records[0].rows, records[0].columns)
+        source, options, recipe = Path(node.options["source"]), node.options["options"], RECIPES[node.options["recipe"]]
+        if isinstance(recipe, type):
+            cases = recipe(**options).cases(source)
+            samples = list(cases[0].samples())
+            counts = {split: len(samples) * sum(case.split == split for case in cases) for split in SPLITS}
+            return counts, samples[0].hr.shape
+        items = find([source])
+        shares = options.get("split") if isinstance(options.get("split"), list | tuple) else SHARES
+        pixels = read(items[0]).pixels
+        images = len(items) * (options.get("slices") or len(pixels))
+        size = (options["size"],) * 2 if options.get("size") else pixels.shape[1:]
+        return {split: round(images * share) for split, share in zip(SPLITS, shares, strict=True)}, size
+
+
+def _write_images(root: Path, name: str, rows: int, columns: int) -> None:
+    """A dataset of made images, smooth with some grain, all patients apart."""
+    generator, records = np.random.default_rng(0), []
+    for split, count in MADE.items():
+        for number in range(count):
+            smooth = generator.normal(size=(rows, columns)).cumsum(0).cumsum(1)
+            path = root / "images" / f"{split}{number}.png"
+            write_pixels(path, (255 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint8))
+            records.append(
+                Record(path.stem, path.stem, split, path.relative_to(root).as_posix(), rows, columns, sha256(path))
+            )
+    write_dataset(root, name, records, {})
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.exists() else 0

@@ -1,0 +1,168 @@
+"""The design of a study: its YAML file, with what it inherits, as a checked record."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from latentsr.config import Config, Seed, checked, read_yaml_mapping
+from latentsr.errors import OptionError, suggestion
+
+INHERIT, LIKE = "inherit", "like"  # a file's or files' keys, another arm's keys: what is given here goes before them
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Options = dict[str, Any]
+
+
+class DatasetDesign(Config):
+    """A dataset of `prepare`.
+
+    `source` is where the recipe looks, relative to the file that says so; None: it is given when the study is run.
+    `options` are those of `prepare` and of the recipe; `split`, which images are measured.
+    """
+
+    recipe: str = "folder"
+    source: Path | None = None
+    options: Options = Field(default_factory=dict)
+    split: str = "valid"
+
+
+class AutoencoderDesign(Config):
+    """An autoencoder that exists, by `name` or folder, or one to `fit` on `datasets` with the options of `fit-vae`.
+
+    `init` of `fit` may be another autoencoder of the study.
+    """
+
+    name: str | None = None
+    fit: Options | None = None
+    datasets: tuple[Name, ...] = ()
+
+    @model_validator(mode="after")
+    def _exists_or_is_fitted(self) -> "AutoencoderDesign":
+        if (self.name is None) == (self.fit is None) or (self.fit is None) != (not self.datasets):
+            raise ValueError("an autoencoder is either a name, or fit with datasets")
+        return self
+
+
+class Encoding(Config):
+    """What `encode` keeps: see `latentsr.data.latents.fill_cache`."""
+
+    conditions: tuple[str, ...] = ("latent-up", "pixels")
+    draw: Seed | None = None
+    released: Path | None = None
+
+
+class Arm(Config):
+    """A model trained on each of `datasets` (on all together if `joint`) for each seed, or an `upscaler` as it is.
+
+    Attributes:
+        autoencoder: in whose latents it is trained.
+        upscaler: instead of a training: a model's name or folder, a pretrained network, or bicubic.
+        preset: "published", whose options `train` changes.
+        train: the options of `train`.
+        samplings: by name, the options under which its images are made and measured.
+        measure: options of `evaluate` in place of the study's.
+    """
+
+    datasets: tuple[Name, ...] = Field(min_length=1)
+    joint: bool = False
+    autoencoder: Name | None = None
+    upscaler: str | None = None
+    encode: Encoding = Encoding()
+    preset: str | None = Field(None, pattern="^published$")
+    train: Options = Field(default_factory=dict)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
+    samplings: dict[Name, Options] = Field(default={"mean": {}}, min_length=1)
+    measure: Options = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _trained_or_not(self) -> "Arm":
+        if (self.autoencoder is None) == (self.upscaler is None):
+            raise ValueError("an arm has either an autoencoder to train in, or an upscaler")
+        return self
+
+
+class Design(Config):
+    """A study. `measure` holds the options of `evaluate` for all arms, `screen` those of `screen`; None: no screening.
+
+    In `measure`, `reference_autoencoder` and `latent` may be autoencoders of the study.
+    """
+
+    name: Name
+    degradation: str = "bicubic:4"
+    datasets: dict[Name, DatasetDesign] = Field(min_length=1)
+    autoencoders: dict[Name, AutoencoderDesign] = Field(default_factory=dict)
+    arms: dict[Name, Arm] = Field(min_length=1)
+    measure: Options = Field(default_factory=dict)
+    screen: Options | None = None
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Design":
+        for what, own in (("autoencoder", self.autoencoders), ("arm", self.arms)):
+            for name, one in own.items():
+                _check_names(f"{what} {name}: dataset", one.datasets, self.datasets)
+        for name, arm in self.arms.items():
+            _check_names(f"arm {name}: autoencoder", [arm.autoencoder] if arm.autoencoder else [], self.autoencoders)
+        return self
+
+
+def read_design(file: Path, *, sources: Mapping[str, Path] | None = None) -> Design:
+    """The design in a YAML file; `sources` are folders of datasets by name, in place of those that the file names.
+
+    OptionError, one line, for a file that cannot be read, an unknown key or name (with the nearest), and a file or arm
+    that inherits from itself.
+    """
+    content = _inherited(Path(file), ())
+    arms = content.get("arms")
+    if isinstance(arms, dict):
+        content["arms"] = {name: _like(name, arms, (), file) for name in arms}
+    design = checked(Design, content, str(file))
+    _check_names(f"{file}: source of dataset", sources or {}, design.datasets)
+    own = {name: design.datasets[name].model_copy(update={"source": one}) for name, one in (sources or {}).items()}
+    return design.model_copy(update={"datasets": {**design.datasets, **own}})
+
+
+def _inherited(file: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
+    """The content of a file over those that it inherits from, the first named the strongest."""
+    file = file.resolve()
+    if file in heirs:
+        raise OptionError(f"{heirs[-1]}: inherits from {file.name}, which inherits from it; leave one of both out")
+    content = read_yaml_mapping(file)
+    if content is None:
+        raise OptionError(f"{file}: holds no study; expected 'key: value' lines with {', '.join(Design.model_fields)}")
+    parents = content.pop(INHERIT, [])
+    for own in (content.get("datasets") or {}).values() if isinstance(content.get("datasets"), dict) else ():
+        if isinstance(own, dict) and isinstance(own.get("source"), str):
+            own["source"] = str(file.parent / own["source"])
+    for parent in [parents] if isinstance(parents, str) else parents:
+        content = _merged(_inherited(file.parent / str(parent), (*heirs, file)), content)
+    return content
+
+
+def _like(name: str, arms: Mapping[str, Any], heirs: tuple[str, ...], file: Path) -> Any:
+    """An arm over the one that it is like."""
+    arm = arms[name]
+    if not isinstance(arm, dict) or LIKE not in arm:
+        return arm
+    other = arm[LIKE]
+    if other not in arms:
+        raise OptionError(f"{file}: arm {name} is like {other}: no such arm{suggestion(str(other), arms)}")
+    if other in (*heirs, name):
+        raise OptionError(f"{file}: arm {name} is like {other}, which is like it; leave one of both out")
+    own = {key: value for key, value in arm.items() if key != LIKE}
+    return _merged(_like(other, arms, (*heirs, name), file), own)
+
+
+def _merged(under: Any, over: Any) -> Any:
+    """`over` where both are no mappings; else both, key by key. A key that is null in `over` is left out."""
+    if not (isinstance(under, dict) and isinstance(over, dict)):
+        return over
+    keys = [*under, *(key for key in over if key not in under)]
+    merged = {key: _merged(under.get(key), over[key]) if key in over else under[key] for key in keys}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def _check_names(what: str, names: Any, valid: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in valid:
+            raise OptionError(f"{what} {name}: there is none; expected {', '.join(valid)}{suggestion(name, valid)}")

@@ -1,0 +1,319 @@
+"""The jobs of a study as the nodes of a graph: what each needs, what it is made of, and how it is run."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.catalogue import CATALOGUE
+from latentsr.autoencoders.load import check_name
+from latentsr.autoencoders.store import find, how_to_get
+from latentsr.bench import Screening, parse_candidates, plan_screening, screen
+from latentsr.bench.evaluation import Comparison, compare
+from latentsr.config import checked, sha256_json
+from latentsr.data.latents import fill_cache, open_cache
+from latentsr.data.prepare import prepare, prepare_cases
+from latentsr.data.recipes import RECIPES
+from latentsr.data.records import read_dataset
+from latentsr.degrade import parse_degradation
+from latentsr.device import resolve_device
+from latentsr.errors import InputError, LatentSRError, ModelError, OptionError, suggestion
+from latentsr.provenance import PIXELS
+from latentsr.study.design import Arm, Design
+from latentsr.training.autoencoder import FitVaeConfig, fit_autoencoder
+from latentsr.training.denoiser import TrainConfig, published_preset
+from latentsr.training.fit_denoiser import fit_denoiser
+from latentsr.upscalers import UPSCALERS, Sampling, load_upscaler
+
+STEPS = ("prepare", "fit-vae", "screen", "encode", "train", "measure")
+Report = Callable[..., None]  # (done, total)
+Progress = Callable[..., AbstractContextManager[Report]]  # (title, unit=, resumes=), see `latentsr.terminal.progress`
+
+
+@dataclass(frozen=True)
+class Node:
+    """One job of a study.
+
+    Attributes:
+        step: one of STEPS.
+        name: what it makes, in words that name a folder.
+        options: all that decides its result, but for the results it needs; plain values.
+        needs: the jobs whose results it takes.
+    """
+
+    step: str
+    name: str
+    options: Mapping[str, Any]
+    needs: tuple["Node", ...] = ()
+
+    @cached_property
+    def key(self) -> str:
+        """The digest of all that decides its result."""
+        made_of = {"step": self.step, "options": self.options, "needs": [node.key for node in self.needs]}
+        return sha256_json({**made_of, "pixels": PIXELS})
+
+    @property
+    def place(self) -> str:
+        """Its folder below the study's; equal jobs of several arms, or of several designs, have one."""
+        return f"{self.step}/{self.name}-{self.key[:10]}"
+
+    def run(self, root: Path, *, device: str, progress: Progress) -> None:
+        """Does the job in the study's folder `root`, or goes on with it; raises what the job raises."""
+        RUN[self.step](self, root, device, progress)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and self.key == other.key
+
+
+def nodes_of(design: Design) -> dict[str, tuple[Node, ...]]:
+    """The last jobs of each arm, and of the screening under "screen"; the jobs before them are their needs.
+
+    All options are checked now, and that sources and weights are there: OptionError, InputError or ModelError says
+    which arm lacks what, before hours of work.
+    """
+    parse_degradation(design.degradation)
+    datasets = {name: _prepared(name, design) for name in design.datasets}
+    autoencoders: dict[str, Node | str] = {}
+    for name in design.autoencoders:
+        _resolve(name, design, datasets, autoencoders, ())
+    ends = {name: tuple(_measured(name, arm, design, datasets, autoencoders)) for name, arm in design.arms.items()}
+    if design.screen is not None:
+        checked(Screening, design.screen, "screen")
+        ends["screen"] = tuple(
+            _with_autoencoder(
+                "screen", f"{name}-{dataset}", {"options": design.screen, "split": design.datasets[dataset].split},
+                (prepared,), name, autoencoders[name],
+            )
+            for name in design.autoencoders
+            for dataset, prepared in datasets.items()
+        )  # fmt: skip
+    return ends
+
+
+def before(nodes: Sequence[Node]) -> Iterator[Node]:
+    """The nodes with all that they need, each once, what is needed before what needs it."""
+    seen: set[Node] = set()
+
+    def visit(node: Node) -> Iterator[Node]:
+        if node not in seen:
+            seen.add(node)
+            for need in node.needs:
+                yield from visit(need)
+            yield node
+
+    for node in nodes:
+        yield from visit(node)
+
+
+def _prepared(name: str, design: Design) -> Node:
+    own = design.datasets[name]
+    if own.recipe not in RECIPES:
+        valid = ", ".join(RECIPES)
+        raise OptionError(f"dataset {name}: recipe {own.recipe}, expected {valid}{suggestion(own.recipe, RECIPES)}")
+    if own.source is None:
+        raise OptionError(f"dataset {name}: no source; give its folder, as in --source {name}=FOLDER")
+    if not own.source.exists():
+        raise InputError(f"dataset {name}: its source {own.source} does not exist; give another by --source {name}=...")
+    return Node("prepare", name, {"recipe": own.recipe, "source": str(own.source.resolve()), "options": own.options})
+
+
+def _resolve(
+    name: str,
+    design: Design,
+    datasets: Mapping[str, Node],
+    found: dict[str, Node | str],
+    heirs: tuple[str, ...],
+) -> Node | str:
+    """The job that fits an autoencoder, or the name or folder of one that exists; `found` keeps it."""
+    if name in found:
+        return found[name]
+    if name in heirs:
+        raise OptionError(f"autoencoder {name}: begins with {heirs[-1]}, which begins with it; choose another init")
+    own = design.autoencoders[name]
+    if own.fit is None:
+        found[name] = _existing(own.name or name, f"autoencoder {name}")
+        return found[name]
+    options = dict(own.fit)
+    checked(FitVaeConfig, options, f"autoencoder {name}")
+    needs = tuple(datasets[dataset] for dataset in own.datasets)
+    init = options.get("init")
+    if init in design.autoencoders:
+        start = _resolve(init, design, datasets, found, (*heirs, name))
+        found[name] = _with_autoencoder("fit-vae", name, {"options": options | {"init": None}}, needs, "init", start)
+    else:
+        options |= {"init": _existing(init, f"autoencoder {name}: init")} if init else {}
+        found[name] = Node("fit-vae", name, {"options": options}, needs)
+    return found[name]
+
+
+def _existing(name: str, what: str) -> str:
+    """The name, or the folder's path, of an autoencoder that is on this machine; ModelError otherwise."""
+    if Path(name).is_dir():
+        return str(Path(name).resolve())
+    try:
+        check_name(name)
+        if name in CATALOGUE and find(name) is None:
+            raise ModelError(f"{name}: its weights are not on this machine; {how_to_get(name)}")
+    except ModelError as error:
+        raise ModelError(f"{what}: {error}") from error
+    return name
+
+
+def _with_autoencoder(
+    step: str, name: str, options: Mapping[str, Any], needs: tuple[Node, ...], role: str, autoencoder: Node | str
+) -> Node:
+    """A job with an autoencoder: the last of its needs, or named by the option `autoencoder`."""
+    if isinstance(autoencoder, Node):
+        return Node(step, name, {**options, "role": role}, (*needs, autoencoder))
+    return Node(step, name, {**options, "role": role, "autoencoder": autoencoder}, needs)
+
+
+def _measured(
+    name: str, arm: Arm, design: Design, datasets: Mapping[str, Node], autoencoders: Mapping[str, Node | str]
+) -> Iterator[Node]:
+    """The jobs that measure an arm, by dataset and seed, each over all samplings."""
+    for sampling, options in arm.samplings.items():
+        checked(Sampling, options, f"arm {name}: sampling {sampling}")
+    if arm.upscaler is not None:
+        try:
+            load_upscaler(arm.upscaler, device="cpu")
+        except LatentSRError as error:
+            raise type(error)(f"arm {name}: {error}") from error
+    base = {**design.measure, **arm.measure}
+    references = {key: base.pop(key) for key in ("reference_autoencoder", "latent") if base.get(key)}
+    unknown = set(base) - set(inspect.signature(Comparison).parameters) | {"methods", "split", "degradation"} & set(
+        base
+    )
+    if unknown:
+        valid = sorted(inspect.signature(Comparison).parameters.keys() - {"methods", "split", "degradation"})
+        first = min(unknown)
+        raise OptionError(f"arm {name}: measure has {first}; expected {', '.join(valid)}{suggestion(first, valid)}")
+    models = _trained(name, arm, design, datasets, autoencoders) if arm.autoencoder else [("", arm.datasets, None)]
+    for label, on, model in models:
+        for dataset in on:
+            options = {
+                "samplings": arm.samplings, "options": base, "split": design.datasets[dataset].split,
+                "degradation": design.degradation, "upscaler": arm.upscaler,
+                "references": {
+                    key: one for key, other in references.items()
+                    if isinstance(one := autoencoders.get(other) or _existing(other, f"arm {name}: {key}"), str)
+                },
+            }  # fmt: skip
+            fitted = {
+                key: node for key, other in references.items() if isinstance(node := autoencoders.get(other), Node)
+            }
+            needs = (datasets[dataset], *([model] if model else []), *fitted.values())
+            options["fitted"] = list(fitted)
+            yield Node("measure", f"{name}-{dataset}{label}", options, needs)
+
+
+def _trained(
+    name: str, arm: Arm, design: Design, datasets: Mapping[str, Node], autoencoders: Mapping[str, Node | str]
+) -> Iterator[tuple[str, tuple[str, ...], Node]]:
+    """(label, datasets that are measured, training) for each of an arm's trainings."""
+    if arm.preset is None:
+        checked(TrainConfig, arm.train, f"arm {name}: train")
+    for key in arm.train.keys() - TrainConfig.model_fields.keys():  # which the preset's options do not decide
+        valid = TrainConfig.model_fields
+        raise OptionError(f"arm {name}: train has {key}; expected {', '.join(valid)}{suggestion(key, valid)}")
+    vae = str(arm.autoencoder)
+    for group in [arm.datasets] if arm.joint else [(one,) for one in arm.datasets]:
+        encoded = _with_autoencoder(
+            "encode", f"{vae}-{'-'.join(group)}",
+            {"degradation": design.degradation, **arm.encode.model_dump(mode="json")},
+            tuple(datasets[one] for one in group), vae, autoencoders[vae],
+        )  # fmt: skip
+        for seed in arm.seeds:
+            label = f"-seed{seed}" if len(arm.seeds) > 1 else ""
+            options = {"preset": arm.preset, "options": {**arm.train, "seed": seed}}
+            yield label, group, Node("train", f"{vae}-{'-'.join(group)}{label}", options, (encoded,))
+
+
+def _prepare(node: Node, root: Path, device: str, progress: Progress) -> None:  # noqa: ARG001 - as all of RUN
+    recipe, source, out = RECIPES[node.options["recipe"]], Path(node.options["source"]), root / node.place
+    with progress("prepare") as report:
+        if isinstance(recipe, type):
+            prepare_cases(node.options["recipe"], recipe(**node.options["options"]), source, out, progress=report)
+        else:
+            options = {"name": node.name, **node.options["options"]}
+            prepare(node.options["recipe"], source, out, progress=report, **options)
+
+
+def _autoencoder(node: Node, root: Path) -> str:
+    """The name or folder of the node's autoencoder."""
+    given = node.options.get("autoencoder")
+    return str(given or root / node.needs[-1].place)
+
+
+def _fit_vae(node: Node, root: Path, device: str, progress: Progress) -> None:
+    options = dict(node.options["options"])
+    if "role" in node.options:
+        options["init"] = _autoencoder(node, root)
+    data = [read_dataset(root / need.place) for need in node.needs if need.step == "prepare"]
+    config = checked(FitVaeConfig, options, node.name)
+    fit_autoencoder(data, root / node.place, config, device=device, progress=progress)
+
+
+def _screen(node: Node, root: Path, device: str, progress: Progress) -> None:
+    candidates = parse_candidates([f"{node.options['role']}={_autoencoder(node, root)}"], weights=[], configs=[])
+    options = checked(Screening, {"split": node.options["split"], **node.options["options"]}, node.name)
+    where = resolve_device(device)
+    plan = plan_screening([read_dataset(root / node.needs[0].place)], candidates, options, device=where)
+    with progress("screen", resumes=True) as report:
+        screen(plan, root / node.place, device=where, progress=report)
+
+
+def _encode(node: Node, root: Path, device: str, progress: Progress) -> None:
+    options, where = node.options, resolve_device(device)
+    data = [read_dataset(root / need.place) for need in node.needs if need.step == "prepare"]
+    released = Path(options["released"]) if options["released"] else None
+    with progress("encode", resumes=True) as report:
+        fill_cache(
+            data, load_autoencoder(_autoencoder(node, root), device=where), parse_degradation(options["degradation"]),
+            root / node.place, conditions=options["conditions"], device=where, draw=options["draw"], released=released,
+            progress=report,
+        )  # fmt: skip
+
+
+def train_config(node: Node, root: Path) -> TrainConfig:
+    """The options of a training, whose cache is there."""
+    preset = published_preset(open_cache(root / node.needs[0].place)) if node.options["preset"] else {}
+    return checked(TrainConfig, {**preset, **node.options["options"]}, node.name)
+
+
+def _train(node: Node, root: Path, device: str, progress: Progress) -> None:
+    config = train_config(node, root)
+    fit_denoiser(open_cache(root / node.needs[0].place), root / node.place, config, device=device, progress=progress)
+
+
+def _measure(node: Node, root: Path, device: str, progress: Progress) -> None:
+    options = node.options
+    model = next((root / need.place for need in node.needs if need.step == "train"), options["upscaler"])
+    fitted = [need for need in node.needs if need.step == "fit-vae"]
+    references = dict(options["references"])
+    references |= {key: str(root / need.place) for key, need in zip(options["fitted"], fitted, strict=True)}
+    methods = [f"{name}={model}?{urlencode(own)}".rstrip("?") for name, own in options["samplings"].items()]
+    asked = Comparison(
+        (str(model),) if model in UPSCALERS else tuple(methods), split=options["split"],
+        degradation=options["degradation"], device=device, **references, **options["options"],
+    )  # fmt: skip
+    with progress("measure", resumes=True) as report:
+        compare([root / node.needs[0].place], root / node.place, asked, progress=report)
+
+
+RUN: Mapping[str, Callable[[Node, Path, str, Progress], None]] = {
+    "prepare": _prepare,
+    "fit-vae": _fit_vae,
+    "screen": _screen,
+    "encode": _encode,
+    "train": _train,
+    "measure": _measure,
+}

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -173,8 +173,8 @@ def _is_no_typo(fault: Any) -> bool:
 
 def _fault(cls: type[BaseModel], fault: Any, key: str) -> str:
     if fault["type"] == "extra_forbidden":
-        owner = _owner(cls, fault["loc"][:-1])
-        return f"unknown key '{key}'; expected {_keys(owner)}{suggestion(key, owner.model_fields if owner else ())}"
+        owner, last = _owner(cls, fault["loc"][:-1]), str(fault["loc"][-1])
+        return f"unknown key '{key}'; expected {_keys(owner)}{suggestion(last, owner.model_fields if owner else ())}"
     if fault["type"] == "missing":
         return f"key '{key}' is missing; expected {_keys(_owner(cls, fault['loc'][:-1]))}"
     expected = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
@@ -187,10 +187,11 @@ def _owner(cls: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseMo
     """The nested record in which a fault lies, or None where a list or a union hides it."""
     owner: Any = cls
     for part in location:
-        owner = owner.model_fields[part].annotation if part in owner.model_fields else None
-        if not (isinstance(owner, type) and issubclass(owner, BaseModel)):
-            return None
-    return owner
+        if get_origin(owner) is dict:
+            owner = get_args(owner)[1]
+        else:
+            owner = owner.model_fields[part].annotation if part in getattr(owner, "model_fields", ()) else None
+    return owner if isinstance(owner, type) and issubclass(owner, BaseModel) else None
 
 
 def _keys(cls: type[BaseModel] | None) -> str:

@@ -196,7 +196,7 @@ class _Pace:
         if small.key not in self.runs:
             watch, begin = _Watch(), time.monotonic()
             if small.step == "prepare":
-                _write_images(self.scratch / small.place, small.name, *small.options["size"])
+                _write_images(self.scratch / small.place, small.options["name"], *small.options["size"])
             else:
                 small.run(self.scratch, device=self.device, progress=watch)
             self.runs[small.key] = time.monotonic() - begin, watch
@@ -206,7 +206,7 @@ class _Pace:
         """The job on few images, for few steps; equal for jobs that differ in what takes no time, such as a seed."""
         options = dict(node.options)
         if node.step == "prepare":
-            options = {"size": self._images(node)[1]}
+            options = {"name": node.name, "size": self._images(node)[1]}
         elif node.step in ("fit-vae", "train"):
             short: dict[str, Any] = {"steps": None, "minutes": MINUTES, "seed": 0}
             short |= {"epochs": None, "decay": "step"} if node.step == "train" else {}
@@ -216,7 +216,7 @@ class _Pace:
                 name: {key: min(value, steps) if key in ("steps", "samples") else value for key, value in own.items()}
                 for name, own in options["samplings"].items()
             }
-        return Node(node.step, node.name, options, tuple(self._small(need) for need in node.needs))
+        return Node(node.step, "few", options, tuple(self._small(need) for need in node.needs))
 
     def _images(self, node: Node) -> tuple[Mapping[str, int], tuple[int, int]]:
         """The number of images of each split and their size: as prepared, or as the source looks."""

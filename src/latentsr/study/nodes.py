@@ -41,7 +41,7 @@ class Node:
 
     Attributes:
         step: one of STEPS.
-        name: what it makes, in words that name a folder.
+        name: what it makes, in words that name a folder; follows from the options and needs.
         options: all that decides its result, but for the results it needs; plain values.
         needs: the jobs whose results it takes.
     """
@@ -122,7 +122,8 @@ def _prepared(name: str, design: Design) -> Node:
         raise OptionError(f"dataset {name}: no source; give its folder, as in --source {name}=FOLDER")
     if not own.source.exists():
         raise InputError(f"dataset {name}: its source {own.source} does not exist; give another by --source {name}=...")
-    return Node("prepare", name, {"recipe": own.recipe, "source": str(own.source.resolve()), "options": own.options})
+    source = str(own.source.resolve())
+    return Node("prepare", name, {"name": name, "recipe": own.recipe, "source": source, "options": own.options})
 
 
 def _resolve(
@@ -147,10 +148,12 @@ def _resolve(
     init = options.get("init")
     if init in design.autoencoders:
         start = _resolve(init, design, datasets, found, (*heirs, name))
-        found[name] = _with_autoencoder("fit-vae", name, {"options": options | {"init": None}}, needs, "init", start)
+        found[name] = _with_autoencoder(
+            "fit-vae", name, {"name": name, "options": options | {"init": None}}, needs, "init", start
+        )
     else:
         options |= {"init": _existing(init, f"autoencoder {name}: init")} if init else {}
-        found[name] = Node("fit-vae", name, {"options": options}, needs)
+        found[name] = Node("fit-vae", name, {"name": name, "options": options}, needs)
     return found[name]
 
 
@@ -196,8 +199,9 @@ def _measured(
         valid = sorted(inspect.signature(Comparison).parameters.keys() - {"methods", "split", "degradation"})
         first = min(unknown)
         raise OptionError(f"arm {name}: measure has {first}; expected {', '.join(valid)}{suggestion(first, valid)}")
-    models = _trained(name, arm, design, datasets, autoencoders) if arm.autoencoder else [("", arm.datasets, None)]
-    for label, on, model in models:
+    models = _trained(name, arm, design, datasets, autoencoders) if arm.autoencoder else [(arm.datasets, None)]
+    for on, model in models:
+        label = model.name if model else Path(str(arm.upscaler)).stem
         for dataset in on:
             options = {
                 "samplings": arm.samplings, "options": base, "split": design.datasets[dataset].split,
@@ -212,13 +216,13 @@ def _measured(
             }
             needs = (datasets[dataset], *([model] if model else []), *fitted.values())
             options["fitted"] = list(fitted)
-            yield Node("measure", f"{name}-{dataset}{label}", options, needs)
+            yield Node("measure", f"{label}-on-{dataset}", options, needs)
 
 
 def _trained(
     name: str, arm: Arm, design: Design, datasets: Mapping[str, Node], autoencoders: Mapping[str, Node | str]
-) -> Iterator[tuple[str, tuple[str, ...], Node]]:
-    """(label, datasets that are measured, training) for each of an arm's trainings."""
+) -> Iterator[tuple[tuple[str, ...], Node]]:
+    """(datasets that are measured, training) for each of an arm's trainings."""
     if arm.preset is None:
         checked(TrainConfig, arm.train, f"arm {name}: train")
     for key in arm.train.keys() - TrainConfig.model_fields.keys():  # which the preset's options do not decide
@@ -232,9 +236,8 @@ def _trained(
             tuple(datasets[one] for one in group), vae, autoencoders[vae],
         )  # fmt: skip
         for seed in arm.seeds:
-            label = f"-seed{seed}" if len(arm.seeds) > 1 else ""
             options = {"preset": arm.preset, "options": {**arm.train, "seed": seed}}
-            yield label, group, Node("train", f"{vae}-{'-'.join(group)}{label}", options, (encoded,))
+            yield group, Node("train", f"{encoded.name}-seed{seed}", options, (encoded,))
 
 
 def _prepare(node: Node, root: Path, device: str, progress: Progress) -> None:  # noqa: ARG001 - as all of RUN
@@ -243,8 +246,8 @@ def _prepare(node: Node, root: Path, device: str, progress: Progress) -> None:  
         if isinstance(recipe, type):
             prepare_cases(node.options["recipe"], recipe(**node.options["options"]), source, out, progress=report)
         else:
-            options = {"name": node.name, **node.options["options"]}
-            prepare(node.options["recipe"], source, out, progress=report, **options)
+            name = str(node.options["name"])
+            prepare(node.options["recipe"], source, out, name=name, progress=report, **node.options["options"])
 
 
 def _autoencoder(node: Node, root: Path) -> str:

@@ -1,0 +1,168 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from latentsr.config import read_json
+from latentsr.errors import StaleError
+from latentsr.job import locked
+from latentsr.study.design import read_design
+from latentsr.study.nodes import Node, before, nodes_of
+from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, done_before, run_study
+from latentsr.training.trainer import silent
+
+SMOKE = Path(__file__).resolve().parents[2] / "studies" / "smoke.yaml"
+
+Ends = dict[str, tuple[Node, ...]]
+
+
+@pytest.fixture(scope="module")
+def ends(sources: dict[str, Path]) -> Ends:
+    return nodes_of(read_design(SMOKE, sources=sources))
+
+
+@pytest.fixture(scope="module")
+def study(ends: Ends, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole smoke study, done."""
+    root = tmp_path_factory.mktemp("study") / "smoke"
+    outcomes = run_study(ends, root, device="cpu", progress=silent)
+    assert [outcome.message for outcome in outcomes if outcome.state != DONE] == []
+    return root
+
+
+def table(root: Path, node: Node) -> pd.DataFrame:
+    return pd.read_parquet(root / node.place / "table.parquet")
+
+
+def test_every_arm_is_measured_under_all_its_samplings(study: Path, ends: Ends) -> None:
+    for arm, last in read_design(SMOKE).arms.items():
+        assert [node.step for node in ends[arm]] == ["measure"] * len(last.datasets) * len(last.seeds)
+        wanted = {"hr", "bicubic", *(last.samplings if last.upscaler != "bicubic" else ())}
+        for node in ends[arm]:
+            assert set(table(study, node)["method"]) == wanted
+    assert set(table(study, ends["published"][0])["metric"]) >= {"psnr", "self_psnr"}
+
+
+def test_a_finished_study_does_nothing_and_keeps_what_its_jobs_took(study: Path, ends: Ends) -> None:
+    assert run_study(ends, study, device="cpu", progress=silent) == []
+    for node in before(ends["adapted"]):
+        record = done_before(node, study)
+        assert record is not None
+        assert (record["key"], record["step"]) == (node.key, node.step)
+        assert record["seconds"] > 0
+        assert record["memory_mb"] > 10
+
+
+def test_killed_at_random_and_resumed_it_has_the_same_tables(
+    study: Path, ends: Ends, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    only = {arm: ends[arm] for arm in ("haar", "small")}
+    options = [f"--source={name}={folder}" for name, folder in sources.items()] + [f"--only={arm}" for arm in only]
+    command = "from latentsr.cli import main; main()"
+    arguments = ["study", str(SMOKE), "-o", str(tmp_path / "smoke"), "--device", "cpu", *options]
+    generator = random.Random(time.time())
+    wanted = generator.randrange(1, 7)  # jobs that are begun when it is killed
+    with subprocess.Popen([sys.executable, "-c", command, *arguments], stdout=subprocess.DEVNULL) as running:
+        while running.poll() is None and len(list((tmp_path / "smoke" / "nodes").rglob("*.json"))) < wanted:
+            time.sleep(0.05)
+        time.sleep(generator.random())
+        os.kill(running.pid, signal.SIGKILL)
+    left = run_study(only, tmp_path / "smoke", device="cpu", progress=silent)
+    assert left, f"killed after {wanted} jobs"
+    for node in (node for last in only.values() for node in last):
+        pd.testing.assert_frame_equal(table(tmp_path / "smoke", node), table(study, node))
+
+
+def test_a_job_that_fails_leaves_the_others_running(ends: Ends, sources: dict[str, Path], tmp_path: Path) -> None:
+    design = read_design(SMOKE, sources=sources)
+    arms = design.model_dump()["arms"]
+    arms["haar"]["train"]["crop"] = 16  # the latents are 8 px wide, which only the cache shows
+    broken = nodes_of(design.model_validate({**design.model_dump(), "arms": arms, "screen": None}))
+    seen: list[tuple[Outcome, int, int]] = []
+    outcomes = run_study(
+        {arm: broken[arm] for arm in ("haar", "bicubic")}, tmp_path / "study", device="cpu", progress=silent,
+        told=lambda *told: seen.append(told),
+    )  # fmt: skip
+    states = {outcome.node.name: outcome.state for outcome in outcomes}
+    assert states["haar-a-b-seed0"] == FAILED
+    assert (states["haar-a-b-seed0-on-a"], states["bicubic-on-a"]) == (SKIPPED, DONE)
+    assert "crop 16" in next(outcome.message for outcome in outcomes if outcome.state == FAILED)
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+    again = run_study({"haar": ends["haar"]}, tmp_path / "study", device="cpu", progress=silent)
+    assert {outcome.state for outcome in again} == {DONE}  # mended; what was done is kept
+    assert "prepare" not in {outcome.node.step for outcome in again}
+
+
+def test_an_error_of_the_disk_ends_the_study_and_the_next_run_goes_on(
+    ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Node.run
+
+    def full(node: Node, *given: object, **options: object) -> None:
+        if node.step == "encode":
+            raise OSError(28, "No space left on device")
+        run(node, *given, **options)
+
+    monkeypatch.setattr(Node, "run", full)
+    with pytest.raises(OSError, match="No space"):
+        run_study({"published": ends["published"]}, tmp_path / "study", progress=silent)
+    encode = next(node for node in before(ends["published"]) if node.step == "encode")
+    record = json.loads((tmp_path / "study" / "nodes" / f"{encode.place}.json").read_text())
+    assert record["state"] == "interrupted"
+    assert done_before(encode, tmp_path / "study") is None
+
+
+def test_two_runners_do_not_share_a_folder(ends: Ends, tmp_path: Path) -> None:
+    with locked(tmp_path / "study"), pytest.raises(StaleError, match="works here"):
+        run_study(ends, tmp_path / "study", progress=silent)
+
+
+def test_an_altered_record_is_no_finished_job(study: Path, ends: Ends) -> None:
+    node = ends["bicubic"][0]
+    path = study / "nodes" / f"{node.place}.json"
+    kept = path.read_text()
+    path.write_text(kept.replace('"done"', '"gone"'))
+    assert done_before(node, study) is None
+    path.write_text(kept)
+    assert done_before(node, study) is not None
+
+
+def test_several_workers_do_what_one_does(ends: Ends, study: Path, tmp_path: Path) -> None:
+    run_study({"bicubic": ends["bicubic"]}, tmp_path / "two", device="cpu", workers=2, progress=silent)
+    for node in ends["bicubic"]:
+        pd.testing.assert_frame_equal(table(tmp_path / "two", node), table(study, node))
+    assert list((tmp_path / "two" / "logs" / "measure").glob("bicubic-on-a-*.log"))
+
+
+def test_the_command_says_what_it_does_and_when_there_is_nothing_to_do(
+    study: Path, sources: dict[str, Path], run: Callable
+) -> None:
+    options = [f"--source={name}={folder}" for name, folder in sources.items()]
+    assert "nothing to do: all" in run("study", SMOKE, "-o", study, *options).out
+    for wrong in (["--only", "harr"], ["--until", "trian"], ["--source", "a"]):
+        assert run("study", SMOKE, "-o", study, *options, *wrong).status == 2
+
+
+def test_a_dry_run_shows_every_open_job_and_does_none(sources: dict[str, Path], run: Callable, tmp_path: Path) -> None:
+    options = [f"--source={name}={folder}" for name, folder in sources.items()]
+    shown = run("study", SMOKE, "-o", tmp_path / "out", *options, "--only", "published", "--dry-run").out
+    for job in ("prepare a", "encode haar-a", "train haar-a-seed0", "measure haar-a-seed0-on-a"):
+        assert job in shown
+    assert "4 of 4 jobs open" in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_until_a_step_and_only_an_arm(ends: Ends, sources: dict[str, Path], run: Callable, tmp_path: Path) -> None:
+    options = [f"--source={name}={folder}" for name, folder in sources.items()]
+    assert run("study", SMOKE, "-o", tmp_path, *options, "--only", "published", "--until", "encode").status == 0
+    done = {node.step for node in before(ends["published"]) if done_before(node, tmp_path)}
+    assert done == {"prepare", "encode"}
+    assert read_json(next((tmp_path / "encode").glob("*/manifest.json")))["size"] == [32, 32]

@@ -61,24 +61,35 @@ def test_a_finished_study_does_nothing_and_keeps_what_its_jobs_took(study: Path,
         assert record["memory_mb"] > 10
 
 
-def test_killed_at_random_and_resumed_it_has_the_same_tables(
+def test_two_workers_killed_at_random_and_resumed_make_the_same_tables(
     study: Path, ends: Ends, sources: dict[str, Path], tmp_path: Path
 ) -> None:
-    only = {arm: ends[arm] for arm in ("haar", "small")}
-    options = [f"--source={name}={folder}" for name, folder in sources.items()] + [f"--only={arm}" for arm in only]
-    command = "from latentsr.cli import main; main()"
-    arguments = ["study", str(SMOKE), "-o", str(tmp_path / "smoke"), "--device", "cpu", *options]
-    generator = random.Random(time.time())
-    wanted = generator.randrange(1, 7)  # jobs that are begun when it is killed
-    with subprocess.Popen([sys.executable, "-c", command, *arguments], stdout=subprocess.DEVNULL) as running:
-        while running.poll() is None and len(list((tmp_path / "smoke" / "nodes").rglob("*.json"))) < wanted:
+    root, generator = tmp_path / "smoke", random.Random(time.time())
+    options = [f"--source={name}={folder}" for name, folder in sources.items()]
+    arguments = ["study", SMOKE, "-o", root, "--device=cpu", "--workers=2", "--only=small", *options]
+    command = [sys.executable, "-c", "from latentsr.cli import main; main()", *map(str, arguments)]
+    wanted = generator.randrange(1, 8)  # jobs that are begun when it is killed
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0) as running:
+        while running.poll() is None and len(list((root / "nodes").rglob("*.json"))) < wanted:
             time.sleep(0.05)
         time.sleep(generator.random())
+        assert running.poll() is None
         os.kill(running.pid, signal.SIGKILL)
-    left = run_study(only, tmp_path / "smoke", device="cpu", progress=silent)
-    assert left, f"killed after {wanted} jobs"
+    while _group_lives(running.pid):  # the workers end with it
+        time.sleep(0.05)
+    assert list((root / "logs" / "prepare").glob("a-*.log"))
+    only = {"small": ends["small"]}
+    assert run_study(only, root, device="cpu", progress=silent), f"killed after {wanted} jobs"
     for node in (node for last in only.values() for node in last):
-        pd.testing.assert_frame_equal(table(tmp_path / "smoke", node), table(study, node))
+        pd.testing.assert_frame_equal(table(root, node), table(study, node))
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_job_that_fails_leaves_the_others_running(ends: Ends, sources: dict[str, Path], tmp_path: Path) -> None:
@@ -133,13 +144,6 @@ def test_an_altered_record_is_no_finished_job(study: Path, ends: Ends) -> None:
     assert done_before(node, study) is None
     path.write_text(kept)
     assert done_before(node, study) is not None
-
-
-def test_several_workers_do_what_one_does(ends: Ends, study: Path, tmp_path: Path) -> None:
-    run_study({"bicubic": ends["bicubic"]}, tmp_path / "two", device="cpu", workers=2, progress=silent)
-    for node in ends["bicubic"]:
-        pd.testing.assert_frame_equal(table(tmp_path / "two", node), table(study, node))
-    assert list((tmp_path / "two" / "logs" / "measure").glob("bicubic-on-a-*.log"))
 
 
 def test_the_command_says_what_it_does_and_when_there_is_nothing_to_do(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from latentsr.config import Config, Seed, checked, read_yaml_mapping
+from latentsr.config import Config, Seed, checked, read_yaml
 from latentsr.errors import OptionError, suggestion
 
 INHERIT, LIKE = "inherit", "like"  # a file's or files' keys, another arm's keys: what is given here goes before them
@@ -127,11 +127,10 @@ def _inherited(file: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     file = file.resolve()
     if file in heirs:
         raise OptionError(f"{heirs[-1]}: inherits from {file.name}, which inherits from it; leave one of both out")
-    content = read_yaml_mapping(file)
-    if content is None:
-        raise OptionError(f"{file}: holds no study; expected 'key: value' lines with {', '.join(Design.model_fields)}")
+    content = read_yaml(file)
     parents = content.pop(INHERIT, [])
-    for own in (content.get("datasets") or {}).values() if isinstance(content.get("datasets"), dict) else ():
+    datasets = content.get("datasets")
+    for own in datasets.values() if isinstance(datasets, dict) else ():
         if isinstance(own, dict) and isinstance(own.get("source"), str):
             own["source"] = str(file.parent / own["source"])
     for parent in [parents] if isinstance(parents, str) else parents:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -153,6 +154,19 @@ def _run_logged(node: Node, root: Path, device: str) -> Outcome:
         return _run(node, root, device, progress)
 
 
+def _begin_worker(threads: int) -> None:
+    """Takes its share of the cores, and ends with the runner, however that ends: it would go on with its job."""
+    torch.set_num_threads(threads)
+    runner = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == runner:
+            time.sleep(0.2)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
 def _record(node: Node, root: Path) -> Path:
     return root / NODES / f"{node.place}.json"
 
@@ -179,7 +193,7 @@ def _executor(workers: int) -> Iterator[Executor | None]:
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+        workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
     ) as pool:
         try:
             yield pool

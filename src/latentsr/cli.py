@@ -29,7 +29,7 @@ COMMANDS = (
     (encode, "latentsr encode dataset/ --vae haar -o cache/"),
     (train, "latentsr train cache/ -o model/ --steps 4000"),
     (evaluate, "latentsr evaluate dataset/ --method posterior=latentsr-tiny -o evaluation/"),
-    (study, "latentsr study studies/desk.yaml -o study/ --dry-run"),
+    (study, "latentsr study studies/smoke.yaml -o smoke/ --dry-run"),
     (demo, "latentsr demo -o demo/"),
 )
 

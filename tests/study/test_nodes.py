@@ -89,7 +89,7 @@ def test_an_autoencoder_without_weights_is_refused_before_any_work(
 
 
 def test_a_source_that_is_missing_is_named() -> None:
-    with pytest.raises(OptionError, match="--source a="):
+    with pytest.raises(OptionError, match="source to a="):
         nodes_of(read_design(SMOKE))
     with pytest.raises(InputError, match=r"dataset b: .*nowhere"):
         nodes_of(read_design(SMOKE, sources={"a": SMOKE.parent, "b": Path("nowhere")}))

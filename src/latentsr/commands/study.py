@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Device, Out
+from latentsr.commands.options import Defaults, Device, Out
 from latentsr.errors import OptionError, suggestion
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def study(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and do nothing.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Jobs at a time; several share the cores.")] = 1,
     device: Device = "auto",
+    config: Defaults = None,
 ) -> None:
     """Runs a study: prepares, fits, encodes, trains and measures what its arms need, each job once.
 
@@ -95,13 +96,13 @@ def show_plan(ends: "Mapping[str, Sequence[Node]]", out: Path, device: str, work
         cost, record = found[node], done_before(node, out)
         state = f"done in {terminal.duration(record['seconds'])}" if record else "open"
         total = total if record else total + cost
-        time, disk, flops = terminal.duration(cost.seconds), f"{cost.disk / 1e6:,.1f}", f"{cost.flops / 1e12:,.1f}"
+        time, disk, flops = terminal.duration(cost.seconds), f"{cost.disk / 1e6:,.1f}", f"{cost.flops / 1e12:,.3g}"
         which = ", ".join(arms[node]) if len(arms[node]) < 4 else f"{len(arms[node])} arms"
         rows.append([f"{node.step} {node.name}", which, state, time, disk, flops if cost.flops else ""])
     terminal.show_table("about", ["job", "arms", "state", "time", "disk, MB", "network, TFLOP"], rows)
     left = terminal.duration(total.seconds / workers)
     terminal.show(
         f"{sum(row[2] == 'open' for row in rows)} of {len(rows)} jobs open: about {left} with {workers} worker(s), "
-        f"{total.disk / 1e6:,.0f} MB of disk, {total.flops / 1e12:,.0f} TFLOP in networks, "
+        f"{total.disk / 1e6:,.0f} MB of disk, {total.flops / 1e12:,.3g} TFLOP in networks, "
         f"{total.memory / 1e9:.1f} GB of memory a worker"
     )

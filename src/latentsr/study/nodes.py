@@ -11,8 +11,7 @@ from urllib.parse import urlencode
 
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.catalogue import CATALOGUE
-from latentsr.autoencoders.load import check_name
-from latentsr.autoencoders.store import find, how_to_get
+from latentsr.autoencoders.store import find
 from latentsr.bench import Screening, parse_candidates, plan_screening, screen
 from latentsr.bench.evaluation import Comparison, compare
 from latentsr.config import checked, sha256_json
@@ -119,9 +118,9 @@ def _prepared(name: str, design: Design) -> Node:
         valid = ", ".join(RECIPES)
         raise OptionError(f"dataset {name}: recipe {own.recipe}, expected {valid}{suggestion(own.recipe, RECIPES)}")
     if own.source is None:
-        raise OptionError(f"dataset {name}: no source; give its folder, as in --source {name}=FOLDER")
+        raise OptionError(f"dataset {name}: no source; set the option source to {name}=FOLDER")
     if not own.source.exists():
-        raise InputError(f"dataset {name}: its source {own.source} does not exist; give another by --source {name}=...")
+        raise InputError(f"dataset {name}: its source {own.source} does not exist; set the option source to {name}=FOLDER")
     source = str(own.source.resolve())
     return Node("prepare", name, {"name": name, "recipe": own.recipe, "source": source, "options": own.options})
 
@@ -162,9 +161,8 @@ def _existing(name: str, what: str) -> str:
     if Path(name).is_dir():
         return str(Path(name).resolve())
     try:
-        check_name(name)
-        if name in CATALOGUE and find(name) is None:
-            raise ModelError(f"{name}: its weights are not on this machine; {how_to_get(name)}")
+        if name not in CATALOGUE or find(name) is None:
+            load_autoencoder(name)  # of code alone, or the error that says what is missing
     except ModelError as error:
         raise ModelError(f"{what}: {error}") from error
     return name

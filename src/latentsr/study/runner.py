@@ -69,7 +69,7 @@ def run_study(
         root: the study's folder, which one runner at a time may have: StaleError for another.
         device: auto, cpu or cuda, for every job.
         workers: processes; 1: this one. Several share the cores, and the GPUs in turn where device is cuda.
-        progress: shows a job's progress; of several processes it goes to `logs`.
+        progress: shows a job's progress, such as `terminal.progress`; of several processes in files below `logs`.
         told: called with each outcome and the numbers of jobs done and of all.
     """
     nodes = list(before([node for last in ends.values() for node in last]))
@@ -106,7 +106,7 @@ def _outcomes(
                 ended.append(_run(node, root, devices[0], progress))
             else:
                 where = devices.pop(0)
-                running[pool.submit(_run_logged, node, root, where)] = where
+                running[pool.submit(_run_logged, node, root, where, progress)] = where
         if not ended:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 devices.append(running.pop(future))
@@ -145,9 +145,7 @@ def _run(node: Node, root: Path, device: str, progress: Progress) -> Outcome:
     return record(DONE)
 
 
-def _run_logged(node: Node, root: Path, device: str) -> Outcome:
-    from latentsr.terminal import progress
-
+def _run_logged(node: Node, root: Path, device: str, progress: Progress) -> Outcome:
     path = root / LOGS / f"{node.place}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as log, redirect_stderr(log):

@@ -50,7 +50,11 @@ def _parse(command: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_on_the_page_is_valid(page: str, repository: Path) -> None:
+def test_every_command_on_the_page_is_valid(
+    page: str, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "options.yaml").write_text("{}")  # which --config reads as it is parsed
     for command in _commands((repository / page).read_text(encoding="utf-8")):
         _parse(command)
 

@@ -120,7 +120,7 @@ def _prepared(name: str, design: Design) -> Node:
     if own.source is None:
         raise OptionError(f"dataset {name}: no source; set the option source to {name}=FOLDER")
     if not own.source.exists():
-        raise InputError(f"dataset {name}: its source {own.source} does not exist; set the option source to {name}=FOLDER")
+        raise InputError(f"dataset {name}: no source {own.source}; set the option source to {name}=FOLDER")
     source = str(own.source.resolve())
     return Node("prepare", name, {"name": name, "recipe": own.recipe, "source": source, "options": own.options})
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.diffusion.objective import OBJECTIVES, alphas_sigmas
+from latentsr.diffusion.process import NoiseProcess
 from latentsr.errors import InputError, OptionError
 from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space
 from latentsr.training.trainer import Budget
@@ -31,8 +32,9 @@ def training(**options: object) -> DenoiserTraining:
     """A training whose network always says nought."""
     config = TrainConfig(**{"target": "latent", "channels": (8, 16), "layers": 1, "groups": 4, "crop": 4, **options})
     here = cache(hr=4, pixels=4, latent_up=4)
+    process = NoiseProcess(config.objective, config.schedule, "dpm++")
     restorer = SimpleNamespace(
-        denoiser=Nought(), config=SimpleNamespace(space=latent_space(here, config), published=None)
+        denoiser=Nought(), process=process, config=SimpleNamespace(space=latent_space(here, config))
     )
     return DenoiserTraining(restorer, config, Budget(9, None), Path("pictures"))
 

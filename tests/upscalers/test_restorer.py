@@ -148,7 +148,7 @@ def test_realism_goes_from_the_posterior_mean_to_the_whole_sample() -> None:
 def test_a_model_without_posterior_mean_refuses_the_dial() -> None:
     model, images = restorer(objective="epsilon"), lr(8, 8)
     model.restore(images, ids=IDS, sampling=Sampling(steps=3))
-    with pytest.raises(OptionError, match=r"realism 0\.5: a model of epsilon has no posterior mean"):
+    with pytest.raises(OptionError, match=r"realism 0\.5: tiny has no posterior mean"):
         model.restore(images, ids=IDS, sampling=Sampling(steps=3, realism=0.5))
 
 

@@ -7,11 +7,11 @@ body of EDSR (Lim 2017, section 3.1) in latent space, whose decoder takes the pl
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from diffusers import UNet2DModel
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -42,12 +42,7 @@ class DenoiserSpec(Config):
     attention: Attention = ()
     middle_attention: bool = False
     groups: Groups = 8
-    family: Family = "diffusion"
-
-    @model_serializer(mode="wrap")
-    def _without_default_family(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """`family` came later: without it the hash of a diffusion model is that of older versions."""
-        return {name: value for name, value in serialise(self).items() if (name, value) != ("family", "diffusion")}
+    family: Family = Field("diffusion", exclude_if=lambda value: value == "diffusion")  # older hashes lack it
 
     @property
     def multiple(self) -> int:

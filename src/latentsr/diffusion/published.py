@@ -1,33 +1,33 @@
 """The published noise tables and samplers, as they are: models imported from the study's checkpoints walk them.
 
 They are kept with what is wrong in them, to reproduce published numbers and to show what each defect costs; what is
-trained here uses `latentsr.diffusion.sampler`. The table is in the order of the network's own time index: cosine from
-noisy to clean, linear from clean to noisy. "T steps" are its first T entries and not T places spread over it, so that
-a short walk along the cosine table ends in noise. The first state is half a standard normal. Latents are raw.
+trained here uses `latentsr.diffusion.process.NoiseProcess`. The table is in the order of the network's own time index:
+cosine from noisy to clean, linear from clean to noisy. "T steps" are its first T entries and not T places spread over
+it, so that a short walk along the cosine table ends in noise. The first state is half a standard normal. Latents are
+raw.
 
 Source: arXiv 2604.12152 and its public code, described in words; written anew.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from latentsr.config import Config
-from latentsr.errors import InputError, OptionError
-
-Network = Callable[[Tensor, Tensor], Tensor]
+from latentsr.diffusion.objective import TIMES
+from latentsr.diffusion.process import Generators, Network, finite
+from latentsr.errors import OptionError
 
 START = 0.5  # standard deviation of the first state of the diffusion models
-TIMES = 1000  # of the samples that trainings draw
 STABLE = 1e-4  # added to the noise share that the estimated noise is divided by
 
 
 class PublishedSampling(Config):
-    """How a published model is sampled.
+    """The process of a published model; see `latentsr.diffusion.process.Process`. The network predicts x, or x - noise.
 
     `table`: of the noise, or `flow` for a rectified flow. `timesteps`: entries of the table, and what a flow's time in
     [0, 1) is multiplied by. `zlr_init`: begin at the enlarged LR latent instead of noise.
@@ -37,8 +37,13 @@ class PublishedSampling(Config):
     timesteps: int = Field(1000, ge=2, le=100_000)
     zlr_init: bool = False
 
-    def check(self, steps: int) -> None:
-        """OptionError for one step, and for more than the table has entries."""
+    has_mean: ClassVar = False
+    has_samples: ClassVar = True
+
+    def check(self, steps: int, solver: str | None = None) -> None:
+        """OptionError for one step, for more than the table has entries, and for any solver."""
+        if solver:
+            raise OptionError(f"solver '{solver}': a published model keeps its own sampler; leave solver out")
         if not 2 <= steps <= self.timesteps:
             usual = "16" if self.table == "flow" else "1000, or 100"
             raise OptionError(
@@ -46,9 +51,7 @@ class PublishedSampling(Config):
             )
 
     def at(self, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(alpha, sigma, index) at integer `times` of 0 to 999: shares of signal and noise, (batch, 1, 1, 1), and what
-        the network is told; z = alpha x + sigma noise.
-        """
+        """(alpha, sigma, index) of the table, whose own order and length `index` has."""
         if self.table == "flow":
             share = times / TIMES
             alpha, index = share, (share * (self.timesteps - 1)).long()
@@ -59,20 +62,22 @@ class PublishedSampling(Config):
             alpha, sigma = alphas.sqrt(), (1 - alphas).sqrt()
         return alpha[:, None, None, None], sigma[:, None, None, None], index
 
-    def sample(self, network: Network, noise: Tensor, lr_latent: Tensor, *, steps: int) -> Tensor:
-        """The raw latent (batch, channels, rows, columns) after `steps` evaluations of `network(z, times)`.
+    def target(self, x: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:  # noqa: ARG002
+        """The latent, or of a flow data minus noise."""
+        return x - noise if self.table == "flow" else x
 
-        Args:
-            network: takes the state and integer times (batch,) in the table's own order.
-            noise: standard normal, of the latent's shape.
-            lr_latent: that of LR, enlarged to the same size; the start where `zlr_init`.
-            steps: 2 to `timesteps`.
-
-        Raises:
-            OptionError: steps as in `check`.
-            InputError: a result that is not finite.
-        """
-        self.check(steps)
+    def sample(
+        self,
+        network: Network,
+        noise: Tensor,
+        condition: Tensor,
+        *,
+        steps: int,
+        solver: str | None = None,
+        generators: Generators = (),  # noqa: ARG002
+    ) -> Tensor:
+        """The raw latent after `steps` evaluations, from the condition on where `zlr_init`; see `Process.sample`."""
+        self.check(steps, solver)
 
         def predict(z: Tensor, time: int) -> Tensor:
             return network(z, torch.full((len(z),), time, device=z.device))
@@ -84,15 +89,13 @@ class PublishedSampling(Config):
         else:
             alphas = published_alphas(self.table, self.timesteps).to(noise.device)
             signal, sigma = alphas.sqrt(), (1 - alphas).sqrt()
-            z = lr_latent if self.zlr_init else START * noise
+            z = condition if self.zlr_init else START * noise
             for i in range(steps - 1):
                 x0 = predict(z, i)
                 epsilon = (z - signal[i] * x0) / (sigma[i] + STABLE)
                 z = z + (signal[i + 1] - signal[i]) * x0 + (sigma[i + 1] - sigma[i]) * epsilon
             z = predict(z, steps - 1)
-        if not torch.isfinite(z).all():
-            raise InputError("the sampler gave latents that are not finite; the model is not fit for this image")
-        return z
+        return finite(z)
 
 
 def _cosine(timesteps: int) -> Tensor:

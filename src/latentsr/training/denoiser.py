@@ -18,7 +18,6 @@ from latentsr.data.latents import LatentCache
 from latentsr.degrade import enlarge, project
 from latentsr.diffusion.denoiser import Attention, Channels, DenoiserSpec, Family, Groups, Layers, published_spec
 from latentsr.diffusion.latents import Condition, LatentSpace, Statistics, condition_channels
-from latentsr.diffusion.objective import OBJECTIVES, at
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
@@ -256,17 +255,11 @@ class DenoiserTraining(LightningModule):
 
         Of a regression network that of the decoded pixels.
         """
-        objective, published = OBJECTIVES[self.config.objective], self.restorer.config.published
-        times, up = batch["time"], batch.get("latent-up")
+        process, up = self.restorer.process, batch.get("latent-up")
         x = self.space.to_target(batch["hr"], up)
         condition = self.space.condition(batch, (x.shape[-2], x.shape[-1]))
-        if published is not None:
-            alpha, sigma, times = published.at(times)
-        else:
-            alpha, sigma = at(self.config.schedule, times, objective.terminal)
-        target = objective.target(x, batch["noise"], alpha, sigma)
-        if published is not None and published.table == "flow":
-            target = -target  # data minus noise
+        alpha, sigma, times = process.at(batch["time"])
+        target = process.target(x, batch["noise"], alpha, sigma)
         prediction = self.network(alpha * x + sigma * batch["noise"], times, condition)
         power = 1 if self.config.loss == "l1" else 2
         if self.config.family == "regression":

@@ -19,7 +19,6 @@ from latentsr.config import checked, read_signed_json, sha256, signed, write_jso
 from latentsr.degrade import parse_degradation
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
-from latentsr.diffusion.sampler import make_solver
 from latentsr.errors import LatentSRError, ModelError
 from latentsr.upscalers.restorer import ModelConfig, Restorer
 
@@ -94,9 +93,7 @@ def save_model(
             (partial / IMAGES).write_text("\n".join(digests) + "\n", encoding="ascii")
         made = (path for path in sorted(partial.rglob("*")) if path.is_file() and path.name != CARD)
         files = {path.relative_to(partial).as_posix(): sha256(path) for path in made}
-        # `published` came later: without it the hash of a model is that of older versions.
-        content = config.model_dump(mode="json", exclude=None if config.published else {"published"})
-        write_json(partial / CONFIG, signed({**content, "files": files}))
+        write_json(partial / CONFIG, signed({**config.model_dump(mode="json"), "files": files}))
 
 
 def shipped_models() -> list[str]:
@@ -119,8 +116,7 @@ def _config(folder: Path) -> ModelConfig:
     try:
         config = checked(ModelConfig, read_signed_json(folder / CONFIG), str(folder / CONFIG))
         parse_degradation(config.degradation)
-        if config.published is None:
-            make_solver(config.solver, config.schedule, config.objective)
+        config.process.check(1 if config.process.has_mean else 2)
     except LatentSRError as error:
         raise ModelError(f"{error}; get the whole model again") from error
     return config

@@ -21,7 +21,6 @@ from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
 from latentsr.errors import InputError, ModelError, OptionError, StaleError, reason
 from latentsr.io.raster import resized
-from latentsr.provenance import ESTIMATE
 from latentsr.tiling import apply_tiled
 from latentsr.upscalers.upscaler import Restored, Sampling, Upscaler
 
@@ -179,15 +178,6 @@ class Pretrained(Upscaler):
         if self.scale == 1 and self.network.scale > 1:
             image = torch.stack([_reduced(one[0], (lr.shape[-2], lr.shape[-1]))[None] for one in image])
         return Restored(image)
-
-    def check(self, sampling: Sampling) -> None:
-        """OptionError for options of samples, of which it has none."""
-        if sampling.steps > 1 or sampling.realism or sampling.solver:
-            raise OptionError(f"{self.name} draws no samples: leave samples, steps, realism and solver out")
-
-    def image_kind(self, sampling: Sampling) -> str:  # noqa: ARG002
-        """One image, made by a network."""
-        return ESTIMATE
 
 
 def _reduced(image: Tensor, size: tuple[int, int]) -> Tensor:

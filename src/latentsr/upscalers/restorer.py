@@ -1,7 +1,7 @@
 """Restoration of LR images with a trained denoiser: encode, sample, decode, project."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,9 +18,8 @@ from latentsr.degrade import parse_degradation, project
 from latentsr.device import image_generator
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
-from latentsr.diffusion.objective import OBJECTIVES
+from latentsr.diffusion.process import Network, NoiseProcess, Process, Regression, image_noise
 from latentsr.diffusion.published import PublishedSampling
-from latentsr.diffusion.sampler import check_steps, image_noise, make_solver, sample
 from latentsr.errors import InputError, OptionError
 from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, SAMPLE
 from latentsr.tiling import apply_tiled
@@ -42,9 +41,10 @@ class ModelConfig(Config):
 
     `autoencoder` is a name in the table, or "autoencoder": the folder of that name inside the model. `trained_on`,
     `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are
-    unlike. `realism` is the dial's place for samples, `spread` their calibration. `published` is the published sampler
-    in place of `solver`, for a model that was imported from the study's checkpoints. `parent` is the model that it was
-    fine-tuned from. `files` is the SHA-256 of every other file of the model's folder.
+    unlike. `realism` is the dial's place for samples, `spread` their calibration. `published` is the process of a model
+    that was imported from the study's checkpoints, or trained as they were; it then decides instead of objective,
+    schedule and solver. `parent` is the model that it was fine-tuned from. `files` is the SHA-256 of every other file
+    of the model's folder.
     """
 
     format: Literal[1] = 1
@@ -60,14 +60,21 @@ class ModelConfig(Config):
     trained_on: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
     size: tuple[int, int] = (256, 256)
-    realism: float = Field(REALISM, ge=0, le=1)
+    realism: float = Field(REALISM, gt=0, le=1)
     spread: SpreadCalibration | None = None
-    published: PublishedSampling | None = None
+    published: PublishedSampling | None = Field(None, exclude_if=lambda value: value is None)  # older hashes lack it
     parent: Parent | None = None
     files: dict[str, str] = Field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"ModelConfig({self.name}, {self.degradation}, {self.autoencoder})"
+
+    @property
+    def process(self) -> Process:
+        """The noise process that the network was trained for."""
+        if self.denoiser.family == "regression":
+            return Regression()
+        return self.published or NoiseProcess(self.objective, self.schedule, self.solver)
 
 
 class Restorer(Upscaler):
@@ -76,7 +83,7 @@ class Restorer(Upscaler):
     autoencoder: Autoencoder
 
     def __init__(self, config: ModelConfig, denoiser: Denoiser, autoencoder: Autoencoder, device: str = "cpu") -> None:
-        self.config = config
+        self.config, self.process = config, config.process
         self.name, self.modalities, self.size = config.name, config.modalities, config.size
         self.denoiser = denoiser.to(device).eval()
         self.autoencoder = autoencoder
@@ -89,12 +96,12 @@ class Restorer(Upscaler):
     @property
     def has_mean(self) -> bool:
         """Whether one evaluation in pure noise gives the posterior mean."""
-        return OBJECTIVES[self.config.objective].one_step and self.config.published is None
+        return self.process.has_mean
 
     @property
     def has_samples(self) -> bool:
         """Whether it draws samples; a regression network has one estimate."""
-        return self.config.denoiser.family == "diffusion"
+        return self.process.has_samples
 
     @torch.inference_mode()
     def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:
@@ -108,7 +115,7 @@ class Restorer(Upscaler):
         def consistent(image: Tensor) -> Tensor:
             return project(image, lr, self.degradation) if sampling.consistency else image
 
-        if sampling.steps == 1 or sampling.realism == 0:
+        if not sampling.draws:
             image, own = self._draw(case, ids, sampling, steps=1)
             return Restored(consistent(image).float().cpu(), latents=own.float().cpu())
         mean = self._draw(case, ids, sampling, steps=1)[0] if self.has_mean else None
@@ -139,34 +146,19 @@ class Restorer(Upscaler):
             raise OptionError(
                 f"tile {sampling.tile}: expected a multiple of {multiple}, by which this network divides its sides"
             )
-        published = self.config.published
-        if not self.has_samples:
-            asked = {"steps": sampling.steps > 1, "realism": bool(sampling.realism), "solver": bool(sampling.solver)}
-            if options := [name for name, given in asked.items() if given]:
-                raise OptionError(f"{', '.join(options)}: {self.name} is a regression network, without samples")
-        elif published is not None:
-            published.check(sampling.steps)
-            if sampling.solver:
-                raise OptionError(f"solver '{sampling.solver}': {self.name} keeps its published sampler; leave it out")
-        else:
-            check_steps(sampling.steps, self.config.objective)
-            make_solver(sampling.solver or self.config.solver, self.config.schedule, self.config.objective)
-        if not self.has_mean and sampling.realism not in (None, 1.0):
-            what = f"model of {self.config.objective}" if published is None else "published sampler"
-            raise OptionError(f"realism {sampling.realism:g}: a {what} has no posterior mean")
+        self.process.check(sampling.steps, sampling.solver)
+        if sampling.realism not in (None, 1.0) and not self.has_mean:
+            raise OptionError(f"realism {sampling.realism:g}: {self.name} has no posterior mean; leave realism out")
 
     def evaluations(self, sampling: Sampling) -> int:
         """How often the network is evaluated for an image."""
-        if sampling.steps == 1 or sampling.realism == 0:
-            return 1
-        return sampling.samples * sampling.steps + self.has_mean
+        return sampling.samples * sampling.steps + self.has_mean if sampling.draws else 1
 
     def image_kind(self, sampling: Sampling) -> str:
         """Posterior mean or sample; the estimate of a regression network."""
         if not self.has_samples:
             return ESTIMATE
-        realism = self.config.realism if sampling.realism is None else sampling.realism
-        return POSTERIOR_MEAN if self.has_mean and (sampling.steps == 1 or realism == 0) else SAMPLE
+        return SAMPLE if sampling.draws else POSTERIOR_MEAN
 
     @torch.inference_mode()
     def sample_latents(self, roles: Mapping[str, Tensor], noise: Tensor, *, sampling: Sampling) -> Tensor:
@@ -180,7 +172,9 @@ class Restorer(Upscaler):
         self.check(sampling)
         roles, noise = {role: values.to(self.device) for role, values in roles.items()}, noise.to(self.device)
         condition = self.config.space.condition(roles, (noise.shape[-2], noise.shape[-1]))
-        target = self._sampler(condition, sampling)(noise, steps=sampling.steps)
+        target = self.process.sample(
+            self._tiled(condition, sampling), noise, condition, steps=sampling.steps, solver=sampling.solver
+        )
         return self.config.space.from_target(target, roles.get("latent-up")).cpu()
 
     def _case(self, lr: Tensor, sampling: Sampling) -> "_Case":
@@ -206,7 +200,10 @@ class Restorer(Upscaler):
         factor = self.autoencoder.spec.factor
         generators = [image_generator(sampling.seed, image, number) for image in ids]
         noise = image_noise((self.config.denoiser.latent_channels, *case.size), generators, self.device)
-        target = self._sampler(case.condition, sampling, generators)(noise, steps=steps)
+        target = self.process.sample(
+            self._tiled(case.condition, sampling), noise, case.condition, steps=steps, solver=sampling.solver,
+            generators=generators,
+        )  # fmt: skip
         latents = self.config.space.from_target(target, case.up)
         image = apply_tiled(
             self.autoencoder.decode, latents, tile=sampling.tile, overlap=OVERLAP, enlarges=float(factor)
@@ -216,18 +213,9 @@ class Restorer(Upscaler):
         rows, columns = (-(-side // factor) for side in case.sides)
         return (image[..., : case.sides[0], : case.sides[1]] + 1) / 2, latents[..., :rows, :columns]
 
-    def _sampler(
-        self, condition: Tensor, sampling: Sampling, generators: Sequence[torch.Generator] = ()
-    ) -> Callable[..., Tensor]:
-        """(noise, steps) -> what the network makes of the noise: the normalised target."""
-        config = self.config
-        network = partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=condition)
-        if config.published is not None:
-            return partial(config.published.sample, network, lr_latent=condition)
-        return partial(
-            sample, network, solver=sampling.solver or config.solver, schedule=config.schedule,
-            objective=config.objective, generators=generators,
-        )  # fmt: skip
+    def _tiled(self, condition: Tensor, sampling: Sampling) -> Network:
+        """The network with its condition, computed in tiles."""
+        return partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=condition)
 
 
 @dataclass(frozen=True)

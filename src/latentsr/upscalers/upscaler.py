@@ -19,7 +19,7 @@ from latentsr.degrade import Degradation, enlarge, project
 from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.io import read
 from latentsr.names import BICUBIC
-from latentsr.provenance import INTERPOLATION, Provenance
+from latentsr.provenance import ESTIMATE, INTERPOLATION, Provenance
 from latentsr.volume import Volume
 
 BICUBIC_PROJECTED = "bicubic+projection"
@@ -53,7 +53,7 @@ class Sampling(Config):
 
     @model_validator(mode="after")
     def _samples_vary(self) -> "Sampling":
-        if self.samples > 1 and (self.steps == 1 or self.realism == 0):
+        if self.samples > 1 and not self.draws:
             raise ValueError(
                 "several samples of the posterior mean do not vary: "
                 "give steps, such as 16, and a realism above 0, or one sample"
@@ -61,6 +61,11 @@ class Sampling(Config):
         if self.realism and self.steps == 1:
             raise ValueError("one step gives the posterior mean, whose realism is 0: give steps, such as 16")
         return self
+
+    @property
+    def draws(self) -> bool:
+        """Whether samples are drawn; where not, the result is the posterior mean, or the only estimate."""
+        return self.steps > 1 and self.realism != 0
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Enhanced:
 class Upscaler:
     """Makes SR images of LR images: `restore` tensors, `enhance` files, arrays and volumes.
 
-    A new one defines `restore`, and `check` and `image_kind` where it takes options.
+    A new one defines `restore`, and `has_samples`, `check` and `image_kind` where it takes options.
 
     Attributes:
         name: what records and outputs call it.
@@ -118,20 +123,27 @@ class Upscaler:
         """Whether one step gives an image: the posterior mean, or the one that there is."""
         return True
 
+    @property
+    def has_samples(self) -> bool:
+        """Whether more steps draw samples; where not, there is one image, whatever the seed."""
+        return False
+
     def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:
         """SR of LR images (images, 1, rows, columns) in [0, 1]; each image's noise follows from its id and the seed."""
         raise NotImplementedError
 
     def check(self, sampling: Sampling) -> None:
-        """OptionError for options that it does not know."""
+        """OptionError for options that it does not know: those of samples, where it draws none."""
+        if not self.has_samples and (sampling.steps > 1 or sampling.solver):
+            raise OptionError(f"{self.name} draws no samples: leave samples, steps, realism and solver out")
 
     def evaluations(self, sampling: Sampling) -> int:  # noqa: ARG002 - of those that have a network
         """How often the network is evaluated for an image, or each of its tiles; 0 where there is none."""
         return 1
 
-    def image_kind(self, sampling: Sampling) -> str:
-        """What the pixels of a result are, for its provenance."""
-        raise NotImplementedError
+    def image_kind(self, sampling: Sampling) -> str:  # noqa: ARG002
+        """What the pixels of a result are, for its provenance: an estimate by a network, unless told otherwise."""
+        return ESTIMATE
 
     def enhance(
         self,
@@ -203,11 +215,6 @@ class Bicubic(Upscaler):
         """SR of LR images (images, 1, rows, columns) in [0, 1]; ids and sampling change nothing."""
         image = enlarge(lr, self.scale)
         return Restored(project(image, lr, self.degradation) if self.projected else image)
-
-    def check(self, sampling: Sampling) -> None:
-        """OptionError for options of samples, of which it has none."""
-        if sampling.steps > 1 or sampling.realism or sampling.solver:
-            raise OptionError(f"{self.name} draws no samples: leave samples, steps, realism and solver out")
 
     def evaluations(self, sampling: Sampling) -> int:  # noqa: ARG002
         """None: there is no network."""

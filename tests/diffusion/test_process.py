@@ -4,7 +4,7 @@ from torch import Tensor
 
 from latentsr.device import image_generator
 from latentsr.diffusion.objective import OBJECTIVES, SCHEDULES, at
-from latentsr.diffusion.sampler import SOLVERS, dense_times, image_noise, make_solver, sample
+from latentsr.diffusion.process import SOLVERS, NoiseProcess, Regression, dense_times, image_noise
 from latentsr.errors import InputError, OptionError
 
 MEAN, SD = 0.3, 0.5
@@ -48,15 +48,15 @@ def test_sixteen_steps_keep_faint_detail() -> None:
         return alpha * 0.01 / (alpha**2 * 0.01 + sigma**2) * z
 
     noise = torch.randn(1, 1, 100, 100, generator=torch.Generator().manual_seed(0))
-    z = sample(exact, noise, steps=16, solver="dpm++", schedule="cosine", objective="x0")
+    z = NoiseProcess("x0", "cosine", "dpm++").sample(exact, noise, steps=16)
     assert z.var() == pytest.approx(0.01, rel=0.15)
 
 
 def drawn(solver: str, schedule: str, objective: str, steps: int) -> tuple[Tensor, Exact]:
     network, generators = Exact(schedule, objective), [image_generator(0, str(i)) for i in range(2)]
     noise = image_noise((1, 100, 100), generators, "cpu")
-    options = {"solver": solver, "schedule": schedule, "objective": objective, "generators": generators}
-    return sample(network, noise, steps=steps, **options), network
+    process = NoiseProcess(objective, schedule, solver)
+    return process.sample(network, noise, steps=steps, generators=generators), network
 
 
 @pytest.mark.parametrize(("solver", "schedule", "objective"), FITTING)
@@ -97,7 +97,7 @@ def test_latents_beyond_one_are_not_clipped(solver: str, schedule: str, objectiv
         x = torch.full_like(z, 5.0)
         return OBJECTIVES[objective].target(x, (z - alpha * x) / sigma, alpha, sigma)
 
-    z = sample(five, torch.randn(1, 1, 4, 4), steps=20, solver=solver, schedule=schedule, objective=objective)
+    z = NoiseProcess(objective, schedule, solver).sample(five, torch.randn(1, 1, 4, 4), steps=20)
     assert torch.allclose(z, torch.tensor(5.0), atol=0.1)
 
 
@@ -109,9 +109,8 @@ def test_an_image_alone_is_the_same_as_in_a_batch_in_any_order(solver: str) -> N
         generators = [image_generator(7, name) for name in ids]
         noise = image_noise((2, 4, 4), generators, "cpu")
         schedule, objective = flow or "cosine", flow or "x0"
-        network = Exact(schedule, objective)
-        options = {"solver": solver, "schedule": schedule, "objective": objective, "generators": generators}
-        return sample(network, noise, steps=5, **options)
+        process, network = NoiseProcess(objective, schedule, "ddim"), Exact(schedule, objective)
+        return process.sample(network, noise, steps=5, solver=solver, generators=generators)
 
     together, turned = result(["a", "b", "c"]), result(["c", "a"])
     assert torch.allclose(result(["b"])[0], together[1], atol=1e-6)
@@ -142,7 +141,9 @@ def test_seed_image_and_draw_each_decide_the_noise() -> None:
 )
 def test_solvers_that_do_not_fit_are_refused(solver: str, schedule: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        make_solver(solver, schedule, "x0")
+        NoiseProcess("x0", schedule, "ddim").check(2, solver)
+    with pytest.raises(OptionError, match=message):
+        NoiseProcess("x0", schedule, solver).check(2)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1001])
@@ -153,11 +154,20 @@ def test_steps_outside_the_schedule_are_refused(steps: int) -> None:
 
 def test_non_finite_latents_are_an_error() -> None:
     with pytest.raises(InputError, match="non-finite"):
-        sample(
-            lambda z, t: z * torch.nan,
-            torch.randn(1, 1, 4, 4),
-            steps=1,
-            solver="ddim",
-            schedule="cosine",
-            objective="x0",
-        )
+        NoiseProcess("x0", "cosine", "ddim").sample(lambda z, t: z * torch.nan, torch.randn(1, 1, 4, 4), steps=1)
+
+
+def test_a_regression_is_one_evaluation_whatever_the_noise() -> None:
+    estimate, process = torch.randn(2, 1, 4, 4), Regression()
+    asked = []
+
+    def network(z: Tensor, times: Tensor) -> Tensor:
+        asked.append(times.tolist())
+        return estimate
+
+    assert torch.equal(process.sample(network, torch.randn(2, 1, 4, 4)), estimate)
+    assert asked == [[999, 999]]
+    assert (process.has_mean, process.has_samples) == (True, False)
+    for options in ({"steps": 2}, {"steps": 1, "solver": "ddim"}):
+        with pytest.raises(OptionError, match="draws no samples"):
+            process.check(**options)

@@ -13,6 +13,7 @@ import torch
 
 from latentsr import io
 from latentsr.atomic import refuse_links
+from latentsr.autoencoders.encoding import OVERLAP
 from latentsr.config import manifest, read_json, sha256, sha256_json, write_json
 from latentsr.device import peak_memory
 from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
@@ -22,7 +23,6 @@ from latentsr.names import RUN
 from latentsr.provenance import PIXELS, RESEARCH_USE
 from latentsr.tiling import tile_starts
 from latentsr.upscalers import BATCH, Enhanced, Sampling, Upscaler
-from latentsr.upscalers.restorer import OVERLAP
 from latentsr.volume import MAX_PIXELS, Volume
 
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning

@@ -1,10 +1,14 @@
 """Names that several parts share: methods and measures of tables, files of a job, limits that reports state."""
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 # Methods of a table: the truth, and the baseline.
 HR, BICUBIC = "hr", "bicubic"
 LR_PSNR, SHARPNESS = "lr_psnr", "laplacian_variance"  # measures that tables and reports treat unlike others
+
+Condition = Literal["latent-up", "latent-native", "pixels"]  # what a network is given of LR: the roles of a cache
+CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 
 # Files of an evaluation's and a screening's folder, and of the record and run folder of `enhance`.
 RUN, EVALUATION_PAGE = "run.json", "report.html"

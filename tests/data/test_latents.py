@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,10 +12,9 @@ from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256, signed, write_json
-from latentsr.data.latents import CONDITIONS, LatentCache, encode_roles, fill_cache, open_cache
+from latentsr.data.latents import LatentCache, fill_cache, open_cache
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
-from latentsr.diffusion.latents import Condition
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
 
@@ -353,32 +351,3 @@ def test_a_trained_autoencoder_travels_with_the_cache(dataset: Dataset, tmp_path
     assert kept.hash == autoencoder.hash
     assert not (cache.root / "autoencoder" / "logs").exists()
     assert filled(made(tmp_path / "data2"), tmp_path / "cache2").autoencoder == "haar"
-
-
-LR = torch.rand(2, 1, 8, 12, generator=torch.Generator().manual_seed(0)) * 2 - 1
-
-
-def test_each_role_is_what_it_says() -> None:
-    haar = load_autoencoder("haar")
-    roles = encode_roles(CONDITIONS, LR, 4, haar.encode)
-    assert torch.equal(roles["pixels"], LR)
-    assert torch.equal(roles["latent-native"], haar.encode(LR))
-    assert torch.equal(roles["latent-up"], haar.encode(enlarge(LR, 4)))
-    assert roles["latent-up"].shape == (2, 16, 8, 12)
-    assert roles["latent-native"].shape == (2, 16, 2, 3)
-
-
-@pytest.mark.parametrize("name", CONDITIONS)
-def test_only_what_is_asked_for_is_made(name: str) -> None:
-    assert list(encode_roles([name], LR, 2, load_autoencoder("haar-2").encode)) == [name]
-
-
-def test_pixels_need_no_autoencoder() -> None:
-    def refuse(images: torch.Tensor) -> torch.Tensor:
-        raise AssertionError("not to be encoded")
-
-    assert torch.equal(encode_roles(("pixels",), LR, 4, refuse)["pixels"], LR)
-
-
-def test_every_condition_of_a_latent_space_can_be_made() -> None:
-    assert set(CONDITIONS) == set(get_args(Condition))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from latentsr.autoencoders import Autoencoder
+from latentsr.autoencoders.encoding import to_network
 from latentsr.autoencoders.network import Network
 from latentsr.data.records import padded
 from latentsr.diffusion.denoiser import published_step
@@ -41,7 +42,7 @@ class Cost:
 def cost_of(autoencoder: Autoencoder, hr: Tensor) -> Cost:
     """The cost at the size of `hr` (batch, 1, rows, columns) in [0, 1], images on which the half types are tried."""
     spec, (rows, columns) = autoencoder.spec, hr.shape[-2:]
-    images = padded(2 * hr - 1, spec.factor)
+    images = padded(to_network(hr), spec.factor)
     latents, encode_flops = _counted(lambda: autoencoder.encode(images[:1]))
     _, decode_flops = _counted(lambda: autoencoder.decode(latents))
     shape = latent_shape(spec.latent_channels, spec.factor, rows, columns)

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 from operator import add
 from typing import Any, TypeVar
 
@@ -16,15 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
-from latentsr.autoencoders.network import FrozenAutoencoder
+from latentsr.autoencoders.encoding import decode_tiled, encode_tiled, from_network, to_network
 from latentsr.data.records import Dataset, padded
 from latentsr.errors import ModelError
 from latentsr.job import Part
 from latentsr.metrics import Metric, measure
 from latentsr.stats.table import sorted_table, tidy_rows
-from latentsr.tiling import apply_tiled
 
-TILE, OVERLAP = 128, 16  # latent px: as a model itself encodes and decodes, so that large images fit into memory
+TILE = 128  # latent px: as a model itself encodes and decodes, so that large images fit into memory
 EXACT = 100.0  # dB: what a lossless autoencoder reaches by rounding alone lies far above, at 120 and more
 
 Arrays = dict[str, NDArray[np.generic]]  # of a part
@@ -37,10 +36,7 @@ def encode(autoencoder: Autoencoder, images: Tensor) -> Tensor:
     ModelError for latents that are not finite.
     """
     factor, name = autoencoder.spec.factor, autoencoder.spec.name
-    latents = apply_tiled(
-        autoencoder.encode, padded(2 * images - 1, factor), tile=TILE * factor, overlap=OVERLAP * factor,
-        enlarges=1 / factor,
-    )  # fmt: skip
+    latents = encode_tiled(autoencoder, padded(to_network(images), factor), TILE)
     return _finite(latents, f"{name}: encoded latents").to(images.dtype)
 
 
@@ -50,23 +46,18 @@ def decode(autoencoder: Autoencoder, latents: Tensor, hr: Tensor) -> Tensor:
     ModelError for images of another size, or that are not finite.
     """
     (rows, columns), name = hr.shape[-2:], autoencoder.spec.name
-    factor = float(autoencoder.spec.factor)
-    decoded = apply_tiled(autoencoder.decode, latents, tile=TILE, overlap=OVERLAP, enlarges=factor)
+    decoded = decode_tiled(autoencoder, latents, TILE)
     images = decoded[..., :rows, :columns]
     if images.shape != hr.shape:
         raise ModelError(f"{name}: decoded to {tuple(decoded.shape)}, expected {tuple(hr.shape)}; check its factor")
-    return ((_finite(images, f"{name}: decoded images").to(hr.dtype) + 1) / 2).clamp(0, 1)
+    return from_network(_finite(images, f"{name}: decoded images").to(hr.dtype)).clamp(0, 1)
 
 
 def decoded_channels(autoencoder: Autoencoder, latents: Tensor, hr: Tensor) -> Tensor:
     """The decoder's output of the size of `hr` in [0, 1], all channels, as the study scores it; in tiles."""
     rows, columns = hr.shape[-2:]
-    decode = (
-        partial(autoencoder.decode, grey=False) if isinstance(autoencoder, FrozenAutoencoder) else autoencoder.decode
-    )
-    factor = float(autoencoder.spec.factor)
-    images = apply_tiled(decode, latents, tile=TILE, overlap=OVERLAP, enlarges=factor)[..., :rows, :columns]
-    return ((_finite(images, f"{autoencoder.spec.name}: decoded images").to(hr.dtype) + 1) / 2).clamp(0, 1)
+    images = decode_tiled(autoencoder, latents, TILE, grey=False)[..., :rows, :columns]
+    return from_network(_finite(images, f"{autoencoder.spec.name}: decoded images").to(hr.dtype)).clamp(0, 1)
 
 
 def roundtrip(autoencoder: Autoencoder, hr: Tensor) -> Tensor:

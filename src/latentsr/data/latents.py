@@ -22,18 +22,18 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from latentsr.atomic import replacing
+from latentsr.autoencoders.encoding import encode_roles, to_network
 from latentsr.autoencoders.network import FrozenAutoencoder
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import manifest, read_json, read_signed_json, sha256_json
 from latentsr.data.duplicates import pixel_digest
 from latentsr.data.records import Dataset, DatasetImage, check_names, common_size, low_resolution
-from latentsr.degrade import Degradation, enlarge
+from latentsr.degrade import Degradation
 from latentsr.device import image_generator
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.job import JobFolder
-from latentsr.names import first_few
+from latentsr.names import CONDITIONS, first_few
 
-Encode = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]
 Roles = Callable[[Sequence[DatasetImage], Tensor], dict[str, Tensor]]  # of records and their HR images
 MANIFEST, PARTIAL, AUTOENCODER = "manifest.json", "manifest.partial.json", "autoencoder"
@@ -41,21 +41,6 @@ NAMED = 5  # rows in a message
 # All that numpy raises at an array whose header is cut or altered.
 BROKEN = (ValueError, EOFError, OverflowError, SyntaxError, tokenize.TokenError)
 BLOCK = 2**24  # bytes that are read at a time
-
-_MAKERS: Mapping[str, Callable[[Tensor, int, Encode], Tensor]] = {
-    "latent-up": lambda lr, scale, encode: encode(enlarge(lr, scale)),
-    "latent-native": lambda lr, scale, encode: encode(lr),
-    "pixels": lambda lr, scale, encode: lr,
-}
-CONDITIONS = tuple(_MAKERS)
-
-
-def encode_roles(roles: Sequence[str], lr: Tensor, scale: int, encode: Encode) -> dict[str, Tensor]:
-    """Each role of LR images (batch, 1, rows, columns) in [-1, 1], unscaled.
-
-    `latent-native` is the published way of arXiv 2604.12152's code.
-    """
-    return {role: _MAKERS[role](lr, scale, encode) for role in roles}
 
 
 @dataclass(frozen=True)
@@ -316,11 +301,11 @@ def _roles(
             raise InputError(f"autoencoder {autoencoder.spec.name} gave non-finite latents in {latents.dtype}")
         return latents.float()
 
-    hr = 2 * images.to(device) - 1
+    hr = to_network(images.to(device))
     lr = degradation.apply(hr)
     if any(record.lr for _, record in part):
         each = zip(part, images.to(device).split(1), strict=True)
-        lr = 2 * torch.cat([low_resolution(dataset, [one], degradation, unit) for (dataset, one), unit in each]) - 1
+        lr = to_network(torch.cat([low_resolution(dataset, [one], degradation, unit) for (dataset, one), unit in each]))
     return {"hr": encode(hr), **encode_roles(conditions, lr, degradation.scale, encode)}
 
 

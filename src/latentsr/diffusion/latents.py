@@ -9,8 +9,7 @@ from torch.nn.functional import interpolate, pixel_unshuffle
 
 from latentsr.config import Config
 from latentsr.errors import InputError
-
-Condition = Literal["latent-up", "latent-native", "pixels"]
+from latentsr.names import Condition
 
 
 class Statistics(Config):

@@ -4,6 +4,8 @@ A model has one `Process`: a NoiseProcess, walked by diffusers' solvers with lat
 has no noise, or the PublishedSampling of `latentsr.diffusion.published`.
 """
 
+# ruff: noqa: ARG002 (every process takes what one of them needs)
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,15 +56,9 @@ class Process(Protocol):
         ...
 
     def sample(
-        self,
-        network: Network,
-        noise: Tensor,
-        condition: Tensor,
-        *,
-        steps: int,
-        solver: str | None = None,
-        generators: Generators = (),
-    ) -> Tensor:
+        self, network: Network, noise: Tensor, condition: Tensor, *, steps: int,
+        solver: str | None = None, generators: Generators = (),
+    ) -> Tensor:  # fmt: skip
         """The clean normalised latent after `steps` evaluations of the network, which start at standard normal `noise`.
 
         `condition` is what the network is given of LR, of the latent's rows and columns. `generators`, one an image,
@@ -128,15 +124,9 @@ class NoiseProcess:
             )
 
     def sample(
-        self,
-        network: Network,
-        noise: Tensor,
-        condition: Tensor | None = None,  # noqa: ARG002 (no start but noise)
-        *,
-        steps: int,
-        solver: str | None = None,
-        generators: Generators = (),
-    ) -> Tensor:
+        self, network: Network, noise: Tensor, condition: Tensor | None = None, *, steps: int,
+        solver: str | None = None, generators: Generators = (),
+    ) -> Tensor:  # fmt: skip
         """The latent that the solver reaches; of one step the estimate of the posterior mean. See `Process.sample`."""
         self.check(steps, solver)
         name, objective = solver or self.solver, OBJECTIVES[self.objective]
@@ -172,7 +162,7 @@ class Regression:
         alpha = torch.zeros_like(times, dtype=torch.float32)[:, None, None, None]
         return alpha, 1 - alpha, times
 
-    def target(self, x: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:  # noqa: ARG002
+    def target(self, x: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """The latent."""
         return x
 
@@ -182,15 +172,9 @@ class Regression:
             raise OptionError("a regression network draws no samples: leave samples, steps, realism and solver out")
 
     def sample(
-        self,
-        network: Network,
-        noise: Tensor,
-        condition: Tensor | None = None,  # noqa: ARG002
-        *,
-        steps: int = 1,
-        solver: str | None = None,
-        generators: Generators = (),  # noqa: ARG002
-    ) -> Tensor:
+        self, network: Network, noise: Tensor, condition: Tensor | None = None, *, steps: int = 1,
+        solver: str | None = None, generators: Generators = (),
+    ) -> Tensor:  # fmt: skip
         """The network's estimate, which does not depend on the noise."""
         self.check(steps, solver)
         return finite(network(noise, torch.full((len(noise),), TIMES - 1, device=noise.device)))

@@ -9,6 +9,8 @@ raw.
 Source: arXiv 2604.12152 and its public code, described in words; written anew.
 """
 
+# ruff: noqa: ARG002 (every process takes what one of them needs)
+
 import math
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
@@ -62,20 +64,14 @@ class PublishedSampling(Config):
             alpha, sigma = alphas.sqrt(), (1 - alphas).sqrt()
         return alpha[:, None, None, None], sigma[:, None, None, None], index
 
-    def target(self, x: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:  # noqa: ARG002
+    def target(self, x: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """The latent, or of a flow data minus noise."""
         return x - noise if self.table == "flow" else x
 
     def sample(
-        self,
-        network: Network,
-        noise: Tensor,
-        condition: Tensor,
-        *,
-        steps: int,
-        solver: str | None = None,
-        generators: Generators = (),  # noqa: ARG002
-    ) -> Tensor:
+        self, network: Network, noise: Tensor, condition: Tensor, *, steps: int,
+        solver: str | None = None, generators: Generators = (),
+    ) -> Tensor:  # fmt: skip
         """The raw latent after `steps` evaluations, from the condition on where `zlr_init`; see `Process.sample`."""
         self.check(steps, solver)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as Samples
 from torch.utils.data import Sampler
 
+from latentsr.autoencoders.encoding import to_network
 from latentsr.data.latents import LatentCache
 from latentsr.data.records import Dataset, DatasetImage
 from latentsr.diffusion.latents import LatentSpace
@@ -70,7 +71,7 @@ class ImageCrops(Samples[dict[str, Tensor]]):
         if self.flips:
             pixels = pixels[:: int(generator.choice([-1, 1])), :: int(generator.choice([-1, 1]))]
         noise = torch.from_numpy(generator.standard_normal(self.latent_shape, dtype=np.float32))
-        return {"image": _to_network(pixels), "noise": noise}
+        return {"image": _tensor(pixels), "noise": noise}
 
 
 class WholeImages(Samples[Tensor]):
@@ -85,7 +86,7 @@ class WholeImages(Samples[Tensor]):
     def __getitem__(self, n: int) -> Tensor:
         """Image n."""
         dataset, record = self.images[n]
-        return _to_network(dataset.image(record))
+        return _tensor(dataset.image(record))
 
 
 def images_of(datasets: Sequence[Dataset], split: str) -> tuple[DatasetImage, ...]:
@@ -93,8 +94,8 @@ def images_of(datasets: Sequence[Dataset], split: str) -> tuple[DatasetImage, ..
     return tuple((dataset, record) for dataset in datasets for record in dataset.select(split))
 
 
-def _to_network(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels))[None] * 2 - 1
+def _tensor(pixels: np.ndarray) -> Tensor:
+    return to_network(torch.from_numpy(np.ascontiguousarray(pixels))[None])
 
 
 Flip = Callable[[Tensor, list[int]], Tensor]

@@ -17,10 +17,11 @@ from latentsr.config import Count
 from latentsr.data.latents import LatentCache
 from latentsr.degrade import enlarge, project
 from latentsr.diffusion.denoiser import Attention, Channels, DenoiserSpec, Family, Groups, Layers, published_spec
-from latentsr.diffusion.latents import Condition, LatentSpace, Statistics, condition_channels
+from latentsr.diffusion.latents import LatentSpace, Statistics, condition_channels
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
+from latentsr.names import Condition
 from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.restorer import Restorer

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from latentsr import __version__
 from latentsr.atomic import replacing
 from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.encoding import from_network
 from latentsr.autoencoders.haar import Haar
 from latentsr.config import manifest, write_json, write_yaml
 from latentsr.data.latents import LatentCache
@@ -69,7 +70,7 @@ def calibrated_spread(
         progress(sum(map(len, errors)), len(rows))
         part = rows[number::batches]
         latents = torch.from_numpy(np.array(hr[part])).to(restorer.device)
-        truth = (restorer.autoencoder.decode(latents).cpu() + 1) / 2
+        truth = from_network(restorer.autoencoder.decode(latents).cpu())
         lr = restorer.degradation.apply(truth)
         mean, drawn = restorer.mean_and_sample(lr, ids=[ids[row] for row in part], sampling=Sampling(steps=STEPS))
         errors.append(truth - mean)

@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import pad
 
+from latentsr.autoencoders.encoding import OVERLAP, decode_tiled, encode_roles, encode_tiled, from_network, to_network
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Config
-from latentsr.data.latents import encode_roles
 from latentsr.degrade import parse_degradation, project
 from latentsr.device import image_generator
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
@@ -25,8 +25,6 @@ from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, SAMPLE
 from latentsr.tiling import apply_tiled
 from latentsr.upscalers.realism import REALISM, SpreadCalibration, between
 from latentsr.upscalers.upscaler import Restored, Sampling, Upscaler
-
-OVERLAP = 16  # latent px that neighbouring tiles share
 
 
 class Parent(Config):
@@ -187,9 +185,11 @@ class Restorer(Upscaler):
         rows, columns = lr.shape[-2:]
         padded = pad(lr, (0, -columns % step, 0, -rows % step), mode="replicate")
         size = padded.shape[-2] * scale // factor, padded.shape[-1] * scale // factor
-        tile = None if sampling.tile is None else sampling.tile * factor
-        encode = partial(apply_tiled, self.autoencoder.encode, tile=tile, overlap=OVERLAP * factor, enlarges=1 / factor)
-        roles = encode_roles(self.config.space.roles, 2 * padded - 1, scale, lambda images: encode(images).float())
+
+        def encode(images: Tensor) -> Tensor:
+            return encode_tiled(self.autoencoder, images, sampling.tile).float()
+
+        roles = encode_roles(self.config.space.roles, to_network(padded), scale, encode)
         condition = self.config.space.condition(roles, size)
         return _Case(condition, roles.get("latent-up"), size, (rows * scale, columns * scale))
 
@@ -205,13 +205,11 @@ class Restorer(Upscaler):
             generators=generators,
         )  # fmt: skip
         latents = self.config.space.from_target(target, case.up)
-        image = apply_tiled(
-            self.autoencoder.decode, latents, tile=sampling.tile, overlap=OVERLAP, enlarges=float(factor)
-        )
+        image = decode_tiled(self.autoencoder, latents, sampling.tile)
         if not torch.isfinite(image).all():
             raise InputError("the autoencoder decoded non-finite pixels; the model is not fit for this image")
         rows, columns = (-(-side // factor) for side in case.sides)
-        return (image[..., : case.sides[0], : case.sides[1]] + 1) / 2, latents[..., :rows, :columns]
+        return from_network(image[..., : case.sides[0], : case.sides[1]]), latents[..., :rows, :columns]
 
     def _tiled(self, condition: Tensor, sampling: Sampling) -> Network:
         """The network with its condition, computed in tiles."""

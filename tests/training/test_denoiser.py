@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from latentsr.config import checked
 from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.diffusion.objective import OBJECTIVES, alphas_sigmas
@@ -174,8 +175,11 @@ def test_a_cache_without_a_role_says_what_to_encode(options: dict, message: str)
         ({"schedule": "flow"}, "flow goes with flow alone"),
         ({"attention": (True,)}, r"attention \(True,\): expected one value for each of 3 levels"),
         ({"channels": (8, 12)}, r"channels \(8, 12\): expected multiples of groups \(8\)"),
+        ({"published": True, "objective": "v"}, "takes x0 or flow"),
+        ({"decay": "epoch"}, "without epochs"),
+        ({"band_weights": (1.0,) * 6, "crop": 16}, "cannot be halved"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options: dict, message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        denoiser_spec(cache(hr=8, pixels=8), TrainConfig(target="latent", **options))
+        checked(TrainConfig, {"target": "latent", **options}, "train")

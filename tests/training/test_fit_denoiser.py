@@ -14,7 +14,7 @@ from latentsr import terminal
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
-from latentsr.config import read_yaml, sha256, write_json
+from latentsr.config import read_signed_json, read_yaml, sha256, write_json
 from latentsr.data.duplicates import pixel_digest
 from latentsr.data.latents import LatentCache, fill_cache
 from latentsr.data.records import Record, write_dataset
@@ -23,10 +23,11 @@ from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
+from latentsr.job import JobFolder
 from latentsr.provenance import ESTIMATE, RESEARCH_USE
 from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import TrainConfig
-from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card
+from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card, training_state
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
 from latentsr.upscalers.restorer import ModelConfig, Restorer
@@ -95,6 +96,7 @@ def test_a_training_leaves_a_model_that_restores_and_says_how_it_was_made(cache:
     logged = (run / "logs" / "version_0" / "metrics.csv").read_text()
     assert "psnr_bicubic" in logged.splitlines()[0]
     assert list((run / "logs" / "version_0").glob("events.out.tfevents.*"))
+    assert read_signed_json(run / "facts.json") == {"config": TINY.facts, "cache": cache.hash}
     assert sorted(path.name for path in (run / "pictures").iterdir()) == ["step-000004.png", "step-000008.png"]
     shown = read_pixels(run / "pictures" / "step-000008.png")
     assert shown.shape == (96, 96)
@@ -150,6 +152,27 @@ def test_a_finished_training_is_left_and_another_is_stale(cache: LatentCache, tm
     with pytest.raises(StaleError, match="of other options or cache"):
         fitted(other, out)
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_training_is_new_unfinished_finished_or_extended(cache: LatentCache, tmp_path: Path) -> None:
+    out, run = tmp_path / "tiny", tmp_path / "tiny.run"
+    folder = JobFolder(run, "training", "facts.json", frozenset(), "options", shared=True)
+    facts, more = ({"config": TINY.model_copy(update={"steps": steps}).facts, "cache": cache.hash} for steps in (8, 9))
+    assert training_state(folder, out, facts) == ("new", None)
+    fitted(cache, out)
+    assert training_state(folder, out, facts) == ("finished", None)
+    assert training_state(folder, out, more) == ("extended", facts)
+    whole, record = contents(out), (run / "facts.json").read_bytes()
+    (run / "facts.json").unlink()  # killed after its model was written, before its record
+    assert training_state(folder, out, facts) == ("unfinished", None)
+    assert contents(fitted(cache, out)) == whole
+    assert (run / "facts.json").read_bytes() == record
+    (run / "facts.json").unlink()
+    out.rename(tmp_path / "away")
+    assert training_state(folder, out, facts) == ("unfinished", None)
+    out.mkdir()
+    with pytest.raises(StaleError):
+        training_state(folder, out, facts)
 
 
 def test_an_unfinished_training_is_not_gone_on_with_under_other_options(cache: LatentCache, tmp_path: Path) -> None:
@@ -236,7 +259,6 @@ def test_in_the_latent_of_a_trained_autoencoder_the_model_needs_nothing_else(tmp
     ("options", "error", "message"),
     [
         ({"crop": 16}, OptionError, "crop 16: latents are 8 px wide"),
-        ({"crop": 7}, OptionError, "crop 7: expected a multiple of 2"),
         ({"conditions": ("latent-native",)}, InputError, "the condition latent-native"),
         ({"steps": None}, OptionError, "by the option steps or minutes"),
     ],

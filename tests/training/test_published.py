@@ -152,22 +152,6 @@ def test_band_weights_weigh_the_bands_of_an_orthonormal_transform() -> None:
     np.testing.assert_allclose(bands[-1][1], pywt.dwt2(low, "haar")[0], atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"published": True, "objective": "v", "target": "latent"}, "takes x0 or flow"),
-        ({"decay": "epoch"}, "without epochs"),
-        ({"band_weights": (1.0,) * 6, "crop": 16}, "cannot be halved"),
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(
-    options: dict[str, Any], words: str, cache: LatentCache, tmp_path: Path
-) -> None:
-    given = SMALL | {"conditions": ("latent-native",), "attention": (), "groups": 8} | {"target": "latent"} | options
-    with pytest.raises(OptionError, match=words):
-        fit_denoiser(cache, tmp_path / "model", TrainConfig(**given), device="cpu")
-
-
 def test_lr_files_are_validated_on_and_a_file_goes_before_the_preset(tmp_path: Path, run: Callable[..., Any]) -> None:
     from latentsr.config import read_json
 

@@ -5,13 +5,14 @@ the feature map is 16 x 16 and in the middle block; the LR latent on channels be
 body of EDSR (Lim 2017, section 3.1) in latent space, whose decoder takes the place of its upsampling.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
 
 import torch
 from diffusers import UNet2DModel
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -44,10 +45,23 @@ class DenoiserSpec(Config):
     groups: Groups = 8
     family: Family = Field("diffusion", exclude_if=lambda value: value == "diffusion")  # older hashes lack it
 
+    @model_validator(mode="after")
+    def _levels_fit(self) -> "DenoiserSpec":
+        check_levels(self.channels, self.attention, self.groups)
+        return self
+
     @property
     def multiple(self) -> int:
         """Latent sides must be multiples of this."""
         return int(2 ** (len(self.channels) - 1))
+
+
+def check_levels(channels: Sequence[int], attention: Sequence[bool], groups: int) -> None:
+    """ValueError unless attention has a value a level, or none, and each level's channels fall into the groups."""
+    if attention and len(attention) != len(channels):
+        raise ValueError(f"attention {attention}: expected one value for each of {len(channels)} levels")
+    if any(number % groups for number in channels):
+        raise ValueError(f"channels {channels}: expected multiples of groups ({groups})")
 
 
 class Denoiser(nn.Module):

@@ -11,6 +11,8 @@ from latentsr.config import Config
 from latentsr.errors import InputError
 from latentsr.names import Condition
 
+Target = Literal["latent", "residual"]
+
 
 class Statistics(Config):
     """Mean and sd of each channel over the training images."""
@@ -41,7 +43,7 @@ class LatentSpace(Config):
     """
 
     conditions: tuple[Condition, ...]
-    target: Literal["latent", "residual"]
+    target: Target
     statistics: dict[str, Statistics]
 
     @property

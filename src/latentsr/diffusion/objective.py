@@ -9,7 +9,7 @@ then starts where training ended. An epsilon network keeps a little signal there
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from diffusers import DDPMScheduler
@@ -18,11 +18,13 @@ from torch import Tensor
 from latentsr.errors import OptionError
 
 TIMES = 1000
+ObjectiveName = Literal["x0", "epsilon", "v", "flow"]
+ScheduleName = Literal["cosine", "linear", "flow"]
+SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 BETAS: Mapping[str, dict[str, Any]] = {
     "cosine": {"beta_schedule": "squaredcos_cap_v2"},
     "linear": {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02},
 }
-SCHEDULES = (*BETAS, "flow")
 
 
 @lru_cache

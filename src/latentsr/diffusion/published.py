@@ -13,14 +13,14 @@ Source: arXiv 2604.12152 and its public code, described in words; written anew.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from latentsr.config import Config
-from latentsr.diffusion.objective import TIMES
+from latentsr.diffusion.objective import TIMES, ScheduleName
 from latentsr.diffusion.process import Generators, Network, finite
 from latentsr.errors import OptionError
 
@@ -35,7 +35,7 @@ class PublishedSampling(Config):
     [0, 1) is multiplied by. `zlr_init`: begin at the enlarged LR latent instead of noise.
     """
 
-    table: Literal["cosine", "linear", "flow"]
+    table: ScheduleName
     timesteps: int = Field(1000, ge=2, le=100_000)
     zlr_init: bool = False
 

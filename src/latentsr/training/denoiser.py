@@ -1,7 +1,7 @@
 """Training of a denoiser: options, latent space and size of the network, loss, optimiser and validation."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +16,18 @@ from torch.utils.data import Dataset
 from latentsr.config import Count
 from latentsr.data.latents import LatentCache
 from latentsr.degrade import enlarge, project
-from latentsr.diffusion.denoiser import Attention, Channels, DenoiserSpec, Family, Groups, Layers, published_spec
-from latentsr.diffusion.latents import LatentSpace, Statistics, condition_channels
+from latentsr.diffusion.denoiser import (
+    Attention,
+    Channels,
+    DenoiserSpec,
+    Family,
+    Groups,
+    Layers,
+    check_levels,
+    published_spec,
+)  # fmt: skip
+from latentsr.diffusion.latents import LatentSpace, Statistics, Target, condition_channels
+from latentsr.diffusion.objective import ObjectiveName, ScheduleName
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
@@ -72,9 +82,9 @@ class TrainConfig(TrainingConfig):
 
     family: Family = "diffusion"
     conditions: tuple[Condition, ...] = ("pixels",)
-    target: Literal["latent", "residual"] = "residual"
-    objective: Literal["x0", "epsilon", "v", "flow"] = "x0"
-    schedule: Literal["cosine", "linear", "flow"] = "cosine"
+    target: Target = "residual"
+    objective: ObjectiveName = "x0"
+    schedule: ScheduleName = "cosine"
     loss: Literal["l1", "l2"] = "l2"
     snr_weight: bool = False
     channel_weight: float = Field(0.5, ge=0)
@@ -115,6 +125,25 @@ class TrainConfig(TrainingConfig):
                 f"family regression has one level of channels, no noise and no samples to calibrate: leave "
                 f"{', '.join(other or ['channels at one value', 'calibrate'])} out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _options_go_together(self) -> "TrainConfig":
+        levels, halvings = len(self.channels), max(0, len(self.band_weights) - 1)
+        check_levels(self.channels, self.attention, self.groups)
+        if self.crop % 2 ** (levels - 1):
+            raise ValueError(f"crop {self.crop}: expected a multiple of {2 ** (levels - 1)} for {levels} levels")
+        if self.crop % 2**halvings:
+            raise ValueError(f"crop {self.crop}: cannot be halved {halvings} times for band_weights")
+        if (self.objective == "flow") != (self.schedule == "flow"):
+            raise ValueError(f"objective {self.objective} with schedule {self.schedule}: flow goes with flow alone")
+        if self.published and (self.objective not in ("x0", "flow") or self.target != "latent"):
+            raise ValueError(
+                f"published with objective {self.objective} and target {self.target}: its sampler takes x0 or flow, "
+                "and latents"
+            )
+        if self.decay == "epoch" and self.epochs is None:
+            raise ValueError("decay is epoch, without epochs: set both")
         return self
 
     @property
@@ -199,7 +228,7 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
     per_latent = 1
     if "pixels" in config.conditions:
         per_latent = max(1, cache.array("train", "pixels").shape[-1] // hr.shape[-1])
-    spec = DenoiserSpec(
+    return DenoiserSpec(
         latent_channels=hr.shape[1],
         condition_channels=condition_channels(config.conditions, hr.shape[1], per_latent),
         channels=config.channels,
@@ -209,25 +238,12 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
         groups=config.groups,
         family=config.family,
     )
-    if config.crop % spec.multiple:
-        levels = len(spec.channels)
-        raise OptionError(f"crop {config.crop}: expected a multiple of {spec.multiple} for {levels} levels")
-    if (config.objective == "flow") != (config.schedule == "flow"):
-        raise OptionError(f"objective {config.objective} with schedule {config.schedule}: flow goes with flow alone")
-    if config.published and (config.objective not in ("x0", "flow") or config.target != "latent"):
-        raise OptionError(
-            f"published with objective {config.objective} and target {config.target}: its sampler takes x0 or flow, "
-            "and latents"
-        )
-    if config.decay == "epoch" and config.epochs is None:
-        raise OptionError("decay is epoch, without epochs: set both")
-    if config.band_weights and config.crop % 2 ** (len(config.band_weights) - 1):
-        raise OptionError(f"crop {config.crop}: cannot be halved {len(config.band_weights) - 1} times for band_weights")
-    if spec.attention and len(spec.attention) != len(spec.channels):
-        raise OptionError(f"attention {spec.attention}: expected one value for each of {len(spec.channels)} levels")
-    if any(channels % spec.groups for channels in spec.channels):
-        raise OptionError(f"channels {spec.channels}: expected multiples of groups ({spec.groups})")
-    return spec
+
+
+def scores(images: Mapping[str, Tensor]) -> dict[str, float]:
+    """{"psnr", "psnr_unprojected", "psnr_bicubic"} in dB, means over the images that `restored` gives."""
+    names = {"psnr": "SR", "psnr_unprojected": UNPROJECTED, "psnr_bicubic": "bicubic"}
+    return {key: float(psnr(images[name], images["HR"]).mean()) for key, name in names.items()}
 
 
 class DenoiserTraining(LightningModule):
@@ -304,6 +320,11 @@ class DenoiserTraining(LightningModule):
         bicubic = enlarge(lr, self.restorer.scale).clamp(0, 1)
         return {"bicubic": bicubic, "SR": projected, "HR": hr, UNPROJECTED: image.clamp(0, 1)}
 
+    def mean_scores(self, valid: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+        """The `scores` of all batches of validation images together; empty without any."""
+        restored = [self.restored(batch) for batch in valid]
+        return scores({name: torch.cat([one[name] for one in restored]) for name in restored[0]}) if restored else {}
+
     def configure_optimizers(self) -> Any:
         """AdamW with the budget's learning rate, or one that falls by the epoch."""
         optimiser = torch.optim.AdamW(
@@ -333,9 +354,3 @@ def haar_bands(error: Tensor, weights: Sequence[float]) -> list[tuple[float, Ten
         found += [(weight, band / 2) for band in (a + b - c - d, a - b + c - d, a - b - c + d)]
         error = (a + b + c + d) / 2
     return [*found, (weights[-1], error)]
-
-
-def scores(images: Mapping[str, Tensor]) -> dict[str, float]:
-    """{"psnr", "psnr_unprojected", "psnr_bicubic"} in dB, means over the images that `restored` gives."""
-    names = {"psnr": "SR", "psnr_unprojected": UNPROJECTED, "psnr_bicubic": "bicubic"}
-    return {key: float(psnr(images[name], images["HR"]).mean()) for key, name in names.items()}

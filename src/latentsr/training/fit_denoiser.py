@@ -3,9 +3,9 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,13 +32,12 @@ from latentsr.training.denoiser import (
     ValidationImages,
     denoiser_spec,
     latent_space,
-    scores,
     with_steps,
 )
 from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
 from latentsr.upscalers import Sampling
-from latentsr.upscalers.model import SuperResolver, save_model
-from latentsr.upscalers.realism import REALISM, SpreadCalibration, fit_calibration
+from latentsr.upscalers.model import CONFIG, SuperResolver, save_model
+from latentsr.upscalers.realism import SpreadCalibration, fit_calibration
 from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer
 
 STEPS = 16
@@ -133,10 +132,10 @@ Not for: diagnosis; modalities, body parts, spacings or degradations other than 
 """
 
 
-SOLVER = {"cosine": "dpm++", "linear": "dpm++", "flow": "euler"}
 VALIDATION_BATCH = 8
 LEAST_CALIBRATION = 60.0  # seconds that a calibration may take after a short training
-LIMITS, CHECKPOINTS = ("steps", "minutes"), "checkpoints"
+LIMITS, OPTIONS, CHECKPOINTS = ("steps", "minutes"), "train.yaml", "checkpoints"
+State = Literal["new", "unfinished", "finished", "extended"]
 
 
 def fit_denoiser(
@@ -164,7 +163,8 @@ def fit_denoiser(
     folder = JobFolder(
         run, "training", "facts.json", frozenset(), "options or cache", shared=True, fix=f"remove {out} and {run}"
     )
-    if (earlier := folder.finished() if out.exists() else None) and not _extends(facts, earlier, folder):
+    state, earlier = training_state(folder, out, facts)
+    if state == "finished":
         return out
     model = model_config(cache, config, out.name, modalities, parent)
     restorer = _restorer(model, config.seed, cache, resolve_device(device), parent)
@@ -174,63 +174,60 @@ def fit_denoiser(
     module = DenoiserTraining(restorer, config, budget, run / "pictures")
     with progress("train", unit="steps", resumes=True) as report:
         trainer = make_trainer(run, config, budget, ema, checkpoint, report=report, device=device, devices=devices)
-        if checkpoint.found() is None:
-            _note(folder, config, facts)
+        if state == "new":
+            write_yaml(config, run / OPTIONS)
         if config.minutes is not None and config.calibrate:
             budget.reserve(calibration_seconds(restorer, cache))
         train(trainer, module.train(), crops, valid, checkpoint, config)
+    if not trainer.is_global_zero:
+        return out
     module.network.load_state_dict(ema.weights())
-    if trainer.is_global_zero:
-        module.network.to(restorer.device).eval()  # Lightning leaves it on the CPU
-        spread = None
-        if config.calibrate:
-            with progress("calibrate") as report:  # never longer than a tenth of the training
-                seconds = min(budget.left(), max(LEAST_CALIBRATION, budget.elapsed() / 10))
-                spread = calibrated_spread(restorer, cache, seconds=seconds, progress=report)
-        results: dict[str, Any] = {
-            "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
-            "images": dict(Counter(cache.datasets("train"))), "validation": _mean_scores(module, valid),
-        }  # fmt: skip
-        known = {name: value for name, value in results["validation"].items() if math.isfinite(value)}
-        write_json(run / "manifest.json", manifest(**{**results, "validation": known}))
-        model, seen = model.model_copy(update={"spread": spread}), {*cache.digests}
-        seen |= parent.training_images if parent else set()
-        _save(out, model, restorer, model_card(model, config, results), seen, config.weights)
-        _note(folder, config, facts)  # last: until then an extension is unfinished
+    module.network.to(restorer.device).eval()  # Lightning leaves it on the CPU
+    if config.calibrate:
+        with progress("calibrate") as report:  # never longer than a tenth of the training
+            seconds = min(budget.left(), max(LEAST_CALIBRATION, budget.elapsed() / 10))
+            spread = calibrated_spread(restorer, cache, seconds=seconds, progress=report)
+            model = model.model_copy(update={"spread": spread})
+    results: dict[str, Any] = {
+        "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
+        "images": dict(Counter(cache.datasets("train"))), "validation": module.mean_scores(valid),
+    }  # fmt: skip
+    finite = {name: value for name, value in results["validation"].items() if math.isfinite(value)}
+    write_json(run / "manifest.json", manifest(**{**results, "validation": finite}))
+    with replacing(out, over_folder=True) as fresh:  # whole before an earlier model makes room
+        save_model(
+            fresh, model, restorer.denoiser.state_dict(), card=model_card(model, config, results),
+            autoencoder=restorer.autoencoder.folder, dtype=getattr(torch, config.weights),
+            training_images={*cache.digests, *(parent.training_images if parent else ())},
+        )  # fmt: skip
+    write_yaml(config, run / OPTIONS)
+    folder.finish(facts)
     return out
 
 
-def _note(folder: JobFolder, config: TrainConfig, facts: Mapping[str, Any]) -> None:
-    write_yaml(config, folder.root / "train.yaml")
-    folder.finish(facts)
+def training_state(folder: JobFolder, out: Path, facts: Mapping[str, Any]) -> tuple[State, dict[str, Any] | None]:
+    """Where the training of these facts stands, and the facts of the finished training that it extends, if it does.
 
-
-def _save(out: Path, model: ModelConfig, restorer: Restorer, card: str, seen: Iterable[str], weights: str) -> None:
-    """Writes the model folder, whole before an earlier one makes room; `seen`: digests of images of the training."""
-    with replacing(out, over_folder=True) as fresh:
-        save_model(
-            fresh, model, restorer.denoiser.state_dict(), card=card, autoencoder=restorer.autoencoder.folder,
-            training_images=seen, dtype=getattr(torch, weights),
-        )  # fmt: skip
-
-
-def _extends(facts: Mapping[str, Any], earlier: Mapping[str, Any], folder: JobFolder) -> bool:
-    """Whether a training of these facts goes on from the finished one of the `earlier` facts; False if that is it.
-
-    StaleError if it is another training, or its last checkpoint is missing.
+    It is "new" without a checkpoint, "unfinished" with one; "finished" if `out` is its model, and "extended" if `out`
+    is the model of fewer `steps` or `minutes`. StaleError if `out` is something else, or the last checkpoint of a
+    training to be extended is missing. The checkpoint of another training is refused when it is loaded.
     """
+    begun = (folder.root / CHECKPOINTS / "last.ckpt").is_file()
+    if not out.exists() or (begun and not folder.whole and (out / CONFIG).is_file()):  # killed before its record
+        return "unfinished" if begun else "new", None
+    earlier = folder.finished()
     asked, done = dict(facts["config"]), dict(earlier.get("config", {}))
     limits = [(asked.pop(name), done.pop(name, None)) for name in LIMITS]
     if {**facts, "config": asked} != {**earlier, "config": done}:
         raise folder.other()
     if not any(before is not None and (now is None or now > before) for now, before in limits):
-        return False
-    if not (folder.root / CHECKPOINTS / "last.ckpt").is_file():
+        return "finished", None
+    if not begun:
         raise StaleError(
             f"{folder.root}: its last checkpoint is missing, so that the finished training cannot be extended; "
             "choose another output folder to train anew"
         )
-    return True
+    return "extended", earlier
 
 
 def _samples(
@@ -277,6 +274,10 @@ def model_config(
     From a `parent` come the latent statistics, on which its weights depend, and the names of its training sets;
     OptionError, which says what differs, unless autoencoder, conditions, target, objective, schedule and network agree.
     """
+    process: dict[str, Any] = {"solver": "euler" if config.schedule == "flow" else "dpm++"}
+    if config.published:
+        published = PublishedSampling(table=config.schedule, zlr_init=config.zlr_init)
+        process = {"solver": "published", "published": published, "realism": 1.0}
     model = ModelConfig(
         name=name,
         degradation=cache.manifest["degradation"],
@@ -286,9 +287,7 @@ def model_config(
         space=latent_space(cache, config),
         objective=config.objective,
         schedule=config.schedule,
-        solver="published" if config.published else SOLVER[config.schedule],
-        published=PublishedSampling(table=config.schedule, zlr_init=config.zlr_init) if config.published else None,
-        realism=1.0 if config.published else REALISM,
+        **process,
         trained_on=tuple(sorted(set(cache.datasets("train")))),
         modalities=modalities,
         size=tuple(cache.manifest["size"]),
@@ -321,9 +320,3 @@ def _form(model: ModelConfig) -> dict[str, Any]:
         "schedule": model.schedule,
         **dict(model.denoiser),
     }
-
-
-def _mean_scores(module: DenoiserTraining, valid: DataLoader) -> dict[str, float]:
-    """Mean scores of the network over all validation images; empty without any."""
-    restored = [module.restored(batch) for batch in valid]
-    return scores({name: torch.cat([one[name] for one in restored]) for name in restored[0]}) if restored else {}

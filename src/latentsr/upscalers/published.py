@@ -26,6 +26,7 @@ from latentsr.config import Config, checked, sha256
 from latentsr.degrade import parse_degradation
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
+from latentsr.diffusion.objective import ScheduleName
 from latentsr.diffusion.published import PublishedSampling, published_alphas
 from latentsr.errors import LatentSRError, ModelError, OptionError, StaleError
 from latentsr.provenance import RESEARCH_USE
@@ -60,7 +61,7 @@ class HyperParameters(Config):
     learning_rate: float = 1e-4
 
     @property
-    def table(self) -> Literal["cosine", "linear", "flow"]:
+    def table(self) -> ScheduleName:
         """The noise table, or `flow` for a rectified flow."""
         return self.beta_schedule if self.num_sample_steps is None else "flow"
 

@@ -18,6 +18,7 @@ from latentsr.degrade import parse_degradation, project
 from latentsr.device import image_generator
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
+from latentsr.diffusion.objective import ObjectiveName, ScheduleName
 from latentsr.diffusion.process import Network, NoiseProcess, Process, Regression, image_noise
 from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError
@@ -52,8 +53,8 @@ class ModelConfig(Config):
     autoencoder_hash: str
     denoiser: DenoiserSpec
     space: LatentSpace
-    objective: Literal["x0", "epsilon", "v", "flow"]
-    schedule: Literal["cosine", "linear", "flow"]
+    objective: ObjectiveName
+    schedule: ScheduleName
     solver: str
     trained_on: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()

@@ -13,7 +13,6 @@ from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.errors import LatentSRError, ModelError, OptionError, StaleError
-from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
 from latentsr.upscalers.published import import_ldm
 
@@ -55,11 +54,13 @@ def checkpoint(golden: Path, tmp_path: Path, weights_of: Callable[..., Any]) -> 
 
 
 def sampled(folder: Path, arrays: Any, steps: int) -> np.ndarray:
-    model = SuperResolver.load(folder, device="cpu")
+    model, noise = SuperResolver.load(folder, device="cpu"), torch.from_numpy(arrays["standard_normal"])
     roles = {"latent-native": torch.from_numpy(arrays["lr"])}
-    return model.sample_latents(
-        roles, torch.from_numpy(arrays["standard_normal"]), sampling=Sampling(steps=steps, tile=None)
-    ).numpy()
+    condition = model.config.space.condition(roles, (noise.shape[-2], noise.shape[-1]))
+    with torch.inference_mode():
+        return model.process.sample(
+            lambda z, times: model.denoiser(z, times, condition), noise, condition, steps=steps
+        ).numpy()
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -1,4 +1,4 @@
-"""What a network learns: noise schedules, and the targets that it predicts, from which the clean latent follows.
+"""What a network learns: noise schedules, and the targets that it predicts.
 
 z_t = alpha_t x + sigma_t noise on 1000 times, t = 0 data and t = 1 (index 999) pure noise. The diffusion tables are
 diffusers', shifted so that the last one holds no signal (Lin 2024, section 3.1): a sampler that starts in pure noise
@@ -55,18 +55,14 @@ def at(name: str, times: Tensor, terminal: float = 0.0) -> tuple[Tensor, Tensor]
     return alpha[:, None, None, None], sigma[:, None, None, None]
 
 
-Formula = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-
-
 @dataclass(frozen=True)
 class Objective:
-    """`target(x, noise, alpha, sigma)`; `clean(prediction, z, alpha, sigma)`; diffusers' name of it.
+    """`target(x, noise, alpha, sigma)` and diffusers' name of it.
 
     `terminal` is alpha at the noisiest time: 0, or a little signal for an epsilon network, which has no say without.
     """
 
-    target: Formula
-    clean: Formula
+    target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     prediction_type: str
     terminal: float = 0.0
 
@@ -77,25 +73,10 @@ class Objective:
 
 
 OBJECTIVES: Mapping[str, Objective] = {
-    "x0": Objective(
-        target=lambda x, noise, alpha, sigma: x,
-        clean=lambda prediction, z, alpha, sigma: prediction,
-        prediction_type="sample",
-    ),
-    "epsilon": Objective(  # Ho 2020, eq. 14
-        target=lambda x, noise, alpha, sigma: noise,
-        clean=lambda prediction, z, alpha, sigma: (z - sigma * prediction) / alpha,
-        prediction_type="epsilon",
-        terminal=0.01,
-    ),
-    "v": Objective(  # Salimans and Ho 2022, section 4
-        target=lambda x, noise, alpha, sigma: alpha * noise - sigma * x,
-        clean=lambda prediction, z, alpha, sigma: alpha * z - sigma * prediction,
-        prediction_type="v_prediction",
-    ),
-    "flow": Objective(  # rectified flow, Liu 2023; noise minus data, the sign of diffusers
-        target=lambda x, noise, alpha, sigma: noise - x,
-        clean=lambda prediction, z, alpha, sigma: z - sigma * prediction,
-        prediction_type="flow_prediction",
-    ),
+    "x0": Objective(lambda x, noise, alpha, sigma: x, "sample"),
+    "epsilon": Objective(lambda x, noise, alpha, sigma: noise, "epsilon", terminal=0.01),  # Ho 2020, eq. 14
+    # Salimans and Ho 2022, section 4
+    "v": Objective(lambda x, noise, alpha, sigma: alpha * noise - sigma * x, "v_prediction"),
+    # rectified flow, Liu 2023; noise minus data, the sign of diffusers
+    "flow": Objective(lambda x, noise, alpha, sigma: noise - x, "flow_prediction"),
 }

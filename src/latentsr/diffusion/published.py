@@ -12,7 +12,6 @@ Source: arXiv 2604.12152 and its public code, described in words; written anew.
 # ruff: noqa: ARG002 (every process takes what one of them needs)
 
 import math
-from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -94,19 +93,10 @@ class PublishedSampling(Config):
         return finite(z)
 
 
-def _cosine(timesteps: int) -> Tensor:
+def published_alphas(table: str, timesteps: int = 1000) -> Tensor:
+    """The squared share of signal at each of the network's time indices, float32 (timesteps,)."""
+    if table == "linear":
+        return torch.cumprod(1 - torch.linspace(1e-4, 2e-2, timesteps), dim=0)
     x = torch.linspace(0, timesteps + 1, timesteps + 1)
     alphas = torch.cos((x / (timesteps + 1) + 0.008) / 1.008 * math.pi / 2) ** 2
     return (alphas / alphas[0])[1:].flip(0)
-
-
-def _linear(timesteps: int) -> Tensor:
-    return torch.cumprod(1 - torch.linspace(1e-4, 2e-2, timesteps), dim=0)
-
-
-TABLES: Mapping[str, Callable[[int], Tensor]] = {"cosine": _cosine, "linear": _linear}
-
-
-def published_alphas(table: str, timesteps: int = 1000) -> Tensor:
-    """The squared share of signal at each of the network's time indices, float32 (timesteps,)."""
-    return TABLES[table](timesteps)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -176,10 +177,7 @@ class Pretrained(Upscaler):
         ]
         image = torch.cat(images).mean(dim=1, keepdim=True).cpu()
         if self.scale == 1 and self.network.scale > 1:
-            image = torch.stack([_reduced(one[0], (lr.shape[-2], lr.shape[-1]))[None] for one in image])
+            levels = (image[:, 0].clamp(0, 1) * 255).round().byte().numpy()
+            reduced = np.stack([resized(one, (lr.shape[-2], lr.shape[-1]), "bicubic") for one in levels])
+            image = torch.from_numpy(reduced)[:, None].float() / 255
         return Restored(image)
-
-
-def _reduced(image: Tensor, size: tuple[int, int]) -> Tensor:
-    levels = (image.clamp(0, 1) * 255).round().byte().numpy()
-    return torch.from_numpy(resized(levels, size, "bicubic")).float() / 255

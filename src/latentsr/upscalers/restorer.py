@@ -1,7 +1,7 @@
 """Restoration of LR images with a trained denoiser: encode, sample, decode, project."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,7 +19,7 @@ from latentsr.device import image_generator
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.diffusion.objective import ObjectiveName, ScheduleName
-from latentsr.diffusion.process import Network, NoiseProcess, Process, Regression, image_noise
+from latentsr.diffusion.process import NoiseProcess, Process, Regression, image_noise
 from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError
 from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, SAMPLE
@@ -83,6 +83,7 @@ class Restorer(Upscaler):
 
     def __init__(self, config: ModelConfig, denoiser: Denoiser, autoencoder: Autoencoder, device: str = "cpu") -> None:
         self.config, self.process = config, config.process
+        self.has_mean, self.has_samples = self.process.has_mean, self.process.has_samples
         self.name, self.modalities, self.size = config.name, config.modalities, config.size
         self.denoiser = denoiser.to(device).eval()
         self.autoencoder = autoencoder
@@ -91,16 +92,6 @@ class Restorer(Upscaler):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}, {self.degradation.text}, on {self.device})"
-
-    @property
-    def has_mean(self) -> bool:
-        """Whether one evaluation in pure noise gives the posterior mean."""
-        return self.process.has_mean
-
-    @property
-    def has_samples(self) -> bool:
-        """Whether it draws samples; a regression network has one estimate."""
-        return self.process.has_samples
 
     @torch.inference_mode()
     def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:
@@ -159,23 +150,6 @@ class Restorer(Upscaler):
             return ESTIMATE
         return SAMPLE if sampling.draws else POSTERIOR_MEAN
 
-    @torch.inference_mode()
-    def sample_latents(self, roles: Mapping[str, Tensor], noise: Tensor, *, sampling: Sampling) -> Tensor:
-        """The HR latents (images, channels, rows, columns), unscaled, that the sampler makes of the noise given.
-
-        Args:
-            roles: what the network is told of LR, by role as in `config.space.roles`, such as the LR latent.
-            noise: standard normal, of the HR latent's shape.
-            sampling: steps, solver and tile; a solver that draws noise of its own draws from torch's generator.
-        """
-        self.check(sampling)
-        roles, noise = {role: values.to(self.device) for role, values in roles.items()}, noise.to(self.device)
-        condition = self.config.space.condition(roles, (noise.shape[-2], noise.shape[-1]))
-        target = self.process.sample(
-            self._tiled(condition, sampling), noise, condition, steps=sampling.steps, solver=sampling.solver
-        )
-        return self.config.space.from_target(target, roles.get("latent-up")).cpu()
-
     def _case(self, lr: Tensor, sampling: Sampling) -> "_Case":
         """What the network is told of LR images, which are padded to sides that it and the autoencoder divide."""
         scale, factor = self.scale, self.autoencoder.spec.factor
@@ -201,20 +175,16 @@ class Restorer(Upscaler):
         factor = self.autoencoder.spec.factor
         generators = [image_generator(sampling.seed, image, number) for image in ids]
         noise = image_noise((self.config.denoiser.latent_channels, *case.size), generators, self.device)
+        network = partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=case.condition)
         target = self.process.sample(
-            self._tiled(case.condition, sampling), noise, case.condition, steps=steps, solver=sampling.solver,
-            generators=generators,
-        )  # fmt: skip
+            network, noise, case.condition, steps=steps, solver=sampling.solver, generators=generators
+        )
         latents = self.config.space.from_target(target, case.up)
         image = decode_tiled(self.autoencoder, latents, sampling.tile)
         if not torch.isfinite(image).all():
             raise InputError("the autoencoder decoded non-finite pixels; the model is not fit for this image")
         rows, columns = (-(-side // factor) for side in case.sides)
         return from_network(image[..., : case.sides[0], : case.sides[1]]), latents[..., :rows, :columns]
-
-    def _tiled(self, condition: Tensor, sampling: Sampling) -> Network:
-        """The network with its condition, computed in tiles."""
-        return partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=condition)
 
 
 @dataclass(frozen=True)

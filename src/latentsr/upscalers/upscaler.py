@@ -103,6 +103,8 @@ class Upscaler:
         autoencoder: the one in whose latents it works, or None.
         modalities: DICOM codes of the images that it was trained on; empty: not known, or not trained.
         size: (rows, columns) of the HR images that it was trained on; None: not trained.
+        has_mean: whether one step gives an image: the posterior mean, or the one that there is.
+        has_samples: whether more steps draw samples; where not, there is one image, whatever the seed.
     """
 
     name: str
@@ -112,21 +114,13 @@ class Upscaler:
     autoencoder: Autoencoder | None = None
     modalities: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
+    has_mean: bool = True
+    has_samples: bool = False
 
     @property
     def scale(self) -> int:
         """How many times finer the result is."""
         return self.degradation.scale
-
-    @property
-    def has_mean(self) -> bool:
-        """Whether one step gives an image: the posterior mean, or the one that there is."""
-        return True
-
-    @property
-    def has_samples(self) -> bool:
-        """Whether more steps draw samples; where not, there is one image, whatever the seed."""
-        return False
 
     def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:
         """SR of LR images (images, 1, rows, columns) in [0, 1]; each image's noise follows from its id and the seed."""

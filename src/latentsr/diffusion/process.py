@@ -33,27 +33,22 @@ class Process(Protocol):
     @property
     def has_mean(self) -> bool:
         """Whether one evaluation in pure noise gives the posterior mean."""
-        ...
 
     @property
     def has_samples(self) -> bool:
         """Whether more evaluations draw samples; where not, there is one estimate."""
-        ...
 
     def at(self, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(alpha, sigma, index) at integer `times` of 0 to 999 (batch,), as trainings draw them.
 
         z = alpha x + sigma noise, shares of shape (batch, 1, 1, 1); `index` is the time that the network is given.
         """
-        ...
 
     def target(self, x: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """What the network learns to predict of z."""
-        ...
 
     def check(self, steps: int, solver: str | None = None) -> None:
         """OptionError unless a model can be sampled in so many steps, and by this solver; None is the model's own."""
-        ...
 
     def sample(
         self, network: Network, noise: Tensor, condition: Tensor, *, steps: int,
@@ -64,7 +59,6 @@ class Process(Protocol):
         `condition` is what the network is given of LR, of the latent's rows and columns. `generators`, one an image,
         feed the solvers that draw noise of their own (ddpm). OptionError as of `check`, InputError if not finite.
         """
-        ...
 
 
 # Latents are not images: no clipping. Trailing spacing begins at index 999, in pure noise (Lin 2024, section 3.3).

@@ -100,20 +100,20 @@ class Restorer(Upscaler):
             raise InputError(f"{len(lr)} images with {len(ids)} ids: expected one id an image")
         self.check(sampling)
         lr = lr.to(self.device)
-        case = self._case(lr, sampling)
+        given = self._conditioning(lr, sampling)
 
         def consistent(image: Tensor) -> Tensor:
             return project(image, lr, self.degradation) if sampling.consistency else image
 
         if not sampling.draws:
-            image, own = self._draw(case, ids, sampling, steps=1)
+            image, own = self._draw(given, ids, sampling, steps=1)
             return Restored(consistent(image).float().cpu(), latents=own.float().cpu())
-        mean = self._draw(case, ids, sampling, steps=1)[0] if self.has_mean else None
+        mean = self._draw(given, ids, sampling, steps=1)[0] if self.has_mean else None
         realism = self.config.realism if sampling.realism is None else sampling.realism
         images, whole = _Moments(), _Moments()
         latents: Tensor | None = None
         for number in range(sampling.samples):
-            drawn, latents = self._draw(case, ids, sampling, steps=sampling.steps, number=number)
+            drawn, latents = self._draw(given, ids, sampling, steps=sampling.steps, number=number)
             at = drawn if mean is None else between(mean, drawn, realism, self.config.spread)
             images.add(consistent(at))
             if sampling.samples > 1:
@@ -125,8 +125,8 @@ class Restorer(Upscaler):
     @torch.inference_mode()
     def mean_and_sample(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling) -> tuple[Tensor, Tensor]:
         """The posterior mean and one sample as drawn, both without projection: what a spread is calibrated on."""
-        case = self._case(lr.to(self.device), sampling)
-        mean, drawn = (self._draw(case, ids, sampling, steps=steps)[0] for steps in (1, sampling.steps))
+        given = self._conditioning(lr.to(self.device), sampling)
+        mean, drawn = (self._draw(given, ids, sampling, steps=steps)[0] for steps in (1, sampling.steps))
         return mean.cpu(), drawn.cpu()
 
     def check(self, sampling: Sampling) -> None:
@@ -150,8 +150,8 @@ class Restorer(Upscaler):
             return ESTIMATE
         return SAMPLE if sampling.draws else POSTERIOR_MEAN
 
-    def _case(self, lr: Tensor, sampling: Sampling) -> "_Case":
-        """What the network is told of LR images, which are padded to sides that it and the autoencoder divide."""
+    def _conditioning(self, lr: Tensor, sampling: Sampling) -> "_Conditioning":
+        """What the network is given of LR images, which are padded to sides that it and the autoencoder divide."""
         scale, factor = self.scale, self.autoencoder.spec.factor
         multiple = self.config.denoiser.multiple * factor
         step = multiple // math.gcd(multiple, scale)
@@ -166,30 +166,30 @@ class Restorer(Upscaler):
 
         roles = encode_roles(self.config.space.roles, to_network(padded), scale, encode)
         condition = self.config.space.condition(roles, size)
-        return _Case(condition, roles.get("latent-up"), size, (rows * scale, columns * scale))
+        return _Conditioning(condition, roles.get("latent-up"), size, (rows * scale, columns * scale))
 
     def _draw(
-        self, case: "_Case", ids: Sequence[str], sampling: Sampling, *, steps: int, number: int = 0
+        self, given: "_Conditioning", ids: Sequence[str], sampling: Sampling, *, steps: int, number: int = 0
     ) -> tuple[Tensor, Tensor]:
         """The decoded sample in [0, 1] after `steps` evaluations, blended over the tiles at every one; its latents."""
         factor = self.autoencoder.spec.factor
         generators = [image_generator(sampling.seed, image, number) for image in ids]
-        noise = image_noise((self.config.denoiser.latent_channels, *case.size), generators, self.device)
-        network = partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=case.condition)
+        noise = image_noise((self.config.denoiser.latent_channels, *given.size), generators, self.device)
+        network = partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=given.condition)
         target = self.process.sample(
-            network, noise, case.condition, steps=steps, solver=sampling.solver, generators=generators
+            network, noise, given.condition, steps=steps, solver=sampling.solver, generators=generators
         )
-        latents = self.config.space.from_target(target, case.up)
+        latents = self.config.space.from_target(target, given.up)
         image = decode_tiled(self.autoencoder, latents, sampling.tile)
         if not torch.isfinite(image).all():
             raise InputError("the autoencoder decoded non-finite pixels; the model is not fit for this image")
-        rows, columns = (-(-side // factor) for side in case.sides)
-        return from_network(image[..., : case.sides[0], : case.sides[1]]), latents[..., :rows, :columns]
+        rows, columns = (-(-side // factor) for side in given.sides)
+        return from_network(image[..., : given.sides[0], : given.sides[1]]), latents[..., :rows, :columns]
 
 
 @dataclass(frozen=True)
-class _Case:
-    """What the network is told of the images at hand, latent `size` with padding, image `sides` without."""
+class _Conditioning:
+    """What the network is given of LR images; the latent's `size` has padding, the image's `sides` have none."""
 
     condition: Tensor
     up: Tensor | None

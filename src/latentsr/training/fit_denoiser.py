@@ -234,8 +234,9 @@ def _samples(
     cache: LatentCache, restorer: Restorer, config: TrainConfig, validation_images: int
 ) -> tuple[LatentCrops, DataLoader]:
     """The samples to train and to validate on; InputError unless their arrays are as `encode` wrote them."""
-    haar = restorer.autoencoder if isinstance(restorer.autoencoder, Haar) and not config.published else None
-    flip: Flip = haar.flip if haar else torch.flip  # the study flips latents as they are
+    flip: Flip = torch.flip  # the study flips latents as they are
+    if isinstance(restorer.autoencoder, Haar) and not config.published:
+        flip = restorer.autoencoder.flip
     crops = LatentCrops(
         cache, restorer.config.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed,
         flip=flip if config.flips else None,
@@ -318,5 +319,6 @@ def _form(model: ModelConfig) -> dict[str, Any]:
         "target": model.space.target,
         "objective": model.objective,
         "schedule": model.schedule,
+        "published": model.published is not None,
         **dict(model.denoiser),
     }

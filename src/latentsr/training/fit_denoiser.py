@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -192,17 +192,25 @@ def fit_denoiser(
         "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
         "images": dict(Counter(cache.datasets("train"))), "validation": module.mean_scores(valid),
     }  # fmt: skip
-    finite = {name: value for name, value in results["validation"].items() if math.isfinite(value)}
-    write_json(run / "manifest.json", manifest(**{**results, "validation": finite}))
-    with replacing(out, over_folder=True) as fresh:  # whole before an earlier model makes room
-        save_model(
-            fresh, model, restorer.denoiser.state_dict(), card=model_card(model, config, results),
-            autoencoder=restorer.autoencoder.folder, dtype=getattr(torch, config.weights),
-            training_images={*cache.digests, *(parent.training_images if parent else ())},
-        )  # fmt: skip
+    seen = {*cache.digests, *(parent.training_images if parent else ())}
+    _write_model(out, run, model, restorer, config, results, seen)
     write_yaml(config, run / OPTIONS)
     folder.finish(facts)
     return out
+
+
+def _write_model(
+    out: Path, run: Path, model: ModelConfig, restorer: Restorer, config: TrainConfig, results: Mapping[str, Any],
+    seen: Iterable[str],
+) -> None:  # fmt: skip
+    """The manifest and the model folder, whole before an earlier one makes room; `seen`: digests of images."""
+    finite = {name: value for name, value in results["validation"].items() if math.isfinite(value)}
+    write_json(run / "manifest.json", manifest(**{**results, "validation": finite}))
+    with replacing(out, over_folder=True) as fresh:
+        save_model(
+            fresh, model, restorer.denoiser.state_dict(), card=model_card(model, config, results),
+            autoencoder=restorer.autoencoder.folder, dtype=getattr(torch, config.weights), training_images=seen,
+        )  # fmt: skip
 
 
 def training_state(folder: JobFolder, out: Path, facts: Mapping[str, Any]) -> tuple[State, dict[str, Any] | None]:

@@ -116,6 +116,23 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
     refused(tmp_path, InputError, "not in the patient table", patients=tmp_path / "in" / "table.csv")
 
 
+@pytest.mark.parametrize("out", ["", "out", "sub/out"])
+def test_a_dataset_in_its_own_source_is_refused(tmp_path: Path, out: str) -> None:
+    scatter(tmp_path / "in", "x.png")
+    with pytest.raises(OptionError, match="choose an output folder outside"):
+        prepare("folder", tmp_path / "in", tmp_path / "in" / out, split=ONE_SPLIT)
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["x.png"]
+
+
+def test_an_empty_output_folder_is_filled_and_another_kept(tmp_path: Path) -> None:
+    scatter(tmp_path / "in", "x.png")
+    (tmp_path / "out").mkdir()
+    assert len(prepared(tmp_path, split=ONE_SPLIT).records) == 1
+    (tmp_path / "out" / "dataset.json").rename(tmp_path / "out" / "other.json")
+    with pytest.raises(StaleError, match="exists and is no dataset"):
+        prepared(tmp_path, split=ONE_SPLIT)
+
+
 def test_two_files_of_one_name_are_an_error(tmp_path: Path) -> None:
     scatter(tmp_path / "in", "x.png", "x.tif")
     refused(tmp_path, InputError, "a second file of the name x, whatever its case; rename", split=ONE_SPLIT)

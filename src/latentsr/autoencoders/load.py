@@ -60,7 +60,7 @@ def load_autoencoder(
     if weights is not None:
         files = given_files(published, weights, config)
     elif config is not None:
-        raise OptionError(f"{name}: the option config without weights; set both")
+        raise OptionError(f"{name}: the config of weights without weights; set both")
     else:
         place = find(name)
         if place is None:

@@ -184,14 +184,14 @@ def given_files(published: Published, weights: Weights, config: Path | str | Non
             raise ModelError(f"{folder}: holds no weights of {name}; expected {wanted} in it, found {held(folder)}")
     if not publication.config:
         if config is not None:
-            raise OptionError(f"{name}: takes no config, its form is fixed; leave the option config out")
+            raise OptionError(f"{name}: takes no config, its form is fixed; leave the config of the weights out")
         return Files(tuple(paths))
     if len(paths) != 1:
         raise OptionError(f"{name}: {len(paths)} files of weights, expected one")
     if config is None:
         config = paths[0].parent / PurePosixPath(publication.config).name
         if not config.is_file():
-            raise ModelError(f"{name}: no {config.name} beside {paths[0]}; set the option config to it")
+            raise ModelError(f"{name}: no {config.name} beside {paths[0]}; put it there, or give it as weights_config")
     return Files(tuple(paths), Path(config))
 
 

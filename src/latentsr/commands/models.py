@@ -22,6 +22,8 @@ COLUMNS = ("name", "domain", "latent at 256", "factor", "licence", "dtype", "her
 def list_models(json: Json = False, config: Defaults = None) -> None:
     """All autoencoders and pretrained upscalers by name, and which of them can be used on this machine as it is."""
     from latentsr.autoencoders import SPECS
+    from latentsr.upscalers import UPSCALERS
+    from latentsr.upscalers.model import shipped_models
     from latentsr.upscalers.pretrained import KNOWN
 
     rows, upscalers = [_row(spec) for spec in SPECS.values()], [_upscaler(name) for name in KNOWN]
@@ -36,6 +38,7 @@ def list_models(json: Json = False, config: Defaults = None) -> None:
     keys = ("name", "architecture", "scale", "licence", "here")
     cells = [[str(row[key]) for key in keys] for row in upscalers]
     terminal.show_table("pretrained upscalers, for --model and --method", keys, cells)
+    terminal.show(f"--model takes {', '.join([*shipped_models(), *UPSCALERS])}, too, which come with the package")
 
 
 @models_app.command("info", epilog="Example: latentsr models info medvae_4_3")

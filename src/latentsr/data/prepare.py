@@ -155,7 +155,7 @@ def prepare(
         facts["masks"] = _listing([mask for item in found.items if (mask := found.masks.of(item))])
     if apart_from:
         facts["apart_from"] = sorted(other.hash for other in apart_from)
-    key = _claimed(out, facts)
+    key = _claimed(out, source, facts)
     if out.exists():
         return read_dataset(out)
     with replacing(out) as partial:
@@ -176,8 +176,14 @@ def prepare(
     return read_dataset(out)
 
 
-def _claimed(out: Path, facts: Mapping[str, Any]) -> str:
-    """The key of a dataset that these facts decide; StaleError where `out` holds another."""
+def _claimed(out: Path, source: Path, facts: Mapping[str, Any]) -> str:
+    """The key of a dataset that these facts decide; an error where `out` holds another, or lies in its own source."""
+    if source.resolve() in (out.resolve(), *out.resolve().parents):
+        raise OptionError(f"{out}: lies in {source}, whose images it is made of; choose an output folder outside")
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()
+    if out.exists() and not (out / "dataset.json").is_file():
+        raise StaleError(f"{out}: exists and is no dataset; choose another output folder")
     key = sha256_json(facts)
     JobFolder(out, "dataset", "dataset.json", frozenset(), "files or options", shared=True, fix="remove it").claim(key)
     return key
@@ -281,7 +287,7 @@ def prepare_cases(
     if shared and not recipe.as_published:
         raise InputError(f"{source}: {shared} patient(s) stand in several splits; remove their files from all but one")
     files = [(str(path.relative_to(source)), path.stat().st_size) for case in cases for path in case.files]
-    key = _claimed(out, {"recipe": name, "options": asdict(recipe), "files": files})
+    key = _claimed(out, source, {"recipe": name, "options": asdict(recipe), "files": files})
     if out.exists():
         return read_dataset(out)
     with replacing(out) as partial:

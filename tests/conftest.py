@@ -1,6 +1,7 @@
 """What all tests share: one thread, fixed seeds, no network, and the folders of reference data."""
 
 import json
+import multiprocessing
 import os
 import random
 import socket
@@ -88,6 +89,24 @@ def full_disk() -> Callable[[int], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+@pytest.fixture(scope="session")
+def forked() -> Callable[[Callable[[], object]], int]:
+    """(work) -> the exit code of a process of its own that does the work, such as -9 where that kills the process.
+
+    A fork: a new interpreter would import torch for seconds. What the work changes in modules, it changes there alone.
+    """
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("processes cannot be forked here")
+
+    def run(work: Callable[[], object]) -> int:
+        process = multiprocessing.get_context("fork").Process(target=work)
+        process.start()
+        process.join()
+        return process.exitcode
+
+    return run
 
 
 class Said(NamedTuple):

@@ -1,7 +1,6 @@
 import errno
 import os
-import subprocess
-import sys
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -71,14 +70,15 @@ def test_any_file_name_works(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, forked: Callable) -> None:
     target = tmp_path / "image.png"
-    program = (
-        "import os, signal, sys; from pathlib import Path; from latentsr.atomic import replacing\n"
-        "with replacing(Path(sys.argv[1])) as temporary:\n"
-        "    temporary.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    subprocess.run([sys.executable, "-c", program, str(target)], check=False)
+
+    def killed() -> None:
+        with replacing(target) as temporary:
+            temporary.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert forked(killed) == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 1
     with replacing(target) as temporary:
         temporary.write_bytes(b"whole")

@@ -1,10 +1,10 @@
 """A new metric, autoencoder, upscaler, recipe or command is one new file and one row of a table."""
 
-import os
+import importlib
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +118,7 @@ TOYS = {  # file and text; table's file, the line that the row follows, the row,
 
 
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+def extended(tmp_path_factory: pytest.TempPathFactory, forked: Callable) -> Callable[..., str]:
     """(arguments) -> what `latentsr ARGUMENTS...` of a copy with all toys prints."""
     root = tmp_path_factory.mktemp("extended")
     shutil.copytree(SOURCE, root / "latentsr", ignore=shutil.ignore_patterns("__pycache__", "models"))
@@ -129,13 +129,18 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         code = code.replace(f"\n{before}", f"\n{before}\n{row}")
         code = code.replace("\nfrom latentsr", f"\n{needed}\nfrom latentsr", 1)
         (root / "latentsr" / table).write_text(code)
-    environment = {**os.environ, "PYTHONPATH": str(root)}
 
     def latentsr(*arguments: object) -> str:
-        program = [sys.executable, "-c", "from latentsr.cli import main; main()", *map(str, arguments)]
-        done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        def work() -> None:
+            for name in [name for name in sys.modules if name.partition(".")[0] == "latentsr"]:
+                del sys.modules[name]
+            sys.path.insert(0, str(root))
+            sys.argv = ["latentsr", *map(str, arguments)]
+            with (root / "out").open("w") as out, redirect_stdout(out):
+                importlib.import_module("latentsr.cli").main()
+
+        assert forked(work) == 0
+        return (root / "out").read_text()
 
     return latentsr
 

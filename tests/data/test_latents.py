@@ -1,7 +1,6 @@
 import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,26 +19,6 @@ from latentsr.io.raster import write_pixels
 
 BICUBIC = parse_degradation("bicubic:4")
 ROLES = ("latent-up", "latent-native", "pixels")
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from latentsr.autoencoders import load_autoencoder
-from latentsr.data.latents import fill_cache
-from latentsr.data.records import read_dataset
-from latentsr.degrade import parse_degradation
-data, out, place = sys.argv[1:]
-haar, count = load_autoencoder("haar"), 0
-encode = type(haar).encode
-def encode_until_killed(self, images):
-    global count
-    count += 1
-    if count == int(place):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return encode(self, images)
-type(haar).encode = encode_until_killed
-fill_cache([read_dataset(data)], haar, parse_degradation("bicubic:4"), Path(out), batch=2)
-"""
 
 
 def made(
@@ -116,12 +95,24 @@ def test_batches_change_the_latents_of_a_network_by_rounding_alone(dataset: Data
 
 
 @pytest.mark.parametrize("place", [2, 8])
-def test_resume_after_sigkill_equals_an_undisturbed_run(dataset: Dataset, tmp_path: Path, place: int) -> None:
+def test_resume_after_sigkill_equals_an_undisturbed_run(
+    dataset: Dataset, tmp_path: Path, forked: Callable, place: int
+) -> None:
     """Killed in the first batch between its roles, and in a later one of the second split."""
-    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), str(place)]
-    source = str(Path(__file__).resolve().parents[2] / "src")
-    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    haar, encoded = load_autoencoder("haar"), []
+    encode = haar.encode
+
+    def encode_until_killed(images: torch.Tensor) -> torch.Tensor:
+        encoded.append(images)
+        if len(encoded) == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(images)
+
+    def killed() -> None:
+        haar.encode = encode_until_killed
+        fill_cache([dataset], haar, BICUBIC, tmp_path / "killed", batch=2)
+
+    assert forked(killed) == -signal.SIGKILL
     with pytest.raises(InputError, match=r"unfinished|no cache"):
         open_cache(tmp_path / "killed")
     resumed, undisturbed = filled(dataset, tmp_path / "killed"), filled(dataset, tmp_path / "undisturbed")

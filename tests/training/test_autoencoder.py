@@ -1,8 +1,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,22 +41,6 @@ from latentsr.training.crops import ImageCrops, WholeImages, images_of
 TINY = FitVaeConfig(width=4, blocks=1, crop=16, batch=2, steps=8, validate_every=4, seed=3)
 FULL = {"architecture": "kl", "width": 32, "blocks": 1}  # the published form, but for width and blocks
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from latentsr.data.records import read_dataset
-from latentsr.training import autoencoder, crops
-data, out, options = sys.argv[1:]
-draw = crops.ImageCrops.__getitem__
-def draw_until_killed(self, n):
-    if n == 13:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return draw(self, n)
-crops.ImageCrops.__getitem__ = draw_until_killed
-config = autoencoder.FitVaeConfig.model_validate_json(options)
-autoencoder.fit_autoencoder([read_dataset(data)], Path(out), config, device="cpu")
-"""
-
 
 def made_dataset(root: Path, sizes: list[tuple[int, int]], valid: list[tuple[int, int]]) -> Dataset:
     generator = np.random.default_rng(0)
@@ -97,14 +79,21 @@ def test_a_fit_leaves_a_folder_that_loads_and_says_how_it_was_made(dataset: Data
     assert list((out / "logs" / "version_0").glob("events.out.tfevents.*"))
 
 
-def test_resume_after_sigkill_equals_an_undisturbed_run(dataset: Dataset, tmp_path: Path) -> None:
+def test_resume_after_sigkill_equals_an_undisturbed_run(dataset: Dataset, tmp_path: Path, forked: Callable) -> None:
     """The best weights, of the validation before the kill, are kept over it."""
-    options = {"keep": "best", "learning_rate": 0.03, "decay": "none"}
-    asked = TINY.model_copy(update=options).model_dump_json()
-    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), asked]
-    source = str(Path(__file__).resolve().parents[2] / "src")
-    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+
+    def killed() -> None:
+        draw = ImageCrops.__getitem__
+
+        def draw_until_killed(self: ImageCrops, n: int) -> dict:
+            if n == 13:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return draw(self, n)
+
+        ImageCrops.__getitem__ = draw_until_killed
+        fitted(dataset, tmp_path / "killed")
+
+    assert forked(killed) == -signal.SIGKILL
     held = torch.load(tmp_path / "killed" / "checkpoints" / "last.ckpt", weights_only=True)
     assert held["global_step"] == 4
     assert not (tmp_path / "killed" / "manifest.json").exists()

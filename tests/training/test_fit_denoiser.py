@@ -1,9 +1,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.job import JobFolder
 from latentsr.provenance import ESTIMATE, RESEARCH_USE
+from latentsr.training import fit_denoiser as training
 from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import TrainConfig
 from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card, training_state
@@ -33,23 +33,6 @@ from latentsr.upscalers.model import SuperResolver
 from latentsr.upscalers.restorer import ModelConfig, Restorer
 
 TINY = TrainConfig(channels=(8, 8), layers=1, groups=4, crop=8, batch=2, steps=8, validate_every=4, seed=3)
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from latentsr.data.latents import open_cache
-from latentsr.training import fit_denoiser, crops
-from latentsr.training.denoiser import TrainConfig
-cache, out, options, place = sys.argv[1:]
-def kill(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-draw = crops.LatentCrops.__getitem__
-if place == "save":
-    fit_denoiser.save_model = kill
-else:
-    crops.LatentCrops.__getitem__ = lambda self, n: kill() if n == int(place) else draw(self, n)
-fit_denoiser.fit_denoiser(open_cache(cache), Path(out), TrainConfig.model_validate_json(options), device="cpu")
-"""
 
 
 def picture(seed: int, side: int = 32) -> np.ndarray:
@@ -120,16 +103,34 @@ def test_the_scores_are_those_of_the_model_that_is_saved(cache: LatentCache, tmp
 SLOW = pytest.mark.slow
 
 
+@pytest.fixture
+def killed(forked: Callable) -> Callable[..., None]:
+    """(cache, out, place, options...) A training in its own process that is killed at a sample, or before it saves."""
+
+    def train(cache: LatentCache, out: Path, place: int | str, **options: object) -> None:
+        def work() -> None:
+            def kill(*_: object, **__: object) -> None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            draw = LatentCrops.__getitem__
+            if place == "save":
+                training.save_model = kill
+            else:
+                LatentCrops.__getitem__ = lambda self, n: kill() if n == place else draw(self, n)
+            fitted(cache, out, **options)
+
+        assert forked(work) == -signal.SIGKILL
+
+    return train
+
+
 @pytest.mark.parametrize(
-    ("place", "held"), [pytest.param("3", None, marks=SLOW), ("13", 4), pytest.param("save", 8, marks=SLOW)]
+    ("place", "held"), [pytest.param(3, None, marks=SLOW), (13, 4), pytest.param("save", 8, marks=SLOW)]
 )
 def test_resume_after_sigkill_equals_an_undisturbed_run(
-    cache: LatentCache, tmp_path: Path, place: str, held: int | None
+    cache: LatentCache, tmp_path: Path, killed: Callable, place: int | str, held: int | None
 ) -> None:
-    command = [sys.executable, "-c", KILLED, str(cache.root), str(tmp_path / "killed"), TINY.model_dump_json(), place]
-    source = str(Path(__file__).resolve().parents[2] / "src")
-    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed(cache, tmp_path / "killed", place)
     checkpoint = tmp_path / "killed.run" / "checkpoints" / "last.ckpt"
     assert not (tmp_path / "killed").exists()
     assert checkpoint.is_file() == (held is not None)
@@ -272,22 +273,13 @@ def test_bad_options_are_one_line_and_nothing_is_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data"]
 
 
-def killed(cache: LatentCache, out: Path, place: str, **options: object) -> None:
-    """A training in its own process that is killed at a sample, or before it saves."""
-    text = TINY.model_copy(update=options).model_dump_json()
-    command = [sys.executable, "-c", KILLED, str(cache.root), str(out), text, place]
-    source = str(Path(__file__).resolve().parents[2] / "src")
-    process = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
-
-
 def steps_of(out: Path) -> int:
     return json.loads((out.parent / f"{out.name}.run" / "manifest.json").read_text())["steps"]
 
 
-@pytest.mark.parametrize("place", [pytest.param("27", marks=SLOW), "save"])
+@pytest.mark.parametrize("place", [pytest.param(27, marks=SLOW), "save"])
 def test_a_killed_extension_goes_on_and_equals_an_undisturbed_one(
-    cache: LatentCache, tmp_path: Path, place: str
+    cache: LatentCache, tmp_path: Path, killed: Callable, place: int | str
 ) -> None:
     """From 8 steps to 14, the last epoch a short one; two samples a step."""
     names = ("undisturbed", "killed")

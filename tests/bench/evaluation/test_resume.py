@@ -1,7 +1,6 @@
 import json
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,18 +14,19 @@ from latentsr.data.records import Dataset
 from latentsr.errors import StaleError
 
 COMPARISON = Comparison(("bicubic+projection",), metrics=("psnr", "ssim"), batch=1, device="cpu", workers=1)
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from latentsr.bench.evaluation import Comparison, compare
 
-def progress(done, total):
-    if done >= 2:
-        os.kill(os.getpid(), signal.SIGKILL)
 
-options = dict(metrics=("psnr", "ssim"), batch=1, device="cpu", workers=1)
-compare([Path(sys.argv[1])], Path(sys.argv[2]), Comparison(("bicubic+projection",), **options), progress=progress)
-"""
+@pytest.fixture
+def killed(dataset: Dataset, tmp_path: Path, forked: Callable) -> Path:
+    """The folder of an evaluation that was killed after two images."""
+    out = tmp_path / "killed"
+
+    def progress(done: int, total: int) -> None:
+        if done >= 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert forked(lambda: compare([dataset.root], out, COMPARISON, progress=progress)) == -signal.SIGKILL
+    return out
 
 
 @pytest.fixture
@@ -44,13 +44,11 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_after_a_kill_no_image_is_measured_twice_and_the_table_is_the_same(
-    dataset: Dataset, tmp_path: Path, restored: list[str]
+    dataset: Dataset, tmp_path: Path, killed: Path, restored: list[str]
 ) -> None:
     compare([dataset.root], tmp_path / "whole", COMPARISON)
     restored.clear()
-    out = tmp_path / "killed"
-    done = subprocess.run([sys.executable, "-c", KILLED, dataset.root, out], check=False)
-    assert done.returncode == -signal.SIGKILL
+    out = killed
     assert sorted(path.name for path in out.iterdir()) == ["parts", "run.partial.json"]
     kept = len(list((out / "parts").rglob("*.npz")))
     assert 2 <= kept < 5
@@ -104,9 +102,8 @@ def test_what_follows_the_measuring_is_told_once(dataset: Dataset, tmp_path: Pat
     assert told == ["statistics", "pictures"]
 
 
-def test_a_part_damaged_after_a_kill_is_named(dataset: Dataset, tmp_path: Path) -> None:
-    out = tmp_path / "killed"
-    subprocess.run([sys.executable, "-c", KILLED, dataset.root, out], check=False)
+def test_a_part_damaged_after_a_kill_is_named(dataset: Dataset, killed: Path) -> None:
+    out = killed
     damaged = next((out / "parts").rglob("*.npz"))
     whole = damaged.read_bytes()
     place = whole.index(b"1.values.npy") + 170  # in the numbers: neither the name nor the header

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,28 +19,6 @@ from latentsr.errors import StaleError
 from latentsr.stats.table import read_table
 
 Made, Of = Callable[..., dict], Callable[..., list[Candidate]]
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import latentsr.bench.prediction as baselines
-import latentsr.bench.cost as cost
-from latentsr.autoencoders import load_autoencoder
-from latentsr.data.records import read_dataset
-from latentsr.diffusion.denoiser import StepCost
-from latentsr.bench import Candidate, Screening, plan_screening, screen
-data, out, place = sys.argv[1:]
-cost.published_step = lambda *shape: StepCost(101_000_000, 70_000_000_000)
-baselines.shipped_models = lambda: []
-count = 0
-def until_killed(done, total):
-    global count
-    count += 1
-    if count == int(place):
-        os.kill(os.getpid(), signal.SIGKILL)
-made = [Candidate(name, lambda device, name=name: load_autoencoder(name)) for name in ("haar", "haar-2")]
-screen(plan_screening([read_dataset(data)], made, Screening()), Path(out), batch=2, progress=until_killed)
-"""
 
 
 @pytest.fixture
@@ -62,17 +38,21 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("place", [pytest.param(6, marks=pytest.mark.slow), 10])
 def test_resume_after_sigkill_does_no_image_twice_and_gives_the_same_table(
-    dataset: Dataset, tmp_path: Path, place: int, made: Made, of: Of, seen: list[int]
+    dataset: Dataset, tmp_path: Path, forked: Callable, place: int, made: Made, of: Of, seen: list[int]
 ) -> None:
     """Killed in the first autoencoder, and in the second."""
-    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), str(place)]
-    source = str(Path(__file__).resolve().parents[3] / "src")
-    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": source}, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    haars, told = of(*(load_autoencoder(name) for name in ("haar", "haar-2"))), []
+
+    def progress(*counts: int) -> None:
+        told.append(counts)
+        if len(told) == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    plan = plan_screening([dataset], haars, Screening())
+    assert forked(lambda: screen(plan, tmp_path / "killed", batch=2, progress=progress)) == -signal.SIGKILL
     there = list((tmp_path / "killed" / "parts").glob("*/haar*/*.npz"))
     done_before = sum(len(np.load(path)["ids"]) for path in there)
     assert done_before
-    haars = of(*(load_autoencoder(name) for name in ("haar", "haar-2")))
     resumed = made(dataset, haars, tmp_path / "killed")
     assert sum(seen) == 2 * len(dataset.records) - done_before
     undisturbed = made(dataset, haars, tmp_path / "undisturbed")

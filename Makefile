@@ -6,6 +6,8 @@ SRC := src tests benchmarks
 # On two cores two workers with one thread each are quicker than one worker with two threads.
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
+# Tests start processes: none of them, nor the second run, is to compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test slow lint lock clean

@@ -92,16 +92,22 @@ def full_disk() -> Callable[[int], AbstractContextManager[None]]:
 
 
 @pytest.fixture(scope="session")
-def forked() -> Callable[[Callable[[], object]], int]:
-    """(work) -> the exit code of a process of its own that does the work, such as -9 where that kills the process.
+def forked() -> Callable[..., int]:
+    """(work, fresh=False) -> the exit code of a process of its own that does the work, such as -9 where it is killed.
 
     A fork: a new interpreter would import torch for seconds. What the work changes in modules, it changes there alone.
+    In a `fresh` process latentsr has not been imported yet, only what it imports.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("processes cannot be forked here")
 
-    def run(work: Callable[[], object]) -> int:
-        process = multiprocessing.get_context("fork").Process(target=work)
+    def run(work: Callable[[], object], fresh: bool = False) -> int:
+        def target() -> None:
+            for name in [name for name in sys.modules if fresh and name.partition(".")[0] == "latentsr"]:
+                del sys.modules[name]
+            work()
+
+        process = multiprocessing.get_context("fork").Process(target=target)
         process.start()
         process.join()
         return process.exitcode

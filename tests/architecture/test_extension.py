@@ -132,14 +132,12 @@ def extended(tmp_path_factory: pytest.TempPathFactory, forked: Callable) -> Call
 
     def latentsr(*arguments: object) -> str:
         def work() -> None:
-            for name in [name for name in sys.modules if name.partition(".")[0] == "latentsr"]:
-                del sys.modules[name]
             sys.path.insert(0, str(root))
             sys.argv = ["latentsr", *map(str, arguments)]
             with (root / "out").open("w") as out, redirect_stdout(out):
                 importlib.import_module("latentsr.cli").main()
 
-        assert forked(work) == 0
+        assert forked(work, fresh=True) == 0
         return (root / "out").read_text()
 
     return latentsr

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,9 +18,14 @@ NAMES_OF_NOTHING = {"utils", "util", "helpers", "helper", "common", "base", "mis
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def _functions(path: Path) -> list[Function]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return [node for node in ast.walk(tree) if isinstance(node, Function)]
+    return [node for node in ast.walk(_tree(path)) if isinstance(node, Function)]
 
 
 def _length(function: Function) -> int:
@@ -52,7 +58,7 @@ def test_files_are_named_by_what_they_hold() -> None:
 def test_files_and_public_functions_say_what_they_are_for() -> None:
     silent = []
     for path in SOURCES:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = _tree(path)
         public = [node for node in tree.body if isinstance(node, Function | ast.ClassDef)]
         without = [node.name for node in public if not node.name.startswith("_") and not ast.get_docstring(node)]
         silent += [f"{_named(path)}: {', '.join(without)}"] if without else []
@@ -69,10 +75,9 @@ def test_the_house_has_few_files_and_few_private_functions_with_one_caller() -> 
     """A private function that is used once belongs inside its caller, unless it has an idea of its own."""
     functions, once = 0, []
     for path in SOURCES:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
         used = Counter(
             node.id if isinstance(node, ast.Name) else node.attr
-            for node in ast.walk(tree)
+            for node in ast.walk(_tree(path))
             if isinstance(node, ast.Attribute) or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
         )
         names = [function.name for function in _functions(path)]

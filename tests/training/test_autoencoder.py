@@ -81,6 +81,7 @@ def test_a_fit_leaves_a_folder_that_loads_and_says_how_it_was_made(dataset: Data
 
 def test_resume_after_sigkill_equals_an_undisturbed_run(dataset: Dataset, tmp_path: Path, forked: Callable) -> None:
     """The best weights, of the validation before the kill, are kept over it."""
+    options = {"keep": "best", "learning_rate": 0.03, "decay": "none"}
 
     def killed() -> None:
         draw = ImageCrops.__getitem__
@@ -91,7 +92,7 @@ def test_resume_after_sigkill_equals_an_undisturbed_run(dataset: Dataset, tmp_pa
             return draw(self, n)
 
         ImageCrops.__getitem__ = draw_until_killed
-        fitted(dataset, tmp_path / "killed")
+        fitted(dataset, tmp_path / "killed", **options)
 
     assert forked(killed) == -signal.SIGKILL
     held = torch.load(tmp_path / "killed" / "checkpoints" / "last.ckpt", weights_only=True)

@@ -16,12 +16,12 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextmanager
 def replacing(path: Path, *, over_folder: bool = False) -> Iterator[Path]:
-    """A temporary path beside `path` that is renamed to `path` when the block ends, and removed when the block fails.
+    """A temporary path beside `path`, renamed to `path` when the block ends and removed when the block fails.
 
-    The caller makes a file or a folder there. The temporary name begins with a dot, so that no search for inputs finds
-    it, and keeps the extension, by which some libraries choose the format. Parent folders are made. An existing file
-    is replaced in one step. An existing folder that holds files is an error, or is replaced with `over_folder`.
-    Temporary files of processes that were killed are removed.
+    The caller makes a file or a folder there. Its name begins with a dot, so that no search for inputs finds it, and
+    keeps the extension, by which some libraries choose the format. Parent folders are made, temporary files of killed
+    processes removed. An existing file is replaced in one step. An existing folder that holds files is an error, or is
+    replaced with `over_folder`.
 
     Raises:
         LatentSRError: the disk refuses: an OSError of the block, unless it names a file that lies elsewhere
@@ -42,7 +42,11 @@ def replacing(path: Path, *, over_folder: bool = False) -> Iterator[Path]:
                 _remove(entry)
         try:
             yield temporary
-            _flush(temporary)
+            # A power cut after the rename could else leave an empty file.
+            for entry in (temporary, *temporary.rglob("*")):
+                if entry.is_file():
+                    with entry.open("rb+") as file:
+                        os.fsync(file.fileno())
             if over_folder and path.is_dir():  # which no rename replaces
                 shutil.rmtree(old, ignore_errors=True)  # of a process that was killed between the two renames
                 path.rename(old)
@@ -116,19 +120,9 @@ def _is_running(process: int) -> bool:
         return True
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)  # a process of another user may not be asked
     return True
-
-
-def _flush(path: Path) -> None:
-    """Writes the content to the disk, as a power cut after the rename could else leave an empty file."""
-    for entry in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if entry.is_file():
-            with entry.open("rb+") as file:
-                os.fsync(file.fileno())
 
 
 def _remove(path: Path) -> None:

@@ -24,7 +24,7 @@ LARGEST_FACTOR = 10_000  # found again from 1 / factor as a float
 MATRICES = 8  # cached of each kind: tens of MB each for large images
 
 
-def _bicubic(x: np.ndarray) -> np.ndarray:
+def keys_cubic(x: np.ndarray) -> np.ndarray:
     """Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15), the one of Pillow."""
     x = np.abs(x)
     near = (1.5 * x - 2.5) * x * x + 1
@@ -32,19 +32,11 @@ def _bicubic(x: np.ndarray) -> np.ndarray:
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
-def _lanczos(x: np.ndarray) -> np.ndarray:
-    """Sinc windowed by a sinc three samples wide on each side."""
-    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
-
-
-def _box(x: np.ndarray) -> np.ndarray:
-    return np.where((x > -0.5) & (x <= 0.5), 1.0, 0.0)
-
-
+# Each kernel and how far it reaches on either side: Keys' cubic, a sinc windowed by a sinc, a box.
 KERNELS: Mapping[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
-    "bicubic": (_bicubic, 2.0),
-    "lanczos": (_lanczos, 3.0),
-    "area": (_box, 0.5),
+    "bicubic": (keys_cubic, 2.0),
+    "lanczos": (lambda x: np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0), 3.0),
+    "area": (lambda x: np.where(x > -0.5, 1.0, 0.0), 0.5),
 }
 
 
@@ -62,15 +54,7 @@ def resampling_matrix(kernel: str, n_in: int, n_out: int) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _reduce(kernel: str) -> Callable[[int, float], np.ndarray]:
-    return lambda n, factor: resampling_matrix(kernel, n, _divided(n, factor))
-
-
-def _enlarge(n: int, factor: float) -> np.ndarray:
-    return resampling_matrix("bicubic", n, n * _whole(factor))
-
-
-def _blur(n: int, sigma: float) -> np.ndarray:
+def blur_matrix(n: int, sigma: float) -> np.ndarray:
     """Gaussian of standard deviation `sigma` pixels, cut at four of them, mirrored at the border (scipy's default)."""
     radius = int(4 * sigma + 0.5)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
@@ -81,7 +65,7 @@ def _blur(n: int, sigma: float) -> np.ndarray:
     return matrix
 
 
-def _kspace(n: int, factor: float) -> np.ndarray:
+def kspace_matrix(n: int, factor: float) -> np.ndarray:
     """Centre of k-space, as an MR scan of fewer phase encodings: ideal low-pass, then sampling at LR pixel centres."""
     n_lr = _divided(n, factor)
     frequencies = np.arange(-(n_lr // 2), n_lr // 2 + 1)
@@ -111,17 +95,17 @@ class Step:
     """One kind of step: its matrix for an axis of n pixels, and how much it divides the size by."""
 
     matrix: Callable[[int, float], np.ndarray]
-    divides: Callable[[float], float]
+    divides: Callable[[float], float] = lambda factor: factor
 
 
 STEPS: Mapping[str, Step] = {
-    "bicubic": Step(_reduce("bicubic"), lambda factor: factor),
-    "lanczos": Step(_reduce("lanczos"), lambda factor: factor),
-    "area": Step(_reduce("area"), lambda factor: factor),
-    "down": Step(_reduce("bicubic"), lambda factor: factor),
-    "up": Step(_enlarge, lambda factor: 1 / factor),
-    "blur": Step(_blur, lambda sigma: 1.0),
-    "kspace": Step(_kspace, lambda factor: factor),
+    "bicubic": Step(lambda n, factor: resampling_matrix("bicubic", n, _divided(n, factor))),
+    "lanczos": Step(lambda n, factor: resampling_matrix("lanczos", n, _divided(n, factor))),
+    "area": Step(lambda n, factor: resampling_matrix("area", n, _divided(n, factor))),
+    "down": Step(lambda n, factor: resampling_matrix("bicubic", n, _divided(n, factor))),
+    "up": Step(lambda n, factor: resampling_matrix("bicubic", n, n * _whole(factor)), lambda factor: 1 / factor),
+    "blur": Step(blur_matrix, lambda sigma: 1.0),
+    "kspace": Step(kspace_matrix),
 }
 
 

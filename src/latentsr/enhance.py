@@ -22,7 +22,7 @@ from latentsr.job import check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import PIXELS, RESEARCH_USE
 from latentsr.tiling import tile_starts
-from latentsr.upscalers import BATCH, Enhanced, Sampling, Upscaler
+from latentsr.upscalers import BATCH, Sampling, Upscaler
 from latentsr.volume import MAX_PIXELS, Volume
 
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
@@ -80,6 +80,12 @@ class Job:
         """The folder of the job's record, beside `out`, which holds images and nothing else."""
         return run_folder(self.out)
 
+    def read(self, path: Path | io.Item, *, constant: bool = False) -> Volume:
+        """The volume of an input, read as the options say."""
+        return io.read(
+            path, grey=self.grey, force=self.force, constant=constant, axis=self.axis, max_pixels=self.max_pixels
+        )
+
 
 def enhance_files(
     paths: Sequence[Path],
@@ -114,79 +120,73 @@ def enhance_files(
     with contextlib.nullcontext() if job.dry_run else locked(job.run):
         record = _Record(job, paths)
         if not job.dry_run:
-            check_writable(job.out if job.out.is_dir() else job.run)
+            check_writable(out if out.is_dir() else job.run)
         for done, item in enumerate(items):
 
             def within(slices: int, of: int, done: int = done) -> None:
                 progress(done + slices / of, len(items))
 
             progress(done, len(items))
-            parts = [item]
-            while parts:
-                part, begin = parts.pop(0), time.perf_counter()
-                try:
-                    outcome = _enhance(part, job, record, within)
-                except OptionError:
-                    raise
-                except (LatentSRError, OSError, MemoryError, RuntimeError) as error:
-                    outcome = _failure(part, error)
-                    if part is item and outcome.status == "failed" and (parts := _readable_parts(item, job)):
-                        continue
-                record.outcomes.append(replace(outcome, seconds=round(time.perf_counter() - begin, 3)))
-                finished(record.outcomes[-1])
+            for outcome in _outcomes(item, job, record, within):
+                record.outcomes.append(outcome)
+                finished(outcome)
         progress(len(items), len(items))
         record.close()
     return record.outcomes
 
 
-def _failure(item: io.Item, error: Exception) -> Outcome:
-    """What the error says of one item; raises it again where it is no fault of the item."""
-    name = item.relative.as_posix()
-    if isinstance(error, NotAnImageError):
-        return Outcome(name, "skipped", reason=str(error))
-    if isinstance(error, LatentSRError):
-        return Outcome(name, "failed", reason=str(error))
-    if isinstance(error, OSError):  # of the input: those of writing are LatentSRError
-        return Outcome(name, "failed", reason=str(unreadable(item.paths[0], error)))
-    # torch has no class of its own for a CPU without memory
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
-        return Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")
-    raise error
-
-
-def _readable_parts(item: io.Item, job: Job) -> list[io.Item]:
-    """Of a stack with some files that cannot be read: the others as one item, and each of these; else nothing."""
+def _outcomes(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Iterator[Outcome]:
+    """The outcome of an item; of a stack with files that cannot be read, that of the others and of each of these."""
+    outcome = _attempt(item, job, record, progress)
     broken = []
-    for path in item.paths if item.series else ():
+    for path in item.paths if item.series and outcome.status == "failed" else ():
         try:
-            io.read(path, grey=job.grey, force=job.force, constant=True, axis=job.axis, max_pixels=job.max_pixels)
+            job.read(path, constant=True)
         except LatentSRError:
             broken.append(path)
-    if len(broken) in (0, len(item.paths)):
-        return []
     sound = tuple(path for path in item.paths if path not in broken)
+    if not broken or not sound:
+        yield outcome
+        return
     place = item.relative if len(sound) > 1 else item.relative / sound[0].name
     series = sha256_json([item.series_digest, [path.name for path in broken]])  # another series than the whole one
-    return [io.Item(place, sound, series), *(io.Item(item.relative / path.name, (path,)) for path in broken)]
+    yield _attempt(io.Item(place, sound, series), job, record, progress)
+    for path in broken:
+        yield _attempt(io.Item(item.relative / path.name, (path,)), job, record, progress)
+
+
+def _attempt(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Outcome:
+    """The outcome of an item, whatever the fault of its file; other errors are raised."""
+    name, begin = item.relative.as_posix(), time.perf_counter()
+    try:
+        outcome = _enhance(item, job, record, progress)
+    except OptionError:
+        raise
+    except LatentSRError as error:
+        outcome = Outcome(name, "skipped" if isinstance(error, NotAnImageError) else "failed", reason=str(error))
+    except OSError as error:  # of the input: those of writing are LatentSRError
+        outcome = Outcome(name, "failed", reason=str(unreadable(item.paths[0], error)))
+    except (MemoryError, RuntimeError) as error:
+        # torch has no class of its own for a CPU without memory
+        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)):
+            raise
+        outcome = Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")
+    return replace(outcome, seconds=round(time.perf_counter() - begin, 3))
 
 
 def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Outcome:
-    """Reads, enlarges and writes an item, unless the record says that this was done."""
+    """Reads, enlarges and writes an item, unless an earlier run did."""
     name, scale, kind = item.relative.as_posix(), job.upscaler.scale, io.kind_of(item.paths[0])
     output = job.out / io.output_name(item.relative, kind, scale, series=item.series)
-    inputs = {path.resolve() for path in item.paths}
-    if output.resolve() in (inputs | {path.parent for path in inputs} if item.series else inputs):
-        raise InputError(f"{output} is the input itself: choose another output folder")
-    refuse_links(job.out, output)
-    relative = output.relative_to(job.out).as_posix()
-    record.claim(relative, name)
+    record.claim(output, item)
     digest = sha256_json([item.series_digest, *(sha256(path) for path in item.paths)])
-    if output.exists() and not job.overwrite and (kept := _kept(record.earlier.get(name), output, digest, job)):
+    if output.exists() and not job.overwrite and (kept := record.kept(name, output, digest)):
         return kept
-    volume = io.read(item, grey=job.grey, force=job.force, axis=job.axis, max_pixels=job.max_pixels)
+
+    volume = job.read(item)
     slices, rows, columns = volume.pixels.shape
     outcome = Outcome(
-        name, "planned", relative, shape=volume.pixels.shape, input_sha256=digest,
+        name, "planned", output.relative_to(job.out).as_posix(), shape=volume.pixels.shape, input_sha256=digest,
         size=f"{slices} x {rows} x {columns} to {slices} x {rows * scale} x {columns * scale}",
         warnings=(*volume.source.warnings, *_unlike(volume, job.upscaler)),
     )  # fmt: skip
@@ -195,42 +195,18 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     # Bytes on the disk for each pixel; none where the output is packed and nobody knows.
     bytes_each = {".dcm": 2, ".ima": 2, "": 2, ".nii": 4}.get(output.suffix.lower(), 0)
     check_room(job.out if job.out.is_dir() else job.run, volume.pixels.size * scale**2 * bytes_each)
-    outcome = replace(outcome, status="begun", made_by=job.made_by)
+
     enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress)
+
+    outcome = replace(outcome, status="begun", made_by=job.made_by)
     record.begin(outcome)
-    hashes = _hashes(_write(enhanced, output, kind, job), job.out)
-    return replace(outcome, status="written", output_sha256=hashes)
-
-
-def _kept(earlier: Outcome | None, output: Path, digest: str, job: Job) -> Outcome | None:
-    """The outcome of an earlier run whose output is still whole; None where a file of it is missing.
-
-    StaleError unless the output that exists is what this job would make. A run that was killed after the output was
-    written knows no hashes yet.
-    """
-    if earlier is None:
-        raise StaleError(f"{output} exists, and {job.run / RUN} does not say who made it: {MEND}")
-    if (earlier.made_by, earlier.input_sha256) != (job.made_by, digest):
-        raise StaleError(f"{output} was made from other input, model or options: {MEND}")
-    hashes = earlier.output_sha256
-    if not all((job.out / name).exists() for name in hashes):
-        return None
-    hashes = hashes or _hashes(sorted(output.iterdir()) if output.is_dir() else [output], job.out)
-    return replace(earlier, status="kept", reason="there already", output_sha256=hashes)
-
-
-def _hashes(paths: Sequence[Path], out: Path) -> dict[str, str]:
-    return {path.relative_to(out).as_posix(): sha256(path) for path in paths}
-
-
-def _write(enhanced: Enhanced, output: Path, kind: str, job: Job) -> tuple[Path, ...]:
-    """Writes the image last: where it exists, its uncertainty map does too; without it, neither."""
+    # The image comes last: where it exists, its uncertainty map does too; without it, neither.
     maps: tuple[Path, ...] = ()
+    map_output = io.uncertainty_name(output, kind)
     if enhanced.uncertainty is not None:
-        path = io.uncertainty_name(output, kind)
-        refuse_links(job.out, path)
+        refuse_links(job.out, map_output)
         maps = io.write_uncertainty(
-            enhanced.uncertainty, path, provenance=enhanced.provenance, overwrite=True,
+            enhanced.uncertainty, map_output, provenance=enhanced.provenance, overwrite=True,
             parametric_map=job.parametric_map,
         )  # fmt: skip
     try:
@@ -238,9 +214,13 @@ def _write(enhanced: Enhanced, output: Path, kind: str, job: Job) -> tuple[Path,
     except (LatentSRError, OSError):
         for path in maps:
             path.unlink(missing_ok=True)
-        _remove_empty(io.uncertainty_name(output, kind))  # the folder of a series' maps
+        _remove_empty(map_output)  # the folder of a series' maps
         raise
-    return *image, *maps
+    return replace(outcome, status="written", output_sha256=_hashes([*image, *maps], job.out))
+
+
+def _hashes(paths: Sequence[Path], out: Path) -> dict[str, str]:
+    return {path.relative_to(out).as_posix(): sha256(path) for path in paths}
 
 
 def _unlike(volume: Volume, upscaler: Upscaler) -> Iterator[str]:
@@ -262,8 +242,15 @@ class _Record:
         self.job = job
         self.fresh = not job.out.exists()
         self.outcomes: list[Outcome] = []
-        self.earlier = _earlier(self.path) if self.path.is_file() else {}
         self.claimed: dict[str, str] = {}
+        self.earlier: dict[str, Outcome] = {}  # what earlier runs made, by input
+        try:
+            for one in read_json(self.path)["files"] if self.path.is_file() else ():
+                outcome = Outcome(**{**one, "warnings": tuple(one["warnings"]), "shape": tuple(one["shape"])})
+                if outcome.made_by:
+                    self.earlier[outcome.input] = outcome
+        except (TypeError, KeyError) as error:
+            raise InputError(f"{self.path}: is no record of an enhance job; choose another output folder") from error
         upscaler = job.upscaler
         self.facts = manifest(
             note=RESEARCH_USE,
@@ -275,13 +262,35 @@ class _Record:
             device=upscaler.device,
         )
 
-    def claim(self, output: str, name: str) -> None:
-        """Keeps an output for one input: `a` and `a.dcm` would both become `a.dcm`."""
-        if (other := self.claimed.setdefault(output.lower(), name)) != name:
-            raise InputError(f"{name} and {other} would both become {output}: rename one, or run them apart")
+    def claim(self, output: Path, item: io.Item) -> None:
+        """Keeps an output for one item; InputError where it is an input, of another item, or behind a link."""
+        inputs = {path.resolve() for path in item.paths}
+        if output.resolve() in (inputs | {path.parent for path in inputs} if item.series else inputs):
+            raise InputError(f"{output} is the input itself: choose another output folder")
+        refuse_links(self.job.out, output)
+        name, relative = item.relative.as_posix(), output.relative_to(self.job.out).as_posix()
+        if (other := self.claimed.setdefault(relative.lower(), name)) != name:  # `a` and `a.dcm` both become `a.dcm`
+            raise InputError(f"{name} and {other} would both become {relative}: rename one, or run them apart")
+
+    def kept(self, name: str, output: Path, digest: str) -> Outcome | None:
+        """The outcome of an earlier run whose output is still whole; None where a file of it is missing.
+
+        StaleError unless the output that exists is what this job would make.
+        """
+        earlier = self.earlier.get(name)
+        if earlier is None:
+            raise StaleError(f"{output} exists, and {self.path} does not say who made it: {MEND}")
+        if (earlier.made_by, earlier.input_sha256) != (self.job.made_by, digest):
+            raise StaleError(f"{output} was made from other input, model or options: {MEND}")
+        hashes = earlier.output_sha256
+        if not all((self.job.out / file).exists() for file in hashes):
+            return None
+        if not hashes:  # a run that was killed after the output was written
+            hashes = _hashes(sorted(output.iterdir()) if output.is_dir() else [output], self.job.out)
+        return replace(earlier, status="kept", reason="there already", output_sha256=hashes)
 
     def begin(self, outcome: Outcome) -> None:
-        """Writes down what is about to be written."""
+        """Records what is about to be written."""
         self._write([*self.outcomes, outcome])
 
     def close(self) -> None:
@@ -298,8 +307,7 @@ class _Record:
     def _write(self, outcomes: Sequence[Outcome]) -> None:
         now = {outcome.input for outcome in outcomes if outcome.status != "failed"}  # a failure touches no output
         rest = [outcome for name, outcome in self.earlier.items() if name not in now]
-        files = [asdict(outcome) for outcome in (*outcomes, *rest)]
-        write_json(self.path, {**self.facts, "files": files})
+        write_json(self.path, {**self.facts, "files": [asdict(outcome) for outcome in (*outcomes, *rest)]})
 
 
 def _remove_empty(folder: Path) -> None:
@@ -307,17 +315,6 @@ def _remove_empty(folder: Path) -> None:
     for path, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
             Path(path).rmdir()
-
-
-def _earlier(path: Path) -> dict[str, Outcome]:
-    """What earlier runs made, by input."""
-    content = read_json(path)
-    try:
-        tuples = [{key: tuple(one[key]) for key in ("warnings", "shape")} for one in content["files"]]
-        outcomes = [Outcome(**{**one, **more}) for one, more in zip(content["files"], tuples, strict=True)]
-    except (TypeError, KeyError) as error:
-        raise InputError(f"{path}: is no record of an enhance job; choose another output folder") from error
-    return {outcome.input: outcome for outcome in outcomes if outcome.made_by}
 
 
 PATCH = 64  # side in LR pixels

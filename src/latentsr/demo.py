@@ -4,7 +4,7 @@ Both images come with pydicom, so that the demo needs no file and no network.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from latentsr.metrics.frequency import laplacian_variance
 from latentsr.metrics.perceptual import haarpsi
 from latentsr.provenance import RESEARCH_USE
 from latentsr.report.figures.comparison import Caption, Column, Detail, comparison, save
-from latentsr.upscalers import BICUBIC, Enhanced, Sampling
+from latentsr.upscalers import BICUBIC, Sampling
 from latentsr.upscalers.model import SuperResolver
 from latentsr.volume import Volume
 
@@ -99,23 +99,25 @@ def run_demo(
         raise InputError(outcome.reason)
     progress(done := done + 1, total)
     truth, lr = _pair(out, resolver.degradation)
+    average = (f"mean of {samples} samples", AVERAGE)
     plans = {
-        MEAN: Sampling(seed=seed),
-        SAMPLE: Sampling(steps=steps, seed=seed),
-        AVERAGE: Sampling(steps=steps, samples=samples, seed=seed),
+        ("posterior mean", MEAN): Sampling(seed=seed),
+        ("one sample", SAMPLE): Sampling(steps=steps, seed=seed),
+        average: Sampling(steps=steps, samples=samples, seed=seed),
     }
-    restored = {}
-    for name, sampling in plans.items():
+    bicubic = enlarge(torch.from_numpy(lr.pixels[0]).double(), resolver.scale).float().numpy()
+    images, spread = {BICUBIC: bicubic}, None
+    for (method, name), sampling in plans.items():
         enhanced = resolver.enhance(lr, sampling=sampling)
         io.write(enhanced.volume, out / name, provenance=enhanced.provenance, overwrite=True)
         if enhanced.uncertainty is not None:
             place = io.uncertainty_name(out / name, "dicom")
             io.write_uncertainty(enhanced.uncertainty, place, provenance=enhanced.provenance, overwrite=True)
-        restored[name] = enhanced
+            spread = enhanced.uncertainty.pixels[0]
+        images[method] = enhanced.volume.pixels[0]
         progress(done := done + sampling.steps * sampling.samples, total)
-    comparison = _Comparison(truth, lr, resolver.degradation, samples, steps, restored)
-    table = comparison.table()
-    _draw(out / PANEL, comparison, table, resolver, seed)
+    table = _table(truth, lr, images, resolver.degradation)
+    _draw(out / PANEL, truth, lr, images, spread, table, resolver, plans[average])
     files = tuple(path for name in OWN if (path := out / name).exists())
     _record(out, resolver, table, files, steps=steps, samples=samples, seed=seed)
     return DemoResult(outcome, table, out / PANEL, files)
@@ -143,115 +145,71 @@ def _pair(out: Path, degradation: Degradation) -> tuple[Volume, Volume]:
     abdomen = io.read(_example(ABDOMEN))
     truth = io.read(write_window(abdomen, out / TRUTH, WINDOW, made="cut out", overwrite=True))
     pixels = degradation.apply(torch.from_numpy(truth.pixels[0]).double()).numpy()
-    path = write_window(
-        abdomen,
-        out / LR,
-        WINDOW,
-        pixels=pixels,
-        scale=degradation.scale,
-        made=f"degraded by {degradation.text}",
-        overwrite=True,
-    )
+    made = f"degraded by {degradation.text}"
+    path = write_window(abdomen, out / LR, WINDOW, pixels=pixels, scale=degradation.scale, made=made, overwrite=True)
     return truth, io.read(path)
 
 
-@dataclass(frozen=True, eq=False)
-class _Comparison:
-    """The truth, its LR and the restored images, by name, as physical values (rows, columns)."""
-
-    truth: Volume
-    lr: Volume
-    degradation: Degradation
-    samples: int
-    steps: int
-    restored: dict[str, Enhanced]
-
-    @property
-    def images(self) -> dict[str, Image]:
-        """The image of each method."""
-        bicubic = enlarge(torch.from_numpy(self.lr.pixels[0]).double(), self.degradation.scale)
-        return {
-            BICUBIC: bicubic.float().numpy(),
-            "posterior mean": self.restored[MEAN].volume.pixels[0],
-            "one sample": self.restored[SAMPLE].volume.pixels[0],
-            f"mean of {self.samples} samples": self.restored[AVERAGE].volume.pixels[0],
-        }
-
-    @property
-    def spread(self) -> Image:
-        """The standard deviation over the samples, in physical values."""
-        uncertainty = self.restored[AVERAGE].uncertainty
-        if uncertainty is None:
-            raise InputError("one sample has no spread: draw 2 samples or more")
-        return uncertainty.pixels[0]
-
-    def error(self, image: Image) -> Image:
-        """The absolute difference to the truth, in percent of the truth's range."""
-        return self.percent(np.abs(image - self.truth.pixels[0]))
-
-    def percent(self, values: Image) -> Image:
-        """Physical values in percent of the truth's range, from its least to its greatest pixel."""
-        return np.asarray(100 * values / (self.truth.window.high - self.truth.window.low), np.float32)
-
-    def table(self) -> tuple[Row, ...]:
-        """One row per method, measured on the truth's range in float64."""
-        low, high = self.truth.window.low, self.truth.window.high
-        rows = []
-        for method, image in self.images.items():
-            three = (self.truth.pixels[0], self.lr.pixels[0], image)
-            hr, lr, sr = ((torch.from_numpy(pixels)[None, None].double() - low) / (high - low) for pixels in three)
-            shown = sr.clamp(0, 1)
-            again = (self.degradation.apply(sr) - lr).square().mean().log10() * -10
-            sharpness = laplacian_variance(shown) / laplacian_variance(hr)
-            values = (psnr(shown, hr), ssim(shown, hr), haarpsi(shown, hr), sharpness, again)
-            rows.append(Row(method, *(float(value) for value in values)))
-        return tuple(rows)
+def _table(truth: Volume, lr: Volume, images: Mapping[str, Image], degradation: Degradation) -> tuple[Row, ...]:
+    """One row per method, measured on the truth's range in float64."""
+    low, high = truth.window.low, truth.window.high
+    rows = []
+    for method, image in images.items():
+        three = (truth.pixels[0], lr.pixels[0], image)
+        hr, seen, sr = ((torch.from_numpy(pixels)[None, None].double() - low) / (high - low) for pixels in three)
+        shown = sr.clamp(0, 1)
+        again = (degradation.apply(sr) - seen).square().mean().log10() * -10
+        sharpness = laplacian_variance(shown) / laplacian_variance(hr)
+        values = (psnr(shown, hr), ssim(shown, hr), haarpsi(shown, hr), sharpness, again)
+        rows.append(Row(method, *(float(value) for value in values)))
+    return tuple(rows)
 
 
-def _draw(path: Path, found: _Comparison, table: Sequence[Row], resolver: SuperResolver, seed: int) -> None:
+def _draw(
+    path: Path, truth: Volume, lr: Volume, images: Mapping[str, Image], spread: Image | None, table: Sequence[Row],
+    resolver: SuperResolver, average: Sampling,
+) -> None:  # fmt: skip
     """The panel: LR, bicubic, mean, sample and truth, the lesion in each, and where they are wrong."""
+    if spread is None:
+        raise InputError("one sample has no spread: draw 2 samples or more")
+    hr = truth.pixels[0]
+    coarse, fine = (" x ".join(str(side) for side in volume.pixels.shape[1:]) for volume in (lr, truth))
+
+    def percent(values: Image) -> Image:
+        return np.asarray(100 * values / (truth.window.high - truth.window.low), np.float32)
+
     rows = {row.method: row for row in table}
     titles = {BICUBIC: "Bicubic", "posterior mean": "SR, posterior mean", "one sample": "SR, one sample"}
-    size, finest = _size(found.lr), _size(found.truth)
-    columns = [Column("LR", DISPLAY.apply(found.lr.pixels[0]), (f"{size} px, the input",))]
+    columns = [Column("LR", DISPLAY.apply(lr.pixels[0]), (f"{coarse} px, the input",))]
     for method, title in titles.items():
-        image = found.images[method]
-        heading = f"Error of {title.removeprefix('SR, ').lower()}"
         row = rows[method]
         scores = (
             f"PSNR {row.psnr:.2f} dB   SSIM {row.ssim:.3f}",
             f"HaarPSI {row.haarpsi:.3f}   sharpness {100 * row.sharpness:.0f} %",
         )
-        columns.append(Column(title, DISPLAY.apply(image), scores, found.error(image), heading))
-    spread = found.percent(found.spread)
-    truth = Column(
-        "Truth", DISPLAY.apply(found.truth.pixels[0]), (f"{finest} px",), spread, f"Spread of {found.samples} samples"
-    )
-    greatest = float(np.ceil(np.percentile(found.error(found.images[BICUBIC]), GREATEST_ERROR)))
+        error, heading = percent(np.abs(images[method] - hr)), f"Error of {title.removeprefix('SR, ').lower()}"
+        columns.append(Column(title, DISPLAY.apply(images[method]), scores, error, heading))
+    heading = f"Spread of {average.samples} samples"
+    columns.append(Column("Truth", DISPLAY.apply(hr), (f"{fine} px",), percent(spread), heading))
+    greatest = float(np.ceil(np.percentile(percent(np.abs(images[BICUBIC] - hr)), GREATEST_ERROR)))
     # The lesion, with the grey scale of what it holds: it is faint in the whole image's.
-    inside = LESION.of(found.truth.pixels[0])
+    inside = LESION.of(hr)
     low, high = (float(value) for value in DISPLAY.apply(np.array([inside.min(), inside.max()])))
     title = f"The marked lesion, grey from {inside.min():.0f} to {inside.max():.0f}"
     detail = Detail(LESION.top, LESION.left, LESION.rows, LESION.columns, title, (low, high))
-    spacing = found.truth.spacing
     caption = Caption(
-        heading=f"Abdominal MR, {_size(found.lr)} px restored to {_size(found.truth)} px, beside the truth",
-        subheading=f"A window of pydicom's {ABDOMEN}, degraded by {found.degradation.text}; "
+        heading=f"Abdominal MR, {coarse} px restored to {fine} px, beside the truth",
+        subheading=f"A window of pydicom's {ABDOMEN}, degraded by {resolver.degradation.text}; "
         f"grey from {DISPLAY.low:.0f} to {DISPLAY.high:.0f} (the file's own window)",
         bar_title="Error and spread",
         notes=(
             "In % of the truth's range.",
             "Error: |restored - truth|.",
-            f"Spread: sd over {found.samples} samples",
-            f"of {found.steps} steps each; it does not",
+            f"Spread: sd over {average.samples} samples",
+            f"of {average.steps} steps each; it does not",
             "know the errors that all share.",
         ),
-        footer=f"latentsr {__version__}, model {resolver.name} ({resolver.hash[:12]}), seed {seed}",
-        spacing=None if spacing is None else spacing[1],
+        footer=f"latentsr {__version__}, model {resolver.name} ({resolver.hash[:12]}), seed {average.seed}",
+        spacing=None if truth.spacing is None else truth.spacing[1],
     )
-    figure = comparison([*columns, truth], detail, caption, greatest=greatest)
-    save(figure, path, text={"Software": f"latentsr {__version__}"})
-
-
-def _size(volume: Volume) -> str:
-    return " x ".join(str(side) for side in volume.pixels.shape[1:])
+    save(comparison(columns, detail, caption, greatest=greatest), path, text={"Software": f"latentsr {__version__}"})

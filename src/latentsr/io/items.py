@@ -11,12 +11,10 @@ from latentsr.config import sha256_json
 from latentsr.errors import InputError, NotAnImageError
 from latentsr.io import dicom, nifti
 from latentsr.io.dicom.grid import is_placed
-from latentsr.io.dicom.header import MAGIC, PREAMBLE, Outline, is_dicom, outline
+from latentsr.io.dicom.header import MAGIC, PREAMBLE, Outline, outline
 from latentsr.io.dicom.series import stacks
 from latentsr.io.nifti import sidecar_path, stem
 from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES
-
-Outlines = Mapping[Path, Outline | None]
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,10 @@ class Item:
 def find(paths: Sequence[Path]) -> list[Item]:
     """The items of files and folders, in the order of their paths.
 
-    A file is one item. A folder is walked: DICOM files in one folder that share a series, lie at a place in the
-    patient, fit into one volume (`series.stacks`) and are different instances are one item; every other file is
-    one. Hidden files, NIfTI sidecars and DICOMDIR are none. A folder that cannot be listed is an item,
-    so that reading it raises the reason. InputError where a path does not exist, no file is found, or two items would
-    write the same output.
+    A file is one item. A folder is walked: different DICOM instances in one folder that share a series, have a position
+    in the patient and fit into one volume (`series.stacks`) are one item; every other file is one. Hidden files, NIfTI
+    sidecars and DICOMDIR are none. A folder that cannot be listed is an item, so that reading it raises the reason.
+    InputError where a path does not exist, no file is found, or two items would write the same output.
     """
     outlines: dict[Path, Outline | None] = {}
     items = [item for path in paths for item in _below(Path(path), outlines)]
@@ -73,7 +70,7 @@ def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
     if not root.exists():
         raise InputError(f"{root} does not exist: check its name")
     if root.is_file():
-        outlines[root] = _outline(root)
+        outlines[root] = outline(root)
         return [Item(Path(root.name), (root,))]
     items: list[Item] = []
     closed: list[Path] = []
@@ -84,10 +81,9 @@ def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
         visible = (name for name in sorted(subfolders) if not name.startswith("."))
         subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in visited]  # links may be cyclic
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        files = [path for path in files if not (path.exists() and not path.is_file())]
-        here = {path: _outline(path) for path in files}
-        outlines.update(here)
-        items += _in_folder(files, here, root)
+        files = [path for path in files if path.is_file() or not path.exists()]  # broken links raise when read
+        outlines.update({path: outline(path) for path in files})
+        items += _in_folder(files, outlines, root)
     return items + [Item(_place(path, root), (path,)) for path in closed]
 
 
@@ -96,43 +92,34 @@ def _place(path: Path, root: Path) -> Path:
     return Path(root.resolve().name) if path == root else path.relative_to(root)
 
 
-def _in_folder(files: Sequence[Path], outlines: Outlines, root: Path) -> list[Item]:
+def _in_folder(files: Sequence[Path], outlines: Mapping[Path, Outline | None], root: Path) -> list[Item]:
     """The items of the files of one folder; a stack whose outputs are alone in the folder takes the folder's place."""
     sidecars = {sidecar_path(path) for path in files if stem(path.name) != path.name}
-    images = [path for path in files if path not in sidecars and path.name != "DICOMDIR"]
-    series: dict[str, dict[str, Path]] = defaultdict(dict)
-    rest = []
-    for path in images:
+    rest: list[Path] = []
+    series: dict[str, dict[Path, Outline]] = defaultdict(dict)
+    instances: set[tuple[str, str]] = set()
+    for path in files:
         found = outlines[path]
-        if found and found.directory:
+        if path in sidecars or path.name == "DICOMDIR" or (found and found.directory):
             continue
-        if found and is_placed(found.header) and found.instance not in series[found.series]:
-            series[found.series][found.instance] = path
+        if found and is_placed(found.header) and (found.series, found.instance) not in instances:
+            series[found.series][path] = found
+            instances.add((found.series, found.instance))
         else:
             rest.append(path)  # a copy of an instance is an item of its own
-    groups = []
+    named: list[tuple[str, list[Path]]] = []
     for group in series.values():
-        headers = {path: found.header for path in group.values() if (found := outlines[path])}
-        for stack in stacks(headers):
+        for stack in stacks({path: found.header for path, found in group.items()}):
             if len(stack) > 1:
-                groups.append(stack)
+                named.append((f"series-{group[stack[0]].number}-{len(named)}", stack))
             else:
                 rest += stack
-    alone = len(groups) == 1 and not any(_holds_an_image(path, outlines[path]) for path in rest)
-
+    alone = len(named) == 1 and not any(_holds_an_image(path, outlines[path]) for path in rest)
     items = [Item(path.relative_to(root), (path,)) for path in rest]
-    for number, stack in enumerate(groups):
-        first, folder = outlines[stack[0]], stack[0].parent
-        name = f"series-{(first.number if first else None) or 0}-{number}"
+    for name, stack in named:
+        folder = stack[0].parent
         items.append(Item(_place(folder, root) if alone else folder.relative_to(root) / name, tuple(stack)))
     return sorted(items, key=lambda item: item.paths)
-
-
-def _outline(path: Path) -> Outline | None:
-    try:
-        return outline(path) if is_dicom(path) else None
-    except OSError:
-        return None  # stays an item: reading it says why it cannot be used
 
 
 def _holds_an_image(path: Path, found: Outline | None) -> bool:
@@ -148,14 +135,11 @@ def _holds_an_image(path: Path, found: Outline | None) -> bool:
 SUFFIXES = (*dicom.SUFFIXES, *nifti.SUFFIXES, *PNG_SUFFIXES, *TIFF_SUFFIXES, *JPEG_SUFFIXES)
 FileKind = Literal["dicom", "nifti", "png", "tiff", "jpeg"]
 
-_MAGIC: tuple[tuple[bytes, FileKind], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"II*\0", "tiff"),
-    (b"MM\0*", "tiff"),
-    (b"II+\0", "tiff"),
-    (b"MM\0+", "tiff"),
-)
+_STARTS: Mapping[FileKind, tuple[bytes, ...]] = {
+    "png": (b"\x89PNG\r\n\x1a\n",),
+    "jpeg": (b"\xff\xd8\xff",),
+    "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+}
 
 
 def kind_of(path: Path) -> FileKind:
@@ -172,16 +156,17 @@ def kind_of(path: Path) -> FileKind:
         raise unreadable(path, error) from error
     if start.endswith(MAGIC) and len(start) == PREAMBLE:
         return "dicom"
-    for magic, kind in _MAGIC:
-        if start.startswith(magic):
+    for kind, starts in _STARTS.items():
+        if start.startswith(starts):
             return kind
-    if path.name.lower().endswith(nifti.SUFFIXES):
+    name = path.name.lower()
+    if name.endswith(nifti.SUFFIXES):
         return "nifti"
-    if not path.name.lower().endswith(SUFFIXES):
+    if not name.endswith(SUFFIXES):
         raise NotAnImageError(f"{path} holds no image: expected DICOM, NIfTI, PNG, TIFF or JPEG")
     if not start:
         raise InputError(f"{path} is empty: copy or export it again")
-    if path.name.lower().endswith(dicom.SUFFIXES):
+    if name.endswith(dicom.SUFFIXES):
         raise InputError(f"{path} has no DICOM preamble: export it again as a DICOM Part 10 file")
     raise InputError(
         f"{path} is no image that can be read: it does not begin as its name says, copy or export it again"

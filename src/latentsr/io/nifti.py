@@ -46,16 +46,10 @@ class NiftiHeader(NamedTuple):
 
 
 def read(path: Path, *, constant: bool = False, axis: int | None = None, max_pixels: int = MAX_PIXELS) -> Volume:
-    """The volume of a 2D or 3D image, slope applied; the values are those of nibabel's `get_fdata`, as float32.
+    """The volume of a single file of NIfTI-1 or NIfTI-2, 2D or 3D; values as of nibabel's `get_fdata`, in float32.
 
-    Of the array's axes (i, j, k) the slice axis comes first, then the rows, then the columns: (k, j, i), (j, k, i) or
-    (i, k, j). The file is read to its end, so that gzip's checksum is compared.
-
-    Args:
-        path: a single .nii or .nii.gz file, NIfTI-1 or NIfTI-2
-        constant: let an image of one value through
-        axis: the slice axis of a 3D image, 0, 1 or 2; None: see `_slice_axis`
-        max_pixels: a header that claims more is refused before memory is taken
+    Of the array's axes (i, j, k) the slice axis (`axis`, or that of `_slice_axis`) comes first, then the rows, then the
+    columns: (k, j, i), (j, k, i) or (i, k, j). The file is read to its end, so that gzip's checksum is compared.
 
     Raises:
         InputError: a header that breaks the standard, colour or complex voxels, or a file that is not whole
@@ -258,8 +252,7 @@ def _values(stream: BufferedIOBase, fields: Any, path: Path, most: int) -> Pixel
     pixels = np.empty(count, np.float32)
     for start in range(0, count, _CHUNK):
         piece = pixels[start : start + _CHUNK]
-        content = stream.read(piece.size * kind.itemsize)
-        if len(content) < piece.size * kind.itemsize:
+        if len(content := stream.read(piece.size * kind.itemsize)) < piece.size * kind.itemsize:
             raise cut
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinite and is refused
             piece[:] = np.frombuffer(content, kind).astype(np.float64) * slope + intercept
@@ -269,6 +262,7 @@ def _values(stream: BufferedIOBase, fields: Any, path: Path, most: int) -> Pixel
 
 
 def _image(volume: Volume, affine: NDArray[Any] | None) -> Any:
+    """The image of a volume; from NIfTI its geometry is copied field by field, as matrices would lose digits."""
     if volume.source.kind != "nifti":
         row, column = volume.spacing or (1.0, 1.0)
         own = np.diag([column * volume.scale, -row * volume.scale, 1.0, 1.0]) if affine is None else affine
@@ -281,20 +275,15 @@ def _image(volume: Volume, affine: NDArray[Any] | None) -> Any:
     fields = source.fields.__class__()
     fields.set_data_dtype(np.float32)
     fields.set_data_shape(array.shape)
-    _place(fields, source, volume.scale)
+    coarse, axes = source.fields, _in_plane(source.axis)
+    fields["pixdim"][:4] = coarse["pixdim"][:4]
+    fields["pixdim"][[axis + 1 for axis in axes]] /= volume.scale
+    for name in ("xyzt_units", "dim_info", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"):
+        fields[name] = coarse[name]
+    if coarse["qform_code"] > 0:
+        origin = finer_affine(coarse.get_qform(), volume.scale, axes)[:3, 3]
+        fields["qoffset_x"], fields["qoffset_y"], fields["qoffset_z"] = origin
+    if coarse["sform_code"] > 0:
+        fields["srow_x"], fields["srow_y"], fields["srow_z"] = finer_affine(coarse.get_sform(), volume.scale, axes)[:3]
     image_class = nibabel.Nifti2Image if isinstance(fields, nibabel.Nifti2Header) else nibabel.Nifti1Image
     return image_class(array, None, fields)
-
-
-def _place(fields: Any, header: NiftiHeader, scale: int) -> None:
-    """Copies codes, units, quaternion and matrix field by field, as a detour over matrices would lose digits."""
-    source, axes = header.fields, _in_plane(header.axis)
-    fields["pixdim"][:4] = source["pixdim"][:4]
-    fields["pixdim"][[axis + 1 for axis in axes]] /= scale
-    for name in ("xyzt_units", "dim_info", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"):
-        fields[name] = source[name]
-    if source["qform_code"] > 0:
-        origin = finer_affine(source.get_qform(), scale, axes)[:3, 3]
-        fields["qoffset_x"], fields["qoffset_y"], fields["qoffset_z"] = origin
-    if source["sform_code"] > 0:
-        fields["srow_x"], fields["srow_y"], fields["srow_z"] = finer_affine(source.get_sform(), scale, axes)[:3]

@@ -34,6 +34,10 @@ _UNREADABLE = (
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it cannot read it raises, too
 _PROCESS = threading.RLock()  # for what belongs to the process: PIL's limit, standard error
 _SCANS, _START_OF_SCAN = 100, b"\xff\xda"  # a scan of a few bytes passes over all pixels; progressive JPEG has ten
+_DEPTHS = {
+    **dict.fromkeys(PNG_SUFFIXES, ("uint8", "uint16")),
+    **dict.fromkeys(TIFF_SUFFIXES, ("uint8", "uint16", "float32")),
+}
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
 
 
@@ -64,10 +68,8 @@ def read(path: Path, kind: Kind, *, grey: bool, constant: bool, max_pixels: int)
 def read_pixels(path: Path, *, grey: bool = False, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
     """The pixels of a grey PNG, TIFF or JPEG (upright, as its EXIF says), uint8 or uint16 (rows, columns).
 
-    Args:
-        path: the file
-        grey: turn colour into grey (ITU-R 601 luma, 8 bit) and drop transparency
-        max_pixels: an image whose header claims more is refused before it is decoded
+    `grey` turns colour into grey (ITU-R 601 luma, 8 bit) and drops transparency. An image whose header claims more than
+    `max_pixels` is refused before it is decoded.
 
     Raises:
         UnfitError: colour without `grey`, another depth, several pages, too many pixels, or a file that cannot be read
@@ -99,8 +101,9 @@ def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = 
     `text` goes into PNG text chunks, or as JSON into the TIFF's description.
     """
     suffix = path.suffix.lower()
-    if array.ndim != 2 or array.dtype.name not in _depths(suffix):
-        depths = ", ".join(_depths(suffix)) or "nothing: name it .png or .tif"
+    known = _DEPTHS.get(suffix, ())
+    if array.ndim != 2 or array.dtype.name not in known:
+        depths = ", ".join(known) or "nothing: name it .png or .tif"
         came = f"pixels of shape {array.shape}, {array.dtype}"
         raise InputError(f"{path.name}: {came}: expected (rows, columns) of {depths}")
     with replacing(path, over_folder=True) as part:
@@ -131,23 +134,14 @@ def resized(pixels: NDArray[np.uint8], size: tuple[int, int], kernel: str) -> ND
     return np.array(Image.fromarray(pixels).resize(size[::-1], FILTERS[kernel]))
 
 
-def _depths(suffix: str) -> tuple[str, ...]:
-    if suffix in PNG_SUFFIXES:
-        return ("uint8", "uint16")
-    return ("uint8", "uint16", "float32") if suffix in TIFF_SUFFIXES else ()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path) -> Image.Image:
     """The image of a file, only its header read, with PIL's own limit of pixels off: the caller has another."""
     with _PROCESS:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(path, formats=("PNG", "TIFF", "JPEG"))
+            return Image.open(path, formats=("PNG", "TIFF", "JPEG"))
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    with image:
-        yield image
 
 
 @contextmanager
@@ -159,14 +153,13 @@ def muted() -> Iterator[None]:
         except OSError:  # a process without standard error
             yield
             return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
         try:
-            yield
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+                yield
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-            os.close(nowhere)
 
 
 def _grey_pixels(image: Image.Image, path: Path, grey: bool) -> NDArray[Any]:

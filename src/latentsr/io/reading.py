@@ -23,7 +23,7 @@ def read(
     """The volume of an image file, of a folder that is one DICOM stack, or of the files of one stack.
 
     Args:
-        path: a file, a folder, several DICOM files, or an item of `find`, whose series then becomes one derived series
+        path: a file, a folder, several DICOM files, or an item of `find`, which knows of the rest of its series
         grey: turn colour PNG and TIFF into grey
         force: let DICOM images with burned-in annotation through
         constant: let images of one value through, such as an empty mask; such a volume is 0 of its window
@@ -37,7 +37,12 @@ def read(
     if isinstance(path, Item):
         volume = read(path.paths, grey=grey, force=force, constant=constant, axis=axis, max_pixels=max_pixels)
         return replace(volume, source=replace(volume.source, series_digest=path.series_digest))
-    paths = _files(Path(path)) if isinstance(path, Path | str) else [Path(one) for one in path]
+    if not isinstance(path, Path | str):
+        paths = [Path(one) for one in path]
+    elif (path := Path(path)).is_dir():
+        paths = _slices(path)
+    else:
+        paths = [path]
     if not paths:
         raise InputError("no files given: expected an image, or the files of one DICOM series")
     kinds = {kind_of(one) for one in paths}
@@ -69,15 +74,13 @@ def read(
         ) from error
 
 
-def _files(path: Path) -> list[Path]:
-    """The path itself, or the DICOM files of a folder."""
-    if not path.is_dir():
-        return [path]
+def _slices(folder: Path) -> list[Path]:
+    """The DICOM files of a folder."""
     try:
-        inside = sorted(one for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
-        found = [one for one in inside if one.name != "DICOMDIR" and is_dicom(one)]
+        visible = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        found = [path for path in visible if path.name != "DICOMDIR" and is_dicom(path)]
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable(folder, error) from error
     if not found:
-        raise InputError(f"{path} holds no DICOM files: give one image file, or a folder that is one series")
+        raise InputError(f"{folder} holds no DICOM files: give one image file, or a folder that is one series")
     return found

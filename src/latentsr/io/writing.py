@@ -32,16 +32,13 @@ def write(
     _refuse(volume, path, overwrite)
     if path.name.lower().endswith((*raster.PNG_SUFFIXES, *raster.TIFF_SUFFIXES)):
         # Whole numbers at the source's depth; an image from elsewhere is a 16-bit picture of its window.
-        text = (provenance or WITHOUT_MODEL).text(volume.scale)
+        text, header = (provenance or WITHOUT_MODEL).text(volume.scale), volume.source.header
         pixels = _one_slice(volume)
-        if isinstance(volume.source.header, raster.RasterHeader):
-            dtype = np.dtype(volume.source.header.dtype)
-        else:
-            dtype = np.dtype(np.uint16)
-            pixels = volume.window.apply(pixels) * np.iinfo(dtype).max
+        limits = np.iinfo(header.dtype if isinstance(header, raster.RasterHeader) else np.uint16)
+        if not isinstance(header, raster.RasterHeader):
+            pixels = volume.window.apply(pixels) * limits.max
             text["latentsr:window"] = f"{volume.window.low:g} {volume.window.high:g}"
-        limits = np.iinfo(dtype)
-        raster.write_pixels(path, np.clip(np.rint(pixels), limits.min, limits.max).astype(dtype), text)
+        raster.write_pixels(path, np.clip(np.rint(pixels), limits.min, limits.max).astype(limits.dtype), text)
         return (path,)
     if path.name.lower().endswith(nifti.SUFFIXES):
         placed = volume.source.kind == "dicom"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import correct_ambiguous_vr
+from pydicom.uid import ExplicitVRLittleEndian
 
 from latentsr.atomic import replacing
 from latentsr.errors import InputError
@@ -82,15 +84,21 @@ def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple
     else:
         images = capture(volume, made_by)
 
-    if len(images) == 1:
-        with replacing(path, over_folder=True) as part:
-            _save(images[0], part)
-        return (path,)
-    names = slice_names(volume)
-    with replacing(path, over_folder=True) as part:
-        part.mkdir()
+    names = slice_names(volume) if len(images) > 1 else [""]  # one image is the path itself
+    with replacing(path, over_folder=True) as part, quiet():
+        if len(images) > 1:
+            part.mkdir()
         for name, image in zip(names, images, strict=True):
-            _save(image, part / name)
+            image.file_meta = FileMetaDataset()
+            image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            try:
+                correct_ambiguous_vr(image, is_little_endian=True)
+                image.save_as(part / name, enforce_file_format=True)
+            except OSError:
+                raise  # of the disk: `replacing` gives its message
+            except MALFORMED as error:
+                fault = type(error).__name__
+                raise InputError(f"the source's header cannot be written ({fault}): mend the file") from error
     return tuple(path / name for name in names)
 
 
@@ -105,14 +113,3 @@ def slice_names(volume: Volume) -> list[str]:
 def with_suffix(name: str) -> str:
     """The name, with .dcm added where it does not end as DICOM files do (the dots of a UID are no suffix)."""
     return name if name.lower().endswith(SUFFIXES) else f"{name}.dcm"
-
-
-def _save(image: Dataset, path: Path) -> None:
-    try:
-        with quiet():
-            correct_ambiguous_vr(image, is_little_endian=True)
-            image.save_as(path, enforce_file_format=True)
-    except OSError:
-        raise  # of the disk: `replacing` gives its message
-    except MALFORMED as error:
-        raise InputError(f"the source's header cannot be written ({type(error).__name__}): mend the file") from error

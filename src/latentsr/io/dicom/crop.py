@@ -13,7 +13,7 @@ from latentsr import __version__
 from latentsr.atomic import refuse_existing
 from latentsr.errors import InputError
 from latentsr.io import dicom
-from latentsr.io.dicom.grid import SPACINGS, decimals, is_placed
+from latentsr.io.dicom.grid import SPACINGS, decimals, is_placed, origin, steps
 from latentsr.provenance import Provenance
 from latentsr.volume import Volume, first_pixel_shift
 
@@ -61,10 +61,20 @@ def write_window(
     if part.shape != (box.rows // scale, box.columns // scale) or box.rows % scale or box.columns % scale:
         raise InputError(f"pixels of shape {part.shape}: expected {box.rows} x {box.columns} divided by {scale}")
     refuse_existing(path, overwrite)
-    header = _on_grid(volume.source.header[0], box, scale)
-    source = replace(volume.source, header=(header,))
+    whole, header = volume.source.header[0], Dataset()
+    for element in whole:
+        if element.tag.group >> 8 not in _GRAPHICS and element.keyword not in _MASKS:
+            header.add(copy.deepcopy(element))  # setting a value changes an element in place
+    header.Rows, header.Columns = part.shape
+    if is_placed(whole):
+        shift = -first_pixel_shift(scale) * scale  # to the centre of the first coarse pixel
+        moved = origin(whole) + np.array([box.left + shift, box.top + shift]) @ steps(whole)
+        header.ImagePositionPatient = decimals(moved)
+    for keyword in SPACINGS:
+        if whole.get(keyword):
+            setattr(header, keyword, decimals(np.array(whole[keyword].value, np.float64) * scale))
     options = f'{{"box":[{box.top},{box.left},{box.rows},{box.columns}],"made":"{made}","scale":{scale}}}'
-    reduced = Volume(part[None], None, volume.window, source)
+    reduced = Volume(part[None], None, volume.window, replace(volume.source, header=(header,)))
     dicom.write(reduced, path, provenance=_Reduction("none", __version__, "none", 0, options, synthetic=False))
     return path
 
@@ -75,25 +85,3 @@ class _Reduction(Provenance):
     def note(self, scale: int) -> str:  # noqa: ARG002 - the scale of the volume, which is 1 here
         """What was done, for the DICOM's description."""
         return f"Part of an image, reduced by latentsr {self.version}: {self.options}. Research use only."
-
-
-def _on_grid(header: Dataset, box: Box, scale: int) -> Dataset:
-    """A copy of the header for the box's own pixels, `scale` times coarser."""
-    moved = Dataset()
-    for element in header:
-        if element.tag.group >> 8 not in _GRAPHICS and element.keyword not in _MASKS:
-            moved.add(copy.deepcopy(element))  # setting a value changes an element in place
-    moved.Rows, moved.Columns = box.rows // scale, box.columns // scale
-    if is_placed(header):
-        # Where the first pixel's centre lies in the patient, mm; `first_pixel_shift` moves it back.
-        along_row, along_column = np.array(header.ImageOrientationPatient, np.float64).reshape(2, 3)
-        row_spacing, column_spacing = (float(value) for value in header.PixelSpacing)
-        shift = -first_pixel_shift(scale) * scale
-        across = (box.left + shift) * column_spacing * along_row
-        down = (box.top + shift) * row_spacing * along_column
-        position = np.asarray(np.array(header.ImagePositionPatient, np.float64) + across + down)
-        moved.ImagePositionPatient = decimals(position)
-    for keyword in SPACINGS:
-        if header.get(keyword):
-            setattr(moved, keyword, decimals(np.array(header[keyword].value, np.float64) * scale))
-    return moved

@@ -8,15 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import (
-    PYDICOM_IMPLEMENTATION_UID,
-    ExplicitVRLittleEndian,
-    MRImageStorage,
-    SecondaryCaptureImageStorage,
-    generate_uid,
-)
+from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage, generate_uid
 
 from latentsr.config import canonical_json
 from latentsr.io.dicom.grid import move_to_finer_grid
@@ -57,7 +50,7 @@ GREATEST = 65535  # value of 16 bits
 def derive(
     header: Dataset, stored: NDArray[Any], volume: Volume, provenance: Provenance, *, form: Dataset | None = None
 ) -> Dataset:
-    """The data set, ready to be saved, of one image of `volume`, finer by its scale than the one `header` describes.
+    """The data set of one image of `volume`, finer by its scale than the one `header` describes.
 
     `stored` are integers (rows, columns) in the scale and sense of `form`, a header like the source's own but for how
     pixels are stored; without one, of the source's. The same source, window, model and options give the same bytes:
@@ -88,7 +81,6 @@ def derive(
     item.PurposeOfReferenceCodeSequence = Sequence([code(*_SOURCE_IMAGE)])
     image.SourceImageSequence = Sequence([item])
     describe(image, volume.scale, provenance)
-    image.file_meta = file_meta(image)
     return image
 
 
@@ -97,8 +89,8 @@ def content(volume: Volume, provenance: Provenance) -> str:
 
     Where no model made the pixels, their own digest is included.
     """
-    own = provenance.model_hash == WITHOUT_MODEL.model_hash
-    pixels = hashlib.sha256(np.ascontiguousarray(volume.pixels).data).hexdigest() if own else ""
+    without = provenance.model_hash == WITHOUT_MODEL.model_hash
+    pixels = hashlib.sha256(np.ascontiguousarray(volume.pixels).data).hexdigest() if without else ""
     return canonical_json([volume.source.digest, volume.window.low, volume.window.high, pixels])
 
 
@@ -159,16 +151,6 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
-def file_meta(image: Dataset) -> FileMetaDataset:
-    """The file meta information of an image that is written in explicit little endian."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = image.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
-    return meta
-
-
 def capture(volume: Volume, provenance: Provenance) -> list[Dataset]:
     """One Secondary Capture data set per slice, in one new study without a patient.
 
@@ -200,6 +182,5 @@ def capture(volume: Volume, provenance: Provenance) -> list[Dataset]:
             image.PixelSpacing = [f"{value:.10g}" for value in volume.spacing]
         set_pixels(image, one)
         describe(image, volume.scale, provenance)
-        image.file_meta = file_meta(image)
         images.append(image)
     return images

@@ -111,23 +111,18 @@ def _serve() -> None:
             request, content = _received(source)
         except EOFError:
             return
-        _limit_memory(request["rows"] * request["columns"] * request["bits_allocated"])
+        if os.name == "posix":  # bounds the address space to what the image, of so many bits, can need
+            import resource
+
+            _, hard = resource.getrlimit(resource.RLIMIT_AS)
+            wanted = _MEMORY + request["rows"] * request["columns"] * request["bits_allocated"]
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_AS, (most, hard))
         try:
             decoder = get_decoder(request.pop("syntax"))
             message = _message({}, bytes(decoder.as_buffer(content, decoding_plugin="gdcm", **request)[0]))
         except Exception as error:  # noqa: BLE001 - sent to the other process, which raises it
             message = _message({"error": type(error).__name__})
-
-
-def _limit_memory(size: int) -> None:
-    """Bounds the address space, where the system can (POSIX), to what an image of `size` bits can need."""
-    try:
-        import resource
-    except ImportError:
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = _MEMORY + size
-    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The pixel grid of a DICOM header: spacing, position and affine, and their change to a finer grid."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,13 +40,12 @@ def spacing(header: Dataset) -> tuple[float, float] | None:
 
 def move_to_finer_grid(image: Dataset, scale: int) -> None:
     """Changes spacing, position, shutters and overlays in place, for pixels `scale` times finer in plane."""
-    for group in _groups(image, _OVERLAYS):
-        if _is_whole(image, group):
+    for group in (*_groups(image, _OVERLAYS), *_groups(image, _CURVES)):
+        if group >= _OVERLAYS and _is_whole(image, group):
             _enlarge_overlay(image, group, scale)
         else:
-            _drop_group(image, group)
-    for group in _groups(image, _CURVES):
-        _drop_group(image, group)
+            for tag in [element.tag for element in image.group_dataset(group)]:
+                del image[tag]
     if scale == 1:
         return  # every digit of the geometry stays
     if is_placed(image):
@@ -54,10 +53,14 @@ def move_to_finer_grid(image: Dataset, scale: int) -> None:
     for keyword in SPACINGS:
         if image.get(keyword):
             setattr(image, keyword, decimals(np.array(image[keyword].value, np.float64) / scale))
-    for keyword in _EDGES:
-        _map(image, keyword, lambda pixel: round((pixel - 0.5) * scale + 0.5))
-    for keyword in _RADII:
-        _map(image, keyword, lambda radius: radius * scale)
+    for keyword in (*_EDGES, *_RADII):
+        if (value := image.get(keyword)) in (None, ""):
+            continue
+        finer = [
+            int(one) * scale if keyword in _RADII else round((int(one) - 0.5) * scale + 0.5)
+            for one in ([value] if isinstance(value, int) else value)
+        ]
+        setattr(image, keyword, finer[0] if isinstance(value, int) else finer)
 
 
 def left_out(header: Dataset) -> list[str]:
@@ -70,12 +73,21 @@ def left_out(header: Dataset) -> list[str]:
     return texts
 
 
-def position(header: Dataset, scale: int) -> Affine:
-    """Where the centre of the first pixel of the finer grid lies in the patient, in mm (PS3.3 C.7.6.2.1.1)."""
-    along_row, along_column = np.array(header.ImageOrientationPatient, np.float64).reshape(2, 3)
+def steps(header: Dataset) -> Affine:
+    """The vectors in mm from a pixel to the next one in its row and in its column, (2, 3) (PS3.3 C.7.6.2.1.1)."""
+    directions = np.array(header.ImageOrientationPatient, np.float64).reshape(2, 3)
     row_spacing, column_spacing = (float(value) for value in header.PixelSpacing)
-    step = column_spacing * along_row + row_spacing * along_column
-    return np.asarray(np.array(header.ImagePositionPatient, np.float64) + first_pixel_shift(scale) * step)
+    return np.asarray(directions * [[column_spacing], [row_spacing]])
+
+
+def position(header: Dataset, scale: int) -> Affine:
+    """Where the centre of the first pixel of the finer grid lies in the patient, in mm."""
+    return np.asarray(origin(header) + first_pixel_shift(scale) * steps(header).sum(axis=0))
+
+
+def origin(header: Dataset) -> Affine:
+    """Where the centre of the first pixel lies in the patient, in mm."""
+    return np.array(header.ImagePositionPatient, np.float64)
 
 
 def affine(headers: Sequence[Dataset]) -> Affine:
@@ -83,15 +95,14 @@ def affine(headers: Sequence[Dataset]) -> Affine:
 
     DICOM's first two axes point the other way. Without a position the image lies at the origin, rows downwards.
     """
-    matrix = np.eye(4)
-    row_spacing, column_spacing = spacing(headers[0]) or (1.0, 1.0)
     if not is_placed(headers[0]):
+        row_spacing, column_spacing = spacing(headers[0]) or (1.0, 1.0)
         return np.diag([column_spacing, -row_spacing, 1.0, 1.0])
-    along_row, along_column = np.array(headers[0].ImageOrientationPatient, np.float64).reshape(2, 3)
-    first, last = (np.array(one.ImagePositionPatient, np.float64) for one in (headers[0], headers[-1]))
-    matrix[:3, 0], matrix[:3, 1], matrix[:3, 3] = along_row * column_spacing, along_column * row_spacing, first
+    first, last = origin(headers[0]), origin(headers[-1])
     thickness = float(headers[0].get("SliceThickness") or 1)
-    matrix[:3, 2] = (last - first) / (len(headers) - 1) if len(headers) > 1 else normal(headers[0]) * thickness
+    between = (last - first) / (len(headers) - 1) if len(headers) > 1 else normal(headers[0]) * thickness
+    matrix = np.eye(4)
+    matrix[:3] = np.column_stack([*steps(headers[0]), between, first])
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix
 
 
@@ -110,14 +121,6 @@ def normal(header: Dataset) -> Affine:
 def decimals(values: NDArray[Any]) -> list[DSfloat]:
     """DICOM's decimal strings of numbers: as many digits as 16 characters hold."""
     return [DSfloat(float(value), auto_format=True) for value in values]
-
-
-def _map(image: Dataset, keyword: str, change: Callable[[int], int]) -> None:
-    value = image.get(keyword)
-    if value is None or value == "":
-        return
-    many = not isinstance(value, int)
-    setattr(image, keyword, [change(int(one)) for one in value] if many else change(int(value)))
 
 
 def _groups(image: Dataset, first: int) -> list[int]:
@@ -150,8 +153,3 @@ def _enlarge_overlay(image: Dataset, group: int, scale: int) -> None:
     for element in _OF_ITS_PIXELS:
         if (group, element) in image:
             del image[group, element]
-
-
-def _drop_group(image: Dataset, group: int) -> None:
-    for tag in [element.tag for element in image.group_dataset(group)]:
-        del image[tag]

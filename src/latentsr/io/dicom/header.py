@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, uid
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.multival import MultiValue
 from pydicom.pixels.common import PhotometricInterpretation
@@ -29,8 +29,8 @@ from latentsr.volume import MAX_PIXELS
 
 # What pydicom and its decoders raise on files that break the standard.
 MALFORMED = (
-    InvalidDicomError, BytesLengthException, ValueError, TypeError, KeyError, IndexError, AttributeError, LookupError,
-    NotImplementedError, RuntimeError, EOFError, OSError, OverflowError, struct.error, zlib.error,
+    InvalidDicomError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, EOFError, OSError,
+    OverflowError, struct.error, zlib.error,
 )  # fmt: skip
 
 # Single-frame grey classes whose attributes `derived.derive` brings onto a finer grid.
@@ -101,11 +101,11 @@ def quiet() -> Iterator[None]:
 
 
 class Outline(NamedTuple):
-    """What sorts a DICOM file into a stack: its identifiers, what `series.stacks` compares, and if it is a DICOMDIR."""
+    """Identifiers of a DICOM file, the elements that `series.stacks` compares, and whether it is a DICOMDIR."""
 
     instance: str
     series: str
-    number: int | None
+    number: int
     header: Dataset
     directory: bool
 
@@ -118,16 +118,17 @@ def is_dicom(path: Path) -> bool:
 
 
 def outline(path: Path) -> Outline | None:
-    """The outline of a DICOM file, read without its pixels; None if it is malformed."""
+    """The outline of a file, read without its pixels; None if it is malformed or no DICOM."""
     tags = ["SOPInstanceUID", "SeriesNumber", "ImagePositionPatient", *OF_A_STACK]
     try:
+        if not is_dicom(path):
+            return None
         with quiet():
             found = _read(path, MAX_PIXELS, stop_before_pixels=True, specific_tags=tags)
-            number = found.get("SeriesNumber")
             return Outline(
                 str(found.get("SOPInstanceUID")),
                 str(found.get("SeriesInstanceUID")),
-                None if number is None else int(number),
+                int(found.get("SeriesNumber") or 0),
                 _plain(found, path),
                 found.file_meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage,
             )
@@ -138,10 +139,7 @@ def outline(path: Path) -> Outline | None:
 def load(path: Path, *, force: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[Dataset, NDArray[Any]]:
     """The data set without its pixels, and the stored integers (rows, columns), of a single-frame grey image.
 
-    Args:
-        path: the file
-        force: let an image with burned-in annotation through
-        max_pixels: of the image
+    `force` lets an image with burned-in annotation through.
 
     Raises:
         NotAnImageError: the file is of a class without an image, such as a report or a DICOMDIR
@@ -159,9 +157,14 @@ def load(path: Path, *, force: bool = False, max_pixels: int = MAX_PIXELS) -> tu
                 raise NotAnImageError(message) if vendors_own else InputError(message)
             _refuse_odd_numbers(full, path)
             _refuse_unfit(full, path, force, max_pixels)
-            header = _plain(full, path)
-            stored = _decoded(full, path)
-            _note_lossy(full, header)
+            header, stored = _plain(full, path), _decoded(full, path)
+            # An image out of a lossy syntax is marked with method and ratio where the file itself does not say them.
+            method = LOSSY_METHODS.get(full.file_meta.TransferSyntaxUID)
+            if method and header.get("LossyImageCompression") != "00":
+                ratio = full.Rows * full.Columns * full.BitsAllocated / 8 / len(full.PixelData)
+                for ending, fact in {"": "01", "Method": method, "Ratio": f"{ratio:.4g}"}.items():
+                    if not header.get(f"LossyImageCompression{ending}"):
+                        setattr(header, f"LossyImageCompression{ending}", fact)
             return header, stored
     except RecursionError as error:
         raise InputError(_TOO_DEEP.format(path)) from error
@@ -206,7 +209,12 @@ def _read(path: Path, max_pixels: int, **options: Any) -> Dataset:
 
 def _plain(full: Dataset, path: Path) -> Dataset:
     """The data set with every element decoded and no pixels, free of the file that it came from."""
-    if (size := sum(map(_sequence_bytes, full.elements()))) > _SEQUENCES:
+    size = 0  # bytes of sequences that are not decoded yet
+    for element in full.elements():
+        if isinstance(element, RawDataElement) and element.value:
+            vr = element.VR or (dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else "UN")
+            size += len(element.value) if vr == "SQ" or (vr == "UN" and element.value[:4] in _ITEM) else 0
+    if size > _SEQUENCES:
         raise InputError(
             f"{path} has sequences of {size} bytes: expected at most {_SEQUENCES}, as an image's header has"
         )
@@ -215,26 +223,14 @@ def _plain(full: Dataset, path: Path) -> Dataset:
         if tag not in _PIXELS:
             header.add(_element(full, tag, path))
             _refuse_depth(header[tag], path, 1)
-    if full.original_encoding[1] is False:
-        header.walk(_swap_words)
+
+    def swap_words(_: Dataset, element: DataElement) -> None:
+        if element.VR == "OW" and element.value:
+            element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
+
+    if full.original_encoding[1] is False:  # words other than pixels, such as overlays, are written as little endian
+        header.walk(swap_words)
     return header
-
-
-def _swap_words(_: Dataset, element: DataElement) -> None:
-    """Brings words other than pixels, such as overlays, from big to little endian, as they will be written."""
-    if element.VR == "OW" and element.value:
-        element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
-
-
-def _sequence_bytes(element: DataElement | RawDataElement) -> int:
-    """How many bytes of data sets the element holds that are not decoded yet."""
-    if not isinstance(element, RawDataElement) or not element.value:
-        return 0
-    if element.VR is None and dictionary_has_tag(element.tag):
-        sequence = dictionary_VR(element.tag) == "SQ"
-    else:
-        sequence = element.VR == "SQ" or (element.VR in (None, "UN") and element.value[:4] in _ITEM)
-    return len(element.value) if sequence else 0
 
 
 def _element(data: Dataset, tag: BaseTag, path: Path) -> DataElement:
@@ -271,10 +267,6 @@ def _refuse_class(value: object, path: Path) -> None:
         raise NotAnImageError(f"{path} holds no image but {class_name(value)}: give images")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) < _LARGEST
-
-
 def _refuse_odd_numbers(full: Dataset, path: Path) -> None:
     """Raises InputError where an element that is computed with does not hold as many finite numbers as it should."""
     for keyword, count in _NUMBERS.items():
@@ -283,8 +275,10 @@ def _refuse_odd_numbers(full: Dataset, path: Path) -> None:
         if value is None or value == "":
             continue
         values = list(value) if isinstance(value, MultiValue | list) else [value]
-        if len(values) != count or not all(map(_is_number, values)):
-            came = ", ".join(f"{one:g}" if _is_number(one) else "no number" for one in values[:_SHOWN])
+        numbers = [isinstance(one, int | float) and abs(one) < _LARGEST for one in values]
+        if len(values) != count or not all(numbers):
+            shown = list(zip(values, numbers, strict=True))[:_SHOWN]
+            came = ", ".join(f"{one:g}" if number else "no number" for one, number in shown)
             expected = f"{count} finite number{'s' if count > 1 else ''}"
             raise InputError(f"{path}: {keyword} holds {came}: expected {expected}, mend the header")
     if fractions := [keyword for keyword in _INTEGERS if not isinstance(full.get(keyword, 0), int)]:
@@ -320,8 +314,8 @@ def _refuse_unfit(full: Dataset, path: Path, force: bool, max_pixels: int) -> No
     if missing := [name for name in _UIDS if not isinstance(full.get(name), str) or not full.get(name)]:
         raise InputError(f"{path} has no {' and no '.join(missing)}: give it one, else its output has no identity")
     if full.get("BurnedInAnnotation") == "YES" and not force:
-        fix = "set the option force if it may be used"
-        raise InputError(f"{path} has burned-in annotation, which may name the patient: {fix}")
+        came = "burned-in annotation, which may name the patient"
+        raise InputError(f"{path} has {came}: set the option force if it may be used")
 
 
 def _decoded(full: Dataset, path: Path) -> NDArray[Any]:
@@ -336,15 +330,3 @@ def _decoded(full: Dataset, path: Path) -> NDArray[Any]:
     if stored.shape != (full.Rows, full.Columns):
         raise InputError(f"{path}: its pixels are {stored.shape}, not {full.Rows} x {full.Columns}: export it again")
     return stored
-
-
-def _note_lossy(full: Dataset, header: Dataset) -> None:
-    """Marks an image that comes out of a lossy syntax, with ratio and method, where the file itself does not."""
-    method = LOSSY_METHODS.get(full.file_meta.TransferSyntaxUID)
-    if method is None or header.get("LossyImageCompression") == "00":
-        return
-    uncompressed = full.Rows * full.Columns * full.BitsAllocated / 8
-    facts = {"": "01", "Method": method, "Ratio": f"{uncompressed / len(full.PixelData):.4g}"}
-    for ending, fact in facts.items():
-        if not header.get(f"LossyImageCompression{ending}"):
-            setattr(header, f"LossyImageCompression{ending}", fact)

@@ -38,7 +38,7 @@ _BRIGHTEST = 99.5  # percentile that a viewer shows white: a few outliers would 
 
 _HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 _NO_UNITS = Code("1", "UCUM", "no units")
-_WANTED = (
+_READ_UNCHECKED = (  # by highdicom, which takes them as there
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
@@ -95,7 +95,10 @@ def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
 
 
 def _map(spread: Volume, made_by: Provenance) -> Dataset:
-    headers = [_complete(header) for header in spread.source.header]
+    headers = [copy.copy(header) for header in spread.source.header]
+    for header in headers:
+        for keyword in _READ_UNCHECKED:
+            header.setdefault(keyword, None)
     first, scale, made_from = headers[0], spread.scale, content(spread, made_by)
     low, high = float(spread.pixels.min()), float(spread.pixels.max())
     meaning = highdicom.pm.RealWorldValueMapping(
@@ -147,12 +150,3 @@ def _map(spread: Volume, made_by: Provenance) -> Dataset:
     image.ContentDate = first.get("ContentDate") or first.get("StudyDate") or ""
     image.ContentTime = first.get("ContentTime") or first.get("StudyTime") or ""
     return image
-
-
-def _complete(header: Dataset) -> Dataset:
-    """The header with the attributes that highdicom reads without checking that they exist."""
-    complete = copy.copy(header)
-    for keyword in _WANTED:
-        if keyword not in complete:
-            setattr(complete, keyword, None)
-    return complete

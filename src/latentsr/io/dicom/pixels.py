@@ -1,7 +1,7 @@
 """The pixels of a DICOM image: decoding of each transfer syntax, and stored integers to physical values and back."""
 
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,15 +87,6 @@ _END, _END_IN = b"\xff\xd9", 16  # EOI and EOC, in the last bytes: some writers 
 _RLE_HEADER, _LONGEST_RUN = 64, 128  # PS3.5 annex G: two bytes stand for up to 128
 
 
-class _Grid(NamedTuple):
-    """What a codestream says of itself."""
-
-    rows: int
-    columns: int
-    samples: int
-    bits: int
-
-
 def decode(full: Dataset) -> NDArray[Any]:
     """The stored integers (rows, columns) of a single-frame grey image whose header has been checked.
 
@@ -153,28 +144,29 @@ def _refuse_false_claims(full: Dataset, frame: bytes) -> None:
     found = _jpeg_2000_grid(frame) if jpeg_2000 else _jpeg_grid(frame)
     if found is None:
         raise InputError("its compressed pixel data has no header of its own: it is cut off or corrupt, export again")
-    if (found.rows, found.columns) != (full.Rows, full.Columns):
-        came = f"{found.rows} x {found.columns} pixels in its compressed data"
+    rows, columns, samples, bits = found
+    if (rows, columns) != (full.Rows, full.Columns):
+        came = f"{rows} x {columns} pixels in its compressed data"
         raise InputError(f"{came}, {full.Rows} x {full.Columns} in its header: expected the same, export again")
-    if found.samples != 1 or not 1 < found.bits <= full.BitsAllocated:
-        came = f"{found.samples} samples a pixel of {found.bits} bits in its compressed data"
+    if samples != 1 or not 1 < bits <= full.BitsAllocated:
+        came = f"{samples} samples a pixel of {bits} bits in its compressed data"
         raise InputError(f"{came}: expected 1 of at most {full.BitsAllocated} bits, as its header says, export again")
 
 
-def _jpeg_grid(stream: bytes) -> _Grid | None:
-    """The frame header of JPEG and JPEG-LS (ISO/IEC 10918-1 section B.2.2)."""
+def _jpeg_grid(stream: bytes) -> tuple[int, int, int, int] | None:
+    """Rows, columns, samples and bits in the frame header of JPEG and JPEG-LS (ISO/IEC 10918-1 section B.2.2)."""
     at = 2
     while at + 10 <= len(stream) and stream[at] == 0xFF:
         if stream[at + 1] in _START_OF_FRAME:
             bits, rows, columns, samples = struct.unpack_from(">BHHB", stream, at + 4)
-            return _Grid(rows, columns, samples, bits)
+            return rows, columns, samples, bits
         fill = stream[at + 1] == 0xFF
         at += 1 if fill else 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     return None
 
 
-def _jpeg_2000_grid(stream: bytes) -> _Grid | None:
-    """The SIZ marker segment (ISO/IEC 15444-1 section A.5.1)."""
+def _jpeg_2000_grid(stream: bytes) -> tuple[int, int, int, int] | None:
+    """The same in the SIZ marker segment (ISO/IEC 15444-1 section A.5.1)."""
     if not stream.startswith(_CODESTREAM) or len(stream) < 45:
         return None
     right, bottom, left, top = struct.unpack_from(">4I", stream, 8)
@@ -182,7 +174,7 @@ def _jpeg_2000_grid(stream: bytes) -> _Grid | None:
     bits, across, down = stream[42:45]
     if (across, down) != (1, 1):
         return None  # subsampled: not what a grey image has
-    return _Grid(bottom - top, right - left, samples, (bits & 0x7F) + 1)
+    return bottom - top, right - left, samples, (bits & 0x7F) + 1
 
 
 def _refuse_false_runs(full: Dataset, frame: bytes) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from latentsr.errors import InputError
-from latentsr.io.dicom.grid import is_placed, normal
+from latentsr.io.dicom.grid import is_placed, normal, origin
 
 _SAME = (
     ("PatientID", "another patient"),
@@ -61,17 +61,14 @@ def in_order(slices: Sequence[Slice]) -> list[Slice]:
     """
     if len(slices) == 1:
         return list(slices)
-    first = slices[0]
-    for other in slices[1:]:
-        if what := _difference(first.header, other.header):
-            raise InputError(f"{other.path} is of {what} than {first.path.name}: give such files apart")
-    places = []  # along the normal, in mm
     for one in slices:
+        if what := _difference(slices[0].header, one.header):
+            raise InputError(f"{one.path} is of {what} than {slices[0].path.name}: give such files apart")
         if not is_placed(one.header):
             raise InputError(f"{one.path} does not say where it lies: a series needs it, give its files one by one")
-        places.append(np.dot(np.array(one.header.ImagePositionPatient, np.float64), normal(one.header)))
+    places = _places([one.header for one in slices])
     upwards = np.argsort(places, kind="stable")
-    steps = np.diff(np.array(places)[upwards], prepend=places[upwards[0]]) > _SAME_PLACE
+    steps = np.diff(places[upwards], prepend=places[upwards[0]]) > _SAME_PLACE
     level = dict(zip(upwards.tolist(), np.cumsum(steps).tolist(), strict=True))
     order = sorted(level, key=lambda index: (level[index], *_moment(slices[index].header)))
     return [slices[index] for index in order]
@@ -81,21 +78,22 @@ def irregularities(headers: Sequence[Dataset]) -> list[str]:
     """Irregular spacings of the slices of a stack, in their order: one text each."""
     if len(headers) == 1:
         return []
-    along = normal(headers[0])
-    places = np.array([np.dot(np.array(one.ImagePositionPatient, np.float64), along) for one in headers])
-    distances = np.diff(places)
+    distances = np.diff(_places(headers))
     texts = []
     if (distances < _SAME_PLACE).any():
         texts.append("several slices at one position, such as time points: enlarged as they are, each for itself")
     gaps = distances[distances >= _SAME_PLACE]
     stated = abs(float(headers[0].get("SpacingBetweenSlices") or 0))
-    if len(gaps) == 1 and stated:  # a single gap has no others to compare with
-        usual = stated
-    else:
-        usual = float(np.median(gaps)) if len(gaps) else 0.0
+    # A single gap has no others to compare with.
+    usual = stated if len(gaps) == 1 and stated else np.median(gaps) if len(gaps) else 0.0
     if (np.abs(gaps - usual) > _GAP_TOLERANCE * usual).any():
         texts.append("slices at uneven distances, perhaps one is missing: enlarged as they are, each for itself")
     return texts
+
+
+def _places(headers: Sequence[Dataset]) -> NDArray[np.float64]:
+    """Where the slices lie along the normal of the first, in mm."""
+    return np.array([origin(header) for header in headers]) @ normal(headers[0])
 
 
 def _difference(first: Dataset, other: Dataset) -> str:

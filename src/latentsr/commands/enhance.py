@@ -52,7 +52,7 @@ def enhance(
 ) -> None:
     """Enlarges images, by a model or bicubic; the output tree mirrors the input, the record is OUT.run/run.json."""
     from latentsr.config import checked
-    from latentsr.enhance import Job, Outcome, enhance_files, measure
+    from latentsr.enhance import Job, enhance_files, measure
     from latentsr.upscalers import Sampling, load_upscaler
     from latentsr.volume import MAX_PIXELS
 
@@ -67,17 +67,20 @@ def enhance(
         max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map,
     )  # fmt: skip
     pace = measure(upscaler) if dry_run else None
-
-    def show(outcome: Outcome) -> None:  # as soon as it is known; skipped ones are counted at the end
-        if outcome.status == "failed":
-            named = outcome.input in outcome.reason
-            terminal.show_error(outcome.reason if named else f"{outcome.input}: {outcome.reason}")
-        elif outcome.status != "skipped" and not json:
-            terminal.show(f"{outcome.status}  {out / outcome.output}  {outcome.size or outcome.reason}")
-
     with terminal.progress("enhance", resumes=True) as report:
-        outcomes = enhance_files(inputs, job, progress=report, finished=show)
+        outcomes = enhance_files(
+            inputs, job, progress=report, finished=lambda outcome: _show_outcome(outcome, out, json=json)
+        )
     _show_end(outcomes, pace and pace.estimate(outcomes, job), json=json)
+
+
+def _show_outcome(outcome: Any, out: Path, *, json: bool) -> None:
+    """One line per input as soon as it is done, failures on standard error; `_show_end` counts skipped ones."""
+    if outcome.status == "failed":
+        named = outcome.input in outcome.reason
+        terminal.show_error(outcome.reason if named else f"{outcome.input}: {outcome.reason}")
+    elif outcome.status != "skipped" and not json:
+        terminal.show(f"{outcome.status}  {out / outcome.output}  {outcome.size or outcome.reason}")
 
 
 def _show_end(outcomes: Sequence[Any], estimate: Any, *, json: bool) -> None:

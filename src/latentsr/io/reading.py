@@ -37,12 +37,10 @@ def read(
     if isinstance(path, Item):
         volume = read(path.paths, grey=grey, force=force, constant=constant, axis=axis, max_pixels=max_pixels)
         return replace(volume, source=replace(volume.source, series_digest=path.series_digest))
-    if not isinstance(path, Path | str):
-        paths = [Path(one) for one in path]
-    elif (path := Path(path)).is_dir():
-        paths = _slices(path)
+    if isinstance(path, Path | str):
+        paths = _slices(Path(path)) if Path(path).is_dir() else [Path(path)]
     else:
-        paths = [path]
+        paths = [Path(one) for one in path]
     if not paths:
         raise InputError("no files given: expected an image, or the files of one DICOM series")
     kinds = {kind_of(one) for one in paths}

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,14 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import ExplicitVRLittleEndian
 
-from latentsr.atomic import replacing
+from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError
 from latentsr.intensity import Window
 from latentsr.io.dicom.derived import capture, derive
 from latentsr.io.dicom.grid import left_out, spacing
-from latentsr.io.dicom.header import MALFORMED, load, quiet
+from latentsr.io.dicom.header import load, refusing
 from latentsr.io.dicom.parametric import map_headers
-from latentsr.io.dicom.pixels import to_physical, to_stored
+from latentsr.io.dicom.pixels import to_physical
 from latentsr.io.dicom.series import Slice, in_order, irregularities
 from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import MAX_PIXELS, Source, Volume
@@ -66,39 +67,25 @@ def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple
     A volume that does not come from DICOM becomes Secondary Captures. One that the provenance calls an uncertainty is
     stored as `parametric.map_headers` says.
     """
-    made_by = provenance or WITHOUT_MODEL
-    if volume.source.kind == "dicom":
-        headers: tuple[Dataset, ...] = volume.source.header
-        if len(headers) != len(volume.pixels):
-            raise InputError(f"{len(volume.pixels)} slices for {len(headers)} source files: expected one each")
-        forms = map_headers(volume) if made_by.image == UNCERTAINTY else headers
-        try:
-            with quiet():
-                images = [
-                    derive(header, to_stored(one, form), volume, made_by, form=form)
-                    for one, header, form in zip(volume.pixels, headers, forms, strict=True)
-                ]
-        except MALFORMED as error:
-            fault = type(error).__name__
-            raise InputError(f"the source's header cannot be carried over ({fault}): mend the file") from error
-    else:
-        images = capture(volume, made_by)
-
-    names = slice_names(volume) if len(images) > 1 else [""]  # one image is the path itself
-    with replacing(path, over_folder=True) as part, quiet():
-        if len(images) > 1:
+    made_by, several = provenance or WITHOUT_MODEL, len(volume.pixels) > 1
+    forms: Sequence[Dataset] = volume.source.header if volume.source.kind == "dicom" else capture(volume, made_by)
+    if len(forms) != len(volume.pixels):
+        raise InputError(f"{len(volume.pixels)} slices for {len(forms)} source files: expected one each")
+    if volume.source.kind == "dicom" and made_by.image == UNCERTAINTY:
+        forms = map_headers(volume)
+    names = slice_names(volume) if several else [""]  # one image is the path itself
+    with replacing(path, over_folder=True) as part:
+        if several:
             part.mkdir()
-        for name, image in zip(names, images, strict=True):
-            image.file_meta = FileMetaDataset()
-            image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            try:
+        for index, (name, form) in enumerate(zip(names, forms, strict=True)):
+            content = BytesIO()
+            with refusing("the source's header cannot be carried over"):
+                image = derive(volume, index, made_by, form) if volume.source.kind == "dicom" else form
+                image.file_meta = FileMetaDataset()
+                image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
                 correct_ambiguous_vr(image, is_little_endian=True)
-                image.save_as(part / name, enforce_file_format=True)
-            except OSError:
-                raise  # of the disk: `replacing` gives its message
-            except MALFORMED as error:
-                fault = type(error).__name__
-                raise InputError(f"the source's header cannot be written ({fault}): mend the file") from error
+                image.save_as(content, enforce_file_format=True)
+            write_bytes(part / name, content.getvalue())
     return tuple(path / name for name in names)
 
 

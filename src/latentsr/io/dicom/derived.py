@@ -13,6 +13,7 @@ from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage, generate_u
 
 from latentsr.config import canonical_json
 from latentsr.io.dicom.grid import move_to_finer_grid
+from latentsr.io.dicom.pixels import to_stored
 from latentsr.provenance import ESTIMATE, PIXELS, POSTERIOR_MEAN, SAMPLE, UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import Volume
 
@@ -47,20 +48,18 @@ _MAY_BE_EMPTY = (
 GREATEST = 65535  # value of 16 bits
 
 
-def derive(
-    header: Dataset, stored: NDArray[Any], volume: Volume, provenance: Provenance, *, form: Dataset | None = None
-) -> Dataset:
-    """The data set of one image of `volume`, finer by its scale than the one `header` describes.
+def derive(volume: Volume, index: int, provenance: Provenance, form: Dataset) -> Dataset:
+    """The data set of one slice of `volume`, finer by its scale than its source image.
 
-    `stored` are integers (rows, columns) in the scale and sense of `form`, a header like the source's own but for how
-    pixels are stored; without one, of the source's. The same source, window, model and options give the same bytes:
-    nothing in it depends on the time of the run.
+    `form` is the source's header, or one like it but for how pixels are stored. The same source, window, model and
+    options give the same bytes: nothing in it depends on the time of the run.
     """
-    image = copy.deepcopy(header if form is None else form)
+    header = volume.source.header[index]
+    image = copy.deepcopy(form)
     for keyword in _STALE:
         image.pop(keyword, None)
     move_to_finer_grid(image, volume.scale)
-    set_pixels(image, stored)
+    set_pixels(image, to_stored(volume.pixels[index], form))
     # DERIVED, SECONDARY and the source's further values; MR wants a third one (PS3.3 C.8.3.1.1.1).
     values = header.get("ImageType") or []
     further = [str(value) for value in values[2:]] if not isinstance(values, str) else []

@@ -77,7 +77,7 @@ _LARGEST = 1e30  # of a number in a header: float32 holds its square no more
 
 # Limits of a header, so that no file of a few bytes takes unbounded memory or time.
 _DEEPEST = 16  # levels of nested sequences: pydicom's time and messages double with each where one cannot be written
-_TOO_DEEP = f"{{}} has sequences nested over {_DEEPEST} levels deep: expected the header of an image"
+_TOO_DEEP = f"sequences nested over {_DEEPEST} levels deep"
 _MOST_READS = 200_000  # of elements; two or three an element
 _SEQUENCES = 2**20  # bytes of all sequences together, which become up to a hundred times as much
 _ITEM = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # its tag in either byte order
@@ -93,11 +93,21 @@ def quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def refusing(message: str) -> Iterator[None]:
+    """Raises InputError with `message` and the kind of fault where a malformed header ends the block; is `quiet`."""
+    try:
+        with quiet():
+            yield
+    except MALFORMED as error:
+        fault = _TOO_DEEP if isinstance(error, RecursionError) else type(error).__name__
+        raise InputError(f"{message} ({fault}): mend the file or export it again") from error
 
 
 class Outline(NamedTuple):
@@ -145,31 +155,26 @@ def load(path: Path, *, force: bool = False, max_pixels: int = MAX_PIXELS) -> tu
         NotAnImageError: the file is of a class without an image, such as a report or a DICOMDIR
         InputError: the image cannot be enlarged
     """
-    try:
-        with quiet():
-            _refuse_class(read_file_meta_info(path).get("MediaStorageSOPClassUID"), path)
-            full = _read(path, max_pixels)
-            _refuse_class(full.get("SOPClassUID"), path)
-            if "PixelData" not in full:
-                kind = full.get("SOPClassUID")
-                vendors_own = kind and str(kind) not in uid.UID_dictionary  # such as Siemens' reports and raw data
-                message = f"{path} holds no pixels ({class_name(kind)}): give an image file"
-                raise NotAnImageError(message) if vendors_own else InputError(message)
-            _refuse_odd_numbers(full, path)
-            _refuse_unfit(full, path, force, max_pixels)
-            header, stored = _plain(full, path), _decoded(full, path)
-            # An image out of a lossy syntax is marked with method and ratio where the file itself does not say them.
-            method = LOSSY_METHODS.get(full.file_meta.TransferSyntaxUID)
-            if method and header.get("LossyImageCompression") != "00":
-                ratio = full.Rows * full.Columns * full.BitsAllocated / 8 / len(full.PixelData)
-                for ending, fact in {"": "01", "Method": method, "Ratio": f"{ratio:.4g}"}.items():
-                    if not header.get(f"LossyImageCompression{ending}"):
-                        setattr(header, f"LossyImageCompression{ending}", fact)
-            return header, stored
-    except RecursionError as error:
-        raise InputError(_TOO_DEEP.format(path)) from error
-    except MALFORMED as error:
-        raise InputError(f"{path} is not a whole DICOM file ({type(error).__name__}): export it again") from error
+    with refusing(f"{path} is not a whole DICOM file"):
+        _refuse_class(read_file_meta_info(path).get("MediaStorageSOPClassUID"), path)
+        full = _read(path, max_pixels)
+        _refuse_class(full.get("SOPClassUID"), path)
+        if "PixelData" not in full:
+            kind = full.get("SOPClassUID")
+            vendors_own = kind and str(kind) not in uid.UID_dictionary  # such as Siemens' reports and raw data
+            message = f"{path} holds no pixels ({class_name(kind)}): give an image file"
+            raise NotAnImageError(message) if vendors_own else InputError(message)
+        for fault in _faults(full, path, force, max_pixels):
+            raise InputError(f"{path}: {fault}")
+        header, stored = _plain(full, path), _decoded(full, path)
+        # An image out of a lossy syntax is marked with method and ratio where the file itself does not say them.
+        method = LOSSY_METHODS.get(full.file_meta.TransferSyntaxUID)
+        if method and header.get("LossyImageCompression") != "00":
+            ratio = full.Rows * full.Columns * full.BitsAllocated / 8 / len(full.PixelData)
+            for ending, fact in {"": "01", "Method": method, "Ratio": f"{ratio:.4g}"}.items():
+                if not header.get(f"LossyImageCompression{ending}"):
+                    setattr(header, f"LossyImageCompression{ending}", fact)
+        return header, stored
 
 
 class _BoundedFile(io.BufferedReader):
@@ -249,7 +254,7 @@ def _refuse_depth(element: DataElement, path: Path, depth: int) -> None:
     if element.VR != "SQ":
         return
     if depth > _DEEPEST:
-        raise InputError(_TOO_DEEP.format(path))
+        raise InputError(f"{path} has {_TOO_DEEP}: expected the header of an image")
     for item in element.value:
         for inner in item.elements():
             if inner.VR in ("SQ", "UN", None):
@@ -267,8 +272,8 @@ def _refuse_class(value: object, path: Path) -> None:
         raise NotAnImageError(f"{path} holds no image but {class_name(value)}: give images")
 
 
-def _refuse_odd_numbers(full: Dataset, path: Path) -> None:
-    """Raises InputError where an element that is computed with does not hold as many finite numbers as it should."""
+def _faults(full: Dataset, path: Path, force: bool, max_pixels: int) -> Iterator[str]:
+    """What keeps an image from being enlarged; a later fault is looked for only where the earlier ones are absent."""
     for keyword, count in _NUMBERS.items():
         tag = BaseTag(tag_for_keyword(keyword) or 0)
         value = _element(full, tag, path).value if tag in full else None
@@ -280,42 +285,37 @@ def _refuse_odd_numbers(full: Dataset, path: Path) -> None:
             shown = list(zip(values, numbers, strict=True))[:_SHOWN]
             came = ", ".join(f"{one:g}" if number else "no number" for one, number in shown)
             expected = f"{count} finite number{'s' if count > 1 else ''}"
-            raise InputError(f"{path}: {keyword} holds {came}: expected {expected}, mend the header")
-    if fractions := [keyword for keyword in _INTEGERS if not isinstance(full.get(keyword, 0), int)]:
-        raise InputError(f"{path}: {fractions[0]} is no integer: mend the header")
-
-
-def _refuse_unfit(full: Dataset, path: Path, force: bool, max_pixels: int) -> None:
+            yield f"{keyword} holds {came}: expected {expected}, mend the header"
+        if keyword in _INTEGERS and not isinstance(value, int):
+            yield f"{keyword} is no integer: mend the header"
     if (frames := int(full.get("NumberOfFrames") or 1)) > 1:
-        raise InputError(f"{path} is multi-frame ({frames} frames): split it into single-frame files first")
+        yield f"multi-frame ({frames} frames): split it into single-frame files first"
     if str(full.get("SOPClassUID")) not in SOP_CLASSES:
         accepted = ", ".join(dict.fromkeys(SOP_CLASSES.values()))
-        kind = class_name(full.get("SOPClassUID"))
-        raise InputError(f"{path} is of {kind}: expected a single-frame image of {accepted}")
-    if full.get("SamplesPerPixel") not in (None, 1) or full.get("PhotometricInterpretation") not in _GREY:
-        came = full.get("PhotometricInterpretation")
+        yield f"of {class_name(full.get('SOPClassUID'))}: expected a single-frame image of {accepted}"
+    came = full.get("PhotometricInterpretation")
+    if full.get("SamplesPerPixel") not in (None, 1) or came not in _GREY:
         kind = came if came in list(PhotometricInterpretation) else "of an unknown kind"  # PS3.3 C.7.6.3.1.2
-        raise InputError(f"{path} is a colour image ({kind}): expected {' or '.join(_GREY)}, convert it to grey")
+        yield f"a colour image ({kind}): expected {' or '.join(_GREY)}, convert it to grey"
     if missing := [name for name in _INTEGERS if full.get(name) is None]:
-        raise InputError(f"{path} does not say its {', '.join(missing)}: export it again")
+        yield f"no {', '.join(missing)} in its header: export it again"
     if full.Rows < 2 or full.Columns < 2:
-        raise InputError(f"{path} has {full.Rows} x {full.Columns} pixels: expected at least 2 x 2")
+        yield f"{full.Rows} x {full.Columns} pixels: expected at least 2 x 2"
     if full.Rows * full.Columns > max_pixels:
-        came = f"{full.Rows} x {full.Columns} pixels"
-        raise InputError(f"{path} has {came}: expected at most {max_pixels}, raise the option max_pixels")
+        expected = f"expected at most {max_pixels}, raise the option max_pixels"
+        yield f"{full.Rows} x {full.Columns} pixels: {expected}"
     allocated, stored, high = full.BitsAllocated, full.BitsStored, full.HighBit
     if allocated not in (8, 16) or not 1 < stored <= allocated or high != stored - 1:
-        came = f"{stored} of {allocated} bits, high bit {high}"
-        raise InputError(f"{path} stores {came}: expected 8 or 16 allocated and the high bit one below the stored ones")
+        expected = "expected 8 or 16 allocated and the high bit one below the stored ones"
+        yield f"{stored} of {allocated} bits stored, high bit {high}: {expected}"
     if full.PixelRepresentation not in (0, 1):
-        raise InputError(f"{path} has PixelRepresentation {full.PixelRepresentation}: expected 0 or 1")
+        yield f"PixelRepresentation {full.PixelRepresentation}: expected 0 or 1"
     if full.get("RescaleSlope") == 0:
-        raise InputError(f"{path} has a rescale slope of 0: expected a number other than 0")
+        yield "a rescale slope of 0: expected a number other than 0"
     if missing := [name for name in _UIDS if not isinstance(full.get(name), str) or not full.get(name)]:
-        raise InputError(f"{path} has no {' and no '.join(missing)}: give it one, else its output has no identity")
+        yield f"no {' and no '.join(missing)}: give it one, else its output has no identity"
     if full.get("BurnedInAnnotation") == "YES" and not force:
-        came = "burned-in annotation, which may name the patient"
-        raise InputError(f"{path} has {came}: set the option force if it may be used")
+        yield "burned-in annotation, which may name the patient: set the option force if it may be used"
 
 
 def _decoded(full: Dataset, path: Path) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from latentsr.atomic import replacing
 from latentsr.errors import InputError
 from latentsr.io.dicom.derived import GREATEST, PARAMETRIC_MAP, content, derived_uid, describe, series_number
 from latentsr.io.dicom.grid import is_placed, position
-from latentsr.io.dicom.header import MALFORMED, quiet
+from latentsr.io.dicom.header import refusing
 from latentsr.provenance import Provenance
 from latentsr.volume import Volume
 
@@ -83,15 +83,10 @@ def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
         came = "several slices lie at one position" if placed else "the source does not say where it lies"
         raise InputError(f"{came}: a parametric map needs a position a slice, leave out the option parametric_map")
     made_by = replace(provenance, image=PARAMETRIC_MAP)
-    try:
-        with quiet():
-            image = _map(spread, made_by)
-            with replacing(path, over_folder=True) as part:
-                image.save_as(part)
-    except MALFORMED as error:
-        raise InputError(
-            f"{path}: no parametric map fits this source ({type(error).__name__}): mend its header"
-        ) from error
+    with refusing(f"{path}: no parametric map fits this source"):
+        image = _map(spread, made_by)
+        with replacing(path, over_folder=True) as part:
+            image.save_as(part)
 
 
 def _map(spread: Volume, made_by: Provenance) -> Dataset:

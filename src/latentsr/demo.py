@@ -98,16 +98,23 @@ def run_demo(
     if outcome.status != "written":
         raise InputError(outcome.reason)
     progress(done := done + 1, total)
-    truth, lr = _pair(out, resolver.degradation)
-    average = (f"mean of {samples} samples", AVERAGE)
+    # The window of the abdomen, and the same degraded: written as DICOM and read again, as any input is.
+    abdomen, degradation = io.read(_example(ABDOMEN)), resolver.degradation
+    truth = io.read(write_window(abdomen, out / TRUTH, WINDOW, made="cut out", overwrite=True))
+    lr_path = write_window(
+        abdomen, out / LR, WINDOW, scale=degradation.scale, made=f"degraded by {degradation.text}", overwrite=True,
+        pixels=degradation.apply(torch.from_numpy(truth.pixels[0]).double()).numpy(),
+    )  # fmt: skip
+    lr = io.read(lr_path)
+    average = Sampling(steps=steps, samples=samples, seed=seed)
     plans = {
-        ("posterior mean", MEAN): Sampling(seed=seed),
-        ("one sample", SAMPLE): Sampling(steps=steps, seed=seed),
-        average: Sampling(steps=steps, samples=samples, seed=seed),
+        "posterior mean": (MEAN, Sampling(seed=seed)),
+        "one sample": (SAMPLE, Sampling(steps=steps, seed=seed)),
+        f"mean of {samples} samples": (AVERAGE, average),
     }
     bicubic = enlarge(torch.from_numpy(lr.pixels[0]).double(), resolver.scale).float().numpy()
     images, spread = {BICUBIC: bicubic}, None
-    for (method, name), sampling in plans.items():
+    for method, (name, sampling) in plans.items():
         enhanced = resolver.enhance(lr, sampling=sampling)
         io.write(enhanced.volume, out / name, provenance=enhanced.provenance, overwrite=True)
         if enhanced.uncertainty is not None:
@@ -117,7 +124,7 @@ def run_demo(
         images[method] = enhanced.volume.pixels[0]
         progress(done := done + sampling.steps * sampling.samples, total)
     table = _table(truth, lr, images, resolver.degradation)
-    _draw(out / PANEL, truth, lr, images, spread, table, resolver, plans[average])
+    _draw(out / PANEL, truth, lr, images, spread, table, resolver, average)
     files = tuple(path for name in OWN if (path := out / name).exists())
     _record(out, resolver, table, files, steps=steps, samples=samples, seed=seed)
     return DemoResult(outcome, table, out / PANEL, files)
@@ -138,16 +145,6 @@ def _example(name: str) -> Path:
     if path is None:
         raise InputError(f"{name} is not among the example files of this pydicom: install pydicom anew")
     return Path(path)
-
-
-def _pair(out: Path, degradation: Degradation) -> tuple[Volume, Volume]:
-    """The window of the abdomen, and the same degraded: both written as DICOM and read again, as any input is."""
-    abdomen = io.read(_example(ABDOMEN))
-    truth = io.read(write_window(abdomen, out / TRUTH, WINDOW, made="cut out", overwrite=True))
-    pixels = degradation.apply(torch.from_numpy(truth.pixels[0]).double()).numpy()
-    made = f"degraded by {degradation.text}"
-    path = write_window(abdomen, out / LR, WINDOW, pixels=pixels, scale=degradation.scale, made=made, overwrite=True)
-    return truth, io.read(path)
 
 
 def _table(truth: Volume, lr: Volume, images: Mapping[str, Image], degradation: Degradation) -> tuple[Row, ...]:

@@ -140,8 +140,7 @@ def _refuse_false_claims(full: Dataset, frame: bytes) -> None:
         return
     if _END not in frame.rstrip(b"\0")[-_END_IN:]:  # decoders of JPEG 2000 fill up what is missing
         raise InputError("its compressed pixel data has no end marker: it is cut off, export again")
-    jpeg_2000 = full.file_meta.TransferSyntaxUID in _JPEG_2000
-    found = _jpeg_2000_grid(frame) if jpeg_2000 else _jpeg_grid(frame)
+    found = _grid(frame)
     if found is None:
         raise InputError("its compressed pixel data has no header of its own: it is cut off or corrupt, export again")
     rows, columns, samples, bits = found
@@ -153,8 +152,17 @@ def _refuse_false_claims(full: Dataset, frame: bytes) -> None:
         raise InputError(f"{came}: expected 1 of at most {full.BitsAllocated} bits, as its header says, export again")
 
 
-def _jpeg_grid(stream: bytes) -> tuple[int, int, int, int] | None:
-    """Rows, columns, samples and bits in the frame header of JPEG and JPEG-LS (ISO/IEC 10918-1 section B.2.2)."""
+def _grid(stream: bytes) -> tuple[int, int, int, int] | None:
+    """Rows, columns, samples and bits that a codestream states; None where it states none.
+
+    They lie in the frame header of JPEG and JPEG-LS (ISO/IEC 10918-1 section B.2.2) and in the SIZ marker segment of
+    JPEG 2000 (ISO/IEC 15444-1 section A.5.1).
+    """
+    if stream.startswith(_CODESTREAM) and len(stream) >= 45:
+        right, bottom, left, top = struct.unpack_from(">4I", stream, 8)
+        samples, bits, across, down = struct.unpack_from(">H3B", stream, 40)
+        subsampled = (across, down) != (1, 1)  # not what a grey image has
+        return None if subsampled else (bottom - top, right - left, samples, (bits & 0x7F) + 1)
     at = 2
     while at + 10 <= len(stream) and stream[at] == 0xFF:
         if stream[at + 1] in _START_OF_FRAME:
@@ -163,18 +171,6 @@ def _jpeg_grid(stream: bytes) -> tuple[int, int, int, int] | None:
         fill = stream[at + 1] == 0xFF
         at += 1 if fill else 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     return None
-
-
-def _jpeg_2000_grid(stream: bytes) -> tuple[int, int, int, int] | None:
-    """The same in the SIZ marker segment (ISO/IEC 15444-1 section A.5.1)."""
-    if not stream.startswith(_CODESTREAM) or len(stream) < 45:
-        return None
-    right, bottom, left, top = struct.unpack_from(">4I", stream, 8)
-    (samples,) = struct.unpack_from(">H", stream, 40)
-    bits, across, down = stream[42:45]
-    if (across, down) != (1, 1):
-        return None  # subsampled: not what a grey image has
-    return bottom - top, right - left, samples, (bits & 0x7F) + 1
 
 
 def _refuse_false_runs(full: Dataset, frame: bytes) -> None:

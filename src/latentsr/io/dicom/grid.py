@@ -56,11 +56,9 @@ def move_to_finer_grid(image: Dataset, scale: int) -> None:
     for keyword in (*_EDGES, *_RADII):
         if (value := image.get(keyword)) in (None, ""):
             continue
-        finer = [
-            int(one) * scale if keyword in _RADII else round((int(one) - 0.5) * scale + 0.5)
-            for one in ([value] if isinstance(value, int) else value)
-        ]
-        setattr(image, keyword, finer[0] if isinstance(value, int) else finer)
+        coarse = np.array(value, int)
+        finer = coarse * scale if keyword in _RADII else np.round((coarse - 0.5) * scale + 0.5).astype(int)
+        setattr(image, keyword, finer.tolist())
 
 
 def left_out(header: Dataset) -> list[str]:
@@ -76,7 +74,7 @@ def left_out(header: Dataset) -> list[str]:
 def steps(header: Dataset) -> Affine:
     """The vectors in mm from a pixel to the next one in its row and in its column, (2, 3) (PS3.3 C.7.6.2.1.1)."""
     directions = np.array(header.ImageOrientationPatient, np.float64).reshape(2, 3)
-    row_spacing, column_spacing = (float(value) for value in header.PixelSpacing)
+    row_spacing, column_spacing = spacing(header) or (1.0, 1.0)
     return np.asarray(directions * [[column_spacing], [row_spacing]])
 
 

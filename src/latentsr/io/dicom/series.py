@@ -84,8 +84,9 @@ def irregularities(headers: Sequence[Dataset]) -> list[str]:
         texts.append("several slices at one position, such as time points: enlarged as they are, each for itself")
     gaps = distances[distances >= _SAME_PLACE]
     stated = abs(float(headers[0].get("SpacingBetweenSlices") or 0))
-    # A single gap has no others to compare with.
-    usual = stated if len(gaps) == 1 and stated else np.median(gaps) if len(gaps) else 0.0
+    usual = np.median(gaps) if len(gaps) else 0.0
+    if len(gaps) == 1 and stated:  # which has no others to compare with
+        usual = stated
     if (np.abs(gaps - usual) > _GAP_TOLERANCE * usual).any():
         texts.append("slices at uneven distances, perhaps one is missing: enlarged as they are, each for itself")
     return texts

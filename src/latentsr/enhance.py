@@ -17,7 +17,7 @@ from latentsr.autoencoders.encoding import OVERLAP
 from latentsr.config import manifest, read_json, sha256, sha256_json, write_json
 from latentsr.device import peak_memory
 from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
-from latentsr.io.items import unreadable
+from latentsr.io.items import refuse_source, unreadable
 from latentsr.job import check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import PIXELS, RESEARCH_USE
@@ -264,9 +264,7 @@ class _Record:
 
     def claim(self, output: Path, item: io.Item) -> None:
         """Keeps an output for one item; InputError where it is an input, of another item, or behind a link."""
-        inputs = {path.resolve() for path in item.paths}
-        if output.resolve() in (inputs | {path.parent for path in inputs} if item.series else inputs):
-            raise InputError(f"{output} is the input itself: choose another output folder")
+        refuse_source(output, item.paths)
         refuse_links(self.job.out, output)
         name, relative = item.relative.as_posix(), output.relative_to(self.job.out).as_posix()
         if (other := self.claimed.setdefault(relative.lower(), name)) != name:  # `a` and `a.dcm` both become `a.dcm`

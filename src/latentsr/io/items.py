@@ -1,6 +1,7 @@
 """Search for images and DICOM series, their formats, and the names of their outputs."""
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -134,6 +135,7 @@ def _holds_an_image(path: Path, found: Outline | None) -> bool:
 
 SUFFIXES = (*dicom.SUFFIXES, *nifti.SUFFIXES, *PNG_SUFFIXES, *TIFF_SUFFIXES, *JPEG_SUFFIXES)
 FileKind = Literal["dicom", "nifti", "png", "tiff", "jpeg"]
+_BIDS = re.compile(r"(?P<entities>sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)_(?P<suffix>[A-Za-z0-9]+)")
 
 _STARTS: Mapping[FileKind, tuple[bytes, ...]] = {
     "png": (b"\x89PNG\r\n\x1a\n",),
@@ -176,18 +178,22 @@ def kind_of(path: Path) -> FileKind:
 def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) -> Path:
     """The path of an item's output below the output folder: the item's own path with the extension of its kind.
 
-    `series`: the item is a folder of DICOM files, which keeps its name. NIfTI with a BIDS name gets the
-    name of a BIDS derivative. What comes from a JPEG is a PNG, which loses nothing.
+    `series`: the item is a folder of DICOM files, which keeps its name. NIfTI with a BIDS name gets that of a BIDS
+    derivative, such as sub-01_res-4x_desc-latentsr_T1w.nii.gz. What comes from a JPEG is a PNG, which loses nothing.
     """
+    name = relative.name
     if series:
         return relative
     if kind == "dicom":
-        return relative.with_name(dicom.with_suffix(relative.name))
+        return relative.with_name(dicom.with_suffix(name))
     if kind == "nifti":
-        return relative.with_name(nifti.output_name(relative.name, scale))
+        if not (bids := _BIDS.fullmatch(stem(name))):
+            return relative
+        entities = [entity for entity in bids["entities"].split("_") if not entity.startswith(("res-", "desc-"))]
+        derived = "_".join([*entities, f"res-{scale}x", "desc-latentsr", bids["suffix"]])
+        return relative.with_name(derived + name[len(stem(name)) :])
     suffixes = TIFF_SUFFIXES if kind == "tiff" else PNG_SUFFIXES
-    named = relative.name.lower().endswith(suffixes)
-    return relative if named else relative.with_name(relative.name + suffixes[0])
+    return relative if name.lower().endswith(suffixes) else relative.with_name(name + suffixes[0])
 
 
 def uncertainty_name(output: Path, kind: str) -> Path:
@@ -197,10 +203,17 @@ def uncertainty_name(output: Path, kind: str) -> Path:
         known = next((suffix for suffix in dicom.SUFFIXES if name.lower().endswith(suffix)), "")
         return output.with_name(f"{name[: len(name) - len(known)]}_uncertainty{'.dcm' if known else ''}")
     if kind == "nifti":
-        stem = nifti.stem(name)
-        marked = stem.replace("_desc-latentsr_", "_desc-latentsrUncertainty_")
-        return output.with_name((marked if marked != stem else f"{stem}_uncertainty") + name[len(stem) :])
+        plain = stem(name)
+        marked = plain.replace("_desc-latentsr_", "_desc-latentsrUncertainty_")
+        return output.with_name((marked if marked != plain else f"{plain}_uncertainty") + name[len(plain) :])
     return output.with_name(f"{output.stem}_uncertainty.tif")
+
+
+def refuse_source(output: Path, inputs: Sequence[Path]) -> None:
+    """Raises InputError where an output would replace an input or the folder that holds it."""
+    files = [path.resolve() for path in inputs]
+    if output.resolve() in (*files, *(path.parent for path in files)):
+        raise InputError(f"{output} is the source itself: choose another output folder")
 
 
 def unreadable(path: Path, error: OSError) -> InputError:

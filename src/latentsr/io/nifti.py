@@ -23,7 +23,6 @@ from latentsr.volume import MAX_PIXELS, Source, Volume, first_pixel_shift
 
 SUFFIXES = (".nii", ".nii.gz")
 
-_BIDS = re.compile(r"(?P<entities>sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)_(?P<suffix>[A-Za-z0-9]+)")
 _SILENT = logging.Logger("nibabel", logging.CRITICAL + 1)  # for what nibabel mends in headers
 _EXTENSIONS = 2**26  # bytes between header and voxels that are skipped
 _DEFLATE = 1032  # the most bytes that one byte of gzip can become (zlib's technical details)
@@ -129,15 +128,6 @@ def sidecar_path(path: Path) -> Path:
 def stem(name: str) -> str:
     """The name without .nii or .nii.gz."""
     return re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
-
-
-def output_name(name: str, scale: int) -> str:
-    """The BIDS derivative's name for a BIDS name, such as sub-01_res-4x_desc-latentsr_T1w.nii.gz; others unchanged."""
-    match = _BIDS.fullmatch(stem(name))
-    if match is None:
-        return name
-    entities = [entity for entity in match["entities"].split("_") if not entity.startswith(("res-", "desc-"))]
-    return "_".join([*entities, f"res-{scale}x", "desc-latentsr", match["suffix"]]) + name[len(stem(name)) :]
 
 
 def _header(stream: BufferedIOBase, path: Path) -> tuple[Any, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from latentsr.io import dicom, nifti, raster
 from latentsr.io.dicom import parametric
 from latentsr.io.dicom.grid import affine
 from latentsr.io.dicom.series import irregularities
+from latentsr.io.items import refuse_source
 from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import Volume
 
@@ -29,7 +30,8 @@ def write(
         LatentSRError: the disk refuses
     """
     path = Path(path)
-    _refuse(volume, path, overwrite)
+    refuse_source(path, volume.source.paths)
+    refuse_existing(path, overwrite)
     if path.name.lower().endswith((*raster.PNG_SUFFIXES, *raster.TIFF_SUFFIXES)):
         # Whole numbers at the source's depth; an image from elsewhere is a 16-bit picture of its window.
         text, header = (provenance or WITHOUT_MODEL).text(volume.scale), volume.source.header
@@ -69,7 +71,8 @@ def write_uncertainty(
         LatentSRError: the disk refuses
     """
     path = Path(path)
-    _refuse(spread, path, overwrite)
+    refuse_source(path, spread.source.paths)
+    refuse_existing(path, overwrite)
     if not np.isfinite(spread.pixels).all():
         raise InputError("the uncertainty map holds NaN or infinite pixels: it is not written; report the model")
     made_by = replace(provenance or WITHOUT_MODEL, image=UNCERTAINTY)
@@ -89,11 +92,3 @@ def _one_slice(volume: Volume) -> np.ndarray:
     if len(volume.pixels) != 1:
         raise InputError(f"{len(volume.pixels)} slices do not fit into one PNG or TIFF: write .nii.gz or DICOM")
     return volume.pixels[0]
-
-
-def _refuse(volume: Volume, path: Path, overwrite: bool) -> None:
-    """Refuses to write over the source, and over an existing output unless asked to."""
-    sources = [source.resolve() for source in volume.source.paths]
-    if path.resolve() in sources or any(path.resolve() == source.parent for source in sources):
-        raise InputError(f"{path} is the source itself: choose another output folder")
-    refuse_existing(path, overwrite)

@@ -2,13 +2,12 @@
 
 import copy
 import hashlib
-from collections.abc import Sequence as Several
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage, generate_uid
 
 from latentsr.config import canonical_json
@@ -16,8 +15,6 @@ from latentsr.io.dicom.grid import move_to_finer_grid
 from latentsr.io.dicom.pixels import to_stored
 from latentsr.provenance import ESTIMATE, PIXELS, POSTERIOR_MEAN, SAMPLE, UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import Volume
-
-RESEARCH = "research use only"
 
 PARAMETRIC_MAP = f"parametric map of {UNCERTAINTY}"
 
@@ -74,11 +71,11 @@ def derive(volume: Volume, index: int, provenance: Provenance, form: Dataset) ->
     image.SOPInstanceUID = derived_uid(["image", header.SOPInstanceUID, made_from], volume.scale, provenance)
     image.SeriesInstanceUID = derived_uid(["series", header.SeriesInstanceUID, series], volume.scale, provenance)
     image.SeriesNumber = series_number(header, volume.scale, provenance)
-    item = Dataset()
-    item.ReferencedSOPClassUID = header.SOPClassUID
-    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    item.PurposeOfReferenceCodeSequence = Sequence([code(*_SOURCE_IMAGE)])
-    image.SourceImageSequence = Sequence([item])
+    source = Dataset()
+    source.ReferencedSOPClassUID = header.SOPClassUID
+    source.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    source.PurposeOfReferenceCodeSequence = [code(*_SOURCE_IMAGE)]
+    image.SourceImageSequence = [source]
     describe(image, volume.scale, provenance)
     return image
 
@@ -93,7 +90,7 @@ def content(volume: Volume, provenance: Provenance) -> str:
     return canonical_json([volume.source.digest, volume.window.low, volume.window.high, pixels])
 
 
-def derived_uid(source: Several[str], scale: int, provenance: Provenance) -> str:
+def derived_uid(source: Sequence[str], scale: int, provenance: Provenance) -> str:
     """A UID that the same source, model, options, seed, scale and kind of image always give again, and no others."""
     made_by = [PIXELS, provenance.model_hash, provenance.options, provenance.seed, provenance.image, scale]
     return str(generate_uid(entropy_srcs=[canonical_json([*source, *made_by])]))
@@ -121,22 +118,18 @@ def describe(image: Dataset, scale: int, provenance: Provenance) -> None:
     earlier = image.get("DerivationDescription")
     text = provenance.note(scale) + (f" Before: {earlier}" if earlier else "")
     image.DerivationDescription = text[:_LONG]
-    codes = list(image.get("DerivationCodeSequence") or [])
-    codes.append(code(*_SPATIAL_RESAMPLING))
-    if provenance.image == UNCERTAINTY:
-        codes.append(code(*_STANDARD_DEVIATION))
-    image.DerivationCodeSequence = Sequence(codes)
-    equipment = list(image.get("ContributingEquipmentSequence") or [])
-    item = Dataset()
-    item.Manufacturer = "latentsr"
-    item.ManufacturerModelName = provenance.model[:_SHORT]
-    item.SoftwareVersions = provenance.version[:_SHORT]
-    item.DeviceSerialNumber = provenance.model_hash[:_SHORT]
-    item.ContributionDescription = f"Seed {provenance.seed}, options {provenance.options}"[:_LONG]
-    item.PurposeOfReferenceCodeSequence = Sequence([code(*_PROCESSING)])
-    image.ContributingEquipmentSequence = Sequence([*equipment, item])
+    codes = [_SPATIAL_RESAMPLING, *([_STANDARD_DEVIATION] if provenance.image == UNCERTAINTY else [])]
+    image.DerivationCodeSequence = [*(image.get("DerivationCodeSequence") or []), *(code(*one) for one in codes)]
+    equipment = Dataset()
+    equipment.Manufacturer = "latentsr"
+    equipment.ManufacturerModelName = provenance.model[:_SHORT]
+    equipment.SoftwareVersions = provenance.version[:_SHORT]
+    equipment.DeviceSerialNumber = provenance.model_hash[:_SHORT]
+    equipment.ContributionDescription = f"Seed {provenance.seed}, options {provenance.options}"[:_LONG]
+    equipment.PurposeOfReferenceCodeSequence = [code(*_PROCESSING)]
+    image.ContributingEquipmentSequence = [*(image.get("ContributingEquipmentSequence") or []), equipment]
     kind = f"{provenance.image}, " if provenance.image else ""
-    added = f"x{scale} {kind}latentsr, {RESEARCH}"
+    added = f"x{scale} {kind}latentsr, research use only"
     name = image.get("SeriesDescription") or ""
     image.SeriesDescription = f"{name[: _SHORT - len(added) - 1]} {added}".strip()
     if provenance.synthetic or not image.get("SyntheticData"):  # once made up, always made up

@@ -45,7 +45,8 @@ def checked(cls: type[Record], options: Mapping[str, Any], origin: str, *, flags
     try:
         return cls.model_validate(dict(options))
     except ValidationError as error:
-        faults = sorted(error.errors(include_url=False), key=_is_no_typo)
+        # A misspelt key comes before the missing key that it was meant to be.
+        faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         key = ".".join(map(str, faults[0]["loc"]))
         if key.partition(".")[0] in flags:
@@ -164,11 +165,6 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"{type(value).__name__} has no JSON form: pass records, dicts, lists, texts or numbers")
-
-
-def _is_no_typo(fault: Any) -> bool:
-    """False sorts first: a misspelt key comes before the missing key that it was meant to be."""
-    return bool(fault["type"] != "extra_forbidden")
 
 
 def _fault(cls: type[BaseModel], fault: Any, key: str) -> str:

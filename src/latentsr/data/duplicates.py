@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from latentsr.data.records import SPLITS, Dataset, Record
 from latentsr.degrade import resampling_matrix
-from latentsr.errors import InputError, OptionError
+from latentsr.errors import InputError
 from latentsr.names import first_few
 
 REFUSE, DROP = "refuse", "drop"  # what is done with copies over splits and datasets
@@ -154,9 +154,3 @@ def _by_split(records: Sequence[Record], looks: Mapping[str, Look]) -> list[list
 
 def _listed(pairs: Sequence[Pair]) -> str:
     return first_few([f"{one.file} = {other.file}" for one, other in pairs])
-
-
-def check_action(action: str) -> None:
-    """OptionError unless that can be done with copies."""
-    if action not in (REFUSE, DROP):
-        raise OptionError(f"the option duplicates is {action}: expected {REFUSE} or {DROP}")

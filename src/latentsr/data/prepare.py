@@ -12,7 +12,7 @@ import torch
 
 from latentsr.atomic import replacing
 from latentsr.config import sha256, sha256_json
-from latentsr.data.duplicates import REFUSE, Look, check_action, copies, leave_out_copies, look
+from latentsr.data.duplicates import DROP, REFUSE, Look, copies, leave_out_copies, look
 from latentsr.data.masks import Masks, MisfitError
 from latentsr.data.patients import BY_FOLDER, SHARES, image_id, shared_patients, split_records
 from latentsr.data.recipes import RECIPES
@@ -59,7 +59,8 @@ class Options:
     duplicates: str = REFUSE
 
     def __post_init__(self) -> None:
-        check_action(self.duplicates)
+        if self.duplicates not in (REFUSE, DROP):
+            raise OptionError(f"the option duplicates is {self.duplicates}: expected {REFUSE} or {DROP}")
         if self.multiple is not None and (self.multiple < 1 or self.size is not None):
             raise OptionError(f"the option multiple is {self.multiple}: expected 1 or more, and not beside size")
         if self.size is not None and self.size < 2:

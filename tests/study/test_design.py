@@ -2,8 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from latentsr.autoencoders import SPECS
 from latentsr.errors import OptionError
 from latentsr.study.design import read_design
+from latentsr.training.autoencoder import FitVaeConfig
+from latentsr.training.denoiser import TrainConfig
+from latentsr.upscalers import Sampling
+
+STUDIES = Path(__file__).resolve().parents[2] / "studies"
 
 BASE = """
 name: base
@@ -69,6 +75,7 @@ def test_of_several_parents_the_first_goes_before(base: Path, tmp_path: Path) ->
         ("inherit: base.yaml\narms: {one: {upscaler: bicubic}}\n", "either"),
         ("inherit: base.yaml\nautoencoders: {haar: {fit: {}}}\n", "either"),
         ("inherit: base.yaml\narm: {}\n", "arms"),
+        ("inherit: base.yaml\ndatasets: {knees: {degradation: 'box:4'}}\narms: {one: {joint: true}}\n", "joint"),
         ("inherit: none.yaml\n", "none.yaml"),
         ("- a list\n", "expected"),
         ("name: [\n", "YAML"),
@@ -83,3 +90,15 @@ def test_a_fault_is_one_line_that_names_it(base: Path, text: str, named: str) ->
 def test_a_source_of_no_dataset_is_refused(base: Path) -> None:
     with pytest.raises(OptionError, match="knees"):
         read_design(base, sources={"knee": Path("/elsewhere")})
+
+
+@pytest.mark.parametrize("file", sorted(STUDIES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_options_of_every_study_that_comes_with_it_are_valid(file: Path) -> None:
+    design = read_design(file)
+    for arm in design.arms.values():
+        for options in arm.samplings.values():
+            Sampling.model_validate(options)
+        TrainConfig.model_validate(arm.train)
+    for autoencoder in design.autoencoders.values():
+        FitVaeConfig.model_validate(autoencoder.fit or {})
+        assert autoencoder.name is None or autoencoder.name in SPECS

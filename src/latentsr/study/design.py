@@ -18,22 +18,25 @@ class DatasetDesign(Config):
     """A dataset of `prepare`.
 
     `source` is where the recipe looks, relative to the file that says so; None: it is given when the study is run.
-    `options` are those of `prepare` and of the recipe; `split`, which images are measured.
+    `options` are those of `prepare` and of the recipe; `split`, which images are measured; `degradation`, how their LR
+    is made, if not as the study says.
     """
 
     recipe: str = "folder"
     source: Path | None = None
     options: Options = Field(default_factory=dict)
     split: str = "valid"
+    degradation: str | None = None
 
 
 class AutoencoderDesign(Config):
     """An autoencoder that exists, by `name` or folder, or one to `fit` on `datasets` with the options of `fit-vae`.
 
-    `init` of `fit` may be another autoencoder of the study.
+    `init` of `fit` may be another autoencoder of the study; `preset` is "published", whose options `fit` changes.
     """
 
     name: str | None = None
+    preset: str | None = Field(None, pattern="^published$")
     fit: Options | None = None
     datasets: tuple[Name, ...] = ()
 
@@ -102,8 +105,14 @@ class Design(Config):
             for name, one in own.items():
                 _check_names(f"{what} {name}: dataset", one.datasets, self.datasets)
         for name, arm in self.arms.items():
+            if arm.joint and len({self.degradation_of(dataset) for dataset in arm.datasets}) > 1:
+                raise ValueError(f"arm {name} is joint: its datasets need one degradation")
             _check_names(f"arm {name}: autoencoder", [arm.autoencoder] if arm.autoencoder else [], self.autoencoders)
         return self
+
+    def degradation_of(self, dataset: str) -> str:
+        """How LR of a dataset is made."""
+        return self.datasets[dataset].degradation or self.degradation
 
 
 def read_design(file: Path, *, sources: Mapping[str, Path] | None = None) -> Design:
@@ -116,7 +125,7 @@ def read_design(file: Path, *, sources: Mapping[str, Path] | None = None) -> Des
     arms = content.get("arms")
     if isinstance(arms, dict):
         content["arms"] = {name: _like(name, arms, (), file) for name in arms}
-    design = checked(Design, content, str(file))
+    design = checked(Design, _without_nulls(content), str(file))
     _check_names(f"{file}: source of dataset", sources or {}, design.datasets)
     own = {name: design.datasets[name].model_copy(update={"source": one}) for name, one in (sources or {}).items()}
     return design.model_copy(update={"datasets": {**design.datasets, **own}})
@@ -153,12 +162,18 @@ def _like(name: str, arms: Mapping[str, Any], heirs: tuple[str, ...], file: Path
 
 
 def _merged(under: Any, over: Any) -> Any:
-    """`over` where both are no mappings; else both, key by key. A key that is null in `over` is left out."""
+    """`over` unless both are mappings; else both, key by key."""
     if not (isinstance(under, dict) and isinstance(over, dict)):
         return over
     keys = [*under, *(key for key in over if key not in under)]
-    merged = {key: _merged(under.get(key), over[key]) if key in over else under[key] for key in keys}
-    return {key: value for key, value in merged.items() if value is not None}
+    return {key: _merged(under.get(key), over[key]) if key in over else under[key] for key in keys}
+
+
+def _without_nulls(content: Any) -> Any:
+    """The content without keys that are null: so one file or arm takes away what another has."""
+    if not isinstance(content, dict):
+        return content
+    return {key: _without_nulls(value) for key, value in content.items() if value is not None}
 
 
 def _check_names(what: str, names: Any, valid: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from latentsr.errors import InputError, LatentSRError, ModelError, OptionError, 
 from latentsr.provenance import PIXELS
 from latentsr.study.design import Arm, Design
 from latentsr.training.autoencoder import FitVaeConfig, fit_autoencoder
+from latentsr.training.autoencoder import published_preset as adaptation_preset
 from latentsr.training.denoiser import TrainConfig, published_preset
 from latentsr.training.fit_denoiser import fit_denoiser
 from latentsr.upscalers import UPSCALERS, Sampling, load_upscaler
@@ -78,7 +79,8 @@ def nodes_of(design: Design) -> dict[str, tuple[Node, ...]]:
     All options are checked now, and that sources and weights are there: OptionError, InputError or ModelError says
     which arm lacks what, before hours of work.
     """
-    parse_degradation(design.degradation)
+    for name in design.datasets:
+        parse_degradation(design.degradation_of(name))
     datasets = {name: _prepared(name, design) for name in design.datasets}
     autoencoders: dict[str, Node | str] = {}
     for name in design.autoencoders:
@@ -142,17 +144,17 @@ def _resolve(
         found[name] = _existing(own.name or name, f"autoencoder {name}")
         return found[name]
     options = dict(own.fit)
+    facts: dict[str, Any] = {"name": name, "preset": own.preset}
     checked(FitVaeConfig, options, f"autoencoder {name}")
     needs = tuple(datasets[dataset] for dataset in own.datasets)
     init = options.get("init")
     if init in design.autoencoders:
         start = _resolve(init, design, datasets, found, (*heirs, name))
-        found[name] = _with_autoencoder(
-            "fit-vae", name, {"name": name, "options": options | {"init": None}}, needs, "init", start
-        )
+        facts["options"] = options | {"init": None}
+        found[name] = _with_autoencoder("fit-vae", name, facts, needs, "init", start)
     else:
         options |= {"init": _existing(init, f"autoencoder {name}: init")} if init else {}
-        found[name] = Node("fit-vae", name, {"name": name, "options": options}, needs)
+        found[name] = Node("fit-vae", name, {**facts, "options": options}, needs)
     return found[name]
 
 
@@ -203,7 +205,7 @@ def _measured(
         for dataset in on:
             options = {
                 "samplings": arm.samplings, "options": base, "split": design.datasets[dataset].split,
-                "degradation": design.degradation, "upscaler": arm.upscaler,
+                "degradation": design.degradation_of(dataset), "upscaler": arm.upscaler,
                 "references": {
                     key: one for key, other in references.items()
                     if isinstance(one := autoencoders.get(other) or _existing(other, f"arm {name}: {key}"), str)
@@ -230,7 +232,7 @@ def _trained(
     for group in [arm.datasets] if arm.joint else [(one,) for one in arm.datasets]:
         encoded = _with_autoencoder(
             "encode", f"{vae}-{'-'.join(group)}",
-            {"degradation": design.degradation, **arm.encode.model_dump(mode="json")},
+            {"degradation": design.degradation_of(group[0]), **arm.encode.model_dump(mode="json")},
             tuple(datasets[one] for one in group), vae, autoencoders[vae],
         )  # fmt: skip
         for seed in arm.seeds:
@@ -259,7 +261,9 @@ def _fit_vae(node: Node, root: Path, device: str, progress: Progress) -> None:
     if "role" in node.options:
         options["init"] = _autoencoder(node, root)
     data = [read_dataset(root / need.place) for need in node.needs if need.step == "prepare"]
-    config = checked(FitVaeConfig, options, node.name)
+    config = checked(
+        FitVaeConfig, {**(adaptation_preset(data) if node.options["preset"] else {}), **options}, node.name
+    )
     fit_autoencoder(data, root / node.place, config, device=device, progress=progress)
 
 

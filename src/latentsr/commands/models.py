@@ -134,7 +134,7 @@ def import_ldm(
 ) -> None:
     """Makes a model folder of a published diffusion checkpoint; it keeps the published sampler and raw latents."""
     from latentsr.autoencoders import load_autoencoder
-    from latentsr.upscalers.published import import_ldm as convert
+    from latentsr.upscalers.ldm import import_ldm as convert
 
     for note in convert(
         file, load_autoencoder(vae), out, degradation=degradation, weights=weights, overwrite=overwrite

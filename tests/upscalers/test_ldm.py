@@ -13,8 +13,8 @@ from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.network import save_network
 from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.errors import LatentSRError, ModelError, OptionError, StaleError
-from latentsr.upscalers.model import SuperResolver
 from latentsr.upscalers.ldm import import_ldm
+from latentsr.upscalers.model import SuperResolver
 
 GOLDEN = ("ldm_cosine_3x32", "ldm_linear_4x32", "ldm_zlr_3x32", "flow_3x32")
 

@@ -105,5 +105,7 @@ def options_of(cls: Any, file: Path | None, flags: dict[str, Any], preset: dict[
     options: dict[str, Any] = {}
     for layer in (given, base, preset or {}):
         length = {"steps", "epochs"} if {"steps", "epochs"} & options.keys() else set()
+        if "steps" in options and "epochs" not in options and layer.get("decay") == "epoch":
+            length.add("decay")  # goes with the epochs of its layer
         options = {**{key: value for key, value in layer.items() if key not in length}, **options}
     return checked(cls, options, str(file or "options"), flags=given)

@@ -59,7 +59,6 @@ def train(
 ) -> None:
     """Trains a denoiser; run the same command again to go on after a kill."""
     given = dict(locals())
-    from latentsr.config import read_yaml
     from latentsr.data.latents import open_cache
     from latentsr.errors import OptionError
     from latentsr.training.denoiser import TrainConfig, published_preset
@@ -73,10 +72,6 @@ def train(
         raise OptionError(f"preset {preset}: expected published")
     base = published_preset(open_cache(cache)) if preset else {}
     options = options_of(TrainConfig, config, flags, base)
-    # Of flags, file and preset the first that names steps or epochs decides how long to train.
-    layers = (flags, read_yaml(config) if config else {}, base)
-    if "epochs" not in next((layer for layer in layers if {"steps", "epochs"} & layer.keys()), {}):
-        options = options.model_copy(update={"epochs": None, "decay": "step"})
     fit_denoiser(
         open_cache(cache), out, options, device=device, devices=devices, modalities=tuple(modality or ()),
         progress=terminal.progress,

@@ -75,6 +75,7 @@ def test_of_several_parents_the_first_goes_before(base: Path, tmp_path: Path) ->
         ("inherit: base.yaml\narms: {one: {upscaler: bicubic}}\n", "either"),
         ("inherit: base.yaml\nautoencoders: {haar: {fit: {}}}\n", "either"),
         ("inherit: base.yaml\narm: {}\n", "arms"),
+        ("inherit: base.yaml\ncontrasts: {gap: ['one:mean', 'two:maen']}\n", "two:mean"),
         ("inherit: base.yaml\ndatasets: {knees: {degradation: 'box:4'}}\narms: {one: {joint: true}}\n", "joint"),
         ("inherit: none.yaml\n", "none.yaml"),
         ("- a list\n", "expected"),

@@ -16,6 +16,7 @@ from latentsr.errors import StaleError
 from latentsr.job import locked
 from latentsr.study.design import read_design
 from latentsr.study.nodes import Node, before, nodes_of
+from latentsr.study.results import write_results
 from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, done_before, run_study
 from latentsr.training.trainer import silent
 
@@ -153,6 +154,25 @@ def test_the_command_says_what_it_does_and_when_there_is_nothing_to_do(
     assert "nothing to do: all" in run("study", SMOKE, "-o", study, *options).out
     for wrong in (["--only", "harr"], ["--until", "trian"], ["--source", "a"]):
         assert run("study", SMOKE, "-o", study, *options, *wrong).status == 2
+
+
+def test_the_tables_hold_every_arm_and_the_contrasts_of_its_seeds_mean(
+    study: Path, ends: Ends, sources: dict[str, Path]
+) -> None:
+    design = read_design(SMOKE, sources=sources)
+    assert write_results(design, ends, study) == []
+    summary, seeds, contrasts = (pd.read_csv(study / f"{name}.csv") for name in ("summary", "seeds", "contrasts"))
+    assert set(summary["arm"]) == set(design.arms)
+    own = summary.query("arm == 'small' and method == 'mean' and metric == 'psnr'").set_index("seed")["mean"]
+    both = seeds.query("arm == 'small' and method == 'mean' and metric == 'psnr'").iloc[0]
+    assert (both["seeds"], both["mean"], both["sd"]) == (2, pytest.approx(own.mean()), pytest.approx(own.std()))
+    row = contrasts.query("contrast == 'latent' and metric == 'psnr'").iloc[0]
+    haar = summary.query("arm == 'haar' and dataset == 'a' and method == 'mean' and metric == 'psnr'")["mean"].iloc[0]
+    assert row["difference"] == pytest.approx(own.mean() - haar)  # each patient has one image
+    assert set(contrasts["dataset"]) == {"a"}  # on which both arms are measured
+    assert set(pd.read_csv(study / "jobs.csv")["name"]) == {node.name for node in before(sum(ends.values(), ()))}
+    apart = {arm: last for arm, last in ends.items() if arm != "small"}
+    assert "contrast latent" in write_results(design, apart, study)[0]
 
 
 def test_a_dry_run_shows_every_open_job_and_does_none(sources: dict[str, Path], run: Callable, tmp_path: Path) -> None:

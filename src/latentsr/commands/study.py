@@ -41,6 +41,7 @@ def study(
     """
     from latentsr.study.design import read_design
     from latentsr.study.nodes import STEPS, before, nodes_of
+    from latentsr.study.results import TABLES, write_results
     from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, done_before, run_study
 
     sources = {}
@@ -51,7 +52,8 @@ def study(
         sources[name] = Path(folder)
     if until is not None and until not in STEPS:
         raise OptionError(f"--until {until}: expected {', '.join(STEPS)}{suggestion(until, STEPS)}")
-    ends = nodes_of(read_design(file, sources=sources))
+    design = read_design(file, sources=sources)
+    ends = nodes_of(design)
     if unknown := [arm for arm in only or () if arm not in ends]:
         raise OptionError(f"--only {unknown[0]}: no such arm; expected {', '.join(ends)}{suggestion(unknown[0], ends)}")
     ends = {arm: last for arm, last in ends.items() if not only or arm in only}
@@ -59,11 +61,12 @@ def study(
         steps = STEPS[: STEPS.index(until) + 1]
         ends = {arm: tuple(node for node in before(last) if node.step in steps) for arm, last in ends.items()}
     nodes = list(before([node for last in ends.values() for node in last]))
-    if not [node for node in nodes if not done_before(node, out)]:
+    whole = all(done_before(node, out) for node in nodes)
+    if whole:
         terminal.show(f"nothing to do: all {len(nodes)} jobs are done in {out}")
-        return
     if dry_run:
-        show_plan(ends, out, device, workers)
+        if not whole:
+            show_plan(ends, out, device, workers)
         return
 
     def told(outcome: Outcome, done: int, total: int) -> None:
@@ -72,6 +75,9 @@ def study(
         terminal.show(f"[{done}/{total}] {outcome.node.step} {outcome.node.name} {outcome.state}{took}{reason}")
 
     outcomes = run_study(ends, out, device=device, workers=workers, progress=terminal.progress, told=told)
+    for sentence in write_results(design, ends, out):
+        terminal.show_warning(sentence)
+    terminal.show(f"tables in {out}: {', '.join(f'{name}.csv' for name in TABLES if (out / f'{name}.csv').exists())}")
     failed = [outcome for outcome in outcomes if outcome.state == FAILED]
     if failed:
         skipped = sum(outcome.state == SKIPPED for outcome in outcomes)

@@ -86,7 +86,9 @@ class Arm(Config):
 
 
 class Design(Config):
-    """A study. `measure` holds the options of `evaluate` for all arms, `screen` those of `screen`; None: no screening.
+    """A study. `contrasts` are differences of ARM:SAMPLING and ARM:SAMPLING, by name.
+
+    `measure` holds the options of `evaluate` for all arms, `screen` those of `screen`; None: no screening.
 
     In `measure`, `reference_autoencoder` and `latent` may be autoencoders of the study.
     """
@@ -98,12 +100,16 @@ class Design(Config):
     arms: dict[Name, Arm] = Field(min_length=1)
     measure: Options = Field(default_factory=dict)
     screen: Options | None = None
+    contrasts: dict[Name, tuple[str, str]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Design":
         for what, own in (("autoencoder", self.autoencoders), ("arm", self.arms)):
             for name, one in own.items():
                 _check_names(f"{what} {name}: dataset", one.datasets, self.datasets)
+        samplings = {f"{name}:{one}": 0 for name, arm in self.arms.items() for one in arm.samplings}
+        for name, pair in self.contrasts.items():
+            _check_names(f"contrast {name}:", pair, samplings)
         for name, arm in self.arms.items():
             if arm.joint and len({self.degradation_of(dataset) for dataset in arm.datasets}) > 1:
                 raise ValueError(f"arm {name} is joint: its datasets need one degradation")

@@ -24,7 +24,7 @@ from latentsr.io.raster import write_pixels
 
 Image = NDArray[np.float64]
 
-DEGRADATION = parse_degradation(Comparison(()).degradation)
+DEGRADATION = parse_degradation(Comparison(methods=()).degradation)
 KINDS = {  # words of a warning or caution
     "truth": "HR itself", "other images": "look like other images", "noise": "hold noise", "shift": "are shifted",
     "mean": "have a mean", "patients": "fails on", "grid": "a fixed grid", "8 bits": "have 8 bits",
@@ -43,7 +43,7 @@ def main(out: Path, roots: list[str]) -> int:
     for dataset in datasets:
         _plant(dataset, out / "methods")
     methods = tuple(f"{name}={out / 'methods' / name}" for name in EXPECTED)
-    compare(datasets, out / "evaluation", Comparison(methods, device="cpu", workers=0), overwrite=True)
+    compare(datasets, out / "evaluation", Comparison(methods=methods, device="cpu", workers=0), overwrite=True)
     run = read_json(out / "evaluation" / "run.json")
     faults = 0
     for dataset in datasets:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from latentsr.errors import InputError, LatentSRError, ModelError, NotAnImageError, OptionError, StaleError
     from latentsr.intensity import Window
     from latentsr.io import read, write
-    from latentsr.jobs import evaluate, screen
+    from latentsr.judging import evaluate, screen
     from latentsr.metrics import METRICS
     from latentsr.provenance import RESEARCH_USE
     from latentsr.upscalers import Sampling
@@ -35,13 +35,13 @@ _HOMES = {
     "SuperResolver": "latentsr.upscalers.model",
     "Volume": "latentsr.volume",
     "Window": "latentsr.intensity",
-    "evaluate": "latentsr.jobs",
+    "evaluate": "latentsr.judging",
     "load_autoencoder": "latentsr.autoencoders",
     "parse_degradation": "latentsr.degrade",
     "project": "latentsr.degrade",
     "read": "latentsr.io",
     "read_dataset": "latentsr.data.records",
-    "screen": "latentsr.jobs",
+    "screen": "latentsr.judging",
     "write": "latentsr.io",
 }
 

@@ -27,6 +27,13 @@ from latentsr.atomic import replacing
 from latentsr.config import read_json, read_signed_json, sha256, signed, write_json
 from latentsr.errors import InputError, LatentSRError, OptionError, StaleError
 
+Progress = Callable[[int, int], None]  # called with how much is done, and of how much
+
+
+def silent(done: int, total: int) -> None:
+    """A Progress that shows nothing."""
+
+
 PARTS, LOCK, TABLES = "parts", ".lock", (".parquet", ".csv")
 
 
@@ -130,13 +137,17 @@ class JobFolder:
         except InputError as error:
             raise StaleError(f"{self._partial}: altered; {self.fix}") from error
 
-    def finish(self, content: Mapping[str, Any]) -> None:
-        """Writes the record; the folder is whole then. Unless it is shared, the job's name and hashes go with it."""
+    def finish(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Writes the record and returns its content; the folder is whole then.
+
+        Unless it is shared, the job's name and hashes go with it.
+        """
         if not self.shared:
             names = sorted(name for name in self.results if Path(name).suffix in TABLES)
             hashes = {name: sha256(self.root / name) for name in names if (self.root / name).exists()}
             content = {"job": self.job, **content, "sha256": hashes}
         write_json(self._record, signed(content))
+        return content
 
     def finished(self) -> dict[str, Any]:
         """The content of the record; StaleError if it is missing or altered."""

@@ -50,7 +50,7 @@ def test_a_finished_screening_gets_its_tables_and_figures_for_a_paper(
     [
         (["--vae", "harr"], "did you mean haar?"),
         (["--vae", "haar", "--split", "test"], "no images in split 'test'"),
-        (["--vae", "haar", "--limit", "0"], "the option limit is 0: expected 1 image or more"),
+        (["--vae", "haar", "--limit", "0"], "limit is 0; expected"),
         (["--vae", "haar", "--metric", "pnsr"], "metric 'pnsr' is unknown"),
         (["--vae", "taesd"], "its weights are not on this machine"),
         (["--vae", "haar", "--weights", "haar=x.bin"], "haar: takes neither weights"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentsr.bench import evaluate, from_images
+from latentsr.bench import from_images, measure_dataset
 from latentsr.bench.inputs import Naming, Target
 from latentsr.data.prepare import write_low_resolution
 from latentsr.data.records import Dataset
@@ -62,6 +62,6 @@ def test_a_restoration_of_these_files_agrees_with_its_lr(dataset: Dataset, tmp_p
         write_pixels(restored / path.name, np.round(sr * 65535).astype(np.uint16))
     target = Target(dataset.select("valid"), Naming(dataset.name))
     mine, _ = from_images("mine", restored).bind(target)
-    table = evaluate(dataset, [method, mine], X4, metrics=["psnr"])
+    table = measure_dataset(dataset, [method, mine], X4, metrics=["psnr"])
     psnr = table[table["metric"] == "psnr"].pivot(index="id", columns="method", values="value")
     np.testing.assert_allclose(psnr["mine"], psnr["bicubic"], atol=0.01)

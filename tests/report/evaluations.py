@@ -55,7 +55,7 @@ def evaluated(root: Path) -> Path:
             mask[8:24, 8:24] = 1
             write_pixels(root / "masks" / dataset.name / f"{record.id}.png", mask)
     asked = Comparison(
-        (f"{HOSTILE}={root / 'good'}", f"noisy={root / 'bad'}"), device="cpu", mean="noisy", workers=0,
+        methods=(f"{HOSTILE}={root / 'good'}", f"noisy={root / 'bad'}"), device="cpu", mean="noisy", workers=0,
         reference_autoencoder=str(root / "vae"), latent=str(root / "vae"), masks=root / "masks",
         margins=(("psnr", 1.0),),
     )  # fmt: skip
@@ -77,7 +77,7 @@ def grouped(root: Path) -> Path:
     for seed, noise in enumerate((4, 8)):
         sr_folder(dataset, root / f"{seed}", noise)
     asked = Comparison(
-        tuple(f"mine@{seed}={root / str(seed)}" for seed in range(2)), device="cpu", workers=0, by="sex",
+        methods=tuple(f"mine@{seed}={root / str(seed)}" for seed in range(2)), device="cpu", workers=0, by="sex",
         metrics=("psnr", "ssim", "haarpsi", "laplacian_variance"),
     )  # fmt: skip
     compare([dataset], root / "out", asked)

@@ -4,12 +4,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.errors import InputError, StaleError
 from latentsr.stats.table import (
     COLUMNS,
-    check_seed,
     check_table,
     read_table,
     short_hash,
@@ -99,18 +97,3 @@ def test_names_differ_between_images_and_datasets() -> None:
     names = {short_hash(dataset, str(number)) for dataset in ("brain", "chest") for number in range(1000)}
     assert len(names) == 2000
     assert all(len(name) == 8 and set(name) <= set("0123456789abcdef") for name in names)
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2**63 - 1])
-def test_what_is_let_through_numpy_and_torch_take(seed: int) -> None:
-    check_seed(seed)
-    np.random.default_rng(seed)
-    torch.Generator().manual_seed(seed)
-
-
-@pytest.mark.parametrize("seed", [-1, -(2**70), 2**63, 2**70])
-def test_all_else_is_one_line(seed: int) -> None:
-    with pytest.raises(
-        OptionError, match=f"the option seed is {seed}: expected a whole number from 0 to 9223372036854775807$"
-    ):
-        check_seed(seed)

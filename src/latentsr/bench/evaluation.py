@@ -1,7 +1,7 @@
 """The evaluate job: datasets and methods as texts, in; tables, pictures, run.json, out. It goes on where it ended."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ from latentsr.bench.sets import set_cautions
 from latentsr.bench.tables import dataset_facts, frames, measure_facts, pairing_facts
 from latentsr.config import manifest
 from latentsr.data.records import Dataset
-from latentsr.job import JobFolder, Parts
+from latentsr.job import JobFolder, Parts, Progress, silent
 from latentsr.names import EVALUATION_PAGE, HR, LATENTS, MAPS, PICTURES, RUN, SUPPLEMENT, WHITE_ERROR
 from latentsr.provenance import RESEARCH_USE
-from latentsr.stats.table import read_table, write_table
+from latentsr.stats.table import write_table
 
 __all__ = ["RUN", "Comparison", "compare"]
 
@@ -39,7 +39,6 @@ TABLES = (
 )  # fmt: skip
 MOST_WORKERS = 4
 
-Progress = Callable[[int, int], None]
 Stage = Callable[[str], None]
 
 
@@ -49,10 +48,10 @@ def compare(
     comparison: Comparison,
     *,
     overwrite: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
     stage: Stage = lambda name: None,
-) -> pd.DataFrame:
-    """The summary of the tidy table; `out` then holds the tables (Parquet and CSV), pictures and `run.json`.
+) -> Mapping[str, Any]:
+    """The content of `run.json`; `out` then holds the tables (Parquet and CSV) and pictures, too.
 
     An interrupted evaluation goes on, no image is measured twice; a finished one is returned as it is. `progress` is
     called with the numbers of images measured and of all, `stage` with what is made when all are measured.
@@ -68,13 +67,12 @@ def compare(
     folder.check()  # before models are loaded
     plan = plan_evaluation(datasets, comparison)
     folder.claim(plan.key, overwrite=overwrite)
-    if not folder.whole:
-        _run(plan, folder, progress, stage)
+    record = folder.finished() if folder.whole else _run(plan, folder, progress, stage)
     folder.drop_parts()
-    return read_table(out / "summary.parquet")
+    return record
 
 
-def _run(plan: EvaluationPlan, folder: JobFolder, progress: Progress, stage: Stage) -> None:
+def _run(plan: EvaluationPlan, folder: JobFolder, progress: Progress, stage: Stage) -> Mapping[str, Any]:
     """Parts, then tables and pictures; run.json last, whose presence says that the evaluation is whole."""
     names = (HR, *plan.measured)
     workers = plan.comparison.workers  # beside the thread that restores; on a GPU images are measured where they are
@@ -101,10 +99,10 @@ def _run(plan: EvaluationPlan, folder: JobFolder, progress: Progress, stage: Sta
         for records, thumbs in other_thumbs(work, batch=plan.comparison.batch, device=plan.device, done=others.done()):
             others.write([record.id for record in records], {GALLERY: thumbs})
         found.append(Results(work, parts, names, others))
-    _conclude(plan, found, folder, stage)
+    return _conclude(plan, found, folder, stage)
 
 
-def _conclude(plan: EvaluationPlan, found: Sequence[Results], folder: JobFolder, stage: Stage) -> None:
+def _conclude(plan: EvaluationPlan, found: Sequence[Results], folder: JobFolder, stage: Stage) -> Mapping[str, Any]:
     out = folder.root
     stage("statistics")
     measured = pd.concat([one.table() for one in found], ignore_index=True)
@@ -156,4 +154,4 @@ def _conclude(plan: EvaluationPlan, found: Sequence[Results], folder: JobFolder,
             "cases": pictures,
         },
     }
-    folder.finish(manifest(note=RESEARCH_USE, **facts))
+    return folder.finish(manifest(note=RESEARCH_USE, **facts))

@@ -4,13 +4,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, InstanceOf
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.bench.inputs import Naming, Target, find_masks, origin
 from latentsr.bench.measure import Surroundings, Work, check_methods, load_latent, load_reference
 from latentsr.bench.methods import Source, expanded, first_seeds, members, method_facts, parse_method, several
-from latentsr.config import sha256, sha256_json
+from latentsr.config import Config, Count, Seed, sha256, sha256_json
 from latentsr.data.records import Dataset, Record, check_names, is_safe_path, read_dataset, spread
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
@@ -18,7 +20,6 @@ from latentsr.errors import InputError, OptionError
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.learned import learned_available, load_extractor, weights_file
 from latentsr.names import BICUBIC, HR, LR_PSNR
-from latentsr.stats.table import check_seed
 from latentsr.upscalers import UPSCALERS
 
 MOST = 20  # groups of a dataset: more values are no groups, such as ages or names
@@ -46,60 +47,77 @@ def image_groups(records: Sequence[Record], by: str) -> Mapping[str, str]:
 
 
 EVALUATION_FORMAT = 5  # of the tables
-PROTOCOLS = ("corrected", "published")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What is compared, and how: `methods` as `parse_method` reads or makes them; bicubic is added as the baseline.
+def _pairs(margins: object) -> object:
+    """Pairs of a measure and its margin, also as a mapping, or as texts such as psnr=0.15."""
+    if isinstance(margins, Mapping):
+        return tuple(margins.items())
+    if isinstance(margins, Sequence) and not isinstance(margins, str):
+        try:
+            return [
+                (one.partition("=")[0], float(one.partition("=")[2])) if isinstance(one, str) else one
+                for one in margins
+            ]
+        except ValueError:
+            raise ValueError("a measure and a number each, such as psnr=0.15") from None
+    return margins
 
-    Methods NAME@SEED, or NAME@0..4 for a range, are seeds of one method NAME: their mean stands for it.
+
+class Comparison(Config):
+    """What is compared, and how; of `methods` bicubic is always one, as the baseline.
 
     Attributes:
+        methods: texts that `parse_method` reads, or what it makes of them. Methods NAME@SEED, or NAME@0..4 for a range,
+            are seeds of one method NAME: their mean stands for it.
+        split: which images.
+        degradation: how LR is made from HR.
         metrics: names of METRICS; None: all that can be measured here.
         limit: images of each dataset, evenly spread; None: all.
         mean: the method that estimates the posterior mean, for the null-space part of the others.
         reference_autoencoder: name or folder of the autoencoder whose error is the noise floor of hallucination.
         latent: name or folder of the autoencoder in whose latents images are compared.
+        keep_latents: the latents that each model's sampler drew are kept in the folder `latents`, and measured.
         masks: folder of a mask an image (named by id, not 0 inside the region of interest); None: those that the
             dataset was prepared with, if any.
-        margins: (measure, margin) within which methods are tested to be equivalent.
+        margins: (measure, margin) within which methods are tested to be equivalent; a mapping, or texts psnr=0.15, too.
         primary: the comparison that was specified in advance, as METHOD:MEASURE (METHOD against bicubic) or
             METHOD,OTHER:MEASURE; None: the first method after bicubic against it, in PSNR, or where that is not
             measured in the first measure that is and has a better side.
         pictured: the method by whose PSNR the best, median and worst images are chosen; None: the first after bicubic.
-        by: the datasets' own column by whose values subgroups are compared; None: none are.
+        by: the datasets' own column, such as scanner, by whose values subgroups are compared; None: none are.
         features: `inception` or a folder of a vision network, for FID and KID; None: Inception where its
             weights lie on this machine, else neither.
-        seed: of the bootstrap and of drawn patches.
-        workers: threads that measure while models restore; None: as many as cores, four at most.
-        show_ids: errors name images by id instead of a hash; warnings and pages never do.
         protocol: "corrected", or "published": beside all else the scores and comparisons of the study arXiv 2604.12152
             as it made them (measures of the group `published`, the table `published`).
-        keep_latents: the latents that each model's sampler drew are kept in the folder `latents`, and measured.
+        seed: of the bootstrap and of drawn patches.
+        batch: images at a time.
+        workers: threads that measure while models restore; None: as many as cores, four at most.
+        device: auto, cpu or cuda.
+        show_ids: errors name images by id instead of a hash; warnings and pages never do.
     """
 
-    methods: tuple[str | Source, ...]
+    methods: tuple[str | InstanceOf[Source], ...] = ()
     split: str = "valid"
     degradation: str = "bicubic:4"
     metrics: tuple[str, ...] | None = None
-    batch: int = 8
-    seed: int = 0
-    device: str = "auto"
-    limit: int | None = None
+    limit: Count | None = None
     mean: str | None = None
     reference_autoencoder: str | None = None
     latent: str | None = None
+    keep_latents: bool = False
     masks: Path | None = None
-    features: str | None = None
-    margins: tuple[tuple[str, float], ...] = ()
+    margins: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_pairs)] = ()
     primary: str | None = None
     pictured: str | None = None
     by: str | None = None
-    workers: int | None = None
+    features: str | None = None
+    protocol: Literal["corrected", "published"] = "corrected"
+    seed: Seed = 0
+    batch: Count = 8
+    workers: int | None = Field(None, ge=0)
+    device: str = "auto"
     show_ids: bool = False
-    protocol: str = "corrected"
-    keep_latents: bool = False
 
 
 class Primary(NamedTuple):
@@ -176,7 +194,6 @@ def plan_evaluation(given: Sequence[str | Path | Dataset], comparison: Compariso
             files that changed, files that do not pair.
         ModelError: a model or autoencoder that is missing or broken.
     """
-    check_seed(comparison.seed)
     metrics = _chosen(comparison)
     degradation, device = parse_degradation(comparison.degradation), resolve_device(comparison.device)
     datasets = [one if isinstance(one, Dataset) else read_dataset(Path(one)) for one in given]
@@ -199,8 +216,6 @@ def plan_evaluation(given: Sequence[str | Path | Dataset], comparison: Compariso
             raise OptionError(f"the option {option} is {name}: no such method; expected one of {', '.join(there)}")
     if HR in names:
         raise OptionError(f"method name {HR}: it is that of the truth; rename it")
-    if comparison.workers is not None and comparison.workers < 0:
-        raise OptionError(f"the option workers is {comparison.workers}: expected 0 or more")
     extractor = comparison.features or ("inception" if learned_available("inception") else None)
     around = Surroundings(
         degradation,
@@ -319,8 +334,6 @@ def _check_margins(comparison: Comparison, tested: Sequence[str]) -> None:
 
 
 def _chosen(comparison: Comparison) -> tuple[Metric, ...]:
-    if comparison.protocol not in PROTOCOLS:
-        raise OptionError(f"the option protocol is {comparison.protocol}: expected one of {', '.join(PROTOCOLS)}")
     chosen = find_metrics(comparison.metrics)
     for metric in chosen:
         if metric.group == "learned":
@@ -393,7 +406,7 @@ def _facts(
         "pictured": comparison.pictured,
         "by": comparison.by,
         "seed": comparison.seed,
-        **({"protocol": comparison.protocol} if comparison.protocol != PROTOCOLS[0] else {}),
+        **({"protocol": comparison.protocol} if comparison.protocol != "corrected" else {}),
         **({"keep_latents": True} if comparison.keep_latents else {}),
     }
 

@@ -204,7 +204,7 @@ class Measured:
 Batch = tuple[tuple[Record, ...], dict[str, Measured]]
 
 
-def evaluate(
+def measure_dataset(
     dataset: Dataset,
     methods: Sequence[Method],
     degradation: Degradation,

@@ -1,7 +1,7 @@
 """The screening job: a plan in; tables, pictures and screening.json out. It goes on where it ended."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,16 +16,15 @@ from latentsr.bench.pictures import draw_roundtrips, worst
 from latentsr.bench.prediction import measured_baseline
 from latentsr.bench.roundtrip import Arrays, measured, measured_hr, setup_of
 from latentsr.bench.screening_plan import ScreeningPlan
-from latentsr.config import manifest, read_json, signed, write_json
+from latentsr.config import manifest, signed, write_json
 from latentsr.data.records import batches, commonest, loaded
 from latentsr.errors import OptionError
-from latentsr.job import JobFolder, Parts
+from latentsr.job import JobFolder, Parts, Progress, silent
 from latentsr.names import HR, PICTURES, SCREENING, SCREENING_PAGE, SUPPLEMENT
 from latentsr.provenance import RESEARCH_USE
 
 PROBED, PROBED_CPU = 4, 1  # images on which half precision is tried: a CPU takes seconds for one
 
-Progress = Callable[[int, int], None]
 Work = Callable[[Tensor, list[str]], Arrays]  # of HR images and their ids
 
 
@@ -36,8 +35,8 @@ def screen(
     batch: int = 8,
     device: str = "cpu",
     overwrite: bool = False,
-    progress: Progress = lambda done, total: None,
-) -> dict[str, Any]:
+    progress: Progress = silent,
+) -> Mapping[str, Any]:
     """The content of `out`/screening.json, beside which lie the tables and the pictures.
 
     An interrupted screening goes on, a finished one is returned; `batch` and `device` may be others then. One
@@ -57,13 +56,15 @@ def screen(
     results = frozenset((PICTURES, SCREENING_PAGE, SUPPLEMENT, *tables))
     folder = JobFolder(out, "screening", SCREENING, results, decided_by="data, autoencoders or options")
     folder.claim(plan.key, overwrite=overwrite)
-    if not folder.whole:
+    record: Mapping[str, Any]
+    if folder.whole:
+        record = folder.finished()
+    else:
         folder.begin(plan.key)
         _run(plan, folder, batch, device, progress)
-        results_of = conclude(plan, folder)
-        folder.finish(manifest(note=RESEARCH_USE, key=plan.key, **plan.facts, **results_of))
+        record = folder.finish(manifest(note=RESEARCH_USE, key=plan.key, **plan.facts, **conclude(plan, folder)))
     folder.drop_parts()
-    return dict(read_json(out / SCREENING))
+    return record
 
 
 def _run(plan: ScreeningPlan, folder: JobFolder, batch: int, device: str, progress: Progress) -> None:

@@ -11,14 +11,13 @@ import pandas as pd
 
 from latentsr.autoencoders import SPECS, Autoencoder, AutoencoderSpec, load_autoencoder
 from latentsr.bench.prediction import COLUMNS, Baseline, find_baselines, read_points
-from latentsr.config import Config, sha256_json
+from latentsr.config import Config, Count, Seed, sha256_json
 from latentsr.data.records import Dataset, Record, check_names, spread
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.errors import OptionError
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.learned import learned_available, weights_file
 from latentsr.names import BICUBIC, HR
-from latentsr.stats.table import check_seed
 from latentsr.upscalers.model import shipped_models
 
 TAKEN = (HR, BICUBIC, *shipped_models())  # names of a table's methods that no autoencoder may bear
@@ -104,17 +103,23 @@ SCREENING_FORMAT = 4
 class Screening(Config):
     """What is asked of a screening; every field decides its tables.
 
-    `degradation` is that of the SR which is expected: what bicubic and a model shipped for it reach under it stands
-    beside the expectation.
+    Attributes:
+        split: which images.
+        reference: the autoencoder that others are compared with; None: the first that is not lossless.
+        limit: so many images of each dataset, spread over its patients; None: all.
+        metrics: measures of the ceiling beside PSNR; None: ms_ssim, haarpsi, and lpips where its weights are here.
+        studies: CSV of finished studies, columns ceiling and sr in dB; None: the published ones.
+        degradation: of the SR that is expected; what bicubic and a model shipped for it reach stands beside it.
+        seed: of the bootstrap.
     """
 
     split: str = "valid"
     reference: str | None = None
-    limit: int | None = None
+    limit: Count | None = None
     metrics: tuple[str, ...] | None = None
     studies: Path | None = None
     degradation: str = "bicubic:4"
-    seed: int = 0
+    seed: Seed = 0
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,6 @@ def plan_screening(
             studies file that cannot be used.
         ModelError: an autoencoder, or the weights of a learned measure, that cannot be loaded.
     """
-    check_seed(options.seed)
     check_names(datasets)
     names = [candidate.name for candidate in candidates]
     if options.reference not in (None, *names):

@@ -7,7 +7,6 @@ import typer
 
 from latentsr import terminal
 from latentsr.commands.options import Datasets, Defaults, Degradation, Device, Json, Out, Overwrite, Paper, Subset
-from latentsr.errors import OptionError
 from latentsr.provenance import RESEARCH_USE
 
 Methods = Annotated[
@@ -83,16 +82,16 @@ def evaluate(
     config: Defaults = None,
 ) -> None:
     """Compares methods with bicubic and the truth: tables, statistics, pictures and a report; run again to go on."""
-    from latentsr import jobs
+    given = {**locals(), "metrics": metric, "margins": margin or ()}
+    from latentsr import judging
+    from latentsr.bench.evaluation_plan import Comparison
     from latentsr.report.evaluation.tables import HEADLINE
 
+    options = {name: value for name, value in given.items() if name in Comparison.model_fields}
     with terminal.progress("evaluate", resumes=True) as report:
-        result = jobs.evaluate(
-            datasets, method, out, split=split, limit=limit, degradation=degradation, metrics=metric, mean=mean,
-            reference_autoencoder=reference_autoencoder, latent=latent, masks=masks, features=features,
-            margins=[_margin(text) for text in margin or ()], primary=primary, pictured=pictured, by=by,
-            batch=batch, workers=workers, seed=seed, device=device, show_ids=show_ids, protocol=protocol,
-            keep_latents=keep_latents, paper=paper, overwrite=overwrite, progress=report, stage=terminal.show_stage,
+        result = judging.evaluate(
+            datasets, method, out, paper=paper, overwrite=overwrite, progress=report, stage=terminal.show_stage,
+            **options,
         )  # fmt: skip
     for warning in result.warnings:
         terminal.show_warning(warning)
@@ -105,12 +104,3 @@ def evaluate(
     for sentence in (*result.verdict, *result.details):
         terminal.show(sentence)
     terminal.show(f"report in {result.report}, tables beside it. {RESEARCH_USE}")
-
-
-def _margin(text: str) -> tuple[str, float]:
-    """(measure, margin) of a text such as psnr=0.15."""
-    name, _, value = text.partition("=")
-    try:
-        return name, float(value)
-    except ValueError:
-        raise OptionError(f"--margin {text}: expected a measure and a number, such as psnr=0.15") from None

@@ -50,13 +50,15 @@ def screen(
     config: Defaults = None,
 ) -> None:
     """Measures what autoencoders keep of your images; run the same command again to resume."""
-    from latentsr import jobs
+    given = {**locals(), "metrics": metric}
+    from latentsr import judging
+    from latentsr.bench import Screening
 
+    options = {name: value for name, value in given.items() if name in Screening.model_fields}
     with terminal.progress("screen", resumes=True) as report:
-        result = jobs.screen(
-            datasets, vae, out, weights=weights or (), configs=weights_config or (), split=split, reference=reference,
-            limit=limit, metrics=metric, studies=studies, degradation=degradation, batch=batch, seed=seed,
-            device=device, paper=paper, overwrite=overwrite, progress=report,
+        result = judging.screen(
+            datasets, vae, out, weights=weights or (), configs=weights_config or (), batch=batch, device=device,
+            paper=paper, overwrite=overwrite, progress=report, **options,
         )  # fmt: skip
     if json:
         terminal.show_json({**result.record, "page": str(result.report)})

@@ -31,10 +31,9 @@ from latentsr.data.records import Dataset, DatasetImage, check_names, common_siz
 from latentsr.degrade import Degradation
 from latentsr.device import image_generator
 from latentsr.errors import InputError, OptionError, StaleError
-from latentsr.job import JobFolder
+from latentsr.job import JobFolder, Progress, silent
 from latentsr.names import CONDITIONS, first_few
 
-Progress = Callable[[int, int], None]
 Roles = Callable[[Sequence[DatasetImage], Tensor], dict[str, Tensor]]  # of records and their HR images
 MANIFEST, PARTIAL, AUTOENCODER = "manifest.json", "manifest.partial.json", "autoencoder"
 NAMED = 5  # rows in a message
@@ -147,7 +146,7 @@ def fill_cache(
     device: str = "cpu",
     draw: int | None = None,
     released: Path | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
 ) -> LatentCache:
     """The cache of the datasets' latents at `out`; an interrupted one goes on, a finished one is returned.
 

@@ -23,11 +23,10 @@ from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError, StaleError, printable
 from latentsr.io import Item
 from latentsr.io.raster import write_pixels
-from latentsr.job import JobFolder
+from latentsr.job import JobFolder, Progress, silent
 from latentsr.names import first_few
 from latentsr.volume import MAX_PIXELS
 
-Progress = Callable[[int, int], None]
 READING = ("size", "slices", "grey", "multiple", "resize", "axis", "max_pixels")  # arguments of `read_slices`
 ADDED = ("multiple", "axis", "max_pixels", "duplicates")  # that the first datasets were prepared without
 
@@ -123,7 +122,7 @@ def prepare(
     name: str = "",
     apart_from: Sequence[Dataset] = (),
     strict: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
     **options: Any,
 ) -> Dataset:
     """The dataset made at `out` of the images that a recipe finds; nothing is left at `out` if it fails.
@@ -262,9 +261,7 @@ def _record(out: Path, sample: Sample, patient: str, split: str, attributes: Map
     )  # fmt: skip
 
 
-def prepare_cases(
-    name: str, recipe: Recipe, source: Path, out: Path, *, progress: Progress = lambda done, total: None
-) -> Dataset:
+def prepare_cases(name: str, recipe: Recipe, source: Path, out: Path, *, progress: Progress = silent) -> Dataset:
     """The dataset that a recipe of RECIPES makes at `out` of a public dataset; nothing is left at `out` if it fails.
 
     An existing dataset is returned if the files (by name and size) and options are the same, and refused otherwise. Its
@@ -334,7 +331,7 @@ def _listing(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
 
 
 def write_low_resolution(
-    dataset: Dataset, degradation: Degradation, split: str, out: Path, *, progress: Progress = lambda done, total: None
+    dataset: Dataset, degradation: Degradation, split: str, out: Path, *, progress: Progress = silent
 ) -> int:
     """How many LR images were written to the new folder `out`, whole or not at all: 16-bit PNG, `ID.png`.
 

@@ -10,16 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsr.atomic import replacing
-from latentsr.errors import InputError, OptionError, StaleError
-
-END = 2**63
-
-
-def check_seed(seed: int) -> None:
-    """Raises OptionError for a seed that numpy or torch would refuse: to be called before the work, not after it."""
-    if not 0 <= seed < END:
-        raise OptionError(f"the option seed is {seed}: expected a whole number from 0 to {END - 1}")
-
+from latentsr.errors import InputError, StaleError
 
 DIGITS = 8
 

@@ -1,6 +1,5 @@
 """The jobs of a study as the nodes of a graph: what each needs, what it is made of, and how it is run."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -192,13 +191,9 @@ def _measured(
             raise type(error)(f"arm {name}: {error}") from error
     base = {**design.measure, **arm.measure}
     references = {key: base.pop(key) for key in ("reference_autoencoder", "latent") if base.get(key)}
-    unknown = set(base) - set(inspect.signature(Comparison).parameters) | {"methods", "split", "degradation"} & set(
-        base
-    )
-    if unknown:
-        valid = sorted(inspect.signature(Comparison).parameters.keys() - {"methods", "split", "degradation"})
-        first = min(unknown)
-        raise OptionError(f"arm {name}: measure has {first}; expected {', '.join(valid)}{suggestion(first, valid)}")
+    checked(Comparison, base, f"arm {name}: measure")
+    if own := sorted({"methods", "split", "degradation"} & base.keys()):
+        raise OptionError(f"arm {name}: measure has {', '.join(own)}, which the study sets; leave it out")
     models = _trained(name, arm, design, datasets, autoencoders) if arm.autoencoder else [(arm.datasets, None)]
     for on, model in models:
         label = model.name if model else Path(str(arm.upscaler)).stem
@@ -306,12 +301,12 @@ def _measure(node: Node, root: Path, device: str, progress: Progress) -> None:
     references = dict(options["references"])
     references |= {key: str(root / need.place) for key, need in zip(options["fitted"], fitted, strict=True)}
     methods = [f"{name}={model}?{urlencode(own)}".rstrip("?") for name, own in options["samplings"].items()]
-    asked = Comparison(
-        (str(model),) if model in UPSCALERS else tuple(methods), split=options["split"],
-        degradation=options["degradation"], device=device, **references, **options["options"],
-    )  # fmt: skip
+    asked = {
+        "methods": [str(model)] if model in UPSCALERS else methods, "split": options["split"],
+        "degradation": options["degradation"], "device": device, **references, **options["options"],
+    }  # fmt: skip
     with progress("measure", resumes=True) as report:
-        compare([root / node.needs[0].place], root / node.place, asked, progress=report)
+        compare([root / node.needs[0].place], root / node.place, checked(Comparison, asked, node.name), progress=report)
 
 
 RUN: Mapping[str, Callable[[Node, Path, str, Progress], None]] = {

@@ -36,7 +36,7 @@ class TestTheTruth:
         for record in dataset.records:
             pixels = np.round(dataset.image(record) * 255).astype(np.uint8)
             write_pixels(tmp_path / "truth" / f"{record.id}.png", pixels)
-        asked = Comparison((f"given={tmp_path / 'truth'}",), metrics=("psnr",), device="cpu", workers=0)
+        asked = Comparison(methods=(f"given={tmp_path / 'truth'}",), metrics=("psnr",), device="cpu", workers=0)
         compare([dataset.root], tmp_path / "out", asked)
         run = json.loads((tmp_path / "out" / "run.json").read_text())
         facts = {"images": 5, "of": 5, "exact": True, "changes": []}
@@ -92,7 +92,7 @@ def masked(dataset: Dataset, root: Path) -> Dataset:
 
 def test_what_one_of_two_datasets_lacks_is_told_of_that_one(dataset: Dataset, tmp_path: Path) -> None:
     folders = [dataset.root, masked(dataset, tmp_path / "data").root]
-    asked = Comparison((), metrics=("psnr", "roi_psnr", "roi_ssim", "hallucinated"), device="cpu", workers=0)
+    asked = Comparison(methods=(), metrics=("psnr", "roi_psnr", "roi_ssim", "hallucinated"), device="cpu", workers=0)
     compare(folders, tmp_path / "out", asked)
     told = read_json(tmp_path / "out" / "run.json")["not_measured"]
     assert [one for one in told if "region" in one] == [
@@ -112,7 +112,7 @@ def test_what_has_no_value_at_all_is_not_measured_and_no_caution(dataset: Datase
         write_pixels(tmp_path / "small" / record.file, read_pixels(dataset.root / record.file)[:32, :32])
     hashed = [replace(record, sha256=sha256(tmp_path / "small" / record.file)) for record in records]
     small = write_dataset(tmp_path / "small", "small", hashed, {})
-    asked = Comparison((), metrics=("psnr", "ms_ssim"), device="cpu", workers=0)
+    asked = Comparison(methods=(), metrics=("psnr", "ms_ssim"), device="cpu", workers=0)
     compare([dataset.root, small.root], tmp_path / "out", asked)
     run = read_json(tmp_path / "out" / "run.json")
     told = "Not measured on 'small', since all images are too small for it, or hold nothing to measure: MS-SSIM."

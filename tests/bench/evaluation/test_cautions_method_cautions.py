@@ -35,7 +35,7 @@ def given(dataset: Dataset, folder: Path, dtype: type) -> Path:
 
 
 def told(dataset: Dataset, out: Path, *methods: str) -> str:
-    compare([dataset.root], out, Comparison(methods, metrics=("psnr", "mae"), device="cpu", workers=0))
+    compare([dataset.root], out, Comparison(methods=methods, metrics=("psnr", "mae"), device="cpu", workers=0))
     return " ".join(read_json(out / "run.json")["cautions"])
 
 
@@ -70,7 +70,7 @@ def test_images_that_a_model_was_trained_on_are_told(dataset: Dataset, model_fol
         weights = model.denoiser.state_dict()
         save_model(tmp_path / name, model.config, weights, card="", training_images=images)
     methods = (f"post={tmp_path / 'seen'}", f"one={tmp_path / 'seen'}?steps=2", f"new={tmp_path / 'unseen'}")
-    compare([dataset.root], tmp_path / "out", Comparison(methods, metrics=("psnr",), device="cpu", workers=0))
+    compare([dataset.root], tmp_path / "out", Comparison(methods=methods, metrics=("psnr",), device="cpu", workers=0))
     (warning,) = [one for one in read_json(tmp_path / "out" / "run.json")["warnings"] if "used to train" in one]
     assert read_json(tmp_path / "out" / "run.json")["measured_in_training"]
     assert warning.startswith("2 of 5 images of 'abdomen' were used to train the model of 'post', 'one': ")
@@ -150,7 +150,7 @@ def test_a_terrible_patient_of_a_study_shows_in_cautions_comparisons_and_picture
             write_pixels(tmp_path / name / f"{record.id}.png", np.round(sr * 65535).astype(np.uint16))
     methods = tuple(f"{name}={tmp_path / name}" for name in ("even", "mine"))
     out = tmp_path / "out"
-    compare([study.root], out, Comparison(methods, metrics=("psnr",), device="cpu", workers=0))
+    compare([study.root], out, Comparison(methods=methods, metrics=("psnr",), device="cpu", workers=0))
     run = read_json(out / "run.json")
     (told,) = [one for one in run["cautions"] if "fails on" in one]
     assert re.match(r"On 'study' method 'mine' fails on 1 of 8 patients, .*: PSNR -[78]\.\d\d dB against bicubic", told)
@@ -200,8 +200,9 @@ def compare_planted(dataset: Dataset, folder: Path, *names: str, degradation: st
             image = PLANTED[name](0.25 + 0.5 * dataset.image(record).astype(np.float64))
             write_pixels(folder / name / f"{record.id}.png", np.round(image * 65535).astype(np.uint16))
     methods = tuple(f"{name}={folder / name}" for name in names)
-    asked = Comparison(methods, degradation=degradation, metrics=("blockiness",), device="cpu", workers=0)
-    summary = compare([dataset.root], folder / "out", asked)
+    asked = Comparison(methods=methods, degradation=degradation, metrics=("blockiness",), device="cpu", workers=0)
+    compare([dataset.root], folder / "out", asked)
+    summary = pd.read_parquet(folder / "out" / "summary.parquet")
     means = summary[summary["metric"] == "blockiness"].set_index("method")["mean"]
     return means, read_json(folder / "out" / "run.json")["cautions"]
 

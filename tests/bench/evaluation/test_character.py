@@ -12,7 +12,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from latentsr.bench import evaluate
+from latentsr.bench import measure_dataset
 from latentsr.bench.character import CHARACTER, characters, distortion_cautions, truth_facts, truth_warnings
 from latentsr.bench.evaluation import Comparison, compare
 from latentsr.bench.methods import parse_method
@@ -144,7 +144,7 @@ def planted(hr_set: Dataset) -> Planted:
     methods = [bicubic(X4), bicubic(X4, projected=True)]
     methods += [given(name, hr_set, change(hr)) for name, (change, _) in OF_HR.items()]
     methods += [given(name, hr_set, change(sr)) for name, (change, _) in OF_SR.items()]
-    table = evaluate(hr_set, methods, X4, metrics=MEASURES)
+    table = measure_dataset(hr_set, methods, X4, metrics=MEASURES)
     truths = truth_facts(table)
     return Planted(table, truths, [*truth_warnings(truths), *distortion_cautions(table, truths)])
 
@@ -180,7 +180,7 @@ class TestPlantedMethods:
             parse_method(text, degradation=X4, device="cpu").bind(None)[0]  # type: ignore[arg-type]
             for text in ("mean=latentsr-tiny", "sample=latentsr-tiny?steps=2")
         ]
-        table = evaluate(hr_set, [bicubic(X4), *models], X4, metrics=MEASURES)
+        table = measure_dataset(hr_set, [bicubic(X4), *models], X4, metrics=MEASURES)
         assert truth_facts(table) == distortion_cautions(table, []) == []
 
 
@@ -223,7 +223,7 @@ class TestTheTruth:
         small = torch.from_numpy(np.stack(images))[:, None].float()
         dataset = written(tmp_path, list(double.restore(small, []).image[:, 0].clamp(0, 1).numpy()))
         methods = [double, bicubic(parse_degradation("bicubic:2"), projected=True)]
-        table = evaluate(dataset, methods, parse_degradation("bicubic:2"), metrics=MEASURES)
+        table = measure_dataset(dataset, methods, parse_degradation("bicubic:2"), metrics=MEASURES)
         psnr = table[table["metric"] == "psnr"].groupby("method")["value"].median()
         assert psnr["bicubic+projection"] > max(55, psnr["bicubic"] + 15)  # by PSNR alone it would be the truth
         assert truth_facts(table) == []
@@ -242,7 +242,7 @@ class TestTheTruth:
         dataset = written(tmp_path, list(zero_filled(images, 128, 60)[:, 0].numpy()))
         operator = parse_degradation("kspace:2")
         method = Method("zero-filled", lambda lr, ids: Restored(zero_filled(lr, 128, 60)))
-        table = evaluate(dataset, [bicubic(operator), method], operator, metrics=MEASURES)
+        table = measure_dataset(dataset, [bicubic(operator), method], operator, metrics=MEASURES)
         assert table.loc[table["metric"] == "detail_frc", "value"].isna().all()
         assert truth_facts(table) == []
 
@@ -307,7 +307,9 @@ def test_near_copies_are_not_praised(tmp_path: Path) -> None:
             image = change(torch.from_numpy(dataset.image(record))[None, None].float())[0, 0].numpy().clip(0, 1)
             write_pixels(tmp_path / name / f"{record.id}.png", np.round(levels * image).astype(dtype))
     asked = tuple(f"{name}={tmp_path / name}" for name in ("noisy", "eight", "soft"))
-    compare([dataset.root], tmp_path / "out", Comparison((*asked, "bicubic+projection"), device="cpu", workers=0))
+    compare(
+        [dataset.root], tmp_path / "out", Comparison(methods=(*asked, "bicubic+projection"), device="cpu", workers=0)
+    )
     run = read_json(tmp_path / "out" / "run.json")
     assert {truth["method"] for truth in run["truth"]} == {"noisy", "eight", "soft"}
     assert sum("HR itself, but for" in one for one in run["warnings"]) == 2  # eight and noisy in one sentence

@@ -7,13 +7,16 @@ import pandas as pd
 import pytest
 
 from latentsr.bench.evaluation import Comparison, compare
+from latentsr.config import checked, read_json
 from latentsr.data.records import Dataset
 from latentsr.errors import InputError, LatentSRError, OptionError, StaleError
 from latentsr.stats.table import short_hash
 
 
 def comparison(*methods: str, **options: object) -> Comparison:
-    return Comparison(methods, **{"metrics": ("psnr", "ssim"), "device": "cpu", **options})
+    return checked(
+        Comparison, {"methods": methods, "metrics": ("psnr", "ssim"), "device": "cpu", **options}, "evaluate"
+    )
 
 
 def test_table_summary_and_record_are_written(
@@ -21,7 +24,9 @@ def test_table_summary_and_record_are_written(
 ) -> None:
     out, told = tmp_path / "out", []
     methods = (f"mine={model_folder}", f"files={images}", "bicubic")
-    summary = compare([dataset.root], out, comparison(*methods), progress=lambda *counts: told.append(counts))
+    record = compare([dataset.root], out, comparison(*methods), progress=lambda *counts: told.append(counts))
+    assert {**record, "digest": ""} == {**read_json(out / "run.json"), "digest": ""}
+    summary = pd.read_parquet(out / "summary.parquet")
     assert set(summary["method"]) >= {"bicubic", "mine", "files"}
     assert told[-1] == (5, 5)
     table = pd.read_parquet(out / "table.parquet")
@@ -74,7 +79,9 @@ def test_a_folder_of_other_things_is_refused_and_left(dataset: Dataset, tmp_path
         ((), {"degradation": "nearest:4"}, OptionError, "nearest:4"),
         ((), {"degradation": "bicubic:7"}, LatentSRError, "7"),
         ((), {"device": "tpu"}, OptionError, "device.* tpu"),
-        ((), {"seed": -1}, OptionError, "the option seed is -1: expected a whole number from 0"),
+        ((), {"seed": -1}, OptionError, "seed is -1; expected greater than or equal to 0"),
+        ((), {"protocol": "paper"}, OptionError, "expected 'corrected' or 'published'"),
+        ((), {"metric": "psnr"}, OptionError, "unknown key 'metric'; expected the keys .* did you mean metrics"),
         (
             (),
             {"margins": (("lr_psnr", 1.0),)},

@@ -39,7 +39,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, make_dataset: Callable[...
 def asked(by: str | None, **options: object) -> Comparison:
     metrics = ("psnr", "haarpsi", "ssim", "mae")
     return Comparison(
-        ("bicubic+projection",), **{"metrics": metrics, "by": by, "device": "cpu", "workers": 0, **options}
+        methods=("bicubic+projection",), **{"metrics": metrics, "by": by, "device": "cpu", "workers": 0, **options}
     )
 
 

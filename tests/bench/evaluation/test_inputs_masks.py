@@ -20,7 +20,9 @@ ROI = ("roi_psnr", "background_psnr")
 
 
 def comparison(**options: object) -> Comparison:
-    return Comparison((), **{"metrics": ROI, "device": "cpu", "workers": 0, "degradation": "bicubic:2", **options})
+    return Comparison(
+        methods=(), **{"metrics": ROI, "device": "cpu", "workers": 0, "degradation": "bicubic:2", **options}
+    )
 
 
 @pytest.fixture

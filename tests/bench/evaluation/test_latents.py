@@ -36,7 +36,7 @@ def methods(
 @pytest.fixture(scope="module")
 def out(dataset: Dataset, methods: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("latents") / "out"
-    compare([dataset.root], out, Comparison(methods, **OPTIONS, keep_latents=True))
+    compare([dataset.root], out, Comparison(methods=methods, **OPTIONS, keep_latents=True))
     return out
 
 
@@ -105,7 +105,7 @@ def test_an_interrupted_run_keeps_the_same(
         if done:
             raise KeyboardInterrupt
 
-    asked = Comparison(methods, **OPTIONS, keep_latents=True)
+    asked = Comparison(methods=methods, **OPTIONS, keep_latents=True)
     with pytest.raises(KeyboardInterrupt):
         compare([dataset.root], tmp_path / "out", asked, progress=stop)
     assert 0 < len(kept(tmp_path / "out", dataset)) < len(kept(out, dataset))
@@ -114,7 +114,7 @@ def test_an_interrupted_run_keeps_the_same(
     for name in ("table", "summary", "comparisons"):
         found, expected = (pd.read_parquet(folder / f"{name}.parquet") for folder in (tmp_path / "out", out))
         pd.testing.assert_frame_equal(found, expected)
-    compare([dataset.root], tmp_path / "out", Comparison((), **OPTIONS), overwrite=True)
+    compare([dataset.root], tmp_path / "out", Comparison(methods=(), **OPTIONS), overwrite=True)
     assert not (tmp_path / "out" / "latents").exists()
     assert "latents" not in read_json(tmp_path / "out" / "run.json")
 
@@ -124,7 +124,7 @@ def test_methods_whose_latents_cannot_be_kept_are_refused(
     dataset: Dataset, lossy_model_folders: tuple[Path, ...], tmp_path: Path, name: str
 ) -> None:
     options = "?samples=2&steps=2" if name == "several" else ""
-    asked = Comparison((f"{name}={lossy_model_folders[0]}{options}",), **OPTIONS, keep_latents=True)
+    asked = Comparison(methods=(f"{name}={lossy_model_folders[0]}{options}",), **OPTIONS, keep_latents=True)
     with pytest.raises(OptionError, match="no method is a model" if options else "no name of a folder"):
         compare([dataset.root], tmp_path / "out", asked)
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.bench import evaluate
+from latentsr.bench import measure_dataset
 from latentsr.bench.measure import Measured, Surroundings, Work, measured_batches, other_thumbs
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
@@ -27,7 +27,7 @@ GIVEN = ({"hr": 0, "lr": 0, "degradation": 0}, {})
 
 @pytest.fixture(scope="module")
 def table(dataset: Dataset) -> pd.DataFrame:
-    return evaluate(dataset, [bicubic(X4), bicubic(X4, projected=True)], X4, batch=2)
+    return measure_dataset(dataset, [bicubic(X4), bicubic(X4, projected=True)], X4, batch=2)
 
 
 def values(table: pd.DataFrame, method: str, metric: str) -> pd.Series:
@@ -69,7 +69,7 @@ def test_projection_makes_sr_true_to_lr_and_no_worse(table: pd.DataFrame) -> Non
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_batches_change_nothing(batch: int, table: pd.DataFrame, dataset: Dataset) -> None:
     methods = [bicubic(X4, projected=True), bicubic(X4)]
-    again = evaluate(dataset, methods, X4, batch=batch, metrics=["psnr", "haarpsi"])
+    again = measure_dataset(dataset, methods, X4, batch=batch, metrics=["psnr", "haarpsi"])
     chosen = table[table["metric"].isin(["psnr", "haarpsi", "lr_psnr"]) & (table["method"] != "hr")]
     steady = chosen["metric"] != "lr_psnr"  # of a projected image it measures rounding alone
     chosen = chosen.reset_index(drop=True)
@@ -84,7 +84,7 @@ def test_progress_counts_images_and_memory_holds_one_batch(dataset: Dataset) -> 
         sizes.append(len(ids))
         return Restored(enlarge(lr, 4))
 
-    evaluate(
+    measure_dataset(
         dataset,
         [Method("mine", restore)],
         X4,
@@ -100,19 +100,19 @@ def test_progress_counts_images_and_memory_holds_one_batch(dataset: Dataset) -> 
 def test_methods_are_told_the_ids_of_their_images(dataset: Dataset) -> None:
     by_id = {record.id: torch.from_numpy(dataset.image(record)) for record in dataset.records}
     perfect = Method("perfect", lambda lr, ids: Restored(torch.stack([by_id[name] for name in ids])[:, None]))
-    found = evaluate(dataset, [perfect], X4, metrics=["psnr"])
+    found = measure_dataset(dataset, [perfect], X4, metrics=["psnr"])
     assert values(found, "perfect", "psnr").tolist() == [math.inf] * 5
 
 
 def test_a_method_of_another_size_is_refused(dataset: Dataset) -> None:
     with pytest.raises(InputError, match=r"'small' gave images of shape .* expected"):
-        evaluate(dataset, [Method("small", lambda lr, ids: Restored(lr))], X4)
+        measure_dataset(dataset, [Method("small", lambda lr, ids: Restored(lr))], X4)
 
 
 def test_values_that_are_not_finite_are_refused(dataset: Dataset) -> None:
     broken = Method("broken", lambda lr, ids: Restored(enlarge(lr, 4) * torch.nan))
     with pytest.raises(InputError, match="'broken' gave values that are not finite"):
-        evaluate(dataset, [broken], X4)
+        measure_dataset(dataset, [broken], X4)
 
 
 @pytest.mark.parametrize(
@@ -126,17 +126,17 @@ def test_values_that_are_not_finite_are_refused(dataset: Dataset) -> None:
 )
 def test_wrong_options_are_refused(dataset: Dataset, methods: list[Method], options: dict, message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        evaluate(dataset, methods, X4, **options)
+        measure_dataset(dataset, methods, X4, **options)
 
 
 def test_a_split_that_is_not_there_is_refused(dataset: Dataset) -> None:
     with pytest.raises(InputError, match="no images in split 'test'"):
-        evaluate(dataset, [bicubic(X4)], X4, split="test")
+        measure_dataset(dataset, [bicubic(X4)], X4, split="test")
 
 
 def test_images_that_the_scale_does_not_divide_are_refused(dataset: Dataset) -> None:
     with pytest.raises(InputError, match="not a multiple of the scale 5"):
-        evaluate(dataset, [bicubic(parse_degradation("bicubic:5"))], parse_degradation("bicubic:5"))
+        measure_dataset(dataset, [bicubic(parse_degradation("bicubic:5"))], parse_degradation("bicubic:5"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from latentsr.autoencoders import Autoencoder, AutoencoderSpec, load_autoencoder
-from latentsr.bench import evaluate
+from latentsr.bench import measure_dataset
 from latentsr.bench.evaluation import Comparison, compare
 from latentsr.bench.measure import Surroundings, Work, measured_batches, read_hr_lr
 from latentsr.bench.roundtrip import TILE, encode, roundtrip
@@ -65,7 +65,9 @@ def blocks(image: np.ndarray) -> np.ndarray:
 
 def test_the_ceiling_is_the_psnr_of_the_reconstruction_whatever_is_restored(dataset: Dataset) -> None:
     coarse = Coarse()
-    table = evaluate(dataset, [method("good", coarse), method("bright", coarse, 0.3)], X4, metrics=["ceiling_psnr"])
+    table = measure_dataset(
+        dataset, [method("good", coarse), method("bright", coarse, 0.3)], X4, metrics=["ceiling_psnr"]
+    )
     for record in dataset.records:
         hr = dataset.image(record)
         expected = peak_signal_noise_ratio(hr, blocks(hr), data_range=1.0)
@@ -76,7 +78,7 @@ def test_the_ceiling_is_the_psnr_of_the_reconstruction_whatever_is_restored(data
 def test_each_distinct_autoencoder_runs_once_a_batch(dataset: Dataset) -> None:
     first, same, other = Coarse(), Coarse(), Coarse("b")
     methods = [method(name, one) for name, one in (("a", first), ("b", same), ("c", other))]
-    evaluate(dataset, methods, X4, metrics=["ceiling_psnr"], batch=2)
+    measure_dataset(dataset, methods, X4, metrics=["ceiling_psnr"], batch=2)
     assert sorted(len(one.decoded) for one in (first, same, other)) == [0, 3, 3]  # of five images of two sizes
     assert len(other.encoded) == 3
 
@@ -84,14 +86,14 @@ def test_each_distinct_autoencoder_runs_once_a_batch(dataset: Dataset) -> None:
 def test_what_loses_nothing_or_has_no_latent_has_no_ceiling_and_is_not_run(dataset: Dataset) -> None:
     lossless = Coarse("l", replace(SPEC, lossless=True))
     methods = [method("l", lossless), method("haar", load_autoencoder("haar")), bicubic(X4), method("c", Coarse())]
-    table = evaluate(dataset, methods, X4, metrics=["psnr", "ceiling_psnr"])
+    table = measure_dataset(dataset, methods, X4, metrics=["psnr", "ceiling_psnr"])
     assert set(table.loc[table["metric"] == "ceiling_psnr", "method"]) == {"c"}
     assert not lossless.encoded
 
 
 def test_no_autoencoder_runs_where_no_ceiling_is_asked_for(dataset: Dataset) -> None:
     coarse = Coarse()
-    evaluate(dataset, [method("c", coarse)], X4, metrics=["psnr"])
+    measure_dataset(dataset, [method("c", coarse)], X4, metrics=["psnr"])
     assert not coarse.encoded
 
 
@@ -180,7 +182,7 @@ def out(
     few, _, many = lossy_model_folders
     methods = (f"few={few}", f"again={few}?consistency=false", f"many={many}", f"haar={model_folder}")
     out = tmp_path_factory.mktemp("ceilings") / "out"
-    compare([dataset.root], out, Comparison(methods, metrics=("psnr", "ceiling_psnr"), device="cpu"))
+    compare([dataset.root], out, Comparison(methods=methods, metrics=("psnr", "ceiling_psnr"), device="cpu"))
     return out
 
 
@@ -209,11 +211,13 @@ class TestJob:
         assert "autoencoder" not in methods["bicubic"]
 
     def test_a_margin_on_a_ceiling_is_refused(self, dataset: Dataset, tmp_path: Path) -> None:
-        asked = Comparison((), device="cpu", margins=(("ceiling_psnr", 1.0),))
+        asked = Comparison(methods=(), device="cpu", margins=(("ceiling_psnr", 1.0),))
         with pytest.raises(OptionError, match="the option margin has ceiling_psnr: will not be measured here"):
             compare([dataset.root], tmp_path / "out", asked)
 
     def test_without_a_lossy_model_it_is_said_that_there_is_none(self, dataset: Dataset, tmp_path: Path) -> None:
-        compare([dataset.root], tmp_path / "out", Comparison((), metrics=("ceiling_psnr", "psnr"), device="cpu"))
+        compare(
+            [dataset.root], tmp_path / "out", Comparison(methods=(), metrics=("ceiling_psnr", "psnr"), device="cpu")
+        )
         told = read_json(tmp_path / "out" / "run.json")["not_measured"]
         assert "Not measured, since no method is a model whose autoencoder loses anything: AE ceiling." in told

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder, load_autoencoder
-from latentsr.bench import evaluate, from_images, from_model, parse_method
+from latentsr.bench import from_images, from_model, measure_dataset, parse_method
 from latentsr.bench.inputs import Naming, Target
 from latentsr.data.records import Dataset
 from latentsr.degrade import Degradation, enlarge, parse_degradation
@@ -65,7 +65,7 @@ def test_images_are_paired_by_name(dataset: Dataset, images: Path) -> None:
     (images / "007.png").rename(images / "deeper" / "007.png")
     (images / ".hidden.png").write_bytes(b"")
     (images / "run.json").write_text("{}")
-    table = evaluate(dataset, [parse(f"mine={images}", dataset)], X4, metrics=["mae"], batch=2)
+    table = measure_dataset(dataset, [parse(f"mine={images}", dataset)], X4, metrics=["mae"], batch=2)
     mae = table[table["metric"] == "mae"].set_index("id")["value"]
     expected = {record.id: 1 / 255 / (record.rows * record.columns) for record in dataset.records}
     assert mae.to_dict() == pytest.approx(expected, rel=1e-4)
@@ -76,7 +76,7 @@ def test_16_bit_images_have_the_same_scale(dataset: Dataset, images: Path) -> No
         pixels = np.round(dataset.image(record).astype(np.float64) * 65535).astype(np.uint16)
         (images / f"{record.id}.png").unlink()
         write_pixels(images / f"{record.id}.tif", pixels)
-    table = evaluate(dataset, [files(images, dataset)], X4, metrics=["mae"])
+    table = measure_dataset(dataset, [files(images, dataset)], X4, metrics=["mae"])
     assert (table.loc[table["metric"] == "mae", "value"] < 1e-7).all()
 
 

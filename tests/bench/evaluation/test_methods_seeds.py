@@ -73,7 +73,7 @@ def given(dataset: Dataset, root: Path) -> dict[str, Path]:
 
 def asked(*methods: str, **options: object) -> Comparison:
     metrics = ("psnr", "haarpsi", "hallucinated", "lost", "mean_intensity")
-    return Comparison(methods, **{"metrics": metrics, "device": "cpu", "workers": 0, **options})
+    return Comparison(methods=methods, **{"metrics": metrics, "device": "cpu", "workers": 0, **options})
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def sr_folder(dataset: Dataset, folder: Path, *, shift: int = 0, first: int = FI
 
 
 def evaluated(dataset: Dataset, out: Path, *methods: str, limit: int | None = None) -> dict:
-    compare([dataset.root], out, Comparison(methods, metrics=("psnr",), device="cpu", limit=limit))
+    compare([dataset.root], out, Comparison(methods=methods, metrics=("psnr",), device="cpu", limit=limit))
     return read_json(out / "run.json")
 
 
@@ -128,12 +128,14 @@ def test_a_folder_may_hold_a_folder_a_dataset(slices: Dataset, tmp_path: Path) -
     compare(
         [slices.root, other.root],
         tmp_path / "out",
-        Comparison((f"mine={tmp_path / 'sr'}",), metrics=("psnr",), device="cpu"),
+        Comparison(methods=(f"mine={tmp_path / 'sr'}",), metrics=("psnr",), device="cpu"),
     )
     assert read_json(tmp_path / "out" / "run.json")["pairing"] == []
     shutil.rmtree(tmp_path / "sr" / "other")
     with pytest.raises(InputError, match=r"of dataset 'other' in a folder 'other'.*missing"):
-        compare([slices.root, other.root], tmp_path / "o", Comparison((f"mine={tmp_path / 'sr'}",), device="cpu"))
+        compare(
+            [slices.root, other.root], tmp_path / "o", Comparison(methods=(f"mine={tmp_path / 'sr'}",), device="cpu")
+        )
 
 
 def test_duplicates_in_a_set_are_no_mismatch() -> None:

@@ -59,7 +59,9 @@ def test_the_zoom_box_is_where_two_methods_differ_most() -> None:
 def test_pictures_are_rounded_and_errors_white_from_a_tenth_on(dataset: Dataset, images: Path, tmp_path: Path) -> None:
     """Of HR with one grey level in one pixel: that pixel's error is 1/255 of a range whose tenth is white."""
     compare(
-        [dataset.root], tmp_path / "out", Comparison((f"mine={images}",), metrics=("mae",), device="cpu", workers=0)
+        [dataset.root],
+        tmp_path / "out",
+        Comparison(methods=(f"mine={images}",), metrics=("mae",), device="cpu", workers=0),
     )
     (case, *_) = json.loads((tmp_path / "out" / "run.json").read_text())["pictures"]["cases"]
     folder, number = tmp_path / "out" / "pictures" / case["image"], list(case["files"].values()).index("mine") - 2
@@ -83,6 +85,6 @@ def test_a_case_bears_the_spacing_of_its_record(dataset: Dataset, tmp_path: Path
     for record in records:
         write_pixels(tmp_path / "set" / record.file, read_pixels(dataset.root / record.file))
     spaced = write_dataset(tmp_path / "set", "abdomen", records, {})
-    compare([spaced.root], tmp_path / "out", Comparison((), metrics=("mae",), device="cpu", workers=0))
+    compare([spaced.root], tmp_path / "out", Comparison(methods=(), metrics=("mae",), device="cpu", workers=0))
     cases = json.loads((tmp_path / "out" / "run.json").read_text())["pictures"]["cases"]
     assert [case["spacing"] for case in cases] == [[0.5, 0.25], [1.0, 1.0], [3.0, 3.0]]

@@ -31,7 +31,7 @@ def test_mean_maps_are_of_the_images_of_the_commonest_size(tmp_path: Path) -> No
 
 
 def test_run_json_says_how_many_images_those_are(dataset: Dataset, tmp_path: Path) -> None:
-    compare([dataset.root], tmp_path, Comparison((), metrics=("psnr",), device="cpu", workers=0))
+    compare([dataset.root], tmp_path, Comparison(methods=(), metrics=("psnr",), device="cpu", workers=0))
     facts = read_json(tmp_path / "run.json")["datasets"]["abdomen"]
     assert (facts["images"], facts["sizes"]) == (5, ["176x192", "64x96"])
     assert facts["mapped"] == {"images": 4, "size": "176x192"}

@@ -191,7 +191,7 @@ def windows(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Datas
 
 def sets_of(dataset: Dataset, out: Path, batch: int, workers: int) -> dict[str, pd.DataFrame]:
     options = {"metrics": ("psnr",), "device": "cpu", "batch": batch, "workers": workers}
-    compare([dataset.root], out, Comparison(("bicubic+projection",), **options))
+    compare([dataset.root], out, Comparison(methods=("bicubic+projection",), **options))
     return {name: pd.read_parquet(out / f"{name}.parquet") for name in ("sets", "set_comparisons")}
 
 
@@ -215,7 +215,7 @@ def test_directions_and_groups_are_of_the_evaluations_seed(
         return set_measures(*given)
 
     monkeypatch.setattr("latentsr.bench.tables.set_measures", noted)
-    compare([windows.root], tmp_path, Comparison((), metrics=("psnr",), device="cpu", workers=0, seed=6))
+    compare([windows.root], tmp_path, Comparison(methods=(), metrics=("psnr",), device="cpu", workers=0, seed=6))
     assert seeds == [6] * 3
 
 
@@ -262,7 +262,7 @@ def test_of_images_without_any_level_there_is_none_and_it_is_said(windows: Datas
         write_pixels(cut / record.file, pixels)
         records.append(replace(record, rows=len(pixels), sha256=sha256(cut / record.file)))
     tiny = write_dataset(cut, "tiny", records, {})
-    asked = Comparison((), metrics=("psnr",), device="cpu", workers=0)
+    asked = Comparison(methods=(), metrics=("psnr",), device="cpu", workers=0)
     compare([windows.root, tiny.root], tmp_path / "out", asked)
     sets = pd.read_parquet(tmp_path / "out" / "sets.parquet")
     assert set(sets["dataset"]) == {"abdomen"}
@@ -303,7 +303,7 @@ def test_hr_against_hr_is_a_floor_that_likeness_reaches_and_fidelity_does_not_lo
         records.append(Record(f"{n}", f"p{n}", "valid", f"{n}.png", 96, 96, sha256=sha256(tmp_path / f"set/{n}.png")))
     dataset = write_dataset(tmp_path / "set", "texture", records, {})
     methods = (f"rolled={tmp_path / 'rolled'}", f"noisy={tmp_path / 'noisy'}")
-    compare([dataset.root], tmp_path / "out", Comparison(methods, metrics=("psnr",), device="cpu", workers=0))
+    compare([dataset.root], tmp_path / "out", Comparison(methods=methods, metrics=("psnr",), device="cpu", workers=0))
     sets = pd.read_parquet(tmp_path / "out" / "sets.parquet").query("metric == 'swd'").set_index("method")
     floor = sets.loc["hr"]
     assert 0 < floor["low"] <= floor["value"] <= floor["high"]

@@ -29,7 +29,7 @@ def folder(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished evaluation of two methods in measures of all three families."""
     out = tmp_path_factory.mktemp("tables") / "out"
     metrics = ("psnr", "haarpsi", "ssim", "gmsd", "subband_psnr", "lr_psnr", "laplacian_variance")
-    compare([dataset.root], out, Comparison(("bicubic+projection",), metrics=metrics, device="cpu", workers=0))
+    compare([dataset.root], out, Comparison(methods=("bicubic+projection",), metrics=metrics, device="cpu", workers=0))
     return out
 
 
@@ -55,8 +55,8 @@ def test_p_is_adjusted_within_each_family(comparisons: pd.DataFrame) -> None:
 def test_seed_units_and_side_of_pairs_reach_every_table(dataset: Dataset, tmp_path: Path) -> None:
     """A method minus those before it, intervals of the evaluation's own seed, both units everywhere."""
     asked = Comparison(
-        ("bicubic+projection",), metrics=("psnr", "mean_intensity"), margins=(("psnr", 1.0),), seed=5, device="cpu",
-        workers=0,
+        methods=("bicubic+projection",), metrics=("psnr", "mean_intensity"), margins=(("psnr", 1.0),), seed=5,
+        device="cpu", workers=0,
     )  # fmt: skip
     records = []  # each image twice, in patients of its own: of a few patients no seed matters
     for record in dataset.records:
@@ -125,7 +125,7 @@ def test_the_primary_comparison_is_the_one_asked_for_or_psnr_of_the_first_method
     dataset: Dataset, images: Path, methods: tuple[str, ...], options: dict, expected: tuple[str, ...] | None
 ) -> None:
     given = tuple(f"{name}={images}" if len(name) == 1 else name for name in methods)
-    plan = plan_evaluation([dataset.root], Comparison(given, device="cpu", **options))
+    plan = plan_evaluation([dataset.root], Comparison(methods=given, device="cpu", **options))
     assert plan.primary == expected
     assert plan.facts["primary"] == (
         None if expected is None else dict(zip(("a", "b", "metric"), expected, strict=True))
@@ -134,7 +134,7 @@ def test_the_primary_comparison_is_the_one_asked_for_or_psnr_of_the_first_method
 
 def test_the_primary_comparison_decides_the_key(dataset: Dataset, images: Path) -> None:
     keys = {
-        plan_evaluation([dataset.root], Comparison((f"a={images}",), device="cpu", primary=primary)).key
+        plan_evaluation([dataset.root], Comparison(methods=(f"a={images}",), device="cpu", primary=primary)).key
         for primary in (None, "a:psnr", "a:ssim")
     }
     assert len(keys) == 2
@@ -156,7 +156,9 @@ def test_a_primary_comparison_that_cannot_be_tested_is_refused_before_the_work(
     """Also one in a measure without a better side: it has values, and no test."""
     metrics = ("psnr", "ssim", "lr_psnr", "intensity_bias")
     with pytest.raises(OptionError, match=rf"^the option primary is '{text}': {message}"):
-        plan_evaluation([dataset.root], Comparison((f"a={images}",), metrics=metrics, device="cpu", primary=text))
+        plan_evaluation(
+            [dataset.root], Comparison(methods=(f"a={images}",), metrics=metrics, device="cpu", primary=text)
+        )
 
 
 def extractor(folder: Path, seed: int) -> str:
@@ -179,7 +181,7 @@ def test_weights_are_recorded_by_their_hash_and_decide_the_key(dataset: Dataset,
     """The same name with other weights is another evaluation: its parts must never be taken for this one's."""
     one, other = (extractor(tmp_path / f"{seed}" / "net", seed) for seed in (1, 2))
     plans = [
-        plan_evaluation([dataset.root], Comparison((), metrics=("psnr",), features=name, device="cpu"))
+        plan_evaluation([dataset.root], Comparison(methods=(), metrics=("psnr",), features=name, device="cpu"))
         for name in (one, other)
     ]
     assert [plan.facts["features"] for plan in plans] == ["net", "net"]
@@ -189,14 +191,14 @@ def test_weights_are_recorded_by_their_hash_and_decide_the_key(dataset: Dataset,
 
 def test_run_json_holds_the_weights(dataset: Dataset, tmp_path: Path) -> None:
     name = extractor(tmp_path / "net", 1)
-    asked = Comparison((), metrics=("psnr",), features=name, device="cpu", workers=0)
+    asked = Comparison(methods=(), metrics=("psnr",), features=name, device="cpu", workers=0)
     compare([dataset.root], tmp_path / "out", asked)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["weights"] == {"features": digest(name)}
 
 
 def test_parts_never_lie_without_the_key_that_they_were_made_under(dataset: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    asked = Comparison((), metrics=("psnr",), batch=1, device="cpu", workers=0)
+    asked = Comparison(methods=(), metrics=("psnr",), batch=1, device="cpu", workers=0)
 
     def stop(done: int, total: int) -> None:
         if done:
@@ -212,7 +214,7 @@ def test_parts_never_lie_without_the_key_that_they_were_made_under(dataset: Data
 
 
 def test_a_measure_of_agreement_with_lr_alone_leaves_nothing_to_test(dataset: Dataset, tmp_path: Path) -> None:
-    asked = Comparison(("bicubic+projection",), metrics=("lr_psnr",), device="cpu", workers=0)
+    asked = Comparison(methods=("bicubic+projection",), metrics=("lr_psnr",), device="cpu", workers=0)
     compare([dataset.root], tmp_path / "out", asked)
     assert "comparisons" not in json.loads((tmp_path / "out" / "run.json").read_text())["tables"]
 

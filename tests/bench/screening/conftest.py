@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from latentsr.autoencoders import AutoencoderSpec, load_autoencoder
 from latentsr.bench import Candidate, Screening, plan_screening, screen
+from latentsr.config import checked
 from latentsr.data.records import Dataset
 
 CORNERS = ((0, 0), (20, 100), (44, 228), (10, 60), (30, 160), (0, 200))
@@ -67,7 +68,7 @@ def of(*autoencoders: object) -> list[Candidate]:
 
 
 def made(dataset: Dataset, candidates: list[Candidate], out: Path, batch: int = 2, **options: object) -> dict:
-    return screen(plan_screening([dataset], candidates, Screening(**options)), out, batch=batch)
+    return screen(plan_screening([dataset], candidates, checked(Screening, options, "screen")), out, batch=batch)
 
 
 @pytest.fixture(scope="session", name="of")

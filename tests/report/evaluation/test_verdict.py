@@ -376,7 +376,7 @@ def grain(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
         pixels = grainy(np.round(dataset.image(record) * 255), rng)
         write_pixels(root / "grain" / f"{record.id}.png", pixels.astype(np.uint8))
     methods = (f"grain={root / 'grain'}", "bicubic+projection")
-    asked = Comparison(methods, metrics=("psnr", "haarpsi", "laplacian_variance"), device="cpu", workers=0)
+    asked = Comparison(methods=methods, metrics=("psnr", "haarpsi", "laplacian_variance"), device="cpu", workers=0)
     compare([dataset.root], root / "out", asked)
     return read_evaluation(root / "out")
 

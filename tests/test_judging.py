@@ -84,7 +84,7 @@ def test_autoencoders_are_screened(dataset: Dataset, tmp_path: Path) -> None:
             lambda data, out: latentsr.evaluate(data, ["bicubic"], out, pictured="foo"),
             "the option pictured is foo: no such",
         ),
-        (lambda data, out: latentsr.evaluate(data, ["bicubic"], out, seed=-1), "the option seed is -1: expected"),
+        (lambda data, out: latentsr.evaluate(data, ["bicubic"], out, seed=-1), "seed is -1; expected"),
         (lambda data, out: latentsr.evaluate(data, "bicubic", out), "'bicubic' is one text: expected a mapping"),
         (lambda data, out: latentsr.evaluate(data, {"a=b": "model/"}, out), "name a=b: expected names without ="),
         (lambda data, out: latentsr.evaluate(data, {"a": "sr", "b": "nowhere"}, out), "'nowhere' is neither a folder"),
@@ -113,8 +113,8 @@ def test_a_table_that_is_not_there_lists_those_that_are(dataset: Dataset, tmp_pa
 def test_the_names_are_functions_whatever_was_imported_before(forked: Callable) -> None:
     def work() -> None:
         import latentsr
-        from latentsr.bench import evaluate, screen  # noqa: F401 - may take the names' place
+        from latentsr.bench import measure_dataset, screen  # noqa: F401 - may take the names' place
 
-        assert latentsr.evaluate.__module__ == latentsr.screen.__module__ == "latentsr.jobs"
+        assert latentsr.evaluate.__module__ == latentsr.screen.__module__ == "latentsr.judging"
 
     assert forked(work, fresh=True) == 0

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from latentsr.config import checked, read_json
+from latentsr.config import checked
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.device import resolve_device
 from latentsr.errors import OptionError
-from latentsr.names import EVALUATION_PAGE, RUN
+from latentsr.job import Progress, silent
+from latentsr.names import EVALUATION_PAGE
 from latentsr.stats.table import read_table
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ Folder = str | Path
 Datasets = Folder | Dataset | Sequence[Folder | Dataset]
 Named = Mapping[str, Folder] | Sequence[str]
 Methods = Mapping[str, "Folder | SuperResolver"] | Sequence[str]
-Margins = Mapping[str, float] | Iterable[tuple[str, float]]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,17 +63,13 @@ class JobResult:
 
 
 def evaluate(
-    datasets: Datasets, methods: Methods, out: Folder, *, split: str = "valid", limit: int | None = None,
-    degradation: str = "bicubic:4", metrics: Sequence[str] | None = None, mean: str | None = None,
-    reference_autoencoder: str | None = None, latent: str | None = None, masks: Folder | None = None, features: str
-    | None = None, margins: Margins = (), primary: str | None = None, pictured: str | None = None, by: str | None =
-    None, batch: int = 8, workers: int | None = None, seed: int = 0, device: str = "auto", show_ids: bool = False,
-    protocol: str = "corrected", keep_latents: bool = False, paper: bool = False, overwrite: bool = False, progress:
-    Progress = lambda done, total: None, stage: Callable[[str], None] = lambda name: None,
+    datasets: Datasets, methods: Methods, out: Folder, *, paper: bool = False, overwrite: bool = False,
+    progress: Progress = silent, stage: Callable[[str], None] = lambda name: None, **options: Any,
 ) -> JobResult:  # fmt: skip
     """Compares methods with bicubic and the truth; `out` then holds tables, pictures and report.html.
 
-    Called again after an interruption it goes on where it ended. Raises what `bench.evaluation.compare` raises.
+    Called again after an interruption it goes on where it ended; a finished evaluation is read. Raises what
+    `latentsr.bench.evaluation.compare` raises.
 
         latentsr.evaluate("dataset/", {"posterior": "latentsr-tiny", "theirs": "sr/"}, "evaluation/").table("summary")
 
@@ -84,53 +79,28 @@ def evaluate(
             options as in "model/?steps=16"), a SuperResolver; or texts as the command takes them. Bicubic is added.
             Names such as sample@0 and sample@1, or sample@0..4 of a model, are seeds of sample, shown by their mean.
         out: the folder of the result.
-        split: which images.
-        limit: so many images of each dataset, evenly spread; None: all.
-        degradation: how LR is made from HR.
-        metrics: names of METRICS; None: all that can be measured here.
-        mean: the method that estimates the posterior mean, for the null-space part of the others.
-        reference_autoencoder: name or folder of the autoencoder whose error is the noise floor of hallucination.
-        latent: name or folder of the autoencoder in whose latents images are compared.
-        masks: folder of a mask for each image, named by id; None: those of the datasets, if any.
-        features: "inception" or a folder of a vision network, for FID and KID.
-        margins: by measure, the margin within which methods are tested to be equivalent.
-        primary: METHOD:MEASURE or METHOD,OTHER:MEASURE, fixed in advance; None: PSNR of the first after bicubic.
-        by: the datasets' own column, such as scanner, by whose values subgroups are compared.
-        pictured: the method by whose PSNR pictures are chosen; None: the first after bicubic.
-        batch: images at a time.
-        workers: threads that measure; None: as many as cores, four at most.
-        seed: of the bootstrap and of drawn patches.
-        device: auto, cpu or cuda.
-        show_ids: errors name images by id instead of a hash.
-        protocol: "corrected", or "published": also the study's own scores and comparisons, to set beside its values.
-        keep_latents: keep in `latents`, and measure, the latents that models' samplers draw.
         paper: write figures as PDF and tables as LaTeX, too; a finished evaluation is not measured again for it.
         overwrite: replace a result of other data, methods or options.
         progress: called with the numbers of images measured and of all.
-        stage: called with what follows.
+        stage: called with what is made after that.
+        options: the other fields of `latentsr.bench.Comparison`, such as metrics=["psnr"] or limit=20.
     """
     from latentsr.bench.evaluation import Comparison, compare
     from latentsr.report.evaluation import write_report
 
-    asked = Comparison(
-        _methods(methods, degradation), split, degradation, _tuple(metrics), batch, seed, device, limit, mean,
-        reference_autoencoder, latent, masks=Path(masks) if masks else None, features=features, by=by, workers=workers,
-        margins=_pairs(margins), primary=primary, pictured=pictured, show_ids=show_ids, protocol=protocol,
-        keep_latents=keep_latents,
-    )  # fmt: skip
+    # A model that is loaded already becomes a source, which is checked against the degradation.
+    plain = checked(Comparison, options, "evaluate")
+    asked = plain.model_copy(update={"methods": _methods(methods, plain.degradation)})
     folder = Path(out)
-    compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)
+    record = compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)
     stage("report")
-    page, record = write_report(folder, paper=paper), read_json(folder / RUN)
+    page = write_report(folder, paper=paper)
     return _result(folder / EVALUATION_PAGE, page.verdict, page.details, record["tables"], record)
 
 
 def screen(
-    datasets: Datasets, autoencoders: Named, out: Folder, *, weights: Named = (), configs: Named = (),
-    split: str = "valid", reference: str | None = None, limit: int | None = None,
-    metrics: Sequence[str] | None = None, studies: Folder | None = None, degradation: str = "bicubic:4",
-    batch: int = 8, seed: int = 0, device: str = "auto", paper: bool = False, overwrite: bool = False,
-    progress: Progress = lambda done, total: None,
+    datasets: Datasets, autoencoders: Named, out: Folder, *, weights: Named = (), configs: Named = (), batch: int = 8,
+    device: str = "auto", paper: bool = False, overwrite: bool = False, progress: Progress = silent, **options: Any,
 ) -> JobResult:  # fmt: skip
     """Measures what each autoencoder keeps of the images; `out` then holds tables, pictures and screening.html.
 
@@ -145,18 +115,12 @@ def screen(
         out: the folder of the result.
         weights: by label, the file or folder of published weights.
         configs: by label, the config of these weights.
-        split: which images.
-        limit: so many images of each dataset, spread over its patients; None: all.
-        reference: the one that others are compared with; None: the first that is not lossless.
-        metrics: measures of the ceiling beside PSNR; None: ms_ssim, haarpsi, and lpips where its weights are here.
-        studies: CSV of finished studies, columns ceiling and sr in dB; None: the published ones.
-        degradation: of the SR that is expected; what bicubic and a model shipped for it reach stands beside it.
         batch: images at a time.
-        seed: of the bootstrap.
         device: auto, cpu or cuda.
         paper: write figures as PDF and tables as LaTeX, too; a finished screening is not measured again for it.
         overwrite: replace a result of other data, autoencoders or options.
         progress: called with the numbers of passes of an image through an autoencoder or a baseline, done and all.
+        options: the fields of `latentsr.bench.Screening`, such as split="test" or limit=20.
 
     Raises what `latentsr.bench.plan_screening` and `latentsr.bench.screen` raise.
     """
@@ -166,11 +130,10 @@ def screen(
     from latentsr.report.screening import write_screening_page
 
     where, folder = resolve_device(device), Path(out)
-    asked = {"split": split, "reference": reference, "limit": limit, "metrics": _tuple(metrics), "studies": studies}
-    options = checked(Screening, asked | {"degradation": degradation, "seed": seed}, "screen")
+    asked = checked(Screening, options, "screen")
     candidates = parse_candidates(_texts(autoencoders), weights=_texts(weights), configs=_texts(configs))
     read = [one if isinstance(one, Dataset) else read_dataset(Path(one)) for one in _each(datasets)]
-    plan = plan_screening(read, candidates, options, device=where)
+    plan = plan_screening(read, candidates, asked, device=where)
     record = run(plan, folder, batch=batch, device=where, overwrite=overwrite, progress=progress)
     return _result(write_screening_page(folder, paper=paper), record["verdict"], (), TABLES, record)
 
@@ -186,14 +149,6 @@ def _result(
 
 def _each(datasets: Datasets) -> list[Folder | Dataset]:
     return [datasets] if isinstance(datasets, str | Path | Dataset) else list(datasets)
-
-
-def _tuple(metrics: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if metrics is None else tuple(metrics)
-
-
-def _pairs(margins: Margins) -> tuple[tuple[str, float], ...]:
-    return tuple(margins.items() if isinstance(margins, Mapping) else margins)
 
 
 def _texts(named: Named) -> list[str]:

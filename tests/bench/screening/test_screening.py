@@ -1,4 +1,3 @@
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 
 from latentsr.autoencoders import load_autoencoder
 from latentsr.bench import Candidate, Screening, plan_screening, screen
+from latentsr.config import read_signed_json
 from latentsr.data.records import Dataset, padded
 from latentsr.degrade import parse_degradation
 from latentsr.errors import InputError, OptionError
@@ -25,7 +25,7 @@ TABLES = ("table", "ceilings", "differences", "fingerprint", "latents", "cost", 
 
 def test_everything_is_written_and_told(dataset: Dataset, pair: list[Candidate], tmp_path: Path, made: Made) -> None:
     told = made(dataset, pair, tmp_path)
-    assert told == json.loads((tmp_path / "screening.json").read_text())
+    assert told == read_signed_json(tmp_path / "screening.json")
     table = check_table(read_table(tmp_path / "table.parquet"))
     assert tuple(table.columns) == COLUMNS
     assert set(table["method"]) == {"fine", "coarse", "haar", "hr", "bicubic"}

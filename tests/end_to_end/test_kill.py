@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -38,24 +39,27 @@ def latentsr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return command
 
 
-def start(*arguments: object) -> subprocess.Popen:
-    """The command in its own process, to be killed."""
-    code = "from latentsr.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def start(*arguments: object) -> BaseProcess:
+    """The command in its own process, to be killed; a fork, which has torch already."""
+
+    def work() -> None:
+        sys.argv = ["latentsr", *map(str, arguments)]
+        cli.main()
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
 
 
-def kill_when(ready: Callable[[], bool], process: subprocess.Popen) -> bool:
+def kill_when(ready: Callable[[], bool], process: BaseProcess) -> bool:
     """Whether the process was still at work when it was killed, as soon as `ready`."""
     end = time.monotonic() + PATIENCE
-    while process.poll() is None and not ready():
+    while process.is_alive() and not ready():
         assert time.monotonic() < end, "it never came so far"
         time.sleep(0.002)
-    alive = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    return alive
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
 
 
 def contents(folder: Path) -> dict[str, bytes]:

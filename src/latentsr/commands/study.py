@@ -44,15 +44,9 @@ def study(
     from latentsr.study.results import TABLES, write_results
     from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, done_before, run_study
 
-    sources = {}
-    for text in source or ():
-        name, equals, folder = text.partition("=")
-        if not equals or not folder:
-            raise OptionError(f"--source {text}: expected NAME=DIR")
-        sources[name] = Path(folder)
     if until is not None and until not in STEPS:
         raise OptionError(f"--until {until}: expected {', '.join(STEPS)}{suggestion(until, STEPS)}")
-    design = read_design(file, sources=sources)
+    design = read_design(file, sources=_folders(source or ()))
     ends = nodes_of(design)
     if unknown := [arm for arm in only or () if arm not in ends]:
         raise OptionError(f"--only {unknown[0]}: no such arm; expected {', '.join(ends)}{suggestion(unknown[0], ends)}")
@@ -85,6 +79,14 @@ def study(
             f"{len(failed)} job(s) failed and {skipped} that need them were skipped; mend and run again"
         )
         raise typer.Exit(1 if any(outcome.state == DONE for outcome in outcomes) else 2)
+
+
+def _folders(texts: Sequence[str]) -> dict[str, Path]:
+    """The folders of texts NAME=DIR, by name."""
+    pairs = {text: text.partition("=")[::2] for text in texts}
+    if wrong := [text for text, pair in pairs.items() if not all(pair)]:
+        raise OptionError(f"--source {wrong[0]}: expected NAME=DIR")
+    return {name: Path(folder) for name, folder in pairs.values()}
 
 
 def show_plan(ends: "Mapping[str, Sequence[Node]]", out: Path, device: str, workers: int) -> None:

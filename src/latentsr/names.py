@@ -6,6 +6,7 @@ from typing import Literal, get_args
 # Methods of a table: the truth, and the baseline.
 HR, BICUBIC = "hr", "bicubic"
 LR_PSNR, SHARPNESS = "lr_psnr", "laplacian_variance"  # measures that tables and reports treat unlike others
+SHARES = ("hallucinated", "lost")  # measures that are shares of an image's pixels: rates, whose effect is Cohen's h
 
 Condition = Literal["latent-up", "latent-native", "pixels"]  # what a network is given of LR: the roles of a cache
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)

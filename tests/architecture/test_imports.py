@@ -53,6 +53,16 @@ TORCH_FREE = (
     "errors", "atomic", "config", "intensity", "volume", "provenance", "io", "stats", "report", "cli", "commands",
 )  # fmt: skip
 
+# What a report takes of `stats`: names of columns, records, and what reads a row. Statistics are computed by jobs.
+READ_BY_REPORTS = {
+    "agreement": {"Agreement"},
+    "ceilings": {"CEILING", "LINE_COLUMNS", "RESULT", "SMALLEST"},
+    "regression": {"Correlation"},
+    "significance": {"FEWEST", "LEVEL", "Finding", "judge", "turned"},
+    "table": {"read_table"},
+}
+COMPUTE = {"scipy", "statistics", "statsmodels", "torch"}  # packages
+
 
 @dataclass(frozen=True)
 class Import:
@@ -129,6 +139,16 @@ def test_folders_of_one_layer_do_not_see_each_other() -> None:
         and (item.importer, item.imported) not in ALLOWED_NEIGHBOURS
     ]
     assert not breaches, "; ".join(breaches)
+
+
+def test_a_report_reads_and_draws_and_computes_no_statistic() -> None:
+    breaches = [str(i) for i in _imports() if i.importer == "report" and i.module.partition(".")[0] in COMPUTE]
+    for path in (SOURCE / "report").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("latentsr.stats"):
+                allowed = READ_BY_REPORTS.get((node.module or "").removeprefix("latentsr.stats."), set())
+                breaches += [f"{path.name}: {one.name}" for one in node.names if one.name not in allowed]
+    assert not breaches, "statistics belong into a table that a job writes: " + "; ".join(breaches)
 
 
 @pytest.mark.parametrize("package", sorted(HOMES))

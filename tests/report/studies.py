@@ -17,7 +17,7 @@ from latentsr.bench.sets import SET_COLUMNS
 from latentsr.bench.tables import directed, family_of, measure_facts
 from latentsr.metrics import METRICS
 from latentsr.report.evaluation.data import Evaluation
-from latentsr.stats.comparison import compare_methods
+from latentsr.stats.comparison import compare_methods, effect_sizes
 from latentsr.stats.significance import compare_equivalence
 from latentsr.stats.summary import summarise
 from latentsr.stats.table import COLUMNS
@@ -42,12 +42,12 @@ def simulated(number: int) -> Evaluation:
     compared = table[table["metric"].isin(directed(METRICS.values()))]
     families = {name: family_of(name) for name in compared["metric"].unique()}
     sets = [(name, one, "swd/x1", 9, 9, rng.gamma(4), np.nan, np.nan) for name in SETS for one in methods]
+    comparisons = compare_methods(compared, pairs=pairs, primary=chosen, families=families, draws=20)
     frames = {
         "table": table,
         "summary": summarise(table),
-        "comparisons": compare_methods(
-            compared, pairs=pairs, primary=chosen, families=families, draws=20
-        ),
+        "comparisons": comparisons,
+        "effects": effect_sizes(comparisons),
         "equivalence": compare_equivalence(table, {"psnr": MARGIN}, pairs=pairs),
         "sets": pd.DataFrame(sets, columns=list(SET_COLUMNS)),
     }  # fmt: skip

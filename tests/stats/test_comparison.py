@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_effectsize
 
 from latentsr.errors import InputError, OptionError
 from latentsr.stats.bootstrap import cluster_intervals
@@ -11,10 +12,11 @@ from latentsr.stats.comparison import (
     SUBGROUP_COLUMNS,
     compare_methods,
     compare_subgroups,
+    effect_sizes,
     interaction,
     overlapping_t,
 )
-from latentsr.stats.paired import cohen_d, wilcoxon
+from latentsr.stats.paired import cohen_d, dz_interval, wilcoxon
 from latentsr.stats.significance import FEWEST, detectable, holm, turned
 from latentsr.stats.table import COLUMNS, short_hash
 
@@ -392,3 +394,22 @@ def test_it_holds_its_level(
         groups = [pd.Series(one, index=index) for one, index in zip(drawn, members, strict=True)]
         found.append(interaction(groups) < 0.05)
     assert least < np.mean(found) < most
+
+
+def test_effect_sizes_are_by_patient_with_their_interval_and_h_of_rates_alone() -> None:
+    rng = np.random.default_rng(5)
+    shares = {(name, "lost/2sigma"): rng.uniform(0.1, 0.3, len(PATIENTS)) for name in ("mine", "bicubic")}
+    values = {(name, "psnr"): 30 + rng.normal(size=len(PATIENTS)) for name in ("mine", "bicubic")}
+    compared = compare_methods(tidy({**shares, **values}, PATIENTS), pairs=[("mine", "bicubic")], unit="both", draws=20)
+    found = effect_sizes(compared).set_index("metric")
+    rows = compared[compared["unit"] == "patient"].set_index("metric")
+    pd.testing.assert_series_equal(found["d_z"], rows["d_z"])
+    expected = dz_interval(rows["d_z"]["psnr"], 12)
+    assert (found["d_z_low"]["psnr"], found["d_z_high"]["psnr"]) == pytest.approx(expected)
+    assert np.isnan(found["h"]["psnr"])
+    lost = rows.loc["lost/2sigma"]
+    assert found["h"]["lost/2sigma"] == pytest.approx(proportion_effectsize(lost["mean_a"], lost["mean_b"]))
+    opposite = turned({**rows.loc["psnr"], **found.loc["psnr"]})
+    assert (opposite["d_z_low"], opposite["d_z_high"]) == pytest.approx((-expected[1], -expected[0]))
+    with pytest.raises(InputError, match=r"outside \[0, 1\]"):
+        effect_sizes(compared.assign(mean_a=24.7))

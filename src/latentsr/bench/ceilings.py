@@ -176,6 +176,11 @@ def _frames(
     ]
     baselines = pd.concat([psnr[psnr["method"] == one.name] for one in plan.baselines]).drop(columns="metric")
     own_parts = {(dataset, method): found for (dataset, method), found in parts.items() if method in specs}
+    latents = pd.concat([_latents(*name, found) for name, found in own_parts.items()], ignore_index=True)
+    # Of neighbouring latent values: the median over channels and both axes.
+    axes = latents.melt(["dataset", "method"], ["correlation_rows", "correlation_columns"], value_name="correlation")
+    typical = axes.groupby(["dataset", "method"], as_index=False).agg(latent_correlation=("correlation", "median"))
+    cost = pd.DataFrame([_cost(*name, found) for name, found in own_parts.items()])
     frames = {
         "table": table,
         "ceilings": ceilings,
@@ -183,8 +188,8 @@ def _frames(
         "fingerprint": own.merge(
             against[[*key, "difference", "difference_low", "difference_high"]], how="left", on=key
         ),
-        "latents": pd.concat([_latents(*name, found) for name, found in own_parts.items()], ignore_index=True),
-        "cost": pd.DataFrame([_cost(*name, found) for name, found in own_parts.items()]),
+        "latents": latents,
+        "cost": cost.merge(typical, how="left", on=["dataset", "method"]),
         "expected": pd.DataFrame(expected),
         "baselines": baselines.sort_values("dataset", kind="stable", ignore_index=True),
         "contrasts": contrasts(plan.identified, differences),

@@ -35,7 +35,7 @@ __all__ = ["RUN", "Comparison", "compare"]
 
 TABLES = (
     "table", "summary", "comparisons", "agreement", "equivalence", "sets", "set_comparisons", "subgroups", "seeds",
-    "published", "cost",
+    "published", "cost", "effects", "ceilings", "ceiling_lines", "points",
 )  # fmt: skip
 MOST_WORKERS = 4
 

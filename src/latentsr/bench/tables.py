@@ -17,8 +17,9 @@ from latentsr.config import read_json
 from latentsr.data.records import commonest, sizes
 from latentsr.metrics import METRICS, Metric
 from latentsr.names import BICUBIC, HR, LR_PSNR
-from latentsr.stats.agreement import compare_agreement
-from latentsr.stats.comparison import compare_as_published, compare_methods, compare_subgroups
+from latentsr.stats.agreement import agreement_points, compare_agreement
+from latentsr.stats.ceilings import POINT_COLUMNS, ceiling_lines, ceiling_points, compare_ceilings
+from latentsr.stats.comparison import compare_as_published, compare_methods, compare_subgroups, effect_sizes
 from latentsr.stats.significance import compare_equivalence
 from latentsr.stats.summary import over_seeds, seed_means, seed_spread, summarise
 from latentsr.stats.table import short_hash
@@ -69,11 +70,29 @@ def frames(plan: EvaluationPlan, found: Sequence[Results], measured: pd.DataFram
         if left and within:
             parts["equivalence"].append(compare_equivalence(own, within, pairs=left, unit="both"))
     made |= {name: pd.concat(some, ignore_index=True) for name, some in parts.items() if some}
+    if "comparisons" in made:
+        made["effects"] = effect_sizes(made["comparisons"])
     if plan.comparison.protocol == "published":
         made["published"] = compare_as_published(table, pairs, PUBLISHED)
     if INTENSITY in set(table["metric"]):
         made["agreement"] = compare_agreement(table, INTENSITY, unit="both")
-    return made
+    return made | _ceilings(plan, table, made["summary"])
+
+
+def _ceilings(plan: EvaluationPlan, table: pd.DataFrame, summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Ceilings beside results, where models lose something in their latents; and the points that figures draw."""
+    facts = {one["name"]: one["autoencoder"] for one in plan.facts["methods"] if one.get("autoencoder")}
+    lossy = {name: one["hash"] for name, one in facts.items() if not one["lossless"]}
+    points = [ceiling_points(table, lossy)]
+    if INTENSITY in set(table["metric"]):
+        points.append(agreement_points(table, INTENSITY).assign(figure="agreement", model=""))
+    drawn = [one for one in points if len(one)]
+    made = {
+        "ceilings": compare_ceilings(table, summary, lossy),
+        "ceiling_lines": ceiling_lines(summary, lossy),
+        "points": pd.concat(drawn, ignore_index=True)[list(POINT_COLUMNS)] if drawn else points[0],
+    }
+    return {name: frame for name, frame in made.items() if len(frame)}
 
 
 def main_pairs(plan: EvaluationPlan) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Agreement of two measurements of the same thing after Bland and Altman: bias, limits, and their intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,16 +97,34 @@ def compare_agreement(table: pd.DataFrame, metric: str, *, unit: str = "patient"
     `table` is tidy; `unit` is "patient", "image" or "both". InputError for images missing or twice, a metric that the
     table lacks, or a dataset without HR's values.
     """
+    found = [label | sizes | vars(one) for label, sizes, one in _agreements(table, metric, unit)]
+    return pd.DataFrame(found, columns=list(AGREEMENT_COLUMNS))
+
+
+def agreement_points(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """What is drawn of `compare_agreement` by patient: dataset, method, x (mean of method and HR), y (difference).
+
+    Arguments and errors as of `compare_agreement`.
+    """
+    parts = [
+        pd.DataFrame({"dataset": label["dataset"], "method": label["a"], "x": one.means, "y": one.differences})
+        for label, _, one in _agreements(table, metric, "patient")
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _agreements(
+    table: pd.DataFrame, metric: str, unit: str
+) -> Iterator[tuple[dict[str, str], dict[str, int], Agreement]]:
+    """Each dataset's, method's and unit's label, numbers of images and patients, and agreement with HR."""
     chosen = table[table["metric"] == metric]
     if chosen.empty:
         raise InputError(f"no metric {metric} in the table: it has {', '.join(sorted(table['metric'].unique()))}")
     pairs = [(method, HR) for method in sorted(chosen["method"].unique()) if method != HR]
-    rows = []
     for dataset, one, paired, members in paired_units(chosen, pairs, unit):
         for column, (_, a, b) in enumerate(paired.labels):
             usable = paired.usable[:, column]
             first, second = (np.where(usable, side[:, column], np.nan) for side in (paired.first, paired.second))
             label = {"dataset": dataset, "metric": metric, "a": a, "b": b, "unit": one}
             sizes = {"images": len(members), "patients": len(set(paired.patients))}
-            rows.append(label | sizes | vars(bland_altman(first, second, patients=members)))
-    return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
+            yield label, sizes, bland_altman(first, second, patients=members)

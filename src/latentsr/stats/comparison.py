@@ -1,4 +1,4 @@
-"""Methods compared pair by pair: differences with intervals, tests and effect sizes; within subgroups too.
+"""Methods compared pair by pair: differences, tests and effect sizes with intervals; within subgroups too.
 
 Columns of a comparison, of the pairs of values where both are finite:
     images, patients: in the dataset; `infinite` images where a value is infinite (the PSNR of identical images) and
@@ -28,6 +28,7 @@ import pandas as pd
 from scipy import stats
 
 from latentsr.errors import InputError
+from latentsr.names import SHARES
 from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.paired import (
     ROUNDING,
@@ -36,6 +37,8 @@ from latentsr.stats.paired import (
     Paired,
     cohen_d,
     cohen_dz,
+    cohen_h,
+    dz_interval,
     pair_columns,
     paired_units,
     rank_biserial,
@@ -149,6 +152,24 @@ def _column_means(values: Floats) -> Floats:
     return pd.DataFrame(values).mean().to_numpy(dtype=np.float64)
 
 
+EFFECT_COLUMNS = ("dataset", "metric", "a", "b", "n", "d", "d_z", "d_z_low", "d_z_high", "rank_biserial", "h")
+
+
+def effect_sizes(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """One row per comparison by patient: its effect sizes, with the 95 % interval of d_z, and Cohen's h of rates.
+
+    `comparisons` is of `compare_methods`; `h` compares mean_a with mean_b of the measures in SHARES (0.2 is small, 0.5
+    medium, 0.8 large: Cohen 1988) and is NaN for all others.
+
+    InputError for a share outside [0, 1].
+    """
+    rows = comparisons[comparisons["unit"] == "patient"].reset_index(drop=True)
+    low, high = dz_interval(rows["d_z"], rows["n"])
+    rates = rows[["mean_a", "mean_b"]].where(rows["metric"].str.partition("/")[0].isin(SHARES))
+    h = cohen_h(rates["mean_a"], rates["mean_b"])
+    return rows.assign(d_z_low=low, d_z_high=high, h=h)[list(EFFECT_COLUMNS)]
+
+
 ADJUSTED = ("dataset", "p_holm", "family")  # columns of comparisons that mean nothing here, or come first
 SUBGROUP_COLUMNS = (
     "dataset", "group", *(name for name in COMPARISON_COLUMNS if name not in ADJUSTED), "shared", "p_interaction",
@@ -222,10 +243,12 @@ def overlapping_t(a: "pd.Series[float]", b: "pd.Series[float]") -> float:
     errors = np.array([a.var() / n_a, b.var() / n_b])
     welch = errors.sum() ** 2 / (errors**2 / np.array([n_a - 1, n_b - 1])).sum()
     correlation = np.nan_to_num(a[both].corr(b[both])) if n > 1 else 0.0
-    error = np.sqrt(errors.sum() - 2 * correlation * a.std() * b.std() * n / (n_a * n_b))
+    variance = errors.sum() - 2 * correlation * a.std() * b.std() * n / (n_a * n_b)
+    if not variance > ROUNDING * errors.sum():  # what is left of equal differences is a rounding error
+        return float("nan")
     alone = n_a + n_b - 2 * n
     degrees = welch if n < 2 else (n - 1) + (welch - n + 1) / (n_a + n_b) * alone
-    return float(2 * stats.t.sf(abs(a.mean() - b.mean()) / error, degrees)) if error > 0 else float("nan")
+    return float(2 * stats.t.sf(abs(a.mean() - b.mean()) / np.sqrt(variance), degrees))
 
 
 PUBLISHED_SEED, PUBLISHED_DRAWS = 42, 10_000

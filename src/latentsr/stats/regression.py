@@ -120,6 +120,19 @@ def fit_line(x: ArrayLike, y: ArrayLike) -> Line:
     return Line(slope, intercept, pearson(first, second).r ** 2, len(first), residual_sd, mean, squares)
 
 
+def regress(x: ArrayLike, y: ArrayLike) -> dict[str, float]:
+    """`pearson` and `fit_line` of y on x as cells of a row.
+
+    They are n, r, r_low, r_high, p, r2, slope, intercept, residual_sd. NaN where they are not defined: the line where x
+    does not vary, r where one of them does not or with fewer than three points. Errors as of `pearson`.
+    """
+    found, cells = pearson(x, y), dict.fromkeys(("r2", "slope", "intercept", "residual_sd"), np.nan)
+    if found.n > 1 and np.ptp(_points(x, y)[0]):
+        line = fit_line(x, y)
+        cells = {name: getattr(line, name) for name in cells}
+    return {"n": found.n, "r": found.r, "r_low": found.low, "r_high": found.high, "p": found.p, **cells}
+
+
 def _points(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if first.ndim != 1 or first.shape != second.shape:

@@ -120,10 +120,11 @@ def judge(row: Mapping[str, Any], better: str) -> Finding:
 
 
 # Columns of a comparison that change when its pair is swapped: their sign, their place, or both.
-SIGNED = ("difference", "image_weighted", "d", "d_z", "rank_biserial")
+SIGNED = ("difference", "image_weighted", "d", "d_z", "rank_biserial", "h")
 EXCHANGED = (("a", "b"), ("mean_a", "mean_b"), ("units_below", "units_above"), ("images_below", "images_above"))
 MIRRORED = (
     ("low", "high"), ("least", "greatest"), ("loo_low", "loo_high"), ("image_weighted_low", "image_weighted_high"),
+    ("d_z_low", "d_z_high"),
 )  # fmt: skip
 
 

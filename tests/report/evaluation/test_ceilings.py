@@ -1,6 +1,6 @@
 """The AE ceilings on an evaluation's page: what is drawn of how many models, and what the table says."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from latentsr.report.blocks import Block, Picture, Table, Text
 from latentsr.report.evaluation.ceilings import ceiling_blocks
 from latentsr.report.evaluation.data import Evaluation
+from latentsr.stats.ceilings import ceiling_lines, ceiling_points, compare_ceilings
 from latentsr.stats.regression import pearson
 from latentsr.stats.summary import summarise
 
@@ -37,8 +38,23 @@ def evaluation(models: dict[str, tuple[float, float]], facts: list[dict], **run:
             rows += [("a", str(n), f"p{n % PATIENTS}", name, metric, value) for n, value in enumerate(column)]
     table = pd.DataFrame(rows, columns=["dataset", "id", "patient", "method", "metric", "value"])
     table = pd.concat([table, table.assign(dataset="b")], ignore_index=True)
-    told = {"methods": [{"name": "bicubic", "kind": "baseline"}, *facts], "datasets": {"a": {}, "b": {}}, "seed": 0}
-    return Evaluation(Path(), told | run, {"table": table, "summary": summarise(table)})
+    return tabled(
+        table,
+        {"methods": [{"name": "bicubic", "kind": "baseline"}, *facts], "datasets": {"a": {}, "b": {}}, "seed": 0} | run,
+    )
+
+
+def tabled(table: pd.DataFrame, run: Mapping[str, object]) -> Evaluation:
+    """The evaluation of these values, with the tables that the job makes of them."""
+    summary = summarise(table)
+    facts = [one for one in run["methods"] if "autoencoder" in one]
+    lossy = {one["name"]: one["autoencoder"]["hash"] for one in facts if not one["autoencoder"]["lossless"]}
+    made = {
+        "ceilings": compare_ceilings(table, summary, lossy),
+        "ceiling_lines": ceiling_lines(summary, lossy),
+        "points": ceiling_points(table, lossy),
+    }
+    return Evaluation(Path(), run, {"table": table, "summary": summary, **made})
 
 
 def one_model(**options: bool) -> Evaluation:
@@ -147,7 +163,7 @@ def test_without_models_or_without_the_measure_there_is_nothing() -> None:
     table = found.frames["table"]
     for metric in ("psnr", "ceiling_psnr"):
         rest = table[table["metric"] != metric]
-        assert blocks(replace(found, frames={"table": rest, "summary": summarise(rest)})) == []
+        assert blocks(tabled(rest, found.run)) == []
 
 
 def test_who_projects_is_said() -> None:
@@ -164,7 +180,7 @@ def test_three_patients_have_no_r() -> None:
     found = one_model()
     few = found.frames["table"]
     few = few[few["patient"].isin(["p0", "p1", "p2"])]
-    (table,) = of_kind(blocks(replace(found, frames={"table": few, "summary": summarise(few)})), Table)
+    (table,) = of_kind(blocks(tabled(few, found.run)), Table)
     assert table.rows[0][4:] == ("–", "–", "3")
 
 
@@ -173,7 +189,7 @@ def test_one_image_and_one_patient(images: int) -> None:
     found = one_model()
     few = found.frames["table"]
     few = few[few["id"].isin(["0", str(PATIENTS)][:images])]
-    made = blocks(replace(found, frames={"table": few, "summary": summarise(few)}))
+    made = blocks(tabled(few, found.run))
     (table,) = of_kind(made, Table)
     assert table.rows[0][4:] == ("–", "–", "1")
     assert "nan" not in " ".join(table.rows[0])
@@ -185,10 +201,10 @@ def test_infinite_values_are_left_out() -> None:
     table = found.frames["table"].copy()
     chosen = (table["method"] == "mine") & (table["id"] == "3")
     table.loc[chosen & (table["metric"] == "psnr"), "value"] = np.inf
-    (shown,) = of_kind(blocks(replace(found, frames={"table": table, "summary": summarise(table)})), Table)
+    (shown,) = of_kind(blocks(tabled(table, found.run)), Table)
     assert "inf" not in " ".join(shown.rows[0])
     table.loc[(table["method"] == "mine") & (table["metric"] == "psnr"), "value"] = np.inf
-    (shown,) = blocks(replace(found, frames={"table": table, "summary": summarise(table)}))
+    (shown,) = blocks(tabled(table, found.run))
     assert shown.rows[0][3:] == (*("–",) * 3, "0")
 
 
@@ -196,5 +212,5 @@ def test_an_autoencoder_that_gives_all_images_back_is_told_in_words() -> None:
     found = evaluation(dict(list(FOUR.items())[:2]), [model(name, name * 4) for name in ("one", "two")])
     table = found.frames["table"].copy()
     table.loc[(table["method"] == "one") & (table["metric"] == "ceiling_psnr"), "value"] = np.inf
-    (shown,) = of_kind(blocks(replace(found, frames={"table": table, "summary": summarise(table)})), Table)
+    (shown,) = of_kind(blocks(tabled(table, found.run)), Table)
     assert shown.rows[0][2:] == ("identical", *("–",) * 3, "0")

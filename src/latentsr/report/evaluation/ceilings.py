@@ -10,12 +10,9 @@ from latentsr.report.blocks import Block, Columns, Picture, Table, Text, tabulat
 from latentsr.report.evaluation.data import Evaluation, Row
 from latentsr.report.figures import Point, ceiling_models, ceiling_patients
 from latentsr.report.text import NONE, estimate, interval, number
-from latentsr.stats.regression import fit_line, pearson
-from latentsr.stats.significance import mean_test
+from latentsr.stats.ceilings import CEILING, LINE_COLUMNS, RESULT, SMALLEST
 
-CEILING, RESULT = "ceiling_psnr", "psnr"
 INNER = "autoencoder"  # what the folder of an autoencoder within a model is called: no telling name
-LINE, SMALLEST = 61, 3  # places along a drawn line; autoencoders that it takes
 ENDS = ["mean", "mean_low", "mean_high"]
 
 
@@ -37,8 +34,8 @@ def ceiling_blocks(evaluation: Evaluation, dataset: str) -> Iterator[Block]:
         drawn = [one for one in lossy if one["name"] in results.index]  # others have infinite results alone
         if len(drawn) > 1:
             yield _models_picture(evaluation, dataset, drawn, lossless)
-        elif drawn and not _patients(evaluation, dataset, drawn[0]["name"]).empty:
-            yield _patients_picture(evaluation, dataset, drawn[0])
+        elif drawn and len(points := evaluation.points(dataset, "ceiling", drawn[0]["name"])):
+            yield _patients_picture(evaluation, dataset, drawn[0], points)
         if (table := _table(evaluation, dataset, models)) is not None:
             yield table
 
@@ -55,34 +52,32 @@ def _models_picture(evaluation: Evaluation, dataset: str, lossy: Sequence[Row], 
         (x, x_low, x_high), (y, low, high) = ceilings.loc[name], results.loc[name]
         points.append(Point(name, x, y, "", low, high, x_low, x_high))
     levels = {name: results.loc[name, "mean"] for name in (BICUBIC, *lossless) if name in results.index}
-    different = len({one["autoencoder"]["hash"] for one in lossy})
+    found = evaluation.frame("ceilings", dataset).query("points == 'models'").iloc[0]
     caption = (
         "A point a model, means over patients; whiskers: 95 % intervals (paired differences are "
         f"far surer). Lines across: results without a ceiling, of bicubic and of lossless latents. {_above(lossy)} "
     )
-    xs, bands = None, None
-    if min(len(points), different, len({point.x for point in points})) < SMALLEST:
-        caption += f"No line is laid through them: it takes models of {SMALLEST} autoencoders, here are {different}."
+    line = evaluation.frame("ceiling_lines", dataset)
+    xs, *bands = (line[name] for name in LINE_COLUMNS) if len(line) else (None,)
+    if xs is None:
+        caption += f"No line is laid through them: it takes models of {SMALLEST} autoencoders, here are "
+        caption += f"{found['autoencoders']}."
     else:
-        x, y = [point.x for point in points], [point.y for point in points]
-        xs = np.linspace(min(x), max(x), LINE)
-        bands, found = tuple(fit_line(x, y).predict(xs)), pearson(x, y)
         shown = "r not defined"
-        if np.isfinite(found.r):
-            ends = interval(found.low, found.high, "dB") or "(no interval below four)"
-            shown = f"Pearson's r = {number(found.r, 'dB')} {ends}"
+        if np.isfinite(found["r"]):
+            ends = interval(found["r_low"], found["r_high"], "dB") or "(no interval below four)"
+            shown = f"Pearson's r = {number(found['r'], 'dB')} {ends}"
         caption += (
-            f"Least-squares line through {len(points)} models of {different} autoencoders, with 95 % bands (as far as "
-            f"they fit): {shown}, n = {found.n}. So few points prove nothing: models differ in more than their "
-            "autoencoder, and those of one autoencoder are not independent."
+            f"Least-squares line through {len(points)} models of {found['autoencoders']} autoencoders, with 95 % bands "
+            f"(as far as they fit): {shown}, n = {found['n']}. So few points prove nothing: models differ in more than "
+            "their autoencoder, and those of one autoencoder are not independent."
         )
     drawn = ceiling_models(points, xs, bands, levels=levels, methods=evaluation.methods)
     return Picture(f"Ceiling and result on {dataset}", drawn, caption)
 
 
-def _patients_picture(evaluation: Evaluation, dataset: str, model: Row) -> Picture:
-    means = _patients(evaluation, dataset, model["name"])
-    results = {name: (means[CEILING], means[name]) for name in (BICUBIC, model["name"])}
+def _patients_picture(evaluation: Evaluation, dataset: str, model: Row, points: pd.DataFrame) -> Picture:
+    results = {str(name): (own["x"], own["y"]) for name, own in points.groupby("method", sort=False)}
     caption = (
         "A point a patient, means over its images: across, the ceiling of the model's autoencoder; upwards, the "
         f"results of the model and of bicubic. {_above([model])} An image with much fine detail is hard for both "
@@ -106,20 +101,6 @@ def _above(models: Sequence[Row]) -> str:
     return f"{text}; {who} {verb} results onto the input (consistency), which adds what LR holds and can lift them."
 
 
-def _images(evaluation: Evaluation, dataset: str, method: str) -> pd.DataFrame:
-    """Finite values of each image: the method's ceiling (`ceiling_psnr`), its PSNR, and bicubic's, by their names."""
-    rows = evaluation.frame("table", dataset)
-    results = rows[(rows["metric"] == RESULT) & rows["method"].isin([method, BICUBIC])]
-    ceilings = rows[(rows["metric"] == CEILING) & (rows["method"] == method)].assign(method=CEILING)
-    found = pd.concat([results, ceilings]).pivot(index=["id", "patient"], columns="method", values="value")
-    return found.where(np.isfinite(found))
-
-
-def _patients(evaluation: Evaluation, dataset: str, method: str) -> pd.DataFrame:
-    """The same, a patient's means over those images of its that have all values."""
-    return _images(evaluation, dataset, method).dropna().groupby(level="patient").mean()
-
-
 def _table(evaluation: Evaluation, dataset: str, models: Sequence[Row]) -> Table | None:
     means = evaluation.summary(dataset, CEILING)
 
@@ -137,16 +118,16 @@ def _table(evaluation: Evaluation, dataset: str, models: Sequence[Row]) -> Table
             return "identical"
         return estimate(row["mean"], row["mean_low"], row["mean_high"], "dB")
 
+    rows = evaluation.frame("ceilings", dataset)
+    own = {(row["model"], row["method"]): row for row in rows.to_dict("records")}
+
     def gap(model: Row) -> str:
-        images = _images(evaluation, dataset, model["name"])
-        by_patient = (images[CEILING] - images[model["name"]]).groupby(level="patient").mean()
-        found = mean_test(by_patient.to_numpy()[:, None])
-        return estimate(float(found.mean[0]), float(found.low[0]), float(found.high[0]), "dB")
+        row = own[model["name"], model["name"]]
+        return estimate(row["gap"], row["gap_low"], row["gap_high"], "dB")
 
     def correlation(model: Row, method: str) -> str:
-        patients = _patients(evaluation, dataset, model["name"])
-        found = pearson(patients[CEILING], patients[method])
-        return estimate(found.r, found.low, found.high, "dB") if np.isfinite(found.low) else NONE
+        row = own[model["name"], method]
+        return estimate(row["r"], row["r_low"], row["r_high"], "dB") if np.isfinite(row["r_low"]) else NONE
 
     def of_lossy(cell: Callable[[Row], str]) -> Callable[[Row], str]:
         return lambda model: NONE if model["autoencoder"]["lossless"] else cell(model)
@@ -158,7 +139,7 @@ def _table(evaluation: Evaluation, dataset: str, models: Sequence[Row]) -> Table
         "ceiling - PSNR (dB)": of_lossy(gap),
         "r": of_lossy(lambda one: correlation(one, one["name"])),
         "r of bicubic": of_lossy(lambda one: correlation(one, BICUBIC)),
-        "patients": of_lossy(lambda one: str(len(_patients(evaluation, dataset, one["name"])))),
+        "patients": of_lossy(lambda one: str(own[one["name"], one["name"]]["n"])),
     }
     note = (
         "AE ceiling: PSNR of HR, encoded and decoded, against HR, mean over patients; in brackets 95 % "

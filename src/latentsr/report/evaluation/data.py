@@ -114,8 +114,12 @@ class Evaluation:
 
     @cached_property
     def _comparisons(self) -> dict[str, dict[tuple[str, str, str], Row]]:
-        frames = {dataset: self.frame("comparisons", dataset) for dataset in self.datasets}
-        return {name: in_both_orders(rows[rows["unit"] == "patient"]) for name, rows in frames.items() if len(rows)}
+        found = {}
+        for dataset in self.datasets:
+            if len(rows := self.frame("comparisons", dataset)):
+                effects = self.frame("effects", dataset)[["metric", "a", "b", "d_z_low", "d_z_high", "h"]]
+                found[dataset] = in_both_orders(rows[rows["unit"] == "patient"].merge(effects, on=["metric", "a", "b"]))
+        return found
 
     def equivalence(self, dataset: str) -> list[Row]:
         """The rows of the equivalence table by patient, by metric and then in the order of `pairs`."""
@@ -130,6 +134,11 @@ class Evaluation:
         """A measure of the whole set by method, HR's against other patches of HR among them; empty if not measured."""
         rows = self.frame("sets", dataset)
         return {} if rows.empty else rows[rows["metric"] == metric].set_index("method")["value"].to_dict()
+
+    def points(self, dataset: str, figure: str, model: str = "") -> pd.DataFrame:
+        """The points of patients that a figure draws, of all methods; no rows where there are none."""
+        rows = self.frame("points", dataset)
+        return rows if rows.empty else rows[(rows["figure"] == figure) & (rows["model"] == model)]
 
     def parts(self, dataset: str, measure: str) -> pd.DataFrame:
         """The means of a measure's parts, one row per method (HR last), one column per part, those that have values."""
@@ -168,6 +177,7 @@ def in_both_orders(rows: pd.DataFrame) -> dict[tuple[str, str, str], Row]:
 def read_evaluation(folder: Path) -> Evaluation:
     """The finished evaluation in `folder`; InputError if there is none."""
     run = read_json(folder / RUN)
-    if not isinstance(run, dict) or not {"tables", "truth"} <= run.keys():
-        raise InputError(f"{folder}: holds no evaluation that a report can be made of; run 'latentsr evaluate' again")
+    whole = isinstance(run, dict) and {"tables", "truth"} <= run.keys()
+    if not whole or ("comparisons" in run["tables"] and "effects" not in run["tables"]):
+        raise InputError(f"{folder}: no evaluation that a report can be made of; run 'latentsr evaluate --overwrite'")
     return Evaluation(folder, run, {name: read_table(folder / f"{name}.parquet") for name in run["tables"]})

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr.names import BICUBIC, HR, listed
+from latentsr.names import BICUBIC, HR, SHARES, listed
 from latentsr.report.blocks import Picture
 from latentsr.report.evaluation.data import Evaluation
-from latentsr.report.evaluation.tables import SHARES
 from latentsr.report.figures import (
     Interval,
     Point,
@@ -23,8 +22,8 @@ from latentsr.report.figures import (
     spectra,
     violins,
 )
-from latentsr.stats.agreement import bland_altman as bland_altman_limits
-from latentsr.stats.paired import dz_interval
+from latentsr.stats.agreement import Agreement
+from latentsr.stats.significance import turned
 
 FOREST = ("psnr", "ssim", "ms_ssim", "haarpsi", "gmsd", "vif", "lpips")  # of which those that were measured
 MEANS = ("psnr", "haarpsi", "ssim")
@@ -59,8 +58,9 @@ def forest_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
         for method in evaluation.methods:
             row = evaluation.compared(dataset, facts["name"], method, BICUBIC)
             if row is not None and np.isfinite(row["d_z"]):
-                d_z = row["d_z"] if facts["better"] == "higher" else -row["d_z"]
-                rows.append(Interval(method, d_z, *dz_interval(d_z, int(row["n"])), str(facts["title"])))
+                shown = row if facts["better"] == "higher" else turned(row)
+                effect = (shown["d_z"], shown["d_z_low"], shown["d_z_high"])
+                rows.append(Interval(method, *effect, str(facts["title"])))
     if not rows:
         return None
     drawn = intervals(
@@ -186,15 +186,16 @@ def violin_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
 
 def intensity_picture(evaluation: Evaluation, dataset: str) -> Picture | None:
     """Bland-Altman plots of mean intensity: one point per patient, one panel per method, one pair of axes."""
-    rows = evaluation.frame("table", dataset)
-    wide = rows[rows["metric"] == "mean_intensity"].pivot(index=["id", "patient"], columns="method", values="value")
-    if wide.empty:
+    rows, points = evaluation.frame("agreement", dataset), evaluation.points(dataset, "agreement")
+    if rows.empty:
         return None
-    patients = list(wide.index.get_level_values("patient").astype(str))
-    found = {
-        method: bland_altman_limits(wide[method] * 100, wide[HR] * 100, patients=patients)
-        for method in evaluation.methods
-    }
+    rows = rows[rows["unit"] == "patient"].set_index("a")
+    found = {}
+    for method in evaluation.methods:
+        own = points[points["method"] == method]
+        limits = 100 * rows.loc[method, "bias":"upper_high"]
+        means, differences = (100 * own[axis].to_numpy(np.float64) for axis in ("x", "y"))
+        found[method] = Agreement(int(rows.loc[method, "n"]), **limits, means=means, differences=differences)
     drawn = bland_altman(found, unit="% of the range", methods=evaluation.methods)
     caption = "A point a patient; lines: bias and limits of agreement, bias ± 1.96 sd; bands: their 95 % intervals."
     return Picture(f"Mean intensity against HR on {dataset}", drawn, caption)

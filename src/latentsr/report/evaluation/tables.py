@@ -5,12 +5,11 @@ from functools import partial
 
 import numpy as np
 
-from latentsr.names import BICUBIC, HR, LR_PSNR, SHARPNESS
+from latentsr.names import BICUBIC, HR, LR_PSNR, SHARES, SHARPNESS
 from latentsr.report.blocks import Columns, Table, tabulate
 from latentsr.report.evaluation.data import Evaluation, Row
 from latentsr.report.evaluation.verdict import FINDINGS, WHOLE, unlike_hr
 from latentsr.report.text import NONE, counted, decimals, estimate, number, p_value
-from latentsr.stats.paired import rate_effects
 from latentsr.stats.significance import FEWEST, LEVEL, judge
 
 ARROWS = {"higher": "↑", "lower": "↓", "closer": "→ HR"}
@@ -19,7 +18,6 @@ BETTER = {"higher": "more", "lower": "less", "closer": "as HR"}
 UNDIRECTED = ("null_space", "null_space_share", "noise_floor")
 # Drawn by band, or in the table of means by scale; so many rows of differences stand in comparisons.csv alone.
 UNLISTED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "latent_psnr")
-SHARES = ("hallucinated", "lost")
 MAGNITUDES = {"hallucinated_magnitude": "mean excess", "lost_magnitude": "mean deficit"}  # with their columns' heads
 FAMILIES = {  # of evaluation/tables.py, in words
     "main measures": "main measures",
@@ -279,17 +277,16 @@ def rate_table(evaluation: Evaluation, dataset: str) -> Table | None:
     if not shares + magnitudes:
         return None
     means = evaluation.frame("summary", dataset).set_index(["method", "metric"])["mean"]
-    # Cohen's h of each share against bicubic's, by method and tidy name.
-    effects: dict[tuple[str, str], float] = {}
-    if len(rows := evaluation.frame("comparisons", dataset)):
-        chosen = rows[(rows["b"] == BICUBIC) & (rows["unit"] == "patient")]
-        found = rate_effects(chosen, [name for name in chosen["metric"].unique() if name.partition("/")[0] in SHARES])
-        effects = found.set_index(["a", "metric"])["h"].to_dict()
+
+    def h(method: str, metric: str) -> float | None:
+        row = evaluation.compared(dataset, metric, method, BICUBIC)
+        return None if row is None else row["h"]
+
     cells = tuple(
         (
             f"{method}, {sigma.replace('sigma', ' sigma')}",
             *(f"{100 * means[method, f'{name}/{sigma}']:.2f} %" for name in shares),
-            *(number(effects.get((method, f"{name}/{sigma}")), "dB", signed=True) for name in shares),
+            *(number(h(method, f"{name}/{sigma}"), "dB", signed=True) for name in shares),
             *(number(means[method, f"{name}/{sigma}"]) for name in magnitudes),
         )
         for method in evaluation.methods

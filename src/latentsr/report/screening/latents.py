@@ -1,7 +1,6 @@
 """Sections of a screening's page: bands and spectra, the worst images, the latents and what they cost."""
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -104,22 +103,14 @@ def latent_section(results: Results) -> Section:
         "half precision mean: encode in float32."
     )
 
-    def channels(cost: Row, *columns: str) -> list[float]:
-        """The known values of the columns in all channels of an autoencoder's latent."""
-        rows = [row for row in rows_of(results["latents"], cost["dataset"]) if row["method"] == cost["method"]]
-        return [row[column] for row in rows for column in columns if row[column] is not None]
-
     def span(column: str) -> Callable[[Row], str]:
         def shown(cost: Row) -> str:
-            known = channels(cost, column)
+            rows = [row for row in rows_of(results["latents"], cost["dataset"]) if row["method"] == cost["method"]]
+            known = [row[column] for row in rows if row[column] is not None]
             ends = [min(known), max(known)] if len(known) > 1 else known
             return " to ".join(f"{end:.2f}" for end in ends) or NONE
 
         return shown
-
-    def correlation(cost: Row) -> str:
-        known = channels(cost, "correlation_rows", "correlation_columns")
-        return f"{statistics.median(known):.2f}" if known else NONE
 
     def share(value: float | None) -> str:
         return "0 %" if value == 0 else NONE if value is None else f"{100 * value:.1f} %"
@@ -131,7 +122,7 @@ def latent_section(results: Results) -> Section:
         "of pixels": lambda cost: f"{cost['share']:.1%}",
         "means": span("mean"),
         "sds": span("sd"),
-        "correlation": correlation,
+        "correlation": lambda cost: written(cost["latent_correlation"], ".2f"),
         "NaN, fp16 / bf16": lambda cost: f"{share(cost['nonfinite_float16'])} / {share(cost['nonfinite_bfloat16'])}",
     }
     tables = []

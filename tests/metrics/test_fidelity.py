@@ -18,6 +18,7 @@ from latentsr.metrics.fidelity import (
     SCALES,
     background_psnr,
     background_ssim,
+    background_ssim_published,
     intensity_bias,
     latent_cosine,
     latent_mse,
@@ -30,6 +31,7 @@ from latentsr.metrics.fidelity import (
     psnr,
     roi_psnr,
     roi_ssim,
+    roi_ssim_published,
     ssim,
     ssim_map,
 )
@@ -228,6 +230,21 @@ def test_values_equal_numpy_over_the_chosen_pixels(sr: Tensor, hr: Tensor, mask:
             np.testing.assert_allclose(psnr_of(sr, hr, mask)[image], -10 * error.log10(), rtol=1e-5)
             expected = similarity[image][inside].double().mean()
             np.testing.assert_allclose(ssim_of(sr, hr, mask)[image], expected, rtol=1e-5)
+
+
+def test_the_published_ssim_of_a_region_is_that_of_its_bounding_box_and_7_px(
+    sr: Tensor, hr: Tensor, mask: Tensor
+) -> None:
+    """The published code, with scikit-image: the map of the box around the mask, averaged over the mask."""
+    for image, found in enumerate(roi_ssim_published(sr, hr, mask)[:2].tolist()):
+        inside, s, h = (one[image, 0].numpy() for one in (mask, sr.double(), hr.double()))
+        box = tuple(slice(max(at.min() - 7, 0), at.max() + 8) for at in inside.nonzero())
+        _, similarity = structural_similarity(h[box], s[box], data_range=1.0, full=True)
+        assert found == pytest.approx(similarity[inside[box]].mean(), abs=2e-5)
+        _, similarity = structural_similarity(h, s, data_range=1.0, full=True)
+        background = background_ssim_published(sr, hr, mask)[image]
+        assert float(background) == pytest.approx(similarity[~inside].mean(), abs=2e-5)
+    assert roi_ssim_published(hr[..., :6], hr[..., :6], mask[..., :6]).isnan().all()
 
 
 def test_a_full_mask_gives_the_whole_image_and_no_background(sr: Tensor, hr: Tensor) -> None:

@@ -163,11 +163,13 @@ def test_an_image_without_a_value_under_one_seed_has_none(seeds_table: pd.DataFr
 
 def test_the_spread_is_of_the_seeds_means_over_patients(seeds_table: pd.DataFrame) -> None:
     spread = seed_spread(seed_means(seeds_table, MEMBERS), MEMBERS)
-    assert tuple(spread.columns) == ("dataset", "method", "metric", "seeds", "mean", "sd", "least", "greatest")
-    summary = summarise(seeds_table).set_index(["method", "metric"])["mean"]
+    summaries = summarise(seeds_table).set_index(["method", "metric"])
+    summary = summaries["mean"]
     for row in spread.itertuples():
         means = [summary[seed, row.metric] for seed in OFFSETS]
         assert (row.seeds, row.least, row.greatest) == (3, min(means), max(means))
+        by_image = [summaries["mean_images"][seed, row.metric] for seed in OFFSETS]
+        assert (row.mean_images, row.sd_images) == pytest.approx((np.mean(by_image), np.std(by_image, ddof=1)))
         assert row.sd == pytest.approx(np.std(means, ddof=1))
         pooled = summarise(over_seeds(seeds_table, MEMBERS)).set_index(["method", "metric"])["mean"]
         assert row.mean == pytest.approx(pooled["mine", row.metric])
@@ -176,5 +178,5 @@ def test_the_spread_is_of_the_seeds_means_over_patients(seeds_table: pd.DataFram
 def test_seeds_without_a_finite_value_are_not_counted() -> None:
     rows = [("set", f"mine@{seed}", "fid", value) for seed, value in ((0, 2.0), (1, np.inf), (7, 3.0))]
     values = pd.DataFrame([*rows, ("set", "bicubic", "fid", 9.0)], columns=["dataset", "method", "metric", "value"])
-    (row,) = seed_spread(values, MEMBERS).to_dict("records")
+    (row,) = seed_spread(values.assign(value_images=np.nan), MEMBERS).to_dict("records")
     assert (row["seeds"], row["mean"], row["least"], row["greatest"]) == (2, 2.5, 2.0, 3.0)

@@ -33,6 +33,7 @@ from latentsr.metrics.images import (
 )
 
 SSIM_SIDE = 11
+UNIFORM_SIDE = 7  # of scikit-image's default window
 MS_SSIM_SIDE = 161
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SIGMA = 1.5
@@ -73,13 +74,15 @@ def ssim(sr: Tensor, hr: Tensor) -> Tensor:
     return (luminance * contrast).mean(dim=(1, 2, 3))
 
 
-def ssim_map(sr: Tensor, hr: Tensor) -> Tensor:
+def ssim_map(sr: Tensor, hr: Tensor, *, uniform: bool = False) -> Tensor:
     """Structural similarity of each pixel's window, of HR's shape, borders mirrored with the edge doubled.
 
-    scikit-image's `full=True`. Sides must be 11 px or more.
+    scikit-image's `full=True`. Sides must be 11 px or more. `uniform` is that function's default window, of which the
+    published values are: 7x7 px of one weight, with sample covariance; for sides of 7 px or more.
     """
     sr, hr = check_pair(sr, hr)
-    luminance, contrast = _terms(doubled_edge(sr, BORDER), doubled_edge(hr, BORDER))
+    border = (UNIFORM_SIDE if uniform else SSIM_SIDE) // 2
+    luminance, contrast = _terms(doubled_edge(sr, border), doubled_edge(hr, border), uniform=uniform)
     return luminance * contrast
 
 
@@ -143,16 +146,20 @@ def truncated_bias(sr: Tensor, hr: Tensor) -> Tensor:
     return intensity_bias(truncated(sr), hr)
 
 
-def _terms(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+def _terms(sr: Tensor, hr: Tensor, *, uniform: bool = False) -> tuple[Tensor, Tensor]:
     """(luminance, contrast and structure) of the windows that lie inside the images."""
+    taps, factor = gaussian_taps(SSIM_SIDE, SIGMA), 1.0
+    if uniform:
+        taps = torch.full((UNIFORM_SIDE,), 1 / UNIFORM_SIDE, dtype=taps.dtype)
+        factor = UNIFORM_SIDE**2 / (UNIFORM_SIDE**2 - 1)  # of the sample covariance
     # The variances enter only by their sum, so that one filtering serves both.
     maps = torch.cat([sr, hr, sr * hr, sr.square() + hr.square()])
-    mean_sr, mean_hr, product, squares = correlate_separable(maps, gaussian_taps(SSIM_SIDE, SIGMA)).chunk(4)
+    mean_sr, mean_hr, product, squares = correlate_separable(maps, taps).chunk(4)
     means = mean_sr * mean_hr
     mean_squares = mean_sr.square() + mean_hr.square()
     luminance = (2 * means + C1) / (mean_squares + C1)
-    variances = (squares - mean_squares).clamp_min(0)
-    return luminance, (2 * (product - means) + C2) / (variances + C2)
+    variances = factor * (squares - mean_squares).clamp_min(0)
+    return luminance, (2 * factor * (product - means) + C2) / (variances + C2)
 
 
 def roi_psnr(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
@@ -175,6 +182,21 @@ def roi_ssim(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
 def background_ssim(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """Mean of the SSIM map over the pixels outside the mask, (batch,)."""
     return roi_ssim(sr, hr, mask == 0)
+
+
+def roi_ssim_published(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the mask's pixels of the SSIM map of the uniform window, (batch,); NaN for sides under 7 px.
+
+    The published code crops to the mask's bounding box and 7 px around it, which changes nothing: no window of the mask
+    reaches further than 3 px. Source: arXiv 2604.12152, its public code.
+    """
+    sr, hr = check_pair(sr, hr)
+    return no_value(hr) if smaller_than(hr, UNIFORM_SIDE) else _mean(ssim_map(sr, hr, uniform=True), mask)
+
+
+def background_ssim_published(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the pixels outside the mask of the SSIM map of the uniform window, (batch,)."""
+    return roi_ssim_published(sr, hr, mask == 0)
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -28,26 +28,33 @@ def over_seeds(table: pd.DataFrame, members: Members) -> pd.DataFrame:
 
 
 def seed_means(table: pd.DataFrame, members: Members) -> pd.DataFrame:
-    """(dataset, method, metric, value): each seed's mean over patients, as in a summary of the table of all seeds."""
+    """Each seed's means, as in a summary of the table of all seeds.
+
+    Columns: dataset, method, metric, `value` (mean over patients), `value_images` (mean over images).
+    """
     seeds = table[table["method"].isin([seed for seeds in members.values() for seed in seeds])]
     parts = [
-        column_means(wide(rows))["mean"].rename("value").reset_index().assign(dataset=str(dataset))
+        column_means(wide(rows))[["mean", "mean_images"]].reset_index().assign(dataset=str(dataset))
         for dataset, rows in seeds.groupby("dataset", sort=True)
     ]
-    return pd.concat(parts, ignore_index=True)[["dataset", "method", "metric", "value"]]
+    found = pd.concat(parts, ignore_index=True).rename(columns={"mean": "value", "mean_images": "value_images"})
+    return found[["dataset", "method", "metric", "value", "value_images"]]
 
 
 def seed_spread(values: pd.DataFrame, members: Members) -> pd.DataFrame:
     """One row per dataset, method and metric: mean, sd (ddof 1), least and greatest of its seeds' values.
 
-    `seeds` is the number of those with a finite value; the others are left out. Intervals over patients do not include
-    this sd. `values` has one row per seed, as of `seed_means`.
+    `seeds` is the number of those with a finite value; the others are left out. `mean_images` and `sd_images` are of
+    the seeds' means over images, as published. Intervals over patients do not include these sds. `values` has one row
+    per seed, as of `seed_means`; measures of whole sets have no `value_images` (NaN).
     """
     names = {seed: name for name, seeds in members.items() for seed in seeds}
-    finite = values["value"].where(values["value"].abs() < float("inf"))
-    rows = values.assign(method=values["method"].map(names), value=finite).dropna(subset=["method"])
-    found = rows.groupby(["dataset", "method", "metric"], sort=False)["value"]
-    return found.agg(seeds="count", mean="mean", sd="std", least="min", greatest="max").reset_index()
+    cells = ["value", "value_images"]
+    finite = values[cells].where(values[cells].abs() < float("inf"))
+    rows = values.assign(**finite, method=values["method"].map(names)).dropna(subset=["method"])
+    groups = rows.groupby(["dataset", "method", "metric"], sort=False)
+    spread = groups["value"].agg(seeds="count", mean="mean", sd="std", least="min", greatest="max")
+    return spread.join(groups["value_images"].agg(mean_images="mean", sd_images="std")).reset_index()
 
 
 RATIO_METRICS = (SHARPNESS, "blockiness")

@@ -120,7 +120,7 @@ def unit_means(values: Floats, members: Sequence[str]) -> Floats:
 
 ROUNDING = 1e-9  # of the largest: smaller steps are rounding errors
 EXACT, EXACT_WITH_TIES = 50, 13  # pairs up to which p is exact, as in scipy
-BISECTIONS = 50  # halvings of an interval: to 1e-14 of it
+BISECTIONS = 40  # halvings of an interval: to 1e-12 of it
 
 
 def wilcoxon(differences: ArrayLike) -> float:

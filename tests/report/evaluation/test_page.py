@@ -167,7 +167,7 @@ class TestPage:
 
     def test_a_folder_without_an_evaluation_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "run.json").write_text(json.dumps({"key": "old"}))
-        with pytest.raises(InputError, match="holds no evaluation"):
+        with pytest.raises(InputError, match="no evaluation"):
             write_report(tmp_path)
 
     def test_an_evaluation_of_little_makes_a_page(self, evaluation: Evaluation) -> None:

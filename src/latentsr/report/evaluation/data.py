@@ -179,5 +179,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     run = read_json(folder / RUN)
     whole = isinstance(run, dict) and {"tables", "truth"} <= run.keys()
     if not whole or ("comparisons" in run["tables"] and "effects" not in run["tables"]):
-        raise InputError(f"{folder}: no evaluation that a report can be made of; run 'latentsr evaluate --overwrite'")
+        raise InputError(
+            f"{folder}: no evaluation that a report can be made of; evaluate again, with the option overwrite"
+        )
     return Evaluation(folder, run, {name: read_table(folder / f"{name}.parquet") for name in run["tables"]})

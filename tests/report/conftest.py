@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from latentsr.report.blocks import Images, Page, Picture, Section, Slider, Table, Text, Tile, View
 from latentsr.report.drawing import Drawing
@@ -80,11 +82,15 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
 
 
 @pytest.fixture(scope="session")
-def open_page() -> Callable:
+def open_page() -> Iterator[Callable]:
     """`open_page(path, width, screenshot=None, ...) -> Findings` of browser.py; skips where there is no Chromium."""
-    if browser.find_browser() is None:
+    if (program := browser.find_browser()) is None:
         pytest.skip("no Chromium: " + ", ".join(browser.NAMES))
-    return browser.open_page
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=browser.FLAGS) as one,
+    ):
+        yield partial(browser.open_page, one)
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

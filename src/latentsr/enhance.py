@@ -127,7 +127,16 @@ def enhance_files(
                 progress(done + slices / of, len(items))
 
             progress(done, len(items))
-            for outcome in _outcomes(item, job, record, within):
+            parts = [item]
+            while parts:
+                part, begin = parts.pop(0), time.perf_counter()
+                with _fault(part) as faults:
+                    outcome = _enhance(part, job, record, within)
+                if faults:
+                    (outcome,) = faults
+                    if part is item and outcome.status == "failed" and (parts := _readable(item, job)):
+                        continue
+                outcome = replace(outcome, seconds=round(time.perf_counter() - begin, 3))
                 record.outcomes.append(outcome)
                 finished(outcome)
         progress(len(items), len(items))
@@ -135,43 +144,39 @@ def enhance_files(
     return record.outcomes
 
 
-def _outcomes(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Iterator[Outcome]:
-    """The outcome of an item; of a stack with files that cannot be read, that of the others and of each of these."""
-    outcome = _attempt(item, job, record, progress)
+def _readable(item: io.Item, job: Job) -> list[io.Item]:
+    """Of a stack with files that cannot be read the others as one item, then each of these; else nothing."""
     broken = []
-    for path in item.paths if item.series and outcome.status == "failed" else ():
+    for path in item.paths if item.series else ():
         try:
             job.read(path, constant=True)
         except LatentSRError:
             broken.append(path)
     sound = tuple(path for path in item.paths if path not in broken)
     if not broken or not sound:
-        yield outcome
-        return
+        return []
     place = item.relative if len(sound) > 1 else item.relative / sound[0].name
     series = sha256_json([item.series_digest, [path.name for path in broken]])  # another series than the whole one
-    yield _attempt(io.Item(place, sound, series), job, record, progress)
-    for path in broken:
-        yield _attempt(io.Item(item.relative / path.name, (path,)), job, record, progress)
+    return [io.Item(place, sound, series), *(io.Item(item.relative / path.name, (path,)) for path in broken)]
 
 
-def _attempt(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Outcome:
-    """The outcome of an item, whatever the fault of its file; other errors are raised."""
-    name, begin = item.relative.as_posix(), time.perf_counter()
+@contextlib.contextmanager
+def _fault(item: io.Item) -> Iterator[list[Outcome]]:
+    """Takes the fault of an item's file as its outcome, skipped or failed; other errors are raised."""
+    name, found = item.relative.as_posix(), list[Outcome]()
     try:
-        outcome = _enhance(item, job, record, progress)
+        yield found
     except OptionError:
         raise
     except LatentSRError as error:
-        outcome = Outcome(name, "skipped" if isinstance(error, NotAnImageError) else "failed", reason=str(error))
+        found += [Outcome(name, "skipped" if isinstance(error, NotAnImageError) else "failed", reason=str(error))]
     except OSError as error:  # of the input: those of writing are LatentSRError
-        outcome = Outcome(name, "failed", reason=str(unreadable(item.paths[0], error)))
+        found += [Outcome(name, "failed", reason=str(unreadable(item.paths[0], error)))]
     except (MemoryError, RuntimeError) as error:
         # torch has no class of its own for a CPU without memory
         if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)):
             raise
-        outcome = Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")
-    return replace(outcome, seconds=round(time.perf_counter() - begin, 3))
+        found += [Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")]
 
 
 def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Outcome:

@@ -84,7 +84,7 @@ def test_skipped_files_and_resized_images_are_told(tmp_path: Path, run: Callable
     assert "notes.txt" in stopped.err
     assert not (tmp_path / "other").exists()
     assert "2 of 3 images to a short side of 16" in run(*arguments, "-o", tmp_path / "crop", "--resize", "crop").out
-    assert "resized" not in run(*arguments, "-o", tmp_path / "cut", "--resize", "none").out
+    assert "resized 3" not in run(*arguments, "-o", tmp_path / "cut", "--resize", "none").out
     assert run(*arguments, "-o", tmp_path / "no", "--resize", "fit").status == 2
 
 

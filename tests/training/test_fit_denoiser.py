@@ -1,8 +1,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.job import JobFolder
 from latentsr.provenance import ESTIMATE, RESEARCH_USE
-from latentsr.training import fit_denoiser as training
 from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import TrainConfig
 from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card, training_state
@@ -103,32 +103,38 @@ def test_the_scores_are_those_of_the_model_that_is_saved(cache: LatentCache, tmp
 SLOW = pytest.mark.slow
 
 
-@pytest.fixture
-def killed(forked: Callable) -> Callable[..., None]:
-    """(cache, out, place, options...) A training in its own process that is killed at a sample, or before it saves."""
+# In an interpreter of its own: torch refuses to train in a fork of a process that has trained.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from latentsr.data.latents import open_cache
+from latentsr.training import crops, fit_denoiser
+from latentsr.training.denoiser import TrainConfig
+cache, out, options, place = sys.argv[1:]
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+draw = crops.LatentCrops.__getitem__
+if place == "save":
+    fit_denoiser.save_model = kill
+else:
+    crops.LatentCrops.__getitem__ = lambda self, n: kill() if n == int(place) else draw(self, n)
+fit_denoiser.fit_denoiser(open_cache(cache), Path(out), TrainConfig.model_validate_json(options), device="cpu")
+"""
 
-    def train(cache: LatentCache, out: Path, place: int | str, **options: object) -> None:
-        def work() -> None:
-            def kill(*_: object, **__: object) -> None:
-                os.kill(os.getpid(), signal.SIGKILL)
 
-            draw = LatentCrops.__getitem__
-            if place == "save":
-                training.save_model = kill
-            else:
-                LatentCrops.__getitem__ = lambda self, n: kill() if n == place else draw(self, n)
-            fitted(cache, out, **options)
-
-        assert forked(work) == -signal.SIGKILL
-
-    return train
+def killed(cache: LatentCache, out: Path, place: int | str, **options: object) -> None:
+    """A training in its own process that is killed at a sample, or before it saves."""
+    text = TINY.model_copy(update=options).model_dump_json()
+    command = [sys.executable, "-c", KILLED, str(cache.root), str(out), text, str(place)]
+    process = subprocess.run(command, check=False, capture_output=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
 
 
 @pytest.mark.parametrize(
     ("place", "held"), [pytest.param(3, None, marks=SLOW), (13, 4), pytest.param("save", 8, marks=SLOW)]
 )
 def test_resume_after_sigkill_equals_an_undisturbed_run(
-    cache: LatentCache, tmp_path: Path, killed: Callable, place: int | str, held: int | None
+    cache: LatentCache, tmp_path: Path, place: int | str, held: int | None
 ) -> None:
     killed(cache, tmp_path / "killed", place)
     checkpoint = tmp_path / "killed.run" / "checkpoints" / "last.ckpt"
@@ -279,7 +285,7 @@ def steps_of(out: Path) -> int:
 
 @pytest.mark.parametrize("place", [pytest.param(27, marks=SLOW), "save"])
 def test_a_killed_extension_goes_on_and_equals_an_undisturbed_one(
-    cache: LatentCache, tmp_path: Path, killed: Callable, place: int | str
+    cache: LatentCache, tmp_path: Path, place: int | str
 ) -> None:
     """From 8 steps to 14, the last epoch a short one; two samples a step."""
     names = ("undisturbed", "killed")

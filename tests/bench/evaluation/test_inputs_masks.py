@@ -103,7 +103,7 @@ def test_without_masks_regions_are_not_measured_and_it_is_said(dataset: Dataset,
 
 def test_a_margin_of_a_region_needs_only_the_datasets_masks(masked: Callable[..., Dataset], tmp_path: Path) -> None:
     asked = comparison(margins=(("roi_psnr", 1.0),))
-    compare([masked().root], tmp_path / "out", replace(asked, methods=("bicubic+projection",)))
+    compare([masked().root], tmp_path / "out", asked.model_copy(update={"methods": ("bicubic+projection",)}))
     assert set(pd.read_parquet(tmp_path / "out" / "equivalence.parquet")["metric"]) == {"roi_psnr"}
 
 

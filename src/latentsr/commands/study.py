@@ -47,7 +47,7 @@ def study(
     if until is not None and until not in STEPS:
         raise OptionError(f"--until {until}: expected {', '.join(STEPS)}{suggestion(until, STEPS)}")
     design = read_design(file, sources=_folders(source or ()))
-    ends = nodes_of(design)
+    ends = every = nodes_of(design)
     if unknown := [arm for arm in only or () if arm not in ends]:
         raise OptionError(f"--only {unknown[0]}: no such arm; expected {', '.join(ends)}{suggestion(unknown[0], ends)}")
     ends = {arm: last for arm, last in ends.items() if not only or arm in only}
@@ -69,7 +69,7 @@ def study(
         terminal.show(f"[{done}/{total}] {outcome.node.step} {outcome.node.name} {outcome.state}{took}{reason}")
 
     outcomes = run_study(ends, out, device=device, workers=workers, progress=terminal.progress, told=told)
-    for sentence in write_results(design, ends, out):
+    for sentence in write_results(design, every, out):
         terminal.show_warning(sentence)
     terminal.show(f"tables in {out}: {', '.join(f'{name}.csv' for name in TABLES if (out / f'{name}.csv').exists())}")
     failed = [outcome for outcome in outcomes if outcome.state == FAILED]

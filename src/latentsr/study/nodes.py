@@ -1,7 +1,6 @@
 """The jobs of a study as the nodes of a graph: what each needs, what it is made of, and how it is run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +26,10 @@ from latentsr.training.autoencoder import FitVaeConfig, fit_autoencoder
 from latentsr.training.autoencoder import published_preset as adaptation_preset
 from latentsr.training.denoiser import TrainConfig, published_preset
 from latentsr.training.fit_denoiser import fit_denoiser
+from latentsr.training.trainer import Progress
 from latentsr.upscalers import UPSCALERS, Sampling, load_upscaler
 
 STEPS = ("prepare", "fit-vae", "screen", "encode", "train", "measure")
-Report = Callable[..., None]  # (done, total)
-Progress = Callable[..., AbstractContextManager[Report]]  # (title, unit=, resumes=), see `latentsr.terminal.progress`
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,12 @@ def _measured(
         except LatentSRError as error:
             raise type(error)(f"arm {name}: {error}") from error
     base = {**design.measure, **arm.measure}
-    references = {key: base.pop(key) for key in ("reference_autoencoder", "latent") if base.get(key)}
+    references = {
+        key: autoencoders.get(other) or _existing(other, f"arm {name}: {key}")
+        for key in ("reference_autoencoder", "latent")
+        if (other := base.pop(key, None))
+    }
+    fitted = {key: one for key, one in references.items() if isinstance(one, Node)}
     checked(Comparison, base, f"arm {name}: measure")
     if own := sorted({"methods", "split", "degradation"} & base.keys()):
         raise OptionError(f"arm {name}: measure has {', '.join(own)}, which the study sets; leave it out")
@@ -201,16 +204,10 @@ def _measured(
             options = {
                 "samplings": arm.samplings, "options": base, "split": design.datasets[dataset].split,
                 "degradation": design.degradation_of(dataset), "upscaler": arm.upscaler,
-                "references": {
-                    key: one for key, other in references.items()
-                    if isinstance(one := autoencoders.get(other) or _existing(other, f"arm {name}: {key}"), str)
-                },
+                "references": {key: one for key, one in references.items() if key not in fitted},
+                "fitted": list(fitted),
             }  # fmt: skip
-            fitted = {
-                key: node for key, other in references.items() if isinstance(node := autoencoders.get(other), Node)
-            }
             needs = (datasets[dataset], *([model] if model else []), *fitted.values())
-            options["fitted"] = list(fitted)
             yield Node("measure", f"{label}-on-{dataset}", options, needs)
 
 

@@ -23,7 +23,8 @@ from latentsr.config import manifest, read_signed_json, signed, write_json
 from latentsr.device import peak_memory, resolve_device
 from latentsr.errors import InputError, LatentSRError
 from latentsr.job import locked
-from latentsr.study.nodes import Node, Progress, before
+from latentsr.study.nodes import Node, before
+from latentsr.training.trainer import Progress
 
 NODES, LOGS = "nodes", "logs"
 DONE, FAILED, SKIPPED = "done", "failed", "skipped"
@@ -127,7 +128,7 @@ def _run(node: Node, root: Path, device: str, progress: Progress) -> Outcome:
     begin, earlier = time.monotonic(), _seconds(node, root)
 
     def record(state: str, message: str = "") -> Outcome:
-        seconds = round(earlier + time.monotonic() - begin, 1)
+        seconds = round(earlier + time.monotonic() - begin, 3)
         facts = {"key": node.key, "step": node.step, "options": node.options, "message": message}
         memory = round(peak_memory(resolve_device(device)) / 1e6)
         content = manifest(state=state, seconds=seconds, memory_mb=memory, device=device, **facts)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from latentsr.config import read_json
+from latentsr.config import read_json, read_signed_json, signed, write_json
 from latentsr.errors import StaleError
 from latentsr.job import locked
 from latentsr.study.design import read_design
@@ -137,12 +137,15 @@ def test_two_runners_do_not_share_a_folder(ends: Ends, tmp_path: Path) -> None:
         run_study(ends, tmp_path / "study", progress=silent)
 
 
-def test_an_altered_record_is_no_finished_job(study: Path, ends: Ends) -> None:
+def test_an_altered_record_or_one_of_an_interruption_is_no_finished_job(study: Path, ends: Ends) -> None:
     node = ends["bicubic"][0]
     path = study / "nodes" / f"{node.place}.json"
-    kept = path.read_text()
+    kept, record = path.read_text(), read_signed_json(path)
     path.write_text(kept.replace('"done"', '"gone"'))
     assert done_before(node, study) is None
+    for change in ({"state": "interrupted"}, {"state": "failed"}, {"key": "another"}):
+        write_json(path, signed({**record, **change}))
+        assert done_before(node, study) is None
     path.write_text(kept)
     assert done_before(node, study) is not None
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from latentsr.config import read_json, read_signed_json, signed, write_json
@@ -17,7 +18,7 @@ from latentsr.job import locked
 from latentsr.study.design import read_design
 from latentsr.study.nodes import Node, before, nodes_of
 from latentsr.study.results import write_results
-from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, done_before, run_study
+from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, _begin_worker, done_before, run_study
 from latentsr.training.trainer import silent
 
 SMOKE = Path(__file__).resolve().parents[2] / "studies" / "smoke.yaml"
@@ -70,14 +71,17 @@ def test_two_workers_killed_at_random_and_resumed_make_the_same_tables(
     arguments = ["study", SMOKE, "-o", root, "--device=cpu", "--workers=2", "--only=small", *options]
     command = [sys.executable, "-c", "from latentsr.cli import main; main()", *map(str, arguments)]
     wanted = generator.randrange(1, 8)  # jobs that are begun when it is killed
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0) as running:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
         while running.poll() is None and len(list((root / "nodes").rglob("*.json"))) < wanted:
             time.sleep(0.05)
         time.sleep(generator.random())
-        assert running.poll() is None
+        workers = psutil.Process(running.pid).children(recursive=True)
+        assert len(workers) >= 2
         os.kill(running.pid, signal.SIGKILL)
-    while _group_lives(running.pid):  # the workers end with it
+    until = time.monotonic() + 60
+    while any(_lives(worker) for worker in workers) and time.monotonic() < until:
         time.sleep(0.05)
+    assert not any(_lives(worker) for worker in workers)  # they end with it
     assert list((root / "logs" / "prepare").glob("a-*.log"))
     only = {"small": ends["small"]}
     assert run_study(only, root, device="cpu", progress=silent), f"killed after {wanted} jobs"
@@ -85,12 +89,20 @@ def test_two_workers_killed_at_random_and_resumed_make_the_same_tables(
         pd.testing.assert_frame_equal(table(root, node), table(study, node))
 
 
-def _group_lives(group: int) -> bool:
+def _lives(process: psutil.Process) -> bool:
+    """Not so once it has ended, though nobody asked for its exit code: orphans' new parent may never do so."""
     try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return True
+
+
+def test_a_worker_that_starts_after_its_runner_was_killed_ends(forked: Callable) -> None:
+    def start() -> None:
+        _begin_worker(1, runner=os.getpid())  # not its parent
+        time.sleep(60)
+
+    assert forked(start) == 1
 
 
 def test_a_job_that_fails_leaves_the_others_running(ends: Ends, sources: dict[str, Path], tmp_path: Path) -> None:

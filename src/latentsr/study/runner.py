@@ -153,10 +153,12 @@ def _run_logged(node: Node, root: Path, device: str, progress: Progress) -> Outc
         return _run(node, root, device, progress)
 
 
-def _begin_worker(threads: int) -> None:
-    """Takes its share of the cores, and ends with the runner, however that ends: it would go on with its job."""
+def _begin_worker(threads: int, runner: int) -> None:
+    """Takes its share of the cores, and ends with the runner, however that ends: it would go on with its job.
+
+    `runner` is told, not asked for here: a runner that was killed while this process started is no parent any more.
+    """
     torch.set_num_threads(threads)
-    runner = os.getppid()
 
     def watch() -> None:
         while os.getppid() == runner:
@@ -192,7 +194,7 @@ def _executor(workers: int) -> Iterator[Executor | None]:
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
+        workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(threads, os.getpid())
     ) as pool:
         try:
             yield pool

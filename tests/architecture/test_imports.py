@@ -176,13 +176,18 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_what_needs_no_torch_does_not_import_it() -> None:
-    """Asked of a new interpreter, so that imports of imports count too; the first unit that imports torch is named."""
+def test_what_is_slow_is_imported_where_it_is_needed() -> None:
+    """Asked of a new interpreter, so that imports of imports count too; the first unit that imports torch is named.
+
+    Restoring an image needs torch, and not diffusers, which takes longer still.
+    """
     program = (
         "import importlib, sys\n"
         f"for unit in {TORCH_FREE}:\n"
         "    importlib.import_module(f'latentsr.{unit}')\n"
-        "    if 'torch' in sys.modules: sys.exit(f'latentsr.{unit} imports torch')"
+        "    if 'torch' in sys.modules: sys.exit(f'latentsr.{unit} imports torch')\n"
+        "import latentsr.enhance, latentsr.upscalers.model\n"
+        "if 'diffusers' in sys.modules: sys.exit('latentsr.enhance imports diffusers')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from diffusers import UNet2DModel
 
 from latentsr.config import checked
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec, published_spec, published_step
@@ -43,6 +44,41 @@ def test_any_small_network_runs_and_learns_from_all_its_inputs(attention: tuple[
     early.square().sum().backward()
     assert z.grad.abs().min(dim=0).values.max() > 0
     assert condition.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("channels", "layers", "groups", "attention", "middle"),
+    [
+        ((8, 16), 1, 4, (), False),
+        ((16,), 2, 4, (True,), False),
+        ((16, 32, 32), 2, 8, (False, True, False), True),
+        ((24, 16, 40), 3, 4, (True, False, True), True),
+        ((9, 15), 1, 3, (True, True), True),
+    ],
+)
+def test_the_unet_is_that_of_diffusers_tensor_by_tensor(
+    channels: tuple[int, ...], layers: int, groups: int, attention: tuple[bool, ...], middle: bool
+) -> None:
+    spec = DenoiserSpec(
+        latent_channels=3, condition_channels=4, channels=channels, layers=layers, groups=groups, attention=attention,
+        middle_attention=middle,
+    )  # fmt: skip
+    there = attention or (False,) * len(channels)
+    torch.manual_seed(0)
+    network = Denoiser(spec)
+    torch.manual_seed(0)
+    reference = UNet2DModel(
+        in_channels=7, out_channels=3, block_out_channels=channels, layers_per_block=layers, norm_num_groups=groups,
+        down_block_types=tuple("AttnDownBlock2D" if one else "DownBlock2D" for one in there),
+        up_block_types=tuple("AttnUpBlock2D" if one else "UpBlock2D" for one in reversed(there)),
+        add_attention=middle,
+    ).to(memory_format=torch.channels_last)  # fmt: skip
+    own, theirs = network.unet.state_dict(), reference.state_dict()
+    assert list(own) == list(theirs)  # optimisers count their states in this order
+    assert all(torch.equal(own[name], theirs[name]) for name in own)  # the same draws of the same seed
+    z, condition, times = torch.randn(2, 3, 16, 16), torch.randn(2, 4, 16, 16), torch.tensor([3, 999])
+    joined = torch.cat([z, condition], dim=1).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(network(z, times, condition), reference(joined, times).sample)
 
 
 def test_a_regression_network_sees_the_condition_alone_and_is_edsr_in_size() -> None:

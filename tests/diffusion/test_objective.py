@@ -77,6 +77,15 @@ def test_another_name_is_refused() -> None:
         alphas_sigmas("sine")
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_clean_latent_of_the_target_is_the_latent(name: str) -> None:
+    x, noise = torch.randn(2, 8, 3, 4, 4).unbind()
+    schedule = "flow" if name == "flow" else "cosine"
+    alpha, sigma = at(schedule, torch.tensor([0, 1, 10, 100, 500, 700, 900, 999]), OBJECTIVES[name].terminal)
+    target = OBJECTIVES[name].target(x, noise, alpha, sigma)
+    assert torch.allclose(OBJECTIVES[name].clean(alpha * x + sigma * noise, target, alpha, sigma), x, atol=1e-3)
+
+
 def test_v_is_that_of_diffusers() -> None:
     scheduler = DDPMScheduler(trained_betas=betas("cosine"))
     x, noise, times = torch.randn(5, 1, 4, 4), torch.randn(5, 1, 4, 4), torch.tensor([0, 10, 400, 800, 999])

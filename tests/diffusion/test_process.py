@@ -1,9 +1,10 @@
+import diffusers
 import pytest
 import torch
 from torch import Tensor
 
 from latentsr.device import image_generator
-from latentsr.diffusion.objective import OBJECTIVES, SCHEDULES, at
+from latentsr.diffusion.objective import OBJECTIVES, SCHEDULES, at, betas
 from latentsr.diffusion.process import SOLVERS, NoiseProcess, Regression, dense_times, image_noise
 from latentsr.errors import InputError, OptionError
 
@@ -80,6 +81,25 @@ def test_one_step_is_the_posterior_mean(solver: str, schedule: str, objective: s
     z, network = drawn(solver, schedule, objective, 1)
     assert torch.allclose(z, torch.tensor(MEAN), atol=2e-3)
     assert network.times == [[999, 999]]
+
+
+@pytest.mark.parametrize("objective", [name for name, one in OBJECTIVES.items() if one.one_step])
+def test_one_step_is_that_of_diffusers_solver(objective: str) -> None:
+    schedule, solver = ("flow", "euler") if objective == "flow" else ("cosine", "dpm++")
+    noise, prediction = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
+    kind, settings = SOLVERS[solver]
+    if solver == "euler":
+        reference = getattr(diffusers, kind)(**settings)
+        reference.set_timesteps(sigmas=[1.0])
+    else:
+        reference = getattr(diffusers, kind)(
+            **settings, trained_betas=betas(schedule), rescale_betas_zero_snr=True,
+            prediction_type=OBJECTIVES[objective].prediction_type,
+        )  # fmt: skip
+        reference.set_timesteps(timesteps=[999])
+    wanted = reference.step(prediction, reference.timesteps[0], noise).prev_sample
+    found = NoiseProcess(objective, schedule, solver).sample(lambda z, times: prediction, noise, steps=1)
+    assert torch.allclose(found, wanted, atol=1e-3)  # diffusers' last alpha is 2^-12
 
 
 def test_euler_tells_the_network_the_time_of_its_noise() -> None:

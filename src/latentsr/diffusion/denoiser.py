@@ -1,19 +1,23 @@
-"""The denoising network: a diffusers UNet, and the published one with its cost; the regression network beside it.
+"""The denoising network: a UNet, the published one with its cost, and the regression network beside it.
 
-Source: arXiv 2604.12152 (diffusers UNet2DModel, base 128, multipliers 1, 2, 4, 4, two layers a block, attention where
-the feature map is 16 x 16 and in the middle block; the LR latent on channels beside the noisy one). Regression: the
-body of EDSR (Lim 2017, section 3.1) in latent space, whose decoder takes the place of its upsampling.
+The UNet is diffusers' UNet2DModel, tensor by tensor and to the last bit (tests/diffusion/test_denoiser.py): importing
+that package takes longer than restoring an image. Its parts are those of Ho 2020 (appendix B).
+
+Source: arXiv 2604.12152 (base 128, multipliers 1, 2, 4, 4, two layers a block, attention where the feature map is
+16 x 16 and in the middle block; the LR latent on channels beside the noisy one). Regression: the body of EDSR (Lim
+2017, section 3.1) in latent space, whose decoder takes the place of its upsampling.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from diffusers import UNet2DModel
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from latentsr.config import Config
@@ -24,6 +28,7 @@ Layers = Annotated[int, Field(ge=1, le=64)]
 Attention = Annotated[tuple[bool, ...], Field(max_length=8)]
 Groups = Annotated[int, Field(ge=1, le=2048)]
 Family = Literal["diffusion", "regression"]
+HEAD_CHANNELS = 8  # of each head of attention
 
 
 class DenoiserSpec(Config):
@@ -62,6 +67,8 @@ def check_levels(channels: Sequence[int], attention: Sequence[bool], groups: int
         raise ValueError(f"attention {attention}: expected one value for each of {len(channels)} levels")
     if any(number % groups for number in channels):
         raise ValueError(f"channels {channels}: expected multiples of groups ({groups})")
+    if any(here and number < HEAD_CHANNELS for number, here in zip(channels, attention, strict=False)):
+        raise ValueError(f"channels {channels}: expected {HEAD_CHANNELS} or more where attention is true")
 
 
 class Denoiser(nn.Module):
@@ -73,7 +80,7 @@ class Denoiser(nn.Module):
         if spec.family == "regression":
             self.body = _residual_network(spec)
         else:
-            self.unet = _unet(spec)
+            self.unet = _UNet(spec)
         self.to(memory_format=torch.channels_last)  # convolutions run twice as fast so on a CPU
 
     def forward(self, z: Tensor, times: Tensor, condition: Tensor) -> Tensor:
@@ -85,22 +92,140 @@ class Denoiser(nn.Module):
             estimate: Tensor = self.body(condition.contiguous(memory_format=torch.channels_last))
             return estimate
         joined = torch.cat([z, condition], dim=1).contiguous(memory_format=torch.channels_last)
-        prediction: Tensor = self.unet(joined, times).sample
+        prediction: Tensor = self.unet(joined, times)
         return prediction
 
 
-def _unet(spec: DenoiserSpec) -> UNet2DModel:
-    attention = spec.attention or (False,) * len(spec.channels)
-    return UNet2DModel(
-        in_channels=spec.latent_channels + spec.condition_channels,
-        out_channels=spec.latent_channels,
-        block_out_channels=spec.channels,
-        layers_per_block=spec.layers,
-        down_block_types=tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attention),
-        up_block_types=tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attention)),
-        add_attention=spec.middle_attention,
-        norm_num_groups=spec.groups,
-    )
+class _UNet(nn.Module):
+    """diffusers' UNet2DModel of a spec, with its tensors' names."""
+
+    def __init__(self, spec: DenoiserSpec) -> None:
+        super().__init__()
+        channels, groups = spec.channels, spec.groups
+        attention = spec.attention or (False,) * len(channels)
+        width, last = 4 * channels[0], len(channels) - 1
+        self.conv_in = nn.Conv2d(spec.latent_channels + spec.condition_channels, channels[0], 3, padding=1)
+        self.time_embedding: Any = nn.ModuleDict(
+            {"linear_1": nn.Linear(channels[0], width), "linear_2": nn.Linear(width, width)}
+        )
+        skipped = [channels[0]]  # the features that the way down leaves for the way up
+        self.down_blocks: Any = nn.ModuleList()
+        for level, outputs in enumerate(channels):
+            inputs = [skipped[-1], *[outputs] * (spec.layers - 1)]
+            self.down_blocks.append(
+                _Level(inputs, outputs, width, groups, spec.layers * attention[level], down=level < last)
+            )
+            skipped += [outputs] * (spec.layers + (level < last))
+        self.up_blocks: Any = nn.ModuleList()
+        self.mid_block = _Level([channels[-1]] * 2, channels[-1], width, groups, int(spec.middle_attention))
+        before = channels[-1]
+        for level in reversed(range(len(channels))):
+            inputs = [one + skipped.pop() for one in (before, *[channels[level]] * spec.layers)]
+            attended = len(inputs) * attention[level]
+            self.up_blocks.append(_Level(inputs, channels[level], width, groups, attended, up=level > 0))
+            before = channels[level]
+        self.conv_norm_out = nn.GroupNorm(groups, channels[0], eps=1e-5)
+        self.conv_out = nn.Conv2d(channels[0], spec.latent_channels, 3, padding=1)
+
+    def forward(self, x: Tensor, times: Tensor) -> Tensor:
+        waves = _waves(times, self.conv_in.out_channels).to(x.dtype)
+        embedding = self.time_embedding["linear_2"](functional.silu(self.time_embedding["linear_1"](waves)))
+        x = self.conv_in(x)
+        skipped = [x]
+        for level in self.down_blocks:
+            for number in range(len(level.resnets)):
+                x = level.layer(number, x, embedding)
+                skipped.append(x)
+            if level.downsamplers:
+                x = level.downsamplers[0]["conv"](x)
+                skipped.append(x)
+        for number in range(len(self.mid_block.resnets)):
+            x = self.mid_block.layer(number, x, embedding)
+        for level in self.up_blocks:
+            for number in range(len(level.resnets)):
+                x = level.layer(number, torch.cat([x, skipped.pop()], dim=1), embedding)
+            if level.upsamplers:
+                x = level.upsamplers[0]["conv"](functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        prediction: Tensor = self.conv_out(functional.silu(self.conv_norm_out(x)))
+        return prediction
+
+
+class _Level(nn.Module):
+    """The residual blocks of one level of the UNet, the first so many with attention, and the change of size."""
+
+    resnets: Any
+    attentions: Any
+
+    def __init__(
+        self, inputs: Sequence[int], outputs: int, width: int, groups: int, attended: int, *,
+        down: bool = False, up: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        names = ("attentions", "resnets") if attended else ("resnets", "attentions")  # diffusers' order of parameters
+        for name in names:
+            self.add_module(name, nn.ModuleList())
+        for number, one in enumerate(inputs):
+            self.resnets.append(_ResnetBlock(one, outputs, width, groups))
+            if number < attended:
+                self.attentions.append(_Attention(outputs, groups))
+        self.downsamplers, self.upsamplers = (
+            nn.ModuleList([nn.ModuleDict({"conv": nn.Conv2d(outputs, outputs, 3, stride, padding=1)})] if here else [])
+            for here, stride in ((down, 2), (up, 1))
+        )
+
+    def layer(self, number: int, x: Tensor, embedding: Tensor) -> Tensor:
+        """The features after a residual block and its attention."""
+        features: Tensor = self.resnets[number](x, embedding)
+        return self.attentions[number](features) if number < len(self.attentions) else features
+
+
+class _ResnetBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, width: int, groups: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, inputs, eps=1e-5)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.time_emb_proj = nn.Linear(width, outputs)
+        self.norm2 = nn.GroupNorm(groups, outputs, eps=1e-5)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.conv_shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else None
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        change = self.conv1(functional.silu(self.norm1(x)))
+        change = change + self.time_emb_proj(functional.silu(embedding))[:, :, None, None]
+        change = self.conv2(functional.silu(self.norm2(change)))
+        shortcut: Tensor = x if self.conv_shortcut is None else self.conv_shortcut(x)
+        return shortcut + change
+
+
+class _Attention(nn.Module):
+    """Self-attention of all places, in heads of eight channels."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.group_norm = nn.GroupNorm(groups, channels, eps=1e-5)
+        attended = channels // HEAD_CHANNELS * HEAD_CHANNELS
+        self.to_q, self.to_k, self.to_v = (nn.Linear(channels, attended) for _ in range(3))
+        self.to_out = nn.ModuleList([nn.Linear(attended, channels)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = self.group_norm(x.flatten(2)).transpose(1, 2)
+        heads = (
+            one(places).unflatten(2, (-1, HEAD_CHANNELS)).transpose(1, 2) for one in (self.to_q, self.to_k, self.to_v)
+        )
+        attended = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+        change: Tensor = self.to_out[0](attended)
+        return change.transpose(1, 2).reshape(x.shape) + x
+
+
+def _waves(times: Tensor, channels: int) -> Tensor:
+    """Cosines, then sines, of the times (batch,), at wavelengths of 2 pi to 20,000 pi: shape (batch, channels).
+
+    Source: Vaswani 2017, section 3.5; a zero stands in the last of an odd number of channels.
+    """
+    half = channels // 2
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=times.device) / half)
+    angles = times[:, None].float() * frequencies
+    return functional.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, channels % 2))
 
 
 class _Residual(nn.Sequential):

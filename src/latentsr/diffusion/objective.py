@@ -6,13 +6,14 @@ then starts where training ended. An epsilon network keeps a little signal there
 (z - sigma epsilon) / alpha.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from itertools import pairwise
+from typing import Literal, get_args
 
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor
 
 from latentsr.errors import OptionError
@@ -21,10 +22,6 @@ TIMES = 1000
 ObjectiveName = Literal["x0", "epsilon", "v", "flow"]
 ScheduleName = Literal["cosine", "linear", "flow"]
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
-BETAS: Mapping[str, dict[str, Any]] = {
-    "cosine": {"beta_schedule": "squaredcos_cap_v2"},
-    "linear": {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02},
-}
 
 
 @lru_cache
@@ -38,7 +35,12 @@ def alphas_sigmas(name: str, terminal: float = 0.0) -> tuple[Tensor, Tensor]:
     if name == "flow":
         sigma = torch.arange(1, TIMES + 1) / TIMES
         return 1 - sigma, sigma
-    table = DDPMScheduler(num_train_timesteps=TIMES, **BETAS[name]).alphas_cumprod.double().sqrt()
+    if name == "linear":  # Ho 2020, section 4
+        noise = torch.linspace(1e-4, 0.02, TIMES)
+    else:  # Nichol and Dhariwal 2021, eq. 17
+        bar = [math.cos((time / TIMES + 0.008) / 1.008 * math.pi / 2) ** 2 for time in range(TIMES + 1)]
+        noise = torch.tensor([min(1 - after / before, 0.999) for before, after in pairwise(bar)])
+    table = (1 - noise).cumprod(0).double().sqrt()
     alpha = terminal + (table - table[-1]) * (table[0] - terminal) / (table[0] - table[-1])
     return alpha.float(), (1 - alpha**2).sqrt().float()
 
@@ -57,12 +59,13 @@ def at(name: str, times: Tensor, terminal: float = 0.0) -> tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Objective:
-    """`target(x, noise, alpha, sigma)` and diffusers' name of it.
+    """`target(x, noise, alpha, sigma)`, `clean(z, prediction, alpha, sigma)`, which is x again, and diffusers' name.
 
     `terminal` is alpha at the noisiest time: 0, or a little signal for an epsilon network, which has no say without.
     """
 
     target: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    clean: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     prediction_type: str
     terminal: float = 0.0
 
@@ -73,10 +76,16 @@ class Objective:
 
 
 OBJECTIVES: Mapping[str, Objective] = {
-    "x0": Objective(lambda x, noise, alpha, sigma: x, "sample"),
-    "epsilon": Objective(lambda x, noise, alpha, sigma: noise, "epsilon", terminal=0.01),  # Ho 2020, eq. 14
-    # Salimans and Ho 2022, section 4
-    "v": Objective(lambda x, noise, alpha, sigma: alpha * noise - sigma * x, "v_prediction"),
-    # rectified flow, Liu 2023; noise minus data, the sign of diffusers
-    "flow": Objective(lambda x, noise, alpha, sigma: noise - x, "flow_prediction"),
-}
+    "x0": Objective(lambda x, noise, alpha, sigma: x, lambda z, x, alpha, sigma: x, "sample"),
+    "epsilon": Objective(  # Ho 2020, eq. 14
+        lambda x, noise, alpha, sigma: noise, lambda z, noise, alpha, sigma: (z - sigma * noise) / alpha, "epsilon",
+        terminal=0.01,
+    ),
+    "v": Objective(  # Salimans and Ho 2022, section 4
+        lambda x, noise, alpha, sigma: alpha * noise - sigma * x, lambda z, v, alpha, sigma: alpha * z - sigma * v,
+        "v_prediction",
+    ),
+    "flow": Objective(  # rectified flow, Liu 2023; noise minus data, the sign of diffusers
+        lambda x, noise, alpha, sigma: noise - x, lambda z, flow, alpha, sigma: z - sigma * flow, "flow_prediction"
+    ),
+}  # fmt: skip

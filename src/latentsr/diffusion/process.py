@@ -11,13 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DDPMScheduler,
-    DPMSolverMultistepScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    UniPCMultistepScheduler,
-)
 from torch import Tensor
 
 from latentsr.diffusion.objective import OBJECTIVES, TIMES, at, betas
@@ -66,12 +59,13 @@ class Process(Protocol):
 _SAFE: dict[str, Any] = {"num_train_timesteps": TIMES, "timestep_spacing": "trailing"}
 _LAST: dict[str, Any] = {"final_sigmas_type": "zero", "solver_order": 2}
 
-SOLVERS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
-    "ddpm": lambda options: DDPMScheduler(**_SAFE, clip_sample=False, **options),
-    "ddim": lambda options: DDIMScheduler(**_SAFE, clip_sample=False, **options),
-    "dpm++": lambda options: DPMSolverMultistepScheduler(**_SAFE, **_LAST, **options),
-    "unipc": lambda options: UniPCMultistepScheduler(**_SAFE, **_LAST, predict_x0=True, **options),
-    "euler": lambda options: FlowMatchEulerDiscreteScheduler(num_train_timesteps=TIMES),
+# diffusers' class of each solver and its settings.
+SOLVERS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "ddpm": ("DDPMScheduler", {**_SAFE, "clip_sample": False}),
+    "ddim": ("DDIMScheduler", {**_SAFE, "clip_sample": False}),
+    "dpm++": ("DPMSolverMultistepScheduler", {**_SAFE, **_LAST}),
+    "unipc": ("UniPCMultistepScheduler", {**_SAFE, **_LAST, "predict_x0": True}),
+    "euler": ("FlowMatchEulerDiscreteScheduler", {"num_train_timesteps": TIMES}),
 }
 DENSE = ("ddpm", "dpm++")  # solvers that take any times; the others space theirs evenly
 
@@ -124,11 +118,18 @@ class NoiseProcess:
         """The latent that the solver reaches; of one step the estimate of the posterior mean. See `Process.sample`."""
         self.check(steps, solver)
         name, objective = solver or self.solver, OBJECTIVES[self.objective]
-        scheduler = SOLVERS[name](
-            {
+        if steps == 1:  # what every solver gives, without the seconds in which diffusers is imported
+            alpha, sigma, last = self.at(torch.full((len(noise),), TIMES - 1, device=noise.device))
+            return finite(objective.clean(noise, network(noise, last), alpha, sigma))
+        import diffusers
+
+        kind, settings = SOLVERS[name]
+        scheduler = getattr(diffusers, kind)(
+            **settings,
+            **{
                 "trained_betas": betas(self.schedule, objective.terminal), "prediction_type": objective.prediction_type,
                 "rescale_betas_zero_snr": objective.one_step,
-            } if name != "euler" else {}
+            } if name != "euler" else {},
         )  # fmt: skip
         if name == "euler":
             scheduler.set_timesteps(device=noise.device, sigmas=[1 - i / steps for i in range(steps)])

@@ -176,6 +176,7 @@ def test_the_tables_hold_every_arm_and_the_contrasts_of_its_seeds_mean(
 ) -> None:
     design = read_design(SMOKE, sources=sources)
     assert write_results(design, ends, study) == []
+    assert len(pd.read_csv(study / "defects.csv").query("defect == 'images-as-patients'")) == 2
     summary, seeds, contrasts = (pd.read_csv(study / f"{name}.csv") for name in ("summary", "seeds", "contrasts"))
     assert set(summary["arm"]) == set(design.arms)
     own = summary.query("arm == 'small' and method == 'mean' and metric == 'psnr'").set_index("seed")["mean"]

@@ -19,7 +19,7 @@ from latentsr.data.records import Dataset, read_dataset
 from latentsr.degrade import parse_degradation
 from latentsr.diffusion.published import published_alphas
 from latentsr.errors import OptionError
-from latentsr.training.denoiser import TrainConfig, haar_bands, published_preset, with_steps
+from latentsr.training.denoiser import TrainConfig, haar_bands, latent_space, published_preset, with_steps
 from latentsr.training.fit_denoiser import fit_denoiser
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
@@ -127,6 +127,19 @@ def test_the_preset_is_the_published_network(cache: LatentCache) -> None:
 def test_older_trainings_keep_their_key() -> None:
     assert not {"epochs", "published", "band_weights", "weights", "calibrate"} & set(TrainConfig().facts)
     assert TrainConfig(flips=True).facts["flips"] is True
+
+
+def test_raw_latents_are_scaled_to_an_rms_and_back(cache: LatentCache) -> None:
+    config = TrainConfig(**published_preset(cache) | {"latent_rms": 8.0})
+    space, hr = latent_space(cache, config), torch.from_numpy(np.array(cache.array("train", "hr")))
+    state = space.to_target(hr, None)
+    assert float(state.square().mean().sqrt()) == pytest.approx(8, rel=1e-5)
+    torch.testing.assert_close(space.from_target(state, None), hr)
+    lr, unit = torch.from_numpy(np.array(cache.array("train", "latent-native"))), space.target_statistics.sd[0]
+    torch.testing.assert_close(space.condition({"latent-native": lr}, lr.shape[-2:]), lr / unit)
+    with pytest.raises(ValueError, match="normalise"):
+        TrainConfig(latent_rms=8.0)
+    assert "latent_rms" not in TrainConfig().facts
 
 
 def test_weights_are_kept_in_float32_and_uncalibrated_where_asked(cache: LatentCache, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The latent space that a network lives in: which condition, which target, and their normalisation per channel."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -19,6 +20,11 @@ class Statistics(Config):
 
     mean: tuple[float, ...]
     sd: tuple[float, ...]
+
+    @property
+    def rms(self) -> float:
+        """The root mean square over all channels."""
+        return math.sqrt(sum(mean**2 + sd**2 for mean, sd in zip(self.mean, self.sd, strict=True)) / len(self.mean))
 
     def normalise(self, values: Tensor) -> Tensor:
         """(values - mean) / sd, channels on the second axis."""

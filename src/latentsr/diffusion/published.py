@@ -63,6 +63,13 @@ class PublishedSampling(Config):
             alpha, sigma = alphas.sqrt(), (1 - alphas).sqrt()
         return alpha[:, None, None, None], sigma[:, None, None, None], index
 
+    def last_alpha(self, steps: int) -> float:
+        """The squared share of signal, in 1, of the table's entry that the last of `steps` evaluations is made at."""
+        if self.table == "flow":
+            share = (steps - 1) / steps
+            return share**2 / (share**2 + (1 - share) ** 2)
+        return float(published_alphas(self.table, self.timesteps)[steps - 1])
+
     def target(self, x: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """The latent, or of a flow data minus noise."""
         return x - noise if self.table == "flow" else x

@@ -47,6 +47,7 @@ from latentsr.stats.paired import (
     wilcoxon,
 )
 from latentsr.stats.significance import FEWEST, detectable, holm, mean_test
+from latentsr.stats.table import sorted_table
 
 COMPARISON_COLUMNS = (
     "dataset", "metric", "a", "b", "unit", "images", "patients", "n", "infinite", "missing", "mean_a", "mean_b",
@@ -102,6 +103,21 @@ def compare_methods(
     if primary is not None and not compared["family"].eq(PRIMARY).any():
         raise InputError(f"no comparison of {primary[0]} and {primary[1]} in {primary[2]}, which was to be the primary")
     return compared
+
+
+def compare_shared(a: pd.DataFrame, b: pd.DataFrame, names: Pair, *, unit: str = "patient") -> pd.DataFrame:
+    """`compare_methods` of two tidy tables, called `names`, over the images that both have, for each measure apart.
+
+    COMPARISON_COLUMNS, without rows where they have no image in common; p_holm is p itself.
+    """
+    keys = ["dataset", "metric", "id"]
+    both = a.merge(b[keys], on=keys)[keys]
+    tables = [table.assign(method=name) for table, name in zip((a, b), names, strict=True)]
+    parts = [
+        compare_methods(sorted_table([table.merge(part, on=keys) for table in tables]), pairs=[names], unit=unit)
+        for _, part in both.groupby(["dataset", "metric"], sort=False)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COMPARISON_COLUMNS))
 
 
 def _compared(paired: Paired, members: Sequence[str], draws: int, seed: int) -> pd.DataFrame:

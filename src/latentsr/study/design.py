@@ -13,6 +13,17 @@ INHERIT, LIKE = "inherit", "like"  # a file's or files' keys, another arm's keys
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Options = dict[str, Any]
 
+# By name: how many ARM:SAMPLING show it, the one with the defect first, and what is compared.
+DEFECTS: Mapping[str, tuple[int, str]] = {
+    "truncated-sampler": (2, "the first entries of the noise table against a walk over more of it"),
+    "raw-scale": (2, "latents as they are against latents normalised by channel"),
+    "native-condition": (2, "LR encoded at its own size against LR enlarged before it is encoded"),
+    "unseeded-draws": (2, "one draw of each posterior against its mean"),
+    "self-score": (1, "against decode(encode(HR)) instead of HR, the same images"),
+    "mis-pairing": (1, "against the HR at the same place in the order of unpadded numbers, the same images"),
+    "images-as-patients": (2, "units of the interval and the test of a contrast"),
+}
+
 
 class DatasetDesign(Config):
     """A dataset of `prepare`.
@@ -88,6 +99,8 @@ class Arm(Config):
 class Design(Config):
     """A study. `contrasts` are differences of ARM:SAMPLING and ARM:SAMPLING, by name.
 
+    `defects` names the ARM:SAMPLING that show what each of DEFECTS costs.
+
     `measure` holds the options of `evaluate` for all arms, `screen` those of `screen`; None: no screening.
 
     In `measure`, `reference_autoencoder` and `latent` may be autoencoders of the study.
@@ -101,6 +114,7 @@ class Design(Config):
     measure: Options = Field(default_factory=dict)
     screen: Options | None = None
     contrasts: dict[Name, tuple[str, str]] = Field(default_factory=dict)
+    defects: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Design":
@@ -110,6 +124,11 @@ class Design(Config):
         samplings = {f"{name}:{one}": 0 for name, arm in self.arms.items() for one in arm.samplings}
         for name, pair in self.contrasts.items():
             _check_names(f"contrast {name}:", pair, samplings)
+        _check_names("defect", self.defects, DEFECTS)
+        for name, shown in self.defects.items():
+            _check_names(f"defect {name}:", shown, samplings)
+            if len(shown) != DEFECTS[name][0]:
+                raise ValueError(f"defect {name} names {len(shown)} samplings, expected {DEFECTS[name][0]}")
         for name, arm in self.arms.items():
             if arm.joint and len({self.degradation_of(dataset) for dataset in arm.datasets}) > 1:
                 raise ValueError(f"arm {name} is joint: its datasets need one degradation")

@@ -6,14 +6,16 @@ from pathlib import Path
 import pandas as pd
 
 from latentsr.names import HR
-from latentsr.stats.comparison import compare_methods
+from latentsr.stats.comparison import compare_shared
 from latentsr.stats.significance import holm
 from latentsr.stats.table import read_table, sorted_table, write_table
+from latentsr.study.defects import sampled, signal, what_defects_cost
 from latentsr.study.design import Design
 from latentsr.study.nodes import Node, before
 from latentsr.study.runner import done_before
+from latentsr.upscalers import UPSCALERS
 
-TABLES = ("summary", "seeds", "contrasts", "jobs")
+TABLES = ("summary", "seeds", "contrasts", "defects", "signal", "jobs")
 
 
 def write_results(design: Design, ends: Mapping[str, Sequence[Node]], root: Path) -> list[str]:
@@ -21,8 +23,8 @@ def write_results(design: Design, ends: Mapping[str, Sequence[Node]], root: Path
 
     `summary`: the summary of each measured arm and seed, with columns `arm` and `seed`; `seeds`: mean and sd over an
     arm's seeds; `contrasts`: the design's, COMPARISON_COLUMNS by patient, over the images that both arms have, with the
-    mean over seeds for each image, and p_holm over all contrasts in one measure of one dataset; `jobs`: step, name,
-    seconds and peak memory of each job that is done.
+    mean over seeds for each image, and p_holm over all contrasts in one measure of one dataset; `defects` and `signal`:
+    see `latentsr.study.defects`; `jobs`: step, name, seconds and peak memory of each job that is done.
     """
     measured = {
         arm: [node for node in last if node.step == "measure" and done_before(node, root)] for arm, last in ends.items()
@@ -42,14 +44,19 @@ def write_results(design: Design, ends: Mapping[str, Sequence[Node]], root: Path
     images = {arm: _images(nodes, root) for arm, nodes in measured.items() if nodes}
     rows, missing = [], []
     for name, (a, b) in design.contrasts.items():
-        if compared := _contrast(a, b, images):
-            rows += [one.assign(contrast=name) for one in compared]
+        compared = compare_shared(sampled(a, images), sampled(b, images), (a, b))
+        if len(compared):
+            rows.append(compared.assign(contrast=name))
         else:
             missing.append(f"contrast {name}: {a} and {b} are not both measured on one dataset yet")
     if rows:
         contrasts = pd.concat(rows, ignore_index=True).assign(family="contrasts")
         adjusted = contrasts.groupby(["dataset", "metric"], sort=False)["p"].transform(holm)
         found["contrasts"] = _first(contrasts.assign(p_holm=adjusted), "contrast")
+    if design.defects:
+        found["defects"] = what_defects_cost(design, measured, images, root)
+    if len(signals := signal(measured, root)):
+        found["signal"] = signals
     for name, table in found.items():
         write_table(table, root, name, overwrite=True)
     return missing
@@ -61,25 +68,16 @@ def _seed(node: Node) -> int:
 
 
 def _images(nodes: Sequence[Node], root: Path) -> pd.DataFrame:
-    """The tidy table of an arm: of each image the mean over seeds."""
-    table = pd.concat([read_table(root / node.place / "table.parquet") for node in nodes], ignore_index=True)
+    """The tidy table of an arm, by sampling: of each image the mean over seeds."""
+    tables = []
+    for node in nodes:
+        table, upscaler = read_table(root / node.place / "table.parquet"), node.options["upscaler"]
+        if upscaler in UPSCALERS:  # whose own name its method has
+            table["method"] = table["method"].replace({upscaler: next(iter(node.options["samplings"]))})
+        tables.append(table)
+    table = pd.concat(tables, ignore_index=True)
     by = ["dataset", "id", "patient", "method", "metric"]
     return sorted_table([table.groupby(by, sort=False, as_index=False)["value"].mean()])
-
-
-def _contrast(a: str, b: str, images: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
-    """The comparison of two samplings, ARM:SAMPLING each, on each dataset that both have."""
-    tables = []
-    for text in (a, b):
-        arm, _, sampling = text.partition(":")
-        table = images.get(arm, pd.DataFrame(columns=["method", "dataset", "metric", "id"]))
-        tables.append(table[table["method"] == sampling].assign(method=text))
-    keys = ["dataset", "metric", "id"]
-    both = tables[0].merge(tables[1][keys], on=keys)[keys]
-    return [
-        compare_methods(sorted_table([one.merge(part[keys], on=keys) for one in tables]), pairs=[(a, b)])
-        for _, part in both.groupby(["dataset", "metric"], sort=False)
-    ]
 
 
 def _jobs(ends: Mapping[str, Sequence[Node]], root: Path) -> pd.DataFrame:

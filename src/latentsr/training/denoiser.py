@@ -73,8 +73,9 @@ class TrainConfig(TrainingConfig):
 
     `epochs` decides the steps: so many passes over the training images, the last incomplete batch of each left out.
     `decay` "epoch" lowers the learning rate once an epoch, by a cosine to 1e-6 without warm-up. `normalise` false keeps
-    latents raw. `published` trains on the noise table and time direction of arXiv 2604.12152, whose sampler the model
-    keeps; `zlr_init` begins it at the LR latent. `flips` turns images over at random on both axes, or
+    latents raw, and `latent_rms` then scales them, HR's and LR's by one factor, to that root mean square of the target
+    over the training images; the model undoes it.
+    `published` trains on the noise table and time direction of arXiv 2604.12152, whose sampler the model keeps; `zlr_init` begins it at the LR latent. `flips` turns images over at random on both axes, or
     the latents of an autoencoder that knows no such turn. `band_weights`
     weigh the error's orthonormal Haar bands, the finest level first and the rest last (the scale-aware loss that the
     study proposes); empty: none. `calibrate` false leaves the dial's calibration out. `weights` is how they are saved.
@@ -103,6 +104,7 @@ class TrainConfig(TrainingConfig):
     epochs: Count | None = None
     decay: Literal["step", "epoch"] = "step"
     normalise: bool = True
+    latent_rms: float | None = Field(None, gt=0, le=1e6)
     published: bool = False
     zlr_init: bool = False
     flips: bool = False
@@ -142,6 +144,8 @@ class TrainConfig(TrainingConfig):
                 f"published with objective {self.objective} and target {self.target}: its sampler takes x0 or flow, "
                 "and latents"
             )
+        if self.latent_rms is not None and self.normalise:
+            raise ValueError("latent_rms with latents that are normalised: set normalise to false, or leave it out")
         if self.decay == "epoch" and self.epochs is None:
             raise ValueError("decay is epoch, without epochs: set both")
         return self
@@ -159,6 +163,7 @@ LATER = (
     "epochs",
     "decay",
     "normalise",
+    "latent_rms",
     "published",
     "zlr_init",
     "flips",
@@ -215,8 +220,9 @@ def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
         )
     statistics = {role: Statistics.model_validate(cache.statistics[role]) for role in needed}
     if not config.normalise:
+        unit = 1.0 if config.latent_rms is None else statistics[needed[0]].rms / config.latent_rms
         statistics = {
-            role: Statistics(mean=(0.0,) * len(found.mean), sd=(1.0,) * len(found.sd))
+            role: Statistics(mean=(0.0,) * len(found.mean), sd=(1.0 if role == "pixels" else unit,) * len(found.sd))
             for role, found in statistics.items()
         }
     return LatentSpace(conditions=config.conditions, target=config.target, statistics=statistics)

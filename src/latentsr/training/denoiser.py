@@ -75,10 +75,11 @@ class TrainConfig(TrainingConfig):
     `decay` "epoch" lowers the learning rate once an epoch, by a cosine to 1e-6 without warm-up. `normalise` false keeps
     latents raw, and `latent_rms` then scales them, HR's and LR's by one factor, to that root mean square of the target
     over the training images; the model undoes it.
-    `published` trains on the noise table and time direction of arXiv 2604.12152, whose sampler the model keeps; `zlr_init` begins it at the LR latent. `flips` turns images over at random on both axes, or
-    the latents of an autoencoder that knows no such turn. `band_weights`
-    weigh the error's orthonormal Haar bands, the finest level first and the rest last (the scale-aware loss that the
-    study proposes); empty: none. `calibrate` false leaves the dial's calibration out. `weights` is how they are saved.
+    `published` trains on the noise table and time direction of arXiv 2604.12152, whose sampler the model keeps;
+    `zlr_init` begins it at the LR latent. `flips` turns images over at random on both axes, or the latents of an
+    autoencoder that knows no such turn. `band_weights` weigh the error's orthonormal Haar bands, the finest level first
+    and the rest last (the scale-aware loss that the study proposes); empty: none. `calibrate` false leaves the dial's
+    calibration out. `weights` is how they are saved.
     """
 
     family: Family = "diffusion"

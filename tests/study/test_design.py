@@ -5,6 +5,7 @@ import pytest
 from latentsr.autoencoders import SPECS
 from latentsr.errors import OptionError
 from latentsr.study.design import read_design
+from latentsr.study.nodes import nodes_of
 from latentsr.training.autoencoder import FitVaeConfig
 from latentsr.training.denoiser import TrainConfig
 from latentsr.upscalers import Sampling
@@ -53,6 +54,13 @@ def test_a_file_inherits_and_null_takes_away(base: Path, tmp_path: Path) -> None
     assert (design.name, list(design.arms)) == ("mine", ["one"])
     assert design.arms["one"].train == {"steps": 9, "crop": 8}
     assert design.datasets["knees"].source == tmp_path / "data" / "knees"  # of the file that says it
+
+
+def test_a_null_of_an_arms_measure_takes_away_what_the_study_has(base: Path, tmp_path: Path) -> None:
+    text = "inherit: base.yaml\nmeasure: {limit: 4, primary: 'mean:psnr'}\narms: {two: {measure: {primary: null}}}\n"
+    design = read_design(written(tmp_path, "mine.yaml", text), sources=dict.fromkeys(("knees", "heads"), tmp_path))
+    assert "primary" not in nodes_of(design)["two"][0].options["options"]
+    assert nodes_of(design)["one"][0].options["options"] == {"limit": 4, "primary": "mean:psnr"}
 
 
 def test_of_several_parents_the_first_goes_before(base: Path, tmp_path: Path) -> None:

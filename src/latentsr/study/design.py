@@ -75,7 +75,7 @@ class Arm(Config):
         preset: "published", whose options `train` changes.
         train: the options of `train`.
         samplings: by name, the options under which its images are made and measured.
-        measure: options of `evaluate` in place of the study's.
+        measure: options of `evaluate` in place of the study's; None takes one of these away.
     """
 
     datasets: tuple[Name, ...] = Field(min_length=1)
@@ -150,7 +150,11 @@ def read_design(file: Path, *, sources: Mapping[str, Path] | None = None) -> Des
     arms = content.get("arms")
     if isinstance(arms, dict):
         content["arms"] = {name: _like(name, arms, (), file) for name in arms}
-    design = checked(Design, _without_nulls(content), str(file))
+    cleared = _without_nulls(content)
+    for name, arm in content.get("arms", {}).items() if isinstance(arms, dict) else ():
+        if isinstance(arm, dict) and isinstance(arm.get("measure"), dict):  # its nulls take away what the study has
+            cleared["arms"][name]["measure"] = arm["measure"]
+    design = checked(Design, cleared, str(file))
     _check_names(f"{file}: source of dataset", sources or {}, design.datasets)
     own = {name: design.datasets[name].model_copy(update={"source": one}) for name, one in (sources or {}).items()}
     return design.model_copy(update={"datasets": {**design.datasets, **own}})

@@ -187,7 +187,7 @@ def _measured(
             load_upscaler(arm.upscaler, device="cpu")
         except LatentSRError as error:
             raise type(error)(f"arm {name}: {error}") from error
-    base = {**design.measure, **arm.measure}
+    base = {key: value for key, value in {**design.measure, **arm.measure}.items() if value is not None}
     references = {
         key: autoencoders.get(other) or _existing(other, f"arm {name}: {key}")
         for key in ("reference_autoencoder", "latent")

@@ -16,6 +16,7 @@ from playwright.sync_api import sync_playwright
 
 from latentsr.report.blocks import Images, Page, Picture, Section, Slider, Table, Text, Tile, View
 from latentsr.report.drawing import Drawing
+from latentsr.report.evaluation import evaluation_page, write_report
 from latentsr.report.evaluation.data import Evaluation, read_evaluation
 from latentsr.report.figures import export
 
@@ -64,6 +65,18 @@ def evaluation(folder: Path) -> Evaluation:
 def grouped(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     """An evaluation by a column of the dataset, of one method of two seeds, read for its report."""
     return read_evaluation(evaluations.grouped(tmp_path_factory.mktemp("grouped")))
+
+
+@pytest.fixture(scope="session")
+def page(folder: Path) -> Page:
+    """Its page, written beside it with its Markdown."""
+    return write_report(folder)
+
+
+@pytest.fixture(scope="session")
+def grouped_page(grouped: Evaluation) -> Page:
+    """The page of the grouped one."""
+    return evaluation_page(grouped)
 
 
 @pytest.fixture
@@ -119,7 +132,7 @@ def pixels() -> dict[str, np.ndarray]:
 def sample_page(pixels: dict[str, np.ndarray]) -> Page:
     """A page with every kind of block, hostile names, a long table and a wide one."""
     png = {name: encode_png(image) for name, image in pixels.items()}
-    drawing = Drawing(SVG, png["truth"], f"Two bars: {HOSTILE}", lambda: b"%PDF-")
+    drawing = Drawing(f"Two bars: {HOSTILE}", {"svg": SVG.encode(), "png": png["truth"], "pdf": b"%PDF-"}.__getitem__)
     tiles = (
         Tile(png["truth"]),
         Tile(png["lr"], "32 px"),

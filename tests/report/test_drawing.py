@@ -74,7 +74,7 @@ def test_no_date_no_version_and_nothing_from_outside(plotted: Drawing) -> None:
 @pytest.mark.parametrize("svg", ["<html/>", '<svg xmlns="http://www.w3.org/2000/svg"/>', '<svg width="10pt"/>'])
 def test_svg_without_a_size_is_refused(svg: str) -> None:
     with pytest.raises(InputError):
-        Drawing(svg, b"", "alt", lambda: b"").size  # noqa: B018
+        Drawing("alt", lambda form: svg.encode()).size  # noqa: B018
 
 
 def test_as_a_file_it_has_title_and_description(plotted: Drawing) -> None:

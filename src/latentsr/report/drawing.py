@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import BytesIO
 from xml.sax.saxutils import escape
 
@@ -18,20 +19,28 @@ PIXELS_PER_POINT = 4 / 3  # CSS pixels
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as SVG text (for the page) and as PNG bytes (for slides).
+    """A figure as SVG (for the page), as PNG (for slides) and as PDF (for papers), each made when it is asked for.
 
-    `alt` says in a sentence what the figure shows, for readers who do not see it. `pdf` makes the figure's PDF (for
-    papers) when it is called: with the fonts in it, that takes longer than SVG and PNG together.
+    `render` makes the file of a format, "svg", "png" or "pdf". `alt` says in a sentence what the figure shows, for
+    readers who do not see it.
     """
 
-    svg: str
-    png: bytes
     alt: str
-    pdf: Callable[[], bytes] = field(compare=False, repr=False)
+    render: Callable[[str], bytes] = field(compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.alt.strip():
             raise InputError("a drawing has no text alternative; say in `alt` what it shows")
+
+    @cached_property
+    def svg(self) -> str:
+        """The SVG's text."""
+        return self.render("svg").decode()
+
+    @cached_property
+    def png(self) -> bytes:
+        """The PNG's bytes."""
+        return self.render("png")
 
     @property
     def size(self) -> tuple[float, float]:

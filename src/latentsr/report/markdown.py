@@ -127,7 +127,7 @@ def write_markdown(page: Page, folder: Path, *, paper: bool = False) -> Path:
                 table = latex_table(block, stem.removeprefix("table-"), remark)
                 files[f"{TABLES}/{stem}.tex"] = table.encode()
             else:
-                pdf = block.drawing.pdf() if isinstance(block, Picture) else tiles_pdf(_grid(block))
+                pdf = block.drawing.render("pdf") if isinstance(block, Picture) else tiles_pdf(_grid(block))
                 files[f"{FIGURES}/{stem}.pdf"] = pdf
     if page.facts:
         lines += ["## Facts", "", *(f"- {escaped(name)}: {escaped(value)}" for name, value in page.facts.items()), ""]

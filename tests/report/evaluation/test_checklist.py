@@ -7,20 +7,9 @@ from pathlib import Path
 import pytest
 
 from latentsr.report.blocks import Page
-from latentsr.report.evaluation import evaluation_page
 from latentsr.report.evaluation.checklist import COVERED, NOT_COVERED, NOT_POSSIBLE, TOP, checklist
 from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.markdown import write_markdown
-
-
-@pytest.fixture(scope="module")
-def page(evaluation: Evaluation) -> Page:
-    return evaluation_page(evaluation)
-
-
-@pytest.fixture(scope="module")
-def grouped_page(grouped: Evaluation) -> Page:
-    return evaluation_page(grouped)
 
 
 def rows(evaluation: Evaluation, page: Page) -> Mapping[str, tuple[str, ...]]:

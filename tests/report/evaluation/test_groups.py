@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from latentsr.bench.sets import SET_COLUMNS, SET_COMPARISON_COLUMNS
-from latentsr.report.evaluation import evaluation_facts, evaluation_page
+from latentsr.report.blocks import Page
+from latentsr.report.evaluation import evaluation_facts
 from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.evaluation.groups import (
     seed_table,
@@ -148,23 +149,22 @@ def test_the_forest_is_of_the_primary_measure(grouped: Evaluation) -> None:
     assert subgroup_picture(other, "abdomen").title == "HaarPSI by subgroup on abdomen"
 
 
-def test_the_section_is_folded_and_judges_nothing(grouped: Evaluation, evaluation: Evaluation) -> None:
-    page = evaluation_page(grouped)
-    (section,) = (one for one in page.sections if one.title == "Subgroups")
+def test_the_section_is_folded_and_judges_nothing(grouped_page: Page, evaluation: Evaluation) -> None:
+    (section,) = (one for one in grouped_page.sections if one.title == "Subgroups")
     assert section.folded
     assert section.note.startswith("Exploratory: no p is adjusted")
     words = " ".join(cell for block in section.blocks if block.kind == "table" for row in block.rows for cell in row)
     assert not {"better", "worse", "not told apart"} & set(words.split())
-    told = " ".join((*page.verdict, *page.details, *page.warnings))
+    told = " ".join((*grouped_page.verdict, *grouped_page.details, *grouped_page.warnings))
     assert GROUPS[0] not in told
     assert subgroup_table(evaluation, "abdomen") is subgroup_picture(evaluation, "abdomen") is None
 
 
 def test_the_page_with_groups_seeds_and_checklist_has_no_fault_on_a_phone(
-    grouped: Evaluation, tmp_path: Path, open_page: Callable
+    grouped_page: Page, tmp_path: Path, open_page: Callable
 ) -> None:
-    page = evaluation_page(grouped)
-    opened = replace(page, sections=tuple(replace(section, folded=False) for section in page.sections))
+    sections = tuple(replace(section, folded=False) for section in grouped_page.sections)
+    opened = replace(grouped_page, sections=sections)
     found = open_page(write_page(opened, tmp_path / "page.html"), 390)
     assert found.clean, found
 
@@ -195,12 +195,13 @@ def test_the_table_of_seeds_holds_those_of_the_first_table_and_of_sets(grouped: 
     assert table.rows[0][3:] == tuple(f"{row[name]:.3f}" for name in ("mean", "sd", "least", "greatest"))
 
 
-def test_the_page_tells_of_each_seed_where_it_matters(grouped: Evaluation, evaluation: Evaluation) -> None:
-    page = evaluation_page(grouped)
-    (section,) = (one for one in page.sections if one.title == "Seeds")
+def test_the_page_tells_of_each_seed_where_it_matters(
+    grouped_page: Page, grouped: Evaluation, evaluation: Evaluation
+) -> None:
+    (section,) = (one for one in grouped_page.sections if one.title == "Seeds")
     assert section.folded
     assert seed_table(evaluation, "abdomen") is None
-    (pictures,) = (one for one in page.sections if one.title.startswith("Pictures"))
+    (pictures,) = (one for one in grouped_page.sections if one.title.startswith("Pictures"))
     assert "Of a method of several seeds the first alone counts here (mine@0)." in pictures.blocks[0].paragraphs[0]
     facts = evaluation_facts(grouped)
     assert [name for name in facts if name.startswith("method")] == ["method bicubic", "method mine@0", "method mine@1"]

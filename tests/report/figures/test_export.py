@@ -26,7 +26,11 @@ def _drawing() -> Drawing:
 
 
 def test_the_same_figure_has_the_same_bytes() -> None:
-    assert _drawing() == _drawing()
+    assert _files(_drawing()) == _files(_drawing())
+
+
+def _files(drawing: Drawing) -> list[bytes]:
+    return [drawing.svg.encode(), drawing.png, drawing.render("pdf")]
 
 
 def test_the_svg_holds_outlines_and_no_date() -> None:
@@ -45,7 +49,7 @@ def test_the_png_has_the_width_for_print_and_says_research_use() -> None:
 
 
 def test_the_pdf_is_vectors_with_true_type_fonts_and_no_date() -> None:
-    pdf = _drawing().pdf()
+    pdf = _drawing().render("pdf")
     assert pdf.startswith(b"%PDF")
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
@@ -54,13 +58,12 @@ def test_the_pdf_is_vectors_with_true_type_fonts_and_no_date() -> None:
     assert b"/Title (Two words and a break.)" in pdf
     assert f"/Subject ({RESEARCH_USE})".encode() in pdf
     assert float(re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ", pdf)[1]) == pytest.approx(WIDTH * 72)
-    assert _drawing().pdf() == pdf
+    assert _drawing().render("pdf") == pdf
 
 
-def test_a_pdf_changes_no_other_form_and_needs_no_style_around_it() -> None:
-    drawn = _drawing()
-    assert drawn.pdf() == drawn.pdf()
-    assert drawn == _drawing()
+def test_a_form_is_the_same_after_the_others() -> None:
+    drawn, forms = _drawing(), ("pdf", "png", "svg", "pdf")
+    assert [drawn.render(form) for form in forms] == [_drawing().render(form) for form in forms]
 
 
 def test_the_alt_text_is_one_line() -> None:

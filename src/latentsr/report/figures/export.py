@@ -81,32 +81,34 @@ def _keep_free(figure: Figure, foot: float) -> None:
 
 
 def drawing(figure: Figure, alt: str, *, dpi: float = PNG_DPI) -> Drawing:
-    """The drawing of a figure: no date and no version in it, so that the same figure has the same bytes."""
-    lay_out(figure)
-    svg, png = BytesIO(), BytesIO()
-    nameless = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    # Figure.savefig would draw everything twice to lay it out again.
-    figure.set_dpi(SVG_DPI)
-    FigureCanvasSVG(figure).print_svg(svg, metadata=nameless)
-    figure.set_dpi(dpi)
-    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None, "Description": RESEARCH_USE})
-    words = " ".join(alt.split())
-    return Drawing(svg.getvalue().decode(), png.getvalue(), words, partial(pdf_bytes, figure, words, dpi))
+    """The drawing of a figure: no date and no version in it, so that the same figure has the same bytes.
 
-
-def pdf_bytes(figure: Figure, alt: str, dpi: float = PNG_DPI) -> bytes:
-    """The PDF of a figure that is laid out: vectors, fonts embedded as TrueType, no date and no version in it.
-
-    Its title is `alt`. `dpi` is of what a PDF cannot hold as vectors.
+    `dpi` is of the PNG, and of what SVG and PDF cannot hold as vectors.
     """
-    pdf = BytesIO()
-    metadata = {"Title": readable(alt), "Subject": RESEARCH_USE} | dict.fromkeys(
-        ("Creator", "Producer", "CreationDate")
-    )
+    lay_out(figure)
+    words = " ".join(alt.split())
+    return Drawing(words, partial(render, figure, words, dpi))
+
+
+def render(figure: Figure, alt: str, dpi: float, form: str) -> bytes:
+    """The file of a figure that is laid out, as "svg", "png" or "pdf"; `alt` is the PDF's title.
+
+    Fonts are outlines in SVG, and embedded as TrueType in PDF.
+    """
+    file = BytesIO()
     with house_style():
-        figure.set_dpi(dpi)
-        FigureCanvasPdf(figure).print_pdf(pdf, metadata=metadata)
-    return pdf.getvalue()
+        # Figure.savefig would draw everything twice to lay it out again.
+        figure.set_dpi(SVG_DPI if form == "svg" else dpi)
+        if form == "svg":
+            nameless = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+            FigureCanvasSVG(figure).print_svg(file, metadata=nameless)
+        elif form == "png":
+            FigureCanvasAgg(figure).print_png(file, metadata={"Software": None, "Description": RESEARCH_USE})
+        else:
+            undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
+            facts = {"Title": readable(alt), "Subject": RESEARCH_USE} | undated
+            FigureCanvasPdf(figure).print_pdf(file, metadata=facts)
+    return file.getvalue()
 
 
 NAME_LETTERS, HEADING_LETTERS = 20, 40

@@ -18,7 +18,7 @@ from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from numpy.typing import NDArray
 
 from latentsr.report.blocks import Images
-from latentsr.report.figures.export import pdf_bytes
+from latentsr.report.figures.export import PNG_DPI, render
 from latentsr.report.figures.style import Look, house_style, wrapped
 
 DPI = 160
@@ -210,4 +210,4 @@ def tiles_pdf(images: Images) -> bytes:
                 label=wrapped(label, 12),
             )
             titles = []  # above the first row alone
-        return pdf_bytes(sheet.figure(), f"{images.title}: {', '.join(images.columns)}")
+        return render(sheet.figure(), f"{images.title}: {', '.join(images.columns)}", PNG_DPI, "pdf")

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +92,17 @@ def full_disk() -> Callable[[int], AbstractContextManager[None]]:
     return limited
 
 
+def exit_code(process: BaseProcess, seconds: float = 120) -> int:
+    """The exit code of a process, which is killed and fails the test unless it ends in that time."""
+    process.start()
+    process.join(seconds)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        pytest.fail(f"the process of its own had not ended after {seconds} s and was killed")
+    return process.exitcode
+
+
 @pytest.fixture(scope="session")
 def forked() -> Callable[..., int]:
     """(work, fresh=False) -> the exit code of a process of its own that does the work, such as -9 where it is killed.
@@ -107,10 +119,25 @@ def forked() -> Callable[..., int]:
                 del sys.modules[name]
             work()
 
-        process = multiprocessing.get_context("fork").Process(target=target)
-        process.start()
-        process.join()
-        return process.exitcode
+        return exit_code(multiprocessing.get_context("fork").Process(target=target))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def untrained() -> Callable[..., int]:
+    """(program, *arguments) -> the exit code of a process of its own that runs this text, and has trained nothing yet.
+
+    torch refuses to train in a fork of a process that has trained. One server imports what trainings need, which takes
+    ten seconds, and is forked for every program. The text finds its arguments in `arguments`.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("processes cannot be forked here")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["latentsr.training.autoencoder", "latentsr.training.fit_denoiser"])
+
+    def run(program: str, *arguments: object) -> int:
+        return exit_code(context.Process(target=exec, args=(program, {"arguments": tuple(map(str, arguments))})))
 
     return run
 

@@ -1,7 +1,5 @@
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -80,13 +78,12 @@ def test_a_fit_leaves_a_folder_that_loads_and_says_how_it_was_made(dataset: Data
     assert list((out / "logs" / "version_0").glob("events.out.tfevents.*"))
 
 
-# In an interpreter of its own: torch refuses to train in a fork of a process that has trained.
 KILLED = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
 from latentsr.data.records import read_dataset
 from latentsr.training import autoencoder, crops
-data, out, options = sys.argv[1:]
+data, out, options = arguments
 draw = crops.ImageCrops.__getitem__
 def draw_until_killed(self, n):
     if n == 13:
@@ -98,14 +95,13 @@ autoencoder.fit_autoencoder([read_dataset(data)], Path(out), config, device="cpu
 """
 
 
-def test_resume_after_sigkill_equals_an_undisturbed_run(dataset: Dataset, tmp_path: Path) -> None:
+def test_resume_after_sigkill_equals_an_undisturbed_run(
+    dataset: Dataset, tmp_path: Path, untrained: Callable[..., int]
+) -> None:
     """The best weights, of the validation before the kill, are kept over it."""
     options = {"keep": "best", "learning_rate": 0.03, "decay": "none"}
-
     text = TINY.model_copy(update=options).model_dump_json()
-    command = [sys.executable, "-c", KILLED, str(dataset.root), str(tmp_path / "killed"), text]
-    killed = subprocess.run(command, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert untrained(KILLED, dataset.root, tmp_path / "killed", text) == -signal.SIGKILL
     held = torch.load(tmp_path / "killed" / "checkpoints" / "last.ckpt", weights_only=True)
     assert held["global_step"] == 4
     assert not (tmp_path / "killed" / "manifest.json").exists()

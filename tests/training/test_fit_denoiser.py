@@ -1,9 +1,9 @@
 import json
 import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
-from latentsr.job import JobFolder
+from latentsr.job import JobFolder, run_folder
 from latentsr.provenance import ESTIMATE, RESEARCH_USE
 from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import TrainConfig
@@ -51,13 +51,43 @@ def made(root: Path, splits: tuple[str, ...] = ("train", "valid"), autoencoder: 
     return fill_cache([dataset], load_autoencoder(autoencoder), parse_degradation("bicubic:4"), root / "cache")
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> LatentCache:
-    return made(tmp_path)
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> LatentCache:
+    return made(tmp_path_factory.mktemp("made"))
 
 
 def fitted(cache: LatentCache, out: Path, **options: object) -> Path:
     return fit_denoiser(cache, out, TINY.model_copy(update=options), device="cpu")
+
+
+def copied(model: Path, folder: Path) -> Path:
+    """A model and the run beside it, copied into a folder, where they may be changed."""
+    for path in (model, run_folder(model)):
+        shutil.copytree(path, folder / path.name)
+    return folder / model.name
+
+
+@pytest.fixture(scope="module")
+def trained(cache: LatentCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of a training of 8 steps, to be read only."""
+    return fit_denoiser(cache, tmp_path_factory.mktemp("trained") / "tiny", TINY, device="cpu", modalities=("MR",))
+
+
+@pytest.fixture
+def tiny(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return copied(trained, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def extended(cache: LatentCache, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It after an undisturbed extension to 14 steps, the last epoch a short one; to be read only."""
+    return fitted(cache, copied(trained, tmp_path_factory.mktemp("extended")), steps=14)
+
+
+def end_of(model: Path) -> dict:
+    """What the run says of the end of its training."""
+    return json.loads((run_folder(model) / "manifest.json").read_text())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -65,9 +95,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.name not in ("README.md", "config.json")}
 
 
-def test_a_training_leaves_a_model_that_restores_and_says_how_it_was_made(cache: LatentCache, tmp_path: Path) -> None:
-    out = fit_denoiser(cache, tmp_path / "tiny", TINY, device="cpu", modalities=("MR",))
-    model, run = SuperResolver.load(out, device="cpu"), tmp_path / "tiny.run"
+def test_a_training_leaves_a_model_that_restores_and_says_how_it_was_made(cache: LatentCache, trained: Path) -> None:
+    model, run = SuperResolver.load(trained, device="cpu"), run_folder(trained)
     assert (model.name, model.scale, model.config.modalities) == ("tiny", 4, ("MR",))
     assert (model.config.trained_on, model.config.size, model.config.solver) == (("made",), (32, 32), "dpm++")
     assert model.restore(torch.rand(1, 1, 5, 7), ids=["a"]).image.shape == (1, 1, 20, 28)
@@ -75,7 +104,7 @@ def test_a_training_leaves_a_model_that_restores_and_says_how_it_was_made(cache:
     facts = json.loads((run / "manifest.json").read_text())
     assert (facts["steps"], facts["images"], facts["cache"]) == (8, {"made": 3}, cache.hash)
     assert TrainConfig.model_validate(read_yaml(run / "train.yaml")) == TINY
-    assert "8 steps of 2 crops of 8 latent px" in (out / "README.md").read_text()
+    assert "8 steps of 2 crops of 8 latent px" in (trained / "README.md").read_text()
     logged = (run / "logs" / "version_0" / "metrics.csv").read_text()
     assert "psnr_bicubic" in logged.splitlines()[0]
     assert list((run / "logs" / "version_0").glob("events.out.tfevents.*"))
@@ -86,11 +115,10 @@ def test_a_training_leaves_a_model_that_restores_and_says_how_it_was_made(cache:
     assert np.array_equal(shown[:, 64:], np.concatenate([picture(10 + n) for n in range(3)]))
 
 
-def test_the_scores_are_those_of_the_model_that_is_saved(cache: LatentCache, tmp_path: Path) -> None:
-    out = fitted(cache, tmp_path / "tiny")
-    said = json.loads((tmp_path / "tiny.run" / "manifest.json").read_text())["validation"]
+def test_the_scores_are_those_of_the_model_that_is_saved(cache: LatentCache, trained: Path) -> None:
+    said = end_of(trained)["validation"]
     hr = torch.from_numpy(np.array(cache.array("valid", "image")))
-    model = SuperResolver.load(out, device="cpu")
+    model = SuperResolver.load(trained, device="cpu")
     lr = model.degradation.apply(hr)
     scores = {
         "psnr": model.restore(lr, ids=cache.ids("valid")).image, "psnr_bicubic": enlarge(lr, 4)
@@ -103,14 +131,13 @@ def test_the_scores_are_those_of_the_model_that_is_saved(cache: LatentCache, tmp
 SLOW = pytest.mark.slow
 
 
-# In an interpreter of its own: torch refuses to train in a fork of a process that has trained.
 KILLED = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
 from latentsr.data.latents import open_cache
 from latentsr.training import crops, fit_denoiser
 from latentsr.training.denoiser import TrainConfig
-cache, out, options, place = sys.argv[1:]
+cache, out, options, place = arguments
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 draw = crops.LatentCrops.__getitem__
@@ -122,72 +149,78 @@ fit_denoiser.fit_denoiser(open_cache(cache), Path(out), TrainConfig.model_valida
 """
 
 
-def killed(cache: LatentCache, out: Path, place: int | str, **options: object) -> None:
-    """A training in its own process that is killed at a sample, or before it saves."""
-    text = TINY.model_copy(update=options).model_dump_json()
-    command = [sys.executable, "-c", KILLED, str(cache.root), str(out), text, str(place)]
-    process = subprocess.run(command, check=False, capture_output=True)
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+@pytest.fixture
+def killed(cache: LatentCache, untrained: Callable[..., int]) -> Callable[..., None]:
+    """(out, place, **options): a training in its own process that is killed at a sample, or before it saves."""
+
+    def train(out: Path, place: int | str, **options: object) -> None:
+        text = TINY.model_copy(update=options).model_dump_json()
+        assert untrained(KILLED, cache.root, out, text, place) == -signal.SIGKILL
+
+    return train
 
 
 @pytest.mark.parametrize(
     ("place", "held"), [pytest.param(3, None, marks=SLOW), (13, 4), pytest.param("save", 8, marks=SLOW)]
 )
 def test_resume_after_sigkill_equals_an_undisturbed_run(
-    cache: LatentCache, tmp_path: Path, place: int | str, held: int | None
+    cache: LatentCache, trained: Path, tmp_path: Path, killed: Callable, place: int | str, held: int | None
 ) -> None:
-    killed(cache, tmp_path / "killed", place)
-    checkpoint = tmp_path / "killed.run" / "checkpoints" / "last.ckpt"
-    assert not (tmp_path / "killed").exists()
+    out = tmp_path / "tiny"
+    killed(out, place)
+    checkpoint = run_folder(out) / "checkpoints" / "last.ckpt"
+    assert not out.exists()
     assert checkpoint.is_file() == (held is not None)
     if held:
         assert torch.load(checkpoint, weights_only=True)["global_step"] == held
-    resumed, undisturbed = fitted(cache, tmp_path / "killed"), fitted(cache, tmp_path / "undisturbed")
-    ends = [json.loads((tmp_path / f"{out.name}.run" / "manifest.json").read_text()) for out in (resumed, undisturbed)]
+    ends = [end_of(fitted(cache, out)), end_of(trained)]
     assert ends[0]["steps"] == ends[1]["steps"] == 8
     assert ends[0]["validation"] == ends[1]["validation"]
-    assert contents(resumed) == contents(undisturbed)
+    assert contents(out) == contents(trained)
 
 
-def test_a_finished_training_is_left_and_another_is_stale(cache: LatentCache, tmp_path: Path) -> None:
-    out = fitted(cache, tmp_path / "tiny")
+def test_a_finished_training_is_left_and_another_is_stale(cache: LatentCache, tiny: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert fitted(cache, out) == fitted(cache, out, workers=3) == out
+    assert fitted(cache, tiny) == fitted(cache, tiny, workers=3) == tiny
     with pytest.raises(StaleError, match="of other options or cache"):
-        fitted(cache, out, seed=4)
+        fitted(cache, tiny, seed=4)
     other = made(tmp_path / "other", ("train",))
     with pytest.raises(StaleError, match="of other options or cache"):
-        fitted(other, out)
+        fitted(other, tiny)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_training_is_new_unfinished_finished_or_extended(cache: LatentCache, tmp_path: Path) -> None:
-    out, run = tmp_path / "tiny", tmp_path / "tiny.run"
-    folder = JobFolder(run, "training", "facts.json", frozenset(), "options", shared=True)
+def test_a_training_is_new_unfinished_finished_or_extended(cache: LatentCache, tiny: Path, tmp_path: Path) -> None:
     facts, more = ({"config": TINY.model_copy(update={"steps": steps}).facts, "cache": cache.hash} for steps in (8, 9))
-    assert training_state(folder, out, facts) == ("new", None)
-    fitted(cache, out)
-    assert training_state(folder, out, facts) == ("finished", None)
-    assert training_state(folder, out, more) == ("extended", facts)
-    whole, record = contents(out), (run / "facts.json").read_bytes()
+
+    def state(out: Path, facts: dict) -> tuple:
+        folder = JobFolder(run_folder(out), "training", "facts.json", frozenset(), "options", shared=True)
+        return training_state(folder, out, facts)
+
+    assert state(tmp_path / "other", facts) == ("new", None)
+    assert state(tiny, facts) == ("finished", None)
+    assert state(tiny, more) == ("extended", facts)
+    run = run_folder(tiny)
+    whole, record = contents(tiny), (run / "facts.json").read_bytes()
     (run / "facts.json").unlink()  # killed after its model was written, before its record
-    assert training_state(folder, out, facts) == ("unfinished", None)
-    assert contents(fitted(cache, out)) == whole
+    assert state(tiny, facts) == ("unfinished", None)
+    assert contents(fitted(cache, tiny)) == whole
     assert (run / "facts.json").read_bytes() == record
     (run / "facts.json").unlink()
-    out.rename(tmp_path / "away")
-    assert training_state(folder, out, facts) == ("unfinished", None)
-    out.mkdir()
+    tiny.rename(tmp_path / "away")
+    assert state(tiny, facts) == ("unfinished", None)
+    tiny.mkdir()
     with pytest.raises(StaleError):
-        training_state(folder, out, facts)
+        state(tiny, facts)
 
 
-def test_an_unfinished_training_is_not_gone_on_with_under_other_options(cache: LatentCache, tmp_path: Path) -> None:
-    out = fitted(cache, tmp_path / "tiny")
-    out.rename(tmp_path / "away")
+def test_an_unfinished_training_is_not_gone_on_with_under_other_options(
+    cache: LatentCache, tiny: Path, tmp_path: Path
+) -> None:
+    tiny.rename(tmp_path / "away")
     with pytest.raises(StaleError, match=r"last\.ckpt: was made with other options"):
-        fitted(cache, out, learning_rate=1e-3)
-    assert not out.exists()
+        fitted(cache, tiny, learning_rate=1e-3)
+    assert not tiny.exists()
 
 
 def test_training_lowers_the_error_on_what_it_sees(tmp_path: Path) -> None:
@@ -276,96 +309,87 @@ def test_bad_options_are_one_line_and_nothing_is_written(
     with pytest.raises(error, match=message) as caught:
         fitted(cache, tmp_path / "tiny", **options)
     assert "\n" not in str(caught.value)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "data"]
-
-
-def steps_of(out: Path) -> int:
-    return json.loads((out.parent / f"{out.name}.run" / "manifest.json").read_text())["steps"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("place", [pytest.param(27, marks=SLOW), "save"])
 def test_a_killed_extension_goes_on_and_equals_an_undisturbed_one(
-    cache: LatentCache, tmp_path: Path, place: int | str
+    cache: LatentCache, tiny: Path, extended: Path, killed: Callable, place: int | str
 ) -> None:
-    """From 8 steps to 14, the last epoch a short one; two samples a step."""
-    names = ("undisturbed", "killed")
-    for name in names:
-        fitted(cache, tmp_path / name)
-    before = contents(tmp_path / "killed")
-    killed(cache, tmp_path / "killed", place, steps=14)
-    assert contents(tmp_path / "killed") == before
-    SuperResolver.load(tmp_path / "killed", device="cpu")
-    made = [fitted(cache, tmp_path / name, steps=14) for name in names]
-    assert [steps_of(out) for out in made] == [14, 14]
-    assert contents(made[0]) == contents(made[1]) != before
-    assert "14 steps of" in (made[0] / "README.md").read_text()
-    assert not (tmp_path / "killed.run" / "earlier").exists()
+    """From 8 steps to 14, two samples a step."""
+    before = contents(tiny)
+    killed(tiny, place, steps=14)
+    assert contents(tiny) == before
+    SuperResolver.load(tiny, device="cpu")
+    fitted(cache, tiny, steps=14)
+    assert [end_of(out)["steps"] for out in (tiny, extended)] == [14, 14]
+    assert contents(tiny) == contents(extended) != before
+    assert "14 steps of" in (tiny / "README.md").read_text()
+    assert not (run_folder(tiny) / "earlier").exists()
 
 
-def test_a_finished_training_is_extended_by_more_steps_alone(cache: LatentCache, tmp_path: Path) -> None:
-    out = fitted(cache, tmp_path / "tiny")
-    first = contents(out)
-    assert contents(fitted(cache, out, steps=4)) == contents(fitted(cache, out, steps=8)) == first
+def test_a_finished_training_is_extended_by_more_steps_alone(cache: LatentCache, tiny: Path) -> None:
+    first = contents(tiny)
+    assert contents(fitted(cache, tiny, steps=4)) == contents(fitted(cache, tiny, steps=8)) == first
     with pytest.raises(StaleError, match="of other options or cache"):
-        fitted(cache, out, steps=12, learning_rate=1e-3)
-    fitted(cache, out, steps=10)
-    assert contents(out) != first
-    assert steps_of(out) == 10
-    assert TrainConfig.model_validate(read_yaml(tmp_path / "tiny.run" / "train.yaml")).steps == 10
-    assert contents(fitted(cache, out)) == contents(out)
-    (tmp_path / "tiny.run" / "checkpoints" / "last.ckpt").unlink()
+        fitted(cache, tiny, steps=12, learning_rate=1e-3)
+    fitted(cache, tiny, steps=10)
+    longer = contents(tiny)
+    assert longer != first
+    assert end_of(tiny)["steps"] == 10
+    assert TrainConfig.model_validate(read_yaml(run_folder(tiny) / "train.yaml")).steps == 10
+    assert contents(fitted(cache, tiny)) == longer
+    (run_folder(tiny) / "checkpoints" / "last.ckpt").unlink()
     with pytest.raises(StaleError, match=r"its last checkpoint is missing"):
-        fitted(cache, out, steps=12)
+        fitted(cache, tiny, steps=12)
 
 
 def test_an_extension_that_is_killed_between_the_two_models_is_made_whole(
-    cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: LatentCache, tiny: Path, extended: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, rename = fitted(cache, tmp_path / "tiny"), Path.replace
+    rename = Path.replace
 
     def stop(self: Path, target: Path) -> Path:
-        if target == out:
+        if target == tiny:
             raise KeyboardInterrupt
         return rename(self, target)
 
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
         stopped.setattr(Path, "replace", stop)
-        fitted(cache, out, steps=12)
-    assert not out.exists()
-    fitted(cache, out, steps=12)
-    assert contents(out) == contents(fitted(cache, fitted(cache, tmp_path / "other"), steps=12))
+        fitted(cache, tiny, steps=14)
+    assert not tiny.exists()
+    assert contents(fitted(cache, tiny, steps=14)) == contents(extended)
 
 
-def test_a_model_is_fine_tuned_from_its_weights_and_statistics(cache: LatentCache, tmp_path: Path) -> None:
-    parent = SuperResolver.load(fitted(cache, tmp_path / "parent"), device="cpu")
+def test_a_model_is_fine_tuned_from_its_weights_and_statistics(trained: Path, tmp_path: Path) -> None:
+    parent = SuperResolver.load(trained, device="cpu")
     other = made(tmp_path / "other", ("valid", "train"))
-    options = {"init": str(tmp_path / "parent"), "steps": 1, "learning_rate": 1e-12}
+    options = {"init": str(trained), "steps": 1, "learning_rate": 1e-12}
     child = SuperResolver.load(fitted(other, tmp_path / "child", **options), device="cpu")
     for name, value in child.denoiser.state_dict().items():
         assert torch.allclose(value, parent.denoiser.state_dict()[name], atol=1e-6), name
     assert child.config.space == parent.config.space
     assert child.training_images == {pixel_digest(picture(n)) for n in (0, 1, 2, 10, 11, 12)}
     assert child.config.parent is not None
-    assert (child.config.parent.name, child.config.parent.hash) == ("parent", parent.hash)
-    assert f"fine-tuned from | parent, SHA-256 {parent.hash}" in (tmp_path / "child" / "README.md").read_text()
+    assert (child.config.parent.name, child.config.parent.hash) == ("tiny", parent.hash)
+    assert f"fine-tuned from | tiny, SHA-256 {parent.hash}" in (tmp_path / "child" / "README.md").read_text()
     assert fitted(other, tmp_path / "child", **options) == tmp_path / "child"
     with pytest.raises(StaleError, match="of other options"):
         fitted(other, tmp_path / "child", **{**options, "init": None})
 
 
-def test_init_of_another_form_says_what_differs(cache: LatentCache, tmp_path: Path) -> None:
-    fitted(cache, tmp_path / "parent", steps=1)
+def test_init_of_another_form_says_what_differs(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
     for options, words in (
         ({"channels": (8, 12)}, r"channels is \(8, 12\), its own \(8, 8\)"),
         ({"objective": "v", "layers": 2}, "objective is v, its own x0; layers is 2, its own 1"),
         ({"conditions": ("latent-up",)}, r"conditions is \('latent-up',\), its own \('pixels',\); condition_channels"),
     ):
         with pytest.raises(OptionError, match=words) as caught:
-            fitted(cache, tmp_path / "child", init=str(tmp_path / "parent"), **options)
+            fitted(cache, tmp_path / "child", init=str(trained), **options)
         assert "\n" not in str(caught.value)
     haar2 = made(tmp_path / "haar2", autoencoder="haar-2")
     with pytest.raises(OptionError, match=r"autoencoder is haar-2 \(haar-2\), its own haar \(haar-4\)"):
-        fitted(haar2, tmp_path / "child", init=str(tmp_path / "parent"))
+        fitted(haar2, tmp_path / "child", init=str(trained))
     assert not (tmp_path / "child.run").exists()
 
 
@@ -389,8 +413,8 @@ def test_minutes_include_the_calibration(cache: LatentCache, tmp_path: Path, mon
     assert 0 < left[1] < 0.75
 
 
-def test_calibration_ends_with_its_time_and_shows_where_it_is(cache: LatentCache, tmp_path: Path) -> None:
-    restorer = SuperResolver.load(fitted(cache, tmp_path / "tiny", steps=1), device="cpu")
+def test_calibration_ends_with_its_time_and_shows_where_it_is(cache: LatentCache, trained: Path) -> None:
+    restorer = SuperResolver.load(trained, device="cpu")
     whole = calibrated_spread(restorer, cache, batch=1)
     told: list[tuple[int, int]] = []
     cut = calibrated_spread(restorer, cache, batch=1, seconds=0.0, progress=lambda *one: told.append(one))
@@ -398,7 +422,8 @@ def test_calibration_ends_with_its_time_and_shows_where_it_is(cache: LatentCache
     assert cut != whole == calibrated_spread(restorer, cache, batch=1)
 
 
-def test_a_spoilt_array_of_the_cache_is_noticed_before_the_training(cache: LatentCache, tmp_path: Path) -> None:
+def test_a_spoilt_array_of_the_cache_is_noticed_before_the_training(tmp_path: Path) -> None:
+    cache = made(tmp_path)
     path = cache.root / "train" / "pixels.npy"
     content = bytearray(path.read_bytes())
     content[-2] ^= 1
@@ -433,17 +458,17 @@ class Code:
 
 
 def test_a_checkpoint_with_code_is_one_line_and_nothing_is_run(
-    cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: LatentCache, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    fitted(cache, tmp_path / "tiny").rename(tmp_path / "away")
-    path = tmp_path / "tiny.run" / "checkpoints" / "last.ckpt"
+    tiny.rename(tmp_path / "away")
+    path = run_folder(tiny) / "checkpoints" / "last.ckpt"
     torch.save({"state_dict": Code()}, path)
     with pytest.raises(InputError, match=r"last\.ckpt: cut off or altered"):
-        fitted(cache, tmp_path / "tiny")
+        fitted(cache, tiny)
     write_json(path.with_name("last.json"), {"sha256": [sha256(path)]})
     with pytest.raises(InputError, match=r"last\.ckpt: asks for code beside tensors and was not loaded") as caught:
-        fitted(cache, tmp_path / "tiny")
+        fitted(cache, tiny)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run-by-a-checkpoint").exists()
 

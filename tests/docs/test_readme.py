@@ -17,13 +17,20 @@ from latentsr import io
 from latentsr.cli import app
 from latentsr.io.raster import read_pixels, write_pixels
 
-IMAGES, SIDE = 10, 96  # enough patients for each split; large enough for every measure
+IMAGES, SIDE = 10, 64  # enough patients for each split; large enough for every measure
 SHORTER = {
     "prepare folder": f"--size {SIDE}",
     "fit-vae": "--steps 2 --crop 32 --batch 1",
     "train": "--steps 2 --channels 8,16 --crop 16 --batch 1 --validate-every 2",
 }
-FEWER = {"--steps 16": "--steps 2", "--samples 8": "--samples 2", "?steps=16": "?steps=2"}
+FEWER = {
+    "--steps 16": "--steps 2",
+    "--samples 8": "--samples 2",
+    "?steps=16": "?steps=2",
+    "-o against/": "-o against/ --metric psnr",
+    "-o more/": "-o more/ --metric psnr",
+    "-o evaluation/": "-o evaluation/ --metric psnr",
+}  # every measure is on OUT/evaluation/
 PAGES = (
     "README.md",
     "CONTRIBUTING.md",

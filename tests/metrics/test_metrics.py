@@ -29,10 +29,12 @@ def test_one_value_an_image_and_part_inside_its_range(metric: Metric, sr: Tensor
     assert ((values >= metric.range[0]) & (values <= metric.range[1])).all()
 
 
-def extremes(hr: Tensor) -> dict[str, Tensor]:
-    """HR itself, images that are HR but for a little, its negative, noise, and nothing at all."""
+@pytest.fixture(scope="module")
+def extremes(make_context: Callable, hr: Tensor) -> dict[str, tuple[Tensor, dict[str, Any]]]:
+    """With its context: HR itself, images that are HR but for a little, its negative, noise, and nothing at all."""
+    hr = hr[:1]
     noise = torch.rand(hr.shape, generator=torch.Generator().manual_seed(2))
-    return {
+    images = {
         "equal": hr.clone(),
         "rounded to 16 bits": (hr * 65535).round() / 65535,
         "nearly equal": (hr + 4e-6 * (noise - 0.5)).clamp(0, 1),
@@ -41,12 +43,13 @@ def extremes(hr: Tensor) -> dict[str, Tensor]:
         "black": torch.zeros_like(hr),
         "white": torch.ones_like(hr),
     }
+    return {name: (image, make_context(image, hr)) for name, image in images.items()}
 
 
 @every_metric
-def test_no_image_is_outside_its_range(metric: Metric, make_context: Callable, hr: Tensor) -> None:
-    for name, image in extremes(hr).items():
-        values = metric(image, **make_context(image, hr))
+def test_no_image_is_outside_its_range(metric: Metric, extremes: dict[str, tuple[Tensor, dict[str, Any]]]) -> None:
+    for name, (image, context) in extremes.items():
+        values = metric(image, **context)
         found = values[~values.isnan()]
         low, high = metric.range[0] - 1e-5, metric.range[1] + 1e-5  # float32, such as 1.000002 of HaarPSI
         assert ((found >= low) & (found <= high)).all(), name
@@ -65,11 +68,17 @@ UNDIRECTED = ("null_space", "noise_floor", "blockiness", "detail_frc")
 DIRECTED = [one for one in WITHOUT_WEIGHTS if one.name not in UNDIRECTED]
 
 
-@pytest.mark.parametrize("metric", DIRECTED, ids=lambda metric: metric.name)
-def test_its_direction(metric: Metric, make_context: Callable, sr: Tensor, hr: Tensor) -> None:
+@pytest.fixture(scope="module")
+def graded(make_context: Callable, sr: Tensor, hr: Tensor) -> list[tuple[Tensor, dict[str, Any]]]:
+    """With its context: HR itself, SR, and SR of less contrast and shifted."""
     worse = 0.95 * (0.7 * sr + 0.3 * sr.mean(dim=(2, 3), keepdim=True))
     worse = F.pad(worse, (2, 0, 0, 0), mode="replicate")[..., :-2]
-    own, good, bad = (metric(image, **make_context(image, hr)) for image in (hr, sr, worse))
+    return [(image, make_context(image, hr)) for image in (hr, sr, worse)]
+
+
+@pytest.mark.parametrize("metric", DIRECTED, ids=lambda metric: metric.name)
+def test_its_direction(metric: Metric, graded: list[tuple[Tensor, dict[str, Any]]]) -> None:
+    own, good, bad = (metric(image, **context) for image, context in graded)
     if metric.better == "closer":
         good, bad = -(good - own).abs(), -(bad - own).abs()
     close = good.mean(dim=0), bad.mean(dim=0)

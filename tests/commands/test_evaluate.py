@@ -61,9 +61,24 @@ def headers_of(out: Path) -> str:
     return " ".join(column for path in out.glob("*.parquet") for column in pd.read_parquet(path).columns)
 
 
-def test_the_verdict_and_the_report(run: Run, dataset: Dataset, tmp_path: Path) -> None:
-    folder = sr_folder(dataset, tmp_path / "sr", noise=40)  # of less the detail shows that it was made from HR
-    said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}", "--margin", "psnr=50")
+def test_the_verdict_and_the_report_name_no_patient(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    """Ids, file names, patients and columns but the groups asked for stand nowhere but in the tables' own columns."""
+    columns = [{"scanner": f"Acme{number % 2}", "clinic": f"Doe_clinic_{number % 2}"} for number in range(8)]
+    records = [replace(record, attributes=own) for record, own in zip(dataset.records, columns, strict=True)]
+    write_dataset(dataset.root, dataset.name, records, {})
+    folder = sr_folder(dataset, tmp_path / "planted" / "sr", noise=40)  # of less it shows that it was made from HR
+    given = (
+        dataset.root,
+        "-o",
+        tmp_path / "out",
+        "--method",
+        f"mine={folder}",
+        "--mean",
+        "mine",
+        "--margin",
+        "psnr=50",
+    )
+    said = run("evaluate", *given, "--by", "scanner")
     assert said.status == 0
     assert "which 4 patients are too few to judge" in said.out
     assert (
@@ -74,33 +89,12 @@ def test_the_verdict_and_the_report(run: Run, dataset: Dataset, tmp_path: Path) 
     for name in ("report.html", "report/report.md", "table.csv", "comparisons.parquet", "sets.csv", "agreement.csv"):
         assert (tmp_path / "out" / name).is_file(), name
     assert "<title>" in (tmp_path / "out" / "report.html").read_text()
-
-
-def test_no_patient_is_named(run: Run, dataset: Dataset, tmp_path: Path) -> None:
-    """Ids, file names and patients of a dataset stand nowhere but in the tables' own columns."""
-    folder = sr_folder(dataset, tmp_path / "planted" / "sr")
-    said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}", "--mean", "mine")
-    assert said.status == 0
     told = told_by(tmp_path / "out", said) + headers_of(tmp_path / "out")
     assert short_hash("blocks", "Doe_planted_0")[:4] in told or "image" in told
-    assert not [secret for secret in SECRETS if secret in told]
-    assert "Doe_planted_0" in (tmp_path / "out" / "table.csv").read_text()
-
-
-def test_of_the_columns_of_a_dataset_only_the_groups_asked_for_are_told(
-    run: Run, dataset: Dataset, tmp_path: Path
-) -> None:
-    columns = [{"scanner": f"Acme{number % 2}", "clinic": f"Doe_clinic_{number % 2}"} for number in range(8)]
-    records = [replace(record, attributes=own) for record, own in zip(dataset.records, columns, strict=True)]
-    write_dataset(dataset.root, dataset.name, records, {})
-    folder = sr_folder(dataset, tmp_path / "sr")
-    given = (dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}", "--metric", "psnr")
-    said = run("evaluate", *given, "--by", "scanner")
-    assert said.status == 0
-    told = told_by(tmp_path / "out", said) + headers_of(tmp_path / "out")
     assert "Acme1" in told
     assert "clinic" not in told
     assert not [secret for secret in SECRETS if secret in told]
+    assert "Doe_planted_0" in (tmp_path / "out" / "table.csv").read_text()
     assert "Acme1" in (tmp_path / "out" / "subgroups.csv").read_text()
     wrong = run("evaluate", *given, "--overwrite", "--by", "clinics")
     assert wrong.err == "error: the option by is clinics: no such column in the datasets; there are scanner, clinic\n"
@@ -116,7 +110,8 @@ def test_no_tag_of_dicom_files_is_told(run: Run, tmp_path: Path) -> None:
         image.save_as(tmp_path / "scans" / f"Doe_planted_{number}" / "planted.dcm")
     prepared = run("prepare", "folder", tmp_path / "scans", "-o", tmp_path / "set", "--name", "mr", *BY_PATIENT)
     assert prepared.status == 0, prepared.err
-    said = run("evaluate", tmp_path / "set", "-o", tmp_path / "out", "--method", "bicubic+projection")
+    options = ("--method", "bicubic+projection", "--metric", "psnr", "--metric", "ssim")
+    said = run("evaluate", tmp_path / "set", "-o", tmp_path / "out", *options)
     assert said.status == 0, said.err
     told = told_by(tmp_path / "out", said)
     assert not [secret for secret in (*SECRETS, "1.2.4.", "1.2.5.") if secret in told]
@@ -169,40 +164,38 @@ def test_methods_with_disjoint_ids_are_an_error(run: Run, dataset: Dataset, tmp_
     assert "surplus" in said.err
 
 
-def test_shifted_files_are_warned_of_and_head_the_verdict(run: Run, dataset: Dataset, tmp_path: Path) -> None:
-    folder = sr_folder(dataset, tmp_path / "sr")
+def test_shifted_and_identical_files_are_warned_of(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    """Shifted ones head the verdict, and one identical to HR poisons no mean."""
+    folder = sr_folder(dataset, tmp_path / "sr", noise=4)
     paths = sorted(folder.iterdir())
     for path, after in pairwise(paths[3:]):
         path.write_bytes(after.read_bytes())
-    said = run("evaluate", dataset.root, "-o", tmp_path / "out", "--method", f"mine={folder}", "--metric", "psnr")
-    assert said.status == 0
-    assert said.err.startswith("warning: 4 of 8 images of method 'mine' on 'blocks' look like other images")
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert "Do not rely on this yet" in page
-    assert "look like other images of the set" in page
-    assert not [secret for secret in SECRETS if secret in said.err + page]
-
-
-def test_identical_images_do_not_poison_a_mean(run: Run, dataset: Dataset, tmp_path: Path) -> None:
-    folder = sr_folder(dataset, tmp_path / "sr")
     shutil.copy(dataset.root / dataset.records[0].file, folder / f"{dataset.records[0].id}.png")
     options = ("--method", f"mine={folder}", "--metric", "psnr", "--json")
     said = run("evaluate", dataset.root, "-o", tmp_path / "out", *options)
+    assert said.status == 0
+    assert said.err.startswith("warning: 4 of 8 images of method 'mine' on 'blocks' look like other images")
     row = next(row for row in json.loads(said.out) if (row["method"], row["metric"]) == ("mine", "psnr"))
     assert (row["infinite"], row["n"]) == (1, 7)
     assert 20 < row["mean"] < 60
     page = (tmp_path / "out" / "report.html").read_text()
+    assert "Do not rely on this yet" in page
+    assert "look like other images of the set" in page
     assert "1 image of method &#39;mine&#39; on &#39;blocks&#39; is identical to HR" in page
+    assert not [secret for secret in SECRETS if secret in said.err + page]
 
 
-def test_models_in_lossy_latents_have_a_ceiling(
+def test_models_in_lossy_latents_have_a_ceiling_and_a_limit_takes_images_of_all_patients(
     run: Run, dataset: Dataset, tmp_path: Path, model_folder: Path, lossy_model_folders: tuple[Path, ...]
 ) -> None:
     methods = [f"kl{number}={folder}" for number, folder in enumerate(lossy_model_folders)]
     options = [word for text in (*methods, f"haar={model_folder}") for word in ("--method", text)]
-    metrics = ("--metric", "psnr", "--metric", "ceiling_psnr")
-    said = run("evaluate", dataset.root, "-o", tmp_path / "out", *options, *metrics)
+    options += ["--metric", "psnr", "--metric", "ceiling_psnr", "--limit", "4"]
+    said = run("evaluate", dataset.root, "-o", tmp_path / "out", *options)
     assert said.status == 0, said.err
+    table = pd.read_parquet(tmp_path / "out" / "table.parquet")
+    assert (table["id"].nunique(), table["patient"].nunique()) == (4, 4)
+    assert len(read_dataset(dataset.root).records) == 8
     page = (tmp_path / "out" / "report.html").read_text()
     for words in ("Ceiling and result on blocks", "AE ceilings on blocks", "n = 3", "lossless"):
         assert words in page, words
@@ -212,7 +205,7 @@ def test_models_in_lossy_latents_have_a_ceiling(
     ]
 
 
-@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("images", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_image_and_one_patient(run: Run, dataset: Dataset, tmp_path: Path, images: int) -> None:
     few = write_dataset(dataset.root, "few", dataset.records[:images], {})
     said = run("evaluate", few.root, "-o", tmp_path / "out", "--method", "bicubic+projection")
@@ -294,12 +287,3 @@ def test_a_seed_below_0_is_a_wrong_call(run: Run, tmp_path: Path, command: tuple
     said = run(*command, "-o", tmp_path / "out", "--seed", "-1")
     assert said.status == 2
     assert "--seed" in said.err
-
-
-def test_a_limit_takes_some_images_of_all_patients(run: Run, dataset: Dataset, tmp_path: Path) -> None:
-    folder = sr_folder(dataset, tmp_path / "sr")
-    options = ("--method", f"mine={folder}", "--limit", "4", "--metric", "psnr")
-    assert run("evaluate", dataset.root, "-o", tmp_path / "out", *options).status == 0
-    table = pd.read_parquet(tmp_path / "out" / "table.parquet")
-    assert (table["id"].nunique(), table["patient"].nunique()) == (4, 4)
-    assert len(read_dataset(dataset.root).records) == 8

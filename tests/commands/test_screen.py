@@ -15,6 +15,7 @@ def dataset(tmp_path: Path, make_dataset: Callable) -> Path:
 
 
 def test_the_command_writes_a_page_and_says_the_verdict(dataset: Path, run: Callable, tmp_path: Path) -> None:
+    """And a finished screening gets its tables and figures for a paper."""
     asked = ("screen", dataset, "--vae", "haar", "--vae", "id=identity", "-o", tmp_path / "out", "--device", "cpu")
     said = run(*asked)
     assert said.status == 0, said.err
@@ -22,22 +23,11 @@ def test_the_command_writes_a_page_and_says_the_verdict(dataset: Path, run: Call
     assert "Research use only" in said.out
     assert "patient-" not in said.out + said.err
     assert (tmp_path / "out" / "screening.html").is_file()
-    again = run(
-        "screen", dataset, "--vae", "haar", "--vae", "id=identity", "-o", tmp_path / "out", "--device", "cpu", "--json"
-    )
-    told = json.loads(again.out)
-    assert list(told["methods"]) == ["haar", "id"]
-    assert told["page"].endswith("screening.html")
-
-
-def test_a_finished_screening_gets_its_tables_and_figures_for_a_paper(
-    dataset: Path, run: Callable, tmp_path: Path
-) -> None:
-    asked = ("screen", dataset, "--vae", "haar", "-o", tmp_path / "out", "--device", "cpu")
-    assert run(*asked).status == 0
     report = tmp_path / "out" / "report"
     assert {path.suffix for path in report.rglob("*.*")} == {".md", ".svg", ".png"}
-    assert run(*asked, "--paper").status == 0
+    told = json.loads(run(*asked, "--paper", "--json").out)
+    assert list(told["methods"]) == ["haar", "id"]
+    assert told["page"].endswith("screening.html")
     pages = (report / "report.md").read_text(encoding="utf-8")
     assert len(list(report.glob("tables/*.tex"))) == pages.count("**Table ")
     assert len(list(report.glob("figures/*.pdf"))) == pages.count("**Figure ")

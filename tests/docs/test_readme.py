@@ -26,6 +26,8 @@ SHORTER = {
 FEWER = {
     "--steps 16": "--steps 2",
     "--samples 8": "--samples 2",
+    "scans/ -o sampled/": "scans/image0.png -o sampled/",
+    "scans/ -o averaged/": "scans/MR_small.dcm -o averaged/",
     "?steps=16": "?steps=2",
     "-o against/": "-o against/ --metric psnr",
     "-o more/": "-o more/ --metric psnr",

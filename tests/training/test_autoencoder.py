@@ -216,12 +216,8 @@ def test_the_loss_is_l1_and_the_weighted_sum_of_the_divergence() -> None:
     assert torch.allclose(loss, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("keep", ["best", "last"])
-def test_the_published_adaptation_equals_a_plain_loop(keep: str, known: str, tmp_path: Path) -> None:
+def test_the_published_adaptation_equals_a_plain_loop(known: str, tmp_path: Path) -> None:
     dataset = made_dataset(tmp_path / "data", [(16, 16)] * 9, [(16, 16)] * 3)
-    options = published_preset([dataset]) | {"init": known, "epochs": 3, "learning_rate": 0.01, "keep": keep}
-    out = fit_autoencoder([dataset], tmp_path / "vae", FitVaeConfig(**options), device="cpu")
-
     network = load_autoencoder(known).network.requires_grad_(True).train()  # type: ignore[attr-defined]
     samples = ImageCrops([dataset], crop=16, latent_shape=(3, 4, 4), seed=0, flips=False)
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01, betas=(0.5, 0.9))
@@ -240,11 +236,13 @@ def test_the_published_adaptation_equals_a_plain_loop(keep: str, known: str, tmp
             with torch.no_grad():
                 psnr = float(ceiling(autoencoded(network, valid), valid).mean())
             found.append((psnr, step, {name: value.clone() for name, value in network.state_dict().items()}))
-    _, step, weights = max(found, key=lambda one: one[0]) if keep == "best" else found[-1]
-    facts = json.loads((out / "manifest.json").read_text())
-    assert (facts["steps"], facts["kept_step"], facts["init"]["name"]) == (6, step, known)
-    for name, value in load_autoencoder(out).network.state_dict().items():  # type: ignore[attr-defined]
-        assert torch.allclose(value, weights[name], atol=1e-5), name
+    for keep, (_, step, weights) in {"best": max(found, key=lambda one: one[0]), "last": found[-1]}.items():
+        options = published_preset([dataset]) | {"init": known, "epochs": 3, "learning_rate": 0.01, "keep": keep}
+        out = fit_autoencoder([dataset], tmp_path / keep, FitVaeConfig(**options), device="cpu")
+        facts = json.loads((out / "manifest.json").read_text())
+        assert (facts["steps"], facts["kept_step"], facts["init"]["name"]) == (6, step, known)
+        for name, value in load_autoencoder(out).network.state_dict().items():  # type: ignore[attr-defined]
+            assert torch.allclose(value, weights[name], atol=1e-5), name
 
 
 def test_the_first_of_flags_file_and_preset_says_how_long(known: str, run: Callable[..., Any], tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ TOYS = {  # file and text; table's file, the line that the row follows, the row,
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory, forked: Callable) -> Callable[..., str]:
-    """(arguments) -> what `latentsr ARGUMENTS...` of a copy with all toys prints."""
+    """(commands) -> what `latentsr ARGUMENTS...` of a copy with all toys prints, one after the other."""
     root = tmp_path_factory.mktemp("extended")
     shutil.copytree(SOURCE, root / "latentsr", ignore=shutil.ignore_patterns("__pycache__", "models"))
     for file, (text, table, before, row, needed) in TOYS.items():
@@ -130,13 +130,17 @@ def extended(tmp_path_factory: pytest.TempPathFactory, forked: Callable) -> Call
         code = code.replace("\nfrom latentsr", f"\n{needed}\nfrom latentsr", 1)
         (root / "latentsr" / table).write_text(code)
 
-    def latentsr(*arguments: object) -> str:
+    def latentsr(*commands: tuple) -> str:
         def work() -> None:
             sys.path.insert(0, str(root))
-            sys.argv = ["latentsr", *map(str, arguments)]
-            with (root / "out").open("w") as out, redirect_stdout(out):
-                importlib.import_module("latentsr.cli").main()
+            for command in commands:
+                sys.argv = ["latentsr", *map(str, command)]
+                with (root / "out").open("a") as out, redirect_stdout(out), pytest.raises(SystemExit) as left:
+                    importlib.import_module("latentsr.cli").main()
+                if left.value.code:
+                    raise left.value
 
+        (root / "out").unlink(missing_ok=True)
         assert forked(work, fresh=True) == 0
         return (root / "out").read_text()
 
@@ -144,18 +148,21 @@ def extended(tmp_path_factory: pytest.TempPathFactory, forked: Callable) -> Call
 
 
 def test_a_command(extended: Callable[..., str]) -> None:
-    assert "greet" in extended("--help")
-    assert "good day" in extended("greet")
+    said = extended(("--help",), ("greet",))
+    assert "greet" in said
+    assert "good day" in said
 
 
 def test_a_recipe(extended: Callable[..., str], tmp_path: Path) -> None:
     for number, name in enumerate(("ab1", "ab2", "ac1", "b1")):
         pixels = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
         write_pixels(tmp_path / "in" / f"{name}.png", pixels)
-    assert "--length" in extended("prepare", "initials", "--help")
     shared = ("prepare", "initials", tmp_path / "in", "--split", "1,0,0")
+    said = extended(
+        ("prepare", "initials", "--help"), *((*shared, "-o", tmp_path / str(n), "--length", n) for n in (1, 2))
+    )
+    assert "--length" in said
     for length, patients in ((1, {"a", "b"}), (2, {"ab", "ac", "b1"})):
-        extended(*shared, "-o", tmp_path / str(length), "--length", length)
         assert set(pd.read_csv(tmp_path / str(length) / "records.csv")["patient"]) == patients
 
 
@@ -165,12 +172,15 @@ def test_a_metric_an_upscaler_and_an_autoencoder(
     pixels = [np.random.default_rng(n).integers(0, 256, (32, 32), dtype=np.uint8) for n in range(3)]
     dataset = make_dataset(tmp_path / "data", pixels, ["a", "b", "c"])
     shared = (dataset.root, "--device", "cpu")
-    extended("evaluate", *shared, "-o", tmp_path / "e", "--method", "nearest", "--metric", "toy", "--metric", "lr_psnr")
+    measured = ("--metric", "toy", "--metric", "lr_psnr")
+    extended(
+        ("evaluate", *shared, "-o", tmp_path / "e", "--method", "nearest", *measured),
+        ("screen", *shared, "-o", tmp_path / "s", "--vae", "negative", "--metric", "psnr"),
+        ("enhance", dataset.root / "images", "-o", tmp_path / "sr", "--model", "nearest", "--scale", 2),
+    )
     table = pd.read_csv(tmp_path / "e" / "table.csv").set_index(["method", "metric"])["value"]
     assert table["nearest", "toy"].le(0).all()  # LR is dimmer than the brightest pixel
     assert set(table.index.get_level_values("method")) == {"bicubic", "nearest"}
-    extended("screen", *shared, "-o", tmp_path / "s", "--vae", "negative", "--metric", "psnr")
     ceilings = pd.read_csv(tmp_path / "s" / "ceilings.csv").set_index("method")
     assert ceilings.loc["negative", "lossless"].all()
-    extended("enhance", dataset.root / "images", "-o", tmp_path / "sr", "--model", "nearest", "--scale", 2)
     assert len(list((tmp_path / "sr").glob("*.png"))) == 3

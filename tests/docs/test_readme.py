@@ -26,13 +26,13 @@ SHORTER = {
 FEWER = {
     "--steps 16": "--steps 2",
     "--samples 8": "--samples 2",
+    "?steps=16": "?steps=2",
     "scans/ -o sampled/": "scans/image0.png -o sampled/",
     "scans/ -o averaged/": "scans/MR_small.dcm -o averaged/",
-    "?steps=16": "?steps=2",
+    "-o evaluation/": "-o evaluation/ --metric psnr",  # all measures are OUT/evaluation's
     "-o against/": "-o against/ --metric psnr",
     "-o more/": "-o more/ --metric psnr",
-    "-o evaluation/": "-o evaluation/ --metric psnr",
-}  # every measure is on OUT/evaluation/
+}
 PAGES = (
     "README.md",
     "CONTRIBUTING.md",

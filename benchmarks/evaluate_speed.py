@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 from measure_speed import SIDE, pairs_from
 
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256
 from latentsr.data.records import Record, write_dataset
 from latentsr.io.raster import write_pixels

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256
 from latentsr.data.latents import fill_cache
 from latentsr.data.records import Record, write_dataset

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.bench import Candidate, Screening, plan_screening
-from latentsr.bench.cost import parameters_of
-from latentsr.bench.roundtrip import measured, measured_hr
+from latentsr.bench.roundtrip import measured, measured_hr, parameters_of
 from latentsr.bench.screening import measure_images
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, batches, loaded, write_dataset

@@ -194,8 +194,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lossy_model_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """Three models like it, each in a latent of its own that loses something: of 1, 3 and 8 channels at 1/4."""
+    from latentsr.autoencoders.architectures import SmallKL
     from latentsr.autoencoders.network import save_network
-    from latentsr.autoencoders.small_kl import SmallKL
 
     root, made = tmp_path_factory.mktemp("lossy"), []
     for channels in (1, 3, 8):

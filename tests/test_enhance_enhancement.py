@@ -15,10 +15,9 @@ from pydicom.data import get_testdata_file
 from latentsr import io
 from latentsr.enhance import Job, Outcome, enhance_files
 from latentsr.errors import InputError, OptionError
-from latentsr.intensity import Window
 from latentsr.upscalers import UPSCALERS, Sampling, load_upscaler
 from latentsr.upscalers.model import SuperResolver
-from latentsr.volume import Volume
+from latentsr.volume import Volume, Window
 
 MR = Path(get_testdata_file("MR_small.dcm", download=False))
 

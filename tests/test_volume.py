@@ -11,11 +11,10 @@ from pydicom.data import get_testdata_file
 import latentsr
 from latentsr.data.records import Dataset, Record
 from latentsr.errors import InputError
-from latentsr.intensity import Window
 from latentsr.io import Item
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
-from latentsr.volume import Source, Volume, first_pixel_shift
+from latentsr.volume import Source, Volume, Window, first_pixel_shift
 
 
 def test_from_array_makes_slices_and_a_window() -> None:

@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from latentsr.data.records import read_dataset
     from latentsr.degrade import parse_degradation, project
     from latentsr.errors import InputError, LatentSRError, ModelError, NotAnImageError, OptionError, StaleError
-    from latentsr.intensity import Window
     from latentsr.io import read, write
     from latentsr.judging import evaluate, screen
     from latentsr.metrics import METRICS
     from latentsr.provenance import RESEARCH_USE
     from latentsr.upscalers import Sampling
     from latentsr.upscalers.model import SuperResolver
-    from latentsr.volume import Volume
+    from latentsr.volume import Volume, Window
 
 __version__ = "0.1.0"
 
@@ -34,7 +33,7 @@ _HOMES = {
     "StaleError": "latentsr.errors",
     "SuperResolver": "latentsr.upscalers.model",
     "Volume": "latentsr.volume",
-    "Window": "latentsr.intensity",
+    "Window": "latentsr.volume",
     "evaluate": "latentsr.judging",
     "load_autoencoder": "latentsr.autoencoders",
     "parse_degradation": "latentsr.degrade",

@@ -10,15 +10,13 @@ import typer
 
 from latentsr import __version__, terminal
 from latentsr.commands.demo import demo
-from latentsr.commands.encode import encode
 from latentsr.commands.enhance import enhance
 from latentsr.commands.evaluate import evaluate
-from latentsr.commands.fit_vae import fit_vae
 from latentsr.commands.models import models_app
 from latentsr.commands.prepare import prepare_app
 from latentsr.commands.screen import screen
 from latentsr.commands.study import study
-from latentsr.commands.train import train
+from latentsr.commands.train import encode, fit_vae, train
 from latentsr.errors import LatentSRError
 from latentsr.provenance import RESEARCH_USE
 

@@ -18,17 +18,16 @@ from latentsr.config import manifest, write_json
 from latentsr.degrade import Degradation, enlarge
 from latentsr.enhance import Job, Outcome, enhance_files
 from latentsr.errors import InputError, OptionError
-from latentsr.intensity import Window
-from latentsr.io.dicom.crop import Box, write_window
+from latentsr.io.dicom.derived import Box, write_window
 from latentsr.job import JobFolder
 from latentsr.metrics.fidelity import psnr, ssim
 from latentsr.metrics.frequency import laplacian_variance
 from latentsr.metrics.perceptual import haarpsi
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.figures.comparison import Caption, Column, Detail, comparison, save
+from latentsr.report.figures.panels import Caption, Column, Detail, comparison, save
 from latentsr.upscalers import BICUBIC, Sampling
 from latentsr.upscalers.model import SuperResolver
-from latentsr.volume import Volume
+from latentsr.volume import Volume, Window
 
 SMALL, ABDOMEN = "MR_small.dcm", "examples_overlay.dcm"
 WINDOW = Box(8, 28, 288, 288)  # of ABDOMEN: liver, right kidney, aorta and spine

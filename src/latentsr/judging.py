@@ -126,7 +126,7 @@ def screen(
     """
     from latentsr.bench import Screening, parse_candidates, plan_screening
     from latentsr.bench import screen as run
-    from latentsr.bench.ceilings import TABLES
+    from latentsr.bench.screening import TABLES
     from latentsr.report.screening import write_screening_page
 
     where, folder = resolve_device(device), Path(out)

@@ -16,7 +16,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
 
 LAYERS = (
-    ("errors", "atomic", "config", "names", "intensity", "volume", "provenance", "job"),
+    ("errors", "atomic", "config", "names", "volume", "provenance", "job"),
     ("device", "degrade", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "diffusion", "data"),
     ("training", "upscalers"),
@@ -37,7 +37,7 @@ HOMES = {
     "lightning": ("training/*",),
     "matplotlib": ("report/figures/*",),
     "nibabel": ("io/nifti*.py",),
-    "PIL": ("io/raster*.py", "report/drawing.py"),
+    "PIL": ("io/raster*.py", "report/blocks.py"),
     "lpips": ("metrics/*",),
     "piq": ("metrics/*",),
     "spandrel": ("upscalers/pretrained.py",),
@@ -50,14 +50,13 @@ HOMES = {
 }
 
 TORCH_FREE = (
-    "errors", "atomic", "config", "intensity", "volume", "provenance", "io", "stats", "report", "cli", "commands",
+    "errors", "atomic", "config", "volume", "provenance", "io", "stats", "report", "cli", "commands",
 )  # fmt: skip
 
 # What a report takes of `stats`: names of columns, records, and what reads a row. Statistics are computed by jobs.
 READ_BY_REPORTS = {
     "agreement": {"Agreement"},
-    "ceilings": {"CEILING", "LINE_COLUMNS", "RESULT", "SMALLEST"},
-    "regression": {"Correlation"},
+    "regression": {"CEILING", "LINE_COLUMNS", "RESULT", "SMALLEST", "Correlation"},
     "significance": {"FEWEST", "LEVEL", "Finding", "judge", "turned"},
     "table": {"read_table"},
 }

@@ -10,8 +10,8 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
+from latentsr.autoencoders.architectures import Taef2
 from latentsr.autoencoders.catalogue import CATALOGUE
-from latentsr.autoencoders.taef2 import Taef2
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def compvis_config(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def _compvis(name: str, weights: Path, config: Path) -> None:
-    from latentsr.autoencoders.folder import make_network
+    from latentsr.autoencoders.network import make_network
     from latentsr.autoencoders.published import diffusers_config, published_name
 
     content = compvis_config(name)

@@ -125,7 +125,7 @@ def test_a_truncated_checkpoint_is_refused_by_name(golden_medvae: Any) -> None:
 
 
 def test_every_name_is_mapped_once_and_none_is_left_in_diffusers_form() -> None:
-    from latentsr.autoencoders.folder import make_network
+    from latentsr.autoencoders.network import make_network
 
     config = diffusers_config({"ddconfig": DDCONFIG | {"ch_mult": [1, 2, 2, 2]}, "embed_dim": 3}, "test")
     names = make_network("AutoencoderKL", config).get_submodule("kl").state_dict().keys()

@@ -9,10 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
-from latentsr.autoencoders.folder import make_network
-from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.autoencoders.network import make_network, save_network
 from latentsr.autoencoders.store import import_weights
 from latentsr.autoencoders.weights import family, read_tensors
 from latentsr.errors import ModelError

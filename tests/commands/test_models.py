@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from latentsr.autoencoders import SPECS, load_autoencoder
-from latentsr.autoencoders.taef2 import Taef2
+from latentsr.autoencoders.architectures import Taef2
 from latentsr.commands.models import models_app
 from latentsr.config import sha256
 from latentsr.errors import ModelError, StaleError

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.config import sha256, signed, write_json
 from latentsr.data.latents import LatentCache, fill_cache, open_cache
 from latentsr.data.records import Dataset, Record, write_dataset

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import FrozenAutoencoder, save_network
-from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.data.latents import LatentCache, fill_cache
 from latentsr.data.records import Dataset, read_dataset
 from latentsr.degrade import parse_degradation

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from latentsr.report.blocks import Images, Page, Picture, Section, Slider, Table, Text, Tile, View
-from latentsr.report.drawing import Drawing
+from latentsr.report.blocks import Drawing, Images, Page, Picture, Section, Slider, Table, Text, Tile, View
 from latentsr.report.evaluation import evaluation_page, write_report
 from latentsr.report.evaluation.data import Evaluation, read_evaluation
 from latentsr.report.figures import export

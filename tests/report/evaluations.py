@@ -7,8 +7,8 @@ import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
 
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.bench.evaluation import Comparison, compare
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset

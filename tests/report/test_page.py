@@ -16,8 +16,7 @@ from PIL import Image, PngImagePlugin
 from latentsr.errors import InputError, LatentSRError
 from latentsr.provenance import RESEARCH_USE
 from latentsr.report.blocks import Page, Picture, Section, Slider, Table, Text, View
-from latentsr.report.markdown import write_markdown
-from latentsr.report.page import render_page, write_page
+from latentsr.report.page import render_page, write_markdown, write_page
 
 TEMPLATES = Path(__file__).parents[2] / "src" / "latentsr" / "report" / "templates"
 

@@ -13,11 +13,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.catalogue import CATALOGUE, WEIGHTS
-from latentsr.autoencoders.folder import make_network
-from latentsr.autoencoders.network import save_network
+from latentsr.autoencoders.network import make_network, save_network
 from latentsr.autoencoders.published import full_size_config
-from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.autoencoders.store import store_folder
 from latentsr.config import read_yaml, sha256
 from latentsr.data.records import Dataset, Record, write_dataset

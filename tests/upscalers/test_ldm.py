@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.errors import LatentSRError, ModelError, OptionError, StaleError
 from latentsr.upscalers.ldm import import_ldm
 from latentsr.upscalers.model import SuperResolver

@@ -12,8 +12,7 @@ from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics, condition_channels
 from latentsr.errors import InputError, OptionError
 from latentsr.upscalers import Restored, Sampling
-from latentsr.upscalers.realism import between
-from latentsr.upscalers.restorer import ModelConfig, Restorer
+from latentsr.upscalers.restorer import ModelConfig, Restorer, between
 
 Build = Callable[..., Restorer]
 

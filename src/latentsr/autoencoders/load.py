@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from latentsr.autoencoders.catalogue import CATALOGUE, Weights
-from latentsr.autoencoders.folder import load_folder
 from latentsr.autoencoders.haar import Haar, Identity
-from latentsr.autoencoders.network import FrozenAutoencoder, digest_in_memory
+from latentsr.autoencoders.network import FrozenAutoencoder, digest_in_memory, load_folder
 from latentsr.autoencoders.protocol import Autoencoder, AutoencoderSpec
 from latentsr.autoencoders.published import given_files, read_published
 from latentsr.autoencoders.store import check_cached, find, how_to_get, store_folder

@@ -12,8 +12,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from latentsr.autoencoders.catalogue import Published, Weights
-from latentsr.autoencoders.folder import make_network
-from latentsr.autoencoders.network import Network, fill_network, image_channels, read_mapping
+from latentsr.autoencoders.network import Network, fill_network, image_channels, make_network, read_mapping
 from latentsr.autoencoders.weights import check_family, check_finite, check_tensors, held, read_tensors
 from latentsr.config import read_yaml
 from latentsr.errors import ModelError, OptionError
@@ -235,7 +234,7 @@ def _compvis(files: Files) -> nn.Module:
 
 
 def _taef2(files: Files) -> nn.Module:
-    from latentsr.autoencoders.taef2 import from_one_file, joined
+    from latentsr.autoencoders.architectures import from_one_file, joined
 
     if len(files.weights) == 1:
         read = read_tensors(files.weights[0])

@@ -20,10 +20,21 @@ from latentsr.bench.evaluation_plan import Comparison, EvaluationPlan, plan_eval
 from latentsr.bench.measure import measured_batches, other_thumbs
 from latentsr.bench.methods import seed_cautions
 from latentsr.bench.pictures import chosen_by, draw_pictures
-from latentsr.bench.results import GALLERY, Results, cost_rows, keep, keep_latents, latent_facts, write_maps
 from latentsr.bench.roundtrip import setup_of
 from latentsr.bench.sets import set_cautions
-from latentsr.bench.tables import dataset_facts, frames, measure_facts, pairing_facts
+from latentsr.bench.tables import (
+    GALLERY,
+    Results,
+    cost_rows,
+    dataset_facts,
+    frames,
+    keep,
+    keep_latents,
+    latent_facts,
+    measure_facts,
+    pairing_facts,
+    write_maps,
+)
 from latentsr.config import manifest
 from latentsr.data.records import Dataset
 from latentsr.job import JobFolder, Parts, Progress, silent

@@ -13,12 +13,11 @@ import torch
 from latentsr.atomic import replacing
 from latentsr.config import sha256, sha256_json
 from latentsr.data.duplicates import DROP, REFUSE, Look, copies, leave_out_copies, look
-from latentsr.data.masks import Masks, MisfitError
 from latentsr.data.patients import BY_FOLDER, SHARES, image_id, shared_patients, split_records
 from latentsr.data.recipes import RECIPES
 from latentsr.data.recipes.recipe import Recipe, Sample, levels
 from latentsr.data.records import SPLITS, Dataset, Record, is_safe_path, low_resolution, read_dataset, write_dataset
-from latentsr.data.slices import CROP, NONE, PAD, Slice, read_slices
+from latentsr.data.slices import CROP, NONE, PAD, Masks, MisfitError, Slice, read_slices
 from latentsr.degrade import Degradation
 from latentsr.errors import InputError, OptionError, StaleError, printable
 from latentsr.io import Item

@@ -11,9 +11,8 @@ from typing import Literal
 from latentsr.config import sha256_json
 from latentsr.errors import InputError, NotAnImageError
 from latentsr.io import dicom, nifti
-from latentsr.io.dicom.grid import is_placed
+from latentsr.io.dicom.geometry import is_placed, stacks
 from latentsr.io.dicom.header import MAGIC, PREAMBLE, Outline, outline
-from latentsr.io.dicom.series import stacks
 from latentsr.io.nifti import sidecar_path, stem
 from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES
 

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError, OptionError
-from latentsr.intensity import Pixels, Window
 from latentsr.provenance import WITHOUT_MODEL, Provenance
-from latentsr.volume import MAX_PIXELS, Source, Volume, first_pixel_shift
+from latentsr.volume import MAX_PIXELS, Pixels, Source, Volume, Window, first_pixel_shift
 
 SUFFIXES = (".nii", ".nii.gz")
 

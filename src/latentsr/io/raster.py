@@ -20,8 +20,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError
-from latentsr.intensity import Window
-from latentsr.volume import MAX_PIXELS, Kind, Source, Volume
+from latentsr.volume import MAX_PIXELS, Kind, Source, Volume, Window
 
 PNG_SUFFIXES = (".png",)
 TIFF_SUFFIXES = (".tif", ".tiff")

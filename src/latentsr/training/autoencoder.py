@@ -11,11 +11,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from latentsr.autoencoders.folder import make_network
+from latentsr.autoencoders.architectures import MOST_BLOCKS, WIDEST, SmallKL
 from latentsr.autoencoders.load import load_autoencoder
-from latentsr.autoencoders.network import MANIFEST, FrozenAutoencoder, KLNetwork, image_channels, save_network
+from latentsr.autoencoders.network import (
+    MANIFEST,
+    FrozenAutoencoder,
+    KLNetwork,
+    image_channels,
+    make_network,
+    save_network,
+)
 from latentsr.autoencoders.published import full_size_config
-from latentsr.autoencoders.small_kl import MOST_BLOCKS, WIDEST, SmallKL
 from latentsr.config import Count, manifest, sha256_json, write_yaml
 from latentsr.data.records import Dataset, DatasetImage, check_names, common_size
 from latentsr.device import resolve_device

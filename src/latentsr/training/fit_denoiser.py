@@ -37,8 +37,7 @@ from latentsr.training.denoiser import (
 from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import CONFIG, SuperResolver, save_model
-from latentsr.upscalers.realism import SpreadCalibration, fit_calibration
-from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer
+from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer, SpreadCalibration, fit_calibration
 
 STEPS = 16
 IMAGES = 32

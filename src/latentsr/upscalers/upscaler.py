@@ -38,7 +38,7 @@ class Sampling(Config):
 
     `samples`: how many are drawn and averaged. `steps`: evaluations of the network for each; 1, the default of one
     sample, gives its estimate of the posterior mean; the default of several is 16. `realism`: 0 is the posterior mean,
-    1 a whole sample; between them fine detail comes first (see `latentsr.upscalers.realism`); None: the model's own.
+    1 a whole sample; between them fine detail comes first (see `latentsr.upscalers.restorer`); None: the model's own.
     `consistency`: project onto the images whose degradation is the input. `tile`: latent px, None or 0 for one piece.
     `solver`: None for the model's own.
     """

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.bench.evaluation import Comparison, compare
 from latentsr.bench.methods import expanded, members
 from latentsr.config import read_json

@@ -94,7 +94,7 @@ def _quick_denoiser(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cost of the published denoiser is tested where it is made; here it would take half a second each time."""
     from latentsr.diffusion.denoiser import StepCost
 
-    monkeypatch.setattr("latentsr.bench.cost.published_step", lambda *shape: StepCost(101_000_000, 70_000_000_000))
+    monkeypatch.setattr("latentsr.bench.roundtrip.published_step", lambda *shape: StepCost(101_000_000, 70_000_000_000))
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import torch
 
 from latentsr.autoencoders import load_autoencoder
 from latentsr.bench import Candidate, Screening, plan_screening, screen
-from latentsr.bench.ceilings import TABLES
+from latentsr.bench.screening import TABLES
 from latentsr.data.records import Dataset
 from latentsr.diffusion.denoiser import StepCost
 from latentsr.errors import StaleError
@@ -153,7 +153,7 @@ def test_times_name_their_device_and_one_set_up_only(
     with pytest.raises(KeyboardInterrupt):
         made(dataset, pair, tmp_path, batch=1)
     monkeypatch.undo()
-    monkeypatch.setattr("latentsr.bench.cost.published_step", lambda *shape: StepCost(1, 1))
+    monkeypatch.setattr("latentsr.bench.roundtrip.published_step", lambda *shape: StepCost(1, 1))
     told = made(dataset, pair, tmp_path, batch=2)
     assert {(row["device"], row["threads"], row["batch"]) for row in told["cost"]} == {
         ("cpu", torch.get_num_threads(), 2)

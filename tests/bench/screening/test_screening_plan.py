@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.bench.screening_plan import identify, parse_candidates
 from latentsr.errors import ModelError, OptionError
 

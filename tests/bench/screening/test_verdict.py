@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 from latentsr.autoencoders import SPECS, AutoencoderSpec
-from latentsr.bench.contrasts import contrasts, unplaced
 from latentsr.bench.prediction import expected_sr, read_points
 from latentsr.bench.screening_plan import Identified
-from latentsr.bench.verdict import verdict, warnings
+from latentsr.bench.verdict import contrasts, unplaced, verdict, warnings
 
 NAN = math.nan
 BASELINES = (("bicubic", 28.0, 27.5, 28.5), ("small", 29.96, NAN, NAN))

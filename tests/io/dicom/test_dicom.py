@@ -12,9 +12,8 @@ from pydicom.data import get_testdata_file
 
 from latentsr import io
 from latentsr.errors import InputError, StaleError
-from latentsr.intensity import Window
 from latentsr.provenance import WITHOUT_MODEL, Provenance
-from latentsr.volume import Volume
+from latentsr.volume import Volume, Window
 
 MADE_BY = Provenance("tiny", "1.2.3", "f00d" * 16, 7, json.dumps({"steps": 1}))
 

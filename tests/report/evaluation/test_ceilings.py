@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from latentsr.report.blocks import Block, Picture, Table, Text
 from latentsr.report.evaluation.ceilings import ceiling_blocks
 from latentsr.report.evaluation.data import Evaluation
-from latentsr.stats.ceilings import ceiling_lines, ceiling_points, compare_ceilings
-from latentsr.stats.regression import pearson
+from latentsr.stats.regression import ceiling_lines, ceiling_points, compare_ceilings, pearson
 from latentsr.stats.summary import summarise
 
 IMAGES, PATIENTS = 12, 6

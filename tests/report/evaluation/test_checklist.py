@@ -9,7 +9,7 @@ import pytest
 from latentsr.report.blocks import Page
 from latentsr.report.evaluation.checklist import COVERED, NOT_COVERED, NOT_POSSIBLE, TOP, checklist
 from latentsr.report.evaluation.data import Evaluation
-from latentsr.report.markdown import write_markdown
+from latentsr.report.page import write_markdown
 
 
 def rows(evaluation: Evaluation, page: Page) -> Mapping[str, tuple[str, ...]]:

@@ -14,8 +14,8 @@ from latentsr.metrics import find_metrics
 from latentsr.names import EVALUATION_PAGE
 from latentsr.report.blocks import Page
 from latentsr.report.evaluation import _blocks, evaluation_facts, evaluation_page, write_report
-from latentsr.report.evaluation.cases import case_blocks
 from latentsr.report.evaluation.data import Evaluation, read_evaluation
+from latentsr.report.evaluation.figures import case_blocks
 from latentsr.report.evaluation.tables import headline_table
 from latentsr.report.page import render_page
 

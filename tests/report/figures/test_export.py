@@ -10,7 +10,7 @@ from PIL import Image
 
 from latentsr.errors import InputError
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.drawing import Drawing
+from latentsr.report.blocks import Drawing
 from latentsr.report.figures.export import PNG_DPI, add_legend, drawing, lay_out, new_figure
 from latentsr.report.figures.style import WIDTH, house_style
 

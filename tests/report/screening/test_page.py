@@ -11,8 +11,8 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
 from latentsr.bench import Screening, parse_candidates, plan_screening, screen
 from latentsr.config import sha256
 from latentsr.data.records import Dataset, Record, write_dataset
@@ -20,8 +20,15 @@ from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
 from latentsr.names import SCREENING_PAGE
 from latentsr.report.screening import write_screening_page
-from latentsr.report.screening.ceilings import by_ceiling, ceiling_section, contrast_section, expectation_section
-from latentsr.report.screening.latents import cost_section, latent_section, worst_section
+from latentsr.report.screening.sections import (
+    by_ceiling,
+    ceiling_section,
+    contrast_section,
+    cost_section,
+    expectation_section,
+    latent_section,
+    worst_section,
+)
 
 PATIENT = "Doe^Jane-19610203"
 

@@ -13,15 +13,13 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError
-from latentsr.intensity import Window
 from latentsr.io.dicom.derived import capture, derive
-from latentsr.io.dicom.grid import left_out, spacing
+from latentsr.io.dicom.geometry import Slice, in_order, irregularities, left_out, spacing
 from latentsr.io.dicom.header import load, refusing
 from latentsr.io.dicom.parametric import map_headers
 from latentsr.io.dicom.pixels import to_physical
-from latentsr.io.dicom.series import Slice, in_order, irregularities
 from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
-from latentsr.volume import MAX_PIXELS, Source, Volume
+from latentsr.volume import MAX_PIXELS, Source, Volume, Window
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 

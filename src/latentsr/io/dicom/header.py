@@ -23,8 +23,8 @@ from pydicom.pixels.common import PhotometricInterpretation
 from pydicom.tag import BaseTag
 
 from latentsr.errors import InputError, NotAnImageError
+from latentsr.io.dicom.geometry import OF_A_STACK
 from latentsr.io.dicom.pixels import decode, syntax_name
-from latentsr.io.dicom.series import OF_A_STACK
 from latentsr.volume import MAX_PIXELS
 
 # What pydicom and its decoders raise on files that break the standard.

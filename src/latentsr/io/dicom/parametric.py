@@ -17,7 +17,7 @@ from pydicom.sr.coding import Code
 from latentsr.atomic import replacing
 from latentsr.errors import InputError
 from latentsr.io.dicom.derived import GREATEST, PARAMETRIC_MAP, content, derived_uid, describe, series_number
-from latentsr.io.dicom.grid import is_placed, position
+from latentsr.io.dicom.geometry import is_placed, position
 from latentsr.io.dicom.header import refusing
 from latentsr.provenance import Provenance
 from latentsr.volume import Volume

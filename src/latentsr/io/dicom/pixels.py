@@ -10,8 +10,8 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 
 from latentsr.errors import InputError
-from latentsr.intensity import Pixels
 from latentsr.io.dicom import gdcm
+from latentsr.volume import Pixels
 
 _ROWS = 64  # at once in float64, of which a whole large image would take several times its own memory
 

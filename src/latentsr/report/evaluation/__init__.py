@@ -6,13 +6,12 @@ from pathlib import Path
 from latentsr.names import EVALUATION_PAGE, SUPPLEMENT
 from latentsr.report.blocks import Block, Page, Section, Table, Text
 from latentsr.report.evaluation import figures, groups, tables
-from latentsr.report.evaluation.cases import case_blocks
 from latentsr.report.evaluation.ceilings import ceiling_blocks
 from latentsr.report.evaluation.checklist import checklist
 from latentsr.report.evaluation.data import Evaluation, read_evaluation
+from latentsr.report.evaluation.figures import case_blocks
 from latentsr.report.evaluation.verdict import details, verdict
-from latentsr.report.markdown import write_markdown
-from latentsr.report.page import write_page
+from latentsr.report.page import write_markdown, write_page
 from latentsr.report.text import data_facts, run_facts
 
 Maker = Callable[[Evaluation, str], Block | Iterable[Block] | None]  # of a dataset's blocks

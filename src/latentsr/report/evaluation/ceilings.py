@@ -10,7 +10,7 @@ from latentsr.report.blocks import Block, Columns, Picture, Table, Text, tabulat
 from latentsr.report.evaluation.data import Evaluation, Row
 from latentsr.report.figures import Point, ceiling_models, ceiling_patients
 from latentsr.report.text import NONE, estimate, interval, number
-from latentsr.stats.ceilings import CEILING, LINE_COLUMNS, RESULT, SMALLEST
+from latentsr.stats.regression import CEILING, LINE_COLUMNS, RESULT, SMALLEST
 
 INNER = "autoencoder"  # what the folder of an autoencoder within a model is called: no telling name
 ENDS = ["mean", "mean_low", "mean_high"]

@@ -1,8 +1,8 @@
 """Figures of reports: numbers in, drawings out. matplotlib's only home, free of torch."""
 
-from latentsr.report.figures.cases import Case, Panel, mean_maps, panels
 from latentsr.report.figures.curves import latent_curves, spectra
 from latentsr.report.figures.forest import band_bars, intervals, rates, violins
+from latentsr.report.figures.panels import Case, Panel, Region, mean_maps, panels
 from latentsr.report.figures.scatter import (
     bland_altman,
     ceiling_models,
@@ -11,7 +11,6 @@ from latentsr.report.figures.scatter import (
     regression,
 )
 from latentsr.report.figures.style import Interval, Point
-from latentsr.report.figures.tiles import Region
 
 __all__ = [
     "Case", "Interval", "Panel", "Point", "Region", "band_bars", "bland_altman", "ceiling_models",

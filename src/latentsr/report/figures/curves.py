@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from latentsr.errors import InputError
-from latentsr.report.drawing import Drawing
+from latentsr.report.blocks import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure
 from latentsr.report.figures.style import (
     LEGEND_LETTERS,

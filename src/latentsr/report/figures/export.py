@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.blocks import readable
-from latentsr.report.drawing import Drawing
+from latentsr.report.blocks import Drawing, readable
 from latentsr.report.figures.style import (
     INK,
     LINE,

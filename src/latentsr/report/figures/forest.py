@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from latentsr.errors import InputError
-from latentsr.report.drawing import Drawing
+from latentsr.report.blocks import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure, new_rows
 from latentsr.report.figures.style import (
     INK,

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
 from latentsr.errors import InputError
-from latentsr.report.drawing import Drawing
+from latentsr.report.blocks import Drawing
 from latentsr.report.figures.export import add_legend, drawing, new_figure
 from latentsr.report.figures.style import (
     DASHES,

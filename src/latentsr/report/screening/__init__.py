@@ -7,16 +7,18 @@ import pandas as pd
 from latentsr.config import read_json
 from latentsr.names import PICTURES, SCREENING, SCREENING_PAGE, SUPPLEMENT
 from latentsr.report.blocks import Page
-from latentsr.report.markdown import write_markdown
-from latentsr.report.page import write_page
-from latentsr.report.screening.ceilings import (
+from latentsr.report.page import write_markdown, write_page
+from latentsr.report.screening.sections import (
     Results,
     ceiling_section,
     contrast_section,
+    cost_section,
     expectation_section,
+    fingerprint_section,
+    latent_section,
     several_lossy,
+    worst_section,
 )
-from latentsr.report.screening.latents import cost_section, fingerprint_section, latent_section, worst_section
 from latentsr.report.text import counted, data_facts, run_facts
 from latentsr.stats.table import read_table
 

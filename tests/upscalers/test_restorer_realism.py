@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentsr.upscalers.realism import BANDS, PACKET, band_weights, between, fit_calibration
+from latentsr.upscalers.restorer import BANDS, PACKET, band_weights, between, fit_calibration
 
 GENERATOR_SEED = 0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.bench.ceilings import judged
+from latentsr.bench.screening import judged
 
 
 def table(**values: dict[str, list[float]]) -> pd.DataFrame:

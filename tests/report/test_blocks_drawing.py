@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 
 from latentsr.errors import InputError
-from latentsr.report.drawing import Drawing, bare_png, png_size, standalone_svg
+from latentsr.report.blocks import Drawing, bare_png, png_size, standalone_svg
 from latentsr.report.figures.export import drawing
 
 

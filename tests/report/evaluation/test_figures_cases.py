@@ -8,8 +8,8 @@ import pytest
 
 from latentsr.io.raster import write_pixels
 from latentsr.report.blocks import Picture, Slider, Text
-from latentsr.report.evaluation.cases import case_blocks, scale_text
 from latentsr.report.evaluation.data import Evaluation
+from latentsr.report.evaluation.figures import case_blocks, scale_text
 from latentsr.report.figures import Case
 
 
@@ -57,7 +57,7 @@ def test_the_bar_is_that_of_the_columns(evaluation: Evaluation, monkeypatch: pyt
     def panels(cases: list[Case], **options: object) -> None:
         drawn.extend(cases)
 
-    monkeypatch.setattr("latentsr.report.evaluation.cases.panels", panels)
+    monkeypatch.setattr("latentsr.report.evaluation.figures.panels", panels)
     text, *_ = case_blocks(evaluation, "mr")
     assert [case.spacing for case in drawn] == [0.5, None]
     assert "Images without a bar came without a spacing" in str(text)
@@ -77,7 +77,7 @@ def test_any_two_images_can_be_compared_while_the_page_stays_small(
     labels = ["Best: image 0badcafe", "Worst; least gain of mine: image 0b5f77aa"]
     assert [view.label for view in whole.views] == labels
     assert [len(view.images) for view in whole.views] == [4, 4]
-    monkeypatch.setattr("latentsr.report.evaluation.cases.MOST_BYTES", 1)
+    monkeypatch.setattr("latentsr.report.evaluation.figures.MOST_BYTES", 1)
     small = slider()
     assert len(small.views) == 1
     assert "1 of 2 images are not among these" in small.caption

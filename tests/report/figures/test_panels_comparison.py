@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentsr.errors import LatentSRError
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.figures.comparison import CELL, Caption, Column, Detail, comparison, save
+from latentsr.report.figures.panels import CELL, Caption, Column, Detail, comparison, save
 
 SCORES = ("PSNR 34.54 dB   SSIM 0.921", "HaarPSI 0.835   sharpness 145 %")
 

@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from latentsr.stats.ceilings import CEILING_COLUMNS, ceiling_lines, ceiling_points, compare_ceilings
-from latentsr.stats.regression import fisher_interval
+from latentsr.stats.regression import CEILING_COLUMNS, ceiling_lines, ceiling_points, compare_ceilings, fisher_interval
 from latentsr.stats.summary import summarise
 from latentsr.stats.table import COLUMNS
 

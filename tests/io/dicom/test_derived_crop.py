@@ -8,7 +8,7 @@ from pydicom.data import get_testdata_file
 
 from latentsr import io
 from latentsr.errors import InputError, StaleError
-from latentsr.io.dicom.crop import Box, write_window
+from latentsr.io.dicom.derived import Box, write_window
 from latentsr.volume import Volume
 
 BOX = Box(8, 28, 32, 48)

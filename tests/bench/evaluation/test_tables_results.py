@@ -6,7 +6,7 @@ import numpy as np
 
 from latentsr.bench.evaluation import Comparison, compare
 from latentsr.bench.measure import Surroundings, Work
-from latentsr.bench.results import Results
+from latentsr.bench.tables import Results
 from latentsr.config import read_json
 from latentsr.data.records import Dataset, Record
 from latentsr.degrade import parse_degradation

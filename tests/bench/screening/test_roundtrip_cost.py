@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from latentsr.autoencoders import load_autoencoder
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
-from latentsr.bench.cost import cost_of, parameters_of
+from latentsr.bench.roundtrip import cost_of, parameters_of
 
 SIDE, WIDTH, CHANNELS, FACTOR = 32, 4, 3, 4
 

@@ -8,10 +8,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from latentsr.autoencoders import Autoencoder, load_autoencoder
+from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.catalogue import WEIGHTS
-from latentsr.autoencoders.folder import make_network
-from latentsr.autoencoders.network import save_network
-from latentsr.autoencoders.small_kl import SmallKL
+from latentsr.autoencoders.network import make_network, save_network
 from latentsr.errors import InputError, ModelError, OptionError
 
 TINY_DIFFUSERS = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentsr.autoencoders.taef2 import Taef2
+from latentsr.autoencoders.architectures import Taef2
 from latentsr.data.latents import open_cache
 
 

@@ -13,7 +13,7 @@ from latentsr.provenance import RESEARCH_USE
 from latentsr.report.blocks import Page, Table
 from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.evaluation.tables import definition_table
-from latentsr.report.markdown import LONG, escaped, latex, latex_table, write_markdown
+from latentsr.report.page import LONG, escaped, latex, latex_table, write_markdown
 
 
 @pytest.fixture(scope="module")

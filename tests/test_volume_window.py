@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentsr.errors import InputError
-from latentsr.intensity import Window
+from latentsr.volume import Window
 
 
 @given(st.lists(st.integers(-32768, 65535), min_size=2, max_size=64, unique=True))

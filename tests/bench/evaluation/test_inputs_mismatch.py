@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from latentsr.bench.evaluation import Comparison, compare
-from latentsr.bench.mismatch import nearest_other, outliers, suspicions
+from latentsr.bench.inputs import nearest_other, outliers, suspicions
 from latentsr.config import read_json, sha256
 from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.errors import InputError
@@ -151,7 +151,7 @@ def test_images_alike_but_for_less_than_the_floor_are_no_swap(apart: float, doub
 
 
 def test_nobody_is_his_own_other_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentsr.bench.mismatch.CHUNK", 7)
+    monkeypatch.setattr("latentsr.bench.inputs.CHUNK", 7)
     own = np.random.default_rng(0).uniform(size=(20, 64))
     nearest, swapped = nearest_other(own, own)
     assert (nearest != np.arange(20)).all()
@@ -181,7 +181,7 @@ def test_one_image_has_no_other() -> None:
 def test_a_permutation_is_undone_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     own, order = rng.uniform(size=(50, 64)), rng.permutation(50)
-    monkeypatch.setattr("latentsr.bench.mismatch.CHUNK", 7)
+    monkeypatch.setattr("latentsr.bench.inputs.CHUNK", 7)
     nearest, swapped = nearest_other(own, own[order] + rng.normal(scale=0.01, size=own.shape))
     moved = order != np.arange(50)
     np.testing.assert_array_equal(swapped, moved)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.taef2 import Clamp, Taef2, from_one_file
+from latentsr.autoencoders.architectures import Clamp, Taef2, from_one_file
 from latentsr.errors import ModelError, OptionError
 from latentsr.io.raster import read_pixels
 

@@ -53,7 +53,7 @@ def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], origin: str)
     """Fills the network with the tensors of a file of its form; any fault is a ModelError that names the tensor."""
     own = cast(Network, network)
     if own.kind == "AutoencoderKL":
-        from latentsr.autoencoders.architectures import current_name  # diffusers is slow to import
+        from latentsr.autoencoders.diffusers import current_name  # diffusers is slow to import
 
         tensors = {current_name(name): tensor for name, tensor in tensors.items()}
     fill(network.get_submodule(own.prefix.rstrip(".")), tensors, origin)
@@ -236,7 +236,7 @@ def make_network(kind: object, config: Mapping[str, Any], origin: str = "config"
             return SmallKL(**config)
         if kind == "Taef2":
             return Taef2(**config)
-        from latentsr.autoencoders.architectures import DiffusersKL, DiffusersTiny  # diffusers is slow to import
+        from latentsr.autoencoders.diffusers import DiffusersKL, DiffusersTiny  # diffusers is slow to import
 
         return DiffusersKL(config) if kind == "AutoencoderKL" else DiffusersTiny(config)
     except (TypeError, OptionError) as error:

@@ -114,7 +114,10 @@ def pair_files(folder: Path, target: Target, *, what: str) -> PairedFiles:
     """
     records, naming = target.records, target.naming
     inner = folder / naming.dataset
-    files = _image_files(inner if inner.is_dir() or target.several else folder)
+    searched = inner if inner.is_dir() or target.several else folder
+    found = [path for path in searched.rglob("*") if path.suffix.lower() in (*PNG_SUFFIXES, *TIFF_SUFFIXES)]
+    hidden = {path for path in found if any(part.startswith(".") for part in path.relative_to(searched).parts)}
+    files = sorted(path for path in found if path not in hidden and path.is_file())
     stems, wanted = Counter(path.stem for path in files), {record.id for record in records}
     faults = {
         "missing": wanted - stems.keys(),
@@ -156,13 +159,6 @@ def _fault(path: Path, size: tuple[int, int]) -> str:
 def listed(faults: Mapping[str, Collection[str]], naming: Naming) -> str:
     """The images of each kind of fault, as errors call them."""
     return "; ".join(f"{kind}: {naming.listed(ids)}" for kind, ids in faults.items() if ids)
-
-
-def _image_files(folder: Path) -> list[Path]:
-    """The PNG and TIFF files below `folder`, hidden ones left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in (*PNG_SUFFIXES, *TIFF_SUFFIXES))
-    visible = (p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
-    return sorted(path for path in visible if path.is_file())
 
 
 Origin = Literal["folder", "dataset"]

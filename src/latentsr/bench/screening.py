@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from latentsr.autoencoders import Autoencoder
 from latentsr.bench.pictures import draw_roundtrips, worst
 from latentsr.bench.prediction import expected_sr, measured_baseline, regression
 from latentsr.bench.roundtrip import (
@@ -109,7 +108,10 @@ def _run(plan: ScreeningPlan, folder: JobFolder, batch: int, device: str, progre
         autoencoder = candidate.load(device)
         for number in numbers:
             parts = stream(number, candidate.name, _of_hr(partial(measured, autoencoder, metrics=plan.metrics)))
-            _add_cost(plan, number, autoencoder, parts, device)
+            if not (parts.folder / COST).is_file():
+                probed = commonest(plan.records[number])[: PROBED_CPU if device == "cpu" else PROBED]
+                cost = cost_of(autoencoder, loaded(plan.datasets[number], probed, device))
+                write_json(parts.folder / COST, signed(asdict(cost)))
             shown = worst(parts_of(plan, folder, number, plan.reference), plan.datasets[number])
             pictures = folder.root / PICTURES
             draw_roundtrips(autoencoder, candidate.name, plan.datasets[number], shown, pictures, device=device)
@@ -143,14 +145,6 @@ def measure_images(
         arrays = work(loaded(plan.datasets[number], alike, device), ids)
         parts.write(ids, arrays | setup_of(device, batch))
         progress(len(alike))
-
-
-def _add_cost(plan: ScreeningPlan, number: int, autoencoder: Autoencoder, parts: Parts, device: str) -> None:
-    """Writes the autoencoder's cost on images of the dataset's commonest size, if it is not known yet."""
-    if not (parts.folder / COST).is_file():
-        probed = commonest(plan.records[number])[: PROBED_CPU if device == "cpu" else PROBED]
-        cost = cost_of(autoencoder, loaded(plan.datasets[number], probed, device))
-        write_json(parts.folder / COST, signed(asdict(cost)))
 
 
 Excluded = Mapping[str, frozenset[str]]

@@ -58,7 +58,13 @@ class Results:
         """The dataset's tidy rows."""
         patients, dataset = {record.id: record.patient for record in self.work.records}, self.work.dataset.name
         return sorted_table(
-            tidy_rows(dataset, {id: patients[id] for id in part.ids}, name, *_values(part, number))
+            tidy_rows(
+                dataset,
+                {id: patients[id] for id in part.ids},
+                name,
+                tuple(map(str, part[_key(number, "names")])),
+                part[_key(number, "values")].astype(np.float64),
+            )
             for part in self._each("names", "values")
             for number, name in enumerate(self.names)
         )
@@ -127,12 +133,6 @@ class Results:
 def _key(number: int, kind: str) -> str:
     """The name of an array of the method of that number in a part."""
     return f"{number}.{kind}"
-
-
-def _values(part: Part, number: int) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """The names of a method's measures in a part, and their values (images, measures)."""
-    names, values = (part[_key(number, kind)] for kind in ("names", "values"))
-    return tuple(map(str, names)), values.astype(np.float64)
 
 
 def keep(parts: Parts, ids: Sequence[str], found: Mapping[str, Measured], names: Sequence[str], setup: Arrays) -> None:

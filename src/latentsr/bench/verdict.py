@@ -23,39 +23,35 @@ def warnings(frames: Mapping[str, pd.DataFrame], lone: Collection[str] = ()) -> 
     found: list[str] = []
     for name, rows in frames["ceilings"].groupby("dataset", sort=False):
         images, excluded = int(rows["images"].iloc[0]), int(rows["excluded"].iloc[0])
-        found += _excluded(str(name), images, excluded)
-        found += _patients(str(name), int(rows["patients"].iloc[0]), images - excluded)
+        patients = int(rows["patients"].iloc[0])
+        if excluded:
+            found.append(
+                f"{name}: {excluded} of {images} images are constant, or came back exactly from a lossy autoencoder: "
+                "left out of the ceilings, differences and bands of all."
+            )
+        if patients == 1:
+            found.append(
+                f"{name}: all {images - excluded} images are of one patient: no interval can be given and nothing is "
+                "told apart."
+            )
+        elif 1 < patients < FEWEST:
+            found.append(
+                f"{name}: only {patients} patients: intervals take their differences for normal, and differences are "
+                f"not judged with fewer than {FEWEST}."
+            )
         if name in lone:
             found.append(
                 f"{name}: each image counts as a patient of its own; if some share one, intervals are too narrow."
             )
-        for metric, missing in _missing(rows):
-            found.append(f"{name}: {metric} has no value for {missing} of {images} images (too small or constant).")
-    return found + _half_precision(frames["cost"]) + _timed_alike(frames["cost"])
-
-
-def _excluded(name: str, images: int, excluded: int) -> Iterator[str]:
-    if excluded:
-        yield (
-            f"{name}: {excluded} of {images} images are constant, or came back exactly from a lossy autoencoder: left "
-            "out of the ceilings, differences and bands of all."
-        )
-
-
-def _patients(name: str, patients: int, images: int) -> Iterator[str]:
-    if patients == 1:
-        yield f"{name}: all {images} images are of one patient: no interval can be given and nothing is told apart."
-    elif 1 < patients < FEWEST:
-        yield (
-            f"{name}: only {patients} patients: intervals take their differences for normal, and differences are not "
-            f"judged with fewer than {FEWEST}."
-        )
-
-
-def _missing(rows: pd.DataFrame) -> Iterator[tuple[str, int]]:
-    for metric, own in rows.groupby("metric", sort=False):
-        if missing := int(own["missing"].max()):
-            yield str(metric), missing
+        for metric, missing in rows.groupby("metric", sort=False)["missing"].max().items():
+            if missing:
+                found.append(
+                    f"{name}: {metric} has no value for {missing:.0f} of {images} images (too small or constant)."
+                )
+    found += _half_precision(frames["cost"])
+    if len(frames["cost"][["device", "threads", "batch"]].drop_duplicates()) > 1:
+        found.append("Times were measured on several devices, thread counts or batch sizes: compare those of one only.")
+    return found
 
 
 def _half_precision(cost: pd.DataFrame) -> list[str]:
@@ -70,12 +66,6 @@ def _half_precision(cost: pd.DataFrame) -> list[str]:
                 "float32."
             )
     return found
-
-
-def _timed_alike(cost: pd.DataFrame) -> list[str]:
-    if len(cost[["device", "threads", "batch"]].drop_duplicates()) < 2:
-        return []
-    return ["Times were measured on several devices, thread counts or batch sizes: compare those of one only."]
 
 
 # Protocol sections 2 and 4 (3 and 7); MedVAE and SD-VAE against bicubic interpolation in each dataset's table.
@@ -199,7 +189,8 @@ def _headline(ranked: Mapping[str, Rows], ceilings: pd.DataFrame, differences: p
 def _best(dataset: str, ranked: Rows, differences: pd.DataFrame) -> str:
     first = ranked[0]
     pairs = {row["method"]: psnr_difference(differences, dataset, first["method"], row["method"]) for row in ranked[1:]}
-    text = f"on {dataset} {first['method']}, {_mean(first)}"
+    interval = f"[{first['low']:.2f}, {first['high']:.2f}]" if math.isfinite(first["low"]) else "(no interval)"
+    text = f"on {dataset} {first['method']}, {first['mean']:.2f} dB {interval}"
     if pairs and not any(judgeable(row) for row in pairs.values()):
         return f"{text}, the differences not to be judged"
     ties = [name for name, row in pairs.items() if not told_apart(row)]
@@ -231,23 +222,18 @@ def _others(dataset: str, best: str, ceilings: pd.DataFrame) -> str:
     """Whether the other measures name the same best, as a clause."""
     agreeing: list[str] = []
     differing: list[str] = []
-    for title, name in _bests(dataset, ceilings):
-        if name == best:
-            agreeing.append(title)
-        else:
-            differing.append(f"{title} is best for {name}")
-    same = [f"{listed(agreeing)} name{'s' if len(agreeing) == 1 else ''} the same best"] if agreeing else []
-    return "".join(f"; {text}" for text in [*same, *differing])
-
-
-def _bests(dataset: str, ceilings: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """(title, best autoencoder) of each measure but PSNR whose better side is known."""
     lossy = ceilings[(ceilings["dataset"] == dataset) & ~ceilings["lossless"] & (ceilings["metric"] != "psnr")]
     for name, rows in lossy.dropna(subset=["mean"]).groupby("metric", sort=False):
         metric = METRICS[str(name)]
-        if metric.better != "closer":
-            ordered = rows.sort_values("mean", ascending=metric.better == "lower")
-            yield metric.title, str(ordered["method"].iloc[0])
+        if metric.better == "closer":  # neither side is known to be the better one
+            continue
+        first = rows.sort_values("mean", ascending=metric.better == "lower")["method"].iloc[0]
+        if first == best:
+            agreeing.append(metric.title)
+        else:
+            differing.append(f"{metric.title} is best for {first}")
+    same = [f"{listed(agreeing)} name{'s' if len(agreeing) == 1 else ''} the same best"] if agreeing else []
+    return "".join(f"; {text}" for text in [*same, *differing])
 
 
 def _lossless(ceilings: pd.DataFrame) -> list[str]:
@@ -259,11 +245,6 @@ def _lossless(ceilings: pd.DataFrame) -> list[str]:
         f"{listed(names)} {verb} lossless: without a ceiling, so neither ranked nor predicted here. {whose} "
         "the whole image; whether a denoiser does better there, only training can show."
     ]
-
-
-def _mean(row: Mapping[str, Any]) -> str:
-    interval = f" [{row['low']:.2f}, {row['high']:.2f}]" if row["low"] == row["low"] else " (no interval)"
-    return f"{row['mean']:.2f} dB{interval}"
 
 
 RULE = (

@@ -213,7 +213,11 @@ def read_slices(
     frame = _frame(rows, columns, size, multiple, resize, item.relative)
     # The spacing, or None where a header holds no size of a pixel in it.
     known = volume.spacing if volume.spacing and all(np.isfinite(volume.spacing)) and min(volume.spacing) > 0 else None
-    spacing, patient = known, _header_patient(volume.source.header)
+    # A short hash of DICOM's PatientID, or of the study without one: the id itself must not travel into datasets.
+    header = volume.source.header
+    first = header[0] if isinstance(header, (tuple, list)) and header else header
+    identity = str(getattr(first, "PatientID", "") or getattr(first, "StudyInstanceUID", "") or "")
+    spacing, patient = known, hashlib.sha256(identity.encode()).hexdigest()[:12] if identity else None
     if spacing:
         spacing = spacing[0] * (rows / frame.grid[0]), spacing[1] * (columns / frame.grid[1])
     found = []
@@ -293,10 +297,3 @@ def _stored(volume: Volume) -> NDArray[Any]:
     if volume.source.kind in ("png", "jpeg") and isinstance(volume.source.header, RasterHeader):
         return volume.pixels.astype(volume.source.header.dtype)
     return levels(volume.window.apply(volume.pixels))
-
-
-def _header_patient(header: object) -> str | None:
-    """A short hash of DICOM's PatientID, or of the study without one: the id itself must not travel into datasets."""
-    first = header[0] if isinstance(header, (tuple, list)) and header else header
-    identity = str(getattr(first, "PatientID", "") or getattr(first, "StudyInstanceUID", "") or "")
-    return hashlib.sha256(identity.encode()).hexdigest()[:12] if identity else None

@@ -24,7 +24,7 @@ from latentsr.metrics.fidelity import psnr, ssim
 from latentsr.metrics.frequency import laplacian_variance
 from latentsr.metrics.perceptual import haarpsi
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.figures.panels import Caption, Column, Detail, comparison, save
+from latentsr.report.figures.panels import Caption, Case, Panel, Region, comparison, save
 from latentsr.upscalers import BICUBIC, Sampling
 from latentsr.upscalers.model import SuperResolver
 from latentsr.volume import Volume, Window
@@ -176,23 +176,24 @@ def _draw(
 
     rows = {row.method: row for row in table}
     titles = {BICUBIC: "Bicubic", "posterior mean": "SR, posterior mean", "one sample": "SR, one sample"}
-    columns = [Column("LR", DISPLAY.apply(lr.pixels[0]), (f"{coarse} px, the input",))]
+    panels = [Panel("LR", DISPLAY.apply(lr.pixels[0]), f"{coarse} px, the input")]
     for method, title in titles.items():
         row = rows[method]
         scores = (
-            f"PSNR {row.psnr:.2f} dB   SSIM {row.ssim:.3f}",
-            f"HaarPSI {row.haarpsi:.3f}   sharpness {100 * row.sharpness:.0f} %",
+            f"PSNR {row.psnr:.2f} dB   SSIM {row.ssim:.3f}\n"
+            f"HaarPSI {row.haarpsi:.3f}   sharpness {100 * row.sharpness:.0f} %"
         )
         error, heading = percent(np.abs(images[method] - hr)), f"Error of {title.removeprefix('SR, ').lower()}"
-        columns.append(Column(title, DISPLAY.apply(images[method]), scores, error, heading))
+        panels.append(Panel(title, DISPLAY.apply(images[method]), scores, error, heading))
     heading = f"Spread of {average.samples} samples"
-    columns.append(Column("Truth", DISPLAY.apply(hr), (f"{fine} px",), percent(spread), heading))
+    panels.append(Panel("Truth", DISPLAY.apply(hr), f"{fine} px", percent(spread), heading))
     greatest = float(np.ceil(np.percentile(percent(np.abs(images[BICUBIC] - hr)), GREATEST_ERROR)))
     # The lesion, with the grey scale of what it holds: it is faint in the whole image's.
     inside = LESION.of(hr)
-    low, high = (float(value) for value in DISPLAY.apply(np.array([inside.min(), inside.max()])))
+    black, white = (float(value) for value in DISPLAY.apply(np.array([inside.min(), inside.max()])))
     title = f"The marked lesion, grey from {inside.min():.0f} to {inside.max():.0f}"
-    detail = Detail(LESION.top, LESION.left, LESION.rows, LESION.columns, title, (low, high))
+    region = Region(LESION.top, LESION.left, LESION.rows, LESION.columns)
+    case = Case(title, tuple(panels), region, None if truth.spacing is None else truth.spacing[1])
     caption = Caption(
         heading=f"Abdominal MR, {coarse} px restored to {fine} px, beside the truth",
         subheading=f"A window of pydicom's {ABDOMEN}, degraded by {resolver.degradation.text}; "
@@ -206,6 +207,6 @@ def _draw(
             "know the errors that all share.",
         ),
         footer=f"latentsr {__version__}, model {resolver.name} ({resolver.hash[:12]}), seed {average.seed}",
-        spacing=None if truth.spacing is None else truth.spacing[1],
     )
-    save(comparison(columns, detail, caption, greatest=greatest), path, text={"Software": f"latentsr {__version__}"})
+    figure = comparison(case, caption, grey=(black, white), greatest=greatest)
+    save(figure, path, text={"Software": f"latentsr {__version__}"})

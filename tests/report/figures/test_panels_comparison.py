@@ -11,21 +11,21 @@ from PIL import Image
 
 from latentsr.errors import LatentSRError
 from latentsr.provenance import RESEARCH_USE
-from latentsr.report.figures.panels import DETAIL_PX, Caption, Column, Detail, comparison, save
+from latentsr.report.figures.panels import WIDE, Caption, Case, Panel, Region, comparison, save
 
-SCORES = ("PSNR 34.54 dB   SSIM 0.921", "HaarPSI 0.835   sharpness 145 %")
+SCORES = "PSNR 34.54 dB   SSIM 0.921\nHaarPSI 0.835   sharpness 145 %"
 
 
 @pytest.fixture
 def figure() -> Figure:
-    truth = np.linspace(0, 1, DETAIL_PX * DETAIL_PX).reshape(DETAIL_PX, DETAIL_PX)
-    error = np.full((DETAIL_PX, DETAIL_PX), 6.0)
-    columns = [Column("LR", truth[::4, ::4], ("72 x 72 px, the input",))]
-    columns += [Column(name, truth, SCORES, error, f"Error of {name}") for name in ("bicubic", "mean", "one sample")]
-    columns.append(Column("Truth", truth, (), error, "Spread of 4 samples"))
-    detail = Detail(124, 12, 48, 48, "The marked lesion, grey from 112 to 505")
-    caption = Caption("Heading", "A line below", "Error and spread", ("In % of the range.",), "Model, seed 0", 0.723)
-    return comparison(columns, detail, caption, greatest=12)
+    truth = np.linspace(0, 1, WIDE * WIDE).reshape(WIDE, WIDE)
+    error = np.full((WIDE, WIDE), 6.0)
+    panels = [Panel("LR", truth[::4, ::4], "72 x 72 px, the input")]
+    panels += [Panel(name, truth, SCORES, error, f"Error of {name}") for name in ("bicubic", "mean", "one sample")]
+    panels.append(Panel("Truth", truth, "", error, "Spread of 4 samples"))
+    case = Case("The marked lesion, grey from 112 to 505", tuple(panels), Region(124, 12, 48, 48), 0.723)
+    caption = Caption("Heading", "A line below", "Error and spread", ("In % of the range.",), "Model, seed 0")
+    return comparison(case, caption, grey=(0, 1), greatest=12)
 
 
 def test_it_is_1600_px_wide_and_every_pixel_has_its_place(figure: Figure, tmp_path: Path) -> None:
@@ -33,9 +33,9 @@ def test_it_is_1600_px_wide_and_every_pixel_has_its_place(figure: Figure, tmp_pa
     pixels = np.array(Image.open(tmp_path / "panel.png").convert("L")).astype(int)
     assert pixels.shape[1] == 1600
     axes = figure.axes[0].get_window_extent()
-    assert axes.width == pytest.approx(DETAIL_PX)
+    assert axes.width == pytest.approx(WIDE)
     top, left = round(pixels.shape[0] - axes.y1), round(axes.x0)
-    lr = pixels[top : top + DETAIL_PX, left : left + DETAIL_PX]
+    lr = pixels[top : top + WIDE, left : left + WIDE]
     assert np.unique(lr[:4, :4]).size == 1
     assert lr[0, 0] < lr[100, 280] < lr[200, 280]
 

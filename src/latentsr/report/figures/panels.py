@@ -226,13 +226,15 @@ MAPPED = "Share of images (%)"
 class Panel:
     """One image of a case in the display's [0, 1], (rows, columns); a coarser one is shown over the same field of view.
 
-    `note` is a line below it, such as its PSNR; `error` a map (rows, columns) of absolute errors, drawn below.
+    `note` is below it, such as its PSNR; `error` a map (rows, columns) of absolute errors, drawn below that, in a
+    comparison under `error_title`.
     """
 
     title: str
     image: Image
     note: str = ""
     error: Image | None = None
+    error_title: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,41 +356,15 @@ def mean_maps(maps: Iterable[tuple[str, NDArray[np.floating]]], *, greatest: flo
         return drawing(sheet.figure(), f"Maps of {MAPPED}. {joined(parts)}. {scale}.", dpi=DPI)
 
 
-DETAIL_PX = 288  # px that an image takes, about
+WIDE = 288  # px that an image takes, about
 SMALL = 7.5  # pt
-
-
-@dataclass(frozen=True, eq=False)
-class Column:
-    """One image of a comparison, in the display's [0, 1]; a coarser one is shown over the same field of view.
-
-    `scores` are lines below it; `difference` is a map (rows, columns) shown below that, under its own title.
-    """
-
-    title: str
-    image: Image
-    scores: tuple[str, ...] = ()
-    difference: Image | None = None
-    difference_title: str = ""
-
-
-@dataclass(frozen=True)
-class Detail:
-    """The part that is shown enlarged, in pixels of the finest image, and the display's [0, 1] that its grey spans."""
-
-    top: int
-    left: int
-    rows: int
-    columns: int
-    title: str
-    grey: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Caption:
     """The words around a comparison: heading, a line below it, lines beside the colour bar, and a footer.
 
-    The footer always says that the images are for research only. `spacing` is that of the finest image in mm.
+    The footer always says that the images are for research only.
     """
 
     heading: str
@@ -396,45 +372,45 @@ class Caption:
     bar_title: str = ""
     notes: tuple[str, ...] = ()
     footer: str = ""
-    spacing: float | None = None
 
 
-def comparison(columns: Sequence[Column], detail: Detail, caption: Caption, *, greatest: float) -> Figure:
-    """The figure: a row of images with their scores, a row of the detail, a row of differences on one colour scale.
+def comparison(case: Case, caption: Caption, *, grey: tuple[float, float], greatest: float) -> Figure:
+    """The figure: a row of images with their notes, a row of the region, a row of errors on one colour scale.
 
-    The last column's image is the finest and sets the size. `greatest` is the difference at the colour scale's end;
-    the first column has none, its place holds the colour bar.
+    The last panel's image is the finest and sets the size. The case's title is that of the row of its region (without
+    one the whole), which has the display's `grey` from black to white. `greatest` is the error at the colour scale's
+    end; the first panel has none, its place holds the colour bar.
     """
-    size = columns[-1].image.shape
-    width = max(1, round(DETAIL_PX / size[1])) * size[1]
-    region = Region(detail.top, detail.left, detail.rows, detail.columns)
-    bars = [caption.spacing, *[None] * (len(columns) - 1)]
+    size = case.panels[-1].image.shape
+    region = case.region or Region(0, 0, *size)
+    width = max(1, round(WIDE / size[1])) * size[1]
+    bars = [case.spacing, *[None] * (len(case.panels) - 1)]
     with house_style():
-        sheet = Sheet(len(columns), width, side=32, gap=24)
+        sheet = Sheet(len(case.panels), width, side=32, gap=24)
         sheet.write(caption.heading, LARGE + 1, weight="bold")
         sheet.write(caption.subheading, SMALL, color=FAINT)
         sheet.top += 8
         sheet.row(
-            [Tile(one.image, size, frame=region, spacing=bar) for one, bar in zip(columns, bars, strict=True)],
-            titles=[one.title for one in columns],
-            notes=["\n".join(one.scores) for one in columns],
+            [Tile(one.image, size, frame=region, spacing=bar) for one, bar in zip(case.panels, bars, strict=True)],
+            titles=[one.title for one in case.panels],
+            notes=[one.note for one in case.panels],
             note_size=SMALL,
         )
-        sheet.write(detail.title, SMALL, color=FAINT)
+        sheet.write(case.title, SMALL, color=FAINT)
         sheet.row(
             [
-                Tile(one.image, size, part=region, spacing=bar, limits=detail.grey)
-                for one, bar in zip(columns, bars, strict=True)
+                Tile(one.image, size, part=region, spacing=bar, limits=grey)
+                for one, bar in zip(case.panels, bars, strict=True)
             ],
-            width=max(1, width // detail.columns) * detail.columns,
+            width=max(1, width // region.columns) * region.columns,
         )
         head = sheet.top
         sheet.row(
             [
-                None if one.difference is None else Tile(one.difference, colours=COLOURS, limits=(0.0, greatest))
-                for one in columns
+                None if one.error is None else Tile(one.error, colours=COLOURS, limits=(0.0, greatest))
+                for one in case.panels
             ],
-            titles=[caption.bar_title, *(one.difference_title for one in columns[1:])],
+            titles=[caption.bar_title, *(one.error_title for one in case.panels[1:])],
         )
         bottom, sheet.top = sheet.top, head + 27  # below the bar's title
         sheet.colour_bar(width, greatest)

@@ -63,6 +63,12 @@ def _seeds() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test cuts the power: waiting for the disk shows nothing."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection to anything but this machine fails the test that tries it."""
     connect = socket.socket.connect

@@ -2,6 +2,7 @@
 
 import gc
 import math
+import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -115,8 +116,10 @@ def _run(plan: ScreeningPlan, folder: JobFolder, batch: int, device: str, progre
             shown = worst(parts_of(plan, folder, number, plan.reference), plan.datasets[number])
             pictures = folder.root / PICTURES
             draw_roundtrips(autoencoder, candidate.name, plan.datasets[number], shown, pictures, device=device)
+        network = weakref.ref(getattr(autoencoder, "network", autoencoder))
         del autoencoder
-        gc.collect()  # a network may lie in reference cycles, and the next one is as large
+        if network() is not None:  # in reference cycles, and the next one is as large
+            gc.collect()
 
 
 def _of_hr(measure: Callable[[Tensor], Arrays]) -> Work:

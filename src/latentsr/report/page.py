@@ -264,7 +264,7 @@ def _block(name: str, block: Block, note: str, files: dict[str, bytes]) -> list[
     file = f"{FIGURES}/{_stem(name, block)}"
     if isinstance(block, Picture):
         files[f"{file}.svg"] = standalone_svg(block.drawing.svg, readable(block.drawing.alt), readable(note)).encode()
-        files[f"{file}.png"] = bare_png(block.drawing.png, note)
+        files[f"{file}.png"] = block.drawing.png  # ours: it has the note and nothing else
         lines = [f"![{escaped(block.drawing.alt)}]({file}.svg)"]
     else:  # a table of images, each a file of its own
         grid = _grid(block)

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from latentsr.config import Config, Seed, checked, read_yaml
 from latentsr.errors import OptionError, suggestion
+from latentsr.study.published import PROTOCOLS, Roles, publication
 
 INHERIT, LIKE = "inherit", "like"  # a file's or files' keys, another arm's keys: what is given here goes before them
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -99,7 +100,8 @@ class Arm(Config):
 class Design(Config):
     """A study. `contrasts` are differences of ARM:SAMPLING and ARM:SAMPLING, by name.
 
-    `defects` names the ARM:SAMPLING that show what each of DEFECTS costs.
+    `defects` names the ARM:SAMPLING that show what each of DEFECTS costs, `stands_for` what stands for datasets and
+    methods of the published study.
 
     `measure` holds the options of `evaluate` for all arms, `screen` those of `screen`; None: no screening.
 
@@ -115,6 +117,7 @@ class Design(Config):
     screen: Options | None = None
     contrasts: dict[Name, tuple[str, str]] = Field(default_factory=dict)
     defects: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
+    stands_for: Roles = Roles()
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Design":
@@ -129,6 +132,13 @@ class Design(Config):
             _check_names(f"defect {name}:", shown, samplings)
             if len(shown) != DEFECTS[name][0]:
                 raise ValueError(f"defect {name} names {len(shown)} samplings, expected {DEFECTS[name][0]}")
+        roles = self.stands_for
+        _check_names("stands_for: published dataset", roles.datasets, publication().datasets)
+        _check_names("stands_for: dataset", roles.datasets.values(), self.datasets)
+        for protocol in PROTOCOLS:
+            for method in getattr(roles, protocol):
+                _check_names(f"stands_for: {protocol} method", [method], dict.fromkeys(publication().methods))
+                _check_names(f"stands_for: {method}:", roles.samplings(protocol, method), samplings)
         for name, arm in self.arms.items():
             if arm.joint and len({self.degradation_of(dataset) for dataset in arm.datasets}) > 1:
                 raise ValueError(f"arm {name} is joint: its datasets need one degradation")

@@ -5,17 +5,24 @@ from pathlib import Path
 
 import pandas as pd
 
+from latentsr.bench.sets import SET_COLUMNS
+from latentsr.data.records import read_dataset
 from latentsr.names import HR
 from latentsr.stats.comparison import compare_shared
 from latentsr.stats.significance import holm
 from latentsr.stats.table import read_table, sorted_table, write_table
+from latentsr.study.claims import ceiling_lines, ceiling_points, judge_claims
 from latentsr.study.defects import sampled, signal, what_defects_cost
 from latentsr.study.design import Design
 from latentsr.study.nodes import Node, before
+from latentsr.study.published import PROTOCOLS, Measured, compare_outputs, compare_values
 from latentsr.study.runner import done_before
 from latentsr.upscalers import UPSCALERS
 
-TABLES = ("summary", "seeds", "contrasts", "defects", "signal", "jobs")
+TABLES = (
+    "summary", "seeds", "contrasts", "defects", "signal", "claims", "outputs", "published", "ceilings", "lines",
+    "evaluations", "jobs",
+)  # fmt: skip
 
 
 def write_results(design: Design, ends: Mapping[str, Sequence[Node]], root: Path) -> list[str]:
@@ -24,7 +31,9 @@ def write_results(design: Design, ends: Mapping[str, Sequence[Node]], root: Path
     `summary`: the summary of each measured arm and seed, with columns `arm` and `seed`; `seeds`: mean and sd over an
     arm's seeds; `contrasts`: the design's, COMPARISON_COLUMNS by patient, over the images that both arms have, with the
     mean over seeds for each image, and p_holm over all contrasts in one measure of one dataset; `defects` and `signal`:
-    see `latentsr.study.defects`; `jobs`: step, name, seconds and peak memory of each job that is done.
+    see `latentsr.study.defects`; `claims`, and `ceilings` with `lines`, on which one rests: see
+    `latentsr.study.claims`; `outputs` and `published`: see `latentsr.study.published`; `evaluations`: the folder of
+    each that stands for a published method; `jobs`: step, name, seconds and peak memory of each job that is done.
     """
     measured = {
         arm: [node for node in last if node.step == "measure" and done_before(node, root)] for arm, last in ends.items()
@@ -57,9 +66,48 @@ def write_results(design: Design, ends: Mapping[str, Sequence[Node]], root: Path
         found["defects"] = what_defects_cost(design, measured, images, root)
     if len(signals := signal(measured, root)):
         found["signal"] = signals
+    shown = _measured(design, measured, images, root)
+    found["published"] = compare_values(shown)
+    found["outputs"] = compare_outputs(found["published"])
+    found["ceilings"] = ceiling_points(shown)
+    found["lines"] = ceiling_lines(found["ceilings"])
+    found["claims"] = judge_claims(shown, found["ceilings"])
+    found["evaluations"] = _evaluations(design, measured)
     for name, table in found.items():
         write_table(table, root, name, overwrite=True)
     return missing
+
+
+def _measured(
+    design: Design, measured: Mapping[str, Sequence[Node]], images: Mapping[str, pd.DataFrame], root: Path
+) -> Measured:
+    """What the arms have measured, by the published names."""
+    names: dict[str, str] = {}
+    sets = [pd.DataFrame(columns=["arm", *SET_COLUMNS])]
+    for arm, nodes in measured.items():
+        for node in nodes:
+            prepared = node.needs[0]
+            names[prepared.name] = names.get(prepared.name) or read_dataset(root / prepared.place).name
+            sets.append(read_table(root / node.place / "sets.parquet").assign(arm=arm))
+    roles = design.stands_for
+    known = {published: names[own] for published, own in roles.datasets.items() if own in names}
+    return Measured(roles, images, pd.concat([one for one in sets if len(one)] or sets, ignore_index=True), known)
+
+
+def _evaluations(design: Design, measured: Mapping[str, Sequence[Node]]) -> pd.DataFrame:
+    """The folder of each evaluation of a sampling that stands for a published method."""
+    roles = design.stands_for
+    rows = [
+        (protocol, dataset, method, text.partition(":")[2], node.place)
+        for protocol in PROTOCOLS
+        for method in getattr(roles, protocol)
+        for text in roles.samplings(protocol, method)
+        for node in measured[text.partition(":")[0]]
+        for dataset, own in roles.datasets.items()
+        if node.needs[0].name == own
+    ]
+    table = pd.DataFrame(rows, columns=["protocol", "dataset", "method", "sampling", "folder"])
+    return table.drop_duplicates(["protocol", "dataset", "method"], ignore_index=True)  # of several seeds the first
 
 
 def _seed(node: Node) -> int:

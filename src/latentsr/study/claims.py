@@ -5,7 +5,7 @@ FEWEST patients, else "cannot be told". One for equality: "holds" where the 90 %
 "fails" where it lies outside, else "cannot be told".
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -54,7 +54,9 @@ def judge_claims(measured: Measured, points: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for claim in publication().claims:
-        answers = list(_answers(claim, measured, points))
+        answers = list(judge_ceiling(points)) if claim == "ceiling" else []
+        for dataset in measured.roles.datasets if claim in JUDGES else ():
+            answers += JUDGES[claim](claim, measured, dataset)
         own = [row for row in answers if row.n or row.verdict != OPEN] or answers[:1]
         rows += own or [_row(claim, "", "", "", "", Mean(), OPEN, "nothing of this study answers it")]
         for one in publication().cannot_hold:
@@ -97,15 +99,6 @@ def _equal(rows: pd.DataFrame, margin: float = MARGIN) -> tuple[Mean, str, str]:
     return mean, OPEN, f"the 90 % interval crosses {margin:g}"
 
 
-def _answers(claim: str, measured: Measured, points: pd.DataFrame) -> Iterator[Claim]:
-    """The rows of a claim, those without a value too."""
-    if claim == "ceiling":
-        yield from _ceiling(points)
-        return
-    for dataset in measured.roles.datasets if claim in JUDGES else ():
-        yield from JUDGES[claim](claim, measured, dataset)
-
-
 def _published(output: str, method: str, metric: str, dataset: str) -> str:
     """A published value in words, with its interval; empty if it is not at hand."""
     value = publication().outputs[output].values[method].get(metric, {}).get(dataset)
@@ -115,7 +108,8 @@ def _published(output: str, method: str, metric: str, dataset: str) -> str:
     return f"{value.value:g}{bracket}"
 
 
-def _gap(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_gap(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+    """The gap as the study scores it, and against true HR."""
     for protocol, metric in ((PUBLISHED, "self_psnr"), (PUBLISHED, "psnr"), (CORRECTED, "psnr")):
         mean = measured.mean(protocol, GAP, dataset, metric)
         verdict, reason = _sign(mean)
@@ -126,7 +120,7 @@ def _gap(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
         yield _row(claim, dataset, protocol, quantity, printed, mean, verdict, reason)
 
 
-def _ceiling(points: pd.DataFrame) -> Iterator[Claim]:
+def judge_ceiling(points: pd.DataFrame) -> Iterator[Claim]:
     """Pearson's r over models and datasets: as it is, within datasets, and of ranks with the lossless latent."""
     for protocol in PROTOCOLS:
         own = points[points["protocol"] == protocol]
@@ -181,7 +175,7 @@ def ceiling_lines(points: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([one for one in found if len(one)] or found, ignore_index=True)
 
 
-def _best_latent(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_best_latent(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
     """The best latent less the one with the highest ceiling, or, if that is the best, it less the second."""
     for protocol in PROTOCOLS:
         names = _headlines(measured, protocol)
@@ -199,7 +193,7 @@ def _best_latent(claim: str, measured: Measured, dataset: str) -> Iterator[Claim
         yield _row(claim, dataset, protocol, f"dB, {highest} - {other}", "", mean, verdict, reason)
 
 
-def _finest_band(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_finest_band(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
     """The gap in HH1 less that in the other band where it is largest."""
     for protocol in PROTOCOLS:
         gaps = {name: measured.rows(protocol, GAP, dataset, f"subband_psnr/{name}") for name in ("LL3", *BANDS)}
@@ -217,7 +211,8 @@ def _finest_band(claim: str, measured: Measured, dataset: str) -> Iterator[Claim
         yield _row(claim, dataset, protocol, quantity, f"HH1 +{printed}", mean, verdict, reason)
 
 
-def _independent(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_independent(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+    """Whether rates of hallucination are alike where PSNR is not."""
     for protocol in PROTOCOLS:
         gap, _ = _sign(measured.mean(protocol, GAP, dataset, "psnr"))
         for metric in ("hallucinated/2sigma", "lost/2sigma"):
@@ -228,28 +223,27 @@ def _independent(claim: str, measured: Measured, dataset: str) -> Iterator[Claim
             yield _row(claim, dataset, protocol, f"{metric} of pixels", " and ".join(shares), mean, verdict, reason)
 
 
-def _alike(claim: str, pairs: Sequence[tuple[str, str]], measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_alike(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
     """Pairs of methods that shall be alike within MARGIN, against HR."""
     for protocol in PROTOCOLS:
-        for a, b in pairs:
+        trained = f"{MEDICAL}, 100 steps" if protocol == PUBLISHED else MEDICAL
+        pairs = {
+            "stable-steps": [(f"{MEDICAL}, {steps} steps", f"{MEDICAL}, 100 steps") for steps in STEPS],
+            "stable-training": [(f"{MEDICAL}, {change}", trained) for change in TRAININGS],
+            "flow": [(f"{MEDICAL}, flow", f"{MEDICAL}, 100 steps")],
+            "equal-geometry": [(MEDICAL, CONTROL), ("MedVAE 8_4", NATURAL)],
+        }
+        for a, b in pairs[claim]:
             mean, verdict, reason = _equal(measured.rows(protocol, a + MINUS + b, dataset, "psnr"))
-            yield _row(claim, dataset, protocol, f"dB, ({a}) - ({b})", "within 0.15", mean, verdict, reason)
+            printed = "within 0.15"
+            if claim == "equal-geometry":
+                output = "revision-control" if b == CONTROL else "revision-decomposition"
+                printed = _published(output, a + MINUS + b, "psnr", dataset)
+            yield _row(claim, dataset, protocol, f"dB, ({a}) - ({b})", printed, mean, verdict, reason)
 
 
-def _stable_steps(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
-    pairs = [(f"{MEDICAL}, {steps} steps", f"{MEDICAL}, 100 steps") for steps in STEPS]
-    yield from _alike(claim, pairs, measured, dataset)
-
-
-def _stable_training(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
-    """Against the published protocol's 100 steps, and the corrected one's own headline."""
-    pairs = [(f"{MEDICAL}, {change}", base) for change in TRAININGS for base in (f"{MEDICAL}, 100 steps", MEDICAL)]
-    for row in _alike(claim, pairs, measured, dataset):
-        if (", 100 steps" in row.quantity) == (row.protocol == PUBLISHED):
-            yield row
-
-
-def _stable_gap(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_stable_gap(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+    """The gap at each number of steps less that at 100."""
     for protocol in PROTOCOLS:
         gaps = {
             steps: measured.rows(protocol, f"{MEDICAL}, {steps} steps{MINUS}{NATURAL}, {steps} steps", dataset, "psnr")
@@ -263,11 +257,7 @@ def _stable_gap(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]
             yield _row(claim, dataset, protocol, quantity, "within 0.15", mean, verdict, reason)
 
 
-def _flow(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
-    yield from _alike(claim, [(f"{MEDICAL}, flow", f"{MEDICAL}, 100 steps")], measured, dataset)
-
-
-def _fid_order(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_fid_order(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
     """In the published order; told only where intervals of neighbours do not overlap."""
     printed = {
         name: float(str(metrics["fid"][dataset]))
@@ -289,7 +279,7 @@ def _fid_order(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
         yield _row(claim, dataset, protocol, "FID in the published order", text, mean, verdict, reason)
 
 
-def _coarse_scales(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_coarse_scales(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
     """From each scale to the next coarser one; the row is of the coarsest less the finest."""
     for protocol in PROTOCOLS:
         scales = {
@@ -312,7 +302,7 @@ def _coarse_scales(claim: str, measured: Measured, dataset: str) -> Iterator[Cla
         yield _row(claim, dataset, protocol, f"cosine at {coarse} - at {fine}", printed, mean, verdict, reason)
 
 
-def _decomposition(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_decomposition(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
     """By 8_4 and 4_1, or by the control of equal geometry: sums over one and the same images."""
     ways = {
         "domain, resolution, capacity": (
@@ -335,15 +325,8 @@ def _decomposition(claim: str, measured: Measured, dataset: str) -> Iterator[Cla
             yield _row(claim, dataset, protocol, f"dB, {way}", printed, total, verdict, reason)
 
 
-def _equal_geometry(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
-    for row in _alike(claim, [(MEDICAL, CONTROL), ("MedVAE 8_4", NATURAL)], measured, dataset):
-        output, method = "revision-control", MEDICAL + MINUS + CONTROL
-        if NATURAL in row.quantity:
-            output, method = "revision-decomposition", f"MedVAE 8_4{MINUS}{NATURAL}"
-        yield row._replace(published=_published(output, method, "psnr", dataset))
-
-
-def _pass_through(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_pass_through(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+    """What adaptation gains in SR, of what it gains in the ceiling."""
     method = f"{CONTROL} adapted{MINUS}{CONTROL}"
     for protocol in PROTOCOLS:
         gain, ceiling = (measured.mean(protocol, method, dataset, one) for one in ("psnr", "ceiling_psnr"))
@@ -354,21 +337,21 @@ def _pass_through(claim: str, measured: Measured, dataset: str) -> Iterator[Clai
         yield _row(claim, dataset, protocol, "dB in SR", " of ".join(printed), gain, verdict, reason)
 
 
-def _across(measured: Measured, dataset: str, corrected: str, published: str) -> pd.DataFrame:
-    """Rows of a method of the corrected protocol less one of the published one, against HR."""
-    rows = (measured.rows(*one, dataset, "psnr") for one in ((CORRECTED, corrected), (PUBLISHED, published)))
-    return minus(*rows)
-
-
-def _near_noise(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_near_noise(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+    """One evaluation less the published sampler at 100 steps, in latents as they are and of the published rms."""
     one = f"{MEDICAL}, one evaluation"
     for published in (f"{MEDICAL}, 100 steps", f"{MEDICAL}, rms 8, 100 steps"):
-        mean, verdict, reason = _equal(_across(measured, dataset, one, published))
+        ours, theirs = (
+            measured.rows(protocol, method, dataset, "psnr")
+            for protocol, method in ((CORRECTED, one), (PUBLISHED, published))
+        )
+        mean, verdict, reason = _equal(minus(ours, theirs))
         quantity = f"dB, ({one}) - ({published})"
         yield _row(claim, dataset, "both", quantity, "", mean, verdict, reason)
 
 
-def _realism(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+def judge_realism(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
+    """Distances of whole sets, told only where their intervals do not overlap."""
     ours = measured.of_set(CORRECTED, f"{MEDICAL}, 16 steps", dataset, "swd")
     theirs = measured.of_set(PUBLISHED, f"{MEDICAL}, 100 steps", dataset, "swd")
     if not np.isfinite(ours.ours) or not np.isfinite(theirs.ours):
@@ -382,9 +365,9 @@ def _realism(claim: str, measured: Measured, dataset: str) -> Iterator[Claim]:
 
 
 JUDGES: Mapping[str, Callable[[str, Measured, str], Iterator[Claim]]] = {
-    "gap": _gap, "best-latent": _best_latent, "finest-band": _finest_band, "independent": _independent,
-    "stable-steps": _stable_steps, "stable-training": _stable_training, "stable-gap": _stable_gap, "flow": _flow,
-    "fid-order": _fid_order, "coarse-scales": _coarse_scales, "decomposition": _decomposition,
-    "equal-geometry": _equal_geometry, "pass-through": _pass_through, "near-noise": _near_noise,
-    "realism": _realism,
+    "gap": judge_gap, "best-latent": judge_best_latent, "finest-band": judge_finest_band, "independent": judge_independent,
+    "stable-steps": judge_alike, "stable-training": judge_alike, "stable-gap": judge_stable_gap, "flow": judge_alike,
+    "fid-order": judge_fid_order, "coarse-scales": judge_coarse_scales, "decomposition": judge_decomposition,
+    "equal-geometry": judge_alike, "pass-through": judge_pass_through, "near-noise": judge_near_noise,
+    "realism": judge_realism,
 }  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -170,7 +170,7 @@ class Measured:
         return pd.concat(found, ignore_index=True) if found else NOTHING
 
     @cached_property
-    def _parts(self) -> dict[tuple[str, ...], pd.DataFrame]:
+    def _parts(self) -> dict[tuple[Any, ...], pd.DataFrame]:
         """The rows of each arm, sampling, dataset and measure."""
         by = ["method", "dataset", "metric"]
         return {(arm, *key): rows for arm, table in self.images.items() for key, rows in table.groupby(by, sort=False)}
@@ -195,13 +195,15 @@ class Measured:
         if dataset not in self.roles.datasets:
             return f"no dataset stands for {publication().datasets[dataset].partition(',')[0]}"
         if without := [one for one in parts if not self.roles.samplings(protocol, one)]:
-            return f"no arm stands for {listed(without)}"
+            return f"no arm stands for {listed(without)} under the {protocol} protocol"
         on, shown = self.roles.datasets[dataset], [self.roles.samplings(protocol, one) for one in parts]
         for samplings in shown:
             own = [self.images[arm] for text in samplings if (arm := text.partition(":")[0]) in self.images]
             if not any((table["dataset"] == self.datasets.get(dataset)).any() for table in own):
                 return f"{listed(samplings)} is not measured on {on}"
-        return f"{metric} is not measured of {listed([text for one in shown for text in one])} on {on}"
+        return (
+            f"{metric.partition('/')[0]} is not measured of {listed([text for one in shown for text in one])} on {on}"
+        )
 
 
 def compare_values(measured: Measured) -> pd.DataFrame:
@@ -259,6 +261,6 @@ def compare_outputs(values: pd.DataFrame) -> pd.DataFrame:
         state = NOT_MADE if made.empty else PARTLY if len(lacking) else MADE
         missing = [note.removeprefix(NOT_AT_HAND).strip("; ") for note in lacking["note"]]
         reason = output.reason or "; ".join(dict.fromkeys(missing))
-        rows.append((name, output.title, output.shows, state, reason, output.note))
-        rows[-1] += (" ".join(output.of), output.dataset or "", output.draws or "")
+        drawn = " ".join(output.of), output.dataset or "", output.draws or ""
+        rows.append((name, output.title, output.shows, state, reason, output.note, *drawn))
     return pd.DataFrame(rows, columns=list(OUTPUT_COLUMNS))

@@ -365,7 +365,8 @@ def judge_realism(claim: str, measured: Measured, dataset: str) -> Iterator[Clai
 
 
 JUDGES: Mapping[str, Callable[[str, Measured, str], Iterator[Claim]]] = {
-    "gap": judge_gap, "best-latent": judge_best_latent, "finest-band": judge_finest_band, "independent": judge_independent,
+    "gap": judge_gap, "best-latent": judge_best_latent, "finest-band": judge_finest_band,
+    "independent": judge_independent,
     "stable-steps": judge_alike, "stable-training": judge_alike, "stable-gap": judge_stable_gap, "flow": judge_alike,
     "fid-order": judge_fid_order, "coarse-scales": judge_coarse_scales, "decomposition": judge_decomposition,
     "equal-geometry": judge_alike, "pass-through": judge_pass_through, "near-noise": judge_near_noise,

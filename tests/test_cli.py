@@ -284,7 +284,7 @@ class TestDatasets:
         assert (said.status, said.err) == (0, "")
         rows = json.loads(said.out)
         assert {(row["method"], row["metric"]) for row in rows} >= {("mine", "psnr"), ("bicubic", "psnr")}
-        shown = run("evaluate", dataset, "-o", tmp_path / "again", *options)
+        shown = run("evaluate", dataset, "-o", tmp_path / "eval", *options)  # which is finished
         assert "Research use only" in shown.out
         assert all(word in shown.out for word in ("bicubic", "mine", "psnr", "95 % interval"))
         made = names(tmp_path / "eval")

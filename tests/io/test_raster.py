@@ -208,18 +208,20 @@ def test_the_limit_of_pil_does_not_count(tmp_path: Path, monkeypatch: pytest.Mon
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-@pytest.mark.parametrize("place", [b"\x78\x9c", struct.pack("<HHI", 277, 3, 1)])  # zlib's stream, SamplesPerPixel
-def test_pil_and_libtiff_print_nothing_of_their_own(tmp_path: Path, place: bytes) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", _ramp(np.uint8), compression="zlib", photometric="minisblack")
-    content = bytearray((tmp_path / "a.tif").read_bytes())
-    content[content.index(place) + 8] ^= 255
-    (tmp_path / "a.tif").write_bytes(content)
+def test_pil_and_libtiff_print_nothing_of_their_own(tmp_path: Path) -> None:
+    for name, place in {"a.tif": b"\x78\x9c", "b.tif": struct.pack("<HHI", 277, 3, 1)}.items():
+        # zlib's stream, SamplesPerPixel
+        tifffile.imwrite(tmp_path / name, _ramp(np.uint8), compression="zlib", photometric="minisblack")
+        content = bytearray((tmp_path / name).read_bytes())
+        content[content.index(place) + 8] ^= 255
+        (tmp_path / name).write_bytes(content)
     program = (  # in a process of its own, as pytest's handlers would catch what PIL logs
         "import pathlib, sys; from latentsr.io.raster import UnfitError, read_pixels\n"
-        "try: read_pixels(pathlib.Path(sys.argv[1]))\n"
-        "except UnfitError as error: print(error)"
+        "for path in sys.argv[1:]:\n"
+        "    try: read_pixels(pathlib.Path(path))\n"
+        "    except UnfitError as error: print(error)"
     )
-    command = [sys.executable, "-c", program, str(tmp_path / "a.tif")]
+    command = [sys.executable, "-c", program, str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "cannot be read" in done.stdout
+    assert done.stdout.count("cannot be read") == 2
     assert done.stderr == ""

@@ -112,19 +112,16 @@ def _changes(values: pd.DataFrame) -> list[str]:
 
 def truth_warnings(truths: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence for each method whose images are the truth itself, or were made from it."""
-    return [
-        f"{_whole(truth['images'], truth['of'])} of method '{truth['method']}' on '{truth['dataset']}' "
-        f"{'is' if truth['images'] == 1 else 'are'} HR itself"
-        f"{', but for ' + ' and '.join(truth['changes']) if truth['changes'] else ''}: "
-        "this is the truth, not a restoration; check what was given."
-        for truth in truths
-    ]
-
-
-def _whole(images: int, of: int) -> str:
-    if images < of:
-        return f"{images} of {of} images"
-    return "The one image" if of == 1 else f"All {of} images"
+    found = []
+    for truth in truths:
+        images, of = truth["images"], truth["of"]
+        whole = f"{images} of {of} images" if images < of else "The one image" if of == 1 else f"All {of} images"
+        changes = f", but for {' and '.join(truth['changes'])}" if truth["changes"] else ""
+        found.append(
+            f"{whole} of method '{truth['method']}' on '{truth['dataset']}' {'is' if images == 1 else 'are'} HR itself"
+            f"{changes}: this is the truth, not a restoration; check what was given."
+        )
+    return found
 
 
 def _rounded(value: float) -> float:

@@ -150,7 +150,10 @@ def verdict(
     """
     ceilings, differences = frames["ceilings"], frames["differences"]
     names = list(dict.fromkeys(ceilings["dataset"]))
-    ranked = {name: _ranked(ceilings, name) for name in names}
+    # The PSNR rows of the autoencoders that lose something, by dataset, the highest first.
+    psnr = ceilings[(ceilings["metric"] == "psnr") & ~ceilings["lossless"]].dropna(subset=["mean"])
+    psnr = psnr.sort_values("mean", ascending=False)
+    ranked = {name: psnr[psnr["dataset"] == name].to_dict(orient="records") for name in names}
     several = [name for name in names if len(ranked[name]) > 1]
     sentences = [_headline(ranked, ceilings, differences)]
     if any(ranked.values()):
@@ -160,12 +163,6 @@ def verdict(
     sentences += _lossless(ceilings)
     sentences += expectation_sentences(frames["expected"], frames["baselines"], points, published)
     return sentences
-
-
-def _ranked(ceilings: pd.DataFrame, dataset: str) -> Rows:
-    """The PSNR rows of the autoencoders that lose something, the highest first."""
-    here = ceilings[(ceilings["dataset"] == dataset) & (ceilings["metric"] == "psnr") & ~ceilings["lossless"]]
-    return list(here.dropna(subset=["mean"]).sort_values("mean", ascending=False).to_dict(orient="records"))
 
 
 def _headline(ranked: Mapping[str, Rows], ceilings: pd.DataFrame, differences: pd.DataFrame) -> str:

@@ -46,7 +46,12 @@ class SuperResolver(Restorer):
     def load(cls, name_or_folder: str | Path, *, device: str = "auto") -> "SuperResolver":
         """The model of that name which comes with the package, or the one in a folder; every file's hash is checked."""
         folder = _folder(name_or_folder)
-        config = _config(folder)
+        try:
+            config = checked(ModelConfig, read_signed_json(folder / CONFIG), str(folder / CONFIG))
+            parse_degradation(config.degradation)
+            config.process.check(1 if config.process.has_mean else 2)
+        except LatentSRError as error:
+            raise ModelError(f"{error}; get the whole model again") from error
         for name, digest in config.files.items():
             if not (folder / name).is_file():
                 raise ModelError(f"{folder}: {name} is missing; get the whole model again")
@@ -110,13 +115,3 @@ def _folder(name_or_folder: str | Path) -> Path:
     raise ModelError(
         f"model '{name_or_folder}': expected a model folder with {CONFIG}, or one of {', '.join(shipped_models())}"
     )
-
-
-def _config(folder: Path) -> ModelConfig:
-    try:
-        config = checked(ModelConfig, read_signed_json(folder / CONFIG), str(folder / CONFIG))
-        parse_degradation(config.degradation)
-        config.process.check(1 if config.process.has_mean else 2)
-    except LatentSRError as error:
-        raise ModelError(f"{error}; get the whole model again") from error
-    return config

@@ -91,22 +91,18 @@ class Tile:
                 axes.add_patch(
                     Rectangle(corner, self.frame.columns, self.frame.rows, fill=False, edgecolor=colour, lw=width)
                 )
-        if self.spacing:
-            _add_scale_bar(axes, self.spacing)
-
-
-def _add_scale_bar(axes: Axes, spacing: float) -> None:
-    """A white bar in the lower left corner: the greatest round number of mm within a third of the axes' width."""
-    left, right = axes.get_xlim()
-    length = max((mm for mm in ROUND_LENGTHS if mm <= (right - left) * spacing / 3), default=ROUND_LENGTHS[0])
-    thickness = 4 * (right - left) / axes.bbox.width  # 4 px
-    bar = AnchoredSizeBar(
-        axes.transData, length / spacing, f"{length:g} mm", "lower left", borderpad=0.7, pad=0, sep=2, frameon=False,
-        color="white", size_vertical=thickness, label_top=True, fontproperties=FontProperties(size=SCALE),
-    )  # fmt: skip
-    for part in (*bar.size_bar.get_children(), bar.txt_label.get_children()[0]):
-        part.set_path_effects([withStroke(linewidth=2, foreground="black")])  # visible on white, too
-    axes.add_artist(bar)
+        if self.spacing:  # a white bar in the lower left corner: the greatest round length within a third of the width
+            wide = float(np.diff(axes.get_xlim())[0])
+            fitting = [mm for mm in ROUND_LENGTHS if mm <= wide * self.spacing / 3]
+            length = max(fitting, default=ROUND_LENGTHS[0])
+            bar = AnchoredSizeBar(
+                axes.transData, length / self.spacing, f"{length:g} mm", "lower left", borderpad=0.7, pad=0, sep=2,
+                frameon=False, color="white", size_vertical=4 * wide / axes.bbox.width, label_top=True,
+                fontproperties=FontProperties(size=SCALE),
+            )  # fmt: skip
+            for part in (*bar.size_bar.get_children(), bar.txt_label.get_children()[0]):
+                part.set_path_effects([withStroke(linewidth=2, foreground="black")])  # visible on white, too
+            axes.add_artist(bar)
 
 
 class Sheet:

@@ -14,6 +14,7 @@ CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 # Files of an evaluation's and a screening's folder, and of the record and run folder of `enhance`.
 RUN, EVALUATION_PAGE = "run.json", "report.html"
 SCREENING, SCREENING_PAGE = "screening.json", "screening.html"
+STUDY_PAGE = "study.html"
 SUPPLEMENT, PICTURES, MAPS, LATENTS = "report", "pictures", "maps.npz", "latents"
 HR_FILE, LR_FILE, DECODED_FILE, ERROR_FILE = "hr.png", "lr.png", "decoded.png", "error.png"
 

@@ -39,6 +39,7 @@ def study(
 
     The same command goes on after an interruption, and does what is new after a change of the file.
     """
+    from latentsr.report.study import write_study_report
     from latentsr.study.design import read_design
     from latentsr.study.nodes import STEPS, before, nodes_of
     from latentsr.study.results import TABLES, write_results
@@ -72,6 +73,7 @@ def study(
     for sentence in write_results(design, every, out):
         terminal.show_warning(sentence)
     terminal.show(f"tables in {out}: {', '.join(f'{name}.csv' for name in TABLES if (out / f'{name}.csv').exists())}")
+    terminal.show(f"report: {write_study_report(out, design.name)}")
     failed = [outcome for outcome in outcomes if outcome.state == FAILED]
     if failed:
         skipped = sum(outcome.state == SKIPPED for outcome in outcomes)

@@ -1,0 +1,351 @@
+"""The page of a study: a verdict on each claim, then published tables and figures beside ours; nothing is computed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from latentsr import __version__
+from latentsr.names import STUDY_PAGE, SUPPLEMENT, listed
+from latentsr.report.blocks import Block, Page, Picture, Section, tabulate
+from latentsr.report.evaluation.data import read_evaluation
+from latentsr.report.evaluation.figures import case_blocks, map_picture
+from latentsr.report.figures import (
+    Interval,
+    Point,
+    ceiling_models,
+    intervals,
+    latent_curves,
+    perception_distortion,
+    rates,
+)
+from latentsr.report.page import write_markdown, write_page
+from latentsr.report.text import NONE, counted, estimate, interval, number, p_value
+from latentsr.stats.table import read_table
+
+Tables = Mapping[str, pd.DataFrame]
+Row = dict[str, Any]
+PICTURED = ("MedVAE 4_3", "SD-VAE")  # whose images and maps are shown
+NAMES = (
+    "claims", "outputs", "published", "ceilings", "lines", "evaluations", "defects", "signal", "seeds", "contrasts",
+    "jobs",
+)  # fmt: skip
+
+
+def write_study_report(folder: Path, name: str) -> Path:
+    """The path of study.html, written from the tables of the study `name` in `folder`, as far as it is done.
+
+    The same is written to report/report.md, with figures as SVG and PDF and tables as LaTeX.
+    """
+    tables = {one: read_table(path) for one in NAMES if (path := folder / f"{one}.parquet").exists()}
+    page = study_page(tables, folder, name)
+    write_markdown(page, folder / SUPPLEMENT, paper=True)
+    return write_page(page, folder / STUDY_PAGE)
+
+
+def study_page(tables: Tables, folder: Path, name: str) -> Page:
+    """The page of a study's tables; `folder` is the study's, where the pictures of its evaluations lie."""
+    claims, outputs = tables["claims"], tables["outputs"]
+    counts = claims["verdict"].value_counts(sort=False)
+    said = [f"{counts[verdict]} {verdict}" for verdict in counts.index]
+    titles = {one: "; ".join(sorted(set(own["title"]))) for one, own in claims.groupby("verdict", sort=False)}
+    sections = [Section.of("The claims", _table(tables, "claims"))]
+    for output in outputs.to_dict("records"):
+        blocks = tuple(_output_blocks(output, tables, folder))
+        if blocks:
+            sections.append(Section(f"{_named(output['output'])}: {output['title']}", blocks, output["note"]))
+    sections += [
+        Section.of("What each defect costs", _table(tables, "defects"), _table(tables, "signal")),
+        Section.of(
+            "Ceilings, seeds and contrasts",
+            _table(tables, "ceilings"),
+            _table(tables, "seeds"),
+            _table(tables, "contrasts"),
+        ),
+        Section.of("What is made, and what is not and why", _table(tables, "outputs")),
+        Section.of("Jobs", _table(tables, "jobs")),
+    ]
+    return Page(
+        title=f"The published study by the study {name}",
+        subtitle="Published values of arXiv 2604.12152 and its revision beside ours, under both protocols",
+        verdict=(f"Of {counted(len(claims), 'answer')} to the claims: {listed(said)}.",),
+        details=tuple(f"{verdict.capitalize()}: {text}." for verdict, text in titles.items()),
+        sections=tuple(section for section in sections if section.blocks),
+        facts={"study": name, "versions": f"latentsr {__version__}"},
+    )
+
+
+def _named(output: str) -> str:
+    """Such as "Table S1" for table-S1."""
+    noun, _, rest = output.partition("-")
+    return f"{noun.capitalize()} {rest}"
+
+
+def _values(rows: list[Row], title: str) -> Block | None:
+    """The published values beside ours; what is not there has its reason."""
+
+    def published(row: Row) -> str:
+        spread = f" ± {row['published_sd']:g}" if np.isfinite(row["published_sd"]) else ""
+        bracket = f" {interval(row['published_low'], row['published_high'])}".rstrip()
+        effect = f", d {row['published_d']:g}" if np.isfinite(row["published_d"]) else ""
+        return f"{row['published']:g}{spread}{bracket}{effect}" if np.isfinite(row["published"]) else NONE
+
+    def ours(row: Row) -> str:
+        effect = f", d {row['d']:.2f}" if np.isfinite(row["d"]) else ""
+        return estimate(row["ours"], row["low"], row["high"]) + effect
+
+    columns = {
+        "dataset": lambda row: row["dataset"],
+        "method": lambda row: row["method"],
+        "measure": lambda row: row["metric"],
+        "published": published,
+        "protocol": lambda row: row["protocol"],
+        "ours": ours,
+        "p": lambda row: p_value(row["p"]),
+        "of": lambda row: row["samplings"] or NONE,
+        "on": lambda row: row["on"] if row["samplings"] else NONE,
+        "note": lambda row: row["note"],
+    }
+    note = (
+        "Ours: mean over patients with its 95 % interval; the measure is the protocol's own, such as PSNR against HR."
+    )
+    return tabulate(title, columns, rows, note)
+
+
+def _output_blocks(output: Row, tables: Tables, folder: Path) -> Iterator[Block]:
+    """The table of an output that has values, and the drawing of a figure."""
+    values = tables["published"]
+    own = values[values["output"].isin(output["of"].split() or [output["output"]])]
+    own = own[own["dataset"] == output["dataset"]] if output["dataset"] else own
+    own = own[np.isfinite(own["ours"])]
+    if own.empty:
+        return
+    if output["draws"] in DRAWINGS:
+        drawn = DRAWINGS[output["draws"]](own, tables)
+        if drawn is not None:
+            yield Picture(output["title"], drawn, output["shows"])
+    elif output["draws"] == "images":
+        yield from _images(output["output"], tables["evaluations"], folder)
+    elif not output["of"] and (block := _values(own.to_dict("records"), output["title"])):
+        yield block
+
+
+def _intervals(own: pd.DataFrame, group: Callable[[Row], str], **words: Any) -> Any:
+    """A row for ours, and before it one for the published value where it is known."""
+    rows = []
+    for row in own.to_dict("records"):
+        values = [("published", row["published"], row["published_low"], row["published_high"])]
+        values.append((f"ours, {row['protocol']}", row["ours"], row["low"], row["high"]))
+        rows += [
+            Interval(f"{row['method']}, {who}", *known, group(row)) for who, *known in values if np.isfinite(known[0])
+        ]
+    return intervals(dict.fromkeys(rows), **words) if rows else None
+
+
+def draw_bars(own: pd.DataFrame, _: Tables) -> Any:
+    """PSNR of each method."""
+    return _intervals(own[own["measure"] == "psnr"], lambda row: f"{row['dataset']}", quantity="PSNR", unit="dB")
+
+
+def draw_bands(own: pd.DataFrame, _: Tables) -> Any:
+    """The gap by frequency band."""
+    chosen = own[own["measure"].str.startswith("subband_psnr")]
+    about = "Gap of subband PSNR"
+    return _intervals(
+        chosen,
+        lambda row: f"{row['dataset']}, {row['measure'].partition('/')[2]}",
+        quantity=about,
+        unit="dB",
+        reference=0,
+    )
+
+
+def draw_effects(own: pd.DataFrame, _: Tables) -> Any:
+    """The gap by dataset."""
+    chosen = own[own["method"].str.contains(" - ")]
+    return _intervals(chosen, lambda row: row["dataset"], quantity="Gap of PSNR", unit="dB", reference=0)
+
+
+def draw_ceilings(_: pd.DataFrame, tables: Tables) -> Any:
+    """SR over the ceiling under the corrected protocol."""
+    points = [
+        Point(f"{row['method']} on {row['dataset']}", row["ceiling"], row["psnr"], "", row["low"], row["high"],
+              row["ceiling_low"], row["ceiling_high"])
+        for row in tables["ceilings"].to_dict("records")
+        if row["protocol"] == "corrected"
+    ]  # fmt: skip
+    lines = tables["lines"]
+    line = lines[lines["protocol"] == "corrected"]
+    if not points:
+        return None
+    bands = [line[name].to_numpy(float) for name in line.columns[2:]]
+    return ceiling_models(points, line["x"].to_numpy(float), bands) if len(line) else ceiling_models(points)
+
+
+def draw_latents(own: pd.DataFrame, _: Tables) -> Any:
+    """Cosines over scales, ours and the published."""
+    scale = own["measure"].str.partition("/")[2]
+    frames = []
+    for who, column in (("ours", "ours"), ("published", "published")):
+        label = own["dataset"] + ", " + who + (", " + own["protocol"] if who == "ours" else "")
+        frames.append(pd.DataFrame({"label": label, "scale": scale, "value": own[column]}))
+    rows = pd.concat(frames).dropna().drop_duplicates(["label", "scale"])
+    if rows.empty:
+        return None
+    return latent_curves(rows.pivot(index="label", columns="scale", values="value")[list(dict.fromkeys(scale))])
+
+
+def draw_plane(own: pd.DataFrame, _: Tables) -> Any:
+    """LPIPS over PSNR."""
+    keys = ["dataset", "method", "protocol"]
+    wide = own.drop_duplicates([*keys, "measure"]).pivot(index=keys, columns="measure", values="ours")
+    if not {"psnr", "lpips"} <= set(wide.columns) or wide[["psnr", "lpips"]].dropna().empty:
+        return None
+    points = [Point(", ".join(name), row["psnr"], row["lpips"]) for name, row in wide.iterrows()]
+    return perception_distortion(points, y_label="LPIPS")
+
+
+def draw_rates(own: pd.DataFrame, _: Tables) -> Any:
+    """Hallucinated and lost shares, in %."""
+    pair = [
+        [
+            Interval(f"{row['method']}, {row['protocol']}", *(100 * row[name] for name in ("ours", "low", "high")))
+            for row in own[own["measure"] == f"{share}/2sigma"].to_dict("records")
+        ]
+        for share in ("hallucinated", "lost")
+    ]
+    return rates(*pair) if all(pair) else None
+
+
+DRAWINGS: Mapping[str, Callable[[pd.DataFrame, Tables], Any]] = {
+    "bars": draw_bars, "bands": draw_bands, "effects": draw_effects, "ceilings": draw_ceilings, "latents": draw_latents,
+    "plane": draw_plane, "rates": draw_rates,
+}  # fmt: skip
+
+
+def _images(output: str, evaluations: pd.DataFrame, folder: Path) -> Iterator[Block]:
+    """Pictured images of the evaluations, or, for maps, where one of them errs."""
+    methods = {"figure-S5": PICTURED[:1], "figure-S6": PICTURED[1:]}.get(output, PICTURED)
+    for place in dict.fromkeys(evaluations[evaluations["method"].isin(methods)]["folder"]):
+        evaluation = read_evaluation(folder / place)
+        for dataset in evaluation.datasets:
+            if output == "figure-5":
+                yield from (block for block in case_blocks(evaluation, dataset) if isinstance(block, Picture))
+            elif (picture := map_picture(evaluation, dataset)) is not None:
+                yield picture
+
+
+# Of each table its title, the cells of a row, and a note.
+SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
+    "claims": (
+        "Verdicts",
+        {
+            "claim": lambda row: row["title"],
+            "dataset": lambda row: row["dataset"] or "all",
+            "protocol": lambda row: row["protocol"] or NONE,
+            "verdict": lambda row: row["verdict"],
+            "published": lambda row: row["published"] or NONE,
+            "ours": lambda row: estimate(row["ours"], row["low"], row["high"], signed=True),
+            "of": lambda row: row["quantity"],
+            "n": lambda row: str(row["n"]) if row["n"] else NONE,
+            "why": lambda row: row["reason"],
+        },
+        (
+            "Differences: 95 % Student interval over patients; equality: 90 % interval of two one-sided tests. n: "
+            "patients, of correlations points. Cannot hold as printed: statements that exclude each other."
+        ),
+    ),
+    "defects": (
+        "Defects, one at a time",
+        {
+            "defect": lambda row: row["defect"],
+            "dataset": lambda row: row["dataset"],
+            "measure": lambda row: row["metric"],
+            "with": lambda row: number(row["with"]),
+            "without": lambda row: number(row["without"]),
+            "difference": lambda row: estimate(row["difference"], row["low"], row["high"], signed=True),
+            "p": lambda row: p_value(row["p"]),
+            "patients": lambda row: str(row["n_patients"]),
+            "of": lambda row: row["note"],
+        },
+        "",
+    ),
+    "signal": (
+        "Where samplers stop",
+        {
+            "arm": lambda row: row["arm"],
+            "dataset": lambda row: row["dataset"],
+            "sampling": lambda row: row["sampling"],
+            "rms of latents": lambda row: number(row["latent_rms"]),
+            "alpha": lambda row: f"{row['alpha']:.3g}",
+            "SNR": lambda row: f"{row['snr']:.3g}",
+        },
+        "Signal to noise of the last state of each published sampler: far below 1 it stops in noise.",
+    ),
+    "ceilings": (
+        "Ceilings and SR",
+        {
+            "dataset": lambda row: row["dataset"],
+            "latent": lambda row: row["method"],
+            "protocol": lambda row: row["protocol"],
+            "ceiling, dB": lambda row: "lossless" if np.isinf(row["ceiling"]) else number(row["ceiling"], "dB"),
+            "SR, dB": lambda row: estimate(row["psnr"], row["low"], row["high"], "dB"),
+        },
+        "",
+    ),
+    "seeds": (
+        "Seeds",
+        {
+            "arm": lambda row: row["arm"],
+            "dataset": lambda row: row["dataset"],
+            "sampling": lambda row: row["method"],
+            "seeds": lambda row: str(row["seeds"]),
+            "PSNR, dB": lambda row: f"{number(row['mean'], 'dB')} ± {number(row['sd'], 'dB')}",
+        },
+        "",
+    ),
+    "contrasts": (
+        "Contrasts in PSNR",
+        {
+            "contrast": lambda row: row["contrast"],
+            "dataset": lambda row: row["dataset"],
+            "of": lambda row: f"{row['a']} - {row['b']}",
+            "difference, dB": lambda row: estimate(row["difference"], row["low"], row["high"], "dB", signed=True),
+            "p (Holm)": lambda row: p_value(row["p_holm"]),
+            "d_z": lambda row: number(row["d_z"]),
+            "patients": lambda row: str(row["n"]),
+        },
+        "",
+    ),
+    "outputs": (
+        "Outputs of the published study",
+        {
+            "output": lambda row: _named(row["output"]),
+            "title": lambda row: row["title"],
+            "state": lambda row: row["state"],
+            "what is missing": lambda row: row["reason"] or NONE,
+            "of the published one": lambda row: row["note"] or NONE,
+        },
+        "",
+    ),
+    "jobs": (
+        "What the jobs took",
+        {
+            "step": lambda row: row["step"],
+            "job": lambda row: row["name"],
+            "seconds": lambda row: f"{row['seconds']:.0f}",
+            "memory, MB": lambda row: f"{row['memory_mb']:.0f}",
+        },
+        "",
+    ),
+}
+
+
+def _table(tables: Tables, name: str) -> Block | None:
+    """A table of the study as SHOWN says, of seeds and contrasts the rows of PSNR; None where it is not there."""
+    title, columns, note = SHOWN[name]
+    rows = tables.get(name, pd.DataFrame())
+    rows = rows[rows["metric"] == "psnr"] if name in ("seeds", "contrasts") and len(rows) else rows
+    return tabulate(title, columns, rows.to_dict("records"), note)

@@ -136,11 +136,11 @@ def _intervals(own: pd.DataFrame, group: Callable[[Row], str], **words: Any) -> 
     """A row for ours, and before it one for the published value where it is known."""
     rows = []
     for row in own.to_dict("records"):
-        values = [("published", row["published"], row["published_low"], row["published_high"])]
-        values.append((f"ours, {row['protocol']}", row["ours"], row["low"], row["high"]))
-        rows += [
-            Interval(f"{row['method']}, {who}", *known, group(row)) for who, *known in values if np.isfinite(known[0])
-        ]
+        for who, start in (("published", "published_"), (f"ours, {row['protocol']}", "")):
+            value = row["published" if start else "ours"]
+            if np.isfinite(value):
+                low, high = row[f"{start}low"], row[f"{start}high"]
+                rows.append(Interval(f"{row['method']}, {who}", value, low, high, group(row)))
     return intervals(dict.fromkeys(rows), **words) if rows else None
 
 

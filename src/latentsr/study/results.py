@@ -102,7 +102,7 @@ def _evaluations(design: Design, measured: Mapping[str, Sequence[Node]]) -> pd.D
         for protocol in PROTOCOLS
         for method in getattr(roles, protocol)
         for text in roles.samplings(protocol, method)
-        for node in measured[text.partition(":")[0]]
+        for node in measured.get(text.partition(":")[0], ())
         for dataset, own in roles.datasets.items()
         if node.needs[0].name == own
     ]

@@ -189,6 +189,7 @@ def test_the_tables_hold_every_arm_and_the_contrasts_of_its_seeds_mean(
     assert set(pd.read_csv(study / "jobs.csv")["name"]) == {node.name for node in before(sum(ends.values(), ()))}
     apart = {arm: last for arm, last in ends.items() if arm != "small"}
     assert "contrast latent" in write_results(design, apart, study)[0]
+    assert write_results(design, apart, study, asked=apart) == []  # which nobody asked for
 
 
 def test_a_dry_run_shows_every_open_job_and_does_none(sources: dict[str, Path], run: Callable, tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_a_dry_run_shows_every_open_job_and_does_none(sources: dict[str, Path], 
     for job in ("prepare a", "encode haar-a", "train haar-a-seed0", "measure haar-a-seed0-on-a"):
         assert job in shown
     assert "4 of 4 jobs open" in shown
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["estimate.json"]
 
 
 def test_until_a_step_and_only_an_arm(ends: Ends, sources: dict[str, Path], run: Callable, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def study(
     source: Source = None,
     only: Only = None,
     until: Until = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and keep it; do no job.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Jobs at a time; several share the cores.")] = 1,
     device: Device = "auto",
     config: Defaults = None,
@@ -40,8 +40,9 @@ def study(
     The same command goes on after an interruption, and does what is new after a change of the file.
     """
     from latentsr.report.study import write_study_report
+    from latentsr.study.cost import seconds_left
     from latentsr.study.design import read_design
-    from latentsr.study.nodes import STEPS, before, nodes_of
+    from latentsr.study.nodes import STEPS, Node, before, nodes_of
     from latentsr.study.results import TABLES, write_results
     from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, done_before, run_study
 
@@ -64,13 +65,20 @@ def study(
             show_plan(ends, out, device, workers)
         return
 
+    lost: set[Node] = set()
+
     def told(outcome: Outcome, done: int, total: int) -> None:
+        if outcome.state != DONE:
+            lost.add(outcome.node)
         took = f" in {terminal.duration(outcome.seconds)}" if outcome.state == DONE else ""
         reason = f": {outcome.message}" if outcome.message else ""
-        terminal.show(f"[{done}/{total}] {outcome.node.step} {outcome.node.name} {outcome.state}{took}{reason}")
+        left = seconds_left([node for node in nodes if node not in lost], out, workers)
+        rest = f"; about {terminal.duration(left)} left" if left else ""
+        terminal.show(f"[{done}/{total}] {outcome.node.step} {outcome.node.name} {outcome.state}{took}{reason}{rest}")
 
     outcomes = run_study(ends, out, device=device, workers=workers, progress=terminal.progress, told=told)
-    for sentence in write_results(design, every, out):
+    asked = [arm for arm, last in ends.items() if any(node.step == "measure" for node in last)]
+    for sentence in write_results(design, every, out, asked=asked):
         terminal.show_warning(sentence)
     terminal.show(f"tables in {out}: {', '.join(f'{name}.csv' for name in TABLES if (out / f'{name}.csv').exists())}")
     terminal.show(f"report: {write_study_report(out, design.name)}")
@@ -99,7 +107,7 @@ def show_plan(ends: "Mapping[str, Sequence[Node]]", out: Path, device: str, work
 
     nodes = list(before([node for last in ends.values() for node in last]))
     with terminal.progress("estimate", unit="jobs") as report:
-        found = costs(nodes, out, device=device, progress=report)
+        found = costs(nodes, out, device=device, workers=workers, progress=report)
     arms = {node: [arm for arm, last in ends.items() if node in set(before(last))] for node in nodes}
     rows, total = [], Cost(0.0)
     for node in nodes:

@@ -1,7 +1,10 @@
 """What a study will take: seconds, disk and FLOPs of each job, from a few steps of the jobs themselves.
 
 Each job is run in a scratch folder on a few made images of its datasets' size, a training for seconds. Its own progress
-says how long a step or an image takes; the rest of its time is taken once.
+says how long a step or an image takes, one image more how long a validation; the rest of its time is taken once.
+
+What was estimated is kept in the study's folder: the time left follows from it, and its tables set it beside the time
+that jobs took.
 """
 
 import math
@@ -14,8 +17,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from latentsr.config import checked, sha256
+from latentsr.autoencoders import load_autoencoder
+from latentsr.config import checked, read_json, read_yaml, sha256, write_json
 from latentsr.data.patients import SHARES
 from latentsr.data.recipes import RECIPES
 from latentsr.data.records import SPLITS, Record, read_dataset, write_dataset
@@ -23,15 +29,20 @@ from latentsr.device import peak_memory, resolve_device
 from latentsr.diffusion.denoiser import step_cost
 from latentsr.io import find, read
 from latentsr.io.raster import write_pixels
+from latentsr.job import run_folder
 from latentsr.study.nodes import Node, before, train_config
-from latentsr.study.runner import done_before
-from latentsr.training.denoiser import TrainConfig
+from latentsr.study.runner import done_before, threads_of
+from latentsr.training.autoencoder import FitVaeConfig
+from latentsr.training.denoiser import TrainConfig, validation_sampling
+from latentsr.training.fit_denoiser import CHECKPOINTS, VALIDATION_IMAGES
 from latentsr.upscalers import Sampling, load_upscaler
 from latentsr.upscalers.model import SuperResolver
 from latentsr.upscalers.restorer import Restorer
 
 MADE = {"train": 4, "valid": 2, "test": 2}  # images of each split
 MINUTES = 0.05  # of a training
+NEVER = 1_000_000  # steps to a validation, which is timed apart
+ESTIMATE = "estimate.json"
 FEW = (2, 6)  # steps of a sampling, in place of more: what one more takes is their difference
 IMAGES = 32  # that a training's calibration draws samples of
 
@@ -56,17 +67,56 @@ class Cost:
 
 
 def costs(
-    nodes: Sequence[Node], root: Path, *, device: str, progress: Callable[[int, int], None] = lambda done, total: None
-) -> dict[Node, Cost]:
-    """The cost of each job and of all that they need, those that are done in `root` included."""
-    wanted, found = list(before(nodes)), {}
-    with TemporaryDirectory(prefix="latentsr-study-") as scratch:
-        pace = _Pace(root, Path(scratch), resolve_device(device))
-        for done, node in enumerate(wanted):
-            progress(done, len(wanted))
-            found[node] = replace(pace.cost(node), memory=peak_memory(pace.device))
+    nodes: Sequence[Node], root: Path, *, device: str, workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[Node, Cost]:  # fmt: skip
+    """The cost of each job and of all that they need, those that are done in `root` included, with a worker's threads.
+
+    It is kept in `root`, where an earlier estimate of a job that is done stays.
+    """
+    wanted, found, threads = list(before(nodes)), {}, torch.get_num_threads()
+    torch.set_num_threads(threads_of(workers))
+    try:
+        with TemporaryDirectory(prefix="latentsr-study-") as scratch:
+            pace = _Pace(root, Path(scratch), resolve_device(device))
+            for done, node in enumerate(wanted):
+                progress(done, len(wanted))
+                found[node] = replace(pace.cost(node), memory=peak_memory(pace.device))
+    finally:
+        torch.set_num_threads(threads)
     progress(len(wanted), len(wanted))
+    kept = estimated_seconds(root)
+    ahead = [node for node in wanted if node.key not in kept or not done_before(node, root)]
+    write_json(root / ESTIMATE, kept | {node.key: round(found[node].seconds, 1) for node in ahead})
     return found
+
+
+def estimated_seconds(root: Path) -> dict[str, float]:
+    """The estimated seconds of jobs by key, as far as `costs` estimated them in the study's folder."""
+    path = root / ESTIMATE
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def seconds_left(nodes: Sequence[Node], root: Path, workers: int) -> float | None:
+    """About how long the jobs that are not done will take; None where that is unknown.
+
+    An estimate counts times the ratio of measured to estimated seconds of the jobs that are done; a job without
+    estimate as the mean of those of its step that are done.
+    """
+    estimated = estimated_seconds(root)
+    took = {node: float(record["seconds"]) for node in nodes if (record := done_before(node, root))}
+    known = [node for node in took if estimated.get(node.key)]
+    ratio = sum(took[node] for node in known) / sum(estimated[node.key] for node in known) if known else 1.0
+    left = 0.0
+    for node in (node for node in nodes if node not in took):
+        alike = [seconds for one, seconds in took.items() if one.step == node.step]
+        if node.key in estimated:
+            left += ratio * estimated[node.key]
+        elif alike:
+            left += sum(alike) / len(alike)
+        else:
+            return None
+    return left / workers
 
 
 @dataclass
@@ -116,13 +166,26 @@ class _Pace:
         return Cost((time.monotonic() - begin) / units * images, 2 * rows * columns * images)
 
     def _fit(self, node: Node) -> Cost:
-        small = self._small(node)
-        total, watch = self._run(small)
-        options = node.options["options"]
-        steps, minutes = options.get("steps", 20_000), options.get("minutes")
-        steps = math.inf if steps is None else steps
-        train = min(steps * watch.each("fit-vae"), 60 * (minutes or math.inf))
-        return Cost(train + max(0.0, total - 60 * MINUTES), _size(self.scratch / small.place))
+        small, options = self._small(node), node.options["options"]
+        folder, (total, watch) = self.scratch / small.place, self._run(small)
+        counts = [self._images(need)[0] for need in node.needs if need.step == "prepare"]
+        images, valid = (sum(one.get(split, 0) for one in counts) for split in ("train", "valid"))
+        asked = FitVaeConfig.model_validate(options)  # the small training's own has its batch, crop and epochs
+        config = checked(FitVaeConfig, read_yaml(folder / "fit.yaml"), node.name)
+        steps, every = asked.steps or math.inf, asked.validate_every
+        if config.epochs:
+            every = max(1, images // (config.batch * config.devices))
+            steps = config.epochs * every
+        validated = valid if node.options["preset"] and "valid_images" not in options else asked.valid_images
+        autoencoder = load_autoencoder(folder, device=self.device)
+        hr = torch.zeros(1, 1, *self._images(node.needs[0])[1], device=self.device)
+        image = self._seconds(lambda: autoencoder.decode(autoencoder.encode(hr)))
+        validation = min(valid, validated) * image + self._checkpoint(folder / "checkpoints")
+        seconds, done = _training(steps, asked.minutes, every, watch.each("fit-vae"), validation)
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            autoencoder.decode(autoencoder.encode(hr[..., : config.crop, : config.crop]))
+        flops = 3 * counter.get_total_flops() * config.batch * done
+        return Cost(seconds + valid * image + max(0.0, total - 60 * MINUTES), _size(folder), flops)
 
     def _encode(self, node: Node) -> Cost:
         images = sum(sum(self._images(need)[0].values()) for need in node.needs if need.step == "prepare")
@@ -137,16 +200,20 @@ class _Pace:
         total, watch = self._run(small)
         counts = [self._images(need)[0] for need in node.needs[0].needs if need.step == "prepare"]
         config = self._config(node, small, sum(one.get("train", 0) for one in counts))
-        steps = math.inf if config.steps is None else config.steps
-        seconds = min(steps * watch.each("train"), 60 * (config.minutes or math.inf))
+        folder = self.scratch / small.place
+        run, model = run_folder(folder), SuperResolver.load(folder, device=self.device)
+        rows, columns = (side // model.scale for side in self._images(node.needs[0].needs[0])[1])
+        lr, sampling = torch.zeros(1, 1, rows, columns), validation_sampling(model)
+        image = self._seconds(lambda: model.restore(lr, ids=["few"], sampling=sampling).image)
+        validation = min(VALIDATION_IMAGES, sum(one.get("valid", 0) for one in counts)) * image
+        seconds, done = _training(
+            config.steps or math.inf, config.minutes, config.validate_every, watch.each("train"),
+            validation + self._checkpoint(run / CHECKPOINTS),
+        )  # fmt: skip
         if config.calibrate:
             seconds += min(IMAGES * watch.each("calibrate"), max(60.0, seconds / 10))
-        folder = self.scratch / small.place
-        spec = SuperResolver.load(folder, device="cpu").config.denoiser
-        done = steps if watch.each("train") == 0 else min(steps, seconds / watch.each("train"))
-        flops = 3 * step_cost(spec, config.crop, config.crop).flops * config.batch * done
-        disk = _size(folder) + _size(folder.with_name(f"{folder.name}.run"))
-        return Cost(seconds + max(0.0, total - 60 * MINUTES), disk, flops)
+        flops = 3 * step_cost(model.config.denoiser, config.crop, config.crop).flops * config.batch * done
+        return Cost(seconds + validation + max(0.0, total - 60 * MINUTES), _size(folder) + _size(run), flops)
 
     def _config(self, node: Node, small: Node, images: int) -> TrainConfig:
         """The options of the whole training, whose steps may follow from the number of training images."""
@@ -181,6 +248,20 @@ class _Pace:
         trained = [self.scratch / need.place for need in small.needs if need.step == "train"]
         return load_upscaler(str(trained[0]) if trained else small.options["upscaler"], device="cpu")
 
+    def _seconds(self, work: Callable[[], torch.Tensor]) -> float:
+        """How long the work takes when it is done again."""
+        with torch.inference_mode():
+            work()
+            begin = time.monotonic()
+            work().sum().item()  # which waits for the GPU
+        return time.monotonic() - begin
+
+    def _checkpoint(self, folder: Path) -> float:
+        """How long a checkpoint takes: about twice what its hash does."""
+        begin = time.monotonic()
+        sha256(folder / "last.ckpt")
+        return 2 * (time.monotonic() - begin)
+
     def _by_image(self, small: Node, title: str, images: int, *, scales: bool = False) -> Cost:
         """The cost of a job that does one image after the other; `scales`: so does its disk."""
         total, watch = self._run(small)
@@ -208,7 +289,7 @@ class _Pace:
         if node.step == "prepare":
             options = {"name": node.name, "size": self._images(node)[1]}
         elif node.step in ("fit-vae", "train"):
-            short: dict[str, Any] = {"steps": None, "minutes": MINUTES, "seed": 0}
+            short: dict[str, Any] = {"steps": None, "minutes": MINUTES, "seed": 0, "validate_every": NEVER}
             short |= {"epochs": None, "decay": "step"} if node.step == "train" else {}
             options["options"] = {**options["options"], **short}
         elif node.step == "measure":
@@ -236,6 +317,13 @@ class _Pace:
         images = len(items) * (options.get("slices") or len(pixels))
         size = (options["size"],) * 2 if options.get("size") else pixels.shape[1:]
         return {split: round(images * share) for split, share in zip(SPLITS, shares, strict=True)}, size
+
+
+def _training(steps: float, minutes: float | None, every: int, step: float, validation: float) -> tuple[float, float]:
+    """The seconds of a training with its validations, and the steps that it does, which minutes may limit."""
+    each, limit = step + validation / every, math.inf if minutes is None else 60 * minutes
+    done = min(steps, limit / each if each else math.inf)
+    return (done * each, done) if math.isfinite(done) else (limit, 0.0)
 
 
 def _write_images(root: Path, name: str, rows: int, columns: int) -> None:

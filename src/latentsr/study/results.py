@@ -1,6 +1,6 @@
 """The tables of a study: what its arms' measures say together, as far as they are done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from latentsr.stats.comparison import compare_shared
 from latentsr.stats.significance import holm
 from latentsr.stats.table import read_table, sorted_table, write_table
 from latentsr.study.claims import ceiling_lines, ceiling_points, judge_claims
+from latentsr.study.cost import estimated_seconds
 from latentsr.study.defects import sampled, signal, what_defects_cost
 from latentsr.study.design import Design
 from latentsr.study.nodes import Node, before
@@ -25,7 +26,9 @@ TABLES = (
 )  # fmt: skip
 
 
-def write_results(design: Design, ends: Mapping[str, Sequence[Node]], root: Path) -> list[str]:
+def write_results(
+    design: Design, ends: Mapping[str, Sequence[Node]], root: Path, *, asked: Collection[str] | None = None
+) -> list[str]:
     """Writes the TABLES (Parquet and CSV) into the study's folder; sentences on contrasts that cannot be made yet.
 
     `summary`: the summary of each measured arm and seed, with columns `arm` and `seed`; `seeds`: mean and sd over an
@@ -33,7 +36,8 @@ def write_results(design: Design, ends: Mapping[str, Sequence[Node]], root: Path
     mean over seeds for each image, and p_holm over all contrasts in one measure of one dataset; `defects` and `signal`:
     see `latentsr.study.defects`; `claims`, and `ceilings` with `lines`, on which one rests: see
     `latentsr.study.claims`; `outputs` and `published`: see `latentsr.study.published`; `evaluations`: the folder of
-    each that stands for a published method; `jobs`: step, name, seconds and peak memory of each job that is done.
+    each that stands for a published method; `jobs`: step, name, measured and estimated seconds and peak memory of each
+    job that is done. `asked`: the arms that are missed if they are not measured; None: all.
     """
     measured = {
         arm: [node for node in last if node.step == "measure" and done_before(node, root)] for arm, last in ends.items()
@@ -56,7 +60,7 @@ def write_results(design: Design, ends: Mapping[str, Sequence[Node]], root: Path
         compared = compare_shared(sampled(a, images), sampled(b, images), (a, b))
         if len(compared):
             rows.append(compared.assign(contrast=name))
-        else:
+        elif asked is None or {text.partition(":")[0] for text in (a, b)} <= set(asked):
             missing.append(f"contrast {name}: {a} and {b} are not both measured on one dataset yet")
     if rows:
         contrasts = pd.concat(rows, ignore_index=True).assign(family="contrasts")
@@ -130,10 +134,14 @@ def _images(nodes: Sequence[Node], root: Path) -> pd.DataFrame:
 
 def _jobs(ends: Mapping[str, Sequence[Node]], root: Path) -> pd.DataFrame:
     nodes = before([node for last in ends.values() for node in last])
+    estimated = estimated_seconds(root)
     records = [(node, record) for node in nodes if (record := done_before(node, root))]
     return pd.DataFrame(
-        [(node.step, node.name, record["seconds"], record["memory_mb"], node.place) for node, record in records],
-        columns=["step", "name", "seconds", "memory_mb", "folder"],
+        [
+            (node.step, node.name, record["seconds"], estimated.get(node.key), record["memory_mb"], node.place)
+            for node, record in records
+        ],
+        columns=["step", "name", "seconds", "estimated_seconds", "memory_mb", "folder"],
     )
 
 

@@ -168,6 +168,11 @@ def _begin_worker(threads: int, runner: int) -> None:
     Thread(target=watch, daemon=True).start()
 
 
+def threads_of(workers: int) -> int:
+    """How many threads each of several workers has; of one worker those of this process."""
+    return torch.get_num_threads() if workers == 1 else max(1, (os.cpu_count() or 1) // workers)
+
+
 def _record(node: Node, root: Path) -> Path:
     return root / NODES / f"{node.place}.json"
 
@@ -192,9 +197,8 @@ def _executor(workers: int) -> Iterator[Executor | None]:
     if workers == 1:
         yield None
         return
-    threads = max(1, (os.cpu_count() or 1) // workers)
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(threads, os.getpid())
+        workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(threads_of(workers), os.getpid())
     ) as pool:
         try:
             yield pool

@@ -247,6 +247,11 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
     )
 
 
+def validation_sampling(restorer: Restorer) -> Sampling:
+    """How images are restored for validation, before projection: the posterior mean, if any, or few steps."""
+    return Sampling(steps=1 if restorer.has_mean else STEPS_WITHOUT_MEAN, consistency=False)
+
+
 def scores(images: Mapping[str, Tensor]) -> dict[str, float]:
     """{"psnr", "psnr_unprojected", "psnr_bicubic"} in dB, means over the images that `restored` gives."""
     names = {"psnr": "SR", "psnr_unprojected": UNPROJECTED, "psnr_bicubic": "bicubic"}
@@ -320,9 +325,8 @@ class DenoiserTraining(LightningModule):
         """A batch of ValidationImages as bicubic, SR (the posterior mean, if any) and HR; SR before projection, too."""
         hr = batch["image"].cpu()
         lr = batch["lr"].cpu() if "lr" in batch else self.restorer.degradation.apply(hr)
-        sampling = Sampling(steps=1 if self.restorer.has_mean else STEPS_WITHOUT_MEAN, consistency=False)
         with torch.autocast(self.restorer.device.partition(":")[0], enabled=False):  # in float32, as the finished model
-            image = self.restorer.restore(lr, ids=batch["id"], sampling=sampling).image
+            image = self.restorer.restore(lr, ids=batch["id"], sampling=validation_sampling(self.restorer)).image
         projected = project(image, lr, self.restorer.degradation).clamp(0, 1)
         bicubic = enlarge(lr, self.restorer.scale).clamp(0, 1)
         return {"bicubic": bicubic, "SR": projected, "HR": hr, UNPROJECTED: image.clamp(0, 1)}

@@ -131,7 +131,7 @@ Not for: diagnosis; modalities, body parts, spacings or degradations other than 
 """
 
 
-VALIDATION_BATCH = 8
+VALIDATION_IMAGES, VALIDATION_BATCH = 16, 8
 LEAST_CALIBRATION = 60.0  # seconds that a calibration may take after a short training
 LIMITS, OPTIONS, CHECKPOINTS = ("steps", "minutes"), "train.yaml", "checkpoints"
 State = Literal["new", "unfinished", "finished", "extended"]
@@ -145,7 +145,7 @@ def fit_denoiser(
     device: str = "auto",
     devices: int = 1,
     modalities: tuple[str, ...] = (),
-    validation_images: int = 16,
+    validation_images: int = VALIDATION_IMAGES,
     progress: Progress = silent,
 ) -> Path:
     """The model folder `out`, made by training on `cache`; logs, pictures and checkpoint lie in `out`.run.

@@ -1,9 +1,11 @@
+import math
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from latentsr.config import signed, write_json
-from latentsr.study.cost import ESTIMATE, costs, seconds_left
+from latentsr.study.cost import ESTIMATE, _training, costs, seconds_left
 from latentsr.study.design import read_design
 from latentsr.study.nodes import Node, before, nodes_of
 
@@ -31,20 +33,28 @@ def test_the_time_left_follows_from_estimates_and_what_jobs_took(tmp_path: Path)
     assert seconds_left(jobs[:1], tmp_path, 1) == 0
 
 
-def test_an_estimate_counts_steps_validations_and_flops(sources: dict[str, Path], tmp_path: Path) -> None:
-    design = read_design(SMOKE, sources=sources)
-    longer = design.autoencoders["small"].model_copy(
-        update={"fit": {**(design.autoencoders["small"].fit or {}), "steps": 400, "validate_every": 100}}
-    )
-    often = longer.model_copy(update={"fit": {**(longer.fit or {}), "validate_every": 1}})
-    found = []
-    for fit in (design.autoencoders["small"], longer, often):
-        one = design.model_copy(update={"autoencoders": {**design.autoencoders, "small": fit}})
+def test_a_training_takes_its_steps_and_validations_or_its_minutes() -> None:
+    assert _training(400, None, 100, 0.01, 2.0) == pytest.approx((4 + 4 * 2, 400))
+    assert _training(400, 0.1, 100, 0.01, 2.0) == pytest.approx((6, 200))
+    assert _training(math.inf, 0.1, 100, 0.01, 0.0) == pytest.approx((6, 600))
+
+
+def test_flops_of_an_autoencoder_follow_from_its_steps_or_epochs(sources: dict[str, Path], tmp_path: Path) -> None:
+    design, found = read_design(SMOKE, sources=sources), []
+    fit = design.autoencoders["small"].fit or {}
+    for more in ({}, {"steps": 400}, {"epochs": 2}):
+        own = design.autoencoders["small"].model_copy(update={"fit": {**fit, **more}})
+        one = design.model_copy(update={"autoencoders": {**design.autoencoders, "small": own}})
         node = next(node for node in before(nodes_of(one)["small"]) if node.step == "fit-vae")
-        found.append(costs([node], tmp_path, device="cpu")[node])
-    short, long, slow = found
-    assert long.flops == pytest.approx(100 * short.flops)  # 4 and 400 steps
-    assert short.flops > 0
-    assert long.seconds > short.seconds
-    assert slow.seconds > long.seconds + 1  # 400 validations of 6 images, 4 of them before
-    assert slow.flops == long.flops
+        found.append(costs([node], tmp_path, device="cpu")[node].flops)
+    assert found == pytest.approx([found[0], 100 * found[0], 1.5 * found[0]])  # 4 and 400 steps, 2 of 6 / 2 images
+    assert found[0] > 0
+
+
+def test_images_are_read_as_they_are_prepared(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in range(6):
+        Image.effect_noise((40, 32), 50).convert("RGB").save(tmp_path / "images" / f"{number}.png")
+    facts = {"name": "n", "recipe": "folder", "source": str(tmp_path / "images")}
+    node = Node("prepare", "n", {**facts, "options": {"split": [0.5, 0.5, 0], "grey": True}})
+    assert costs([node], tmp_path / "study", device="cpu")[node].disk == 2 * 32 * 40 * 6

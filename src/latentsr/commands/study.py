@@ -68,22 +68,19 @@ def study(
     lost: set[Node] = set()
 
     def told(outcome: Outcome, done: int, total: int) -> None:
-        if outcome.state != DONE:
-            lost.add(outcome.node)
+        lost.update([] if outcome.state == DONE else [outcome.node])
+        left = seconds_left(set(nodes) - lost, out, workers)
         took = f" in {terminal.duration(outcome.seconds)}" if outcome.state == DONE else ""
-        reason = f": {outcome.message}" if outcome.message else ""
-        left = seconds_left([node for node in nodes if node not in lost], out, workers)
+        how = f": {outcome.message}" if outcome.message else took
         rest = f"; about {terminal.duration(left)} left" if left else ""
-        terminal.show(f"[{done}/{total}] {outcome.node.step} {outcome.node.name} {outcome.state}{took}{reason}{rest}")
+        terminal.show(f"[{done}/{total}] {outcome.node.step} {outcome.node.name} {outcome.state}{how}{rest}")
 
     outcomes = run_study(ends, out, device=device, workers=workers, progress=terminal.progress, told=told)
-    asked = [arm for arm, last in ends.items() if any(node.step == "measure" for node in last)]
-    for sentence in write_results(design, every, out, asked=asked):
+    for sentence in write_results(design, every, out, asked=ends):
         terminal.show_warning(sentence)
     terminal.show(f"tables in {out}: {', '.join(f'{name}.csv' for name in TABLES if (out / f'{name}.csv').exists())}")
     terminal.show(f"report: {write_study_report(out, design.name)}")
-    failed = [outcome for outcome in outcomes if outcome.state == FAILED]
-    if failed:
+    if failed := [outcome for outcome in outcomes if outcome.state == FAILED]:
         skipped = sum(outcome.state == SKIPPED for outcome in outcomes)
         terminal.show_error(
             f"{len(failed)} job(s) failed and {skipped} that need them were skipped; mend and run again"

@@ -9,7 +9,7 @@ that jobs took.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from latentsr.data.recipes import RECIPES
 from latentsr.data.records import SPLITS, Record, read_dataset, write_dataset
 from latentsr.device import peak_memory, resolve_device
 from latentsr.diffusion.denoiser import step_cost
-from latentsr.io import find, read
+from latentsr.io import Item, find, read
 from latentsr.io.raster import write_pixels
 from latentsr.job import run_folder
 from latentsr.study.nodes import Node, before, train_config
@@ -38,11 +38,13 @@ from latentsr.training.fit_denoiser import CHECKPOINTS, VALIDATION_IMAGES
 from latentsr.upscalers import Sampling, load_upscaler
 from latentsr.upscalers.model import SuperResolver
 from latentsr.upscalers.restorer import Restorer
+from latentsr.volume import Volume
 
 MADE = {"train": 4, "valid": 2, "test": 2}  # images of each split
 MINUTES = 0.05  # of a training
 NEVER = 1_000_000  # steps to a validation, which is timed apart
 ESTIMATE = "estimate.json"
+READING = ("grey", "axis", "max_pixels")  # options of `prepare` that `io.read` takes
 FEW = (2, 6)  # steps of a sampling, in place of more: what one more takes is their difference
 IMAGES = 32  # that a training's calibration draws samples of
 
@@ -97,7 +99,7 @@ def estimated_seconds(root: Path) -> dict[str, float]:
     return dict(read_json(path)) if path.is_file() else {}
 
 
-def seconds_left(nodes: Sequence[Node], root: Path, workers: int) -> float | None:
+def seconds_left(nodes: Collection[Node], root: Path, workers: int) -> float | None:
     """About how long the jobs that are not done will take; None where that is unknown.
 
     An estimate counts times the ratio of measured to estimated seconds of the jobs that are done; a job without
@@ -124,16 +126,20 @@ class _Watch:
     """A Progress that keeps when how much was done, by title."""
 
     marks: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    begun: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, title: str, **_: object) -> Iterator[Any]:
         own = self.marks.setdefault(title, [])
+        self.begun[title] = time.monotonic()
         yield lambda done, total, note="": own.append((time.monotonic(), done))
 
     def each(self, title: str) -> float:
-        """Seconds for one step or image; 0 where fewer than two were seen."""
+        """Seconds for one step or image; of a single one with what came before it; 0 where none was seen."""
         marks = self.marks.get(title, [])
-        (begin, first), (end, last) = (marks[0], marks[-1]) if marks else ((0.0, 0.0), (0.0, 0.0))
+        if not marks:
+            return 0.0
+        (begin, first), (end, last) = marks[0] if len(marks) > 1 else (self.begun[title], 0.0), marks[-1]
         return (end - begin) / (last - first) if last > first else 0.0
 
 
@@ -161,7 +167,7 @@ class _Pace:
             case = recipe(**node.options["options"]).cases(source)[0]
             units = max(1, sum(1 for _ in case.samples()))
         else:
-            units = sum(len(read(item).pixels) for item in find([source])[:2])
+            units = sum(len(_read(item, node).pixels) for item in find([source])[:2])
         images = sum(counts.values())
         return Cost((time.monotonic() - begin) / units * images, 2 * rows * columns * images)
 
@@ -313,10 +319,15 @@ class _Pace:
             return counts, samples[0].hr.shape
         items = find([source])
         shares = options.get("split") if isinstance(options.get("split"), list | tuple) else SHARES
-        pixels = read(items[0]).pixels
+        pixels = _read(items[0], node).pixels
         images = len(items) * (options.get("slices") or len(pixels))
         size = (options["size"],) * 2 if options.get("size") else pixels.shape[1:]
         return {split: round(images * share) for split, share in zip(SPLITS, shares, strict=True)}, size
+
+
+def _read(item: Item, node: Node) -> Volume:
+    """A volume as `prepare` reads it."""
+    return read(item, **{key: value for key, value in node.options["options"].items() if key in READING})
 
 
 def _training(steps: float, minutes: float | None, every: int, step: float, validation: float) -> tuple[float, float]:

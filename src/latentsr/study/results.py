@@ -1,6 +1,6 @@
 """The tables of a study: what its arms' measures say together, as far as they are done."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +27,7 @@ TABLES = (
 
 
 def write_results(
-    design: Design, ends: Mapping[str, Sequence[Node]], root: Path, *, asked: Collection[str] | None = None
+    design: Design, ends: Mapping[str, Sequence[Node]], root: Path, *, asked: Mapping[str, Sequence[Node]] | None = None
 ) -> list[str]:
     """Writes the TABLES (Parquet and CSV) into the study's folder; sentences on contrasts that cannot be made yet.
 
@@ -37,7 +37,8 @@ def write_results(
     see `latentsr.study.defects`; `claims`, and `ceilings` with `lines`, on which one rests: see
     `latentsr.study.claims`; `outputs` and `published`: see `latentsr.study.published`; `evaluations`: the folder of
     each that stands for a published method; `jobs`: step, name, measured and estimated seconds and peak memory of each
-    job that is done. `asked`: the arms that are missed if they are not measured; None: all.
+    job that is done. `asked`: the last jobs that were asked for, whose contrasts are missed if they cannot
+    be made; None: all.
     """
     measured = {
         arm: [node for node in last if node.step == "measure" and done_before(node, root)] for arm, last in ends.items()
@@ -55,12 +56,13 @@ def write_results(
         several = own.groupby(by, sort=False)["mean"].agg(seeds="count", mean="mean", sd="std").reset_index()
         found["seeds"] = several[several["seeds"] > 1]
     images = {arm: _images(nodes, root) for arm, nodes in measured.items() if nodes}
+    wanted = {arm for arm, last in (asked or ends).items() if any(node.step == "measure" for node in last)}
     rows, missing = [], []
     for name, (a, b) in design.contrasts.items():
         compared = compare_shared(sampled(a, images), sampled(b, images), (a, b))
         if len(compared):
             rows.append(compared.assign(contrast=name))
-        elif asked is None or {text.partition(":")[0] for text in (a, b)} <= set(asked):
+        elif {text.partition(":")[0] for text in (a, b)} <= wanted:
             missing.append(f"contrast {name}: {a} and {b} are not both measured on one dataset yet")
     if rows:
         contrasts = pd.concat(rows, ignore_index=True).assign(family="contrasts")

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -90,8 +91,11 @@ def test_a_paper_gets_every_table_as_latex_and_every_figure_as_pdf(
         assert len(list((paper / kind).glob(f"{name}-*.{end}"))) == 1, name
     assert len(list(paper.rglob("*.tex"))) + len(list(paper.rglob("*.pdf"))) == len(names)
     assert all(path.read_bytes().startswith(b"%PDF") for path in paper.rglob("*.pdf"))
-    assert not [path for path in written.rglob("*") if path.suffix in (".tex", ".pdf")]
-    tables = [path.read_text(encoding="utf-8") for path in sorted((paper / "tables").iterdir())]
+    assert not [path for path in written.rglob("*") if path.suffix in (".tex", ".csv", ".pdf")]
+    files = sorted((paper / "tables").glob("*.tex"))
+    assert [path.with_suffix(".csv") for path in files] == sorted((paper / "tables").glob("*.csv"))
+    assert pd.read_csv(next(paper.rglob("table-1-*.csv"))).shape == (6, 5)
+    tables = [path.read_text(encoding="utf-8") for path in files]
     assert all(RESEARCH_USE in table.splitlines()[0] for table in tables)
     assert all(re.search(r"\\label\{tab:[a-z0-9-]+\}", table) for table in tables)
 

@@ -59,7 +59,12 @@ def test_each_output_that_is_made_is_drawn_and_all_others_are_named_with_a_reaso
     assert text.index("The claims") < text.index("Table 1: Super-resolution quality")
     assert "no dataset stands for MRNet" in text
     figures = {path.stem.split("-", 2)[2] for path in (study / "report" / "figures").glob("*.svg")}
-    assert {"bars-of-psnr-and-lpips", "the-ceiling-against-super-resolution", "hallucination-on-brats"} <= figures
+    assert {
+        "psnr-of-the-methods",
+        "lpips-of-the-methods",
+        "the-ceiling-against-super-resolution-pub",
+        "hallucination-on-brats",
+    } <= figures
     assert {"latent-fidelity-by-scale", "perception-and-distortion", "wavelet-bands-and-spectrum"} <= figures
     assert len(list((study / "report" / "figures").glob("*.pdf"))) == len(figures)
 
@@ -68,3 +73,6 @@ def test_latex_takes_names_as_they_are(study: Path) -> None:
     table = next((study / "report" / "tables").glob("*super-resolution-quality.tex")).read_text(encoding="utf-8")
     assert r"good:a\_50\%" in table
     assert "26.42" in table
+    plain = pd.read_csv(next((study / "report" / "tables").glob("*super-resolution-quality.csv")), dtype=str)
+    assert plain["published"].str.contains("26.42").any()
+    assert plain["of"].str.contains("good:a_50%").any()

@@ -11,10 +11,10 @@ SMOKE = Path(__file__).resolve().parents[2] / "studies" / "smoke.yaml"
 
 
 def design(sources: dict[str, Path], **arms: dict[str, Any]) -> Design:
-    """The smoke study with options of its arms changed."""
+    """The smoke study with options of its arms changed, which stand for nothing then."""
     read = read_design(SMOKE, sources=sources)
     changed = {name: {**read.arms[name].model_dump(), **more} for name, more in arms.items()}
-    content = read.model_dump()
+    content = read.model_dump(exclude={"stands_for"})
     return Design.model_validate({**content, "arms": {**content["arms"], **changed}})
 
 

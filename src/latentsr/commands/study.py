@@ -43,7 +43,7 @@ def study(
     from latentsr.study.cost import seconds_left
     from latentsr.study.design import read_design
     from latentsr.study.nodes import STEPS, Node, before, nodes_of
-    from latentsr.study.results import TABLES, write_results
+    from latentsr.study.results import write_results
     from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, done_before, run_study
 
     if until is not None and until not in STEPS:
@@ -78,13 +78,10 @@ def study(
     outcomes = run_study(ends, out, device=device, workers=workers, progress=terminal.progress, told=told)
     for sentence in write_results(design, every, out, asked=ends):
         terminal.show_warning(sentence)
-    terminal.show(f"tables in {out}: {', '.join(f'{name}.csv' for name in TABLES if (out / f'{name}.csv').exists())}")
-    terminal.show(f"report: {write_study_report(out, design.name)}")
+    terminal.show(f"report, with its tables beside it: {write_study_report(out, design.name)}")
     if failed := [outcome for outcome in outcomes if outcome.state == FAILED]:
         skipped = sum(outcome.state == SKIPPED for outcome in outcomes)
-        terminal.show_error(
-            f"{len(failed)} job(s) failed and {skipped} that need them were skipped; mend and run again"
-        )
+        terminal.show_error(f"{len(failed)} job(s) failed, {skipped} that need them were skipped; mend and run again")
         raise typer.Exit(1 if any(outcome.state == DONE for outcome in outcomes) else 2)
 
 

@@ -1,11 +1,13 @@
 """A report as one self-contained HTML file, and as files for a paper: Markdown, SVG, PNG, PDF, CSV and LaTeX."""
 
 import base64
+import csv
 import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -197,7 +199,7 @@ _LINE_START = re.compile(r"^(\d*)([-+.)](?=\s|$)|[#=>]|--)")
 def write_markdown(page: Page, folder: Path, *, paper: bool = False) -> Path:
     """The folder, in which `report.md` and `figures/*.svg|png` were written, the text last; same page, same bytes.
 
-    With `paper` also `figures/*.pdf`, one a figure, and `tables/*.tex`, one a table.
+    With `paper` also `figures/*.pdf`, one a figure, and `tables/*.tex|csv`, one a table.
 
     Raises:
         InputError: a picture that is no PNG, a drawing that is no SVG
@@ -226,6 +228,11 @@ def write_markdown(page: Page, folder: Path, *, paper: bool = False) -> Path:
                 remark = f"{name} of '{page.title}', made by latentsr. {page.note}"
                 table = latex_table(block, stem.removeprefix("table-"), remark)
                 files[f"{TABLES}/{stem}.tex"] = table.encode()
+                cells = StringIO()
+                csv.writer(cells, lineterminator="\n").writerows(
+                    map(readable, row) for row in (block.columns, *block.rows)
+                )
+                files[f"{TABLES}/{stem}.csv"] = cells.getvalue().encode()
             else:
                 pdf = block.drawing.render("pdf") if isinstance(block, Picture) else tiles_pdf(_grid(block))
                 files[f"{FIGURES}/{stem}.pdf"] = pdf

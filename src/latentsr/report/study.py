@@ -1,6 +1,7 @@
 """The page of a study: a verdict on each claim, then published tables and figures beside ours; nothing is computed."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,15 @@ import pandas as pd
 
 from latentsr import __version__
 from latentsr.names import STUDY_PAGE, SUPPLEMENT, listed
-from latentsr.report.blocks import Block, Page, Picture, Section, tabulate
+from latentsr.report.blocks import Block, Drawing, Page, Picture, Section, tabulate
 from latentsr.report.evaluation.data import read_evaluation
-from latentsr.report.evaluation.figures import case_blocks, map_picture
+from latentsr.report.evaluation.figures import (
+    case_blocks,
+    intensity_picture,
+    map_picture,
+    spectrum_picture,
+    violin_picture,
+)
 from latentsr.report.figures import (
     Interval,
     Point,
@@ -123,11 +130,11 @@ def _output_blocks(output: Row, tables: Tables, folder: Path) -> Iterator[Block]
     if own.empty:
         return
     if output["draws"] in DRAWINGS:
-        drawn = DRAWINGS[output["draws"]](own, tables)
-        if drawn is not None:
-            yield Picture(output["title"], drawn, output["shows"])
-    elif output["draws"] == "images":
-        yield from _images(output["output"], tables["evaluations"], folder)
+        for title, drawn in DRAWINGS[output["draws"]](own, tables):
+            if drawn is not None:
+                yield Picture(title or output["title"], drawn, output["shows"])
+    if output["output"] in EVALUATED:
+        yield from _evaluated(*EVALUATED[output["output"]], tables["evaluations"], folder)
     elif not output["of"] and (block := _values(own.to_dict("records"), output["title"])):
         yield block
 
@@ -144,47 +151,47 @@ def _intervals(own: pd.DataFrame, group: Callable[[Row], str], **words: Any) -> 
     return intervals(dict.fromkeys(rows), **words) if rows else None
 
 
-def draw_bars(own: pd.DataFrame, _: Tables) -> Any:
-    """PSNR of each method."""
-    return _intervals(own[own["measure"] == "psnr"], lambda row: f"{row['dataset']}", quantity="PSNR", unit="dB")
+Drawn = Iterator[tuple[str, Drawing | None]]  # a title, or "" for the output's own, and a drawing
 
 
-def draw_bands(own: pd.DataFrame, _: Tables) -> Any:
+def draw_bars(own: pd.DataFrame, _: Tables) -> Drawn:
+    """PSNR and LPIPS of each method."""
+    for title, unit in (("PSNR", "dB"), ("LPIPS", "")):
+        chosen = own[own["measure"] == title.lower()]
+        yield f"{title} of the methods", _intervals(chosen, lambda row: row["dataset"], quantity=title, unit=unit)
+
+
+def draw_bands(own: pd.DataFrame, _: Tables) -> Drawn:
     """The gap by frequency band."""
     chosen = own[own["measure"].str.startswith("subband_psnr")]
-    about = "Gap of subband PSNR"
-    return _intervals(
-        chosen,
-        lambda row: f"{row['dataset']}, {row['measure'].partition('/')[2]}",
-        quantity=about,
-        unit="dB",
-        reference=0,
-    )
+    drawn = _intervals(
+        chosen, lambda row: f"{row['dataset']}, {row['measure'].partition('/')[2]}", quantity="Gap of subband PSNR",
+        unit="dB", reference=0,
+    )  # fmt: skip
+    yield "", drawn
 
 
-def draw_effects(own: pd.DataFrame, _: Tables) -> Any:
+def draw_effects(own: pd.DataFrame, _: Tables) -> Drawn:
     """The gap by dataset."""
     chosen = own[own["method"].str.contains(" - ")]
-    return _intervals(chosen, lambda row: row["dataset"], quantity="Gap of PSNR", unit="dB", reference=0)
+    yield "", _intervals(chosen, lambda row: row["dataset"], quantity="Gap of PSNR", unit="dB", reference=0)
 
 
-def draw_ceilings(_: pd.DataFrame, tables: Tables) -> Any:
-    """SR over the ceiling under the corrected protocol."""
-    points = [
-        Point(f"{row['method']} on {row['dataset']}", row["ceiling"], row["psnr"], "", row["low"], row["high"],
-              row["ceiling_low"], row["ceiling_high"])
-        for row in tables["ceilings"].to_dict("records")
-        if row["protocol"] == "corrected"
-    ]  # fmt: skip
-    lines = tables["lines"]
-    line = lines[lines["protocol"] == "corrected"]
-    if not points:
-        return None
-    bands = [line[name].to_numpy(float) for name in line.columns[2:]]
-    return ceiling_models(points, line["x"].to_numpy(float), bands) if len(line) else ceiling_models(points)
+def draw_ceilings(_: pd.DataFrame, tables: Tables) -> Drawn:
+    """SR over the ceiling, under each protocol."""
+    for protocol, own in tables["ceilings"].groupby("protocol", sort=False):
+        points = [
+            Point(f"{row['method']} on {row['dataset']}", row["ceiling"], row["psnr"], "", row["low"], row["high"],
+                  row["ceiling_low"], row["ceiling_high"])
+            for row in own.to_dict("records")
+        ]  # fmt: skip
+        line = tables["lines"][tables["lines"]["protocol"] == protocol]
+        bands = [line[name].to_numpy(float) for name in line.columns[2:]]
+        drawn = ceiling_models(points, line["x"].to_numpy(float), bands) if len(line) else ceiling_models(points)
+        yield f"The ceiling against super-resolution, {protocol} protocol", drawn
 
 
-def draw_latents(own: pd.DataFrame, _: Tables) -> Any:
+def draw_latents(own: pd.DataFrame, _: Tables) -> Drawn:
     """Cosines over scales, ours and the published."""
     scale = own["measure"].str.partition("/")[2]
     frames = []
@@ -192,22 +199,21 @@ def draw_latents(own: pd.DataFrame, _: Tables) -> Any:
         label = own["dataset"] + ", " + who + (", " + own["protocol"] if who == "ours" else "")
         frames.append(pd.DataFrame({"label": label, "scale": scale, "value": own[column]}))
     rows = pd.concat(frames).dropna().drop_duplicates(["label", "scale"])
-    if rows.empty:
-        return None
-    return latent_curves(rows.pivot(index="label", columns="scale", values="value")[list(dict.fromkeys(scale))])
+    if len(rows):
+        wide = rows.pivot(index="label", columns="scale", values="value")[list(dict.fromkeys(scale))]
+        yield "", latent_curves(wide)
 
 
-def draw_plane(own: pd.DataFrame, _: Tables) -> Any:
+def draw_plane(own: pd.DataFrame, _: Tables) -> Drawn:
     """LPIPS over PSNR."""
     keys = ["dataset", "method", "protocol"]
     wide = own.drop_duplicates([*keys, "measure"]).pivot(index=keys, columns="measure", values="ours")
-    if not {"psnr", "lpips"} <= set(wide.columns) or wide[["psnr", "lpips"]].dropna().empty:
-        return None
-    points = [Point(", ".join(name), row["psnr"], row["lpips"]) for name, row in wide.iterrows()]
-    return perception_distortion(points, y_label="LPIPS")
+    if {"psnr", "lpips"} <= set(wide.columns) and len(wide[["psnr", "lpips"]].dropna()):
+        points = [Point(", ".join(name), row["psnr"], row["lpips"]) for name, row in wide.iterrows()]
+        yield "", perception_distortion(points, y_label="LPIPS")
 
 
-def draw_rates(own: pd.DataFrame, _: Tables) -> Any:
+def draw_rates(own: pd.DataFrame, _: Tables) -> Drawn:
     """Hallucinated and lost shares, in %."""
     pair = [
         [
@@ -216,25 +222,36 @@ def draw_rates(own: pd.DataFrame, _: Tables) -> Any:
         ]
         for share in ("hallucinated", "lost")
     ]
-    return rates(*pair) if all(pair) else None
+    if all(pair):
+        yield "", rates(*pair)
 
 
-DRAWINGS: Mapping[str, Callable[[pd.DataFrame, Tables], Any]] = {
+DRAWINGS: Mapping[str, Callable[[pd.DataFrame, Tables], Drawn]] = {
     "bars": draw_bars, "bands": draw_bands, "effects": draw_effects, "ceilings": draw_ceilings, "latents": draw_latents,
     "plane": draw_plane, "rates": draw_rates,
 }  # fmt: skip
 
 
-def _images(output: str, evaluations: pd.DataFrame, folder: Path) -> Iterator[Block]:
-    """Pictured images of the evaluations, or, for maps, where one of them errs."""
-    methods = {"figure-S5": PICTURED[:1], "figure-S6": PICTURED[1:]}.get(output, PICTURED)
+# What an output takes of the evaluations' own pages: the methods whose evaluations count, and what is drawn.
+EVALUATED: Mapping[str, tuple[tuple[str, ...], tuple[Callable[..., Any], ...]]] = {
+    "figure-4": (PICTURED, (spectrum_picture,)),
+    "figure-5": (PICTURED, (case_blocks,)),
+    "figure-7": (PICTURED, (intensity_picture, violin_picture)),
+    "figure-S5": (PICTURED[:1], (map_picture,)),
+    "figure-S6": (PICTURED[1:], (map_picture,)),
+}
+
+
+def _evaluated(
+    methods: tuple[str, ...], makers: tuple[Callable[..., Any], ...], evaluations: pd.DataFrame, folder: Path
+) -> Iterator[Block]:
+    """Pictures of the evaluations of these methods."""
     for place in dict.fromkeys(evaluations[evaluations["method"].isin(methods)]["folder"]):
         evaluation = read_evaluation(folder / place)
-        for dataset in evaluation.datasets:
-            if output == "figure-5":
-                yield from (block for block in case_blocks(evaluation, dataset) if isinstance(block, Picture))
-            elif (picture := map_picture(evaluation, dataset)) is not None:
-                yield picture
+        for dataset, make in product(evaluation.datasets, makers):
+            made = make(evaluation, dataset)
+            blocks = [] if made is None else [made] if isinstance(made, Picture) else made
+            yield from (block for block in blocks if isinstance(block, Picture))
 
 
 # Of each table its title, the cells of a row, and a note.
@@ -243,14 +260,12 @@ SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
         "Verdicts",
         {
             "claim": lambda row: row["title"],
-            "dataset": lambda row: row["dataset"] or "all",
-            "protocol": lambda row: row["protocol"] or NONE,
+            "on": lambda row: ", ".join(filter(None, (row["dataset"] or "all", row["protocol"]))),
             "verdict": lambda row: row["verdict"],
             "published": lambda row: row["published"] or NONE,
             "ours": lambda row: estimate(row["ours"], row["low"], row["high"], signed=True),
-            "of": lambda row: row["quantity"],
             "n": lambda row: str(row["n"]) if row["n"] else NONE,
-            "why": lambda row: row["reason"],
+            "of what, and why": lambda row: "; ".join(filter(None, (row["quantity"], row["reason"]))),
         },
         (
             "Differences: 95 % Student interval over patients; equality: 90 % interval of two one-sided tests. n: "
@@ -336,6 +351,7 @@ SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
             "step": lambda row: row["step"],
             "job": lambda row: row["name"],
             "seconds": lambda row: f"{row['seconds']:.0f}",
+            "estimated": lambda row: number(row["estimated_seconds"]),
             "memory, MB": lambda row: f"{row['memory_mb']:.0f}",
         },
         "",

@@ -2,7 +2,6 @@
 
 import gc
 import math
-import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from latentsr.bench.roundtrip import (
     measured,
     measured_hr,
     median_seconds,
+    parameters_of,
     rows,
     setup_of,
     total,
@@ -40,6 +40,7 @@ from latentsr.stats.paired import wide
 from latentsr.stats.summary import column_means
 from latentsr.stats.table import short_hash, sorted_table, write_table
 
+LARGE = 10_000_000  # parameters, whose memory is worth the second in which Python looks for reference cycles
 PROBED, PROBED_CPU = 4, 1  # images on which half precision is tried: a CPU takes seconds for one
 
 Work = Callable[[Tensor, list[str]], Arrays]  # of HR images and their ids
@@ -116,9 +117,9 @@ def _run(plan: ScreeningPlan, folder: JobFolder, batch: int, device: str, progre
             shown = worst(parts_of(plan, folder, number, plan.reference), plan.datasets[number])
             pictures = folder.root / PICTURES
             draw_roundtrips(autoencoder, candidate.name, plan.datasets[number], shown, pictures, device=device)
-        network = weakref.ref(getattr(autoencoder, "network", autoencoder))
+        large = parameters_of(autoencoder) > LARGE
         del autoencoder
-        if network() is not None:  # in reference cycles, and the next one is as large
+        if large:  # it may lie in reference cycles, and the next one is as large
             gc.collect()
 
 

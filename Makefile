@@ -28,7 +28,7 @@ setup: .venv/stamp  ## the locked packages and latentsr itself, into .venv
 demo: setup  ## a real MR image enlarged four times, into demo/
 	$(BIN)/latentsr demo -o demo
 
-test: setup  ## the tests, six to twelve minutes on two cores
+test: setup  ## the tests, about ten minutes on two cores
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 slow: setup  ## the tests marked slow: simulations, and more places at which a training is killed

@@ -1,4 +1,4 @@
-"""Words against numbers: over 150 simulated studies no sentence and no cell of a page says what the values do not.
+"""Words against numbers: over 300 simulated studies no sentence and no cell of a page says what the values do not.
 
 Every sentence is read, clause by clause, and one that cannot be read fails.
 """
@@ -23,7 +23,7 @@ from latentsr.report.evaluation.tables import (
 )
 from latentsr.report.evaluation.verdict import details, verdict
 
-STUDIES = 150
+STUDIES = 300
 ASPECTS = {"fidelity": "psnr", "perceptual likeness": "haarpsi"}
 
 
@@ -320,7 +320,7 @@ def check_bold(evaluation: Evaluation, truth: Truth, dataset: str) -> None:
 
 
 @pytest.mark.slow
-def test_no_word_of_150_studies_contradicts_its_numbers() -> None:
+def test_no_word_of_300_studies_contradicts_its_numbers() -> None:
     findings: list[str] = []
     read: set[str] = set()
     for number in range(STUDIES // len(SETS)):

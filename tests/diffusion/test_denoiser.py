@@ -127,6 +127,16 @@ def test_a_network_that_would_fill_the_memory_is_refused_before_it_is_made(optio
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize(
+    "options", [{"attention": (True, False)}, {"attention": (False, True)}, {"middle_attention": True}]
+)
+def test_attention_needs_the_channels_of_a_head(options: dict) -> None:
+    small = {"latent_channels": 4, "condition_channels": 1, "channels": (4, 4), "groups": 4}
+    assert checked(DenoiserSpec, small, "model").multiple == 2
+    with pytest.raises(OptionError, match="8 or more where there is attention"):
+        checked(DenoiserSpec, {**small, **options}, "model")
+
+
 @pytest.mark.parametrize(("latent", "millions", "gigaflops"), [((3, 64, 64), 101.1, 70.5), ((4, 32, 32), 97.2, 17.8)])
 def test_size_and_cost_are_the_published(latent: tuple[int, int, int], millions: float, gigaflops: float) -> None:
     """Protocol section 1 for the parameters; the FLOPs are torch's count, a multiply-add as two."""

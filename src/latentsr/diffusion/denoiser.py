@@ -52,7 +52,7 @@ class DenoiserSpec(Config):
 
     @model_validator(mode="after")
     def _levels_fit(self) -> "DenoiserSpec":
-        check_levels(self.channels, self.attention, self.groups)
+        check_levels(self.channels, self.attention, self.middle_attention, self.groups)
         return self
 
     @property
@@ -61,14 +61,16 @@ class DenoiserSpec(Config):
         return int(2 ** (len(self.channels) - 1))
 
 
-def check_levels(channels: Sequence[int], attention: Sequence[bool], groups: int) -> None:
-    """ValueError unless attention has a value a level, or none, and each level's channels fall into the groups."""
+def check_levels(channels: Sequence[int], attention: Sequence[bool], middle_attention: bool, groups: int) -> None:
+    """ValueError unless attention has a value per level, or none, and each level's channels fit groups and heads."""
     if attention and len(attention) != len(channels):
         raise ValueError(f"attention {attention}: expected one value for each of {len(channels)} levels")
     if any(number % groups for number in channels):
         raise ValueError(f"channels {channels}: expected multiples of groups ({groups})")
-    if any(here and number < HEAD_CHANNELS for number, here in zip(channels, attention, strict=False)):
-        raise ValueError(f"channels {channels}: expected {HEAD_CHANNELS} or more where attention is true")
+    attended = [number for level, number in enumerate(channels) if attention and attention[level]]
+    attended += [channels[-1]] if middle_attention else []
+    if any(number < HEAD_CHANNELS for number in attended):
+        raise ValueError(f"channels {channels}: expected {HEAD_CHANNELS} or more where there is attention")
 
 
 class Denoiser(nn.Module):

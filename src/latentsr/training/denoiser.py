@@ -133,7 +133,7 @@ class TrainConfig(TrainingConfig):
     @model_validator(mode="after")
     def _options_go_together(self) -> "TrainConfig":
         levels, halvings = len(self.channels), max(0, len(self.band_weights) - 1)
-        check_levels(self.channels, self.attention, self.groups)
+        check_levels(self.channels, self.attention, self.middle_attention, self.groups)
         if self.crop % 2 ** (levels - 1):
             raise ValueError(f"crop {self.crop}: expected a multiple of {2 ** (levels - 1)} for {levels} levels")
         if self.crop % 2**halvings:

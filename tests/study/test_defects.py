@@ -9,7 +9,7 @@ from latentsr.data.records import loaded, low_resolution, read_dataset
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.diffusion.published import PublishedSampling
 from latentsr.metrics.fidelity import psnr
-from latentsr.study.defects import DEFECT_COLUMNS, SIGNAL_COLUMNS, signal, what_defects_cost
+from latentsr.study.defects import DEFECT_COLUMNS, SIGNAL_COLUMNS, signal, text_order, what_defects_cost
 from latentsr.study.design import Design, read_design
 from latentsr.study.nodes import Node, before, nodes_of
 from latentsr.study.results import write_results
@@ -98,3 +98,9 @@ def test_the_signal_of_scaled_latents(made: tuple[Design, dict[str, Any], Path])
     cache = next(node for node in before(ends["published"]) if node.step == "encode")
     latents = np.concatenate([np.load(path).ravel() for path in (root / cache.place / "train").glob("hr*.npy")])
     assert raw["latent_rms"] == pytest.approx(float(np.sqrt(np.mean(latents.astype(float) ** 2))), rel=1e-4)
+
+
+def test_names_without_zeros_are_paired_in_the_order_of_text() -> None:
+    assert text_order(10) == list(range(10))
+    assert [f"hr_{number}.png" for number in text_order(21)] == sorted(f"hr_{number}.png" for number in range(21))
+    assert text_order(21)[:4] == [0, 1, 10, 11]

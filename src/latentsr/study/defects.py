@@ -84,11 +84,16 @@ def _by_image_and_patient(compared: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
 
 
+def text_order(count: int) -> list[int]:
+    """The numbers below `count` as text is sorted, without zeros before them: 0, 1, 10, 11, ..., 19, 2, 20."""
+    return sorted(range(count), key=str)
+
+
 @torch.inference_mode()
 def _mispaired(nodes: Sequence[Node], own: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """PSNR of an arm's images, whose tidy table is `own`, against HR in the order that text gives unpadded numbers.
+    """PSNR of an arm's images, whose tidy table is `own`, against HR in `text_order`.
 
-    0, 1, 10, 11, ..., 19, 2, 20: so the study paired the SR images of one set. Images of the first one's size.
+    So the study paired the SR images of one set. Of ten images or fewer none is paired wrongly. Images of the first one's size.
     """
     method, parts = own["method"].iloc[0], []
     for node in {node.needs[0]: node for node in nodes}.values():  # of several seeds one
@@ -101,8 +106,7 @@ def _mispaired(nodes: Sequence[Node], own: pd.DataFrame, root: Path) -> pd.DataF
         trained = [root / need.place for need in node.needs if need.step == "train"]
         upscaler = load_upscaler(trained[0] if trained else options["upscaler"], scale=operator.scale)
         sampling = checked(Sampling, options["samplings"][method], method)
-        order = sorted(range(len(records)), key=str)
-        for record, number in zip(records, order, strict=True):
+        for record, number in zip(records, text_order(len(records)), strict=True):
             hr, other = (loaded(dataset, [one], upscaler.device) for one in (record, records[number]))
             lr = low_resolution(dataset, [record], operator, hr)
             sr = upscaler.restore(lr, ids=[record.id], sampling=sampling).image.clamp(0, 1)

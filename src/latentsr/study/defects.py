@@ -93,7 +93,8 @@ def text_order(count: int) -> list[int]:
 def _mispaired(nodes: Sequence[Node], own: pd.DataFrame, root: Path) -> pd.DataFrame:
     """PSNR of an arm's images, whose tidy table is `own`, against HR in `text_order`.
 
-    So the study paired the SR images of one set. Of ten images or fewer none is paired wrongly. Images of the first one's size.
+    So the study paired the SR images of one set. Of ten images or fewer none is paired wrongly.
+    Only images of the first one's size count.
     """
     method, parts = own["method"].iloc[0], []
     for node in {node.needs[0]: node for node in nodes}.values():  # of several seeds one

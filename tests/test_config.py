@@ -13,6 +13,7 @@ from latentsr.config import (
     Config,
     canonical_json,
     checked,
+    layered,
     manifest,
     read_json,
     read_signed_json,
@@ -98,6 +99,25 @@ def test_options_from_elsewhere_name_their_origin() -> None:
     assert checked(Job, {"steps": 2}, "train").steps == 2
     with pytest.raises(OptionError, match=r"^train: steps is None; expected a valid integer"):
         checked(Job, {"steps": None}, "train")
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, {"epochs": 5, "decay": "epoch", "batch": 8}),
+        ({"batch": 2}, {"epochs": 5, "decay": "epoch", "batch": 2}),
+        ({"steps": 3}, {"steps": 3, "batch": 8}),
+        ({"steps": 3, "decay": "epoch"}, {"steps": 3, "decay": "epoch", "batch": 8}),
+        ({"epochs": 2}, {"epochs": 2, "decay": "epoch", "batch": 8}),
+        ({"steps": 3, "epochs": 2}, {"steps": 3, "epochs": 2, "decay": "epoch", "batch": 8}),
+        ({"steps": None}, {"steps": None, "epochs": 5, "decay": "epoch", "batch": 8}),
+    ],
+)
+def test_the_first_layer_with_steps_or_epochs_says_how_long(
+    given: dict[str, object], wanted: dict[str, object]
+) -> None:
+    assert layered(given, {"epochs": 5, "decay": "epoch", "batch": 8}) == wanted
+    assert layered(given, {}, {"epochs": 5, "decay": "epoch", "batch": 8}) == wanted
 
 
 def test_record_is_frozen() -> None:

@@ -54,6 +54,22 @@ def checked(cls: type[Record], options: Mapping[str, Any], origin: str, *, flags
         raise OptionError(f"{origin}: {_fault(cls, faults[0], key)}{more}") from error
 
 
+def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of several layers, such as flags, a file and a preset; of each the first layer's that has it.
+
+    The first that names `steps` or `epochs` decides how long a training is: the others' are left out, and the decay
+    "epoch" of a later layer with its epochs where the first has steps alone.
+    """
+    options: dict[str, Any] = {}
+    for layer in layers:
+        steps, epochs = options.get("steps") is not None, options.get("epochs") is not None
+        left_out = {"steps", "epochs"} if steps or epochs else set()
+        if steps and not epochs and layer.get("decay") == "epoch":
+            left_out.add("decay")
+        options = {**{key: value for key, value in layer.items() if key not in left_out}, **options}
+    return options
+
+
 def write_yaml(record: Config, path: Path) -> None:
     """Writes every option of the record, defaults resolved, in the order of its fields; atomic."""
     text = yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -16,7 +16,7 @@ from latentsr.config import read_json, read_signed_json, signed, write_json
 from latentsr.errors import StaleError
 from latentsr.job import locked
 from latentsr.study.design import read_design
-from latentsr.study.nodes import Node, before, nodes_of
+from latentsr.study.nodes import Node, before, nodes_of, train_config
 from latentsr.study.results import write_results
 from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, _begin_worker, done_before, run_study
 from latentsr.training.trainer import silent
@@ -60,7 +60,15 @@ def test_a_finished_study_does_nothing_and_keeps_what_its_jobs_took(study: Path,
         assert record is not None
         assert (record["key"], record["step"]) == (node.key, node.step)
         assert record["seconds"] > 0
+        assert record["cpu_seconds"] > 0
         assert record["memory_mb"] > 10
+
+
+def test_steps_of_an_arm_stand_for_the_epochs_of_its_preset(study: Path, ends: Ends) -> None:
+    for arm, steps in (("rms-8", 3), ("published", None)):
+        node = next(node for node in before(ends[arm]) if node.step == "train")
+        config = train_config(node, study)
+        assert (config.steps, config.epochs) == ((steps, None) if steps else (4000, 1))
 
 
 def test_two_workers_killed_at_random_and_resumed_make_the_same_tables(

@@ -91,10 +91,9 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
 def options_of(cls: Any, file: Path | None, flags: dict[str, Any], preset: dict[str, Any] | None = None) -> Any:
     """The record of the given flags over the fields in a YAML file, over those of a preset.
 
-    The first of them that names `steps` or `epochs` decides how long a training is. A text such as 16,32 in the file is
-    a list, as on the command line. Errors name flags and keys as they were given.
+    A text such as 16,32 in the file is a list, as on the command line. Errors name flags and keys as they were given.
     """
-    from latentsr.config import checked, read_yaml
+    from latentsr.config import checked, layered, read_yaml
 
     mapping = read_yaml(file) if file else {}
     base = {name: value for key, value in mapping.items() if (name := key.replace("-", "_")) in cls.model_fields}
@@ -102,10 +101,5 @@ def options_of(cls: Any, file: Path | None, flags: dict[str, Any], preset: dict[
         if isinstance(value, str) and get_origin(cls.model_fields[name].annotation) is tuple:
             base[name] = value.split(",")
     given = {key: value for key, value in flags.items() if value is not None}
-    options: dict[str, Any] = {}
-    for layer in (given, base, preset or {}):
-        length = {"steps", "epochs"} if {"steps", "epochs"} & options.keys() else set()
-        if "steps" in options and "epochs" not in options and layer.get("decay") == "epoch":
-            length.add("decay")  # goes with the epochs of its layer
-        options = {**{key: value for key, value in layer.items() if key not in length}, **options}
+    options = layered(given, base, preset or {})
     return checked(cls, options, str(file or "options"), flags=given)

@@ -351,6 +351,7 @@ SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
             "step": lambda row: row["step"],
             "job": lambda row: row["name"],
             "seconds": lambda row: f"{row['seconds']:.0f}",
+            "of a processor": lambda row: f"{row['cpu_seconds']:.0f}",
             "estimated": lambda row: number(row["estimated_seconds"]),
             "memory, MB": lambda row: f"{row['memory_mb']:.0f}",
         },

@@ -21,7 +21,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.config import checked, read_json, read_yaml, sha256, write_json
+from latentsr.config import checked, layered, read_json, read_yaml, sha256, write_json
 from latentsr.data.patients import SHARES
 from latentsr.data.recipes import RECIPES
 from latentsr.data.records import SPLITS, Record, read_dataset, write_dataset
@@ -176,12 +176,12 @@ class _Pace:
         folder, (total, watch) = self.scratch / small.place, self._run(small)
         counts = [self._images(need)[0] for need in node.needs if need.step == "prepare"]
         images, valid = (sum(one.get(split, 0) for one in counts) for split in ("train", "valid"))
-        asked = FitVaeConfig.model_validate(options)  # the small training's own has its batch, crop and epochs
-        config = checked(FitVaeConfig, read_yaml(folder / "fit.yaml"), node.name)
+        config = checked(FitVaeConfig, read_yaml(folder / "fit.yaml"), node.name)  # with a preset's batch and epochs
+        asked = checked(FitVaeConfig, layered(options, {"epochs": config.epochs}), node.name)
         steps, every = asked.steps or math.inf, asked.validate_every
-        if config.epochs:
+        if asked.epochs:
             every = max(1, images // (config.batch * config.devices))
-            steps = config.epochs * every
+            steps = asked.epochs * every
         validated = valid if node.options["preset"] and "valid_images" not in options else asked.valid_images
         autoencoder = load_autoencoder(folder, device=self.device)
         hr = torch.zeros(1, 1, *self._images(node.needs[0])[1], device=self.device)

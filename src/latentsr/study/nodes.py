@@ -12,7 +12,7 @@ from latentsr.autoencoders.catalogue import CATALOGUE
 from latentsr.autoencoders.store import find
 from latentsr.bench import Screening, parse_candidates, plan_screening, screen
 from latentsr.bench.evaluation import Comparison, compare
-from latentsr.config import checked, sha256_json
+from latentsr.config import checked, layered, sha256_json
 from latentsr.data.latents import fill_cache, open_cache
 from latentsr.data.prepare import prepare, prepare_cases
 from latentsr.data.recipes import RECIPES
@@ -253,9 +253,8 @@ def _fit_vae(node: Node, root: Path, device: str, progress: Progress) -> None:
     if "role" in node.options:
         options["init"] = _autoencoder(node, root)
     data = [read_dataset(root / need.place) for need in node.needs if need.step == "prepare"]
-    config = checked(
-        FitVaeConfig, {**(adaptation_preset(data) if node.options["preset"] else {}), **options}, node.name
-    )
+    preset = adaptation_preset(data) if node.options["preset"] else {}
+    config = checked(FitVaeConfig, layered(options, preset), node.name)
     fit_autoencoder(data, root / node.place, config, device=device, progress=progress)
 
 
@@ -283,7 +282,7 @@ def _encode(node: Node, root: Path, device: str, progress: Progress) -> None:
 def train_config(node: Node, root: Path) -> TrainConfig:
     """The options of a training, whose cache is there."""
     preset = published_preset(open_cache(root / node.needs[0].place)) if node.options["preset"] else {}
-    return checked(TrainConfig, {**preset, **node.options["options"]}, node.name)
+    return checked(TrainConfig, layered(node.options["options"], preset), node.name)
 
 
 def _train(node: Node, root: Path, device: str, progress: Progress) -> None:

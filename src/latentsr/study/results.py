@@ -136,14 +136,14 @@ def _images(nodes: Sequence[Node], root: Path) -> pd.DataFrame:
 
 def _jobs(ends: Mapping[str, Sequence[Node]], root: Path) -> pd.DataFrame:
     nodes = before([node for last in ends.values() for node in last])
-    estimated = estimated_seconds(root)
+    estimated, measured = estimated_seconds(root), ("seconds", "cpu_seconds", "memory_mb")
     records = [(node, record) for node in nodes if (record := done_before(node, root))]
     return pd.DataFrame(
         [
-            (node.step, node.name, record["seconds"], estimated.get(node.key), record["memory_mb"], node.place)
+            (node.step, node.name, *(record[key] for key in measured), estimated.get(node.key), node.place)
             for node, record in records
         ],
-        columns=["step", "name", "seconds", "estimated_seconds", "memory_mb", "folder"],
+        columns=["step", "name", *measured, "estimated_seconds", "folder"],
     )
 
 

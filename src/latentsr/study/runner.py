@@ -125,13 +125,13 @@ def _outcomes(
 
 def _run(node: Node, root: Path, device: str, progress: Progress) -> Outcome:
     """Does a job and keeps its record; an error that a user can mend is an outcome, any other ends the study."""
-    begin, earlier = time.monotonic(), _seconds(node, root)
+    begin, spent = _clocks(), _spent(node, root)
 
     def record(state: str, message: str = "") -> Outcome:
-        seconds = round(earlier + time.monotonic() - begin, 3)
+        seconds, cpu = (round(old + now - then, 3) for old, now, then in zip(spent, _clocks(), begin, strict=True))
         facts = {"key": node.key, "step": node.step, "options": node.options, "message": message}
         memory = round(peak_memory(resolve_device(device)) / 1e6)
-        content = manifest(state=state, seconds=seconds, memory_mb=memory, device=device, **facts)
+        content = manifest(state=state, seconds=seconds, cpu_seconds=cpu, memory_mb=memory, device=device, **facts)
         write_json(_record(node, root), signed(content))
         return Outcome(node, state, message, seconds)
 
@@ -177,12 +177,18 @@ def _record(node: Node, root: Path) -> Path:
     return root / NODES / f"{node.place}.json"
 
 
-def _seconds(node: Node, root: Path) -> float:
-    """What an interrupted or failed job took so far."""
+def _clocks() -> tuple[float, float]:
+    """Seconds by the clock, and of processor time of this process and of those that it started and that ended."""
+    return time.monotonic(), sum(os.times()[:4])
+
+
+def _spent(node: Node, root: Path) -> tuple[float, float]:
+    """The seconds and the seconds of processor time that an interrupted or failed job took so far."""
     try:
-        return float(read_signed_json(_record(node, root))["seconds"])
+        record = read_signed_json(_record(node, root))
     except InputError:
-        return 0.0
+        return 0.0, 0.0
+    return float(record["seconds"]), float(record["cpu_seconds"])
 
 
 def _devices(device: str, workers: int) -> list[str]:

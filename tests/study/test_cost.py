@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from latentsr.config import signed, write_json
+from latentsr.config import read_json, signed, write_json
 from latentsr.study.cost import ESTIMATE, _training, costs, seconds_left
 from latentsr.study.design import read_design
 from latentsr.study.nodes import Node, before, nodes_of
+from latentsr.study.runner import record_path
 
 SMOKE = Path(__file__).resolve().parents[2] / "studies" / "smoke.yaml"
 
@@ -49,6 +50,15 @@ def test_flops_of_an_autoencoder_follow_from_its_steps_or_epochs(sources: dict[s
         found.append(costs([node], tmp_path, device="cpu")[node].flops)
     assert found == pytest.approx([found[0], 100 * found[0], 1.5 * found[0]])  # 4 and 400 steps, 2 of 6 / 2 images
     assert found[0] > 0
+
+
+def test_an_estimate_of_a_job_that_has_begun_stays(sources: dict[str, Path], tmp_path: Path) -> None:
+    prepared = [node for node in before(nodes_of(read_design(SMOKE, sources=sources))["bicubic"])][::2]
+    write_json(tmp_path / ESTIMATE, {node.key: 1000.0 for node in prepared})
+    write_json(record_path(prepared[0], tmp_path), signed({"state": "begun"}))
+    costs(prepared, tmp_path, device="cpu")
+    begun, waiting = (read_json(tmp_path / ESTIMATE)[node.key] for node in prepared)
+    assert (begun, waiting < 1000) == (1000, True)
 
 
 def test_images_are_read_as_they_are_prepared(tmp_path: Path) -> None:

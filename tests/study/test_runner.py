@@ -17,7 +17,7 @@ from latentsr.errors import StaleError
 from latentsr.job import locked
 from latentsr.study.design import read_design
 from latentsr.study.nodes import Node, before, nodes_of, train_config
-from latentsr.study.results import write_results
+from latentsr.study.results import note_results, results_key, results_written, write_results
 from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, _begin_worker, done_before, run_study
 from latentsr.training.trainer import silent
 
@@ -157,6 +157,19 @@ def test_two_runners_do_not_share_a_folder(ends: Ends, tmp_path: Path) -> None:
         run_study(ends, tmp_path / "study", progress=silent)
 
 
+def test_tables_are_made_of_the_design_and_of_what_is_done(study: Path, ends: Ends, sources: dict[str, Path]) -> None:
+    design = read_design(SMOKE, sources=sources)
+    keys = [results_key(design, ends, study), results_key(design, {"haar": ends["haar"]}, study)]
+    keys.append(results_key(design.model_copy(update={"contrasts": {}}), ends, study))
+    assert len(set(keys)) == 3
+    assert keys[0] == results_key(read_design(SMOKE, sources=sources), ends, study)
+    (study / "study.html").write_text("a page")
+    note_results(keys[0], study)
+    assert [results_written(key, study) for key in keys] == [True, False, False]
+    (study / "study.html").unlink()
+    assert not results_written(keys[0], study)
+
+
 def test_an_altered_record_or_one_of_an_interruption_is_no_finished_job(study: Path, ends: Ends) -> None:
     node = ends["bicubic"][0]
     path = study / "nodes" / f"{node.place}.json"
@@ -174,7 +187,12 @@ def test_the_command_says_what_it_does_and_when_there_is_nothing_to_do(
     study: Path, sources: dict[str, Path], run: Callable
 ) -> None:
     options = [f"--source={name}={folder}" for name, folder in sources.items()]
-    assert "nothing to do: all" in run("study", SMOKE, "-o", study, *options).out
+    assert "study.html" in run("study", SMOKE, "-o", study, *options).out
+    (study / "summary.csv").unlink()
+    for dry in ([], ["--dry-run"]):
+        with locked(study):  # by a runner of other arms
+            assert "nothing to do: all" in run("study", SMOKE, "-o", study, *options, *dry).out
+    assert not (study / "summary.csv").exists()  # nor is any table written again
     for wrong in (["--only", "harr"], ["--until", "trian"], ["--source", "a"]):
         assert run("study", SMOKE, "-o", study, *options, *wrong).status == 2
 
@@ -202,7 +220,8 @@ def test_the_tables_hold_every_arm_and_the_contrasts_of_its_seeds_mean(
 
 def test_a_dry_run_shows_every_open_job_and_does_none(sources: dict[str, Path], run: Callable, tmp_path: Path) -> None:
     options = [f"--source={name}={folder}" for name, folder in sources.items()]
-    shown = run("study", SMOKE, "-o", tmp_path / "out", *options, "--only", "published", "--dry-run").out
+    with locked(tmp_path / "out"):  # by a runner, which a dry run leaves alone
+        shown = run("study", SMOKE, "-o", tmp_path / "out", *options, "--only", "published", "--dry-run").out
     for job in ("prepare a", "encode haar-a", "train haar-a-seed0", "measure haar-a-seed0-on-a"):
         assert job in shown
     assert "4 of 4 jobs open" in shown

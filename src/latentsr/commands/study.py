@@ -43,7 +43,7 @@ def study(
     from latentsr.study.cost import seconds_left
     from latentsr.study.design import read_design
     from latentsr.study.nodes import STEPS, Node, before, nodes_of
-    from latentsr.study.results import write_results
+    from latentsr.study.results import note_results, results_key, results_written, write_results
     from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, done_before, run_study
 
     if until is not None and until not in STEPS:
@@ -60,9 +60,9 @@ def study(
     whole = all(done_before(node, out) for node in nodes)
     if whole:
         terminal.show(f"nothing to do: all {len(nodes)} jobs are done in {out}")
-    if dry_run:
-        if not whole:
-            show_plan(ends, out, device, workers)
+    if dry_run and not whole:
+        show_plan(ends, out, device, workers)
+    if dry_run or (whole and results_written(results_key(design, every, out), out)):
         return
 
     lost: set[Node] = set()
@@ -79,6 +79,7 @@ def study(
     for sentence in write_results(design, every, out, asked=ends):
         terminal.show_warning(sentence)
     terminal.show(f"report, with its tables beside it: {write_study_report(out, design.name)}")
+    note_results(results_key(design, every, out), out)
     if failed := [outcome for outcome in outcomes if outcome.state == FAILED]:
         skipped = sum(outcome.state == SKIPPED for outcome in outcomes)
         terminal.show_error(f"{len(failed)} job(s) failed, {skipped} that need them were skipped; mend and run again")

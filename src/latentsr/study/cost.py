@@ -31,7 +31,7 @@ from latentsr.io import Item, find, read
 from latentsr.io.raster import write_pixels
 from latentsr.job import run_folder
 from latentsr.study.nodes import Node, before, train_config
-from latentsr.study.runner import done_before, threads_of
+from latentsr.study.runner import done_before, record_path, threads_of
 from latentsr.training.autoencoder import FitVaeConfig
 from latentsr.training.denoiser import TrainConfig, validation_sampling
 from latentsr.training.fit_denoiser import CHECKPOINTS, VALIDATION_IMAGES
@@ -74,7 +74,7 @@ def costs(
 ) -> dict[Node, Cost]:  # fmt: skip
     """The cost of each job and of all that they need, those that are done in `root` included, with a worker's threads.
 
-    It is kept in `root`, where an earlier estimate of a job that is done stays.
+    It is kept in `root`, where an earlier estimate of a job that has begun stays, also beside a runner.
     """
     wanted, found, threads = list(before(nodes)), {}, torch.get_num_threads()
     torch.set_num_threads(threads_of(workers))
@@ -88,7 +88,7 @@ def costs(
         torch.set_num_threads(threads)
     progress(len(wanted), len(wanted))
     kept = estimated_seconds(root)
-    ahead = [node for node in wanted if node.key not in kept or not done_before(node, root)]
+    ahead = [node for node in wanted if node.key not in kept or not record_path(node, root).exists()]
     write_json(root / ESTIMATE, kept | {node.key: round(found[node].seconds, 1) for node in ahead})
     return found
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from latentsr import __version__
 from latentsr.bench.sets import SET_COLUMNS
+from latentsr.config import read_signed_json, sha256_json, signed, write_json
 from latentsr.data.records import read_dataset
-from latentsr.names import HR
+from latentsr.errors import InputError
+from latentsr.names import HR, STUDY_PAGE
 from latentsr.stats.comparison import compare_shared
 from latentsr.stats.significance import holm
 from latentsr.stats.table import read_table, sorted_table, write_table
@@ -24,6 +27,27 @@ TABLES = (
     "summary", "seeds", "contrasts", "defects", "signal", "claims", "outputs", "published", "ceilings", "lines",
     "evaluations", "jobs",
 )  # fmt: skip
+RECORD = "tables.json"
+
+
+def results_key(design: Design, ends: Mapping[str, Sequence[Node]], root: Path) -> str:
+    """The digest of what decides the tables and the report: the design, the jobs that are done, the version."""
+    nodes = before([node for last in ends.values() for node in last])
+    done = sorted(node.key for node in nodes if done_before(node, root))
+    return sha256_json({"design": design, "done": done, "version": __version__})
+
+
+def results_written(key: str, root: Path) -> bool:
+    """Whether the tables and the report of this key are in the study's folder, as `note_results` noted."""
+    try:
+        return (root / STUDY_PAGE).is_file() and read_signed_json(root / RECORD)["key"] == key
+    except InputError:
+        return False
+
+
+def note_results(key: str, root: Path) -> None:
+    """Notes that the tables and the report of this key are written, so that nobody writes them again."""
+    write_json(root / RECORD, signed({"key": key}))
 
 
 def write_results(

@@ -42,7 +42,7 @@ class Outcome:
 
 def done_before(node: Node, root: Path) -> dict[str, Any] | None:
     """The record of a finished job in the study's folder, with its seconds and memory; None if it is not finished."""
-    path = _record(node, root)
+    path = record_path(node, root)
     if not path.is_file() or not (root / node.place).exists():
         return None
     try:
@@ -61,19 +61,21 @@ def run_study(
     progress: Progress,
     told: Callable[[Outcome, int, int], None] = lambda outcome, done, total: None,
 ) -> list[Outcome]:
-    """The outcome of every job that was not done before, in the order of their ends.
+    """The outcome of every job that was not done before, in the order of their ends; none of a finished study.
 
     A job that fails with an error that a user can mend leaves the others running; those that need it are skipped.
 
     Args:
         ends: the last jobs of each arm, as `nodes_of` gives them.
-        root: the study's folder, which one runner at a time may have: StaleError for another.
+        root: the study's folder, which one runner at a time may have: StaleError for another that has a job to do.
         device: auto, cpu or cuda, for every job.
         workers: processes; 1: this one. Several share the cores, and the GPUs in turn where device is cuda.
         progress: shows a job's progress, such as `terminal.progress`; of several processes in files below `logs`.
         told: called with each outcome and the numbers of jobs done and of all.
     """
     nodes = list(before([node for last in ends.values() for node in last]))
+    if all(done_before(node, root) for node in nodes):
+        return []
     with locked(root):
         done = {node for node in nodes if done_before(node, root)}
         open_nodes = [node for node in nodes if node not in done]
@@ -132,7 +134,7 @@ def _run(node: Node, root: Path, device: str, progress: Progress) -> Outcome:
         facts = {"key": node.key, "step": node.step, "options": node.options, "message": message}
         memory = round(peak_memory(resolve_device(device)) / 1e6)
         content = manifest(state=state, seconds=seconds, cpu_seconds=cpu, memory_mb=memory, device=device, **facts)
-        write_json(_record(node, root), signed(content))
+        write_json(record_path(node, root), signed(content))
         return Outcome(node, state, message, seconds)
 
     record("begun")
@@ -173,7 +175,8 @@ def threads_of(workers: int) -> int:
     return torch.get_num_threads() if workers == 1 else max(1, (os.cpu_count() or 1) // workers)
 
 
-def _record(node: Node, root: Path) -> Path:
+def record_path(node: Node, root: Path) -> Path:
+    """Where the record of a job lies once it has begun."""
     return root / NODES / f"{node.place}.json"
 
 
@@ -185,7 +188,7 @@ def _clocks() -> tuple[float, float]:
 def _spent(node: Node, root: Path) -> tuple[float, float]:
     """The seconds and the seconds of processor time that an interrupted or failed job took so far."""
     try:
-        record = read_signed_json(_record(node, root))
+        record = read_signed_json(record_path(node, root))
     except InputError:
         return 0.0, 0.0
     return float(record["seconds"]), float(record["cpu_seconds"])

@@ -53,7 +53,7 @@ def test_flops_of_an_autoencoder_follow_from_its_steps_or_epochs(sources: dict[s
 
 
 def test_an_estimate_of_a_job_that_has_begun_stays(sources: dict[str, Path], tmp_path: Path) -> None:
-    prepared = [node for node in before(nodes_of(read_design(SMOKE, sources=sources))["bicubic"])][::2]
+    prepared = list(before(nodes_of(read_design(SMOKE, sources=sources))["bicubic"]))[::2]
     write_json(tmp_path / ESTIMATE, {node.key: 1000.0 for node in prepared})
     write_json(record_path(prepared[0], tmp_path), signed({"state": "begun"}))
     costs(prepared, tmp_path, device="cpu")

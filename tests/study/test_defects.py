@@ -1,9 +1,12 @@
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from latentsr.data.records import loaded, low_resolution, read_dataset
 from latentsr.degrade import enlarge, parse_degradation
@@ -15,6 +18,7 @@ from latentsr.study.nodes import Node, before, nodes_of
 from latentsr.study.results import write_results
 from latentsr.study.runner import DONE, run_study
 from latentsr.training.trainer import silent
+from latentsr.upscalers import Bicubic, Restored
 
 SMOKE = Path(__file__).resolve().parents[2] / "studies" / "smoke.yaml"
 ARMS = ("bicubic", "published", "rms-8")
@@ -58,6 +62,37 @@ def test_mis_paired_images_are_scored_against_others(made: tuple[Design, dict[st
     row = defects.loc["mis-pairing", dataset.name]
     assert row["with"] == pytest.approx(float(psnr(sr, hr[order]).mean()), abs=1e-4)
     assert row["without"] == pytest.approx(float(psnr(sr, hr).mean()), abs=1e-4)
+
+
+def test_mis_paired_images_are_restored_once_for_what_decides_them(
+    made: tuple[Design, dict[str, Any], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design, ends, root = made
+    restored: list[str] = []
+    restore = Bicubic.restore
+
+    def counted(upscaler: Bicubic, lr: torch.Tensor, *, ids: Sequence[str], **given: Any) -> Restored:
+        restored.extend(ids)
+        return restore(upscaler, lr, ids=ids, **given)
+
+    def defects(**of_second: Any) -> pd.DataFrame:
+        first, second = ends["bicubic"]
+        nodes = {"bicubic": [first, replace(second, options={**second.options, **of_second})]}
+        return what_defects_cost(one, nodes, {"bicubic": images}, root).set_index("dataset")
+
+    monkeypatch.setattr(Bicubic, "restore", counted)
+    one = design.model_copy(update={"defects": {"mis-pairing": ("bicubic:mean",)}})
+    tables = [pd.read_parquet(root / node.place / "table.parquet") for node in ends["bicubic"]]
+    images = pd.concat(tables, ignore_index=True).replace({"method": {"bicubic": "mean"}})
+    kept = pd.read_csv(root / "defects.csv").query("defect == 'mis-pairing'").set_index("dataset")
+    pd.testing.assert_series_equal(defects()["with"], kept["with"])
+    assert restored == []  # since `made` wrote its tables
+    changed = defects(degradation="lanczos:4")["with"]
+    assert {name[0] for name in restored} == {"b"}
+    assert (changed["a"], changed["b"] != kept["with"]["b"]) == (kept["with"]["a"], True)
+    next((root / "mis-pairing").glob(f"{ends['bicubic'][0].name}-*.json")).write_text('{"psnr": []}')
+    pd.testing.assert_series_equal(defects()["with"], kept["with"])  # altered: made again
+    assert {name[0] for name in restored} == {"a", "b"}
 
 
 def test_images_as_patients_narrow_the_interval() -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from latentsr.config import checked, read_signed_json
+from latentsr.config import checked, read_signed_json, sha256_json, signed, write_json
 from latentsr.data.latents import open_cache
-from latentsr.data.records import loaded, low_resolution, read_dataset
+from latentsr.data.records import Dataset, Record, loaded, low_resolution, read_dataset
 from latentsr.degrade import parse_degradation
 from latentsr.diffusion.latents import Statistics
+from latentsr.errors import InputError
 from latentsr.metrics.fidelity import psnr
 from latentsr.stats.comparison import compare_shared
 from latentsr.study.design import DEFECTS, Design
@@ -89,30 +90,44 @@ def text_order(count: int) -> list[int]:
     return sorted(range(count), key=str)
 
 
-@torch.inference_mode()
 def _mispaired(nodes: Sequence[Node], own: pd.DataFrame, root: Path) -> pd.DataFrame:
     """PSNR of an arm's images, whose tidy table is `own`, against HR in `text_order`.
 
     So the study paired the SR images of one set. Of ten images or fewer none is paired wrongly.
-    Only images of the first one's size count.
+    Only images of the first one's size count. Scores are kept in `root`: no image is restored twice.
     """
     method, parts = own["method"].iloc[0], []
     for node in {node.needs[0]: node for node in nodes}.values():  # of several seeds one
-        dataset, options = read_dataset(root / node.needs[0].place), node.options
+        dataset = read_dataset(root / node.needs[0].place)
         ids = set(own.loc[own["dataset"] == dataset.name, "id"])
         records = [record for record in dataset.records if record.id in ids]
         size = {(record.rows, record.columns) for record in records[:1]}
         records = [record for record in records if (record.rows, record.columns) in size]
-        operator = parse_degradation(options["degradation"])
-        trained = [root / need.place for need in node.needs if need.step == "train"]
-        upscaler = load_upscaler(trained[0] if trained else options["upscaler"], scale=operator.scale)
-        sampling = checked(Sampling, options["samplings"][method], method)
-        for record, number in zip(records, text_order(len(records)), strict=True):
-            hr, other = (loaded(dataset, [one], upscaler.device) for one in (record, records[number]))
-            lr = low_resolution(dataset, [record], operator, hr)
-            sr = upscaler.restore(lr, ids=[record.id], sampling=sampling).image.clamp(0, 1)
-            parts.append((dataset.name, record.id, record.patient, method, "psnr", float(psnr(sr, other.to(sr)))))
+        key = sha256_json({"job": node.key, "sampling": method, "ids": [record.id for record in records]})
+        kept = root / "mis-pairing" / f"{node.name}-{key[:10]}.json"
+        try:
+            scores = read_signed_json(kept)["psnr"]
+        except InputError:
+            scores = _mispaired_scores(node, method, dataset, records, root)
+            write_json(kept, signed({"psnr": scores}))
+        rows = zip(records, map(float, scores), strict=True)
+        parts += [(dataset.name, one.id, one.patient, method, "psnr", score) for one, score in rows]
     return pd.DataFrame(parts, columns=list(own))
+
+
+@torch.inference_mode()
+def _mispaired_scores(node: Node, method: str, dataset: Dataset, records: list[Record], root: Path) -> list[str]:
+    """PSNR of each record's restored image against the HR in its place, as text, since it may be infinite."""
+    operator = parse_degradation(node.options["degradation"])
+    trained = [root / need.place for need in node.needs if need.step == "train"]
+    upscaler = load_upscaler(trained[0] if trained else node.options["upscaler"], scale=operator.scale)
+    sampling, scores = checked(Sampling, node.options["samplings"][method], method), []
+    for record, number in zip(records, text_order(len(records)), strict=True):
+        hr, other = (loaded(dataset, [one], upscaler.device) for one in (record, records[number]))
+        lr = low_resolution(dataset, [record], operator, hr)
+        sr = upscaler.restore(lr, ids=[record.id], sampling=sampling).image.clamp(0, 1)
+        scores.append(str(float(psnr(sr, other.to(sr)))))
+    return scores
 
 
 def signal(measured: Mapping[str, Sequence[Node]], root: Path) -> pd.DataFrame:

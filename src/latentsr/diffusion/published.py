@@ -3,8 +3,8 @@
 They are kept with what is wrong in them, to reproduce published numbers and to show what each defect costs; what is
 trained here uses `latentsr.diffusion.process.NoiseProcess`. The table is in the order of the network's own time index:
 cosine from noisy to clean, linear from clean to noisy. "T steps" are its first T entries and not T places spread over
-it, so that a short walk along the cosine table ends in noise. The first state is half a standard normal. Latents are
-raw.
+it, so that a short walk along the cosine table ends in noise; the solver "respaced" mends this and nothing else. The
+first state is half a standard normal. Latents are raw.
 
 Source: arXiv 2604.12152 and its public code, described in words; written anew.
 """
@@ -12,6 +12,7 @@ Source: arXiv 2604.12152 and its public code, described in words; written anew.
 # ruff: noqa: ARG002 (every process takes what one of them needs)
 
 import math
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -25,6 +26,7 @@ from latentsr.errors import OptionError
 
 START = 0.5  # standard deviation of the first state of the diffusion models
 STABLE = 1e-4  # added to the noise share that the estimated noise is divided by
+RESPACED = "respaced"  # the solver that spreads its steps over the whole table
 
 
 class PublishedSampling(Config):
@@ -42,9 +44,10 @@ class PublishedSampling(Config):
     has_samples: ClassVar = True
 
     def check(self, steps: int, solver: str | None = None) -> None:
-        """OptionError for one step, for more than the table has entries, and for any solver."""
-        if solver:
-            raise OptionError(f"solver '{solver}': a published model keeps its own sampler; leave solver out")
+        """OptionError for one step, for more than the table has entries, and for a solver but "respaced" of a table."""
+        if solver and (solver != RESPACED or self.table == "flow"):
+            instead = "" if self.table == "flow" else f", or choose {RESPACED}"
+            raise OptionError(f"solver '{solver}': a published model keeps its own sampler; leave solver out{instead}")
         if not 2 <= steps <= self.timesteps:
             usual = "16" if self.table == "flow" else "1000, or 100"
             raise OptionError(
@@ -63,12 +66,17 @@ class PublishedSampling(Config):
             alpha, sigma = alphas.sqrt(), (1 - alphas).sqrt()
         return alpha[:, None, None, None], sigma[:, None, None, None], index
 
-    def last_alpha(self, steps: int) -> float:
+    def places(self, steps: int, solver: str | None = None) -> list[int]:
+        """The table's entries that a walk takes: its first ones, or respaced, from the first to the last evenly."""
+        last = self.timesteps - 1 if solver == RESPACED else steps - 1
+        return [round(i * last / (steps - 1)) for i in range(steps)]
+
+    def last_alpha(self, steps: int, solver: str | None = None) -> float:
         """The squared share of signal, in 1, of the table's entry that the last of `steps` evaluations is made at."""
         if self.table == "flow":
             share = (steps - 1) / steps
             return share**2 / (share**2 + (1 - share) ** 2)
-        return float(published_alphas(self.table, self.timesteps)[steps - 1])
+        return float(published_alphas(self.table, self.timesteps)[self.places(steps, solver)[-1]])
 
     def target(self, x: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """The latent, or of a flow data minus noise."""
@@ -91,12 +99,12 @@ class PublishedSampling(Config):
         else:
             alphas = published_alphas(self.table, self.timesteps).to(noise.device)
             signal, sigma = alphas.sqrt(), (1 - alphas).sqrt()
-            z = condition if self.zlr_init else START * noise
-            for i in range(steps - 1):
+            z, places = condition if self.zlr_init else START * noise, self.places(steps, solver)
+            for i, after in pairwise(places):
                 x0 = predict(z, i)
                 epsilon = (z - signal[i] * x0) / (sigma[i] + STABLE)
-                z = z + (signal[i + 1] - signal[i]) * x0 + (sigma[i + 1] - sigma[i]) * epsilon
-            z = predict(z, steps - 1)
+                z = z + (signal[after] - signal[i]) * x0 + (sigma[after] - sigma[i]) * epsilon
+            z = predict(z, places[-1])
         return finite(z)
 
 

@@ -151,7 +151,8 @@ def signal(measured: Mapping[str, Sequence[Node]], root: Path) -> pd.DataFrame:
                 mean = ((own - one) / sd for own, one, sd in zip(data.mean, unit.mean, unit.sd, strict=True))
                 state = Statistics(mean=tuple(mean), sd=tuple(a / b for a, b in zip(data.sd, unit.sd, strict=True)))
                 for name, options in node.options["samplings"].items():
-                    alpha = config.published.last_alpha(checked(Sampling, options, name).steps)
+                    sampling = checked(Sampling, options, name)
+                    alpha = config.published.last_alpha(sampling.steps, sampling.solver)
                     snr = alpha / (1 - alpha) * state.rms**2
                     rows.append((arm, dataset, name, state.rms, alpha, snr))
     return pd.DataFrame(rows, columns=list(SIGNAL_COLUMNS)).drop_duplicates(ignore_index=True)  # of several seeds

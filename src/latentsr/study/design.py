@@ -16,7 +16,7 @@ Options = dict[str, Any]
 
 # By name: how many ARM:SAMPLING show it, the one with the defect first, and what is compared.
 DEFECTS: Mapping[str, tuple[int, str]] = {
-    "truncated-sampler": (2, "the first entries of the noise table against a walk over more of it"),
+    "truncated-sampler": (2, "the first entries of the noise table against more of it, or as many spread over it"),
     "raw-scale": (2, "latents as they are against latents normalised by channel"),
     "native-condition": (2, "LR encoded at its own size against LR enlarged before it is encoded"),
     "unseeded-draws": (2, "one draw of each posterior against its mean"),

@@ -1,5 +1,7 @@
 """The published sampler: its walk along the first entries of the noise table, and spread over all of it."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -31,7 +33,7 @@ def test_all_entries_respaced_are_the_whole_walk() -> None:
 @pytest.mark.parametrize("steps", [2, 7, 16, 100, 999])
 def test_respaced_steps_are_even_from_the_first_entry_to_the_last(steps: int) -> None:
     _, times = walked(steps, RESPACED)
-    gaps = {after - before for before, after in zip(times, times[1:], strict=False)}
+    gaps = {after - before for before, after in pairwise(times)}
     assert (times[0], times[-1], len(times)) == (0, 999, steps)
     assert max(gaps) - min(gaps) <= 1
     assert COSINE.last_alpha(steps, RESPACED) == pytest.approx(1, abs=1e-4)
@@ -44,7 +46,9 @@ def test_only_the_truncation_keeps_a_hundred_steps_from_the_whole_walk() -> None
     assert truncated.std() < 0.3 * whole.std()  # next to no noise was taken away: an estimate near the mean
 
 
-@pytest.mark.parametrize(("table", "solver", "words"), [("cosine", "ddim", RESPACED), ("flow", RESPACED, "leave solver")])
+@pytest.mark.parametrize(
+    ("table", "solver", "words"), [("cosine", "ddim", RESPACED), ("flow", RESPACED, "leave solver")]
+)
 def test_other_solvers_are_refused(table: str, solver: str, words: str) -> None:
     with pytest.raises(OptionError, match=words):
         PublishedSampling(table=table).check(100, solver)

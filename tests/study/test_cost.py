@@ -2,10 +2,11 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from latentsr.config import read_json, signed, write_json
-from latentsr.study.cost import ESTIMATE, _training, costs, seconds_left
+from latentsr.study.cost import ESTIMATE, _Pace, _training, costs, seconds_left
 from latentsr.study.design import read_design
 from latentsr.study.nodes import Node, before, nodes_of
 from latentsr.study.runner import record_path
@@ -59,6 +60,31 @@ def test_an_estimate_of_a_job_that_has_begun_stays(sources: dict[str, Path], tmp
     costs(prepared, tmp_path, device="cpu")
     begun, waiting = (read_json(tmp_path / ESTIMATE)[node.key] for node in prepared)
     assert (begun, waiting < 1000) == (1000, True)
+
+
+def test_a_gpu_is_timed_when_it_is_warm_and_has_done_its_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: list[tuple[str, str]] = []
+    monkeypatch.setattr(Node, "run", lambda node, root, *, device, **_: ran.append((node.step, device)))
+    for device in ("cpu", "cuda"):
+        pace = _Pace(tmp_path, tmp_path, device)
+        for _ in range(2):
+            pace._run(job("few", "measure"))
+            pace._run(job("few", "train"))
+    assert ran == [("measure", "cpu"), ("train", "cpu"), *[("measure", "cuda")] * 2, ("train", "cuda")]
+
+    class Queued(torch.Tensor):
+        def item(self) -> float:
+            seen.append("wait")
+            return super().item()
+
+    def work() -> torch.Tensor:
+        seen.append("begin")
+        return torch.zeros(1).as_subclass(Queued)
+
+    seen: list[str] = []
+    monkeypatch.setattr("time.monotonic", lambda: seen.append("clock") or 0.0)
+    pace._seconds(work)
+    assert seen == ["begin", "wait", "clock"] * 2
 
 
 def test_images_are_read_as_they_are_prepared(tmp_path: Path) -> None:

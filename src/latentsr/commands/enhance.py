@@ -34,7 +34,7 @@ def enhance(
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     consistency: Annotated[bool, typer.Option(help="Make the result agree exactly with the input.")] = True,
     tile: Annotated[int, typer.Option(help="Tile side in latent pixels; 0: in one piece.")] = 128,
-    solver: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc or euler; of a published model respaced.")] = None,
+    solver: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc, euler or respaced.")] = None,
     axis: Axis = None,
     max_pixels: MaxPixels = None,
     parametric_map: Annotated[

@@ -122,6 +122,13 @@ def test_a_ceiling_predicts_or_not_and_the_lossless_latent_counts_by_rank() -> N
     assert lines["centre"].is_monotonic_increasing
 
 
+def test_an_adapted_latent_is_no_point_of_the_regression() -> None:
+    values = {
+        (name, metric): 30.0 for name in ("kl-f4", "kl-f4 adapted", "haar") for metric in ("psnr", "ceiling_psnr")
+    }
+    assert set(ceiling_points(measured(values))["method"]) == {"kl-f4", "haar"}
+
+
 def test_the_parts_of_the_gap_and_the_best_latent() -> None:
     values = {("MedVAE 4_3", "psnr"): 31.0, ("kl-f4", "psnr"): 30.5, ("SD-VAE", "psnr"): 29.0, ("haar", "psnr"): 32.0}
     values |= {("MedVAE 4_3", "ceiling_psnr"): 40.0, ("kl-f4", "ceiling_psnr"): 39.0, ("SD-VAE", "ceiling_psnr"): 35.0}

@@ -6,6 +6,7 @@ from latentsr.autoencoders import SPECS
 from latentsr.errors import OptionError
 from latentsr.study.design import read_design
 from latentsr.study.nodes import nodes_of
+from latentsr.study.published import MINUS, publication
 from latentsr.training.autoencoder import FitVaeConfig
 from latentsr.training.denoiser import TrainConfig
 from latentsr.upscalers import Sampling
@@ -47,6 +48,14 @@ def test_sources_lie_beside_their_file_or_where_the_command_says(base: Path, tmp
     assert [one.source for one in datasets.values()] == [Path("/elsewhere"), Path("/heads")]
 
 
+def test_a_dataset_like_another_has_its_source(base: Path, tmp_path: Path) -> None:
+    text = "inherit: base.yaml\ndatasets: {twice: {like: knees, options: {size: null}, degradation: 'bicubic:2'}}\n"
+    file = written(tmp_path, "twice.yaml", text)
+    twice = read_design(file).datasets["twice"]
+    assert (twice.source, twice.options, twice.degradation) == (tmp_path / "data" / "knees", {}, "bicubic:2")
+    assert read_design(file, sources={"knees": Path("/elsewhere")}).datasets["twice"].source == Path("/elsewhere")
+
+
 def test_a_file_inherits_and_null_takes_away(base: Path, tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     text = "inherit: ../base.yaml\nname: mine\narms: {two: null, one: {train: {channels: null, crop: 8}}}\n"
@@ -77,6 +86,7 @@ def test_of_several_parents_the_first_goes_before(base: Path, tmp_path: Path) ->
         ("inherit: base.yaml\narms: {two: {like: two}}\n", "two"),
         ("inherit: base.yaml\narms: {one: {like: two}}\n", "one"),
         ("inherit: base.yaml\narms: {three: {like: tow}}\n", "two"),
+        ("inherit: base.yaml\ndatasets: {more: {like: knee}}\n", "knees"),
         ("inherit: base.yaml\narms: {one: {sampling: {}}}\n", "samplings"),
         ("inherit: base.yaml\narms: {one: {datasets: [knee]}}\n", "knees"),
         ("inherit: base.yaml\narms: {one: {autoencoder: harr}}\n", "haar"),
@@ -111,3 +121,10 @@ def test_the_options_of_every_study_that_comes_with_it_are_valid(file: Path) -> 
     for autoencoder in design.autoencoders.values():
         FitVaeConfig.model_validate(autoencoder.fit or {})
         assert autoencoder.name is None or autoencoder.name in SPECS
+
+
+def test_the_published_study_has_an_arm_for_each_of_its_methods() -> None:
+    roles = read_design(STUDIES / "cajas2026.yaml").stands_for
+    wanted = {one for output in publication().outputs.values() for name in output.values for one in name.split(MINUS)}
+    without = {method for method in wanted if not roles.samplings("published", method)}
+    assert without == {"MedVAE 4_3 autoencoder", "MedVAE 4_3, epsilon"}  # FID of no job; the public code has none

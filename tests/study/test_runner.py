@@ -211,6 +211,10 @@ def test_the_tables_hold_every_arm_and_the_contrasts_of_its_seeds_mean(
     row = contrasts.query("contrast == 'latent' and metric == 'psnr'").iloc[0]
     haar = summary.query("arm == 'haar' and dataset == 'a' and method == 'mean' and metric == 'psnr'")["mean"].iloc[0]
     assert row["difference"] == pytest.approx(own.mean() - haar)  # each patient has one image
+    published = pd.read_csv(study / "published.csv").query("metric == 'seconds' and protocol == 'published'")
+    cost = pd.read_csv(study / ends["published"][0].place / "cost.csv").set_index("method")
+    took = published.set_index("method").loc["MedVAE 4_3, 100 steps"]
+    assert (took["ours"], took["published"]) == (pytest.approx(cost.loc["few", "seconds"]), 0.3)
     assert set(contrasts["dataset"]) == {"a"}  # on which both arms are measured
     assert set(pd.read_csv(study / "jobs.csv")["name"]) == {node.name for node in before(sum(ends.values(), ()))}
     apart = {**ends, "small": ()}

@@ -10,7 +10,8 @@ from latentsr.config import Config, Seed, checked, read_yaml
 from latentsr.errors import OptionError, suggestion
 from latentsr.study.published import PROTOCOLS, Roles, publication
 
-INHERIT, LIKE = "inherit", "like"  # a file's or files' keys, another arm's keys: what is given here goes before them
+# A file's or files' keys, another arm's or dataset's keys: what is given here goes before them.
+INHERIT, LIKE = "inherit", "like"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Options = dict[str, Any]
 
@@ -157,17 +158,18 @@ def read_design(file: Path, *, sources: Mapping[str, Path] | None = None) -> Des
     that inherits from itself.
     """
     content = _inherited(Path(file), ())
-    arms = content.get("arms")
-    if isinstance(arms, dict):
-        content["arms"] = {name: _like(name, arms, (), file) for name in arms}
+    if isinstance(datasets := content.get("datasets"), dict):
+        _check_names(f"{file}: source of dataset", sources or {}, datasets)
+        for name, folder in (sources or {}).items():
+            datasets[name] = _merged(datasets[name], {"source": folder})
+    for kind in ("datasets", "arms"):
+        if isinstance(all_of_kind := content.get(kind), dict):
+            content[kind] = {name: _like(name, all_of_kind, (), file) for name in all_of_kind}
     cleared = _without_nulls(content)
-    for name, arm in content.get("arms", {}).items() if isinstance(arms, dict) else ():
-        if isinstance(arm, dict) and isinstance(arm.get("measure"), dict):  # its nulls take away what the study has
-            cleared["arms"][name]["measure"] = arm["measure"]
-    design = checked(Design, cleared, str(file))
-    _check_names(f"{file}: source of dataset", sources or {}, design.datasets)
-    own = {name: design.datasets[name].model_copy(update={"source": one}) for name, one in (sources or {}).items()}
-    return design.model_copy(update={"datasets": {**design.datasets, **own}})
+    for name, arm in cleared["arms"].items() if isinstance(cleared.get("arms"), dict) else ():
+        if isinstance(arm, dict) and "measure" in arm:  # its nulls take away what the study has
+            arm["measure"] = content["arms"][name]["measure"]
+    return checked(Design, cleared, str(file))
 
 
 def _inherited(file: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
@@ -186,18 +188,17 @@ def _inherited(file: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
     return content
 
 
-def _like(name: str, arms: Mapping[str, Any], heirs: tuple[str, ...], file: Path) -> Any:
-    """An arm over the one that it is like."""
-    arm = arms[name]
-    if not isinstance(arm, dict) or LIKE not in arm:
-        return arm
-    other = arm[LIKE]
-    if other not in arms:
-        raise OptionError(f"{file}: arm {name} is like {other}: no such arm{suggestion(str(other), arms)}")
+def _like(name: str, every: Mapping[str, Any], heirs: tuple[str, ...], file: Path) -> Any:
+    """An arm or a dataset over the one that it is like."""
+    one = every[name]
+    if not isinstance(one, dict) or LIKE not in one:
+        return one
+    other = one[LIKE]
+    _check_names(f"{file}: {name} is like", [other], every)
     if other in (*heirs, name):
-        raise OptionError(f"{file}: arm {name} is like {other}, which is like it; leave one of both out")
-    own = {key: value for key, value in arm.items() if key != LIKE}
-    return _merged(_like(other, arms, (*heirs, name), file), own)
+        raise OptionError(f"{file}: {name} is like {other}, which is like it; leave one of both out")
+    own = {key: value for key, value in one.items() if key != LIKE}
+    return _merged(_like(other, every, (*heirs, name), file), own)
 
 
 def _merged(under: Any, over: Any) -> Any:

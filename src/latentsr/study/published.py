@@ -32,6 +32,7 @@ VALUE_COLUMNS = (
 OUTPUT_COLUMNS = ("output", "title", "shows", "state", "reason", "note", "of", "dataset", "draws")
 MADE, PARTLY, NOT_MADE = "made", "made in part", "not made"
 NOTHING = pd.DataFrame({name: pd.Series(dtype=float if name == "value" else object) for name in COLUMNS})
+OF_SETS = ("fid", "seconds")  # measures of a method on a whole set
 NOT_AT_HAND = "the published value is not at hand"
 
 
@@ -148,7 +149,7 @@ class Measured:
     Attributes:
         roles: of its design.
         images: the tidy table of each arm, whose methods are samplings.
-        sets: measures of whole sets, such as FID, with the column `arm`.
+        sets: measures of whole sets, such as FID, and the seconds that an image took, with the column `arm`.
         datasets: the name in these tables of each published dataset that something is measured on.
     """
 
@@ -225,7 +226,7 @@ def compare_values(measured: Measured) -> pd.DataFrame:
         for protocol in PROTOCOLS:
             first, _, part = metric.partition("/")
             measure = metric if protocol == PUBLISHED else "/".join(filter(None, (INSTEAD.get(first, first), part)))
-            mean = measured.of_set if metric == "fid" else measured.mean
+            mean = measured.of_set if metric in OF_SETS else measured.mean
             own = mean(protocol, method, dataset, measure)
             there = np.isfinite(own.ours)
             notes = [] if known.value is not None else [NOT_AT_HAND]

@@ -119,6 +119,8 @@ def _measured(
             prepared = node.needs[0]
             names[prepared.name] = names.get(prepared.name) or read_dataset(root / prepared.place).name
             sets.append(read_table(root / node.place / "sets.parquet").assign(arm=arm))
+            cost = read_table(root / node.place / "cost.parquet").rename(columns={"seconds": "value"})
+            sets.append(cost.reindex(columns=sets[0].columns).assign(arm=arm, metric="seconds", patients=0))
     roles = design.stands_for
     known = {published: names[own] for published, own in roles.datasets.items() if own in names}
     return Measured(roles, images, pd.concat([one for one in sets if len(one)] or sets, ignore_index=True), known)

@@ -121,7 +121,7 @@ def test_a_job_that_fails_leaves_the_others_running(ends: Ends, sources: dict[st
     seen: list[tuple[Outcome, int, int]] = []
     outcomes = run_study(
         {arm: broken[arm] for arm in ("haar", "bicubic")}, tmp_path / "study", device="cpu", progress=silent,
-        told=lambda *told: seen.append(told),
+        notify=lambda *given: seen.append(given),
     )  # fmt: skip
     states = {outcome.node.name: outcome.state for outcome in outcomes}
     assert states["haar-a-b-seed0"] == FAILED

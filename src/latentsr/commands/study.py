@@ -42,7 +42,7 @@ def study(
     from latentsr.report.study import write_study_report
     from latentsr.study.cost import seconds_left
     from latentsr.study.design import read_design
-    from latentsr.study.nodes import STEPS, Node, before, nodes_of
+    from latentsr.study.nodes import STEPS, Node, before, jobs_of, nodes_of
     from latentsr.study.results import note_results, results_key, results_written, write_results
     from latentsr.study.runner import DONE, FAILED, SKIPPED, Outcome, done_before, run_study
 
@@ -56,7 +56,7 @@ def study(
     if until is not None:
         steps = STEPS[: STEPS.index(until) + 1]
         ends = {arm: tuple(node for node in before(last) if node.step in steps) for arm, last in ends.items()}
-    nodes = list(before([node for last in ends.values() for node in last]))
+    nodes = jobs_of(ends)
     whole = all(done_before(node, out) for node in nodes)
     if whole:
         terminal.show(f"nothing to do: all {len(nodes)} jobs are done in {out}")
@@ -67,7 +67,7 @@ def study(
 
     lost: set[Node] = set()
 
-    def told(outcome: Outcome, done: int, total: int) -> None:
+    def notify(outcome: Outcome, done: int, total: int) -> None:
         lost.update([] if outcome.state == DONE else [outcome.node])
         left = seconds_left(set(nodes) - lost, out, workers)
         took = f" in {terminal.duration(outcome.seconds)}" if outcome.state == DONE else ""
@@ -75,7 +75,7 @@ def study(
         rest = f"; about {terminal.duration(left)} left" if left else ""
         terminal.show(f"[{done}/{total}] {outcome.node.step} {outcome.node.name} {outcome.state}{how}{rest}")
 
-    outcomes = run_study(ends, out, device=device, workers=workers, progress=terminal.progress, told=told)
+    outcomes = run_study(ends, out, device=device, workers=workers, progress=terminal.progress, notify=notify)
     for sentence in write_results(design, every, out, asked=ends):
         terminal.show_warning(sentence)
     terminal.show(f"report, with its tables beside it: {write_study_report(out, design.name)}")
@@ -96,26 +96,26 @@ def _folders(texts: Sequence[str]) -> dict[str, Path]:
 
 def show_plan(ends: "Mapping[str, Sequence[Node]]", out: Path, device: str, workers: int) -> None:
     """Every job with its arms and what it will take, and the sum of those that are open."""
-    from latentsr.study.cost import Cost, costs
-    from latentsr.study.nodes import before
+    from latentsr.study.cost import costs
+    from latentsr.study.nodes import before, jobs_of
     from latentsr.study.runner import done_before
 
-    nodes = list(before([node for last in ends.values() for node in last]))
+    nodes = jobs_of(ends)
     with terminal.progress("estimate", unit="jobs") as report:
         found = costs(nodes, out, device=device, workers=workers, progress=report)
     arms = {node: [arm for arm, last in ends.items() if node in set(before(last))] for node in nodes}
-    rows, total = [], Cost(0.0)
+    rows, ahead = [], []
     for node in nodes:
         cost, record = found[node], done_before(node, out)
         state = f"done in {terminal.duration(record['seconds'])}" if record else "open"
-        total = total if record else total + cost
+        ahead += [] if record else [cost]
         time, disk, flops = terminal.duration(cost.seconds), f"{cost.disk / 1e6:,.1f}", f"{cost.flops / 1e12:,.3g}"
         which = ", ".join(arms[node]) if len(arms[node]) < 4 else f"{len(arms[node])} arms"
         rows.append([f"{node.step} {node.name}", which, state, time, disk, flops if cost.flops else ""])
     terminal.show_table("about", ["job", "arms", "state", "time", "disk, MB", "network, TFLOP"], rows)
-    left = terminal.duration(total.seconds / workers)
+    seconds, space, work = (sum(getattr(cost, name) for cost in ahead) for name in ("seconds", "disk", "flops"))
     terminal.show(
-        f"{sum(row[2] == 'open' for row in rows)} of {len(rows)} jobs open: about {left} with {workers} worker(s), "
-        f"{total.disk / 1e6:,.0f} MB of disk, {total.flops / 1e12:,.3g} TFLOP in networks, "
-        f"{total.memory / 1e9:.1f} GB of memory a worker"
+        f"{len(ahead)} of {len(rows)} jobs open: about {terminal.duration(seconds / workers)} with {workers} "
+        f"worker(s), {space / 1e6:,.0f} MB of disk, {work / 1e12:,.3g} TFLOP in networks, "
+        f"{max((cost.memory for cost in ahead), default=0) / 1e9:.1f} GB of memory a worker"
     )

@@ -66,10 +66,7 @@ def study_page(tables: Tables, folder: Path, name: str) -> Page:
     sections += [
         Section.of("What each defect costs", _table(tables, "defects"), _table(tables, "signal")),
         Section.of(
-            "Ceilings, seeds and contrasts",
-            _table(tables, "ceilings"),
-            _table(tables, "seeds"),
-            _table(tables, "contrasts"),
+            "Ceilings, seeds and contrasts", *(_table(tables, one) for one in ("ceilings", "seeds", "contrasts"))
         ),
         Section.of("What is made, and what is not and why", _table(tables, "outputs")),
         Section.of("Jobs", _table(tables, "jobs")),
@@ -254,14 +251,14 @@ def _evaluated(
             yield from (block for block in blocks if isinstance(block, Picture))
 
 
-# Of each table its title, the cells of a row, and a note.
-SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
+# Of each table its title, the cells of a row (a column's text as it is, or made by a function), and a note.
+SHOWN: Mapping[str, tuple[str, Mapping[str, str | Callable[[Row], str]], str]] = {
     "claims": (
         "Verdicts",
         {
-            "claim": lambda row: row["title"],
+            "claim": "title",
             "on": lambda row: ", ".join(filter(None, (row["dataset"] or "all", row["protocol"]))),
-            "verdict": lambda row: row["verdict"],
+            "verdict": "verdict",
             "published": lambda row: row["published"] or NONE,
             "ours": lambda row: estimate(row["ours"], row["low"], row["high"], signed=True),
             "n": lambda row: str(row["n"]) if row["n"] else NONE,
@@ -275,24 +272,19 @@ SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
     "defects": (
         "Defects, one at a time",
         {
-            "defect": lambda row: row["defect"],
-            "dataset": lambda row: row["dataset"],
-            "measure": lambda row: row["metric"],
+            "defect": "defect", "dataset": "dataset", "measure": "metric",
             "with": lambda row: number(row["with"]),
             "without": lambda row: number(row["without"]),
             "difference": lambda row: estimate(row["difference"], row["low"], row["high"], signed=True),
             "p": lambda row: p_value(row["p"]),
-            "patients": lambda row: str(row["n_patients"]),
-            "of": lambda row: row["note"],
+            "patients": "n_patients", "of": "note",
         },
         "",
     ),
     "signal": (
         "Where samplers stop",
         {
-            "arm": lambda row: row["arm"],
-            "dataset": lambda row: row["dataset"],
-            "sampling": lambda row: row["sampling"],
+            "arm": "arm", "dataset": "dataset", "sampling": "sampling",
             "rms of latents": lambda row: number(row["latent_rms"]),
             "alpha": lambda row: f"{row['alpha']:.3g}",
             "SNR": lambda row: f"{row['snr']:.3g}",
@@ -302,9 +294,7 @@ SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
     "ceilings": (
         "Ceilings and SR",
         {
-            "dataset": lambda row: row["dataset"],
-            "latent": lambda row: row["method"],
-            "protocol": lambda row: row["protocol"],
+            "dataset": "dataset", "latent": "method", "protocol": "protocol",
             "ceiling, dB": lambda row: "lossless" if np.isinf(row["ceiling"]) else number(row["ceiling"], "dB"),
             "SR, dB": lambda row: estimate(row["psnr"], row["low"], row["high"], "dB"),
         },
@@ -313,10 +303,7 @@ SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
     "seeds": (
         "Seeds",
         {
-            "arm": lambda row: row["arm"],
-            "dataset": lambda row: row["dataset"],
-            "sampling": lambda row: row["method"],
-            "seeds": lambda row: str(row["seeds"]),
+            "arm": "arm", "dataset": "dataset", "sampling": "method", "seeds": "seeds",
             "PSNR, dB": lambda row: f"{number(row['mean'], 'dB')} ± {number(row['sd'], 'dB')}",
         },
         "",
@@ -324,13 +311,12 @@ SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
     "contrasts": (
         "Contrasts in PSNR",
         {
-            "contrast": lambda row: row["contrast"],
-            "dataset": lambda row: row["dataset"],
+            "contrast": "contrast", "dataset": "dataset",
             "of": lambda row: f"{row['a']} - {row['b']}",
             "difference, dB": lambda row: estimate(row["difference"], row["low"], row["high"], "dB", signed=True),
             "p (Holm)": lambda row: p_value(row["p_holm"]),
             "d_z": lambda row: number(row["d_z"]),
-            "patients": lambda row: str(row["n"]),
+            "patients": "n",
         },
         "",
     ),
@@ -338,8 +324,7 @@ SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
         "Outputs of the published study",
         {
             "output": lambda row: _named(row["output"]),
-            "title": lambda row: row["title"],
-            "state": lambda row: row["state"],
+            "title": "title", "state": "state",
             "what is missing": lambda row: row["reason"] or NONE,
             "of the published one": lambda row: row["note"] or NONE,
         },
@@ -348,8 +333,7 @@ SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
     "jobs": (
         "What the jobs took",
         {
-            "step": lambda row: row["step"],
-            "job": lambda row: row["name"],
+            "step": "step", "job": "name",
             "seconds": lambda row: f"{row['seconds']:.0f}",
             "of a processor": lambda row: f"{row['cpu_seconds']:.0f}",
             "estimated": lambda row: number(row["estimated_seconds"]),
@@ -357,12 +341,13 @@ SHOWN: Mapping[str, tuple[str, Mapping[str, Callable[[Row], str]], str]] = {
         },
         "",
     ),
-}
+}  # fmt: skip
 
 
 def _table(tables: Tables, name: str) -> Block | None:
     """A table of the study as SHOWN says, of seeds and contrasts the rows of PSNR; None where it is not there."""
     title, columns, note = SHOWN[name]
+    cells = {head: cell if callable(cell) else lambda row, cell=cell: str(row[cell]) for head, cell in columns.items()}
     rows = tables.get(name, pd.DataFrame())
     rows = rows[rows["metric"] == "psnr"] if name in ("seeds", "contrasts") and len(rows) else rows
-    return tabulate(title, columns, rows.to_dict("records"), note)
+    return tabulate(title, cells, rows.to_dict("records"), note)

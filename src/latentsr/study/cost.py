@@ -31,7 +31,7 @@ from latentsr.diffusion.denoiser import step_cost
 from latentsr.io import Item, find, read
 from latentsr.io.raster import write_pixels
 from latentsr.job import run_folder
-from latentsr.study.nodes import Node, before, train_config
+from latentsr.study.nodes import Node, before, measured_model, train_config
 from latentsr.study.runner import done_before, record_path, threads_of
 from latentsr.training.autoencoder import FitVaeConfig
 from latentsr.training.denoiser import TrainConfig, validation_sampling
@@ -62,12 +62,6 @@ class Cost:
     disk: int = 0
     flops: float = 0.0
     memory: int = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            self.seconds + other.seconds, self.disk + other.disk, self.flops + other.flops,
-            max(self.memory, other.memory),
-        )  # fmt: skip
 
 
 def costs(
@@ -237,8 +231,7 @@ class _Pace:
         images = min(images, options["options"].get("limit") or images)
         few, more = (self._small(node, steps) for steps in FEW)
         cost = self._by_image(few, "measure", images)
-        trained = [self.scratch / need.place for need in few.needs if need.step == "train"]
-        upscaler = load_upscaler(str(trained[0]) if trained else few.options["upscaler"], device=self.device)
+        upscaler = load_upscaler(measured_model(few, self.scratch), device=self.device)
         if not isinstance(upscaler, Restorer):
             return cost
         samplings = {name: checked(Sampling, own, name) for name, own in options["samplings"].items()}

@@ -15,7 +15,7 @@ from latentsr.errors import InputError
 from latentsr.metrics.fidelity import psnr
 from latentsr.stats.comparison import compare_shared
 from latentsr.study.design import DEFECTS, Design
-from latentsr.study.nodes import Node
+from latentsr.study.nodes import Node, measured_model
 from latentsr.upscalers import Sampling, load_upscaler
 from latentsr.upscalers.model import CONFIG
 from latentsr.upscalers.restorer import ModelConfig
@@ -119,8 +119,7 @@ def _mispaired(nodes: Sequence[Node], own: pd.DataFrame, root: Path) -> pd.DataF
 def _mispaired_scores(node: Node, method: str, dataset: Dataset, records: list[Record], root: Path) -> list[str]:
     """PSNR of each record's restored image against the HR in its place, as text, since it may be infinite."""
     operator = parse_degradation(node.options["degradation"])
-    trained = [root / need.place for need in node.needs if need.step == "train"]
-    upscaler = load_upscaler(trained[0] if trained else node.options["upscaler"], scale=operator.scale)
+    upscaler = load_upscaler(measured_model(node, root), scale=operator.scale)
     sampling, scores = checked(Sampling, node.options["samplings"][method], method), []
     for record, number in zip(records, text_order(len(records)), strict=True):
         hr, other = (loaded(dataset, [one], upscaler.device) for one in (record, records[number]))

@@ -111,6 +111,16 @@ def before(nodes: Sequence[Node]) -> Iterator[Node]:
         yield from visit(node)
 
 
+def jobs_of(ends: Mapping[str, Sequence[Node]]) -> list[Node]:
+    """All jobs of some arms, of which the last of each are given, in an order in which they can be done."""
+    return list(before([node for last in ends.values() for node in last]))
+
+
+def measured_model(node: Node, root: Path) -> str:
+    """The folder of the model, or the name of the upscaler, that a job measures."""
+    return str(next((root / need.place for need in node.needs if need.step == "train"), node.options["upscaler"]))
+
+
 def _prepared(name: str, design: Design) -> Node:
     own = design.datasets[name]
     if own.recipe not in RECIPES:
@@ -291,14 +301,13 @@ def _train(node: Node, root: Path, device: str, progress: Progress) -> None:
 
 
 def _measure(node: Node, root: Path, device: str, progress: Progress) -> None:
-    options = node.options
-    model = next((root / need.place for need in node.needs if need.step == "train"), options["upscaler"])
+    options, model = node.options, measured_model(node, root)
     fitted = [need for need in node.needs if need.step == "fit-vae"]
     references = dict(options["references"])
     references |= {key: str(root / need.place) for key, need in zip(options["fitted"], fitted, strict=True)}
     methods = [f"{name}={model}?{urlencode(own)}".rstrip("?") for name, own in options["samplings"].items()]
     asked = {
-        "methods": [str(model)] if model in UPSCALERS else methods, "split": options["split"],
+        "methods": [model] if model in UPSCALERS else methods, "split": options["split"],
         "degradation": options["degradation"], "device": device, **references, **options["options"],
     }  # fmt: skip
     with progress("measure", resumes=True) as report:
@@ -306,10 +315,6 @@ def _measure(node: Node, root: Path, device: str, progress: Progress) -> None:
 
 
 RUN: Mapping[str, Callable[[Node, Path, str, Progress], None]] = {
-    "prepare": _prepare,
-    "fit-vae": _fit_vae,
-    "screen": _screen,
-    "encode": _encode,
-    "train": _train,
+    "prepare": _prepare, "fit-vae": _fit_vae, "screen": _screen, "encode": _encode, "train": _train,
     "measure": _measure,
-}
+}  # fmt: skip

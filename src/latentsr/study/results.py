@@ -18,22 +18,17 @@ from latentsr.study.claims import ceiling_lines, ceiling_points, judge_claims
 from latentsr.study.cost import estimated_seconds
 from latentsr.study.defects import sampled, signal, what_defects_cost
 from latentsr.study.design import Design
-from latentsr.study.nodes import Node, before
+from latentsr.study.nodes import Node, jobs_of
 from latentsr.study.published import PROTOCOLS, Measured, compare_outputs, compare_values
 from latentsr.study.runner import done_before
 from latentsr.upscalers import UPSCALERS
 
-TABLES = (
-    "summary", "seeds", "contrasts", "defects", "signal", "claims", "outputs", "published", "ceilings", "lines",
-    "evaluations", "jobs",
-)  # fmt: skip
 RECORD = "tables.json"
 
 
 def results_key(design: Design, ends: Mapping[str, Sequence[Node]], root: Path) -> str:
     """The digest of what decides the tables and the report: the design, the jobs that are done, the version."""
-    nodes = before([node for last in ends.values() for node in last])
-    done = sorted(node.key for node in nodes if done_before(node, root))
+    done = sorted(node.key for node in jobs_of(ends) if done_before(node, root))
     return sha256_json({"design": design, "done": done, "version": __version__})
 
 
@@ -53,7 +48,7 @@ def note_results(key: str, root: Path) -> None:
 def write_results(
     design: Design, ends: Mapping[str, Sequence[Node]], root: Path, *, asked: Mapping[str, Sequence[Node]] | None = None
 ) -> list[str]:
-    """Writes the TABLES (Parquet and CSV) into the study's folder; sentences on contrasts that cannot be made yet.
+    """Writes the tables (Parquet and CSV) into the study's folder; sentences on contrasts that cannot be made yet.
 
     `summary`: the summary of each measured arm and seed, with columns `arm` and `seed`; `seeds`: mean and sd over an
     arm's seeds; `contrasts`: the design's, COMPARISON_COLUMNS by patient, over the images that both arms have, with the
@@ -161,9 +156,8 @@ def _images(nodes: Sequence[Node], root: Path) -> pd.DataFrame:
 
 
 def _jobs(ends: Mapping[str, Sequence[Node]], root: Path) -> pd.DataFrame:
-    nodes = before([node for last in ends.values() for node in last])
     estimated, measured = estimated_seconds(root), ("seconds", "cpu_seconds", "memory_mb")
-    records = [(node, record) for node in nodes if (record := done_before(node, root))]
+    records = [(node, record) for node in jobs_of(ends) if (record := done_before(node, root))]
     return pd.DataFrame(
         [
             (node.step, node.name, *(record[key] for key in measured), estimated.get(node.key), node.place)

@@ -23,7 +23,7 @@ from latentsr.config import manifest, read_signed_json, signed, write_json
 from latentsr.device import peak_memory, resolve_device
 from latentsr.errors import InputError, LatentSRError
 from latentsr.job import locked
-from latentsr.study.nodes import Node, before
+from latentsr.study.nodes import Node, jobs_of
 from latentsr.training.trainer import Progress
 
 NODES, LOGS = "nodes", "logs"
@@ -59,7 +59,7 @@ def run_study(
     device: str = "auto",
     workers: int = 1,
     progress: Progress,
-    told: Callable[[Outcome, int, int], None] = lambda outcome, done, total: None,
+    notify: Callable[[Outcome, int, int], None] = lambda outcome, done, total: None,
 ) -> list[Outcome]:
     """The outcome of every job that was not done before, in the order of their ends; none of a finished study.
 
@@ -71,9 +71,9 @@ def run_study(
         device: auto, cpu or cuda, for every job.
         workers: processes; 1: this one. Several share the cores, and the GPUs in turn where device is cuda.
         progress: shows a job's progress, such as `terminal.progress`; of several processes in files below `logs`.
-        told: called with each outcome and the numbers of jobs done and of all.
+        notify: called with each outcome and the numbers of jobs done and of all.
     """
-    nodes = list(before([node for last in ends.values() for node in last]))
+    nodes = jobs_of(ends)
     if all(done_before(node, root) for node in nodes):
         return []
     with locked(root):
@@ -85,7 +85,7 @@ def run_study(
             for outcome in _outcomes(open_nodes, done, root, devices, pool, progress):
                 outcomes.append(outcome)
                 done |= {outcome.node} if outcome.state == DONE else set()
-                told(outcome, len(done), total)
+                notify(outcome, len(done), total)
     return outcomes
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from latentsr import __version__, terminal
+from latentsr.commands.calibrate import calibrate
 from latentsr.commands.demo import demo
 from latentsr.commands.enhance import enhance
 from latentsr.commands.evaluate import evaluate
@@ -26,6 +27,7 @@ COMMANDS = (
     (fit_vae, "latentsr fit-vae dataset/ -o vae/ --factor 4 --latent-channels 3 --steps 20000"),
     (encode, "latentsr encode dataset/ --vae haar -o cache/"),
     (train, "latentsr train cache/ -o model/ --steps 4000"),
+    (calibrate, "latentsr calibrate dataset/ --model model/ --alpha 0.1 -o calibrated/"),
     (evaluate, "latentsr evaluate dataset/ --method posterior=latentsr-tiny -o evaluation/"),
     (study, "latentsr study studies/smoke.yaml -o smoke/ --dry-run"),
     (demo, "latentsr demo -o demo/"),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -20,7 +20,7 @@ from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionEr
 from latentsr.io.items import refuse_source, unreadable
 from latentsr.job import check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
-from latentsr.provenance import PIXELS, RESEARCH_USE
+from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
 from latentsr.tiling import tile_starts
 from latentsr.upscalers import BATCH, Sampling, Upscaler
 from latentsr.volume import MAX_PIXELS, Volume
@@ -33,6 +33,7 @@ MEND = "set the option overwrite, or choose another output folder"
 class Outcome:
     """What became of one input: `output` is relative to the output folder, `reason` says why it is not written anew.
 
+    `checks` is what is known of the result without its truth, see `latentsr.upscalers.upscaler.Checks`.
     "skipped" is a file that holds no image. "begun" stands in `run.json` alone, for the output that is being written.
     `shape` is the input's (slices, rows, columns), where it was read.
     """
@@ -48,6 +49,7 @@ class Outcome:
     input_sha256: str = ""
     output_sha256: dict[str, str] = field(default_factory=dict)
     made_by: str = ""
+    checks: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -203,23 +205,30 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
 
     enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress)
 
-    outcome = replace(outcome, status="begun", made_by=job.made_by)
+    checks = enhanced.checks
+    unlike = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
+    warnings = (*outcome.warnings, *unlike)
+    outcome = replace(outcome, status="begun", made_by=job.made_by, checks=asdict(checks), warnings=warnings)
     record.begin(outcome)
-    # The image comes last: where it exists, its uncertainty map does too; without it, neither.
-    maps: tuple[Path, ...] = ()
-    map_output = io.uncertainty_name(output, kind)
-    if enhanced.uncertainty is not None:
-        refuse_links(job.out, map_output)
-        maps = io.write_uncertainty(
-            enhanced.uncertainty, map_output, provenance=enhanced.provenance, overwrite=True,
-            parametric_map=job.parametric_map,
-        )  # fmt: skip
+    # The image comes last: where it exists, its maps do too; without it, none.
+    maps: list[Path] = []
+    kind_of_map = UNCERTAINTY if enhanced.trust is None else INTERVAL
+    outputs = {io.uncertainty_name(output, kind): (enhanced.uncertainty, kind_of_map)}
+    outputs[io.uncertainty_name(output, kind, "trust")] = (enhanced.trust, TRUST)
     try:
+        for map_output, (pixels, what) in outputs.items():
+            if pixels is not None:
+                refuse_links(job.out, map_output)
+                maps += io.write_uncertainty(
+                    pixels, map_output, provenance=enhanced.provenance, kind=what, overwrite=True,
+                    parametric_map=job.parametric_map and what != TRUST,
+                )  # fmt: skip
         image = io.write(enhanced.volume, output, provenance=enhanced.provenance, overwrite=True)
     except (LatentSRError, OSError):
         for path in maps:
             path.unlink(missing_ok=True)
-        _remove_empty(map_output)  # the folder of a series' maps
+        for map_output in outputs:
+            _remove_empty(map_output)  # the folder of a series' maps
         raise
     return replace(outcome, status="written", output_sha256=_hashes([*image, *maps], job.out))
 
@@ -342,7 +351,8 @@ class Pace:
 
     def estimate(self, outcomes: Sequence[Outcome], job: Job) -> Estimate:
         """What the planned ones of these outcomes would take."""
-        upscaler, several = job.upscaler, job.sampling.samples > 1
+        upscaler = job.upscaler
+        several = (job.sampling.samples > 1) * (1 if upscaler.uncalibrated(job.sampling) else 2)  # maps
         factor = upscaler.autoencoder.spec.factor if upscaler.autoencoder else upscaler.scale
         tile = (job.sampling.tile or math.inf) * factor / upscaler.scale  # in LR pixels
         overlap = math.ceil(OVERLAP * factor / upscaler.scale)

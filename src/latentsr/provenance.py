@@ -11,6 +11,8 @@ RESEARCH_USE = "Research use only. Not for diagnosis."
 PIXELS = 1
 
 POSTERIOR_MEAN, SAMPLE, UNCERTAINTY = "posterior mean", "sample", "uncertainty"
+INTERVAL, TRUST = "interval", "trust mask"  # maps too: half its width, and where that is small
+MAPS = (UNCERTAINTY, INTERVAL, TRUST)
 INTERPOLATION, ESTIMATE = "interpolation", "network estimate"  # one image: of no network, and of one without samples
 
 
@@ -19,7 +21,8 @@ class Provenance:
     """Who made an image: `model` and its hash, latentsr's `version`, the seed and the options as canonical JSON.
 
     `synthetic`: detail was made up (diffusion), as in DICOM's SyntheticData. `image` is the kind of the pixels:
-    `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples", `UNCERTAINTY`, `ESTIMATE`, `INTERPOLATION`; empty without a model.
+    `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples", `ESTIMATE`, `INTERPOLATION`, of a map one of `MAPS`;
+    empty without a model.
     """
 
     model: str

@@ -20,7 +20,7 @@ LAYERS = (
     ("device", "degrade", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "diffusion", "data"),
     ("training", "upscalers"),
-    ("bench", "enhance", "report", "demo", "judging"),
+    ("bench", "calibrate", "enhance", "report", "demo", "judging"),
     ("study",),
     ("cli", "commands", "terminal", "scaleout", "serve", "__main__"),
 )

@@ -142,10 +142,11 @@ def write_uncertainty(
     path: Path | str,
     *,
     provenance: Provenance | None,
+    kind: str = UNCERTAINTY,
     overwrite: bool = False,
     parametric_map: bool = False,
 ) -> tuple[Path, ...]:
-    """Writes a map of spread, in the volume's physical units, and returns the written files.
+    """Writes a map, of spread unless `kind` says another of MAPS, in physical units, and returns the written files.
 
     From DICOM: images that viewers show, as 16-bit integers with a rescale slope, in a folder for a series; and with
     `parametric_map` beside them a DICOM Parametric Map in float32, named _parametric. From NIfTI: NIfTI, from others:
@@ -161,7 +162,7 @@ def write_uncertainty(
     refuse_existing(path, overwrite)
     if not np.isfinite(spread.pixels).all():
         raise InputError("the uncertainty map holds NaN or infinite pixels: it is not written; report the model")
-    made_by = replace(provenance or WITHOUT_MODEL, image=UNCERTAINTY)
+    made_by = replace(provenance or WITHOUT_MODEL, image=kind)
     if spread.source.kind == "nifti":
         return nifti.write(spread, path, provenance=made_by)
     if spread.source.kind != "dicom":

@@ -195,17 +195,17 @@ def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) 
     return relative if name.lower().endswith(suffixes) else relative.with_name(name + suffixes[0])
 
 
-def uncertainty_name(output: Path, kind: str) -> Path:
-    """The path of an output's uncertainty map: beside it, named _uncertainty; a folder for a DICOM series."""
+def uncertainty_name(output: Path, kind: str, word: str = "uncertainty") -> Path:
+    """The path of an output's map: beside it, named _uncertainty or by another word; a folder for a DICOM series."""
     name = output.name
     if kind == "dicom":
         known = next((suffix for suffix in dicom.SUFFIXES if name.lower().endswith(suffix)), "")
-        return output.with_name(f"{name[: len(name) - len(known)]}_uncertainty{'.dcm' if known else ''}")
+        return output.with_name(f"{name[: len(name) - len(known)]}_{word}{'.dcm' if known else ''}")
     if kind == "nifti":
         plain = stem(name)
-        marked = plain.replace("_desc-latentsr_", "_desc-latentsrUncertainty_")
-        return output.with_name((marked if marked != plain else f"{plain}_uncertainty") + name[len(plain) :])
-    return output.with_name(f"{output.stem}_uncertainty.tif")
+        marked = plain.replace("_desc-latentsr_", f"_desc-latentsr{word.capitalize()}_")
+        return output.with_name((marked if marked != plain else f"{plain}_{word}") + name[len(plain) :])
+    return output.with_name(f"{output.stem}_{word}.tif")
 
 
 def refuse_source(output: Path, inputs: Sequence[Path]) -> None:

@@ -20,6 +20,7 @@ from latentsr.degrade import parse_degradation
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
 from latentsr.errors import LatentSRError, ModelError
+from latentsr.upscalers.calibration import Calibration
 from latentsr.upscalers.restorer import ModelConfig, Restorer
 
 SHIPPED = Path(__file__).parents[1] / "models"
@@ -30,16 +31,17 @@ IMAGES = "training_images.txt"  # a `pixel_digest` a line
 class SuperResolver(Restorer):
     """A model, ready to be applied: `load` it, then `enhance` files, arrays and volumes, or `restore` tensors.
 
-    `hash` is that of its config.json, which holds those of its other files. `training_images` are the digests of those
-    that are known, see `latentsr.data.duplicates.pixel_digest`; none of a model that was trained by an older version.
+    `folder` is where it was loaded from, `hash` that of its config.json, which holds those of its other files.
+    `training_images` are the digests of those that are known, see `latentsr.data.duplicates.pixel_digest`; none of a
+    model that was trained by an older version.
     """
 
     def __init__(
         self, config: ModelConfig, denoiser: Denoiser, autoencoder: Autoencoder, device: str = "cpu", *, hash: str,
-        training_images: Iterable[str] = (),
+        folder: Path, training_images: Iterable[str] = (),
     ) -> None:  # fmt: skip
         super().__init__(config, denoiser, autoencoder, device)
-        self.hash = hash
+        self.hash, self.folder = hash, folder
         self.training_images = frozenset(training_images)
 
     @classmethod
@@ -69,7 +71,9 @@ class SuperResolver(Restorer):
         denoiser = Denoiser(config.denoiser)
         load_weights(denoiser, folder / WEIGHTS)
         images = (folder / IMAGES).read_text(encoding="ascii").split() if IMAGES in config.files else ()
-        return cls(config, denoiser, autoencoder, device, hash=sha256(folder / CONFIG), training_images=images)
+        return cls(
+            config, denoiser, autoencoder, device, hash=sha256(folder / CONFIG), folder=folder, training_images=images
+        )
 
 
 def save_model(
@@ -99,6 +103,25 @@ def save_model(
         made = (path for path in sorted(partial.rglob("*")) if path.is_file() and path.name != CARD)
         files = {path.relative_to(partial).as_posix(): sha256(path) for path in made}
         write_json(partial / CONFIG, signed({**config.model_dump(mode="json"), "files": files}))
+
+
+def write_calibrated(model: SuperResolver, out: Path, calibration: Calibration) -> None:
+    """Writes a copy of a loaded model's folder at `out`, whole or not at all, with the calibration in it and its card.
+
+    A folder at `out` makes room for it. The model itself is not changed.
+    """
+    with replacing(out, over_folder=True) as fresh:
+        for name in (*model.config.files, CARD):
+            if (model.folder / name).is_file():
+                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(model.folder / name, fresh / name)
+        with (fresh / CARD).open("a", encoding="utf-8") as card:
+            card.write(
+                f"\nIntervals: calibrated on {calibration.patients} patients of {calibration.dataset} "
+                f"({calibration.split}), alpha {calibration.alpha:g}; see `calibration` in {CONFIG}.\n"
+            )
+        config = model.config.model_copy(update={"calibration": calibration})
+        write_json(fresh / CONFIG, signed(config.model_dump(mode="json")))
 
 
 def shipped_models() -> list[str]:

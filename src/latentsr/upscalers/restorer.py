@@ -31,7 +31,8 @@ from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError
 from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, SAMPLE
 from latentsr.tiling import apply_tiled
-from latentsr.upscalers.upscaler import Restored, Sampling, Upscaler
+from latentsr.upscalers.calibration import Calibration
+from latentsr.upscalers.upscaler import NOT_CALIBRATED, Restored, Sampling, Upscaler
 
 PACKET = Haar(4)
 REALISM = 0.27  # where the dial stands unless told otherwise; chosen on training images, see the model card
@@ -115,8 +116,8 @@ class ModelConfig(Config):
     `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are
     unlike. `realism` is the dial's place for samples, `spread` their calibration. `published` is the process of a model
     that was imported from the study's checkpoints, or trained as they were; it then decides instead of objective,
-    schedule and solver. `parent` is the model that it was fine-tuned from. `files` is the SHA-256 of every other file
-    of the model's folder.
+    schedule and solver. `parent` is the model that it was fine-tuned from. `calibration` is that of its
+    intervals, see `latentsr.calibrate`. `files` is the SHA-256 of every other file of the model's folder.
     """
 
     format: Literal[1] = 1
@@ -136,6 +137,7 @@ class ModelConfig(Config):
     spread: SpreadCalibration | None = None
     published: PublishedSampling | None = Field(None, exclude_if=lambda value: value is None)  # older hashes lack it
     parent: Parent | None = None
+    calibration: Calibration | None = Field(None, exclude_if=lambda value: value is None)  # as above
     files: dict[str, str] = Field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -162,6 +164,7 @@ class Restorer(Upscaler):
         self.autoencoder = autoencoder
         self.device = device
         self.degradation = parse_degradation(config.degradation)
+        self.calibration = config.calibration
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}, {self.degradation.text}, on {self.device})"
@@ -179,8 +182,9 @@ class Restorer(Upscaler):
             return project(image, lr, self.degradation) if sampling.consistency else image
 
         if not sampling.draws:
-            image, own = self._draw(given, ids, sampling, steps=1)
-            return Restored(consistent(image).float().cpu(), latents=own.float().cpu())
+            drawn, own = self._draw(given, ids, sampling, steps=1)
+            image = consistent(drawn).float().cpu()
+            return Restored(image, latents=own.float().cpu(), mean=image if self.has_mean else None)
         mean = self._draw(given, ids, sampling, steps=1)[0] if self.has_mean else None
         realism = self.config.realism if sampling.realism is None else sampling.realism
         images, whole = _Moments(), _Moments()
@@ -191,9 +195,12 @@ class Restorer(Upscaler):
             images.add(consistent(at))
             if sampling.samples > 1:
                 whole.add(consistent(drawn if mean is None else between(mean, drawn, 1.0, self.config.spread)))
+        image, mean = images.mean.float().cpu(), None if mean is None else mean.float().cpu()
         if sampling.samples > 1 or latents is None:
-            return Restored(images.mean.float().cpu(), whole.sd.float().cpu())
-        return Restored(images.mean.float().cpu(), latents=latents.float().cpu())
+            spread, calibration = whole.sd.float().cpu(), self.calibration
+            interval = None if calibration is None or self.uncalibrated(sampling) else calibration.half_widths(spread)
+            return Restored(image, spread, interval=interval, mean=mean)
+        return Restored(image, latents=latents.float().cpu(), mean=mean)
 
     @torch.inference_mode()
     def mean_and_sample(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling) -> tuple[Tensor, Tensor]:
@@ -212,6 +219,10 @@ class Restorer(Upscaler):
         self.process.check(sampling.steps, sampling.solver)
         if sampling.realism not in (None, 1.0) and not self.has_mean:
             raise OptionError(f"realism {sampling.realism:g}: {self.name} has no posterior mean; leave realism out")
+
+    def uncalibrated(self, sampling: Sampling) -> str:
+        """Why results of these options have no intervals with a guarantee; empty where they have."""
+        return NOT_CALIBRATED if self.calibration is None else self.calibration.misfit(sampling, self.config.realism)
 
     def evaluations(self, sampling: Sampling) -> int:
         """How often the network is evaluated for an image."""

@@ -1,10 +1,11 @@
 """What every upscaler is to the rest of the package, its options and results; bicubic interpolation."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -18,14 +19,20 @@ from latentsr.config import Config, canonical_json, checked
 from latentsr.degrade import Degradation, enlarge, project
 from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.io import read
+from latentsr.metrics.fidelity import lr_psnr
 from latentsr.names import BICUBIC
 from latentsr.provenance import ESTIMATE, INTERPOLATION, Provenance
 from latentsr.volume import Volume
+
+if TYPE_CHECKING:
+    from latentsr.upscalers.calibration import Calibration
 
 BICUBIC_PROJECTED = "bicubic+projection"
 SAMPLE_STEPS = 16  # of several samples, unless told otherwise
 SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image
 BATCH = 4  # slices at a time
+MOST_DB = 100.0  # of agreement with LR: beyond it floating point alone is measured
+NOT_CALIBRATED = "not calibrated"
 
 
 def _or_none(value: object) -> object:
@@ -73,21 +80,62 @@ class Restored:
     """SR images in [0, 1] (not clipped), (images, 1, rows, columns), and the sd over the samples where several.
 
     `latents` are those that the sampler drew of one sample, before realism and projection: (images, channels, rows,
-    columns); None where none or several were drawn.
+    columns); None where none or several were drawn. `interval` is half the width of each pixel's calibrated interval,
+    None without a calibration for these options. `mean` is the posterior mean, None where the model has none.
     """
 
     image: Tensor
     spread: Tensor | None = None
     latents: Tensor | None = None
+    interval: Tensor | None = None
+    mean: Tensor | None = None
+
+
+@dataclass
+class Checks:
+    """What can be said of a result without its truth.
+
+    `guarantee` is that of its intervals, or why there is none; `trusted` the share of pixels in the trust mask.
+    `outside`: how many slices lie outside the range of the calibration, by the test that they fail: the guarantee does
+    not hold for them. `lr_psnr`: PSNR in dB of the slice that agrees least with its input when it is reduced again, at
+    most `MOST_DB`. `null_space`: root mean square of what the result adds to the posterior mean and its input does not
+    determine, as a share of the window; None of models without posterior mean.
+    """
+
+    guarantee: dict[str, Any] | str
+    trusted: float | None = None
+    outside: dict[str, int] = field(default_factory=dict)
+    lr_psnr: float = MOST_DB
+    null_space: float | None = None
+
+    def add(
+        self, lr: Tensor, restored: Restored, degradation: Degradation, share: float, calibration: "Calibration | None"
+    ) -> None:
+        """Takes in some slices, which are that share of all."""
+        image, worst = restored.image, float(lr_psnr(restored.image, lr, degradation).min())
+        self.lr_psnr = round(min(self.lr_psnr, worst), 2)
+        if restored.mean is not None:
+            added = (image - restored.mean).double()
+            part = added - degradation.pinv(degradation.apply(added))
+            before = 0.0 if self.null_space is None else self.null_space**2
+            self.null_space = math.sqrt(before + share * float(part.square().mean()))
+        for test, failed in calibration.outside(lr).items() if calibration else ():
+            self.outside[test] = self.outside.get(test, 0) + failed
 
 
 @dataclass(frozen=True)
 class Enhanced:
-    """The SR volume, the sd over the samples as a volume (None for one sample), and how it was made."""
+    """The SR volume, its error map, and how it was made.
+
+    `uncertainty` is the sd over the samples, or with a calibration for these options half the width of each pixel's
+    interval, which `trust` says is small (1) or not (0). None for one sample. `checks`: what else is known of it.
+    """
 
     volume: Volume
     uncertainty: Volume | None
     provenance: Provenance
+    trust: Volume | None
+    checks: Checks
 
 
 class Upscaler:
@@ -105,6 +153,7 @@ class Upscaler:
         size: (rows, columns) of the HR images that it was trained on; None: not trained.
         has_mean: whether one step gives an image: the posterior mean, or the one that there is.
         has_samples: whether more steps draw samples; where not, there is one image, whatever the seed.
+        calibration: of the spread over samples, None where there is none.
     """
 
     name: str
@@ -116,6 +165,7 @@ class Upscaler:
     size: tuple[int, int] | None = None
     has_mean: bool = True
     has_samples: bool = False
+    calibration: "Calibration | None" = None
 
     @property
     def scale(self) -> int:
@@ -130,6 +180,10 @@ class Upscaler:
         """OptionError for options that it does not know: those of samples, where it draws none."""
         if not self.has_samples and (sampling.steps > 1 or sampling.solver):
             raise OptionError(f"{self.name} draws no samples: leave samples, steps, realism and solver out")
+
+    def uncalibrated(self, sampling: Sampling) -> str:  # noqa: ARG002
+        """Why results of these options have no intervals with a guarantee; empty where they have."""
+        return NOT_CALIBRATED
 
     def evaluations(self, sampling: Sampling) -> int:  # noqa: ARG002 - of those that have a network
         """How often the network is evaluated for an image, or each of its tiles; 0 where there is none."""
@@ -174,19 +228,30 @@ class Upscaler:
         slices, rows, columns = volume.pixels.shape
         pixels = np.empty((slices, rows * self.scale, columns * self.scale), np.float32)
         spread = np.empty_like(pixels) if sampling.samples > 1 else None
+        lacking = self.uncalibrated(sampling)
+        calibration = None if lacking else self.calibration
+        checks = Checks(lacking if calibration is None else calibration.guarantee)
         for start in range(0, slices, batch):
             progress(start, slices)
             part = slice(start, start + batch)
             ids = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in unit[part]]
             restored = self.restore(unit[part], ids=ids, sampling=sampling)
             pixels[part] = volume.window.invert(restored.image[:, 0].numpy())
+            checks.add(unit[part], restored, self.degradation, len(ids) / slices, calibration)
             if spread is not None:
-                if restored.spread is None:
+                width = restored.spread if calibration is None else restored.interval
+                if width is None:
                     raise ModelError(f"{self.name}: {sampling.samples} samples gave no spread; report the model")
-                spread[part] = restored.spread[:, 0].numpy() * (volume.window.high - volume.window.low)
+                spread[part] = width[:, 0].numpy()
         progress(slices, slices)
-        uncertainty = None if spread is None else volume.enlarged(spread, self.scale)
-        return Enhanced(volume.enlarged(pixels, self.scale), uncertainty, self.provenance(sampling))
+        uncertainty, trust = None, None
+        if calibration is not None and spread is not None:
+            trusted = (spread <= calibration.trusted).astype(np.float32)
+            trust, checks.trusted = volume.enlarged(trusted, self.scale), round(float(trusted.mean()), 4)
+        if spread is not None:
+            uncertainty = volume.enlarged(spread * (volume.window.high - volume.window.low), self.scale)
+        enlarged = volume.enlarged(pixels, self.scale)
+        return Enhanced(enlarged, uncertainty, self.provenance(sampling), trust, checks)
 
     def provenance(self, sampling: Sampling) -> Provenance:
         """Who made a result, and how: what goes into every output file."""

@@ -18,7 +18,7 @@ from latentsr.io.dicom.geometry import Slice, in_order, irregularities, left_out
 from latentsr.io.dicom.header import load, refusing
 from latentsr.io.dicom.parametric import map_headers
 from latentsr.io.dicom.pixels import to_physical
-from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
+from latentsr.provenance import MAPS, WITHOUT_MODEL, Provenance
 from latentsr.volume import MAX_PIXELS, Source, Volume, Window
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -62,14 +62,14 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
 def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple[Path, ...]:
     """Writes a derived image, or a folder of them for a series, all or none; gives the files' paths.
 
-    A volume that does not come from DICOM becomes Secondary Captures. One that the provenance calls an uncertainty is
+    A volume that does not come from DICOM becomes Secondary Captures. One that the provenance calls a map is
     stored as `parametric.map_headers` says.
     """
     made_by, several = provenance or WITHOUT_MODEL, len(volume.pixels) > 1
     forms: Sequence[Dataset] = volume.source.header if volume.source.kind == "dicom" else capture(volume, made_by)
     if len(forms) != len(volume.pixels):
         raise InputError(f"{len(volume.pixels)} slices for {len(forms)} source files: expected one each")
-    if volume.source.kind == "dicom" and made_by.image == UNCERTAINTY:
+    if volume.source.kind == "dicom" and made_by.image in MAPS:
         forms = map_headers(volume)
     names = slice_names(volume) if several else [""]  # one image is the path itself
     with replacing(path, over_folder=True) as part:

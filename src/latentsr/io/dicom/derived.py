@@ -19,13 +19,27 @@ from latentsr.errors import InputError
 from latentsr.io import dicom
 from latentsr.io.dicom.geometry import SPACINGS, decimals, is_placed, move_to_finer_grid, origin, steps
 from latentsr.io.dicom.pixels import to_stored
-from latentsr.provenance import ESTIMATE, PIXELS, POSTERIOR_MEAN, SAMPLE, UNCERTAINTY, WITHOUT_MODEL, Provenance
+from latentsr.provenance import (
+    ESTIMATE,
+    INTERVAL,
+    MAPS,
+    PIXELS,
+    POSTERIOR_MEAN,
+    SAMPLE,
+    TRUST,
+    UNCERTAINTY,
+    WITHOUT_MODEL,
+    Provenance,
+)  # fmt: skip
 from latentsr.volume import Volume, first_pixel_shift
 
 PARAMETRIC_MAP = f"parametric map of {UNCERTAINTY}"
 
 # The last digit of a derived series' number, so that a viewer lists what belongs together side by side.
-_SERIES_DIGITS = {POSTERIOR_MEAN: 1, SAMPLE: 2, "mean of": 3, UNCERTAINTY: 4, PARAMETRIC_MAP: 5, ESTIMATE: 6}
+_SERIES_DIGITS = {
+    POSTERIOR_MEAN: 1, SAMPLE: 2, "mean of": 3, UNCERTAINTY: 4, PARAMETRIC_MAP: 5, ESTIMATE: 6, INTERVAL: 7,
+    TRUST: 8,
+}  # fmt: skip
 _LAST_SERIES = 2_000_000  # a thousand times it is still an integer string (PS3.5 section 6.2)
 
 _SPATIAL_RESAMPLING = ("113085", "DCM", "Spatial resampling")
@@ -66,9 +80,9 @@ def derive(volume: Volume, index: int, provenance: Provenance, form: Dataset) ->
     # DERIVED, SECONDARY and the source's further values; MR wants a third one (PS3.3 C.8.3.1.1.1).
     values = header.get("ImageType") or []
     further = [str(value) for value in values[2:]] if not isinstance(values, str) else []
-    if provenance.image == UNCERTAINTY:  # of an MR image it is neither magnitude nor phase
+    if provenance.image in MAPS:  # of an MR image it is neither magnitude nor phase
         third = further[0] if further and header.SOPClassUID != MRImageStorage else ""
-        further = [third or "OTHER", UNCERTAINTY.upper()]
+        further = [third or "OTHER", provenance.image.upper()]
     elif header.SOPClassUID == MRImageStorage and not (further and further[0]):
         further[:1] = ["OTHER"]
     image.ImageType = ["DERIVED", "SECONDARY", *further]

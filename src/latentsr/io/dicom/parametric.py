@@ -19,7 +19,7 @@ from latentsr.errors import InputError
 from latentsr.io.dicom.derived import GREATEST, PARAMETRIC_MAP, content, derived_uid, describe, series_number
 from latentsr.io.dicom.geometry import is_placed, position
 from latentsr.io.dicom.header import refusing
-from latentsr.provenance import Provenance
+from latentsr.provenance import INTERVAL, UNCERTAINTY, Provenance
 from latentsr.volume import Volume
 
 # Classes whose images may have any rescale slope (PS3.3 C.8.2.1, C.8.9.1, C.11.1; MR as many scanners write it). That
@@ -36,6 +36,7 @@ _OF_STORED_VALUES = (
 )  # fmt: skip
 _BRIGHTEST = 99.5  # percentile that a viewer shows white: a few outliers would leave the rest dark
 
+MEANINGS = {UNCERTAINTY: "Standard deviation over samples", INTERVAL: "Half-width of the interval"}
 _HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 _NO_UNITS = Code("1", "UCUM", "no units")
 _READ_UNCHECKED = (  # by highdicom, which takes them as there
@@ -84,12 +85,12 @@ def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
         raise InputError(f"{came}: a parametric map needs a position a slice, leave out the option parametric_map")
     made_by = replace(provenance, image=PARAMETRIC_MAP)
     with refusing(f"{path}: no parametric map fits this source"):
-        image = _map(spread, made_by)
+        image = _map(spread, made_by, MEANINGS[provenance.image])
         with replacing(path, over_folder=True) as part:
             image.save_as(part)
 
 
-def _map(spread: Volume, made_by: Provenance) -> Dataset:
+def _map(spread: Volume, made_by: Provenance, what: str) -> Dataset:
     headers = [copy.copy(header) for header in spread.source.header]
     for header in headers:
         for keyword in _READ_UNCHECKED:
@@ -98,7 +99,7 @@ def _map(spread: Volume, made_by: Provenance) -> Dataset:
     low, high = float(spread.pixels.min()), float(spread.pixels.max())
     meaning = highdicom.pm.RealWorldValueMapping(
         lut_label="SPREAD",
-        lut_explanation="Standard deviation over samples",
+        lut_explanation=what,
         unit=_HOUNSFIELD if first.Modality == "CT" else _NO_UNITS,
         value_range=(low, max(high, np.nextafter(low, np.inf))),
         slope=1.0,
@@ -121,7 +122,7 @@ def _map(spread: Volume, made_by: Provenance) -> Dataset:
             highdicom.VOILUTTransformation(window_center=(low + high) / 2, window_width=max(high - low, 1e-6))
         ],
         content_label="UNCERTAINTY",
-        content_description="Standard deviation over samples; research use only",
+        content_description=f"{what}; research use only",
         pixel_measures=highdicom.PixelMeasuresSequence(
             pixel_spacing=[float(value) / scale for value in first.PixelSpacing],
             slice_thickness=float(first.get("SliceThickness") or 1),

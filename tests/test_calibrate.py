@@ -13,11 +13,14 @@ import torch
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+from latentsr.bench.evaluation import Comparison, compare
 from latentsr.calibrate import Calibrating, calibrate
 from latentsr.data.duplicates import pixel_digest
 from latentsr.data.records import Dataset
 from latentsr.degrade import parse_degradation
 from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.report.evaluation.data import Evaluation, read_evaluation
+from latentsr.report.evaluation.tables import coverage_table
 from latentsr.stats.conformal import SCALES
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.calibration import raw_width
@@ -219,3 +222,41 @@ def test_the_command_tells_the_result(dataset: Dataset, model_folder: Path, tmp_
     told = json.loads(run(*given, *ENHANCE, "--json").out)
     assert told["calibration"]["alpha"] == 0.3
     assert 0 <= told["resplits"]["mean"] <= 1
+
+
+def compared(dataset: Dataset, out: Path, **options: Any) -> Evaluation:
+    """The evaluation of some methods in coverage and half-width."""
+    asked = Comparison(metrics=("coverage", "half_width"), device="cpu", workers=0, **options)
+    compare([dataset], out, asked)
+    return read_evaluation(out)
+
+
+def test_evaluate_measures_how_often_the_truth_is_inside(calibrated: Path, dataset: Dataset, tmp_path: Path) -> None:
+    made = SuperResolver.load(calibrated, device="cpu").calibration
+    assert made is not None
+    methods = (f"mine={calibrated}?samples=2&steps=2", f"mean={calibrated}")
+    evaluation = compared(dataset, tmp_path / "out", methods=methods)
+    whole, width = (evaluation.summary("abdomen", name) for name in ("coverage/all", "half_width"))
+    assert whole.index.tolist() == ["mine"]  # the mean is sampled otherwise than was calibrated
+    row = whole.loc["mine"]
+    assert row["mean"] == pytest.approx(1 - made.risk, abs=1e-3)  # the same images and seed
+    assert row["mean_low"] < row["mean"] < row["mean_high"]
+    assert width.loc["mine", "mean"] == pytest.approx(made.half_width, rel=1e-4)
+    by_quarter = [evaluation.summary("abdomen", f"coverage/width{quarter}")["mean"]["mine"] for quarter in range(1, 5)]
+    assert np.mean(by_quarter) == pytest.approx(row["mean"], abs=0.02)
+    (caution,) = [one for one in evaluation.run["cautions"] if "calibrated" in one]
+    assert caution.startswith("On 'abdomen' the intervals of method 'mine' were calibrated on these very images")
+    facts = {one["name"]: one.get("calibration") for one in evaluation.run["methods"]}
+    assert facts["mine"]["patients"] == 5
+    assert facts["mean"] is None
+    table = coverage_table(evaluation, "abdomen")
+    assert table is not None
+    ((name, promised, patients, share, *_),) = table.rows
+    assert (name, promised, patients) == ("mine", "0.7", "5")
+    assert float(share.partition(" ")[0]) == pytest.approx(row["mean"], abs=0.005)
+
+
+def test_coverage_under_another_degradation_is_cautioned(calibrated: Path, dataset: Dataset, tmp_path: Path) -> None:
+    methods = (f"mine={calibrated}?samples=2&steps=2",)
+    evaluation = compared(dataset, tmp_path / "out", methods=methods, degradation="area:4", limit=3)
+    assert [one for one in evaluation.run["cautions"] if "calibrated for bicubic:4" in one]

@@ -17,6 +17,7 @@ NEEDS = {
     "reconstruction": "a model in a lossy latent",
     "hr_decoded": "a model, one sample",
     "sampled": "`--keep-latents`",
+    "interval": "a calibrated model",
 }
 
 

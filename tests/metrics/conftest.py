@@ -80,6 +80,7 @@ def make_context() -> Callable[[Tensor, Tensor], dict[str, Any]]:
             "hr_decoded": hr.expand(-1, 3, -1, -1),
             "sampled": F.pixel_unshuffle(sr, 4),
             "encoded": F.pixel_unshuffle(hr, 4),
+            "interval": 0.01 + 0.1 * hr,
         }
 
     return make

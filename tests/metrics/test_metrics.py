@@ -64,7 +64,7 @@ def test_an_image_has_the_same_value_in_any_batch(metric: Metric, sr: Tensor, co
 # How much was added beyond the mean does not say whether it is right: a shifted image adds as much as HR itself. And a
 # noise floor is the reference autoencoder's, the same for every SR image. Blockiness is blind to contrast and to a
 # shift by two pixels, and the FRC beyond LR to both.
-UNDIRECTED = ("null_space", "noise_floor", "blockiness", "detail_frc")
+UNDIRECTED = ("null_space", "noise_floor", "blockiness", "detail_frc", "coverage", "half_width")
 DIRECTED = [one for one in WITHOUT_WEIGHTS if one.name not in UNDIRECTED]
 
 

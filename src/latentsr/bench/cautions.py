@@ -25,6 +25,7 @@ REASONS: Mapping[str, str] = {
     "sr_latent": "no autoencoder was named to compare latents in (the option latent)",
     "reconstruction": "no method is a model whose autoencoder loses anything",
     "sampled": "no method is a model that draws one sample of latents",
+    "interval": "no method is a calibrated model, sampled as it was calibrated",
     "mask": "there are no masks of a region of interest (the option masks, here or of prepare)",
 }
 
@@ -245,6 +246,26 @@ def training_warnings(plan: EvaluationPlan) -> list[str]:
                     f"{count} of {len(digests)} images of '{work.dataset.name}' were used to train the model of "
                     f"{', '.join(names)}: its results there say little of images that it has not seen. Prepare the "
                     "dataset apart from the training set (the option apart_from)."
+                )
+    return told
+
+
+def interval_cautions(plan: EvaluationPlan) -> list[str]:
+    """A sentence for each calibrated method and dataset whose images or degradation say little of its coverage."""
+    told = []
+    for work in plan.works:
+        data, degradation = (work.dataset.hash, plan.comparison.split), work.around.degradation.text
+        for source in plan.sources:
+            facts = source.facts.get("calibration") or {}
+            if facts and (facts["dataset_hash"], facts["split"]) == data:
+                told.append(
+                    f"On '{work.dataset.name}' the intervals of method '{source.name}' were calibrated on these very "
+                    "images: their coverage there is no test. Evaluate on other patients."
+                )
+            if facts and facts["degradation"] != degradation:
+                told.append(
+                    f"The intervals of method '{source.name}' were calibrated for {facts['degradation']}: on "
+                    f"'{work.dataset.name}', reduced by {degradation}, nothing guarantees their coverage."
                 )
     return told
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from latentsr.bench.cautions import (
     cautions,
+    interval_cautions,
     joined,
     method_cautions,
     not_measured,
@@ -133,6 +134,7 @@ def _conclude(plan: EvaluationPlan, found: Sequence[Results], folder: JobFolder,
         *distortion_cautions(table, truths),
         *method_cautions(plan.first_seeds, table),
         *set_cautions(made["sets"]),
+        *interval_cautions(plan),
         *(seed_cautions(made["seeds"]) if plan.seeds else ()),
     ]
     facts: dict[str, Any] = {

@@ -106,6 +106,8 @@ class Work:
             made["mean"] = lambda case: case.mean
         if (masks := self.masks) is not None:
             made["mask"] = lambda case: case.truth.mask(masks)
+        if method.intervals:
+            made["interval"] = lambda case: case.made.interval
         if own is not None and not own.spec.lossless:
             made["reconstruction"] = lambda case: case.truth.decoded(own)
         if own is not None and method.latents:
@@ -322,7 +324,7 @@ def read_hr_lr(work: Work, records: Sequence[Record], device: str | torch.device
 
 
 def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[str]) -> Restored:
-    """The method's SR images, not clamped, of HR's size, type and device, all finite; the latents of a sampler."""
+    """The method's SR images, not clamped, of HR's size, type and device, all finite; latents and intervals too."""
     made = method.restore(lr, ids)
     sr = made.image.to(hr)
     if sr.shape != hr.shape:
@@ -335,7 +337,8 @@ def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[s
             f"method '{method.name}' gave values that are not finite for {len(bad)} of {len(ids)} images of a batch "
             f"({work.naming.listed(bad)}); check its weights{work.naming.hint}"
         )
-    return Restored(sr, latents=None if made.latents is None else made.latents.to(hr))
+    latents, interval = (None if one is None else one.to(hr) for one in (made.latents, made.interval))
+    return Restored(sr, latents=latents, interval=interval)
 
 
 @torch.inference_mode()

@@ -233,6 +233,9 @@ def from_model(name: str, model: "SuperResolver", degradation: Degradation, samp
         "options": sampling.model_dump(mode="json"),
         "autoencoder": autoencoder_facts,
     }
+    if model.calibration is not None and not model.uncalibrated(sampling):
+        names = ("alpha", "delta", "patients", "images", "dataset", "dataset_hash", "split", "degradation")
+        facts["calibration"] = {name: getattr(model.calibration, name) for name in names}
     method = Method.of(name, model, sampling)
     return Source(name, "model", facts, lambda target: (method, ""), model.training_images)
 

@@ -9,16 +9,15 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from latentsr.errors import InputError, OptionError
-from latentsr.metrics import fidelity, frequency, hallucination, learned, perceptual, registration
+from latentsr.metrics import coverage, fidelity, frequency, hallucination, learned, perceptual, registration
 
 CONTEXT = (
     "hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction", "sr_decoded",
-    "hr_decoded", "sampled", "encoded",
+    "hr_decoded", "sampled", "encoded", "interval",
 )  # fmt: skip
 Group = Literal[
     "fidelity", "perceptual", "frequency", "hallucination", "latent", "roi", "intensity", "distortion", "learned",
-    "consistency",
-    "published",
+    "consistency", "uncertainty", "published",
 ]  # fmt: skip
 
 
@@ -42,7 +41,8 @@ class Metric:
             columns) of the region of interest, `mean` (the posterior-mean SR image), `sr_latent` and `hr_latent`
             (batch, channels, rows, columns), `reconstruction` (HR, encoded and decoded by the method's autoencoder),
             `sr_decoded` and `hr_decoded` (the decoder's output of the sampler's latents and of HR's, all channels),
-            `sampled` and `encoded` (the latents that the method's sampler drew, and HR's of the same autoencoder).
+            `sampled` and `encoded` (the latents that the method's sampler drew, and HR's of the same autoencoder),
+            `interval` (half the width of each pixel's calibrated interval).
         parts: names of the values where there are several per image, such as the bands of a spectrum.
         group: its section in a report.
         of_image: whether it takes the SR image; measures of latents and of reconstructions do not.
@@ -176,6 +176,11 @@ _TABLE = (
            "(1 - A^+ A)(SR - mean), Wang 2023 (DDNM), eq. 7", needs=("mean", "degradation"), group="hallucination"),
     Metric("sfrc", "sFRC rate", frequency.sfrc_rate, "", "lower", (0.0, 1.0), "Kc et al. 2026 (arXiv 2603.04673)",
            frequency.PATCH, parts=tuple(f"{threshold:g}" for threshold in frequency.THRESHOLDS), group="hallucination"),
+    Metric("coverage", "Coverage", coverage.coverage, "", "closer", (0.0, 1.0),
+           "share of pixels with HR within SR ± half-width, by quarters of width and intensity",
+           needs=("hr", "interval"), parts=coverage.PARTS, group="uncertainty"),
+    Metric("half_width", "Interval half-width", coverage.half_width, "intensity", "closer", (0.0, INF),
+           "mean half-width of calibrated intervals", needs=("interval",), group="uncertainty", of_image=False),
     Metric("lr_psnr", "LR PSNR", fidelity.lr_psnr, "dB", "higher", (-INF, INF), "PSNR of A(SR) against LR",
            needs=("lr", "degradation"), group="consistency"),
     Metric("latent_cosine", "Latent cosine", fidelity.latent_cosine, "", "higher", (-1.0, 1.0), STUDY,

@@ -308,6 +308,7 @@ class Method:
         bits: the least of a pixel where the images are files; None where they are made in float.
         evaluations: of the network for an image, 0 without a network; None where the images are files.
         latents: whether `restore` returns the latents that a sampler drew, of `autoencoder`.
+        intervals: whether it returns calibrated intervals.
     """
 
     name: str
@@ -316,6 +317,7 @@ class Method:
     bits: int | None = None
     evaluations: int | None = None
     latents: bool = False
+    intervals: bool = False
 
     @classmethod
     def of(cls, name: str, upscaler: Upscaler, sampling: Sampling = Sampling()) -> "Method":
@@ -327,6 +329,7 @@ class Method:
         return cls(
             name, restore, upscaler.autoencoder, evaluations=upscaler.evaluations(sampling),
             latents=upscaler.autoencoder is not None and sampling.samples == 1,
+            intervals=not upscaler.uncalibrated(sampling),
         )  # fmt: skip
 
 

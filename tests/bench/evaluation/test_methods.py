@@ -34,6 +34,11 @@ class MadeUpModel:
     def scale(self) -> int:
         return self.degradation.scale
 
+    calibration: None = None
+
+    def uncalibrated(self, sampling: Sampling) -> str:
+        return "not calibrated"
+
     def evaluations(self, sampling: Sampling) -> int:
         return sampling.samples * sampling.steps
 

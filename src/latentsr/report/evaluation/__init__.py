@@ -41,6 +41,7 @@ FOLDED: tuple[tuple[str, tuple[Maker, ...], str], ...] = (
         ),
         "",
     ),
+    ("Whether intervals hold", (tables.coverage_table,), ""),
     ("Latents and ceilings", (ceiling_blocks, figures.latent_picture), ""),
     ("Place, blur, contrast and noise", (tables.character_table,), ""),
     ("Agreement of intensity", (figures.intensity_picture, tables.agreement_table), ""),

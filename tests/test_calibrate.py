@@ -115,7 +115,7 @@ def test_a_killed_run_goes_on_and_samples_nothing_twice(
 
 
 def test_what_cannot_be_calibrated_is_told_before_any_image(
-    dataset: Dataset, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_dataset: Callable
 ) -> None:
     def refused(error: type[Exception], message: str, out: Path = tmp_path / "out", **options: Any) -> None:
         with pytest.raises(error, match=message):
@@ -128,6 +128,9 @@ def test_what_cannot_be_calibrated_is_told_before_any_image(
     refused(OptionError, "is the model itself", out=model_folder)
     (tmp_path / "mine").mkdir()
     refused(StaleError, "no calibration made it", out=tmp_path / "mine")
+    small = make_dataset(tmp_path / "small", [np.eye(60, dtype=np.uint8)] * 5, "abcde", "small")
+    with pytest.raises(InputError, match="5 images have a side under 64 px"):
+        calibrate(small, model_folder, tmp_path / "out", OPTIONS, device="cpu")
     # Two patients' images were trained on: they are left out, and the others are too few for this alpha.
     trained = frozenset(pixel_digest(dataset.pixels(one)) for one in dataset.records[:4])
     load = SuperResolver.load

@@ -14,6 +14,7 @@ from latentsr.data.records import Dataset, Record, batches, loaded, low_resoluti
 from latentsr.degrade import parse_degradation
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.job import JobFolder, Part, Parts, Progress, run_folder, silent
+from latentsr.metrics.frequency import RADIAL_SIDE
 from latentsr.provenance import PIXELS, RESEARCH_USE
 from latentsr.stats.conformal import SCALES, controlled_scale, patients_needed, resplit_risks, risk_curve
 from latentsr.stats.paired import unit_means
@@ -81,16 +82,7 @@ def calibrate(
     if degradation.scale != resolver.scale:
         raise OptionError(f"degradation {degradation.text}: the model enlarges {resolver.scale} times; choose another")
     read = dataset if isinstance(dataset, Dataset) else read_dataset(dataset)
-    chosen = spread(read.select(options.split), options.limit)
-    read.check(chosen)
-    seen = resolver.training_images
-    records = [one for one in chosen if not seen or pixel_digest(read.pixels(one)) not in seen]
-    if (patients := len({record.patient for record in records})) < needed:
-        levels = f"alpha {options.alpha:g}" + (f" and delta {options.delta:g}" if options.delta is not None else "")
-        raise InputError(
-            f"{read.root}: {patients} patients in split '{options.split}' on which the model was not trained; {levels} "
-            f"need {needed} or more"
-        )
+    records, left_out = _usable(read, resolver, options, needed)
     facts = {
         "model": resolver.hash, "data": read.hash, "split": options.split, "limit": options.limit,
         "degradation": degradation.text, "sampling": sampling.model_dump(), "pixels": [PIXELS, FLOOR],
@@ -105,7 +97,7 @@ def calibrate(
         done |= {one.id for one in alike}
     progress(len(done), len(records))
     calibration, held_out = _concluded(options, read, records, parts.read())
-    more = {"left_out": len(chosen) - len(records), "degradation": degradation.text, "sampling": sampling}
+    more = {"left_out": left_out, "degradation": degradation.text, "sampling": sampling}
     calibration = calibration.model_copy(update=more)
     config = read_signed_json(out / CONFIG) if (out / CONFIG).is_file() else {}
     if config.get("calibration") != calibration.model_dump(mode="json"):
@@ -115,6 +107,26 @@ def calibrate(
     record = {"key": sha256_json(facts), **facts, "calibration": calibration.model_dump(mode="json"), **held_out}
     folder.finish(manifest(note=RESEARCH_USE, **record))
     return record
+
+
+def _usable(dataset: Dataset, resolver: SuperResolver, options: Calibrating, needed: int) -> tuple[list[Record], int]:
+    """The images that can be used, and how many were left out as the model was trained on them; InputError if few."""
+    chosen = spread(dataset.select(options.split), options.limit)
+    dataset.check(chosen)
+    if small := sum(min(one.rows, one.columns) < RADIAL_SIDE * resolver.scale for one in chosen):
+        raise InputError(
+            f"{dataset.root}: {small} images have a side under {RADIAL_SIDE * resolver.scale} px: their LR has no "
+            "spectrum by which other inputs could be told; prepare larger ones"
+        )
+    seen = resolver.training_images
+    records = [one for one in chosen if not seen or pixel_digest(dataset.pixels(one)) not in seen]
+    if (patients := len({record.patient for record in records})) < needed:
+        levels = f"alpha {options.alpha:g}" + (f" and delta {options.delta:g}" if options.delta is not None else "")
+        raise InputError(
+            f"{dataset.root}: {patients} patients in split '{options.split}' on which the model was not trained; "
+            f"{levels} need {needed} or more"
+        )
+    return records, len(chosen) - len(records)
 
 
 def _claimed(folder: JobFolder, key: str, out: Path, *, overwrite: bool) -> Parts:

@@ -22,6 +22,7 @@ SHORTER = {
     "prepare folder": f"--size {SIDE}",
     "fit-vae": "--steps 2 --crop 32 --batch 1",
     "train": "--steps 2 --channels 8,16 --crop 16 --batch 1 --validate-every 2",
+    "calibrate": "--samples 2 --steps 2 --split train --alpha 0.2",  # eight patients
 }
 FEWER = {
     "--steps 16": "--steps 2",
@@ -29,6 +30,7 @@ FEWER = {
     "?steps=16": "?steps=2",
     "scans/ -o sampled/": "scans/image0.png -o sampled/",
     "scans/ -o averaged/": "scans/MR_small.dcm -o averaged/",
+    "scans/ -o intervals/": "scans/image0.png -o intervals/ --steps 2",
     "-o evaluation/": "-o evaluation/ --metric psnr",  # all measures are OUT/evaluation's
     "-o against/": "-o against/ --metric psnr",
     "-o more/": "-o more/ --metric psnr",
@@ -40,6 +42,7 @@ PAGES = (
     "docs/evaluation.md",
     "docs/published-study.md",
     "docs/training.md",
+    "docs/uncertainty.md",
     "src/latentsr/models/latentsr-tiny/README.md",
 )
 

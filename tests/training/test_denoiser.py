@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from latentsr.autoencoders.haar import Haar
 from latentsr.config import checked
 from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.diffusion.objective import OBJECTIVES, alphas_sigmas
-from latentsr.diffusion.process import NoiseProcess
 from latentsr.errors import InputError, OptionError
 from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space
 from latentsr.training.trainer import Budget
+from latentsr.upscalers.restorer import ModelConfig, Restorer
 
 FACTS = {"mean": [0.1, -0.2], "sd": [0.5, 2.0]}
 
@@ -33,11 +34,11 @@ def training(**options: object) -> DenoiserTraining:
     """A training whose network always says nought."""
     config = TrainConfig(**{"target": "latent", "channels": (8, 16), "layers": 1, "groups": 4, "crop": 4, **options})
     here = cache(hr=4, pixels=4, latent_up=4)
-    process = NoiseProcess(config.objective, config.schedule, "dpm++")
-    restorer = SimpleNamespace(
-        denoiser=Nought(), process=process, config=SimpleNamespace(space=latent_space(here, config))
-    )
-    return DenoiserTraining(restorer, config, Budget(9, None), Path("pictures"))
+    model = ModelConfig(
+        name="tiny", degradation="bicubic:4", autoencoder="haar", autoencoder_hash="", space=latent_space(here, config),
+        denoiser=denoiser_spec(here, config), objective=config.objective, schedule=config.schedule, solver="dpm++",
+    )  # fmt: skip
+    return DenoiserTraining(Restorer(model, Nought(), Haar(4)), config, Budget(9, None), Path("pictures"))
 
 
 class Nought(nn.Module):

@@ -21,12 +21,12 @@ from latentsr.data.records import Record, write_dataset
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
-from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.errors import InputError, ModelError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.job import JobFolder, run_folder
 from latentsr.provenance import ESTIMATE, RESEARCH_USE
 from latentsr.training.crops import LatentCrops
-from latentsr.training.denoiser import TrainConfig
+from latentsr.training.denoiser import TrainConfig, refined_space
 from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card, training_state
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
@@ -136,7 +136,7 @@ import os, signal
 from pathlib import Path
 from latentsr.data.latents import open_cache
 from latentsr.training import crops, fit_denoiser
-from latentsr.training.denoiser import TrainConfig
+from latentsr.training.denoiser import TrainConfig, refined_space
 cache, out, options, place = arguments
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -391,6 +391,48 @@ def test_init_of_another_form_says_what_differs(cache: LatentCache, trained: Pat
     with pytest.raises(OptionError, match=r"autoencoder is haar-2 \(haar-2\), its own haar \(haar-4\)"):
         fitted(haar2, tmp_path / "child", init=str(trained))
     assert not (tmp_path / "child.run").exists()
+
+
+def test_a_model_refines_the_estimate_of_its_base(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
+    options = {"base": str(trained), "objective": "flow", "schedule": "flow", "steps": 2, "validate_every": 2}
+    out = fitted(cache, tmp_path / "refined", **options)
+    base, model = SuperResolver.load(trained, device="cpu"), SuperResolver.load(out, device="cpu")
+    lr = torch.rand(2, 1, 9, 8)
+    assert torch.equal(model.restore(lr, ids=["a", "b"]).image, base.restore(lr, ids=["a", "b"]).image)
+    drawn = model.restore(lr, ids=["a", "b"], sampling=Sampling(steps=2, realism=1))
+    assert drawn.mean is not None
+    assert not torch.equal(drawn.image, drawn.mean)
+    assert [model.evaluations(Sampling(steps=steps)) for steps in (1, 2, 5)] == [1, 2, 5]
+    assert model.training_images == base.training_images
+    assert f"refines | tiny, SHA-256 {base.hash}" in (out / "README.md").read_text()
+    tuned = SuperResolver.load(fitted(cache, tmp_path / "tuned", init=str(out), **{**options, "base": None}))
+    assert tuned.config.base == model.config.base
+    (out / "base" / "README.md").write_text("")  # no part of it
+    SuperResolver.load(out, device="cpu")
+    (out / "base" / "denoiser.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"base/denoiser.safetensors was altered"):
+        SuperResolver.load(out, device="cpu")
+
+
+def test_what_a_base_lacks_is_normalised(cache: LatentCache, trained: Path) -> None:
+    base = SuperResolver.load(trained, device="cpu")
+    space = refined_space(cache, base, TINY)
+    batch = {role: torch.from_numpy(np.array(cache.array("train", role))) for role in ("hr", *base.roles)}
+    noise = torch.randn(batch["hr"][:1].shape, generator=torch.Generator().manual_seed(TINY.seed)).expand(3, -1, -1, -1)
+    error = space.to_target(batch["hr"], base.estimated(batch, noise)[1]).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(error.mean(dim=1), torch.zeros(16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(error.std(dim=1), torch.ones(16), atol=1e-4, rtol=0)
+
+
+def test_a_base_must_be_of_the_same_kind(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
+    flow = {"objective": "flow", "schedule": "flow"}
+    with pytest.raises(OptionError, match=r"conditions is \('latent-up',\), its own \('pixels',\)"):
+        fitted(cache, tmp_path / "refined", base=str(trained), conditions=("latent-up",), **flow)
+    epsilon = fitted(cache, tmp_path / "epsilon", objective="epsilon", steps=2, validate_every=2)
+    with pytest.raises(OptionError, match="base epsilon: estimates no posterior mean"):
+        fitted(cache, tmp_path / "refined", base=str(epsilon), **flow)
+    with pytest.raises(ValueError, match="base with init"):
+        TrainConfig(base="a", init="b")
 
 
 def test_minutes_include_the_calibration(cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

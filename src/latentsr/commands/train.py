@@ -115,6 +115,7 @@ Preset = Annotated[
     typer.Option(help="published: network, noise table, sampler and training of arXiv 2604.12152; flags override it."),
 ]
 Init = Annotated[str | None, typer.Option(help="Model to fine-tune: a folder, or the name of a shipped one.")]
+Base = Annotated[str | None, typer.Option(help="Model whose estimate this one refines: a folder or a name.")]
 Steps = Annotated[int | None, typer.Option(help="Steps to train; more than before extend a finished training.")]
 BandWeights = Annotated[
     str | None, typer.Option(help="Weights of the error's Haar bands, finest first, the rest last, such as 4,2,1.")
@@ -130,6 +131,7 @@ def train(
     config: Annotated[Path | None, config_option("latentsr.training.denoiser:TrainConfig")] = None,
     preset: Preset = None,
     init: Init = None,
+    base: Base = None,
     family: Annotated[
         str | None, typer.Option(help="diffusion, or a regression network to compare it with.", metavar="NAME")
     ] = None,
@@ -172,8 +174,8 @@ def train(
     flags |= {"conditions": tuple(condition)} if condition else {}
     if preset not in (None, "published"):
         raise OptionError(f"preset {preset}: expected published")
-    base = published_preset(open_cache(cache)) if preset else {}
-    options = options_of(TrainConfig, config, flags, base)
+    defaults = published_preset(open_cache(cache)) if preset else {}
+    options = options_of(TrainConfig, config, flags, defaults)
     fit_denoiser(
         open_cache(cache), out, options, device=device, devices=devices, modalities=tuple(modality or ()),
         progress=terminal.progress,

@@ -28,11 +28,11 @@ from latentsr.diffusion.denoiser import (
 )  # fmt: skip
 from latentsr.diffusion.latents import LatentSpace, Statistics, Target, condition_channels
 from latentsr.diffusion.objective import ObjectiveName, ScheduleName
-from latentsr.errors import InputError, OptionError
+from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
 from latentsr.names import Condition
-from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule
+from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule, steps_an_epoch
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.restorer import Restorer
 
@@ -70,6 +70,8 @@ class TrainConfig(TrainingConfig):
     `pure_noise_share` of each batch is at the noisiest time. `channel_weight` w weighs the loss of a latent channel by
     sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels. `channels` to `groups`: DenoiserSpec.
     `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
+    `base` is a model, too, with a posterior mean: its estimate is that of the new model, whose network learns the
+    error of it in the base's latents, and sees it beside the condition.
 
     `epochs` decides the steps: so many passes over the training images, the last incomplete batch of each left out.
     `decay` "epoch" lowers the learning rate once an epoch, by a cosine to 1e-6 without warm-up. `normalise` false keeps
@@ -83,6 +85,7 @@ class TrainConfig(TrainingConfig):
     """
 
     family: Family = "diffusion"
+    base: str | None = None
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Target = "residual"
     objective: ObjectiveName = "x0"
@@ -123,10 +126,10 @@ class TrainConfig(TrainingConfig):
     def _regression_has_no_noise(self) -> "TrainConfig":
         fixed = ("objective", "pure_noise_share", "channel_weight", "snr_weight", "band_weights", "published")
         other = [name for name in fixed if getattr(self, name) != REGRESSION[name]]
-        if self.family == "regression" and (other or len(self.channels) > 1 or self.calibrate):
+        if self.family == "regression" and (other or len(self.channels) > 1 or self.calibrate or self.base):
             raise ValueError(
                 f"family regression has one level of channels, no noise and no samples to calibrate: leave "
-                f"{', '.join(other or ['channels at one value', 'calibrate'])} out"
+                f"{', '.join(other or ['channels at one value', 'calibrate', 'base'])} out"
             )
         return self
 
@@ -147,6 +150,10 @@ class TrainConfig(TrainingConfig):
             )
         if self.latent_rms is not None and self.normalise:
             raise ValueError("latent_rms with latents that are normalised: set normalise to false, or leave it out")
+        if self.base is not None and (
+            self.init is not None or self.published or self.objective == "epsilon" or self.target != "residual"
+        ):
+            raise ValueError("base with init, published, the objective epsilon or the target latent: leave one out")
         if self.decay == "epoch" and self.epochs is None:
             raise ValueError("decay is epoch, without epochs: set both")
         return self
@@ -156,7 +163,7 @@ class TrainConfig(TrainingConfig):
         """What decides the model, without what was added later at its default: older trainings keep their key."""
         defaults = {name: TrainConfig.model_fields[name].default for name in LATER}
         same = {name for name in LATER if getattr(self, name) == defaults[name]}
-        return self.model_dump(mode="json", exclude={"workers", "init"} | same)
+        return self.model_dump(mode="json", exclude={"workers", "init", "base"} | same)
 
 
 LATER = (
@@ -205,14 +212,11 @@ def with_steps(config: TrainConfig, cache: LatentCache) -> TrainConfig:
     """
     if config.epochs is None:
         return config
-    images = len(cache.ids("train"))
-    if images < config.batch:
-        raise OptionError(f"epochs of {images} images with batches of {config.batch}: choose a smaller batch")
-    return config.model_copy(update={"steps": config.epochs * (images // config.batch)})
+    return config.model_copy(update={"steps": config.epochs * steps_an_epoch(len(cache.ids("train")), config.batch)})
 
 
 def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
-    """The latent space of a training on `cache`."""
+    """The latent space of a training on `cache`, without a base."""
     needed = ("residual" if config.target == "residual" else "hr", *config.conditions)
     if missing := [role for role in needed if role not in cache.statistics]:
         wanted = " and ".join("latent-up" if role == "residual" else role for role in missing)
@@ -229,15 +233,36 @@ def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
     return LatentSpace(conditions=config.conditions, target=config.target, statistics=statistics)
 
 
-def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
-    """The size of the network for the latents in `cache`."""
+BASE_IMAGES = 64  # whose errors give the statistics of a base's
+
+
+@torch.no_grad()
+def refined_space(cache: LatentCache, base: Restorer, config: TrainConfig) -> LatentSpace:
+    """The latent space of what the base's estimate lacks, over training images spread evenly over the cache."""
+    space, hr = base.config.space, cache.array("train", "hr")
+    error: list[Tensor] = []
+    for row in np.linspace(0, len(hr) - 1, min(BASE_IMAGES, len(hr))).astype(int):
+        arrays = {role: cache.array("train", role)[row] for role in ("hr", *base.roles)}
+        batch = {role: torch.from_numpy(np.array(array))[None].to(base.device) for role, array in arrays.items()}
+        noise = torch.randn(batch["hr"].shape, generator=torch.Generator().manual_seed(config.seed))
+        error.append((batch["hr"] - base.estimated(batch, noise)[1]).transpose(0, 1).flatten(1))
+    joined = torch.cat(error, dim=1).double()
+    found = Statistics(mean=tuple(joined.mean(dim=1).tolist()), sd=tuple(joined.std(dim=1).tolist()))
+    return LatentSpace(
+        conditions=space.conditions, target="residual", statistics={**space.statistics, "residual": found}
+    )
+
+
+def denoiser_spec(cache: LatentCache, config: TrainConfig, *, refines: bool = False) -> DenoiserSpec:
+    """The size of the network for the latents in `cache`; one that `refines` sees an estimate beside its condition."""
     hr = cache.array("train", "hr")
     per_latent = 1
     if "pixels" in config.conditions:
         per_latent = max(1, cache.array("train", "pixels").shape[-1] // hr.shape[-1])
+    conditions = condition_channels(config.conditions, hr.shape[1], per_latent)
     return DenoiserSpec(
         latent_channels=hr.shape[1],
-        condition_channels=condition_channels(config.conditions, hr.shape[1], per_latent),
+        condition_channels=conditions + refines * hr.shape[1],
         channels=config.channels,
         layers=config.layers,
         attention=config.attention,
@@ -248,8 +273,9 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig) -> DenoiserSpec:
 
 
 def validation_sampling(restorer: Restorer) -> Sampling:
-    """How images are restored for validation, before projection: the posterior mean, if any, or few steps."""
-    return Sampling(steps=1 if restorer.has_mean else STEPS_WITHOUT_MEAN, consistency=False)
+    """How images are restored for validation, before projection: the posterior mean if it is learned, or few steps."""
+    learned = restorer.has_mean and restorer.base is None
+    return Sampling(steps=1 if learned else STEPS_WITHOUT_MEAN, realism=None if learned else 1, consistency=False)
 
 
 def scores(images: Mapping[str, Tensor]) -> dict[str, float]:
@@ -284,9 +310,9 @@ class DenoiserTraining(LightningModule):
 
         Of a regression network that of the decoded pixels.
         """
-        process, up = self.restorer.process, batch.get("latent-up")
+        process = self.restorer.process
+        condition, up = self.restorer.condition(batch, batch["noise"])
         x = self.space.to_target(batch["hr"], up)
-        condition = self.space.condition(batch, (x.shape[-2], x.shape[-1]))
         alpha, sigma, times = process.at(batch["time"])
         target = process.target(x, batch["noise"], alpha, sigma)
         prediction = self.network(alpha * x + sigma * batch["noise"], times, condition)

@@ -32,11 +32,12 @@ from latentsr.training.denoiser import (
     ValidationImages,
     denoiser_spec,
     latent_space,
+    refined_space,
     with_steps,
 )
 from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
 from latentsr.upscalers import Sampling
-from latentsr.upscalers.model import CONFIG, SuperResolver, save_model
+from latentsr.upscalers.model import BASE, CONFIG, SuperResolver, save_model
 from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer, SpreadCalibration, fit_calibration
 
 STEPS = 16
@@ -90,14 +91,20 @@ def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]
     """The card as Markdown; `facts` are the steps, minutes, images a dataset and validation scores of the run."""
     images = "\n".join(f"| {name} | {count} |" for name, count in facts["images"].items())
     scores = "\n".join(f"| {name} | {value:.2f} dB |" for name, value in facts["validation"].items())
-    parent = f"\n| fine-tuned from | {model.parent.name}, SHA-256 {model.parent.hash} |" if model.parent else ""
+    origins = "".join(
+        f"\n| {what} | {one.name}, SHA-256 {one.hash} |"
+        for what, one in (("fine-tuned from", model.parent), ("refines", model.base)) if one is not None
+    )  # fmt: skip
     channels = ", ".join(map(str, model.denoiser.channels))
     if model.denoiser.family == "regression":
         what, validated = "A regression network", ""
         network, learns = f"EDSR, {config.layers} blocks of {channels} channels", f"pixels, {config.loss}"
         made_up = "It gives one estimate and makes nothing up at random; fine detail that it cannot know is smooth."
     else:
-        what, validated = "A latent diffusion model", "posterior mean, "
+        what, validated = (
+            "A latent diffusion model",
+            "posterior mean, " if model.base is None else "a sample of more than ",
+        )
         network = f"UNet, channels {channels}, {config.layers} layers a block"
         learns = f"{config.objective} on the {config.schedule} schedule"
         made_up = "Part of what this model adds to an image is made up."
@@ -115,7 +122,7 @@ def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]
 | learns | {learns}; target: {model.space.target} |
 | condition | {", ".join(model.space.conditions)} |
 | trained | {facts["steps"]} steps of {config.batch} crops of {config.crop} latent px, {facts["minutes"]} minutes |
-| HR size | {model.size[0]} x {model.size[1]} px |{parent}
+| HR size | {model.size[0]} x {model.size[1]} px |{origins}
 
 | training set | images |
 |---|---|
@@ -155,18 +162,18 @@ def fit_denoiser(
     for an altered array of the cache, or NaN in it. `modalities` are the DICOM codes of the images.
     """
     out, run = out.resolve(), run_folder(out)
-    parent = None if config.init is None else SuperResolver.load(config.init, device="cpu")
-    config = with_steps(config, cache)
+    where, config = resolve_device(device), with_steps(config, cache)
+    parent, base = _models(config, where)
     facts: dict[str, Any] = {"config": config.facts, "cache": cache.hash}
-    facts |= {"parent": parent.hash} if parent else {}
+    facts |= {name: model.hash for name, model in (("parent", parent), ("base", base)) if model is not None}
     folder = JobFolder(
         run, "training", "facts.json", frozenset(), "options or cache", shared=True, fix=f"remove {out} and {run}"
     )
     state, earlier = training_state(folder, out, facts)
     if state == "finished":
         return out
-    model = model_config(cache, config, out.name, modalities, parent)
-    restorer = _restorer(model, config.seed, cache, resolve_device(device), parent)
+    model = model_config(cache, config, out.name, modalities, parent, base)
+    restorer = _restorer(model, config.seed, cache, where, parent, base)
     crops, valid = _samples(cache, restorer, config, validation_images)
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     checkpoint = LastCheckpoint(run / CHECKPOINTS, facts, earlier=earlier)
@@ -191,11 +198,18 @@ def fit_denoiser(
         "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
         "images": dict(Counter(cache.datasets("train"))), "validation": module.mean_scores(valid),
     }  # fmt: skip
-    seen = {*cache.digests, *(parent.training_images if parent else ())}
+    seen = {*cache.digests}.union(*(one.training_images for one in (parent, base) if one is not None))
     _write_model(out, run, model, restorer, config, results, seen)
     write_yaml(config, run / OPTIONS)
     folder.finish(facts)
     return out
+
+
+def _models(config: TrainConfig, device: str) -> tuple[SuperResolver | None, SuperResolver | None]:
+    """The model to fine-tune and the one to refine, which is the former's where that refines one."""
+    parent = None if config.init is None else SuperResolver.load(config.init, device="cpu")
+    base = parent.folder / BASE if parent is not None and parent.base is not None else config.base
+    return parent, None if base is None else SuperResolver.load(base, device=device)
 
 
 def _write_model(
@@ -209,6 +223,7 @@ def _write_model(
         save_model(
             fresh, model, restorer.denoiser.state_dict(), card=model_card(model, config, results),
             autoencoder=restorer.autoencoder.folder, dtype=getattr(torch, config.weights), training_images=seen,
+            base=restorer.base.folder if isinstance(restorer.base, SuperResolver) else None,
         )  # fmt: skip
 
 
@@ -254,7 +269,10 @@ def _samples(
     return crops, DataLoader(images, batch_size=VALIDATION_BATCH)
 
 
-def _restorer(model: ModelConfig, seed: int, cache: LatentCache, device: str, parent: SuperResolver | None) -> Restorer:
+def _restorer(
+    model: ModelConfig, seed: int, cache: LatentCache, device: str, parent: SuperResolver | None,
+    base: SuperResolver | None,
+) -> Restorer:  # fmt: skip
     """The network at the start of the training, with the weights of the seed or of the parent, ready to restore."""
     autoencoder = load_autoencoder(cache.autoencoder, device=device)
     if autoencoder.hash != cache.manifest["autoencoder"]:
@@ -267,7 +285,7 @@ def _restorer(model: ModelConfig, seed: int, cache: LatentCache, device: str, pa
     network = Denoiser(model.denoiser)
     if parent is not None:
         network.load_state_dict(parent.denoiser.state_dict())
-    return Restorer(model, network, autoencoder, device)
+    return Restorer(model, network, autoencoder, device, base=base)
 
 
 def model_config(
@@ -276,12 +294,23 @@ def model_config(
     name: str,
     modalities: tuple[str, ...] = (),
     parent: SuperResolver | None = None,
+    base: SuperResolver | None = None,
 ) -> ModelConfig:
     """What a training on `cache` makes, but for its weights.
 
     From a `parent` come the latent statistics, on which its weights depend, and the names of its training sets;
     OptionError, which says what differs, unless autoencoder, conditions, target, objective, schedule and network agree.
+    Autoencoder, conditions and degradation of a `base` must agree, too.
     """
+    if base is not None:
+        if not base.has_mean or base.base is not None:
+            raise OptionError(f"base {base.name}: estimates no posterior mean of its own; choose a model that does")
+        kind = {"autoencoder": cache.manifest["autoencoder"], "conditions": config.conditions}
+        own = {"autoencoder": base.config.autoencoder_hash, "conditions": base.config.space.conditions}
+        _check_form(
+            f"base {base.name}: a model of another kind", {**own, "degradation": base.config.degradation},
+            {**kind, "degradation": cache.manifest["degradation"]},
+        )  # fmt: skip
     process: dict[str, Any] = {"solver": "euler" if config.schedule == "flow" else "dpm++"}
     if config.published:
         published = PublishedSampling(table=config.schedule, zlr_init=config.zlr_init)
@@ -291,24 +320,19 @@ def model_config(
         degradation=cache.manifest["degradation"],
         autoencoder=cache.manifest["autoencoder_name"],
         autoencoder_hash=cache.manifest["autoencoder"],
-        denoiser=denoiser_spec(cache, config),
-        space=latent_space(cache, config),
+        denoiser=denoiser_spec(cache, config, refines=base is not None),
+        space=latent_space(cache, config) if base is None else refined_space(cache, base, config),
+        base=None if base is None else Parent(name=base.name, hash=base.hash),
         objective=config.objective,
         schedule=config.schedule,
         **process,
-        trained_on=tuple(sorted(set(cache.datasets("train")))),
+        trained_on=tuple(sorted({*cache.datasets("train"), *(base.config.trained_on if base else ())})),
         modalities=modalities,
         size=tuple(cache.manifest["size"]),
     )
     if parent is None:
         return model
-    own, asked = _form(parent.config), _form(model)
-    differing = [f"{name} is {asked[name]}, its own {own[name]}" for name in asked if asked[name] != own[name]]
-    if differing:
-        raise OptionError(
-            f"init {parent.name}: a network of another form ({'; '.join(differing)}); set the model's own options and "
-            "encode with its autoencoder and conditions, or train without init"
-        )
+    _check_form(f"init {parent.name}: a network of another form", _form(parent.config), _form(model))
     return model.model_copy(
         update={
             "space": parent.config.space,
@@ -329,3 +353,13 @@ def _form(model: ModelConfig) -> dict[str, Any]:
         "published": model.published is not None,
         **dict(model.denoiser),
     }
+
+
+def _check_form(what: str, own: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """OptionError, which says what differs, unless a model's own form is that which is asked for."""
+    differing = [f"{name} is {asked[name]}, its own {own[name]}" for name in asked if asked[name] != own[name]]
+    if differing:
+        raise OptionError(
+            f"{what} ({'; '.join(differing)}); set the model's own options and encode with its autoencoder and "
+            "conditions, or train without it"
+        )

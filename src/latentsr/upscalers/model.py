@@ -1,8 +1,8 @@
 """The SuperResolver: a model folder that is loaded, checked and applied to volumes.
 
 The folder holds `config.json` (a ModelConfig, with the hash of every other file but the card, and its own digest), the
-denoiser's weights, the autoencoder's files unless it is one that needs none, `training_images.txt` and `README.md`, the
-model card.
+denoiser's weights, the autoencoder's files unless it is one that needs none, the folder `base` of the model that it
+refines, if any, `training_images.txt` and `README.md`, the model card.
 """
 
 import shutil
@@ -24,7 +24,7 @@ from latentsr.upscalers.calibration import Calibration
 from latentsr.upscalers.restorer import ModelConfig, Restorer
 
 SHIPPED = Path(__file__).parents[1] / "models"
-CONFIG, WEIGHTS, CARD, AUTOENCODER = "config.json", "denoiser.safetensors", "README.md", "autoencoder"
+CONFIG, WEIGHTS, CARD, AUTOENCODER, BASE = "config.json", "denoiser.safetensors", "README.md", "autoencoder", "base"
 IMAGES = "training_images.txt"  # a `pixel_digest` a line
 
 
@@ -38,9 +38,9 @@ class SuperResolver(Restorer):
 
     def __init__(
         self, config: ModelConfig, denoiser: Denoiser, autoencoder: Autoencoder, device: str = "cpu", *, hash: str,
-        folder: Path, training_images: Iterable[str] = (),
+        folder: Path, training_images: Iterable[str] = (), base: Restorer | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(config, denoiser, autoencoder, device)
+        super().__init__(config, denoiser, autoencoder, device, base=base)
         self.hash, self.folder = hash, folder
         self.training_images = frozenset(training_images)
 
@@ -68,12 +68,16 @@ class SuperResolver(Restorer):
             raise ModelError(
                 f"{folder}: made for another autoencoder than {config.autoencoder}; get the whole model again"
             )
+        base = None if config.base is None else cls.load(folder / BASE, device=device)
+        if base is not None and config.base is not None and base.hash != config.base.hash:
+            raise ModelError(f"{folder}: made for another base than {BASE}; get the whole model again")
         denoiser = Denoiser(config.denoiser)
         load_weights(denoiser, folder / WEIGHTS)
         images = (folder / IMAGES).read_text(encoding="ascii").split() if IMAGES in config.files else ()
         return cls(
-            config, denoiser, autoencoder, device, hash=sha256(folder / CONFIG), folder=folder, training_images=images
-        )
+            config, denoiser, autoencoder, device, hash=sha256(folder / CONFIG), folder=folder, training_images=images,
+            base=base,
+        )  # fmt: skip
 
 
 def save_model(
@@ -83,10 +87,13 @@ def save_model(
     *,
     card: str,
     autoencoder: Path | None = None,
+    base: Path | None = None,
     training_images: Iterable[str] = (),
     dtype: torch.dtype = torch.float16,
 ) -> None:
     """Writes a model folder at `folder`, whole or not at all; weights as float16, which halves the file.
+
+    `autoencoder` and `base` are the folders of those that are kept in it.
 
     In float16 outputs move by up to 2e-3 of a latent's sd; `dtype` float32 keeps the weights as they are.
     `training_images` are digests, see `latentsr.data.duplicates.pixel_digest`.
@@ -96,8 +103,9 @@ def save_model(
         stored = {key: value.to(dtype) if value.is_floating_point() else value for key, value in weights.items()}
         save_weights({key: value.contiguous() for key, value in stored.items()}, partial / WEIGHTS)
         (partial / CARD).write_text(card, encoding="utf-8")
-        if autoencoder is not None:
-            shutil.copytree(autoencoder, partial / AUTOENCODER)
+        for name, given in ((AUTOENCODER, autoencoder), (BASE, base)):
+            if given is not None:
+                shutil.copytree(given, partial / name)
         if digests := sorted(set(training_images)):
             (partial / IMAGES).write_text("\n".join(digests) + "\n", encoding="ascii")
         made = (path for path in sorted(partial.rglob("*")) if path.is_file() and path.name != CARD)

@@ -7,7 +7,7 @@ a two-level Haar packet, each band is brought to the size that errors have, and 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -116,8 +116,10 @@ class ModelConfig(Config):
     `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are
     unlike. `realism` is the dial's place for samples, `spread` their calibration. `published` is the process of a model
     that was imported from the study's checkpoints, or trained as they were; it then decides instead of objective,
-    schedule and solver. `parent` is the model that it was fine-tuned from. `calibration` is that of its
-    intervals, see `latentsr.calibrate`. `files` is the SHA-256 of every other file of the model's folder.
+    schedule and solver. `parent` is the model that it was fine-tuned from. `base` is the model, in the folder of that
+    name, whose estimate is the posterior mean, and which this one refines: its network sees that estimate beside the
+    condition and learns the error of it (Whang 2022, section 3). `calibration` is that of its intervals, see
+    `latentsr.calibrate`. `files` is the SHA-256 of every other file of the model's folder.
     """
 
     format: Literal[1] = 1
@@ -137,6 +139,7 @@ class ModelConfig(Config):
     spread: SpreadCalibration | None = None
     published: PublishedSampling | None = Field(None, exclude_if=lambda value: value is None)  # older hashes lack it
     parent: Parent | None = None
+    base: Parent | None = Field(None, exclude_if=lambda value: value is None)  # as above
     calibration: Calibration | None = Field(None, exclude_if=lambda value: value is None)  # as above
     files: dict[str, str] = Field(default_factory=dict)
 
@@ -152,12 +155,18 @@ class ModelConfig(Config):
 
 
 class Restorer(Upscaler):
-    """A denoiser in its latent space, with the autoencoder and the degradation that it was trained for."""
+    """A denoiser in its latent space, with the autoencoder and the degradation that it was trained for.
+
+    Of a model with a `base` the first of a sample's steps is the base's estimate, and the others refine it.
+    """
 
     autoencoder: Autoencoder
 
-    def __init__(self, config: ModelConfig, denoiser: Denoiser, autoencoder: Autoencoder, device: str = "cpu") -> None:
-        self.config, self.process = config, config.process
+    def __init__(
+        self, config: ModelConfig, denoiser: Denoiser, autoencoder: Autoencoder, device: str = "cpu", *,
+        base: "Restorer | None" = None,
+    ) -> None:  # fmt: skip
+        self.config, self.process, self.base = config, config.process, base
         self.has_mean, self.has_samples = self.process.has_mean, self.process.has_samples
         self.name, self.modalities, self.size = config.name, config.modalities, config.size
         self.denoiser = denoiser.to(device).eval()
@@ -176,7 +185,7 @@ class Restorer(Upscaler):
             raise InputError(f"{len(lr)} images with {len(ids)} ids: expected one id an image")
         self.check(sampling)
         lr = lr.to(self.device)
-        given = self._conditioning(lr, sampling)
+        given = self._conditioning(lr, ids, sampling)
 
         def consistent(image: Tensor) -> Tensor:
             return project(image, lr, self.degradation) if sampling.consistency else image
@@ -205,18 +214,18 @@ class Restorer(Upscaler):
     @torch.inference_mode()
     def mean_and_sample(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling) -> tuple[Tensor, Tensor]:
         """The posterior mean and one sample as drawn, both without projection: what a spread is calibrated on."""
-        given = self._conditioning(lr.to(self.device), sampling)
+        given = self._conditioning(lr.to(self.device), ids, sampling)
         mean, drawn = (self._draw(given, ids, sampling, steps=steps)[0] for steps in (1, sampling.steps))
         return mean.cpu(), drawn.cpu()
 
     def check(self, sampling: Sampling) -> None:
         """OptionError for a tile, steps, a solver or a realism that do not fit the network."""
-        multiple = self.config.denoiser.multiple
+        multiple = self.multiple
         if sampling.tile is not None and sampling.tile % multiple:
             raise OptionError(
                 f"tile {sampling.tile}: expected a multiple of {multiple}, by which this network divides its sides"
             )
-        self.process.check(sampling.steps, sampling.solver)
+        self.process.check(max(1, self._refining(sampling.steps)), sampling.solver)
         if sampling.realism not in (None, 1.0) and not self.has_mean:
             raise OptionError(f"realism {sampling.realism:g}: {self.name} has no posterior mean; leave realism out")
 
@@ -225,8 +234,13 @@ class Restorer(Upscaler):
         return NOT_CALIBRATED if self.calibration is None else self.calibration.misfit(sampling, self.config.realism)
 
     def evaluations(self, sampling: Sampling) -> int:
-        """How often the network is evaluated for an image."""
-        return sampling.samples * sampling.steps + self.has_mean if sampling.draws else 1
+        """How often a network is evaluated for an image."""
+        return sampling.samples * self._refining(sampling.steps) + self.has_mean if sampling.draws else 1
+
+    @property
+    def multiple(self) -> int:
+        """Latent sides must be multiples of this."""
+        return math.lcm(self.config.denoiser.multiple, 1 if self.base is None else self.base.multiple)
 
     def image_kind(self, sampling: Sampling) -> str:
         """Posterior mean or sample; the estimate of a regression network."""
@@ -234,12 +248,44 @@ class Restorer(Upscaler):
             return ESTIMATE
         return SAMPLE if sampling.draws else POSTERIOR_MEAN
 
-    def _conditioning(self, lr: Tensor, sampling: Sampling) -> "_Conditioning":
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The LR roles that the networks need."""
+        return self.config.space.roles if self.base is None else self.base.roles
+
+    def condition(
+        self, roles: Mapping[str, Tensor], noise: Tensor, tile: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The condition on channels, and the latents that a residual target is a residual to, if any.
+
+        `roles`: of the LR images, unscaled; `noise` is like the latents. A base's estimate is made in latent tiles of
+        `tile`.
+        """
+        if self.base is not None:
+            return self.base.estimated(roles, noise, tile)
+        return self.config.space.condition(roles, (noise.shape[-2], noise.shape[-1])), roles.get("latent-up")
+
+    @torch.no_grad()
+    def estimated(self, roles: Mapping[str, Tensor], noise: Tensor, tile: int | None = None) -> tuple[Tensor, Tensor]:
+        """What a model that refines this one is given: the condition with this one's estimate, and its latents.
+
+        Arguments as of `condition`.
+        """
+        condition, up = self.condition(roles, noise, tile)
+        network = partial(apply_tiled, self.denoiser, tile=tile, overlap=OVERLAP, beside=condition)
+        estimate = self.process.sample(network, noise, condition, steps=1)
+        return torch.cat([condition, estimate], dim=1), self.config.space.from_target(estimate, up)
+
+    def _refining(self, steps: int) -> int:
+        """Those of a sample's steps in which this network is evaluated: all, or all but the base's."""
+        return steps if self.base is None else steps - 1
+
+    def _conditioning(self, lr: Tensor, ids: Sequence[str], sampling: Sampling) -> "_Conditioning":
         """What the network is given of LR images, which are padded to sides that it and the autoencoder divide."""
         scale, factor = self.scale, self.autoencoder.spec.factor
-        multiple = self.config.denoiser.multiple * factor
+        multiple = self.multiple * factor
         step = multiple // math.gcd(multiple, scale)
-        if "latent-native" in self.config.space.roles:  # the LR itself is encoded too
+        if "latent-native" in self.roles:  # the LR itself is encoded too
             step = math.lcm(step, factor)
         rows, columns = lr.shape[-2:]
         padded = pad(lr, (0, -columns % step, 0, -rows % step), mode="replicate")
@@ -248,22 +294,31 @@ class Restorer(Upscaler):
         def encode(images: Tensor) -> Tensor:
             return encode_tiled(self.autoencoder, images, sampling.tile).float()
 
-        roles = encode_roles(self.config.space.roles, to_network(padded), scale, encode)
-        condition = self.config.space.condition(roles, size)
-        return _Conditioning(condition, roles.get("latent-up"), size, (rows * scale, columns * scale))
+        roles = encode_roles(self.roles, to_network(padded), scale, encode)
+        condition, up = self.condition(roles, self._noise(size, ids, sampling)[0], sampling.tile)
+        return _Conditioning(condition, up, size, (rows * scale, columns * scale))
+
+    def _noise(
+        self, size: tuple[int, int], ids: Sequence[str], sampling: Sampling, number: int = 0
+    ) -> tuple[Tensor, list[torch.Generator]]:
+        """The noise that a draw of each image begins with, and the generators of what follows."""
+        generators = [image_generator(sampling.seed, image, number) for image in ids]
+        return image_noise((self.config.denoiser.latent_channels, *size), generators, self.device), generators
 
     def _draw(
         self, given: "_Conditioning", ids: Sequence[str], sampling: Sampling, *, steps: int, number: int = 0
     ) -> tuple[Tensor, Tensor]:
         """The decoded sample in [0, 1] after `steps` evaluations, blended over the tiles at every one; its latents."""
-        factor = self.autoencoder.spec.factor
-        generators = [image_generator(sampling.seed, image, number) for image in ids]
-        noise = image_noise((self.config.denoiser.latent_channels, *given.size), generators, self.device)
-        network = partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=given.condition)
-        target = self.process.sample(
-            network, noise, given.condition, steps=steps, solver=sampling.solver, generators=generators
-        )
-        latents = self.config.space.from_target(target, given.up)
+        factor, steps = self.autoencoder.spec.factor, self._refining(steps)
+        if steps or given.up is None:
+            noise, generators = self._noise(given.size, ids, sampling, number)
+            network = partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=given.condition)
+            target = self.process.sample(
+                network, noise, given.condition, steps=steps, solver=sampling.solver, generators=generators
+            )
+            latents = self.config.space.from_target(target, given.up)
+        else:  # the base's estimate alone
+            latents = given.up
         image = decode_tiled(self.autoencoder, latents, sampling.tile)
         if not torch.isfinite(image).all():
             raise InputError("the autoencoder decoded non-finite pixels; the model is not fit for this image")

@@ -44,7 +44,8 @@ class Sampling(Config):
     """How an image is restored.
 
     `samples`: how many are drawn and averaged. `steps`: evaluations of the network for each; 1, the default of one
-    sample, gives its estimate of the posterior mean; the default of several is 16. `realism`: 0 is the posterior mean,
+    sample, gives its estimate of the posterior mean, or its base's, which is the first step of a model that refines
+    another; the default of several is 16. `realism`: 0 is the posterior mean,
     1 a whole sample; between them fine detail comes first (see `latentsr.upscalers.restorer`); None: the model's own.
     `consistency`: project onto the images whose degradation is the input. `tile`: latent px, None or 0 for one piece.
     `solver`: None for the model's own.

@@ -19,6 +19,7 @@ from latentsr.data.duplicates import pixel_digest
 from latentsr.data.records import Dataset
 from latentsr.degrade import parse_degradation
 from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.io.raster import write_pixels
 from latentsr.report.evaluation.data import Evaluation, read_evaluation
 from latentsr.report.evaluation.tables import coverage_table
 from latentsr.stats.conformal import SCALES
@@ -229,7 +230,8 @@ def test_the_command_tells_the_result(dataset: Dataset, model_folder: Path, tmp_
 
 def compared(dataset: Dataset, out: Path, **options: Any) -> Evaluation:
     """The evaluation of some methods in coverage and half-width."""
-    asked = Comparison(metrics=("coverage", "half_width"), device="cpu", workers=0, **options)
+    metrics = ("coverage", "half_width", *(("roi_coverage",) if "masks" in options else ()))
+    asked = Comparison(metrics=metrics, device="cpu", workers=0, **options)
     compare([dataset], out, asked)
     return read_evaluation(out)
 
@@ -238,7 +240,9 @@ def test_evaluate_measures_how_often_the_truth_is_inside(calibrated: Path, datas
     made = SuperResolver.load(calibrated, device="cpu").calibration
     assert made is not None
     methods = (f"mine={calibrated}?samples=2&steps=2", f"mean={calibrated}")
-    evaluation = compared(dataset, tmp_path / "out", methods=methods)
+    for one in dataset.records:  # all of each image is its region
+        write_pixels(tmp_path / "masks" / f"{one.id}.png", np.ones((64, 64), np.uint8))
+    evaluation = compared(dataset, tmp_path / "out", methods=methods, masks=tmp_path / "masks")
     whole, width = (evaluation.summary("abdomen", name) for name in ("coverage/all", "half_width"))
     assert whole.index.tolist() == ["mine"]  # the mean is sampled otherwise than was calibrated
     row = whole.loc["mine"]
@@ -254,8 +258,8 @@ def test_evaluate_measures_how_often_the_truth_is_inside(calibrated: Path, datas
     assert facts["mean"] is None
     table = coverage_table(evaluation, "abdomen")
     assert table is not None
-    ((name, promised, patients, share, *_),) = table.rows
-    assert (name, promised, patients) == ("mine", "0.7", "5")
+    ((name, promised, patients, share, region, *_),) = table.rows
+    assert (name, promised, patients, region) == ("mine", "0.7", "5", share)
     assert float(share.partition(" ")[0]) == pytest.approx(row["mean"], abs=0.005)
 
 

@@ -31,7 +31,7 @@ def _row(metric: Metric) -> str:
     side = f"{metric.smallest_side} px" if metric.smallest_side > 1 else ""
     parts = f" ({metric.parts[0]} to {metric.parts[-1]})" if metric.parts else ""
     better = "neither" if metric.name in UNDIRECTED else BETTER[metric.better]
-    cells = (f"`{metric.name}`", metric.title + parts, metric.unit, better, side, *(needs or [""]))
+    cells = (f"`{metric.name}`", metric.title + parts, metric.unit, better, side, ", ".join(needs))
     return f"| {' | '.join(cells)} | {metric.source} |".replace("  ", " ")
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from latentsr.errors import InputError
-from latentsr.metrics.coverage import PARTS, coverage, half_width
+from latentsr.metrics.coverage import PARTS, coverage, half_width, roi_coverage
 
 
 def test_shares_are_those_of_numpy_quarter_by_quarter() -> None:
@@ -31,3 +31,12 @@ def test_the_end_of_an_interval_is_inside_and_equal_widths_are_one_quarter() -> 
     assert found[5:].tolist() == [1, 0, 1, 0]
     with pytest.raises(InputError, match="must be alike"):
         coverage(sr, hr, sr[..., :1])
+
+
+def test_the_share_of_a_region_is_that_of_its_pixels() -> None:
+    sr = torch.tensor([[0.25, 0.5], [0.75, 1.0]])[None, None]
+    hr, half = sr - torch.tensor([[0.125, 0.25], [0.125, 0.25]]), torch.full_like(sr, 0.125)
+    mask = torch.tensor([[1, 1], [2, 0]])[None, None]
+    assert roi_coverage(sr, hr, half, mask).item() == pytest.approx(2 / 3)
+    assert roi_coverage(sr, hr, half, torch.ones_like(mask)) == coverage(sr, hr, half)[0, 0]
+    assert roi_coverage(sr, hr, half, torch.zeros_like(mask)).isnan()

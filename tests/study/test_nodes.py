@@ -47,6 +47,22 @@ def test_a_change_of_an_arm_touches_only_what_depends_on_it(sources: dict[str, P
     assert sorted(node.step for node in changed) == ["measure", "measure"]
 
 
+def test_an_arm_that_refines_another_needs_its_training(sources: dict[str, Path]) -> None:
+    ends = nodes_of(design(sources))
+    (estimate,), (refined,) = ({node.needs[1] for node in ends[arm]} for arm in ("regression", "refined"))
+    assert refined.needs == (estimate.needs[0], estimate)
+    deeper = {"train": {**design(sources).arms["regression"].train, "layers": 2}}
+    changed = set(whole(design(sources, regression=deeper))) - set(whole(design(sources)))
+    assert sorted(node.step for node in changed) == ["measure"] * 4 + ["train"] * 2
+    train = design(sources).arms["refined"].train
+    for base, words, more in (
+        ("published", "not trained on a, b with seed 0", {}), ("refined", "refines a model itself", {}),
+        ("nowhere", "arm refined: base: model 'nowhere'", {}), ("regression", "with seed 1", {"seeds": (0, 1)}),
+    ):  # fmt: skip
+        with pytest.raises(LatentSRError, match=words):
+            nodes_of(design(sources, refined={"train": {**train, "base": base}, **more}))
+
+
 def test_a_change_of_a_dataset_or_an_autoencoder_goes_through_all_that_is_made_of_it(sources: dict[str, Path]) -> None:
     read = design(sources)
     content = read.model_dump()

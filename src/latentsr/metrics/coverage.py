@@ -19,10 +19,7 @@ def coverage(sr: Tensor, hr: Tensor, interval: Tensor) -> Tensor:
     Of the whole image, then of the quarters of its pixels by the half-width `interval` and by SR, from narrow to wide
     and dark to bright. Pixels of one value are in one quarter, so that one may be empty: NaN.
     """
-    sr, hr = check_pair(sr, hr)
-    if interval.shape != sr.shape:
-        raise InputError(f"half-widths of shape {tuple(interval.shape)} for images of {tuple(sr.shape)}: must be alike")
-    inside = ((sr - hr).abs() <= interval).flatten(1)
+    inside = _inside(sr, hr, interval).flatten(1)
     shares = [inside.double().mean(dim=1)]
     for values in (interval.flatten(1), sr.flatten(1)):
         ordered = values.sort(dim=1).values
@@ -33,6 +30,19 @@ def coverage(sr: Tensor, hr: Tensor, interval: Tensor) -> Tensor:
             own = place == quarter
             shares.append((inside & own).sum(dim=1) / own.sum(dim=1))  # 0 / 0 is NaN: an empty quarter
     return torch.stack(shares, dim=1).to(sr.dtype)
+
+
+def roi_coverage(sr: Tensor, hr: Tensor, interval: Tensor, mask: Tensor) -> Tensor:
+    """Share of the mask's pixels whose truth lies within their interval, (batch,); NaN without any."""
+    chosen = mask != 0
+    return (_inside(sr, hr, interval) & chosen).sum(dim=(1, 2, 3)) / chosen.sum(dim=(1, 2, 3))
+
+
+def _inside(sr: Tensor, hr: Tensor, interval: Tensor) -> Tensor:
+    sr, hr = check_pair(sr, hr)
+    if interval.shape != sr.shape:
+        raise InputError(f"half-widths of shape {tuple(interval.shape)} for images of {tuple(sr.shape)}: must be alike")
+    return (sr - hr).abs() <= interval
 
 
 def half_width(interval: Tensor) -> Tensor:

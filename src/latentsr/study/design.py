@@ -75,7 +75,7 @@ class Arm(Config):
         autoencoder: in whose latents it is trained.
         upscaler: instead of a training: a model's name or folder, a pretrained network, or bicubic.
         preset: "published", whose options `train` changes.
-        train: the options of `train`.
+        train: the options of `train`; its `base` may be another arm, trained on the same datasets with the same seeds.
         samplings: by name, the options under which its images are made and measured.
         measure: options of `evaluate` in place of the study's; None takes one of these away.
     """

@@ -177,6 +177,14 @@ def _existing(name: str, what: str) -> str:
     return name
 
 
+def _loads(upscaler: str, what: str) -> None:
+    """Raises what loading it raises, after `what` it is for."""
+    try:
+        load_upscaler(upscaler, device="cpu")
+    except LatentSRError as error:
+        raise type(error)(f"{what}: {error}") from error
+
+
 def _with_autoencoder(
     step: str, name: str, options: Mapping[str, Any], needs: tuple[Node, ...], role: str, autoencoder: Node | str
 ) -> Node:
@@ -193,10 +201,7 @@ def _measured(
     for sampling, options in arm.samplings.items():
         checked(Sampling, options, f"arm {name}: sampling {sampling}")
     if arm.upscaler is not None:
-        try:
-            load_upscaler(arm.upscaler, device="cpu")
-        except LatentSRError as error:
-            raise type(error)(f"arm {name}: {error}") from error
+        _loads(arm.upscaler, f"arm {name}")
     base = {key: value for key, value in {**design.measure, **arm.measure}.items() if value is not None}
     references = {
         key: autoencoders.get(other) or _existing(other, f"arm {name}: {key}")
@@ -230,7 +235,14 @@ def _trained(
     for key in arm.train.keys() - TrainConfig.model_fields.keys():  # which the preset's options do not decide
         valid = TrainConfig.model_fields
         raise OptionError(f"arm {name}: train has {key}; expected {', '.join(valid)}{suggestion(key, valid)}")
-    vae = str(arm.autoencoder)
+    vae, base, bases = str(arm.autoencoder), arm.train.get("base"), {}
+    if base in design.arms:
+        if base == name or "base" in design.arms[base].train:
+            raise OptionError(f"arm {name}: base {base} refines a model itself; choose one that refines none")
+        found = _trained(base, design.arms[base], design, datasets, autoencoders)
+        bases = {(on, node.options["options"]["seed"]): node for on, node in found}
+    elif base is not None:
+        _loads(str(base), f"arm {name}: base")
     for group in [arm.datasets] if arm.joint else [(one,) for one in arm.datasets]:
         encoded = _with_autoencoder(
             "encode", f"{vae}-{'-'.join(group)}",
@@ -238,8 +250,14 @@ def _trained(
             tuple(datasets[one] for one in group), vae, autoencoders[vae],
         )  # fmt: skip
         for seed in arm.seeds:
-            options = {"preset": arm.preset, "options": {**arm.train, "seed": seed}}
-            yield group, Node("train", f"{encoded.name}-seed{seed}", options, (encoded,))
+            own = {**arm.train, "seed": seed}
+            needs: tuple[Node, ...] = (encoded,)
+            if bases:
+                if (group, seed) not in bases:
+                    raise OptionError(f"arm {name}: base {base} is not trained on {', '.join(group)} with seed {seed}")
+                del own["base"]
+                needs += (bases[group, seed],)
+            yield group, Node("train", f"{encoded.name}-seed{seed}", {"preset": arm.preset, "options": own}, needs)
 
 
 def _prepare(node: Node, root: Path, device: str, progress: Progress) -> None:  # noqa: ARG001 - as all of RUN
@@ -292,7 +310,10 @@ def _encode(node: Node, root: Path, device: str, progress: Progress) -> None:
 def train_config(node: Node, root: Path) -> TrainConfig:
     """The options of a training, whose cache is there."""
     preset = published_preset(open_cache(root / node.needs[0].place)) if node.options["preset"] else {}
-    return checked(TrainConfig, layered(node.options["options"], preset), node.name)
+    options = dict(node.options["options"])
+    if len(node.needs) > 1:
+        options["base"] = str(root / node.needs[1].place)
+    return checked(TrainConfig, layered(options, preset), node.name)
 
 
 def _train(node: Node, root: Path, device: str, progress: Progress) -> None:

@@ -16,7 +16,7 @@ ARROWS = {"higher": "↑", "lower": "↓", "closer": "→ HR"}
 BETTER = {"higher": "more", "lower": "less", "closer": "as HR"}
 # What is added beyond the mean, and the noise floor of what is counted: neither more nor less is better.
 ADDED = ("null_space", "null_space_share", "noise_floor")
-UNDIRECTED = (*ADDED, "coverage", "half_width")  # coverage above what was promised costs width
+UNDIRECTED = (*ADDED, "coverage", "roi_coverage", "half_width")  # coverage above what was promised costs width
 # Drawn by band, or in the table of means by scale; so many rows of differences stand in comparisons.csv alone.
 UNLISTED = ("radial_spectrum", "subband_psnr", "latent_cosine", "latent_mse", "latent_psnr")
 MAGNITUDES = {"hallucinated_magnitude": "mean excess", "lost_magnitude": "mean deficit"}  # with their columns' heads
@@ -359,26 +359,29 @@ def coverage_table(evaluation: Evaluation, dataset: str) -> Table | None:
     def mean(name: str, metric: str, column: str = "mean") -> float:
         return float(evaluation.summary(dataset, metric)[column].get(name, np.nan))
 
-    def overall(name: str) -> str:
-        value, low, high = (mean(name, "coverage/all", column) for column in ("mean", "mean_low", "mean_high"))
+    def overall(name: str, metric: str = "coverage/all") -> str:
+        value, low, high = (mean(name, metric, column) for column in ("mean", "mean_low", "mean_high"))
         return estimate(value, low, high)
 
     def quarters(name: str, by: str) -> str:
         return " / ".join(number(mean(name, f"coverage/{by}{quarter}"), digits=3) for quarter in range(1, 5))
 
+    regions = evaluation.measured(dataset, ("roi_coverage",))
     columns: Columns = {
         "method": str,
         "promised": lambda name: f"{1 - guarantees[name]['alpha']:g}",
         "patients of the calibration": lambda name: str(guarantees[name]["patients"]),
         "coverage [95 % interval]": overall,
+        **({"in the region": lambda name: overall(name, "roi_coverage")} if regions else {}),
         "by width": lambda name: quarters(name, "width"),
         "by intensity": lambda name: quarters(name, "intensity"),
         "half-width": lambda name: number(mean(name, "half_width"), digits=4),
     }
     note = (
         "Share of pixels whose HR lies within SR ± half-width, the mean over patients. Promised is the mean over draws "
-        "of patients like those of the calibration, in all pixels together; by quarters of each image's pixels, from "
-        "narrow to wide and from dark to bright, nothing is promised. Half-width: mean, as a share of the range."
+        "of patients like those of the calibration, in all pixels together; in the region of a mask and by quarters of "
+        "each image's pixels, from narrow to wide and from dark to bright, nothing is promised. Half-width: mean, as a "
+        "share of the range."
     )
     measured = evaluation.measured(dataset, ("coverage",), "/all")
     return tabulate(f"Coverage of intervals on {dataset}", columns, names if measured else [], note)

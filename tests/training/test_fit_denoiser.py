@@ -24,9 +24,9 @@ from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, ModelError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.job import JobFolder, run_folder
-from latentsr.provenance import ESTIMATE, RESEARCH_USE
+from latentsr.provenance import ESTIMATE, RESEARCH_USE, SAMPLE
 from latentsr.training.crops import LatentCrops
-from latentsr.training.denoiser import TrainConfig, refined_space
+from latentsr.training.denoiser import STUDENT, TrainConfig, refined_space
 from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card, training_state
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
@@ -136,7 +136,7 @@ import os, signal
 from pathlib import Path
 from latentsr.data.latents import open_cache
 from latentsr.training import crops, fit_denoiser
-from latentsr.training.denoiser import TrainConfig, refined_space
+from latentsr.training.denoiser import TrainConfig
 cache, out, options, place = arguments
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -412,6 +412,27 @@ def test_a_model_refines_the_estimate_of_its_base(cache: LatentCache, trained: P
     (out / "base" / "denoiser.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match=r"base/denoiser.safetensors was altered"):
         SuperResolver.load(out, device="cpu")
+
+
+def test_a_student_draws_in_one_evaluation_and_resumes(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
+    student = {"base": str(trained), "adversarial": 1.0, **STUDENT, "validate_every": 2}
+    out = fitted(cache, tmp_path / "student", steps=2, **student)
+    model = SuperResolver.load(out, device="cpu")
+    lr, sampling = torch.rand(1, 1, 8, 8), Sampling(steps=2, realism=1)
+    drawn = model.restore(lr, ids=["a"], sampling=sampling)
+    assert drawn.mean is not None
+    assert not torch.equal(drawn.image, drawn.mean)
+    assert (model.evaluations(sampling), model.image_kind(sampling)) == (2, SAMPLE)
+    for options in ({"steps": 3}, {"steps": 2, "solver": "ddim"}):
+        with pytest.raises(OptionError, match="set steps to 1 or 2"):
+            model.check(Sampling(**options))
+    before = sha256(out / "denoiser.safetensors")
+    fitted(cache, out, steps=4, **student)  # from the checkpoint, the discriminator's optimiser in it
+    assert sha256(out / "denoiser.safetensors") != before
+    for options in ({"base": None}, {"pure_noise_share": 0.5}, {"calibrate": True}, {"objective": "v"}):
+        with pytest.raises(ValueError, match="adversarial without base"):
+            TrainConfig(**{**student, **options})
+    assert TrainConfig(base="a", adversarial=1).pure_noise_share == 1
 
 
 def test_what_a_base_lacks_is_normalised(cache: LatentCache, trained: Path) -> None:

@@ -132,6 +132,9 @@ def train(
     preset: Preset = None,
     init: Init = None,
     base: Base = None,
+    adversarial: Annotated[
+        float | None, typer.Option(help="Weight of a discriminator's loss: a base's error in one evaluation.")
+    ] = None,
     family: Annotated[
         str | None, typer.Option(help="diffusion, or a regression network to compare it with.", metavar="NAME")
     ] = None,

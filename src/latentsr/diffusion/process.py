@@ -67,6 +67,7 @@ SOLVERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "unipc": ("UniPCMultistepScheduler", {**_SAFE, **_LAST, "predict_x0": True}),
     "euler": ("FlowMatchEulerDiscreteScheduler", {"num_train_timesteps": TIMES}),
 }
+ONE_STEP = "one-step"  # the solver of a network that draws a sample in one evaluation and takes no other
 DENSE = ("ddpm", "dpm++")  # solvers that take any times; the others space theirs evenly
 
 
@@ -103,6 +104,10 @@ class NoiseProcess:
                 "set 2 or more"
             )
         name = solver or self.solver
+        if self.solver == ONE_STEP:
+            if steps > 1 or solver:
+                raise OptionError("a model of one evaluation beyond its base: leave solver out and set steps to 1 or 2")
+            return
         if name not in SOLVERS:
             raise OptionError(f"solver '{name}': expected one of {', '.join(SOLVERS)}")
         if (name == "euler") != (self.schedule == "flow"):

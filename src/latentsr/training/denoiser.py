@@ -10,7 +10,8 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import TensorBoardLogger
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import Dataset
 
 from latentsr.config import Count
@@ -28,6 +29,7 @@ from latentsr.diffusion.denoiser import (
 )  # fmt: skip
 from latentsr.diffusion.latents import LatentSpace, Statistics, Target, condition_channels
 from latentsr.diffusion.objective import ObjectiveName, ScheduleName
+from latentsr.diffusion.process import ONE_STEP
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
@@ -38,6 +40,7 @@ from latentsr.upscalers.restorer import Restorer
 
 SHOWN = 4  # images in the picture
 UNPROJECTED = "SR before projection"
+PHASES, PENALTY = 4, 1.0  # of the discriminator: places of its grid, weight of its gradients
 STEPS_WITHOUT_MEAN = 8  # for networks that give no posterior mean in one evaluation
 
 
@@ -71,7 +74,8 @@ class TrainConfig(TrainingConfig):
     sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels. `channels` to `groups`: DenoiserSpec.
     `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
     `base` is a model, too, with a posterior mean: its estimate is that of the new model, whose network learns the
-    error of it in the base's latents, and sees it beside the condition.
+    error of it in the base's latents, and sees it beside the condition. `adversarial`, the weight of a discriminator's
+    loss beside the distance, makes it draw that error from pure noise in one evaluation; latents must be lossless.
 
     `epochs` decides the steps: so many passes over the training images, the last incomplete batch of each left out.
     `decay` "epoch" lowers the learning rate once an epoch, by a cosine to 1e-6 without warm-up. `normalise` false keeps
@@ -86,6 +90,7 @@ class TrainConfig(TrainingConfig):
 
     family: Family = "diffusion"
     base: str | None = None
+    adversarial: float = Field(0, ge=0, le=1e6)
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Target = "residual"
     objective: ObjectiveName = "x0"
@@ -119,8 +124,10 @@ class TrainConfig(TrainingConfig):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_family(cls, given: Any) -> Any:
-        regression = isinstance(given, Mapping) and given.get("family") == "regression"
-        return {**REGRESSION, **given} if regression else given
+        if not isinstance(given, Mapping):
+            return given
+        family = REGRESSION if given.get("family") == "regression" else STUDENT if given.get("adversarial") else {}
+        return {**family, **given}
 
     @model_validator(mode="after")
     def _regression_has_no_noise(self) -> "TrainConfig":
@@ -154,6 +161,13 @@ class TrainConfig(TrainingConfig):
             self.init is not None or self.published or self.objective == "epsilon" or self.target != "residual"
         ):
             raise ValueError("base with init, published, the objective epsilon or the target latent: leave one out")
+        if self.adversarial and (
+            self.base is None or self.objective != "x0" or self.pure_noise_share != 1 or self.calibrate
+        ):
+            raise ValueError(
+                "adversarial without base, or with another objective than x0, a pure_noise_share below 1 or calibrate: "
+                "it trains one evaluation in pure noise that refines a base"
+            )
         if self.decay == "epoch" and self.epochs is None:
             raise ValueError("decay is epoch, without epochs: set both")
         return self
@@ -167,24 +181,16 @@ class TrainConfig(TrainingConfig):
 
 
 LATER = (
-    "family",
-    "epochs",
-    "decay",
-    "normalise",
-    "latent_rms",
-    "published",
-    "zlr_init",
-    "flips",
-    "band_weights",
-    "calibrate",
-    "weights",
-)
+    "family", "adversarial", "epochs", "decay", "normalise", "latent_rms", "published", "zlr_init", "flips",
+    "band_weights", "calibrate", "weights",
+)  # fmt: skip
 # EDSR's baseline (Lim 2017, table 1) with its loss and its turns.
 REGRESSION: Mapping[str, Any] = {
     "objective": "x0", "loss": "l1", "snr_weight": False, "channel_weight": 0.0, "pure_noise_share": 1.0,
     "channels": (64,), "layers": 16, "groups": 1, "flips": True, "band_weights": (), "published": False,
     "calibrate": False,
 }  # fmt: skip
+STUDENT: Mapping[str, Any] = {"pure_noise_share": 1.0, "calibrate": False}
 FLOOR = 1e-6  # of the learning rate that falls by the epoch
 
 
@@ -274,8 +280,10 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig, *, refines: bool = Fa
 
 def validation_sampling(restorer: Restorer) -> Sampling:
     """How images are restored for validation, before projection: the posterior mean if it is learned, or few steps."""
-    learned = restorer.has_mean and restorer.base is None
-    return Sampling(steps=1 if learned else STEPS_WITHOUT_MEAN, realism=None if learned else 1, consistency=False)
+    if restorer.has_mean and restorer.base is None:
+        return Sampling(steps=1, consistency=False)
+    steps = STEPS_WITHOUT_MEAN if restorer.config.solver != ONE_STEP else 2
+    return Sampling(steps=steps, realism=1, consistency=False)
 
 
 def scores(images: Mapping[str, Tensor]) -> dict[str, float]:
@@ -368,17 +376,98 @@ class DenoiserTraining(LightningModule):
             self.network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
         )
         if self.config.decay == "epoch" and self.config.epochs and self.config.steps:
-            steps, epochs, floor = (
-                self.config.steps // self.config.epochs,
-                self.config.epochs,
-                FLOOR / self.config.learning_rate,
-            )
+            epochs, floor = self.config.epochs, FLOOR / self.config.learning_rate
+            steps = self.config.steps // epochs
 
             def factor(step: int) -> float:
                 return floor + (1 - floor) * (1 + math.cos(math.pi * (step // steps) / epochs)) / 2
 
             return optimiser_with_schedule(optimiser, factor)
         return optimiser_with_schedule(optimiser, self.budget.learning_rate)
+
+
+class Discriminator(nn.Sequential):
+    """A score of each overlapping patch of `channels` Haar bands: five convolutions without normalisation."""
+
+    def __init__(self, channels: int, width: int = 64) -> None:
+        layers: list[nn.Module] = []
+        for inputs, outputs, stride in (
+            (channels, width, 1), (width, width, 2), (width, 2 * width, 1), (2 * width, 2 * width, 1),
+        ):  # fmt: skip
+            layers += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.LeakyReLU(0.2)]
+        super().__init__(*layers, nn.Conv2d(2 * width, 1, 1))
+
+
+class AdversarialTraining(DenoiserTraining):
+    """The training of one evaluation in pure noise that draws a base's error, against a discriminator.
+
+    That scores true and drawn errors by pairs, with penalties on its gradients at both (R3GAN, Huang 2024, sections 2
+    and 3). It sees them beside the base's estimate in Haar bands whose grid is moved at random, so that no place in a
+    block tells which is which.
+    """
+
+    def __init__(self, restorer: Restorer, config: TrainConfig, budget: Budget, pictures: Path) -> None:
+        super().__init__(restorer, config, budget, pictures)
+        self.discriminator = Discriminator(2 * restorer.config.denoiser.latent_channels)
+        # Stepped by hand, so that the trainer's steps are those of the network alone.
+        self.opponent = torch.optim.Adam(
+            self.discriminator.parameters(), lr=config.learning_rate / 2, betas=(0.0, 0.99)
+        )
+
+    def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The distance between drawn and true errors, and `adversarial` times what the discriminator holds against it.
+
+        The discriminator learns from the same batch first.
+        """
+        condition, up = self.restorer.condition(batch, batch["noise"])
+        if up is None:
+            raise ValueError("a base gives an estimate")
+        drawn = self.network(batch["noise"], batch["time"], condition)
+        rows, columns = np.random.default_rng([self.config.seed, self.trainer.global_step]).integers(PHASES, size=2)
+        made, true = (
+            self._moved(latents, up, int(rows), int(columns))
+            for latents in (self.space.from_target(drawn, up), batch["hr"])
+        )
+        self._teach(made.detach(), true)
+        self.discriminator.requires_grad_(False)
+        held = functional.softplus(self.discriminator(true) - self.discriminator(made)).mean()
+        self.discriminator.requires_grad_(True)
+        distance = (self.channel_weights * (drawn - self.space.to_target(batch["hr"], up)).square()).mean()
+        self.log_dict({"distance": distance, "held": held})
+        return distance + self.config.adversarial * held
+
+    def _moved(self, latents: Tensor, up: Tensor, rows: int, columns: int) -> Tensor:
+        """Errors of the base, normalised, and its estimate on channels, with the grid moved by so many pixels."""
+        autoencoder = self.restorer.autoencoder
+        side = self.restorer.multiple * autoencoder.spec.factor
+        there = []
+        for images in (autoencoder.decode(latents), autoencoder.decode(up)):
+            part = images[..., rows:, columns:]
+            height, width = (length // side * side for length in part.shape[-2:])
+            there.append(autoencoder.encode(part[..., :height, :width]))
+        scale = torch.tensor(self.space.target_statistics.sd).to(up)[:, None, None]
+        beside = there[1] / torch.cat([torch.full_like(scale[:1], autoencoder.spec.factor), scale[1:]])
+        return torch.cat([self.space.to_target(*there), beside], dim=1)
+
+    def _teach(self, made: Tensor, true: Tensor) -> None:
+        """A step of the discriminator."""
+        made, true = (one.detach().requires_grad_() for one in (made, true))
+        scores = self.discriminator(made), self.discriminator(true)
+        slopes = torch.autograd.grad([score.sum() for score in scores], [made, true], create_graph=True)
+        patches = scores[0][0].numel()
+        penalty = torch.stack([slope.square().sum(dim=(1, 2, 3)).mean() for slope in slopes]).sum() / patches
+        loss = functional.softplus(scores[0] - scores[1]).mean() + PENALTY / 2 * penalty
+        self.opponent.zero_grad()
+        loss.backward()
+        self.opponent.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the state of the discriminator's optimiser; its weights are the module's."""
+        checkpoint["opponent"] = self.opponent.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes it up."""
+        self.opponent.load_state_dict(checkpoint["opponent"])
 
 
 def haar_bands(error: Tensor, weights: Sequence[float]) -> list[tuple[float, Tensor]]:

@@ -21,12 +21,14 @@ from latentsr.config import manifest, write_json, write_yaml
 from latentsr.data.latents import LatentCache
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
+from latentsr.diffusion.process import ONE_STEP
 from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.job import JobFolder, run_folder
 from latentsr.provenance import RESEARCH_USE
 from latentsr.training.crops import Flip, LatentCrops
 from latentsr.training.denoiser import (
+    AdversarialTraining,
     DenoiserTraining,
     TrainConfig,
     ValidationImages,
@@ -177,7 +179,8 @@ def fit_denoiser(
     crops, valid = _samples(cache, restorer, config, validation_images)
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     checkpoint = LastCheckpoint(run / CHECKPOINTS, facts, earlier=earlier)
-    module = DenoiserTraining(restorer, config, budget, run / "pictures")
+    kind = AdversarialTraining if config.adversarial else DenoiserTraining
+    module = kind(restorer, config, budget, run / "pictures")
     with progress("train", unit="steps", resumes=True) as report:
         trainer = make_trainer(run, config, budget, ema, checkpoint, report=report, device=device, devices=devices)
         if state == "new":
@@ -277,9 +280,10 @@ def _restorer(
     autoencoder = load_autoencoder(cache.autoencoder, device=device)
     if autoencoder.hash != cache.manifest["autoencoder"]:
         raise InputError(f"{cache.root}: its autoencoder is not that of its latents; run 'encode' again")
-    if model.denoiser.family == "regression" and not autoencoder.spec.lossless:
+    of_pixels = {"family regression": model.denoiser.family == "regression", "adversarial": model.solver == ONE_STEP}
+    for what in (what for what, asked in of_pixels.items() if asked and not autoencoder.spec.lossless):
         raise OptionError(
-            f"family regression on latents of {model.autoencoder}, which loses detail: encode with the autoencoder haar"
+            f"{what} on latents of {model.autoencoder}, which loses detail: encode with the autoencoder haar"
         )
     torch.manual_seed(seed)
     network = Denoiser(model.denoiser)
@@ -312,6 +316,8 @@ def model_config(
             {**kind, "degradation": cache.manifest["degradation"]},
         )  # fmt: skip
     process: dict[str, Any] = {"solver": "euler" if config.schedule == "flow" else "dpm++"}
+    if config.adversarial:
+        process = {"solver": ONE_STEP, "realism": 1.0}
     if config.published:
         published = PublishedSampling(table=config.schedule, zlr_init=config.zlr_init)
         process = {"solver": "published", "published": published, "realism": 1.0}

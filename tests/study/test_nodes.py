@@ -58,6 +58,7 @@ def test_an_arm_that_refines_another_needs_its_training(sources: dict[str, Path]
     for base, words, more in (
         ("published", "not trained on a, b with seed 0", {}), ("refined", "refines a model itself", {}),
         ("nowhere", "arm refined: base: model 'nowhere'", {}), ("regression", "with seed 1", {"seeds": (0, 1)}),
+        ("bicubic", "base bicubic is not trained in the latents of haar", {}),
     ):  # fmt: skip
         with pytest.raises(LatentSRError, match=words):
             nodes_of(design(sources, refined={"train": {**train, "base": base}, **more}))

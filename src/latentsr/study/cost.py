@@ -46,7 +46,7 @@ MINUTES = 0.05  # of a training
 NEVER = 1_000_000  # steps to a validation, which is timed apart
 ESTIMATE = "estimate.json"
 READING = ("grey", "axis", "max_pixels")  # options of `prepare` that `io.read` takes
-FEW = (2, 6)  # steps of a sampling, in place of more: what one more takes is their difference
+FEW = (3, 6)  # steps of a sampling, in place of more: what one more takes is their difference
 BY_IMAGE = ("screen", "encode", "measure")  # steps that do one image after the other
 IMAGES = 32  # that a training's calibration draws samples of
 
@@ -55,7 +55,8 @@ IMAGES = 32  # that a training's calibration draws samples of
 class Cost:
     """About how many seconds, bytes of disk and FLOPs (a multiply-add counts as two) jobs take, one after the other.
 
-    `memory` is the peak in bytes of a process that does them; 0 where the system is silent.
+    `memory` is the peak in bytes of a process that does them; 0 where the system is silent. FLOPs are those of a
+    training's network and its base, without a discriminator's.
     """
 
     seconds: float
@@ -214,7 +215,8 @@ class _Pace:
         )  # fmt: skip
         if config.calibrate:
             seconds += min(IMAGES * watch.each("calibrate"), max(60.0, seconds / 10))
-        flops = 3 * step_cost(model.config.denoiser, config.crop, config.crop).flops * config.batch * done
+        flops = (3 * _flops(model, config.crop, config.crop) + _flops(model.base, config.crop, config.crop)) * done
+        flops *= config.batch
         return Cost(seconds + validation + max(0.0, total - 60 * MINUTES), _size(folder) + _size(run), flops)
 
     def _config(self, node: Node, small: Node, images: int) -> TrainConfig:
@@ -243,7 +245,9 @@ class _Pace:
         evaluation = max(0.0, each[1] - each[0]) / max(1, seen[1] - seen[0])
         wanted = sum(upscaler.evaluations(sampling) for sampling in samplings.values())
         (rows, columns), factor = self._images(node.needs[0])[1], upscaler.autoencoder.spec.factor
-        flops = wanted * images * step_cost(upscaler.config.denoiser, rows // factor, columns // factor).flops
+        own, base = (_flops(one, rows // factor, columns // factor) for one in (upscaler, upscaler.base))
+        bases = len(samplings) if upscaler.base is not None else 0  # a base is evaluated once an image
+        flops = images * ((wanted - bases) * own + bases * base)
         return Cost(cost.seconds + images * evaluation * (wanted - seen[0]), cost.disk, flops)
 
     def _seconds(self, work: Callable[[], torch.Tensor]) -> float:
@@ -320,6 +324,11 @@ class _Pace:
         images = len(items) * (options.get("slices") or len(pixels))
         size = (options["size"],) * 2 if options.get("size") else pixels.shape[1:]
         return {split: round(images * share) for split, share in zip(SPLITS, shares, strict=True)}, size
+
+
+def _flops(model: Restorer | None, rows: int, columns: int) -> int:
+    """Of one evaluation of the model's network at latents of that size."""
+    return 0 if model is None else step_cost(model.config.denoiser, rows, columns).flops
 
 
 def _read(item: Item, node: Node) -> Volume:

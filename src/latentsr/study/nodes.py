@@ -28,6 +28,7 @@ from latentsr.training.denoiser import TrainConfig, published_preset
 from latentsr.training.fit_denoiser import fit_denoiser
 from latentsr.training.trainer import Progress
 from latentsr.upscalers import UPSCALERS, Sampling, load_upscaler
+from latentsr.upscalers.model import SuperResolver
 
 STEPS = ("prepare", "fit-vae", "screen", "encode", "train", "measure")
 
@@ -135,12 +136,8 @@ def _prepared(name: str, design: Design) -> Node:
 
 
 def _resolve(
-    name: str,
-    design: Design,
-    datasets: Mapping[str, Node],
-    found: dict[str, Node | str],
-    heirs: tuple[str, ...],
-) -> Node | str:
+    name: str, design: Design, datasets: Mapping[str, Node], found: dict[str, Node | str], heirs: tuple[str, ...],
+) -> Node | str:  # fmt: skip
     """The job that fits an autoencoder, or the name or folder of one that exists; `found` keeps it."""
     if name in found:
         return found[name]
@@ -177,10 +174,10 @@ def _existing(name: str, what: str) -> str:
     return name
 
 
-def _loads(upscaler: str, what: str) -> None:
+def _loads(name: str, what: str, load: Callable[..., object] = load_upscaler) -> None:
     """Raises what loading it raises, after `what` it is for."""
     try:
-        load_upscaler(upscaler, device="cpu")
+        load(name, device="cpu")
     except LatentSRError as error:
         raise type(error)(f"{what}: {error}") from error
 
@@ -237,12 +234,14 @@ def _trained(
         raise OptionError(f"arm {name}: train has {key}; expected {', '.join(valid)}{suggestion(key, valid)}")
     vae, base, bases = str(arm.autoencoder), arm.train.get("base"), {}
     if base in design.arms:
-        if base == name or "base" in design.arms[base].train:
+        if base == name or design.arms[base].train.get("base") is not None:
             raise OptionError(f"arm {name}: base {base} refines a model itself; choose one that refines none")
+        if design.arms[base].autoencoder != vae:
+            raise OptionError(f"arm {name}: base {base} is not trained in the latents of {vae}; choose one that is")
         found = _trained(base, design.arms[base], design, datasets, autoencoders)
         bases = {(on, node.options["options"]["seed"]): node for on, node in found}
     elif base is not None:
-        _loads(str(base), f"arm {name}: base")
+        _loads(str(base), f"arm {name}: base", SuperResolver.load)
     for group in [arm.datasets] if arm.joint else [(one,) for one in arm.datasets]:
         encoded = _with_autoencoder(
             "encode", f"{vae}-{'-'.join(group)}",

@@ -76,7 +76,7 @@ def calibrate(
         raise OptionError(f"{resolver.name} draws no samples, so that it has no spread to calibrate; choose another")
     if resolver.folder.resolve() == out:
         raise OptionError(f"output {out}: is the model itself, which stays as it is; give another folder")
-    sampling = options.sampling(resolver.config.realism)
+    sampling = options.sampling(resolver.realism)
     resolver.check(sampling)
     degradation = parse_degradation(options.degradation or resolver.degradation.text)
     if degradation.scale != resolver.scale:

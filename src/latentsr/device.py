@@ -24,6 +24,11 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def in_float32(device: str | torch.device) -> torch.autocast:
+    """No autocast on its kind of device: within it all is computed in float32, as a finished model computes."""
+    return torch.autocast(torch.device(device).type, enabled=False)
+
+
 def image_generator(seed: int, image: str, draw: int = 0) -> torch.Generator:
     """The CPU generator of one image and draw: order, batch and workers change nothing."""
     digest = hashlib.sha256(f"{seed}:{image}:{draw}".encode()).digest()

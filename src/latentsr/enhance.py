@@ -23,6 +23,7 @@ from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
 from latentsr.tiling import tile_starts
 from latentsr.upscalers import BATCH, Sampling, Upscaler
+from latentsr.upscalers.restorer import Restorer
 from latentsr.volume import MAX_PIXELS, Volume
 
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
@@ -378,8 +379,9 @@ class Pace:
 
 def measure(upscaler: Upscaler) -> Pace:
     """What one evaluation on a patch takes; to be called before images are read: the peak of memory never falls."""
-    image, steps = torch.zeros(1, 1, PATCH, PATCH), 1 if upscaler.has_mean else 2
-    sampling = Sampling(steps=steps, tile=None)
+    two = isinstance(upscaler, Restorer) and upscaler.base is not None  # networks, both of which are measured
+    steps = 1 if upscaler.has_mean and not two else 2
+    image, sampling = torch.zeros(1, 1, PATCH, PATCH), Sampling(steps=steps, tile=None)
     upscaler.restore(image[..., :8, :8], ids=["black"], sampling=sampling)  # so that what happens once is not measured
     base, begin = peak_memory(upscaler.device), time.perf_counter()
     upscaler.restore(image, ids=["black"], sampling=sampling)

@@ -38,14 +38,9 @@ def blend_weights(length: int, tile: int, starts: Sequence[int]) -> Tensor:
 
 
 def apply_tiled(
-    function: Callable[..., Tensor],
-    inputs: Tensor,
-    *arguments: Tensor,
-    tile: int | None,
-    overlap: int,
-    enlarges: float = 1.0,
-    beside: Tensor | None = None,
-) -> Tensor:
+    function: Callable[..., Tensor], inputs: Tensor, *arguments: Tensor, tile: int | None, overlap: int,
+    enlarges: float = 1.0, beside: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """`function` of `inputs` (batch, channels, rows, columns), computed in tiles of `tile` px and blended.
 
     The function takes a part of the inputs, the `arguments`, and the same part of `beside` where that is given.

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from latentsr import terminal
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
+from latentsr.calibrate import Calibrating
 from latentsr.config import read_signed_json, read_yaml, sha256, write_json
 from latentsr.data.duplicates import pixel_digest
 from latentsr.data.latents import LatentCache, fill_cache
@@ -24,7 +26,7 @@ from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, ModelError, OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.job import JobFolder, run_folder
-from latentsr.provenance import ESTIMATE, RESEARCH_USE, SAMPLE
+from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, RESEARCH_USE, SAMPLE
 from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import STUDENT, TrainConfig, refined_space
 from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card, training_state
@@ -40,13 +42,15 @@ def picture(seed: int, side: int = 32) -> np.ndarray:
     return np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
 
 
-def made(root: Path, splits: tuple[str, ...] = ("train", "valid"), autoencoder: str | Path = "haar") -> LatentCache:
+def made(
+    root: Path, splits: tuple[str, ...] = ("train", "valid"), autoencoder: str | Path = "haar", side: int = 32
+) -> LatentCache:
     records = []
     for number, split in enumerate(splits):
         for n in range(3):
             path = root / "data" / f"{split}{n}.png"
-            write_pixels(path, picture(10 * number + n))
-            records.append(Record(path.stem, path.stem, split, path.name, 32, 32, sha256(path)))
+            write_pixels(path, picture(10 * number + n, side))
+            records.append(Record(path.stem, path.stem, split, path.name, side, side, sha256(path)))
     dataset = write_dataset(root / "data", "made", records, {})
     return fill_cache([dataset], load_autoencoder(autoencoder), parse_degradation("bicubic:4"), root / "cache")
 
@@ -403,6 +407,9 @@ def test_a_model_refines_the_estimate_of_its_base(cache: LatentCache, trained: P
     assert drawn.mean is not None
     assert not torch.equal(drawn.image, drawn.mean)
     assert [model.evaluations(Sampling(steps=steps)) for steps in (1, 2, 5)] == [1, 2, 5]
+    assert [model.image_kind(Sampling(steps=steps)) for steps in (1, 2, 3)] == [POSTERIOR_MEAN, POSTERIOR_MEAN, SAMPLE]
+    with pytest.raises(OptionError, match="several samples of one evaluation beyond the base's do not vary"):
+        model.check(Sampling(steps=2, samples=2))
     assert model.training_images == base.training_images
     assert f"refines | tiny, SHA-256 {base.hash}" in (out / "README.md").read_text()
     tuned = SuperResolver.load(fitted(cache, tmp_path / "tuned", init=str(out), **{**options, "base": None}))
@@ -429,7 +436,15 @@ def test_a_student_draws_in_one_evaluation_and_resumes(cache: LatentCache, train
     before = sha256(out / "denoiser.safetensors")
     fitted(cache, out, steps=4, **student)  # from the checkpoint, the discriminator's optimiser in it
     assert sha256(out / "denoiser.safetensors") != before
-    for options in ({"base": None}, {"pure_noise_share": 0.5}, {"calibrate": True}, {"objective": "v"}):
+    with pytest.raises(OptionError, match="adversarial is False, its own True"):
+        fitted(cache, tmp_path / "tuned", init=str(out))
+    with pytest.raises(OptionError, match="set devices to 1"):
+        fit_denoiser(cache, tmp_path / "two", TrainConfig(**student), device="cpu", devices=2)
+    tuned = fitted(cache, tmp_path / "tuned", init=str(out), steps=2, **{**student, "base": None})
+    assert SuperResolver.load(tuned, device="cpu").config.base == model.config.base
+    for options in (
+        {"base": None}, {"pure_noise_share": 0.5}, {"calibrate": True}, {"objective": "v"}, {"loss": "l1"},
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="adversarial without base"):
             TrainConfig(**{**student, **options})
     assert TrainConfig(base="a", adversarial=1).pure_noise_share == 1
@@ -445,6 +460,17 @@ def test_what_a_base_lacks_is_normalised(cache: LatentCache, trained: Path) -> N
     torch.testing.assert_close(error.std(dim=1), torch.ones(16), atol=1e-4, rtol=0)
 
 
+def test_a_base_takes_latents_of_odd_sides_in_float32(trained: Path, tmp_path: Path) -> None:
+    """Nine latents a side, which its two levels cannot halve; in a training, whose autocast is not its own."""
+    base, odd = SuperResolver.load(trained, device="cpu"), made(tmp_path, ("train",), side=36)
+    assert all(math.isfinite(sd) for sd in refined_space(odd, base, TINY).target_statistics.sd)
+    batch = {role: torch.from_numpy(np.array(odd.array("train", role)))[..., :8, :8] for role in base.roles}
+    noise = torch.randn(3, 16, 8, 8)
+    plain = base.estimated(batch, noise)[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(base.estimated(batch, noise)[1], plain)
+
+
 def test_a_base_must_be_of_the_same_kind(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
     flow = {"objective": "flow", "schedule": "flow"}
     with pytest.raises(OptionError, match=r"conditions is \('latent-up',\), its own \('pixels',\)"):
@@ -452,8 +478,13 @@ def test_a_base_must_be_of_the_same_kind(cache: LatentCache, trained: Path, tmp_
     epsilon = fitted(cache, tmp_path / "epsilon", objective="epsilon", steps=2, validate_every=2)
     with pytest.raises(OptionError, match="base epsilon: estimates no posterior mean"):
         fitted(cache, tmp_path / "refined", base=str(epsilon), **flow)
-    with pytest.raises(ValueError, match="base with init"):
-        TrainConfig(base="a", init="b")
+    with pytest.raises(OptionError, match="crop 3: expected a multiple of 2, as base tiny needs"):
+        fitted(cache, tmp_path / "refined", base=str(trained), crop=3, channels=(8,), **flow)
+    without_mean = SuperResolver.load(epsilon, device="cpu")
+    without_mean.check(Calibrating(samples=2).sampling(without_mean.realism))  # leaves the dial where it must be
+    for options in ({"init": "b"}, {"normalise": False}):
+        with pytest.raises(ValueError, match="base with init"):
+            TrainConfig(base="a", **options)
 
 
 def test_minutes_include_the_calibration(cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

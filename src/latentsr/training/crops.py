@@ -48,14 +48,9 @@ class ImageCrops(Samples[dict[str, Tensor]]):
     """
 
     def __init__(
-        self,
-        datasets: Sequence[Dataset],
-        *,
-        crop: int,
-        latent_shape: tuple[int, int, int],
-        seed: int,
+        self, datasets: Sequence[Dataset], *, crop: int, latent_shape: tuple[int, int, int], seed: int,
         flips: bool = True,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.crop, self.latent_shape, self.seed, self.flips = crop, latent_shape, seed, flips
         self.images = images_of(datasets, "train")
         for dataset, record in self.images:

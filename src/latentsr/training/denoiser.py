@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from latentsr.config import Count
 from latentsr.data.latents import LatentCache
 from latentsr.degrade import enlarge, project
+from latentsr.device import in_float32
 from latentsr.diffusion.denoiser import (
     Attention,
     Channels,
@@ -40,7 +41,7 @@ from latentsr.upscalers.restorer import Restorer
 
 SHOWN = 4  # images in the picture
 UNPROJECTED = "SR before projection"
-PHASES, PENALTY = 4, 1.0  # of the discriminator: places of its grid, weight of its gradients
+PENALTY = 1.0  # weight of the discriminator's gradients
 STEPS_WITHOUT_MEAN = 8  # for networks that give no posterior mean in one evaluation
 
 
@@ -159,14 +160,16 @@ class TrainConfig(TrainingConfig):
             raise ValueError("latent_rms with latents that are normalised: set normalise to false, or leave it out")
         if self.base is not None and (
             self.init is not None or self.published or self.objective == "epsilon" or self.target != "residual"
-        ):
-            raise ValueError("base with init, published, the objective epsilon or the target latent: leave one out")
+            or not self.normalise
+        ):  # fmt: skip
+            raise ValueError("base with init, published, epsilon, the target latent or normalise false: leave one out")
         if self.adversarial and (
-            self.base is None or self.objective != "x0" or self.pure_noise_share != 1 or self.calibrate
-        ):
+            (self.base is None and self.init is None) or self.pure_noise_share != 1 or self.calibrate
+            or (self.objective, self.loss, self.snr_weight, self.band_weights) != ("x0", "l2", False, ())
+        ):  # fmt: skip
             raise ValueError(
-                "adversarial without base, or with another objective than x0, a pure_noise_share below 1 or calibrate: "
-                "it trains one evaluation in pure noise that refines a base"
+                "adversarial without base, or with another objective than x0, a pure_noise_share below 1, calibrate, "
+                "the loss l1, snr_weight or band_weights: it trains one evaluation in pure noise that refines a base"
             )
         if self.decay == "epoch" and self.epochs is None:
             raise ValueError("decay is epoch, without epochs: set both")
@@ -245,11 +248,15 @@ BASE_IMAGES = 64  # whose errors give the statistics of a base's
 @torch.no_grad()
 def refined_space(cache: LatentCache, base: Restorer, config: TrainConfig) -> LatentSpace:
     """The latent space of what the base's estimate lacks, over training images spread evenly over the cache."""
-    space, hr = base.config.space, cache.array("train", "hr")
+    space, images = base.config.space, {role: cache.array("train", role) for role in ("hr", *base.roles)}
+    hr = images["hr"]
+    sides = [side // base.multiple * base.multiple for side in hr.shape[2:]]  # of the part that the base can take
     error: list[Tensor] = []
     for row in np.linspace(0, len(hr) - 1, min(BASE_IMAGES, len(hr))).astype(int):
-        arrays = {role: cache.array("train", role)[row] for role in ("hr", *base.roles)}
-        batch = {role: torch.from_numpy(np.array(array))[None].to(base.device) for role, array in arrays.items()}
+        batch = {}
+        for role, array in images.items():
+            rows, columns = (array.shape[axis] * sides[axis - 2] // hr.shape[axis] for axis in (2, 3))
+            batch[role] = torch.from_numpy(np.array(array[row, None, :, :rows, :columns])).to(base.device)
         noise = torch.randn(batch["hr"].shape, generator=torch.Generator().manual_seed(config.seed))
         error.append((batch["hr"] - base.estimated(batch, noise)[1]).transpose(0, 1).flatten(1))
     joined = torch.cat(error, dim=1).double()
@@ -269,12 +276,7 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig, *, refines: bool = Fa
     return DenoiserSpec(
         latent_channels=hr.shape[1],
         condition_channels=conditions + refines * hr.shape[1],
-        channels=config.channels,
-        layers=config.layers,
-        attention=config.attention,
-        middle_attention=config.middle_attention,
-        groups=config.groups,
-        family=config.family,
+        **{name: getattr(config, name) for name in DenoiserSpec.model_fields if name in TrainConfig.model_fields},
     )
 
 
@@ -307,6 +309,11 @@ class DenoiserTraining(LightningModule):
         self.channel_weights: Tensor
         self.register_buffer("channel_weights", (sd / sd.mean())[:, None, None], persistent=False)
 
+    def on_fit_start(self) -> None:
+        """Brings a base to the device of this process, of which there may be several."""
+        if self.restorer.base is not None:
+            self.restorer.base.denoiser.to(self.device)
+
     def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:  # noqa: ARG002 (Lightning's)
         """The weighted distance between the network's prediction and its target."""
         loss = self.loss(batch)
@@ -323,12 +330,13 @@ class DenoiserTraining(LightningModule):
         x = self.space.to_target(batch["hr"], up)
         alpha, sigma, times = process.at(batch["time"])
         target = process.target(x, batch["noise"], alpha, sigma)
-        prediction = self.network(alpha * x + sigma * batch["noise"], times, condition)
+        prediction = self.network(alpha * x + sigma * batch["noise"], times, condition).float()
         power = 1 if self.config.loss == "l1" else 2
         if self.config.family == "regression":
-            made, true = (
-                self.restorer.autoencoder.decode(self.space.from_target(one, up)) for one in (prediction, target)
-            )
+            with in_float32(self.device):
+                made, true = (
+                    self.restorer.autoencoder.decode(self.space.from_target(one, up)) for one in (prediction, target)
+                )
             return ((made - true).abs() ** power).mean()
         error = prediction - target
         weight = self.channel_weights
@@ -359,7 +367,7 @@ class DenoiserTraining(LightningModule):
         """A batch of ValidationImages as bicubic, SR (the posterior mean, if any) and HR; SR before projection, too."""
         hr = batch["image"].cpu()
         lr = batch["lr"].cpu() if "lr" in batch else self.restorer.degradation.apply(hr)
-        with torch.autocast(self.restorer.device.partition(":")[0], enabled=False):  # in float32, as the finished model
+        with in_float32(self.restorer.device):  # as the finished model
             image = self.restorer.restore(lr, ids=batch["id"], sampling=validation_sampling(self.restorer)).image
         projected = project(image, lr, self.restorer.degradation).clamp(0, 1)
         bicubic = enlarge(lr, self.restorer.scale).clamp(0, 1)
@@ -408,7 +416,8 @@ class AdversarialTraining(DenoiserTraining):
 
     def __init__(self, restorer: Restorer, config: TrainConfig, budget: Budget, pictures: Path) -> None:
         super().__init__(restorer, config, budget, pictures)
-        self.discriminator = Discriminator(2 * restorer.config.denoiser.latent_channels)
+        # On the device at once: a checkpoint brings the state of its optimiser to where its weights are.
+        self.discriminator = Discriminator(2 * restorer.config.denoiser.latent_channels).to(restorer.device)
         # Stepped by hand, so that the trainer's steps are those of the network alone.
         self.opponent = torch.optim.Adam(
             self.discriminator.parameters(), lr=config.learning_rate / 2, betas=(0.0, 0.99)
@@ -422,12 +431,14 @@ class AdversarialTraining(DenoiserTraining):
         condition, up = self.restorer.condition(batch, batch["noise"])
         if up is None:
             raise ValueError("a base gives an estimate")
-        drawn = self.network(batch["noise"], batch["time"], condition)
-        rows, columns = np.random.default_rng([self.config.seed, self.trainer.global_step]).integers(PHASES, size=2)
-        made, true = (
-            self._moved(latents, up, int(rows), int(columns))
-            for latents in (self.space.from_target(drawn, up), batch["hr"])
-        )
+        drawn = self.network(batch["noise"], batch["time"], condition).float()
+        phases = np.random.default_rng([self.config.seed, self.trainer.global_step])
+        rows, columns = phases.integers(self.restorer.autoencoder.spec.factor, size=2)
+        with in_float32(self.device):
+            made, true = (
+                self._moved(latents, up, int(rows), int(columns))
+                for latents in (self.space.from_target(drawn, up), batch["hr"])
+            )
         self._teach(made.detach(), true)
         self.discriminator.requires_grad_(False)
         held = functional.softplus(self.discriminator(true) - self.discriminator(made)).mean()
@@ -439,14 +450,14 @@ class AdversarialTraining(DenoiserTraining):
     def _moved(self, latents: Tensor, up: Tensor, rows: int, columns: int) -> Tensor:
         """Errors of the base, normalised, and its estimate on channels, with the grid moved by so many pixels."""
         autoencoder = self.restorer.autoencoder
-        side = self.restorer.multiple * autoencoder.spec.factor
+        side = autoencoder.spec.factor
         there = []
         for images in (autoencoder.decode(latents), autoencoder.decode(up)):
             part = images[..., rows:, columns:]
             height, width = (length // side * side for length in part.shape[-2:])
             there.append(autoencoder.encode(part[..., :height, :width]))
         scale = torch.tensor(self.space.target_statistics.sd).to(up)[:, None, None]
-        beside = there[1] / torch.cat([torch.full_like(scale[:1], autoencoder.spec.factor), scale[1:]])
+        beside = there[1] / torch.cat([torch.full_like(scale[:1], side), scale[1:]])
         return torch.cat([self.space.to_target(*there), beside], dim=1)
 
     def _teach(self, made: Tensor, true: Tensor) -> None:

@@ -47,14 +47,9 @@ IMAGES = 32
 
 
 def calibrated_spread(
-    restorer: Restorer,
-    cache: LatentCache,
-    *,
-    images: int = IMAGES,
-    batch: int = 4,
-    seconds: float = math.inf,
+    restorer: Restorer, cache: LatentCache, *, images: int = IMAGES, batch: int = 4, seconds: float = math.inf,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> SpreadCalibration | None:
+) -> SpreadCalibration | None:  # fmt: skip
     """The calibration from training images spread evenly over the cache; None for a model without posterior mean.
 
     The truth is the decoded HR latent, so that a lossy autoencoder's own error is not taken for missing detail. No
@@ -103,12 +98,12 @@ def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]
         network, learns = f"EDSR, {config.layers} blocks of {channels} channels", f"pixels, {config.loss}"
         made_up = "It gives one estimate and makes nothing up at random; fine detail that it cannot know is smooth."
     else:
-        what, validated = (
-            "A latent diffusion model",
-            "posterior mean, " if model.base is None else "a sample of more than ",
-        )
+        what, mean = "A latent diffusion model", model.process.has_mean and model.base is None
+        validated = "posterior mean, " if mean else "a sample of more than "
         network = f"UNet, channels {channels}, {config.layers} layers a block"
         learns = f"{config.objective} on the {config.schedule} schedule"
+        if config.adversarial:
+            learns = f"its base's error in one evaluation, against a discriminator of weight {config.adversarial:g}"
         made_up = "Part of what this model adds to an image is made up."
     return f"""# {model.name}
 
@@ -147,16 +142,9 @@ State = Literal["new", "unfinished", "finished", "extended"]
 
 
 def fit_denoiser(
-    cache: LatentCache,
-    out: Path,
-    config: TrainConfig,
-    *,
-    device: str = "auto",
-    devices: int = 1,
-    modalities: tuple[str, ...] = (),
-    validation_images: int = VALIDATION_IMAGES,
-    progress: Progress = silent,
-) -> Path:
+    cache: LatentCache, out: Path, config: TrainConfig, *, device: str = "auto", devices: int = 1,
+    modalities: tuple[str, ...] = (), validation_images: int = VALIDATION_IMAGES, progress: Progress = silent,
+) -> Path:  # fmt: skip
     """The model folder `out`, made by training on `cache`; logs, pictures and checkpoint lie in `out`.run.
 
     A killed training goes on from its last checkpoint, a finished one if `steps` or `minutes`, which include the
@@ -165,6 +153,8 @@ def fit_denoiser(
     """
     out, run = out.resolve(), run_folder(out)
     where, config = resolve_device(device), with_steps(config, cache)
+    if config.adversarial and devices > 1:
+        raise OptionError(f"adversarial with devices {devices}: its discriminator learns on one; set devices to 1")
     parent, base = _models(config, where)
     facts: dict[str, Any] = {"config": config.facts, "cache": cache.hash}
     facts |= {name: model.hash for name, model in (("parent", parent), ("base", base)) if model is not None}
@@ -293,22 +283,22 @@ def _restorer(
 
 
 def model_config(
-    cache: LatentCache,
-    config: TrainConfig,
-    name: str,
-    modalities: tuple[str, ...] = (),
-    parent: SuperResolver | None = None,
-    base: SuperResolver | None = None,
-) -> ModelConfig:
+    cache: LatentCache, config: TrainConfig, name: str, modalities: tuple[str, ...] = (),
+    parent: SuperResolver | None = None, base: SuperResolver | None = None,
+) -> ModelConfig:  # fmt: skip
     """What a training on `cache` makes, but for its weights.
 
     From a `parent` come the latent statistics, on which its weights depend, and the names of its training sets;
     OptionError, which says what differs, unless autoencoder, conditions, target, objective, schedule and network agree.
     Autoencoder, conditions and degradation of a `base` must agree, too.
     """
+    if config.adversarial and base is None:
+        raise OptionError(f"adversarial with init {config.init}: that model has no base; give one that has")
     if base is not None:
         if not base.has_mean or base.base is not None:
             raise OptionError(f"base {base.name}: estimates no posterior mean of its own; choose a model that does")
+        if config.crop % base.multiple:
+            raise OptionError(f"crop {config.crop}: expected a multiple of {base.multiple}, as base {base.name} needs")
         kind = {"autoencoder": cache.manifest["autoencoder"], "conditions": config.conditions}
         own = {"autoencoder": base.config.autoencoder_hash, "conditions": base.config.space.conditions}
         _check_form(
@@ -322,20 +312,14 @@ def model_config(
         published = PublishedSampling(table=config.schedule, zlr_init=config.zlr_init)
         process = {"solver": "published", "published": published, "realism": 1.0}
     model = ModelConfig(
-        name=name,
-        degradation=cache.manifest["degradation"],
-        autoencoder=cache.manifest["autoencoder_name"],
-        autoencoder_hash=cache.manifest["autoencoder"],
-        denoiser=denoiser_spec(cache, config, refines=base is not None),
+        name=name, degradation=cache.manifest["degradation"], autoencoder=cache.manifest["autoencoder_name"],
+        autoencoder_hash=cache.manifest["autoencoder"], denoiser=denoiser_spec(cache, config, refines=base is not None),
         space=latent_space(cache, config) if base is None else refined_space(cache, base, config),
-        base=None if base is None else Parent(name=base.name, hash=base.hash),
-        objective=config.objective,
-        schedule=config.schedule,
-        **process,
+        base=None if base is None else Parent(name=base.name, hash=base.hash), objective=config.objective,
+        schedule=config.schedule, **process,
         trained_on=tuple(sorted({*cache.datasets("train"), *(base.config.trained_on if base else ())})),
-        modalities=modalities,
-        size=tuple(cache.manifest["size"]),
-    )
+        modalities=modalities, size=tuple(cache.manifest["size"]),
+    )  # fmt: skip
     if parent is None:
         return model
     _check_form(f"init {parent.name}: a network of another form", _form(parent.config), _form(model))
@@ -357,6 +341,7 @@ def _form(model: ModelConfig) -> dict[str, Any]:
         "objective": model.objective,
         "schedule": model.schedule,
         "published": model.published is not None,
+        "adversarial": model.solver == ONE_STEP,
         **dict(model.denoiser),
     }
 

@@ -292,16 +292,9 @@ class LastCheckpoint(Callback):
 
 
 def make_trainer(
-    out: Path,
-    config: TrainingConfig,
-    budget: Budget,
-    ema: Ema,
-    checkpoint: LastCheckpoint,
-    *,
-    report: Report,
-    device: str = "auto",
-    devices: int = 1,
-) -> Trainer:
+    out: Path, config: TrainingConfig, budget: Budget, ema: Ema, checkpoint: LastCheckpoint, *, report: Report,
+    device: str = "auto", devices: int = 1,
+) -> Trainer:  # fmt: skip
     """A Trainer that logs to `out`/logs as CSV and for TensorBoard and validates after every epoch.
 
     An epoch is what StepBatches says.
@@ -338,21 +331,14 @@ def make_trainer(
 
 
 def train(
-    trainer: Trainer,
-    module: LightningModule,
-    samples: Dataset,
-    valid: DataLoader,
-    checkpoint: LastCheckpoint,
+    trainer: Trainer, module: LightningModule, samples: Dataset, valid: DataLoader, checkpoint: LastCheckpoint,
     config: TrainingConfig,
-) -> None:
+) -> None:  # fmt: skip
     """Trains from the last checkpoint, or from the start; sample n of `samples` is a function of n alone."""
     batches = StepBatches(
-        lambda: trainer.global_step,
-        steps=config.validate_every,
-        batch=config.batch,
-        rank=trainer.global_rank,
+        lambda: trainer.global_step, steps=config.validate_every, batch=config.batch, rank=trainer.global_rank,
         processes=trainer.world_size,
-    )
+    )  # fmt: skip
     loader = DataLoader(samples, batch_sampler=batches, num_workers=config.workers)
     found = checkpoint.found()
     try:

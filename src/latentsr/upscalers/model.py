@@ -81,16 +81,9 @@ class SuperResolver(Restorer):
 
 
 def save_model(
-    folder: Path,
-    config: ModelConfig,
-    weights: Mapping[str, Tensor],
-    *,
-    card: str,
-    autoencoder: Path | None = None,
-    base: Path | None = None,
-    training_images: Iterable[str] = (),
-    dtype: torch.dtype = torch.float16,
-) -> None:
+    folder: Path, config: ModelConfig, weights: Mapping[str, Tensor], *, card: str, autoencoder: Path | None = None,
+    base: Path | None = None, training_images: Iterable[str] = (), dtype: torch.dtype = torch.float16,
+) -> None:  # fmt: skip
     """Writes a model folder at `folder`, whole or not at all; weights as float16, which halves the file.
 
     `autoencoder` and `base` are the folders of those that are kept in it.
@@ -119,7 +112,7 @@ def write_calibrated(model: SuperResolver, out: Path, calibration: Calibration) 
     A folder at `out` makes room for it. The model itself is not changed.
     """
     with replacing(out, over_folder=True) as fresh:
-        for name in (*model.config.files, CARD):
+        for name in (*model.config.files, CARD, f"{BASE}/{CARD}"):
             if (model.folder / name).is_file():
                 (fresh / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(model.folder / name, fresh / name)

@@ -22,11 +22,11 @@ from latentsr.autoencoders.haar import Haar
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Config
 from latentsr.degrade import parse_degradation, project
-from latentsr.device import image_generator
+from latentsr.device import image_generator, in_float32
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.diffusion.objective import ObjectiveName, ScheduleName
-from latentsr.diffusion.process import NoiseProcess, Process, Regression, image_noise
+from latentsr.diffusion.process import ONE_STEP, NoiseProcess, Process, Regression, image_noise
 from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError
 from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, SAMPLE
@@ -195,7 +195,7 @@ class Restorer(Upscaler):
             image = consistent(drawn).float().cpu()
             return Restored(image, latents=own.float().cpu(), mean=image if self.has_mean else None)
         mean = self._draw(given, ids, sampling, steps=1)[0] if self.has_mean else None
-        realism = self.config.realism if sampling.realism is None else sampling.realism
+        realism = self.realism if sampling.realism is None else sampling.realism
         images, whole = _Moments(), _Moments()
         latents: Tensor | None = None
         for number in range(sampling.samples):
@@ -228,14 +228,24 @@ class Restorer(Upscaler):
         self.process.check(max(1, self._refining(sampling.steps)), sampling.solver)
         if sampling.realism not in (None, 1.0) and not self.has_mean:
             raise OptionError(f"realism {sampling.realism:g}: {self.name} has no posterior mean; leave realism out")
+        if sampling.samples > 1 and not self._varies(sampling):
+            raise OptionError(
+                f"steps {sampling.steps}: several samples of one evaluation beyond the base's do not vary; "
+                "give more steps, such as 16"
+            )
 
     def uncalibrated(self, sampling: Sampling) -> str:
         """Why results of these options have no intervals with a guarantee; empty where they have."""
-        return NOT_CALIBRATED if self.calibration is None else self.calibration.misfit(sampling, self.config.realism)
+        return NOT_CALIBRATED if self.calibration is None else self.calibration.misfit(sampling, self.realism)
 
     def evaluations(self, sampling: Sampling) -> int:
         """How often a network is evaluated for an image."""
         return sampling.samples * self._refining(sampling.steps) + self.has_mean if sampling.draws else 1
+
+    @property
+    def realism(self) -> float:
+        """Where the dial stands unless told otherwise: at a whole sample of a model without posterior mean."""
+        return self.config.realism if self.has_mean else 1.0
 
     @property
     def multiple(self) -> int:
@@ -243,10 +253,12 @@ class Restorer(Upscaler):
         return math.lcm(self.config.denoiser.multiple, 1 if self.base is None else self.base.multiple)
 
     def image_kind(self, sampling: Sampling) -> str:
-        """Posterior mean or sample; the estimate of a regression network."""
+        """Posterior mean or sample; the estimate of a regression network, also where that is the base."""
         if not self.has_samples:
             return ESTIMATE
-        return SAMPLE if sampling.draws else POSTERIOR_MEAN
+        if self.base is not None and not sampling.draws:
+            return self.base.image_kind(sampling)
+        return SAMPLE if self._varies(sampling) else POSTERIOR_MEAN
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -273,8 +285,13 @@ class Restorer(Upscaler):
         """
         condition, up = self.condition(roles, noise, tile)
         network = partial(apply_tiled, self.denoiser, tile=tile, overlap=OVERLAP, beside=condition)
-        estimate = self.process.sample(network, noise, condition, steps=1)
+        with in_float32(noise.device):  # in a training, too
+            estimate = self.process.sample(network, noise, condition, steps=1)
         return torch.cat([condition, estimate], dim=1), self.config.space.from_target(estimate, up)
+
+    def _varies(self, sampling: Sampling) -> bool:
+        """Whether the seed matters: not where one evaluation beyond a base's gives the posterior mean of its error."""
+        return sampling.draws and (self.config.solver == ONE_STEP or self._refining(sampling.steps) > 1)
 
     def _refining(self, steps: int) -> int:
         """Those of a sample's steps in which this network is evaluated: all, or all but the base's."""

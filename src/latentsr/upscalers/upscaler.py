@@ -195,14 +195,9 @@ class Upscaler:
         return ESTIMATE
 
     def enhance(
-        self,
-        source: Volume | NDArray[Any] | str | Path,
-        *,
-        sampling: Sampling | None = None,
-        batch: int = BATCH,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-        **options: Any,
-    ) -> Enhanced:
+        self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int = BATCH,
+        progress: Callable[[int, int], None] = lambda done, total: None, **options: Any,
+    ) -> Enhanced:  # fmt: skip
         """The source, `scale` times finer in plane, in its physical values; slices are restored one by one.
 
         The noise of a slice follows from the seed and its pixels, so that names and order change nothing.

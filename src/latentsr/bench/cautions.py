@@ -166,11 +166,11 @@ def _lacking(
 ) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """(reason, datasets without it, title) of each measure."""
     there = {(dataset, metric) for dataset, metric in table[["dataset", "metric"]].drop_duplicates().to_numpy()}
+    masked = {work.dataset.name for work in plan.works if work.masks is not None}
     for metric in plan.metrics:
         without = tuple(dataset for dataset in every if not {(dataset, name) for name in metric.names} & there)
-        for need in metric.needs:
-            if need in REASONS:
-                yield REASONS[need], without, metric.title
+        for need in (need for need in metric.needs if need in REASONS):
+            yield REASONS[need], tuple(one for one in without if need != "mask" or one not in masked), metric.title
     if plan.comparison.metrics is None:
         for metric in METRICS.values():
             if metric.group == "learned" and metric not in plan.metrics:

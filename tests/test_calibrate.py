@@ -122,13 +122,17 @@ def test_what_cannot_be_calibrated_is_told_before_any_image(
         with pytest.raises(error, match=message):
             calibrate(dataset, model_folder, out, OPTIONS.model_copy(update=options), device="cpu")
 
-    refused(InputError, r"5 patients .* alpha 0\.1 need 9 or more", alpha=0.1)
-    refused(InputError, r"alpha 0\.3 and delta 0\.1 need 7 or more", delta=0.1)
+    refused(InputError, r"5 patients .* 9 or more are needed for alpha 0\.1", alpha=0.1)
+    refused(InputError, r"7 or more are needed for alpha 0\.3 and delta 0\.1", delta=0.1)
     refused(OptionError, "alpha is 2", alpha=2.0)
     refused(OptionError, "enlarges 4 times", degradation="bicubic:2")
     refused(OptionError, "is the model itself", out=model_folder)
     (tmp_path / "mine").mkdir()
-    refused(StaleError, "no calibration made it", out=tmp_path / "mine")
+    refused(StaleError, "holds no model with `calibration`", out=tmp_path / "mine")
+    for foreign in (tmp_path / "mine", model_folder.parent, dataset.root):  # which no option replaces
+        with pytest.raises(StaleError, match="choose an output folder that is new"):
+            calibrate(dataset, model_folder, foreign, OPTIONS, device="cpu", overwrite=True)
+        assert foreign.exists()
     small = make_dataset(tmp_path / "small", [np.eye(60, dtype=np.uint8)] * 5, "abcde", "small")
     with pytest.raises(InputError, match="5 images have a side under 64 px"):
         calibrate(small, model_folder, tmp_path / "out", OPTIONS, device="cpu")
@@ -188,6 +192,10 @@ def test_enhance_writes_intervals_and_a_mask_and_says_what_holds(
     assert sorted(told["output_sha256"]) == ["a.png"]
     assert told["checks"]["guarantee"] == "not calibrated for these options: samples 1, not 2; steps 1, not 2"
     assert told["checks"]["null_space"] == 0  # it is the posterior mean itself
+    assert "calibrated" not in told["said"]
+    told = enhanced(run, tmp_path / "a.png", tmp_path / "three", calibrated, "--samples", 3, *ENHANCE[2:])
+    assert sorted(told["output_sha256"]) == ["a.png", "a_uncertainty.tif"]
+    assert "not calibrated for these options: samples 3, not 2: the map is a spread" in told["said"]
 
 
 def test_an_input_unlike_the_calibration_is_told_with_the_test_that_it_fails(

@@ -20,7 +20,7 @@ from latentsr.stats.conformal import SCALES, controlled_scale, patients_needed, 
 from latentsr.stats.paired import unit_means
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.calibration import FLOOR, Calibration, InputRange, lr_features, raw_width
-from latentsr.upscalers.model import CONFIG, SuperResolver, write_calibrated
+from latentsr.upscalers.model import CONFIG, SuperResolver, refuse_foreign, write_calibrated
 
 RECORD = "calibration.json"
 
@@ -68,7 +68,7 @@ def calibrate(
     Raises:
         OptionError: a model without samples, levels outside (0, 1), or the model's own folder as `out`
         InputError: fewer patients than the levels need, or images that are missing or altered
-        StaleError: `out` exists and is another calibration, or anything else, and not `overwrite`
+        StaleError: `out` is another calibration, and not `overwrite`; or anything else, `overwrite` or not
     """
     out, needed = out.resolve(), patients_needed(options.alpha, options.delta)
     resolver = SuperResolver.load(model, device=device)
@@ -96,11 +96,9 @@ def calibrate(
         parts.write([one.id for one in alike], _measured(resolver, sampling, degradation, read, alike))
         done |= {one.id for one in alike}
     progress(len(done), len(records))
-    calibration, held_out = _concluded(options, read, records, parts.read())
     more = {"left_out": left_out, "degradation": degradation.text, "sampling": sampling}
-    calibration = calibration.model_copy(update=more)
-    config = read_signed_json(out / CONFIG) if (out / CONFIG).is_file() else {}
-    if config.get("calibration") != calibration.model_dump(mode="json"):
+    calibration, held_out = _concluded(options, read, records, parts.read(), more)
+    if not out.exists() or read_signed_json(out / CONFIG)["calibration"] != calibration.model_dump(mode="json"):
         if out.exists() and not overwrite:
             raise StaleError(f"{out}: holds another calibration; set the option overwrite, or choose another folder")
         write_calibrated(resolver, out, calibration)
@@ -124,24 +122,20 @@ def _usable(dataset: Dataset, resolver: SuperResolver, options: Calibrating, nee
         levels = f"alpha {options.alpha:g}" + (f" and delta {options.delta:g}" if options.delta is not None else "")
         raise InputError(
             f"{dataset.root}: {patients} patients in split '{options.split}' on which the model was not trained; "
-            f"{levels} need {needed} or more"
+            f"{needed} or more are needed for {levels}"
         )
     return records, len(chosen) - len(records)
 
 
 def _claimed(folder: JobFolder, key: str, out: Path, *, overwrite: bool) -> Parts:
     """What an earlier run with this key has measured; StaleError for another key or a foreign `out`."""
-    folder.check()
+    refuse_foreign(out, "calibration")
     try:
         folder.claim(key)
     except StaleError:
         if not overwrite:
             raise
         folder.claim(key, overwrite=True)
-    if out.exists() and not overwrite and not folder.parts.exists():
-        raise StaleError(
-            f"{out} exists, and no calibration made it; choose another folder, or set the option overwrite"
-        )
     return Parts(folder.parts)
 
 
@@ -162,9 +156,9 @@ def _measured(
 
 
 def _concluded(
-    options: Calibrating, dataset: Dataset, records: Sequence[Record], parts: Sequence[Part]
+    options: Calibrating, dataset: Dataset, records: Sequence[Record], parts: Sequence[Part], more: dict[str, Any]
 ) -> tuple[Calibration, dict[str, Any]]:
-    """The calibration, and what re-splits of its patients say of it."""
+    """The calibration, with the fields `more`, and what re-splits of its patients say of it."""
     rows = {id: (part, row) for part in parts for row, id in enumerate(part.ids)}
 
     def gathered(name: str) -> np.ndarray:
@@ -174,8 +168,8 @@ def _concluded(
     risks, widths = (unit_means(gathered(name).reshape(len(records), -1), patients) for name in ("risk", "width"))
     scale = controlled_scale(risks, options.alpha, options.delta)
     calibration = Calibration(
-        alpha=options.alpha,
-        delta=options.delta,
+        **options.model_dump(include={"alpha", "delta", "split"}),
+        **more,
         scale=scale,
         risk=float(risks[:, np.searchsorted(SCALES, scale)].mean()),
         half_width=float(scale * widths.mean()),
@@ -183,9 +177,6 @@ def _concluded(
         images=len(records),
         dataset=dataset.name,
         dataset_hash=dataset.hash,
-        split=options.split,
-        degradation="",
-        sampling=Sampling(),
         ranges={name: InputRange.of(torch.from_numpy(gathered(name))) for name in ("intensity", "spectrum")},
     )
     found = resplit_risks(risks, options.alpha, options.delta)

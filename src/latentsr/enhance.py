@@ -203,12 +203,11 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     # Bytes on the disk for each pixel; none where the output is packed and nobody knows.
     bytes_each = {".dcm": 2, ".ima": 2, "": 2, ".nii": 4}.get(output.suffix.lower(), 0)
     check_room(job.out if job.out.is_dir() else job.run, volume.pixels.size * scale**2 * bytes_each)
-
     enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress)
-
     checks = enhanced.checks
     unlike = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
-    warnings = (*outcome.warnings, *unlike)
+    lost = isinstance(checks.guarantee, str) and job.upscaler.calibration is not None and enhanced.uncertainty
+    warnings = (*outcome.warnings, *unlike, *([f"{checks.guarantee}: the map is a spread"] if lost else []))
     outcome = replace(outcome, status="begun", made_by=job.made_by, checks=asdict(checks), warnings=warnings)
     record.begin(outcome)
     # The image comes last: where it exists, its maps do too; without it, none.

@@ -161,6 +161,9 @@ def test_the_command(checkpoint: Any, vae: Any, tmp_path: Path, run: Callable[..
     assert "note" not in done.out
     with pytest.raises(StaleError):
         import_ldm(file, vae(3), tmp_path / "model")
+    with pytest.raises(StaleError, match="choose an output folder that is new"):  # others' files stay
+        import_ldm(file, vae(3), tmp_path / "vae4", overwrite=True)
+    assert (tmp_path / "vae4").exists()
     with pytest.raises(ModelError, match="channels"):
         import_ldm(file, vae(4), tmp_path / "other")
     np.testing.assert_allclose(sampled(tmp_path / "model", arrays, 5), arrays["out_T5"], atol=1e-4)

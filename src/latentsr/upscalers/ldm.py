@@ -8,7 +8,6 @@ Source: github.com/sebasmos, released files of arXiv 2604.12152.
 """
 
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +29,7 @@ from latentsr.diffusion.objective import ScheduleName
 from latentsr.diffusion.published import PublishedSampling, published_alphas
 from latentsr.errors import LatentSRError, ModelError, OptionError, StaleError
 from latentsr.provenance import RESEARCH_USE
-from latentsr.upscalers.model import save_model
+from latentsr.upscalers.model import refuse_foreign, save_model
 from latentsr.upscalers.restorer import ModelConfig
 
 GROUPS = 32  # of diffusers' UNet2DModel, which the published networks leave as it is
@@ -85,13 +84,14 @@ def import_ldm(
         out: the model's folder, whole or not at all.
         degradation: what the model undoes; its scale must be the ratio of the checkpoint's HR and LR latents.
         weights: the plain ones, their moving average, or as published: the average where `use_ema` is set.
-        overwrite: replace an existing folder.
+        overwrite: replace an imported model.
 
     Raises:
         ModelError: no such checkpoint, one with other or unknown hyper-parameters or tensors, another autoencoder's.
         OptionError: a degradation of another scale, or averaged weights that do not exist.
-        StaleError: `out` exists, and not `overwrite`.
+        StaleError: `out` exists, and not `overwrite`; or it is no imported model, `overwrite` or not.
     """
+    refuse_foreign(out, "published")
     if out.exists() and not overwrite:
         raise StaleError(f"{out}: exists; choose another output folder, or set the option overwrite to replace it")
     tensors, hyper = _read(file)
@@ -110,15 +110,13 @@ def import_ldm(
     network = Denoiser(denoiser)
     network.load_state_dict(_network_weights(tensors, network, hyper, weights, str(file)))
     config = _config(out.resolve().name, hyper, denoiser, autoencoder, parse_degradation(degradation).text)
-    with tempfile.TemporaryDirectory() as temporary, replacing(out) as fresh:
+    with tempfile.TemporaryDirectory() as temporary, replacing(out, over_folder=True) as fresh:
         if spec.has_weights:
             autoencoder.save(Path(temporary) / "autoencoder")
         save_model(
             fresh, config, network.state_dict(), card=_card(config, file), dtype=torch.float32,
             autoencoder=Path(temporary) / "autoencoder" if spec.has_weights else None,
         )  # fmt: skip
-        if out.exists():
-            shutil.rmtree(out)
     said = [level for level in range(len(hyper.channel_mult)) if hyper.hr_size >> level in hyper.attention_resolutions]
     sides = ", ".join(f"{hyper.hr_size >> level}" for level in levels) or "none"
     wanted = ", ".join(map(str, hyper.attention_resolutions)) or "none"

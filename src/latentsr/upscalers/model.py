@@ -19,7 +19,7 @@ from latentsr.config import checked, read_signed_json, sha256, signed, write_jso
 from latentsr.degrade import parse_degradation
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
-from latentsr.errors import LatentSRError, ModelError
+from latentsr.errors import InputError, LatentSRError, ModelError, StaleError, suggestion
 from latentsr.upscalers.calibration import Calibration
 from latentsr.upscalers.restorer import ModelConfig, Restorer
 
@@ -125,6 +125,16 @@ def write_calibrated(model: SuperResolver, out: Path, calibration: Calibration) 
         write_json(fresh / CONFIG, signed(config.model_dump(mode="json")))
 
 
+def refuse_foreign(out: Path, part: str) -> None:
+    """StaleError where `out` exists and is no model folder whose config has that part: others' files stay."""
+    try:
+        own = not out.exists() or part in read_signed_json(out / CONFIG)
+    except InputError:
+        own = False
+    if not own:
+        raise StaleError(f"{out}: exists and holds no model with `{part}`; choose an output folder that is new")
+
+
 def shipped_models() -> list[str]:
     """The names of the models that come with the package."""
     return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
@@ -138,4 +148,5 @@ def _folder(name_or_folder: str | Path) -> Path:
         return SHIPPED / given if shipped else given
     raise ModelError(
         f"model '{name_or_folder}': expected a model folder with {CONFIG}, or one of {', '.join(shipped_models())}"
+        f"{suggestion(str(name_or_folder), shipped_models())}"
     )

@@ -29,7 +29,7 @@ COMMANDS = (
     (train, "latentsr train cache/ -o model/ --steps 4000"),
     (calibrate, "latentsr calibrate dataset/ --model model/ --alpha 0.1 -o calibrated/"),
     (evaluate, "latentsr evaluate dataset/ --method posterior=latentsr-tiny -o evaluation/"),
-    (study, "latentsr study studies/smoke.yaml -o smoke/ --dry-run"),
+    (study, "latentsr study studies/smoke.yaml --source a=IMAGES --source b=MORE -o smoke/ --dry-run"),
     (demo, "latentsr demo -o demo/"),
 )
 

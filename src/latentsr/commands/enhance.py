@@ -14,7 +14,7 @@ from latentsr.provenance import RESEARCH_USE
 
 
 def enhance(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="DICOM, NIfTI, PNG, TIFF files or folders.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="DICOM, NIfTI, PNG, TIFF files or folders.")],
     out: Out,
     model: Annotated[str, typer.Option(help="Model folder, name of a shipped model, or bicubic.")] = MODEL,
     scale: Annotated[
@@ -25,7 +25,7 @@ def enhance(
         typer.Option(help="Network evaluations. 1: the posterior mean; 16: a sample. Default: 1, or 16 of --samples."),
     ] = None,
     samples: Annotated[
-        int, typer.Option(help="Samples to draw: their mean, and the spread of whole samples as a map.")
+        int, typer.Option(help="Samples to draw: their mean, and a map of their spread, or of calibrated intervals.")
     ] = 1,
     realism: Annotated[
         float | None,

@@ -26,7 +26,7 @@ MaxPixels = Annotated[
 Model = Annotated[str, typer.Option(help="Model folder, or name of a shipped model.")]
 Subset = Annotated[str, typer.Option("--split", help="Which images: train, valid or test.")]
 Degradation = Annotated[str, typer.Option(help="How LR is made from HR, such as bicubic:4.")]
-Datasets = Annotated[list[Path], typer.Argument(metavar="DATASET...", help="Folders made by 'prepare'.")]
+Datasets = Annotated[list[Path], typer.Argument(metavar="DATASET", help="Folders made by 'prepare'.")]
 
 
 def config_option(record: str = "") -> Any:

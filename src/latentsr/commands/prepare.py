@@ -278,7 +278,7 @@ def _show_duplicates(dataset: "Dataset", facts: Mapping[str, Any]) -> None:
 
 @prepare_app.command("lr", epilog="Example: latentsr prepare lr dataset/ -o lr/")
 def prepare_lr(
-    dataset: Annotated[Path, typer.Argument(help="A dataset made by 'latentsr prepare folder'.")],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A dataset made by 'latentsr prepare folder'.")],
     out: Out,
     split: Subset = "valid",
     degradation: Degradation = "bicubic:4",

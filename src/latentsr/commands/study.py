@@ -9,6 +9,7 @@ import typer
 from latentsr import terminal
 from latentsr.commands.options import Defaults, Device, Out
 from latentsr.errors import OptionError, suggestion
+from latentsr.provenance import RESEARCH_USE
 
 if TYPE_CHECKING:
     from latentsr.study.nodes import Node
@@ -78,7 +79,7 @@ def study(
     outcomes = run_study(ends, out, device=device, workers=workers, progress=terminal.progress, notify=notify)
     for sentence in write_results(design, every, out, asked=ends):
         terminal.show_warning(sentence)
-    terminal.show(f"report, with its tables beside it: {write_study_report(out, design.name)}")
+    terminal.show(f"report, with its tables beside it: {write_study_report(out, design.name)}. {RESEARCH_USE}")
     note_results(results_key(design, every, out), out)
     if failed := [outcome for outcome in outcomes if outcome.state == FAILED]:
         skipped = sum(outcome.state == SKIPPED for outcome in outcomes)
@@ -112,7 +113,7 @@ def show_plan(ends: "Mapping[str, Sequence[Node]]", out: Path, device: str, work
         time, disk, flops = terminal.duration(cost.seconds), f"{cost.disk / 1e6:,.1f}", f"{cost.flops / 1e12:,.3g}"
         which = ", ".join(arms[node]) if len(arms[node]) < 4 else f"{len(arms[node])} arms"
         rows.append([f"{node.step} {node.name}", which, state, time, disk, flops if cost.flops else ""])
-    terminal.show_table("about", ["job", "arms", "state", "time", "disk, MB", "network, TFLOP"], rows)
+    terminal.show_table("plan", ["job", "arms", "state", "time", "disk, MB", "network, TFLOP"], rows)
     seconds, space, work = (sum(getattr(cost, name) for cost in ahead) for name in ("seconds", "disk", "flops"))
     terminal.show(
         f"{len(ahead)} of {len(rows)} jobs open: about {terminal.duration(seconds / workers)} with {workers} "

@@ -126,7 +126,7 @@ Minutes = Annotated[
 
 
 def train(
-    cache: Annotated[Path, typer.Argument(help="Folder made by 'encode', which keeps its autoencoder.")],
+    cache: Annotated[Path, typer.Argument(metavar="CACHE", help="Folder made by 'encode'; it keeps the autoencoder.")],
     out: Out,
     config: Annotated[Path | None, config_option("latentsr.training.denoiser:TrainConfig")] = None,
     preset: Preset = None,

@@ -219,9 +219,9 @@ def expectation_section(results: Results) -> Section:
             f"{Correlation(**line['correlation']).words}, R2 = {line['r2']:.2f}) says what to expect. The outer band "
             "is the 95 % prediction interval of one new study: so wide that it serves to plan, not to choose between "
             "autoencoders that lie close. It holds for the denoiser and tasks of those points; other data, scales or "
-            "networks move it. A lossless autoencoder has no ceiling, so nothing is predicted for it. Where the network "
-            "sees LR's pixels the ceiling told nothing in this package's own small study: the best of five latents had "
-            "the second lowest ceiling, the lossless one came last (docs/desk-study.md).",
+            "networks move it. A lossless autoencoder has no ceiling, so nothing is predicted for it. Where the "
+            "network sees LR's pixels the ceiling told nothing in this package's own small study: the best of five "
+            "latents had the second lowest ceiling, the lossless one came last (docs/desk-study.md).",
             f"Beside it stands what is measured on the images of this screening, with LR by {results['degradation']}: "
             f"{beside}. Where the line lies below bicubic, it says what the methods of its points reached, not what is "
             "possible. A shipped model is at its best on images like those that it was trained on.",

@@ -434,8 +434,10 @@ def test_a_student_draws_in_one_evaluation_and_resumes(cache: LatentCache, train
         with pytest.raises(OptionError, match="set steps to 1 or 2"):
             model.check(Sampling(**options))
     before = sha256(out / "denoiser.safetensors")
-    fitted(cache, out, steps=4, **student)  # from the checkpoint, the discriminator's optimiser in it
+    fitted(cache, out, steps=4, **student)
     assert sha256(out / "denoiser.safetensors") != before
+    opponent = torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)["opponent"]["state"]
+    assert {int(one["step"]) for one in opponent.values()} == {4}  # it went on from the checkpoint, too
     with pytest.raises(OptionError, match="adversarial is False, its own True"):
         fitted(cache, tmp_path / "tuned", init=str(out))
     with pytest.raises(OptionError, match="set devices to 1"):

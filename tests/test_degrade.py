@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from latentsr.degrade import KERNELS, STEPS, enlarge, parse_degradation, project, residual
+from latentsr.degrade import KERNELS, STEPS, enlarge, parse_degradation, project, residual, translated
 from latentsr.errors import InputError, OptionError
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS, "area": Image.Resampling.BOX}
@@ -119,8 +119,9 @@ def test_a_batch_is_its_images_and_axes_do_not_mix() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "scale"), [("bicubic:4", 4), ("blur:1,down:2,up:2", 1), ("blur:2", 1), ("down:4,up:2", 2), (" area:8 ", 8)]
-)
+    ("text", "scale"), [("bicubic:4", 4), ("blur:1,down:2,up:2", 1), ("blur:2", 1), ("down:4,up:2", 2), (" area:8 ", 8),
+     ("blur:1,bicubic:4,noise:0.02", 4)],
+)  # fmt: skip
 def test_text_and_scale(text: str, scale: int) -> None:
     operator = parse_degradation(text)
     assert operator.scale == scale
@@ -154,6 +155,8 @@ def test_every_step_has_a_matrix_of_the_size_that_it_says(name: str) -> None:
         ("bicubic:2.5", "factor 2.5: expected a whole number"),
         ("up:2", "degradation 'up:2'.*whole"),
         ("down:3,up:2", "degradation 'down:3,up:2'.*whole"),
+        ("noise:0.1,bicubic:4", "'bicubic:4': comes after the noise"),
+        ("bicubic:4,noise:-1", "'noise:-1': expected a positive number"),
     ],
 )
 def test_bad_text_is_refused_at_once(text: str, message: str) -> None:
@@ -229,3 +232,35 @@ def test_any_lr_is_met_also_one_that_no_rounding_left_in_the_range() -> None:
     operator = parse_degradation("bicubic:4")
     lr = torch.rand(2, 1, 7, 13, generator=torch.Generator().manual_seed(0))
     assert residual(project(enlarge(lr, 4), lr, operator), lr, operator).max() < 1e-5
+
+
+def test_noise_has_its_sd_and_each_image_its_own() -> None:
+    operator = parse_degradation("bicubic:2,noise:0.1")
+    hr = torch.zeros(2, 1, 64, 64, dtype=torch.float64)
+    both = operator.degrade(hr, [torch.Generator().manual_seed(seed) for seed in (0, 1)])
+    alone = operator.degrade(hr[1:], [torch.Generator().manual_seed(1)])
+    assert torch.equal(both[1:], alone)
+    assert both.std() == pytest.approx(0.1, rel=0.05)
+    assert not torch.equal(both[0], both[1])
+    assert torch.equal(operator.apply(hr), parse_degradation("bicubic:2").degrade(hr, []))
+
+
+def test_the_projection_onto_noisy_lr_leaves_what_the_noise_explains() -> None:
+    operator = parse_degradation("bicubic:4,noise:0.05")
+    hr = torch.from_numpy(image(64, 64))[None, None]
+    lr = operator.degrade(hr, [torch.Generator().manual_seed(0)])
+    assert torch.equal(project(hr, lr, parse_degradation("bicubic:4,noise:0.1")), hr)  # nearer than its noise
+    moved = project(torch.zeros_like(hr), lr, operator)
+    assert (operator.apply(moved) - lr).square().mean().sqrt() == pytest.approx(0.05, rel=1e-6)
+
+
+@pytest.mark.parametrize("text", ["lanczos:4", "area:4", "kspace:4", "blur:1,bicubic:4"])
+def test_translated_lr_is_nearer_to_what_the_other_operator_makes(text: str) -> None:
+    bicubic, operator = parse_degradation("bicubic:4"), parse_degradation(text)
+    hr = torch.from_numpy(gaussian_filter(image(64, 96), 4)) * 8  # smooth, as images are
+    expected, given = bicubic.apply(hr), operator.apply(hr)
+    found = translated(given, operator, bicubic)
+    assert (found - expected).square().mean() <= 0.5 * (given - expected).square().mean()
+    shifted = translated(given + 3, operator, bicubic)
+    assert torch.allclose(shifted, found + 3)  # of any intensity scale
+    assert translated(given, operator, operator) is given

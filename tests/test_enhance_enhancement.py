@@ -319,6 +319,25 @@ def test_an_upscaler_of_the_table_enlarges_a_tree_and_says_that_it_made_nothing_
         enhance_files([MR], Job(upscaler, Sampling(steps=4), tmp_path / "other"))
 
 
+def test_the_degradation_that_made_the_input_decides_the_output(tree: Path, tmp_path: Path) -> None:
+    names = {"plain": None, "kspace": "kspace:4", "noisy": "bicubic:4,noise:0.05"}
+    made = {}
+    for name, degradation in names.items():
+        upscaler = load_upscaler("latentsr-tiny", degradation=degradation, device="cpu")
+        outcomes = enhance_files([tree / "a.png"], Job(upscaler, Sampling(), tmp_path / name))
+        assert statuses(outcomes) == ["written"]
+        assert (
+            json.loads((tmp_path / f"{name}.run" / "run.json").read_text())["degradation"] == upscaler.degradation.text
+        )
+        made[name] = np.asarray(Image.open(tmp_path / name / "a.png"))
+    assert (made["kspace"] != made["plain"]).any()
+    assert (made["noisy"] != made["plain"]).any()
+    other = Job(load_upscaler("latentsr-tiny", device="cpu"), Sampling(), tmp_path / "kspace")
+    assert statuses(enhance_files([tree / "a.png"], other)) == ["failed"]  # another degradation made what is there
+    with pytest.raises(OptionError, match="scale 2: degradation kspace:4 reduces 4 times"):
+        load_upscaler("latentsr-tiny", scale=2, degradation="kspace:4")
+
+
 @pytest.mark.parametrize(("side", "warned"), [(31, True), (32, False), (128, False), (129, True)])
 def test_sizes_far_from_the_training_images_are_warned_of(
     resolver: SuperResolver, tmp_path: Path, side: int, warned: bool

@@ -51,9 +51,8 @@ class Calibrating(Config):
 
     def sampling(self, realism: float) -> Sampling:
         """The sampling for which the intervals hold, of a model with that realism of its own."""
-        steps = {} if self.steps is None else {"steps": self.steps}
         realism = realism if self.realism is None else self.realism
-        return Sampling(samples=self.samples, realism=realism, seed=self.seed, **steps)
+        return Sampling(samples=self.samples, steps=self.steps, realism=realism, seed=self.seed)
 
 
 def calibrate(
@@ -76,11 +75,10 @@ def calibrate(
         raise OptionError(f"{resolver.name} draws no samples, so that it has no spread to calibrate; choose another")
     if resolver.folder.resolve() == out:
         raise OptionError(f"output {out}: is the model itself, which stays as it is; give another folder")
-    sampling = options.sampling(resolver.realism)
-    resolver.check(sampling)
+    resolver.check(options.sampling(resolver.realism))
+    sampling = resolver.settled(options.sampling(resolver.realism))
     degradation = parse_degradation(options.degradation or resolver.degradation.text)
-    if degradation.scale != resolver.scale:
-        raise OptionError(f"degradation {degradation.text}: the model enlarges {resolver.scale} times; choose another")
+    resolver = resolver.undoing(degradation)
     read = dataset if isinstance(dataset, Dataset) else read_dataset(dataset)
     records, left_out = _usable(read, resolver, options, needed)
     facts = {

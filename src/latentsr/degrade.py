@@ -1,4 +1,4 @@
-"""LR synthesis as linear operators: each is separable, so that it is one small matrix an image axis.
+"""LR synthesis as linear operators, with noise or without: each is separable, one small matrix an image axis.
 
 Writing A for the operator and R, C for its row and column matrices, A(x) = R x C^T, the adjoint is R^T y C and the
 pseudo-inverse is R^+ y (C^+)^T exactly, since the pseudo-inverse of a Kronecker product is the product of the
@@ -7,8 +7,8 @@ pseudo-inverses. Pixel centres are kept: LR pixel i covers HR pixels s i to s i 
 
 import math
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
@@ -20,6 +20,7 @@ from torch import Tensor
 from latentsr.errors import InputError, OptionError
 
 PINV_RCOND = 1e-6
+NOISE = "noise"
 LARGEST_FACTOR = 10_000  # found again from 1 / factor as a float
 MATRICES = 8  # cached of each kind: tens of MB each for large images
 
@@ -111,10 +112,14 @@ STEPS: Mapping[str, Step] = {
 
 @dataclass(frozen=True)
 class Degradation:
-    """A linear operator from HR to LR; tensors are (..., rows, columns), computed in the dtype they come in."""
+    """A linear operator A from HR to LR; tensors are (..., rows, columns), computed in the dtype they come in.
+
+    `noise` is the sd of the white noise that LR has beside A(hr), in [0, 1] as the images.
+    """
 
     text: str
     steps: tuple[tuple[str, float], ...]
+    noise: float = 0.0
 
     @property
     def scale(self) -> int:
@@ -133,9 +138,17 @@ class Degradation:
         return _matrix(self.steps, n)
 
     def apply(self, hr: Tensor) -> Tensor:
-        """A(hr): the LR image."""
+        """A(hr): the LR image without noise."""
         rows, columns = (self.matrix(n) for n in hr.shape[-2:])
         return _sandwich(rows, hr, columns)
+
+    def degrade(self, hr: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """The LR images of HR images (images, 1, rows, columns) in [0, 1], the noise of each by its own generator."""
+        lr = self.apply(hr)
+        if not self.noise:
+            return lr
+        drawn = [torch.randn(lr.shape[1:], generator=one, dtype=lr.dtype) for one in generators]
+        return lr + self.noise * torch.stack(drawn).to(lr.device)
 
     def adjoint(self, lr: Tensor) -> Tensor:
         """A^T(lr), of HR size: <A x, y> = <x, A^T y>."""
@@ -171,13 +184,16 @@ def parse_degradation(text: str) -> Degradation:
     """The operator written as `text`: steps `name:value` joined by commas, first applied first.
 
     Names: bicubic, lanczos, area, down (reduce by a factor), up (enlarge bicubically), blur (Gaussian sigma in px),
-    kspace (keep the centre of k-space).
+    kspace (keep the centre of k-space); last, noise (sd of white noise, images in [0, 1]).
     """
-    steps = []
+    steps, noise = [], 0.0
     for part in map(str.strip, text.split(",")):
         name, _, value = part.partition(":")
-        if name not in STEPS:
-            raise OptionError(f"degradation step '{part}': expected name:value with a name of {', '.join(STEPS)}")
+        if name not in STEPS and name != NOISE:
+            names = ", ".join([*STEPS, NOISE])
+            raise OptionError(f"degradation step '{part}': expected name:value with a name of {names}")
+        if noise:
+            raise OptionError(f"degradation step '{part}': comes after the noise, which must be the last step")
         try:
             number = float(value)
         except ValueError:
@@ -185,6 +201,9 @@ def parse_degradation(text: str) -> Degradation:
         if not (0 < number < math.inf):
             expected = f"expected a positive number after the colon, as in {name}:4"
             raise OptionError(f"degradation step '{part}': {expected}")
+        if name == NOISE:
+            noise = number
+            continue
         if STEPS[name].divides(number) != 1:
             _whole(number)
         steps.append((name, number))
@@ -194,7 +213,8 @@ def parse_degradation(text: str) -> Degradation:
         raise OptionError(
             f"degradation '{text}': HR side over LR side is {ratio:g}; expected a whole number of 1 or more"
         )
-    return Degradation(text=",".join(f"{name}:{value:g}" for name, value in steps), steps=tuple(steps))
+    written = [*steps, *([(NOISE, noise)] if noise else [])]
+    return Degradation(",".join(f"{name}:{value:g}" for name, value in written), tuple(steps), noise)
 
 
 def enlarge(lr: Tensor, scale: int) -> Tensor:
@@ -207,11 +227,26 @@ def project(image: Tensor, lr: Tensor, degradation: Degradation) -> Tensor:
     """The image nearest to `image` among those with A(image) = `lr`: x + A^+(lr - A x).
 
     Shapes (..., rows, columns), any one intensity scale. It is an orthogonal projection, so where `lr` is A(truth) it
-    never raises the squared error against the truth. Computed in float64, since A^+ magnifies rounding.
+    never raises the squared error against the truth. Computed in float64, since A^+ magnifies rounding. With noise
+    `image` moves only until what is left of lr - A x has the noise's sd (Morozov's discrepancy principle).
     Source: range-null space decomposition (Wang 2023, DDNM, eq. 7).
     """
     x, y = image.double(), lr.double()
-    return (x + degradation.pinv(y - degradation.apply(x))).to(image.dtype)
+    left = y - degradation.apply(x)
+    if degradation.noise:
+        size = left.square().mean(dim=(-2, -1), keepdim=True).sqrt()
+        left = left * (1 - degradation.noise / size.clamp(min=degradation.noise))
+    return (x + degradation.pinv(left)).to(image.dtype)
+
+
+def translated(lr: Tensor, made_by: Degradation, into: Degradation) -> Tensor:
+    """LR images of one operator as another of the same scale would have made them, noise as it is.
+
+    That of the image nearest to the bicubic enlargement among those that `made_by` reduces to `lr`.
+    """
+    if made_by.steps == into.steps:
+        return lr
+    return into.apply(project(enlarge(lr.double(), into.scale), lr, replace(made_by, noise=0.0))).to(lr.dtype)
 
 
 def residual(image: Tensor, lr: Tensor, degradation: Degradation) -> Tensor:

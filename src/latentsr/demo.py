@@ -72,7 +72,7 @@ def run_demo(
     out: Path,
     resolver: SuperResolver,
     *,
-    steps: int = 16,
+    steps: int | None = None,
     samples: int = 4,
     seed: int = 0,
     overwrite: bool = False,
@@ -83,14 +83,16 @@ def run_demo(
     The record of the enlarged image is in `out.run`. Files of an earlier demo are replaced. StaleError where `out`
     holds other files of the same names, unless `overwrite`. `progress` counts evaluations of the network.
     """
-    if min(steps, samples) < 2:
+    if min(steps or 2, samples) < 2:
         raise OptionError(f"{steps} steps and {samples} samples: a spread needs two or more of both")
     folder = JobFolder(out, "demo", MARK, frozenset(OWN), "", shared=True)
     if not overwrite:
         folder.check()
     if not folder.whole:  # so that a later demo may replace the files even where this one is killed
         _record(out, resolver, (), (), steps=steps, samples=samples, seed=seed)
-    done, total = 0, 2 + steps + steps * samples
+    one = Sampling(steps=steps, realism=resolver.realism, seed=seed)
+    average = one.model_copy(update={"samples": samples})
+    done, total = 0, 2 + resolver.steps(one) * (1 + samples)
     progress(done, total)
     # What `latentsr enhance MR_small.dcm` does.
     outcome = enhance_files([_example(SMALL)], Job(resolver, Sampling(seed=seed), out, overwrite=True))[0]
@@ -105,10 +107,9 @@ def run_demo(
         pixels=degradation.apply(torch.from_numpy(truth.pixels[0]).double()).numpy(),
     )  # fmt: skip
     lr = io.read(lr_path)
-    average = Sampling(steps=steps, samples=samples, seed=seed)
     plans = {
         "posterior mean": (MEAN, Sampling(seed=seed)),
-        "one sample": (SAMPLE, Sampling(steps=steps, seed=seed)),
+        "one sample": (SAMPLE, one),
         f"mean of {samples} samples": (AVERAGE, average),
     }
     bicubic = enlarge(torch.from_numpy(lr.pixels[0]).double(), resolver.scale).float().numpy()
@@ -121,7 +122,7 @@ def run_demo(
             io.write_uncertainty(enhanced.uncertainty, place, provenance=enhanced.provenance, overwrite=True)
             spread = enhanced.uncertainty.pixels[0]
         images[method] = enhanced.volume.pixels[0]
-        progress(done := done + sampling.steps * sampling.samples, total)
+        progress(done := done + resolver.steps(sampling) * sampling.samples, total)
     table = _table(truth, lr, images, resolver.degradation)
     _draw(out / PANEL, truth, lr, images, spread, table, resolver, average)
     files = tuple(path for name in OWN if (path := out / name).exists())
@@ -129,7 +130,9 @@ def run_demo(
     return DemoResult(outcome, table, out / PANEL, files)
 
 
-def _record(out: Path, resolver: SuperResolver, table: Sequence[Row], files: Sequence[Path], **options: int) -> None:
+def _record(
+    out: Path, resolver: SuperResolver, table: Sequence[Row], files: Sequence[Path], **options: int | None
+) -> None:
     rows = [
         {key: (value if isinstance(value, str) or math.isfinite(value) else None) for key, value in asdict(row).items()}
         for row in table
@@ -203,7 +206,7 @@ def _draw(
             "In % of the truth's range.",
             "Error: |restored - truth|.",
             f"Spread: sd over {average.samples} samples",
-            f"of {average.steps} steps each; it does not",
+            f"of {resolver.steps(average)} steps each; it does not",
             "know the errors that all share.",
         ),
         footer=f"latentsr {__version__}, model {resolver.name} ({resolver.hash[:12]}), seed {average.seed}",

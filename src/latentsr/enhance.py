@@ -75,8 +75,9 @@ class Job:
     @property
     def made_by(self) -> str:
         """The digest of model and options: outputs of the same digest from the same input are the same."""
-        maps = self.parametric_map and self.sampling.samples > 1
-        return sha256_json([PIXELS, self.upscaler.hash, self.sampling.model_dump(), self.grey, self.axis, maps])
+        maps, options = self.parametric_map and self.sampling.samples > 1, self.upscaler.settled(self.sampling)
+        undone = self.upscaler.degradation.text
+        return sha256_json([PIXELS, self.upscaler.hash, undone, options.model_dump(), self.grey, self.axis, maps])
 
     @property
     def run(self) -> Path:
@@ -272,7 +273,7 @@ class _Record:
             model=upscaler.name,
             model_hash=upscaler.hash,
             degradation=upscaler.degradation.text,
-            options=job.sampling.model_dump(),
+            options=upscaler.settled(job.sampling).model_dump(),
             device=upscaler.device,
         )
 

@@ -76,7 +76,7 @@ def evaluate(
     Args:
         datasets: folders made by `prepare`, or what `read_dataset` gives; one or several.
         methods: by name, what makes the images: a folder of SR images named by id, a model's name or folder (with
-            options as in "model/?steps=16"), a SuperResolver; or texts as the command takes them. Bicubic is added.
+            options as in "model/?realism=1"), a SuperResolver; or texts as the command takes them. Bicubic is added.
             Names such as sample@0 and sample@1, or sample@0..4 of a model, are seeds of sample, shown by their mean.
         out: the folder of the result.
         paper: write figures as PDF and tables as LaTeX, too; a finished evaluation is not measured again for it.

@@ -8,8 +8,10 @@ HR, BICUBIC = "hr", "bicubic"
 LR_PSNR, SHARPNESS = "lr_psnr", "laplacian_variance"  # measures that tables and reports treat unlike others
 SHARES = ("hallucinated", "lost")  # measures that are shares of an image's pixels: rates, whose effect is Cohen's h
 
-Condition = Literal["latent-up", "latent-native", "pixels"]  # what a network is given of LR: the roles of a cache
-CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+# What a network is given of LR: the roles of a cache, and the sd of LR's noise, images in [0, 1].
+Condition = Literal["latent-up", "latent-native", "pixels", "noise-level"]
+CONDITIONS: tuple[Condition, ...] = get_args(Condition)[:-1]
+NOISE_LEVEL: Condition = "noise-level"
 
 # Files of an evaluation's and a screening's folder, and of the record and run folder of `enhance`.
 RUN, EVALUATION_PAGE = "run.json", "report.html"

@@ -3,10 +3,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
+from latentsr.autoencoders import load_autoencoder
+from latentsr.degrade import enlarge, parse_degradation
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.errors import OptionError
-from latentsr.training.crops import LatentCrops, StepBatches
+from latentsr.training.crops import LatentCrops, OtherDegradations, StepBatches
 
 ONE = Statistics(mean=(0.0,), sd=(1.0,))
 
@@ -65,6 +68,53 @@ def test_flips_turn_every_role_over_by_its_own_way() -> None:
         assert torch.equal(sample["latent-up"], -plain["latent-up"].flip(axes))
         turned.add(tuple(axes))
     assert len(turned) == 4
+
+
+def images_of_crops(degradations: tuple[str, ...]) -> tuple[LatentCrops, LatentCrops]:
+    """Crops of haar latents of smooth images, without and with other degradations."""
+    haar, bicubic = load_autoencoder("haar"), parse_degradation("bicubic:4")
+    noise = np.random.default_rng(0).random((4, 1, 128, 128))
+    hr = torch.from_numpy(np.stack([gaussian_filter(one, (0, 2, 2)) for one in noise])).float() * 4 - 2
+    lr = bicubic.apply(hr)
+    roles = {"hr": haar.encode(hr), "latent-up": haar.encode(enlarge(lr, 4)), "pixels": lr}
+    cache = Arrays({role: values.numpy() for role, values in roles.items()})
+    conditions = ("pixels", "noise-level") if any("noise" in one for one in degradations) else ("pixels",)
+    space = LatentSpace(conditions=conditions, target="residual", statistics={})
+    others = OtherDegradations(degradations, bicubic, space.roles, haar)
+    return tuple(LatentCrops(cache, space, crop=16, pure_noise_share=1, seed=0, others=one) for one in (None, others))
+
+
+def test_half_of_the_crops_have_the_lr_of_another_degradation() -> None:
+    plain, other = images_of_crops(("kspace:4", "area:4"))
+    same = 0
+    for n in range(60):
+        one, two = plain[n], other[n]
+        assert torch.equal(one["hr"], two["hr"])
+        if torch.equal(one["pixels"], two["pixels"]):
+            same += 1
+        else:  # a crop is an image of its own, and its LR is brought to bicubic: like the cache's away from the border
+            assert 0 < (two["pixels"] - one["pixels"])[:, 3:-3, 3:-3].abs().max() < 0.5 * one["pixels"].std()
+    assert 15 < same < 45
+
+
+def test_a_crop_with_noise_says_how_much() -> None:
+    _, other = images_of_crops(("bicubic:4,noise:0.1",))
+    levels, found = [], []
+    for n in range(60):
+        sample = other[n]
+        (level,) = sample["noise-level"].unique().tolist()
+        clean = parse_degradation("bicubic:4").apply(load_autoencoder("haar").decode(sample["hr"][None]))[0]
+        levels.append(level)
+        found.append(float((sample["pixels"] - clean).std()) / 2)
+    noisy = [n for n, level in enumerate(levels) if level]
+    assert 15 < len(noisy) < 45
+    assert all(found[n] == pytest.approx(levels[n], rel=0.25, abs=1e-3) for n in noisy)
+    assert 0 < min(levels[n] for n in noisy) < max(levels) <= 0.1
+
+
+def test_other_degradations_must_fit() -> None:
+    with pytest.raises(OptionError, match="degradations bicubic:2: expected the scale of the cache's, bicubic:4"):
+        OtherDegradations(("bicubic:2",), parse_degradation("bicubic:4"), ("pixels",), load_autoencoder("haar"))
 
 
 def test_all_corners_and_images_are_drawn() -> None:

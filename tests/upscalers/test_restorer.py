@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.degrade import enlarge, residual
+from latentsr.degrade import enlarge, parse_degradation, residual, translated
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics, condition_channels
 from latentsr.errors import InputError, OptionError
@@ -32,7 +32,7 @@ def restorer(
         target=target,
         statistics={
             "residual": details, "hr": latents, "latent-up": latents, "latent-native": latents,
-            "pixels": Statistics(mean=(0.0,), sd=(0.5,)),
+            "pixels": Statistics(mean=(0.0,), sd=(0.5,)), "noise-level": Statistics(mean=(0.0,), sd=(0.05,)),
         },
     )  # fmt: skip
     spec = DenoiserSpec(
@@ -228,9 +228,15 @@ def test_bad_requests_are_refused() -> None:
         model.restore(lr(8, 8) * torch.nan, ids=IDS)
 
 
-def test_several_samples_take_sixteen_steps_unless_told_otherwise() -> None:
-    assert [Sampling(samples=samples).steps for samples in (1, 2, 8)] == [1, 16, 16]
-    assert Sampling(samples=8, steps=4).steps == 4
+def test_a_sample_takes_the_steps_of_the_model_unless_told_otherwise() -> None:
+    model = restorer()
+    asked = [Sampling(), Sampling(realism=0), Sampling(samples=8), Sampling(realism=0.5), Sampling(realism=1, steps=4)]
+    assert [model.steps(one) for one in asked] == [1, 1, 16, 16, 4]
+    model.config = model.config.model_copy(update={"steps": 3})
+    assert [model.steps(one) for one in asked] == [1, 1, 3, 3, 4]
+    sampled, (given, steps) = lr(8, 8), (Sampling(realism=0.5), Sampling(realism=0.5, steps=3))
+    assert torch.equal(*(model.restore(sampled, ids=IDS, sampling=one).image for one in (given, steps)))
+    assert model.settled(given) == steps
     assert restorer().evaluations(Sampling()) == restorer().evaluations(Sampling(steps=9, realism=0)) == 1
     assert restorer().evaluations(Sampling(samples=8)) == 8 * 16 + 1
     assert restorer(objective="epsilon").evaluations(Sampling(samples=8)) == 8 * 16
@@ -248,3 +254,28 @@ def test_several_samples_take_sixteen_steps_unless_told_otherwise() -> None:
 def test_bad_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Sampling(**options)
+
+
+@pytest.mark.parametrize("text", ["kspace:4", "blur:1,bicubic:4", "area:4", "bicubic:4,noise:0.02"])
+def test_a_model_undoes_another_degradation(text: str) -> None:
+    model, degradation, images = restorer(), parse_degradation(text), lr(8, 12)
+    other = model.undoing(degradation)
+    restored = other.restore(images, ids=IDS, sampling=Sampling(realism=1, steps=3))
+    away = (degradation.apply(restored.image.double()) - images).square().mean(dim=(-2, -1)).sqrt()
+    assert away.max() <= max(1e-5, 1.001 * degradation.noise)
+    assert model.degradation.text == "bicubic:4"
+    plain, seen = Sampling(consistency=False), translated(images, degradation, model.degradation)
+    found = [one.restore(given, ids=IDS, sampling=plain).image for one, given in ((other, images), (model, seen))]
+    assert torch.equal(*found)
+    with pytest.raises(OptionError, match="degradation bicubic:2 reduces 2 times, tiny enlarges 4"):
+        model.undoing(parse_degradation("bicubic:2"))
+
+
+def test_a_model_that_is_told_the_noise_takes_its_level_from_the_degradation() -> None:
+    model, images = restorer(conditions=("pixels", "noise-level")), lr(8, 8)
+    plain = Sampling(consistency=False)
+    noisy = [model.undoing(parse_degradation(f"bicubic:4{text}")) for text in ("", ",noise:0.01", ",noise:0.05")]
+    found = [one.restore(images, ids=IDS, sampling=plain).image for one in noisy]
+    assert torch.equal(found[0], model.restore(images, ids=IDS, sampling=plain).image)
+    assert not torch.equal(found[1], found[0])
+    assert not torch.equal(found[2], found[1])

@@ -1,6 +1,6 @@
 """The bench: methods over images (an evaluation), autoencoders over images (a screening), into tidy tables.
 
-`parse_method` makes a method of its text (`bicubic`, NAME=FOLDER, NAME=MODEL?steps=16) and `measure_dataset` measures
+`parse_method` makes a method of its text (`bicubic`, NAME=FOLDER, NAME=MODEL?realism=1) and `measure_dataset` measures
 methods in memory; `compare` in `bench.evaluation` is the whole job with its files. `plan_screening` checks a screening
 and `screen` runs it. What is said about a table afterwards (means, differences, intervals) is `latentsr.stats`.
 """

@@ -149,7 +149,7 @@ def parse_method(
     - a name of UPSCALERS: `bicubic` or `bicubic+projection`
     - `NAME=FOLDER`: a folder of SR images, one for each image of the dataset; for several datasets, one that holds such
       a folder for each, named as the dataset
-    - `NAME=MODEL?steps=16&samples=4`: a model folder, or a model's name, with the options of its sampling
+    - `NAME=MODEL?realism=1&samples=4`: a model folder, or a model's name, with the options of its sampling
     - `NAME=FILE.pth`: a pretrained network that spandrel reads, or one by its name, such as realesrgan-x4plus
 
     A model that is in `loaded`, by its name or folder, is not loaded again; one that is loaded is put there.
@@ -213,15 +213,14 @@ def _load(name: str, place: str, device: str) -> "SuperResolver":
 
 
 def from_model(name: str, model: "SuperResolver", degradation: Degradation, sampling: "Sampling") -> Source:
-    """The model's image, the mean over its samples. OptionError if it enlarges by another scale.
-
-    A model trained for another operator of the same scale is accepted: `lr_psnr` then shows what that costs.
-    """
+    """The model's image, the mean over its samples, undoing `degradation`. OptionError if that is of another scale."""
     if model.scale != degradation.scale:
         raise OptionError(
             f"method '{name}' enlarges {model.scale} times, the degradation {degradation.text} reduces "
             f"{degradation.scale} times: set the option degradation to {model.degradation.text}"
         )
+    model.check(sampling)
+    model, sampling = model.undoing(degradation), model.settled(sampling)
 
     # What a report says of a model's autoencoder: name (within a model's folder no telling one), hash and latent.
     spec = model.autoencoder.spec

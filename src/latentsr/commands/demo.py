@@ -14,7 +14,9 @@ from latentsr.provenance import RESEARCH_USE
 def demo(
     out: Out = Path("demo"),
     model: Model = MODEL,
-    steps: Annotated[int, typer.Option(min=2, help="Network evaluations of a sample.")] = 16,
+    steps: Annotated[
+        int | None, typer.Option(min=2, help="Network evaluations of a sample. Default: the model's own.")
+    ] = None,
     samples: Annotated[int, typer.Option(min=2, help="Samples for the spread.")] = 4,
     device: Device = "auto",
     overwrite: Overwrite = False,

@@ -20,16 +20,26 @@ def enhance(
     scale: Annotated[
         int | None, typer.Option(min=2, help="Refuse a model of another scale; of bicubic the scale, default 4.")
     ] = None,
+    degradation: Annotated[
+        str | None,
+        typer.Option(
+            help="What made the input of the image sought, such as kspace:4 or blur:1,bicubic:4,noise:0.02. "
+            "Default: what the model was trained on."
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="Network evaluations. 1: the posterior mean; 16: a sample. Default: 1, or 16 of --samples."),
+        typer.Option(help="Network evaluations. 1: the posterior mean. Default: 1, or the model's own for a sample."),
     ] = None,
     samples: Annotated[
         int, typer.Option(help="Samples to draw: their mean, and a map of their spread, or of calibrated intervals.")
     ] = 1,
     realism: Annotated[
         float | None,
-        typer.Option(help="0: posterior mean, 1: whole sample; between: fine detail first. Default: the model's own."),
+        typer.Option(
+            help="The dial. 0: posterior mean, 1: whole sample; between: fine detail first. Default: 0, or the model's "
+            "own where --steps or --samples ask for a sample."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     consistency: Annotated[bool, typer.Option(help="Make the result agree exactly with the input.")] = True,
@@ -57,11 +67,11 @@ def enhance(
     from latentsr.volume import MAX_PIXELS
 
     options = {
-        "samples": samples, "realism": realism, "seed": seed, "consistency": consistency, "tile": tile,
-        "solver": solver, **({} if steps is None else {"steps": steps}),
+        "samples": samples, "steps": steps, "realism": realism, "seed": seed, "consistency": consistency, "tile": tile,
+        "solver": solver,
     }  # fmt: skip
     sampling = checked(Sampling, options, "enhance")
-    upscaler = load_upscaler(model, scale=scale, device=device)
+    upscaler = load_upscaler(model, scale=scale, degradation=degradation, device=device)
     job = Job(
         upscaler, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
         max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map,

@@ -12,8 +12,8 @@ from latentsr.provenance import RESEARCH_USE
 Methods = Annotated[
     list[str],
     typer.Option(
-        help="NAME=FOLDER of SR images named by id (of several datasets: FOLDER/DATASET), NAME=MODEL?steps=16, or "
-        "bicubic+projection; repeatable. Bicubic is added. NAME@0, NAME@1 ..., or NAME@0..4=MODEL?steps=16, are "
+        help="NAME=FOLDER of SR images named by id (of several datasets: FOLDER/DATASET), NAME=MODEL?realism=1, or "
+        "bicubic+projection; repeatable. Bicubic is added. NAME@0, NAME@1 ..., or NAME@0..4=MODEL?realism=1, are "
         "seeds of one method NAME."
     ),
 ]

@@ -156,6 +156,8 @@ def fill_cache(
     StaleError for a cache of another autoencoder, data or degradation, and for an interrupted one whose finished rows
     were altered; InputError for HR files that changed since they were prepared.
     """
+    if degradation.noise:
+        raise OptionError(f"degradation {degradation.text}: a cache has no noise; name it among those of a training")
     if unknown := set(conditions) - set(CONDITIONS):
         raise OptionError(f"condition {', '.join(sorted(unknown))}: expected some of {', '.join(CONDITIONS)}")
     rows = _rows(datasets)

@@ -20,6 +20,7 @@ from torch import Tensor
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json, write_json
 from latentsr.degrade import Degradation
+from latentsr.device import image_generator
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import read_pixels
 from latentsr.names import first_few
@@ -347,10 +348,13 @@ def commonest(records: Sequence[Record]) -> tuple[Record, ...]:
 def low_resolution(dataset: Dataset, records: Sequence[Record], degradation: Degradation, hr: Tensor) -> Tensor:
     """The LR images (batch, 1, rows, columns) of records, in HR's type: their own files, or HR degraded in float64.
 
+    Noise follows from the id.
+
     InputError, which names it by its hash, for a file that is not of HR's size over the scale.
     """
     if not any(record.lr for record in records):
-        return degradation.apply(hr.double()).to(hr.dtype)
+        generators = [image_generator(0, f"LR of {record.id}") for record in records]
+        return degradation.degrade(hr.double(), generators).to(hr.dtype)
     images = []
     for record, one in zip(records, hr[:, 0], strict=True):
         made = degradation.apply(one.double()).to(hr.dtype)

@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate, pixel_unshuffle
 
 from latentsr.config import Config
 from latentsr.errors import InputError
-from latentsr.names import Condition
+from latentsr.names import NOISE_LEVEL, Condition
 
 Target = Literal["latent", "residual"]
 
@@ -58,8 +58,12 @@ class LatentSpace(Config):
         return self.statistics["residual" if self.target == "residual" else "hr"]
 
     def condition(self, roles: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
-        """The condition on channels, normalised, at latent `size` (rows, columns)."""
-        parts = (self.statistics[name].normalise(roles[name]) for name in self.conditions)
+        """The condition on channels, normalised, at latent `size` (rows, columns); LR without a level has no noise."""
+        given = dict(roles)
+        if NOISE_LEVEL in self.conditions and NOISE_LEVEL not in roles:
+            like = next(iter(roles.values()))
+            given[NOISE_LEVEL] = like.new_zeros(len(like), 1, *size)
+        parts = (self.statistics[name].normalise(given[name]) for name in self.conditions)
         return torch.cat([at_latent_size(part, size) for part in parts], dim=1)
 
     def to_target(self, hr: Tensor, up: Tensor | None) -> Tensor:
@@ -73,9 +77,9 @@ class LatentSpace(Config):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The LR roles that the network needs, the residual's base included."""
+        """The roles of LR that the network needs, the residual's base included, but not the noise level."""
         base = ("latent-up",) if self.target == "residual" and "latent-up" not in self.conditions else ()
-        return (*self.conditions, *base)
+        return (*(one for one in self.conditions if one != NOISE_LEVEL), *base)
 
 
 def _needed(up: Tensor | None) -> Tensor:
@@ -100,4 +104,5 @@ def at_latent_size(values: Tensor, size: tuple[int, int]) -> Tensor:
 
 def condition_channels(conditions: tuple[str, ...], latent_channels: int, pixels_per_latent: int) -> int:
     """How many channels the condition has; `pixels_per_latent` is LR side over latent side, 1 where it is less."""
-    return sum(pixels_per_latent**2 if name == "pixels" else latent_channels for name in conditions)
+    channels: dict[str, int] = {"pixels": pixels_per_latent**2, NOISE_LEVEL: 1}
+    return sum(channels.get(name, latent_channels) for name in conditions)

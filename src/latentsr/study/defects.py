@@ -151,7 +151,7 @@ def signal(measured: Mapping[str, Sequence[Node]], root: Path) -> pd.DataFrame:
                 state = Statistics(mean=tuple(mean), sd=tuple(a / b for a, b in zip(data.sd, unit.sd, strict=True)))
                 for name, options in node.options["samplings"].items():
                     sampling = checked(Sampling, options, name)
-                    alpha = config.published.last_alpha(sampling.steps, sampling.solver)
+                    alpha = config.published.last_alpha(sampling.steps or config.steps, sampling.solver)
                     snr = alpha / (1 - alpha) * state.rms**2
                     rows.append((arm, dataset, name, state.rms, alpha, snr))
     return pd.DataFrame(rows, columns=list(SIGNAL_COLUMNS)).drop_duplicates(ignore_index=True)  # of several seeds

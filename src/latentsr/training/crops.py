@@ -8,12 +8,15 @@ from torch import Tensor
 from torch.utils.data import Dataset as Samples
 from torch.utils.data import Sampler
 
-from latentsr.autoencoders.encoding import to_network
+from latentsr.autoencoders.encoding import encode_roles, to_network
+from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.data.latents import LatentCache
 from latentsr.data.records import Dataset, DatasetImage
+from latentsr.degrade import Degradation, parse_degradation, translated
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.diffusion.objective import TIMES
 from latentsr.errors import InputError, OptionError
+from latentsr.names import NOISE_LEVEL
 
 
 class StepBatches(Sampler[list[int]]):
@@ -96,11 +99,43 @@ def _tensor(pixels: np.ndarray) -> Tensor:
 Flip = Callable[[Tensor, list[int]], Tensor]
 
 
+class OtherDegradations:
+    """LR of a crop by one of several degradations, brought to the one that the cache's LR was made by.
+
+    The latent must lose nothing. Noise has an sd of 0 to that of the degradation.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], into: Degradation, roles: Sequence[str], autoencoder: Autoencoder
+    ) -> None:  # fmt: skip
+        self.into, self.roles, self.autoencoder = into, roles, autoencoder
+        self.degradations = [parse_degradation(text) for text in texts]
+        if other := [one.text for one in self.degradations if one.scale != into.scale]:
+            raise OptionError(f"degradations {', '.join(other)}: expected the scale of the cache's, {into.text}")
+        if not autoencoder.spec.lossless:
+            raise OptionError(
+                f"degradations on latents of {autoencoder.spec.name}, which loses detail: encode with the autoencoder "
+                "haar"
+            )
+
+    def __call__(self, hr: Tensor, generator: np.random.Generator) -> dict[str, Tensor]:
+        """The roles of LR, and its noise level, for the latent of a crop (channels, rows, columns)."""
+        made_by = self.degradations[int(generator.integers(len(self.degradations)))]
+        lr, level = made_by.apply(self.autoencoder.decode(hr[None])), made_by.noise * float(generator.random())
+        if level:  # pixels in [-1, 1] are twice as far apart
+            lr = lr + 2 * level * torch.from_numpy(generator.standard_normal(lr.shape, dtype=np.float32))
+        seen = encode_roles(
+            self.roles, translated(lr, made_by, self.into), self.into.scale, self.autoencoder.encode
+        )  # fmt: skip
+        return {NOISE_LEVEL: torch.full((1, *hr.shape[1:]), level)} | {role: one[0] for role, one in seen.items()}
+
+
 class LatentCrops(Samples[dict[str, Tensor]]):
     """Random crops of `crop` latent pixels, the same field of view in every role, with a time and noise each.
 
     A `pure_noise_share` of the samples has the noisiest time, at which the network learns the posterior mean.
-    `flip(latents, axes)`, if given, turns rows and columns over at random, pixels and latents alike.
+    `flip(latents, axes)`, if given, turns rows and columns over at random, pixels and latents alike. With `others` half
+    of the crops have another LR than the cache's.
     """
 
     def __init__(
@@ -112,7 +147,9 @@ class LatentCrops(Samples[dict[str, Tensor]]):
         pure_noise_share: float,
         seed: int,
         flip: Flip | None = None,
+        others: OtherDegradations | None = None,
     ) -> None:
+        self.others, self.conditions = others, space.conditions
         self.arrays: Mapping[str, np.ndarray] = {role: cache.array("train", role) for role in ("hr", *space.roles)}
         self.crop, self.pure_noise_share, self.seed, self.flip = crop, pure_noise_share, seed, flip
         self.side = min(self.arrays["hr"].shape[2:])
@@ -137,6 +174,10 @@ class LatentCrops(Samples[dict[str, Tensor]]):
         sample["noise"] = torch.from_numpy(generator.standard_normal(sample["hr"].shape, dtype=np.float32))
         pure = generator.random() < self.pure_noise_share
         sample["time"] = torch.tensor(TIMES - 1 if pure else int(generator.integers(TIMES)))
+        if NOISE_LEVEL in self.conditions:
+            sample[NOISE_LEVEL] = torch.zeros(1, self.crop, self.crop)
+        if self.others is not None and generator.random() < 0.5:
+            sample |= self.others(sample["hr"], generator)
         if self.flip is not None:
             axes = [axis for axis in (-2, -1) if generator.random() < 0.5]
             flips = {role: torch.flip if role == "pixels" else self.flip for role in self.arrays}

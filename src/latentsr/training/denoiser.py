@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from latentsr.config import Count
 from latentsr.data.latents import LatentCache
-from latentsr.degrade import enlarge, project
+from latentsr.degrade import enlarge, parse_degradation, project
 from latentsr.device import in_float32
 from latentsr.diffusion.denoiser import (
     Attention,
@@ -30,17 +30,17 @@ from latentsr.diffusion.denoiser import (
 )  # fmt: skip
 from latentsr.diffusion.latents import LatentSpace, Statistics, Target, condition_channels
 from latentsr.diffusion.objective import ObjectiveName, ScheduleName
-from latentsr.diffusion.process import ONE_STEP
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
-from latentsr.names import Condition
+from latentsr.names import NOISE_LEVEL, Condition
 from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule, steps_an_epoch
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.restorer import Restorer
 
 SHOWN = 4  # images in the picture
 UNPROJECTED = "SR before projection"
+NOISE_STATISTICS = Statistics(mean=(0.0,), sd=(0.05,))  # of a noise level, whatever the degradations
 PENALTY = 1.0  # weight of the discriminator's gradients
 STEPS_WITHOUT_MEAN = 8  # for networks that give no posterior mean in one evaluation
 
@@ -77,6 +77,8 @@ class TrainConfig(TrainingConfig):
     `base` is a model, too, with a posterior mean: its estimate is that of the new model, whose network learns the
     error of it in the base's latents, and sees it beside the condition. `adversarial`, the weight of a discriminator's
     loss beside the distance, makes it draw that error from pure noise in one evaluation; latents must be lossless.
+    `degradations`: half of the crops have their LR made by one of these, brought to the cache's (`translated`), and
+    where one has noise the network is told its level, `noise-level` of `conditions`; latents must be lossless.
 
     `epochs` decides the steps: so many passes over the training images, the last incomplete batch of each left out.
     `decay` "epoch" lowers the learning rate once an epoch, by a cosine to 1e-6 without warm-up. `normalise` false keeps
@@ -92,6 +94,7 @@ class TrainConfig(TrainingConfig):
     family: Family = "diffusion"
     base: str | None = None
     adversarial: float = Field(0, ge=0, le=1e6)
+    degradations: tuple[str, ...] = Field((), max_length=64)
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Target = "residual"
     objective: ObjectiveName = "x0"
@@ -129,6 +132,12 @@ class TrainConfig(TrainingConfig):
             return given
         family = REGRESSION if given.get("family") == "regression" else STUDENT if given.get("adversarial") else {}
         return {**family, **given}
+
+    @model_validator(mode="after")
+    def _noise_is_told(self) -> "TrainConfig":
+        if NOISE_LEVEL not in self.conditions and any(parse_degradation(one).noise for one in self.degradations):
+            self.__dict__["conditions"] = (*self.conditions, NOISE_LEVEL)  # of a frozen model
+        return self
 
     @model_validator(mode="after")
     def _regression_has_no_noise(self) -> "TrainConfig":
@@ -184,8 +193,8 @@ class TrainConfig(TrainingConfig):
 
 
 LATER = (
-    "family", "adversarial", "epochs", "decay", "normalise", "latent_rms", "published", "zlr_init", "flips",
-    "band_weights", "calibrate", "weights",
+    "family", "adversarial", "degradations", "epochs", "decay", "normalise", "latent_rms", "published", "zlr_init",
+    "flips", "band_weights", "calibrate", "weights",
 )  # fmt: skip
 # EDSR's baseline (Lim 2017, table 1) with its loss and its turns.
 REGRESSION: Mapping[str, Any] = {
@@ -226,7 +235,8 @@ def with_steps(config: TrainConfig, cache: LatentCache) -> TrainConfig:
 
 def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
     """The latent space of a training on `cache`, without a base."""
-    needed = ("residual" if config.target == "residual" else "hr", *config.conditions)
+    of_cache = (one for one in config.conditions if one != NOISE_LEVEL)
+    needed = ("residual" if config.target == "residual" else "hr", *of_cache)
     if missing := [role for role in needed if role not in cache.statistics]:
         wanted = " and ".join("latent-up" if role == "residual" else role for role in missing)
         raise InputError(
@@ -239,6 +249,8 @@ def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:
             role: Statistics(mean=(0.0,) * len(found.mean), sd=(1.0 if role == "pixels" else unit,) * len(found.sd))
             for role, found in statistics.items()
         }
+    if NOISE_LEVEL in config.conditions:
+        statistics[NOISE_LEVEL] = NOISE_STATISTICS
     return LatentSpace(conditions=config.conditions, target=config.target, statistics=statistics)
 
 
@@ -284,7 +296,7 @@ def validation_sampling(restorer: Restorer) -> Sampling:
     """How images are restored for validation, before projection: the posterior mean if it is learned, or few steps."""
     if restorer.has_mean and restorer.base is None:
         return Sampling(steps=1, consistency=False)
-    steps = STEPS_WITHOUT_MEAN if restorer.config.solver != ONE_STEP else 2
+    steps = STEPS_WITHOUT_MEAN if restorer.base is None else None
     return Sampling(steps=steps, realism=1, consistency=False)
 
 

@@ -26,7 +26,7 @@ from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.job import JobFolder, run_folder
 from latentsr.provenance import RESEARCH_USE
-from latentsr.training.crops import Flip, LatentCrops
+from latentsr.training.crops import Flip, LatentCrops, OtherDegradations
 from latentsr.training.denoiser import (
     AdversarialTraining,
     DenoiserTraining,
@@ -42,8 +42,8 @@ from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import BASE, CONFIG, SuperResolver, save_model
 from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer, SpreadCalibration, fit_calibration
 
-STEPS = 16
 IMAGES = 32
+REFINING_STEPS = 5  # of a sample that refines a base's estimate, that one included
 
 
 def calibrated_spread(
@@ -68,7 +68,7 @@ def calibrated_spread(
         latents = torch.from_numpy(np.array(hr[part])).to(restorer.device)
         truth = from_network(restorer.autoencoder.decode(latents).cpu())
         lr = restorer.degradation.apply(truth)
-        mean, drawn = restorer.mean_and_sample(lr, ids=[ids[row] for row in part], sampling=Sampling(steps=STEPS))
+        mean, drawn = restorer.mean_and_sample(lr, ids=[ids[row] for row in part], sampling=Sampling(realism=1))
         errors.append(truth - mean)
         distances.append(drawn - mean)
         if (time.monotonic() - begin) * (number + 2) / (number + 1) > seconds:
@@ -92,6 +92,8 @@ def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]
         f"\n| {what} | {one.name}, SHA-256 {one.hash} |"
         for what, one in (("fine-tuned from", model.parent), ("refines", model.base)) if one is not None
     )  # fmt: skip
+    if config.degradations:
+        origins += f"\n| LR of half of the crops | made by {', '.join(f'`{one}`' for one in config.degradations)} |"
     channels = ", ".join(map(str, model.denoiser.channels))
     if model.denoiser.family == "regression":
         what, validated = "A regression network", ""
@@ -252,9 +254,14 @@ def _samples(
     flip: Flip = torch.flip  # the study flips latents as they are
     if isinstance(restorer.autoencoder, Haar) and not config.published:
         flip = restorer.autoencoder.flip
+    others = None
+    if config.degradations:
+        others = OtherDegradations(
+            config.degradations, restorer.degradation, restorer.roles, load_autoencoder(cache.autoencoder)
+        )  # fmt: skip
     crops = LatentCrops(
         cache, restorer.config.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed,
-        flip=flip if config.flips else None,
+        flip=flip if config.flips else None, others=others,
     )  # fmt: skip
     images = ValidationImages(cache, validation_images)
     own = [("valid", role) for role in ("image", "lr") if images.ids and cache.has("valid", role)]
@@ -306,8 +313,10 @@ def model_config(
             {**kind, "degradation": cache.manifest["degradation"]},
         )  # fmt: skip
     process: dict[str, Any] = {"solver": "euler" if config.schedule == "flow" else "dpm++"}
+    if base is not None:
+        process |= {"realism": 1.0, "steps": REFINING_STEPS}
     if config.adversarial:
-        process = {"solver": ONE_STEP, "realism": 1.0}
+        process |= {"solver": ONE_STEP, "steps": 2}
     if config.published:
         published = PublishedSampling(table=config.schedule, zlr_init=config.zlr_init)
         process = {"solver": "published", "published": published, "realism": 1.0}

@@ -32,28 +32,35 @@ UPSCALERS: Mapping[str, Callable[[Degradation], Upscaler]] = {
 }
 
 
-def load_upscaler(name_or_folder: str | Path, *, scale: int | None = None, device: str = "auto") -> Upscaler:
+def load_upscaler(
+    name_or_folder: str | Path, *, scale: int | None = None, degradation: str | None = None, device: str = "auto"
+) -> Upscaler:
     """The upscaler of that name in UPSCALERS, the model of that name which comes with the package, or one in a folder.
 
     Also a pretrained network by a name of `upscalers.pretrained.KNOWN`, or in a file that spandrel reads. `scale` is
-    how many times finer the result must be; None: a model's own, 4 for those that know any.
+    how many times finer the result must be; None: a model's own, 4 for those that know any. `degradation` is
+    what made LR, as text; None: what the model was trained on, or bicubic.
 
     Raises:
-        OptionError: a model of another scale
+        OptionError: a model or a degradation of another scale
         ModelError: a model that is missing or broken
     """
+    made_by = None if degradation is None else parse_degradation(degradation)
+    if made_by is not None and scale not in (None, made_by.scale):
+        raise OptionError(f"scale {scale}: degradation {degradation} reduces {made_by.scale} times; leave one out")
     if str(name_or_folder) in UPSCALERS:
-        return UPSCALERS[str(name_or_folder)](parse_degradation(f"bicubic:{scale or SCALE}"))
+        return UPSCALERS[str(name_or_folder)](made_by or parse_degradation(f"bicubic:{scale or SCALE}"))
     from latentsr.upscalers.model import SuperResolver
     from latentsr.upscalers.pretrained import is_pretrained, load_pretrained
 
     if is_pretrained(name_or_folder):
-        degradation = None if scale is None else parse_degradation(f"bicubic:{scale}")
-        return load_pretrained(name_or_folder, degradation, device=device)
+        if made_by is None and scale is not None:
+            made_by = parse_degradation(f"bicubic:{scale}")
+        return load_pretrained(name_or_folder, made_by, device=device)
     model = SuperResolver.load(name_or_folder, device=device)
     if scale is not None and scale != model.scale:
         raise OptionError(
             f"scale {scale}: model {model.name} enlarges {model.scale} times; "
             f"leave scale out, or choose a model trained for {scale}"
         )
-    return model
+    return model if made_by is None else model.undoing(made_by)

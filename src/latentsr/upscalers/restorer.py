@@ -8,9 +8,10 @@ a two-level Haar packet, each band is brought to the size that errors have, and 
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import Field
@@ -21,7 +22,7 @@ from latentsr.autoencoders.encoding import OVERLAP, decode_tiled, encode_roles, 
 from latentsr.autoencoders.haar import Haar
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Config
-from latentsr.degrade import parse_degradation, project
+from latentsr.degrade import Degradation, parse_degradation, project, translated
 from latentsr.device import image_generator, in_float32
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
@@ -29,12 +30,14 @@ from latentsr.diffusion.objective import ObjectiveName, ScheduleName
 from latentsr.diffusion.process import ONE_STEP, NoiseProcess, Process, Regression, image_noise
 from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError
+from latentsr.names import NOISE_LEVEL
 from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, SAMPLE
 from latentsr.tiling import apply_tiled
 from latentsr.upscalers.calibration import Calibration
 from latentsr.upscalers.upscaler import NOT_CALIBRATED, Restored, Sampling, Upscaler
 
 PACKET = Haar(4)
+SAMPLE_STEPS = 16  # of a sample, unless told otherwise
 REALISM = 0.27  # where the dial stands unless told otherwise; chosen on training images, see the model card
 BANDS = PACKET.spec.latent_channels
 LARGEST_GAIN = 4.0  # beyond it a band has next to no spread to calibrate
@@ -114,12 +117,12 @@ class ModelConfig(Config):
 
     `autoencoder` is a name in the table, or "autoencoder": the folder of that name inside the model. `trained_on`,
     `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are
-    unlike. `realism` is the dial's place for samples, `spread` their calibration. `published` is the process of a model
-    that was imported from the study's checkpoints, or trained as they were; it then decides instead of objective,
-    schedule and solver. `parent` is the model that it was fine-tuned from. `base` is the model, in the folder of that
-    name, whose estimate is the posterior mean, and which this one refines: its network sees that estimate beside the
-    condition and learns the error of it (Whang 2022, section 3). `calibration` is that of its intervals, see
-    `latentsr.calibrate`. `files` is the SHA-256 of every other file of the model's folder.
+    unlike. `realism` is the dial's place for samples, `steps` their evaluations, `spread` their calibration.
+    `published` is the process of a model that was imported from the study's checkpoints, or trained as they were; it
+    then decides instead of objective, schedule and solver. `parent` is the model that it was fine-tuned from. `base` is
+    the model, in the folder of that name, whose estimate is the posterior mean, and which this one refines: its network
+    sees that estimate beside the condition and learns the error of it (Whang 2022, section 3). `calibration` is that of
+    its intervals, see `latentsr.calibrate`. `files` is the SHA-256 of every other file of the model's folder.
     """
 
     format: Literal[1] = 1
@@ -141,6 +144,7 @@ class ModelConfig(Config):
     parent: Parent | None = None
     base: Parent | None = Field(None, exclude_if=lambda value: value is None)  # as above
     calibration: Calibration | None = Field(None, exclude_if=lambda value: value is None)  # as above
+    steps: int = Field(SAMPLE_STEPS, ge=2, le=1000, exclude_if=lambda value: value == SAMPLE_STEPS)  # as above
     files: dict[str, str] = Field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -172,11 +176,27 @@ class Restorer(Upscaler):
         self.denoiser = denoiser.to(device).eval()
         self.autoencoder = autoencoder
         self.device = device
-        self.degradation = parse_degradation(config.degradation)
+        self.trained = self.degradation = parse_degradation(config.degradation)
         self.calibration = config.calibration
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}, {self.degradation.text}, on {self.device})"
+
+    def undoing(self, degradation: Degradation) -> Self:
+        """This model for LR that `degradation` made: OptionError for one of another scale.
+
+        LR is brought to what the model was trained on (`translated`), and the result is projected onto LR as it is. A
+        model that was trained on noise is told its level. Intervals have no guarantee but for the degradation of their
+        calibration.
+        """
+        if degradation.scale != self.scale:
+            raise OptionError(
+                f"degradation {degradation.text} reduces {degradation.scale} times, {self.name} enlarges {self.scale} "
+                f"times: choose one as {self.trained.text}"
+            )
+        other = copy(self)
+        other.degradation = degradation
+        return other
 
     @torch.inference_mode()
     def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:
@@ -184,8 +204,8 @@ class Restorer(Upscaler):
         if len(ids) != len(lr):
             raise InputError(f"{len(lr)} images with {len(ids)} ids: expected one id an image")
         self.check(sampling)
-        lr = lr.to(self.device)
-        given = self._conditioning(lr, ids, sampling)
+        lr, steps = lr.to(self.device), self.steps(sampling)
+        given = self._conditioning(translated(lr, self.degradation, self.trained), ids, sampling)
 
         def consistent(image: Tensor) -> Tensor:
             return project(image, lr, self.degradation) if sampling.consistency else image
@@ -199,7 +219,7 @@ class Restorer(Upscaler):
         images, whole = _Moments(), _Moments()
         latents: Tensor | None = None
         for number in range(sampling.samples):
-            drawn, latents = self._draw(given, ids, sampling, steps=sampling.steps, number=number)
+            drawn, latents = self._draw(given, ids, sampling, steps=steps, number=number)
             at = drawn if mean is None else between(mean, drawn, realism, self.config.spread)
             images.add(consistent(at))
             if sampling.samples > 1:
@@ -214,33 +234,42 @@ class Restorer(Upscaler):
     @torch.inference_mode()
     def mean_and_sample(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling) -> tuple[Tensor, Tensor]:
         """The posterior mean and one sample as drawn, both without projection: what a spread is calibrated on."""
-        given = self._conditioning(lr.to(self.device), ids, sampling)
-        mean, drawn = (self._draw(given, ids, sampling, steps=steps)[0] for steps in (1, sampling.steps))
+        lr = translated(lr.to(self.device), self.degradation, self.trained)
+        given = self._conditioning(lr, ids, sampling)
+        mean, drawn = (self._draw(given, ids, sampling, steps=steps)[0] for steps in (1, self.steps(sampling)))
         return mean.cpu(), drawn.cpu()
+
+    def steps(self, sampling: Sampling) -> int:
+        """How many evaluations an image takes, or each sample of it: those asked for, or the model's own."""
+        return sampling.steps or (self.config.steps if sampling.draws else 1)
 
     def check(self, sampling: Sampling) -> None:
         """OptionError for a tile, steps, a solver or a realism that do not fit the network."""
-        multiple = self.multiple
+        multiple, steps = self.multiple, self.steps(sampling)
         if sampling.tile is not None and sampling.tile % multiple:
             raise OptionError(
                 f"tile {sampling.tile}: expected a multiple of {multiple}, by which this network divides its sides"
             )
-        self.process.check(max(1, self._refining(sampling.steps)), sampling.solver)
+        self.process.check(max(1, self._refining(steps)), sampling.solver)
         if sampling.realism not in (None, 1.0) and not self.has_mean:
             raise OptionError(f"realism {sampling.realism:g}: {self.name} has no posterior mean; leave realism out")
         if sampling.samples > 1 and not self._varies(sampling):
             raise OptionError(
-                f"steps {sampling.steps}: several samples of one evaluation beyond the base's do not vary; "
+                f"steps {steps}: several samples of one evaluation beyond the base's do not vary; "
                 "give more steps, such as 16"
             )
 
     def uncalibrated(self, sampling: Sampling) -> str:
         """Why results of these options have no intervals with a guarantee; empty where they have."""
-        return NOT_CALIBRATED if self.calibration is None else self.calibration.misfit(sampling, self.realism)
+        if self.calibration is None:
+            return NOT_CALIBRATED
+        if self.calibration.degradation != self.degradation.text:
+            return f"calibrated for {self.calibration.degradation}, not {self.degradation.text}"
+        return self.calibration.misfit(self.settled(sampling), self.realism)
 
     def evaluations(self, sampling: Sampling) -> int:
         """How often a network is evaluated for an image."""
-        return sampling.samples * self._refining(sampling.steps) + self.has_mean if sampling.draws else 1
+        return sampling.samples * self._refining(self.steps(sampling)) + self.has_mean if sampling.draws else 1
 
     @property
     def realism(self) -> float:
@@ -291,7 +320,7 @@ class Restorer(Upscaler):
 
     def _varies(self, sampling: Sampling) -> bool:
         """Whether the seed matters: not where one evaluation beyond a base's gives the posterior mean of its error."""
-        return sampling.draws and (self.config.solver == ONE_STEP or self._refining(sampling.steps) > 1)
+        return sampling.draws and (self.config.solver == ONE_STEP or self._refining(self.steps(sampling)) > 1)
 
     def _refining(self, steps: int) -> int:
         """Those of a sample's steps in which this network is evaluated: all, or all but the base's."""
@@ -312,6 +341,7 @@ class Restorer(Upscaler):
             return encode_tiled(self.autoencoder, images, sampling.tile).float()
 
         roles = encode_roles(self.roles, to_network(padded), scale, encode)
+        roles[NOISE_LEVEL] = torch.full((len(lr), 1, *size), self.degradation.noise, device=lr.device)
         condition, up = self.condition(roles, self._noise(size, ids, sampling)[0], sampling.tile)
         return _Conditioning(condition, up, size, (rows * scale, columns * scale))
 

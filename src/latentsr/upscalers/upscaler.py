@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from latentsr.upscalers.calibration import Calibration
 
 BICUBIC_PROJECTED = "bicubic+projection"
-SAMPLE_STEPS = 16  # of several samples, unless told otherwise
 SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image
 BATCH = 4  # slices at a time
 MOST_DB = 100.0  # of agreement with LR: beyond it floating point alone is measured
@@ -43,16 +42,16 @@ def _or_none(value: object) -> object:
 class Sampling(Config):
     """How an image is restored.
 
-    `samples`: how many are drawn and averaged. `steps`: evaluations of the network for each; 1, the default of one
-    sample, gives its estimate of the posterior mean, or its base's, which is the first step of a model that refines
-    another; the default of several is 16. `realism`: 0 is the posterior mean,
-    1 a whole sample; between them fine detail comes first (see `latentsr.upscalers.restorer`); None: the model's own.
+    `samples`: how many are drawn and averaged. `steps`: evaluations of the network for each; 1 gives its estimate of
+    the posterior mean, or its base's, which is the first step of a model that refines another. None: 1, or the model's
+    own number where a realism above 0 or several samples are asked for. `realism`, the dial: 0 is the posterior mean,
+    1 a whole sample; between them fine detail comes first (`latentsr.upscalers.restorer`); None: the model's own.
     `consistency`: project onto the images whose degradation is the input. `tile`: latent px, None or 0 for one piece.
     `solver`: None for the model's own.
     """
 
     samples: int = Field(1, ge=1)
-    steps: int = Field(default_factory=lambda given: SAMPLE_STEPS if given.get("samples", 1) > 1 else 1, ge=1, le=1000)
+    steps: int | None = Field(None, ge=1, le=1000)
     realism: float | None = Field(None, ge=0, le=1)
     seed: int = 0
     consistency: bool = True
@@ -73,7 +72,8 @@ class Sampling(Config):
     @property
     def draws(self) -> bool:
         """Whether samples are drawn; where not, the result is the posterior mean, or the only estimate."""
-        return self.steps > 1 and self.realism != 0
+        asked = self.samples > 1 or self.realism is not None if self.steps is None else self.steps > 1
+        return asked and self.realism != 0
 
 
 @dataclass(frozen=True)
@@ -177,9 +177,17 @@ class Upscaler:
         """SR of LR images (images, 1, rows, columns) in [0, 1]; each image's noise follows from its id and the seed."""
         raise NotImplementedError
 
+    def steps(self, sampling: Sampling) -> int:
+        """How many evaluations an image takes, or each sample of it: those asked for, or the upscaler's own."""
+        return sampling.steps or 1
+
+    def settled(self, sampling: Sampling) -> Sampling:
+        """The options with their steps in numbers: what a record says of a result."""
+        return sampling.model_copy(update={"steps": self.steps(sampling)})
+
     def check(self, sampling: Sampling) -> None:
         """OptionError for options that it does not know: those of samples, where it draws none."""
-        if not self.has_samples and (sampling.steps > 1 or sampling.solver):
+        if not self.has_samples and (sampling.draws or self.steps(sampling) > 1 or sampling.solver):
             raise OptionError(f"{self.name} draws no samples: leave samples, steps, realism and solver out")
 
     def uncalibrated(self, sampling: Sampling) -> str:  # noqa: ARG002
@@ -207,7 +215,7 @@ class Upscaler:
             sampling: how it is restored; or, instead, `options`
             batch: slices at a time, at least 1
             progress: takes (slices done, all slices)
-            options: the fields of Sampling, such as steps=16, samples=8, realism=0.5, seed=1
+            options: the fields of Sampling, such as realism=0.5, samples=8, seed=1
 
         Raises:
             OptionError: an unknown option, a value outside what is valid, or options beside a `sampling`
@@ -217,7 +225,7 @@ class Upscaler:
             raise OptionError(f"enhance: sampling and {', '.join(options)} are given; put all options into the one")
         if batch < 1:
             raise OptionError(f"enhance: batch is {batch}; expected 1 or more")
-        sampling = sampling or checked(Sampling, options, "enhance")
+        sampling = self.settled(sampling or checked(Sampling, options, "enhance"))
         self.check(sampling)
         volume = _volume(source)
         unit = torch.from_numpy(volume.window.apply(volume.pixels))[:, None]
@@ -251,7 +259,9 @@ class Upscaler:
 
     def provenance(self, sampling: Sampling) -> Provenance:
         """Who made a result, and how: what goes into every output file."""
-        options = canonical_json({**sampling.model_dump(), "scale": self.scale, "degradation": self.degradation.text})
+        options = canonical_json(
+            {**self.settled(sampling).model_dump(), "scale": self.scale, "degradation": self.degradation.text}
+        )
         kind = f"mean of {sampling.samples} samples" if sampling.samples > 1 else self.image_kind(sampling)
         return Provenance(
             self.name, __version__, self.hash, sampling.seed, options, synthetic=kind != INTERPOLATION, image=kind

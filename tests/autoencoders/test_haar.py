@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentsr.autoencoders.haar import FACTORS, Haar, Identity, walsh_matrix
+from latentsr.autoencoders.haar import FACTORS, Haar, Identity, Wavelet, walsh_matrix
 from latentsr.errors import InputError, OptionError
 
 
@@ -92,3 +92,63 @@ def test_images_are_their_own_latents() -> None:
     assert torch.equal(Identity().encode(images), images)
     assert torch.equal(Identity().decode(images), images)
     assert (Identity.spec.factor, Identity.spec.latent_channels, Identity.spec.lossless) == (1, 1, True)
+
+
+def test_cdf97_is_the_packet_of_pywavelets_up_to_order_and_sign() -> None:
+    """Its bior4.4 at borders that are mirrored about the last pixel, whose extra coefficients are left out."""
+    x = images(32, 48).double()
+    ours = Wavelet().encode(x)[0].numpy()
+
+    def split(bands: list[np.ndarray], axis: int) -> list[np.ndarray]:
+        parts = [part for band in bands for part in pywt.dwt(band, "bior4.4", "reflect", axis)]
+        return [np.take(part, range(2, part.shape[axis] - 2), axis) for part in parts]
+
+    theirs = [x[0, 0].numpy()]
+    for axis in (0, 0, 1, 1):
+        theirs = split(theirs, axis)
+    unmatched = list(range(16))
+    for channel in ours:
+        near = [i for i in unmatched if min(abs(channel - theirs[i]).max(), abs(channel + theirs[i]).max()) < 1e-9]
+        assert len(near) == 1
+        unmatched.remove(near[0])
+
+
+@given(rows=st.integers(1, 5), columns=st.integers(1, 5), seed=st.integers(0, 2**31))
+def test_cdf97_loses_nothing_and_nearly_keeps_the_energy(rows: int, columns: int, seed: int) -> None:
+    wavelet, x = Wavelet(), images(4 * rows, 4 * columns, seed)
+    latents = wavelet.encode(x)
+    assert latents.shape == (2, 16, rows, columns)
+    assert torch.allclose(wavelet.decode(latents), x, atol=1e-5)
+    assert 0.64**4 < float(latents.square().sum() / x.square().sum()) < 1.37**4
+    turned = wavelet.flip(latents[0], [-1])
+    assert torch.allclose(wavelet.decode(turned[None]), x[:1].flip(-1), atol=1e-5)
+
+
+def test_cdf97_channels_go_from_low_to_high_frequency_rows_first() -> None:
+    basis = Wavelet().decode(torch.eye(16)[:, :, None, None] * torch.nn.functional.pad(torch.ones(1, 1), (3, 4, 3, 4)))
+    spectrum = torch.fft.rfft2(basis[:, 0]).abs().square()
+    across = (spectrum * torch.fft.rfftfreq(32)).sum(dim=(1, 2)) / spectrum.sum(dim=(1, 2))
+    assert all(across[4 * row + k] < across[4 * row + k + 1] for row in range(4) for k in range(3))
+    down = (spectrum * torch.fft.fftfreq(32).abs()[:, None]).sum(dim=(1, 2)) / spectrum.sum(dim=(1, 2))
+    assert all(down[4 * k + column] < down[4 * k + 4 + column] for column in range(4) for k in range(3))
+
+
+def test_independent_errors_of_latents_draw_no_grid() -> None:
+    """Of errors that are twice as large in each coarser band, and none in the coarsest."""
+    size = torch.tensor([0.0, 4.0, 2.0, 1.0])
+    noise = (
+        torch.randn(8, 16, 64, 64, generator=torch.Generator().manual_seed(0))
+        * torch.outer(size, size).flatten()[:, None, None]
+    )
+
+    def steps(autoencoder: Haar | Wavelet) -> float:
+        drawn = autoencoder.decode(noise).diff(dim=-1).square()
+        return float(drawn[..., ::2].mean() / drawn[..., 1::2].mean())
+
+    assert abs(steps(Wavelet()) - 1) < 0.1
+    assert abs(steps(Haar()) - 1) > 0.3
+
+
+def test_cdf97_refuses_sides_that_are_no_multiples_of_four() -> None:
+    with pytest.raises(InputError, match=r"cdf97: image of \(6, 8\) px, expected sides in multiples of 4"):
+        Wavelet().encode(images(6, 8))

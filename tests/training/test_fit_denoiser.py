@@ -20,7 +20,7 @@ from latentsr.config import read_signed_json, read_yaml, sha256, write_json
 from latentsr.data.duplicates import pixel_digest
 from latentsr.data.latents import LatentCache, fill_cache
 from latentsr.data.records import Record, write_dataset
-from latentsr.degrade import enlarge, parse_degradation
+from latentsr.degrade import enlarge, parse_degradation, project
 from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, ModelError, OptionError, StaleError
@@ -452,9 +452,41 @@ def test_a_student_draws_in_one_evaluation_and_resumes(cache: LatentCache, train
     assert TrainConfig(base="a", adversarial=1).pure_noise_share == 1
 
 
+def test_a_base_may_have_other_latents_that_lose_nothing(trained: Path, tmp_path: Path) -> None:
+    smooth = made(tmp_path, autoencoder="cdf97")
+    options = {"base": str(trained), "steps": 2, "validate_every": 2, "flips": True}
+    out = fitted(smooth, tmp_path / "refined", **options)
+    base, model = SuperResolver.load(trained, device="cpu"), SuperResolver.load(out, device="cpu")
+    assert (base.autoencoder.spec.name, model.autoencoder.spec.name) == ("haar", "cdf97")
+    lr = torch.rand(2, 1, 8, 12)
+    mean = model.restore(lr, ids=["a", "b"]).image
+    torch.testing.assert_close(mean, base.restore(lr, ids=["a", "b"]).image, atol=1e-5, rtol=0)
+    assert model.steps(Sampling(realism=1)) == 5
+    sample = model.restore(lr, ids=["a", "b"], sampling=Sampling(realism=1))
+    assert (sample.image - mean).abs().max() > 1e-3
+    torch.testing.assert_close(project(sample.mean, lr, model.degradation), mean, atol=1e-5, rtol=0)
+    with pytest.raises(OptionError, match="factor is 2, its own 4"):
+        fitted(made(tmp_path / "other", autoencoder="haar-2"), tmp_path / "other-factor", **options)
+
+
+def test_other_degradations_are_trained_on_and_told(cache: LatentCache, tmp_path: Path) -> None:
+    options = {**TINY.model_dump(exclude={"conditions"}), "degradations": ("area:4", "bicubic:4,noise:0.05")}
+    config = TrainConfig(**{**options, "steps": 4})
+    assert config.conditions == ("pixels", "noise-level")
+    out = fit_denoiser(cache, tmp_path / "several", config, device="cpu")
+    model = SuperResolver.load(out, device="cpu")
+    assert model.config.space.conditions == ("pixels", "noise-level")
+    assert "LR of half of the crops | made by `area:4`, `bicubic:4,noise:0.05` |" in (out / "README.md").read_text()
+    refined = fitted(cache, tmp_path / "refined", base=str(out), conditions=config.conditions, steps=2)
+    lr = torch.rand(1, 1, 8, 8)
+    noisy = SuperResolver.load(refined, device="cpu").undoing(parse_degradation("bicubic:4,noise:0.05"))
+    assert noisy.restore(lr, ids=["a"], sampling=Sampling(realism=1)).image.isfinite().all()
+    assert TrainConfig(degradations=("area:4",)).conditions == ("pixels",)
+
+
 def test_what_a_base_lacks_is_normalised(cache: LatentCache, trained: Path) -> None:
     base = SuperResolver.load(trained, device="cpu")
-    space = refined_space(cache, base, TINY)
+    space = refined_space(cache, base.autoencoder, base, TINY)
     batch = {role: torch.from_numpy(np.array(cache.array("train", role))) for role in ("hr", *base.roles)}
     noise = torch.randn(batch["hr"][:1].shape, generator=torch.Generator().manual_seed(TINY.seed)).expand(3, -1, -1, -1)
     error = space.to_target(batch["hr"], base.estimated(batch, noise)[1]).transpose(0, 1).flatten(1)
@@ -465,7 +497,7 @@ def test_what_a_base_lacks_is_normalised(cache: LatentCache, trained: Path) -> N
 def test_a_base_takes_latents_of_odd_sides_in_float32(trained: Path, tmp_path: Path) -> None:
     """Nine latents a side, which its two levels cannot halve; in a training, whose autocast is not its own."""
     base, odd = SuperResolver.load(trained, device="cpu"), made(tmp_path, ("train",), side=36)
-    assert all(math.isfinite(sd) for sd in refined_space(odd, base, TINY).target_statistics.sd)
+    assert all(math.isfinite(sd) for sd in refined_space(odd, base.autoencoder, base, TINY).target_statistics.sd)
     batch = {role: torch.from_numpy(np.array(odd.array("train", role)))[..., :8, :8] for role in base.roles}
     noise = torch.randn(3, 16, 8, 8)
     plain = base.estimated(batch, noise)[1]

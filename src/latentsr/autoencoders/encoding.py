@@ -24,8 +24,11 @@ def from_network(images: Tensor) -> Tensor:
 
 
 def encode_tiled(autoencoder: Autoencoder, images: Tensor, tile: int | None) -> Tensor:
-    """The latents of images in [-1, 1], as of `autoencoder.encode`, in tiles of `tile` latent px; None: whole."""
-    factor = autoencoder.spec.factor
+    """The latents of images in [-1, 1], as of `autoencoder.encode`, in tiles of `tile` latent px; None: whole.
+
+    Of one without a network always whole, which takes no more memory than the image.
+    """
+    factor, tile = autoencoder.spec.factor, tile if autoencoder.spec.has_weights else None
     return apply_tiled(
         autoencoder.encode, images, tile=None if tile is None else tile * factor, overlap=OVERLAP * factor,
         enlarges=1 / factor,
@@ -37,7 +40,7 @@ def decode_tiled(autoencoder: Autoencoder, latents: Tensor, tile: int | None, *,
 
     `grey` False: all channels of a network that has several.
     """
-    decode = autoencoder.decode
+    decode, tile = autoencoder.decode, tile if autoencoder.spec.has_weights else None
     if isinstance(autoencoder, FrozenAutoencoder):
         decode = partial(autoencoder.decode, grey=grey)
     return apply_tiled(decode, latents, tile=tile, overlap=OVERLAP, enlarges=float(autoencoder.spec.factor))

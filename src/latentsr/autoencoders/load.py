@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from latentsr.autoencoders.catalogue import CATALOGUE, Weights
-from latentsr.autoencoders.haar import Haar, Identity
+from latentsr.autoencoders.haar import Haar, Identity, Wavelet
 from latentsr.autoencoders.network import FrozenAutoencoder, digest_in_memory, load_folder
 from latentsr.autoencoders.protocol import Autoencoder, AutoencoderSpec
 from latentsr.autoencoders.published import given_files, read_published
@@ -17,6 +17,7 @@ _CODE: Mapping[str, Callable[[], Autoencoder]] = {
     "haar": lambda: Haar(4),
     "haar-2": lambda: Haar(2),
     "haar-8": lambda: Haar(8),
+    "cdf97": Wavelet,
 }
 
 SPECS: Mapping[str, AutoencoderSpec] = {

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Count
 from latentsr.data.latents import LatentCache
 from latentsr.degrade import enlarge, parse_degradation, project
@@ -36,7 +37,7 @@ from latentsr.metrics.fidelity import psnr
 from latentsr.names import NOISE_LEVEL, Condition
 from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule, steps_an_epoch
 from latentsr.upscalers import Sampling
-from latentsr.upscalers.restorer import Restorer
+from latentsr.upscalers.restorer import Restorer, refined
 
 SHOWN = 4  # images in the picture
 UNPROJECTED = "SR before projection"
@@ -258,7 +259,9 @@ BASE_IMAGES = 64  # whose errors give the statistics of a base's
 
 
 @torch.no_grad()
-def refined_space(cache: LatentCache, base: Restorer, config: TrainConfig) -> LatentSpace:
+def refined_space(
+    cache: LatentCache, autoencoder: Autoencoder, base: Restorer, config: TrainConfig
+) -> LatentSpace:  # fmt: skip
     """The latent space of what the base's estimate lacks, over training images spread evenly over the cache."""
     space, images = base.config.space, {role: cache.array("train", role) for role in ("hr", *base.roles)}
     hr = images["hr"]
@@ -270,7 +273,8 @@ def refined_space(cache: LatentCache, base: Restorer, config: TrainConfig) -> La
             rows, columns = (array.shape[axis] * sides[axis - 2] // hr.shape[axis] for axis in (2, 3))
             batch[role] = torch.from_numpy(np.array(array[row, None, :, :rows, :columns])).to(base.device)
         noise = torch.randn(batch["hr"].shape, generator=torch.Generator().manual_seed(config.seed))
-        error.append((batch["hr"] - base.estimated(batch, noise)[1]).transpose(0, 1).flatten(1))
+        estimate = refined(base, autoencoder, batch, noise)[1]
+        error.append((batch["hr"] - estimate).transpose(0, 1).flatten(1))
     joined = torch.cat(error, dim=1).double()
     found = Statistics(mean=tuple(joined.mean(dim=1).tolist()), sd=tuple(joined.std(dim=1).tolist()))
     return LatentSpace(
@@ -278,8 +282,8 @@ def refined_space(cache: LatentCache, base: Restorer, config: TrainConfig) -> La
     )
 
 
-def denoiser_spec(cache: LatentCache, config: TrainConfig, *, refines: bool = False) -> DenoiserSpec:
-    """The size of the network for the latents in `cache`; one that `refines` sees an estimate beside its condition."""
+def denoiser_spec(cache: LatentCache, config: TrainConfig, base: Restorer | None = None) -> DenoiserSpec:
+    """The size of the network for the latents in `cache`; one that refines a base sees its estimate, too."""
     hr = cache.array("train", "hr")
     per_latent = 1
     if "pixels" in config.conditions:
@@ -287,7 +291,7 @@ def denoiser_spec(cache: LatentCache, config: TrainConfig, *, refines: bool = Fa
     conditions = condition_channels(config.conditions, hr.shape[1], per_latent)
     return DenoiserSpec(
         latent_channels=hr.shape[1],
-        condition_channels=conditions + refines * hr.shape[1],
+        condition_channels=conditions + (0 if base is None else base.config.denoiser.latent_channels),
         **{name: getattr(config, name) for name in DenoiserSpec.model_fields if name in TrainConfig.model_fields},
     )
 

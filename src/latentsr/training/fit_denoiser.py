@@ -16,7 +16,7 @@ from latentsr import __version__
 from latentsr.atomic import replacing
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.encoding import from_network
-from latentsr.autoencoders.haar import Haar
+from latentsr.autoencoders.haar import WithoutFiles
 from latentsr.config import manifest, write_json, write_yaml
 from latentsr.data.latents import LatentCache
 from latentsr.device import resolve_device
@@ -252,7 +252,7 @@ def _samples(
 ) -> tuple[LatentCrops, DataLoader]:
     """The samples to train and to validate on; InputError unless their arrays are as `encode` wrote them."""
     flip: Flip = torch.flip  # the study flips latents as they are
-    if isinstance(restorer.autoencoder, Haar) and not config.published:
+    if isinstance(restorer.autoencoder, WithoutFiles) and not config.published:
         flip = restorer.autoencoder.flip
     others = None
     if config.degradations:
@@ -297,8 +297,9 @@ def model_config(
 
     From a `parent` come the latent statistics, on which its weights depend, and the names of its training sets;
     OptionError, which says what differs, unless autoencoder, conditions, target, objective, schedule and network agree.
-    Autoencoder, conditions and degradation of a `base` must agree, too.
+    Conditions and degradation of a `base` must agree, too, and the autoencoder unless both lose nothing.
     """
+    autoencoder = load_autoencoder(cache.autoencoder)
     if config.adversarial and base is None:
         raise OptionError(f"adversarial with init {config.init}: that model has no base; give one that has")
     if base is not None:
@@ -306,12 +307,13 @@ def model_config(
             raise OptionError(f"base {base.name}: estimates no posterior mean of its own; choose a model that does")
         if config.crop % base.multiple:
             raise OptionError(f"crop {config.crop}: expected a multiple of {base.multiple}, as base {base.name} needs")
-        kind = {"autoencoder": cache.manifest["autoencoder"], "conditions": config.conditions}
-        own = {"autoencoder": base.config.autoencoder_hash, "conditions": base.config.space.conditions}
-        _check_form(
-            f"base {base.name}: a model of another kind", {**own, "degradation": base.config.degradation},
-            {**kind, "degradation": cache.manifest["degradation"]},
-        )  # fmt: skip
+        own = {"conditions": base.config.space.conditions, "degradation": base.config.degradation}
+        kind = {"conditions": config.conditions, "degradation": cache.manifest["degradation"]}
+        if not (autoencoder.spec.lossless and base.autoencoder.spec.lossless):
+            own["autoencoder"], kind["autoencoder"] = base.config.autoencoder_hash, autoencoder.hash
+        elif autoencoder.spec.factor != base.autoencoder.spec.factor:
+            own["factor"], kind["factor"] = base.autoencoder.spec.factor, autoencoder.spec.factor
+        _check_form(f"base {base.name}: a model of another kind", own, kind)
     process: dict[str, Any] = {"solver": "euler" if config.schedule == "flow" else "dpm++"}
     if base is not None:
         process |= {"realism": 1.0, "steps": REFINING_STEPS}
@@ -322,8 +324,8 @@ def model_config(
         process = {"solver": "published", "published": published, "realism": 1.0}
     model = ModelConfig(
         name=name, degradation=cache.manifest["degradation"], autoencoder=cache.manifest["autoencoder_name"],
-        autoencoder_hash=cache.manifest["autoencoder"], denoiser=denoiser_spec(cache, config, refines=base is not None),
-        space=latent_space(cache, config) if base is None else refined_space(cache, base, config),
+        autoencoder_hash=cache.manifest["autoencoder"], denoiser=denoiser_spec(cache, config, base),
+        space=latent_space(cache, config) if base is None else refined_space(cache, autoencoder, base, config),
         base=None if base is None else Parent(name=base.name, hash=base.hash), objective=config.objective,
         schedule=config.schedule, **process,
         trained_on=tuple(sorted({*cache.datasets("train"), *(base.config.trained_on if base else ())})),

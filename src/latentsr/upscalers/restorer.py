@@ -303,7 +303,7 @@ class Restorer(Upscaler):
         `tile`.
         """
         if self.base is not None:
-            return self.base.estimated(roles, noise, tile)
+            return refined(self.base, self.autoencoder, roles, noise, tile)
         return self.config.space.condition(roles, (noise.shape[-2], noise.shape[-1])), roles.get("latent-up")
 
     @torch.no_grad()
@@ -371,6 +371,23 @@ class Restorer(Upscaler):
             raise InputError("the autoencoder decoded non-finite pixels; the model is not fit for this image")
         rows, columns = (-(-side // factor) for side in given.sides)
         return from_network(image[..., : given.sides[0], : given.sides[1]]), latents[..., :rows, :columns]
+
+
+def refined(
+    base: Restorer, autoencoder: Autoencoder, roles: Mapping[str, Tensor], noise: Tensor, tile: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """What a model in the latents of `autoencoder` is given of a base: the condition, and the estimate in its latents.
+
+    The base may have other latents, if both lose nothing: its roles and its estimate pass through pixels then.
+    """
+    if base.autoencoder.hash == autoencoder.hash:
+        return base.estimated(roles, noise, tile)
+    theirs = {
+        role: base.autoencoder.encode(autoencoder.decode(one)) if role.startswith("latent") else one
+        for role, one in roles.items()
+    }
+    condition, estimate = base.estimated(theirs, noise, tile)
+    return condition, autoencoder.encode(base.autoencoder.decode(estimate))
 
 
 @dataclass(frozen=True)

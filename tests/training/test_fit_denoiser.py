@@ -438,7 +438,7 @@ def test_a_student_draws_in_one_evaluation_and_resumes(cache: LatentCache, train
     assert sha256(out / "denoiser.safetensors") != before
     opponent = torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)["opponent"]["state"]
     assert {int(one["step"]) for one in opponent.values()} == {4}  # it went on from the checkpoint, too
-    with pytest.raises(OptionError, match="adversarial is False, its own True"):
+    with pytest.raises(OptionError, match="one evaluation is False, its own True"):
         fitted(cache, tmp_path / "tuned", init=str(out))
     with pytest.raises(OptionError, match="set devices to 1"):
         fit_denoiser(cache, tmp_path / "two", TrainConfig(**student), device="cpu", devices=2)
@@ -447,7 +447,7 @@ def test_a_student_draws_in_one_evaluation_and_resumes(cache: LatentCache, train
     for options in (
         {"base": None}, {"pure_noise_share": 0.5}, {"calibrate": True}, {"objective": "v"}, {"loss": "l1"},
     ):  # fmt: skip
-        with pytest.raises(ValueError, match="adversarial without base"):
+        with pytest.raises(ValueError, match="adversarial or texture without base"):
             TrainConfig(**{**student, **options})
     assert TrainConfig(base="a", adversarial=1).pure_noise_share == 1
 

@@ -135,6 +135,9 @@ def train(
     adversarial: Annotated[
         float | None, typer.Option(help="Weight of a discriminator's loss: a base's error in one evaluation.")
     ] = None,
+    texture: Annotated[
+        float | None, typer.Option(help="Weight of the distance of patches: a base's error in one evaluation.")
+    ] = None,
     family: Annotated[
         str | None, typer.Option(help="diffusion, or a regression network to compare it with.", metavar="NAME")
     ] = None,

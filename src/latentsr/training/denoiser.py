@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from latentsr.autoencoders.encoding import from_network
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Count
 from latentsr.data.latents import LatentCache
@@ -34,6 +35,7 @@ from latentsr.diffusion.objective import ObjectiveName, ScheduleName
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
+from latentsr.metrics.sets import PATCH, patch_descriptors
 from latentsr.names import NOISE_LEVEL, Condition
 from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule, steps_an_epoch
 from latentsr.upscalers import Sampling
@@ -77,7 +79,8 @@ class TrainConfig(TrainingConfig):
     `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
     `base` is a model, too, with a posterior mean: its estimate is that of the new model, whose network learns the
     error of it in the base's latents, and sees it beside the condition. `adversarial`, the weight of a discriminator's
-    loss beside the distance, makes it draw that error from pure noise in one evaluation; latents must be lossless.
+    loss beside the distance, and `texture`, that of the distance between the patches of drawn and true images, make it
+    draw that error from pure noise in one evaluation (`one_step`); latents must be lossless.
     `degradations`: half of the crops have their LR made by one of these, brought to the cache's (`translated`), and
     where one has noise the network is told its level, `noise-level` of `conditions`; latents must be lossless.
 
@@ -95,6 +98,7 @@ class TrainConfig(TrainingConfig):
     family: Family = "diffusion"
     base: str | None = None
     adversarial: float = Field(0, ge=0, le=1e6)
+    texture: float = Field(0, ge=0, le=1e6)
     degradations: tuple[str, ...] = Field((), max_length=64)
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Target = "residual"
@@ -131,8 +135,14 @@ class TrainConfig(TrainingConfig):
     def _defaults_of_family(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        family = REGRESSION if given.get("family") == "regression" else STUDENT if given.get("adversarial") else {}
+        one_step = given.get("adversarial") or given.get("texture")
+        family = REGRESSION if given.get("family") == "regression" else STUDENT if one_step else {}
         return {**family, **given}
+
+    @property
+    def one_step(self) -> bool:
+        """Whether one evaluation in pure noise is trained to draw a base's error."""
+        return self.adversarial > 0 or self.texture > 0
 
     @model_validator(mode="after")
     def _noise_is_told(self) -> "TrainConfig":
@@ -173,13 +183,13 @@ class TrainConfig(TrainingConfig):
             or not self.normalise
         ):  # fmt: skip
             raise ValueError("base with init, published, epsilon, the target latent or normalise false: leave one out")
-        if self.adversarial and (
+        if self.one_step and (
             (self.base is None and self.init is None) or self.pure_noise_share != 1 or self.calibrate
             or (self.objective, self.loss, self.snr_weight, self.band_weights) != ("x0", "l2", False, ())
         ):  # fmt: skip
             raise ValueError(
-                "adversarial without base, or with another objective than x0, a pure_noise_share below 1, calibrate, "
-                "the loss l1, snr_weight or band_weights: it trains one evaluation in pure noise that refines a base"
+                "adversarial or texture without base, or with another objective than x0, a pure_noise_share below 1, "
+                "calibrate, the loss l1, snr_weight or band_weights: they train one evaluation that refines a base"
             )
         if self.decay == "epoch" and self.epochs is None:
             raise ValueError("decay is epoch, without epochs: set both")
@@ -194,8 +204,8 @@ class TrainConfig(TrainingConfig):
 
 
 LATER = (
-    "family", "adversarial", "degradations", "epochs", "decay", "normalise", "latent_rms", "published", "zlr_init",
-    "flips", "band_weights", "calibrate", "weights",
+    "family", "adversarial", "texture", "degradations", "epochs", "decay", "normalise", "latent_rms", "published",
+    "zlr_init", "flips", "band_weights", "calibrate", "weights",
 )  # fmt: skip
 # EDSR's baseline (Lim 2017, table 1) with its loss and its turns.
 REGRESSION: Mapping[str, Any] = {
@@ -422,46 +432,81 @@ class Discriminator(nn.Sequential):
         super().__init__(*layers, nn.Conv2d(2 * width, 1, 1))
 
 
-class AdversarialTraining(DenoiserTraining):
-    """The training of one evaluation in pure noise that draws a base's error, against a discriminator.
+TEXTURE_PATCHES, TEXTURE_DIRECTIONS, TEXTURE_LEVELS = 256, 64, 2
+SMALLEST_TEXTURE = 0.5 / 255  # sd of a level below which there is none
 
-    That scores true and drawn errors by pairs, with penalties on its gradients at both (R3GAN, Huang 2024, sections 2
-    and 3). It sees them beside the base's estimate in Haar bands whose grid is moved at random, so that no place in a
-    block tells which is which.
+
+def texture_distance(made: Tensor, true: Tensor, seed: int) -> Tensor:
+    """How far the 7x7 patches of images (images, 1, rows, columns), clipped to [0, 1], are distributed from true ones.
+
+    Sliced Wasserstein distance at the finest two levels of the Laplacian pyramid, each image against its own truth, in
+    sds of the true level; the mean over images. Source: Heitz 2021 (arXiv 2006.07229), of patches.
+    """
+    generators = [[torch.Generator().manual_seed(seed + n) for n in range(len(true))] for _ in (made, true)]
+    patches = [
+        patch_descriptors(images.clamp(0, 1), own, levels=TEXTURE_LEVELS + 1, patches=TEXTURE_PATCHES)
+        for images, own in zip((made, true), generators, strict=True)
+    ]
+    directions = torch.randn(PATCH**2, TEXTURE_DIRECTIONS, generator=torch.Generator().manual_seed(seed)).to(true)
+    directions = directions / directions.norm(dim=0)
+    found = []
+    for level in list(patches[1])[:TEXTURE_LEVELS]:
+        unit = patches[1][level].std(dim=(1, 2), keepdim=True).clamp(min=SMALLEST_TEXTURE)
+        first, second = ((own[level] / unit @ directions).sort(dim=1).values for own in patches)
+        found.append((first - second).abs().mean())
+    return torch.stack(found).mean()
+
+
+class OneStepTraining(DenoiserTraining):
+    """The training of one evaluation in pure noise that draws a base's error.
+
+    Beside the distance to the true error counts that of the patches' distributions (`texture_distance`), and what a
+    discriminator holds against it. That scores true and drawn errors by pairs, with penalties on its gradients at both
+    (R3GAN, Huang 2024, sections 2 and 3). It sees them beside the base's estimate in bands whose grid is moved at
+    random, so that no place in a block tells which is which.
     """
 
     def __init__(self, restorer: Restorer, config: TrainConfig, budget: Budget, pictures: Path) -> None:
         super().__init__(restorer, config, budget, pictures)
-        # On the device at once: a checkpoint brings the state of its optimiser to where its weights are.
-        self.discriminator = Discriminator(2 * restorer.config.denoiser.latent_channels).to(restorer.device)
-        # Stepped by hand, so that the trainer's steps are those of the network alone.
-        self.opponent = torch.optim.Adam(
-            self.discriminator.parameters(), lr=config.learning_rate / 2, betas=(0.0, 0.99)
-        )
+        if config.adversarial:
+            # On the device at once: a checkpoint brings the state of its optimiser to where its weights are.
+            self.discriminator = Discriminator(2 * restorer.config.denoiser.latent_channels).to(restorer.device)
+            # Stepped by hand, so that the trainer's steps are those of the network alone.
+            self.opponent = torch.optim.Adam(
+                self.discriminator.parameters(), lr=config.learning_rate / 2, betas=(0.0, 0.99)
+            )
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """The distance between drawn and true errors, and `adversarial` times what the discriminator holds against it.
-
-        The discriminator learns from the same batch first.
-        """
+        """The distance between drawn and true errors, that of their patches, and what the discriminator holds."""
         condition, up = self.restorer.condition(batch, batch["noise"])
         if up is None:
             raise ValueError("a base gives an estimate")
         drawn = self.network(batch["noise"], batch["time"], condition).float()
+        total = (self.channel_weights * (drawn - self.space.to_target(batch["hr"], up)).square()).mean()
+        told = {"distance": total}
+        with in_float32(self.device):
+            latents = self.space.from_target(drawn, up)
+            if self.config.texture:
+                images = (from_network(self.restorer.autoencoder.decode(one)) for one in (latents, batch["hr"]))
+                told["texture"] = texture_distance(*images, seed=self.config.seed + self.trainer.global_step)
+                total = total + self.config.texture * told["texture"]
+        if self.config.adversarial:
+            told["held"] = self._held(latents, batch["hr"], up)
+            total = total + self.config.adversarial * told["held"]
+        self.log_dict(told)
+        return total
+
+    def _held(self, latents: Tensor, hr: Tensor, up: Tensor) -> Tensor:
+        """What the discriminator holds against drawn latents; it learns from the same batch first."""
         phases = np.random.default_rng([self.config.seed, self.trainer.global_step])
         rows, columns = phases.integers(self.restorer.autoencoder.spec.factor, size=2)
         with in_float32(self.device):
-            made, true = (
-                self._moved(latents, up, int(rows), int(columns))
-                for latents in (self.space.from_target(drawn, up), batch["hr"])
-            )
+            made, true = (self._moved(one, up, int(rows), int(columns)) for one in (latents, hr))
         self._teach(made.detach(), true)
         self.discriminator.requires_grad_(False)
         held = functional.softplus(self.discriminator(true) - self.discriminator(made)).mean()
         self.discriminator.requires_grad_(True)
-        distance = (self.channel_weights * (drawn - self.space.to_target(batch["hr"], up)).square()).mean()
-        self.log_dict({"distance": distance, "held": held})
-        return distance + self.config.adversarial * held
+        return held
 
     def _moved(self, latents: Tensor, up: Tensor, rows: int, columns: int) -> Tensor:
         """Errors of the base, normalised, and its estimate on channels, with the grid moved by so many pixels."""
@@ -490,11 +535,13 @@ class AdversarialTraining(DenoiserTraining):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the state of the discriminator's optimiser; its weights are the module's."""
-        checkpoint["opponent"] = self.opponent.state_dict()
+        if self.config.adversarial:
+            checkpoint["opponent"] = self.opponent.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes it up."""
-        self.opponent.load_state_dict(checkpoint["opponent"])
+        if self.config.adversarial:
+            self.opponent.load_state_dict(checkpoint["opponent"])
 
 
 def haar_bands(error: Tensor, weights: Sequence[float]) -> list[tuple[float, Tensor]]:

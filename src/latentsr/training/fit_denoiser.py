@@ -28,8 +28,8 @@ from latentsr.job import JobFolder, run_folder
 from latentsr.provenance import RESEARCH_USE
 from latentsr.training.crops import Flip, LatentCrops, OtherDegradations
 from latentsr.training.denoiser import (
-    AdversarialTraining,
     DenoiserTraining,
+    OneStepTraining,
     TrainConfig,
     ValidationImages,
     denoiser_spec,
@@ -104,8 +104,10 @@ def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]
         validated = "posterior mean, " if mean else "a sample of more than "
         network = f"UNet, channels {channels}, {config.layers} layers a block"
         learns = f"{config.objective} on the {config.schedule} schedule"
-        if config.adversarial:
-            learns = f"its base's error in one evaluation, against a discriminator of weight {config.adversarial:g}"
+        if config.one_step:
+            terms = {"a discriminator": config.adversarial, "the distance of patches": config.texture}
+            weighed = " and ".join(f"{what} of weight {weight:g}" for what, weight in terms.items() if weight)
+            learns = f"its base's error in one evaluation, with {weighed}"
         made_up = "Part of what this model adds to an image is made up."
     return f"""# {model.name}
 
@@ -171,7 +173,7 @@ def fit_denoiser(
     crops, valid = _samples(cache, restorer, config, validation_images)
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     checkpoint = LastCheckpoint(run / CHECKPOINTS, facts, earlier=earlier)
-    kind = AdversarialTraining if config.adversarial else DenoiserTraining
+    kind = OneStepTraining if config.one_step else DenoiserTraining
     module = kind(restorer, config, budget, run / "pictures")
     with progress("train", unit="steps", resumes=True) as report:
         trainer = make_trainer(run, config, budget, ema, checkpoint, report=report, device=device, devices=devices)
@@ -277,7 +279,7 @@ def _restorer(
     autoencoder = load_autoencoder(cache.autoencoder, device=device)
     if autoencoder.hash != cache.manifest["autoencoder"]:
         raise InputError(f"{cache.root}: its autoencoder is not that of its latents; run 'encode' again")
-    of_pixels = {"family regression": model.denoiser.family == "regression", "adversarial": model.solver == ONE_STEP}
+    of_pixels = {"family regression": model.denoiser.family == "regression", "one evaluation": model.solver == ONE_STEP}
     for what in (what for what, asked in of_pixels.items() if asked and not autoencoder.spec.lossless):
         raise OptionError(
             f"{what} on latents of {model.autoencoder}, which loses detail: encode with the autoencoder haar"
@@ -300,8 +302,8 @@ def model_config(
     Conditions and degradation of a `base` must agree, too, and the autoencoder unless both lose nothing.
     """
     autoencoder = load_autoencoder(cache.autoencoder)
-    if config.adversarial and base is None:
-        raise OptionError(f"adversarial with init {config.init}: that model has no base; give one that has")
+    if config.one_step and base is None:
+        raise OptionError(f"one evaluation with init {config.init}: that model has no base; give one that has")
     if base is not None:
         if not base.has_mean or base.base is not None:
             raise OptionError(f"base {base.name}: estimates no posterior mean of its own; choose a model that does")
@@ -317,7 +319,7 @@ def model_config(
     process: dict[str, Any] = {"solver": "euler" if config.schedule == "flow" else "dpm++"}
     if base is not None:
         process |= {"realism": 1.0, "steps": REFINING_STEPS}
-    if config.adversarial:
+    if config.one_step:
         process |= {"solver": ONE_STEP, "steps": 2}
     if config.published:
         published = PublishedSampling(table=config.schedule, zlr_init=config.zlr_init)
@@ -352,7 +354,7 @@ def _form(model: ModelConfig) -> dict[str, Any]:
         "objective": model.objective,
         "schedule": model.schedule,
         "published": model.published is not None,
-        "adversarial": model.solver == ONE_STEP,
+        "one evaluation": model.solver == ONE_STEP,
         **dict(model.denoiser),
     }
 

@@ -3,7 +3,8 @@
 A sample's distance from the posterior mean should be as large as the truth's; that of a small network is not. And of
 the detail that a sample invents, the coarse part costs most of the error while the fine part gives most of the
 sharpness (the Laplacian weighs frequency to the fourth power). So the distance is taken apart into the sixteen bands of
-a two-level Haar packet, each band is brought to the size that errors have, and the dial lets fine bands in first.
+a wavelet packet, each band is brought to the size that errors have, and the dial lets fine bands in first. Its
+functions overlap, so that no share of a band draws a grid.
 """
 
 import math
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from latentsr.autoencoders.encoding import OVERLAP, decode_tiled, encode_roles, encode_tiled, from_network, to_network
-from latentsr.autoencoders.haar import Haar
+from latentsr.autoencoders.haar import Wavelet
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Config
 from latentsr.degrade import Degradation, parse_degradation, project, translated
@@ -36,7 +37,7 @@ from latentsr.tiling import apply_tiled
 from latentsr.upscalers.calibration import Calibration
 from latentsr.upscalers.upscaler import NOT_CALIBRATED, Restored, Sampling, Upscaler
 
-PACKET = Haar(4)
+PACKET = Wavelet()
 SAMPLE_STEPS = 16  # of a sample, unless told otherwise
 REALISM = 0.27  # where the dial stands unless told otherwise; chosen on training images, see the model card
 BANDS = PACKET.spec.latent_channels
@@ -88,7 +89,7 @@ def between(mean: Tensor, sample: Tensor, realism: float, calibration: SpreadCal
 def band_weights(realism: float) -> Tensor:
     """The share of each band that the dial lets in, (16, 1, 1): min(1, realism / (1 - fineness)).
 
-    A band's fineness is the larger of its two numbers of sign changes in a block of four pixels, over three.
+    A band's fineness is the larger of its two places in frequency, from 0 to 3, over three.
     """
     side = range(math.isqrt(BANDS))
     fineness = [max(i, j) / (len(side) - 1) for i in side for j in side]
@@ -96,7 +97,7 @@ def band_weights(realism: float) -> Tensor:
 
 
 def _bands(images: Tensor) -> Tensor:
-    below, right = (-side % PACKET.factor for side in images.shape[-2:])
+    below, right = (-side % PACKET.spec.factor for side in images.shape[-2:])
     return PACKET.encode(pad(images, (0, right, 0, below), mode="replicate"))
 
 

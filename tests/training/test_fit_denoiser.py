@@ -452,6 +452,19 @@ def test_a_student_draws_in_one_evaluation_and_resumes(cache: LatentCache, train
     assert TrainConfig(base="a", adversarial=1).pure_noise_share == 1
 
 
+def test_a_student_of_textures_needs_no_discriminator_and_resumes(trained: Path, tmp_path: Path) -> None:
+    wide = made(tmp_path, ("train",), side=64)
+    student = {"base": str(trained), "texture": 1.0, **STUDENT, "validate_every": 2, "crop": 16}
+    out = fitted(wide, tmp_path / "student", steps=2, **student)
+    first = sha256(out / "denoiser.safetensors")
+    fitted(wide, out, steps=4, **student)
+    assert "opponent" not in torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)
+    assert sha256(out / "denoiser.safetensors") != first
+    model = SuperResolver.load(out, device="cpu")
+    assert model.steps(Sampling(realism=1)) == 2
+    assert "with the distance of patches of weight 1" in (out / "README.md").read_text()
+
+
 def test_a_base_may_have_other_latents_that_lose_nothing(trained: Path, tmp_path: Path) -> None:
     smooth = made(tmp_path, autoencoder="cdf97")
     options = {"base": str(trained), "steps": 2, "validate_every": 2, "flips": True}

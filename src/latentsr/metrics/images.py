@@ -20,7 +20,7 @@ def check_image(image: Tensor) -> Tensor:
         )
     if image.numel() == 0:
         raise InputError(f"images of shape {tuple(image.shape)} hold no pixel: a measure expects one or more")
-    low, high = (float(bound) for bound in torch.aminmax(image))
+    low, high = (float(bound) for bound in torch.aminmax(image.detach()))
     if not (low >= 0 and high <= 1):  # written so that NaN fails too
         raise InputError(f"image values from {low:g} to {high:g}: a measure expects [0, 1]; apply the window and clamp")
     return image

@@ -487,8 +487,8 @@ class OneStepTraining(DenoiserTraining):
         with in_float32(self.device):
             latents = self.space.from_target(drawn, up)
             if self.config.texture:
-                images = (from_network(self.restorer.autoencoder.decode(one)) for one in (latents, batch["hr"]))
-                told["texture"] = texture_distance(*images, seed=self.config.seed + self.trainer.global_step)
+                made, true = (from_network(self.restorer.autoencoder.decode(one)) for one in (latents, batch["hr"]))
+                told["texture"] = texture_distance(made, true, self.config.seed + self.trainer.global_step)
                 total = total + self.config.texture * told["texture"]
         if self.config.adversarial:
             told["held"] = self._held(latents, batch["hr"], up)

@@ -309,8 +309,8 @@ def model_config(
             raise OptionError(f"base {base.name}: estimates no posterior mean of its own; choose a model that does")
         if config.crop % base.multiple:
             raise OptionError(f"crop {config.crop}: expected a multiple of {base.multiple}, as base {base.name} needs")
-        own = {"conditions": base.config.space.conditions, "degradation": base.config.degradation}
-        kind = {"conditions": config.conditions, "degradation": cache.manifest["degradation"]}
+        own: dict[str, Any] = {"conditions": base.config.space.conditions, "degradation": base.config.degradation}
+        kind: dict[str, Any] = {"conditions": config.conditions, "degradation": cache.manifest["degradation"]}
         if not (autoencoder.spec.lossless and base.autoencoder.spec.lossless):
             own["autoencoder"], kind["autoencoder"] = base.config.autoencoder_hash, autoencoder.hash
         elif autoencoder.spec.factor != base.autoencoder.spec.factor:

@@ -25,11 +25,10 @@ SHORTER = {
     "calibrate": "--samples 2 --steps 2 --split train --alpha 0.2",  # eight patients
 }
 FEWER = {
-    "--steps 16": "--steps 2",
     "--samples 8": "--samples 2",
-    "?steps=16": "?steps=2",
     "scans/ -o sampled/": "scans/image0.png -o sampled/",
     "scans/ -o averaged/": "scans/MR_small.dcm -o averaged/",
+    "scans/ -o kspace/": "scans/image0.png -o kspace/",
     "scans/ -o intervals/": "scans/image0.png -o intervals/ --steps 2",
     "-o evaluation/": "-o evaluation/ --metric psnr",  # all measures are OUT/evaluation's
     "-o against/": "-o against/ --metric psnr",

@@ -31,7 +31,7 @@ from latentsr.diffusion.denoiser import (
     published_spec,
 )  # fmt: skip
 from latentsr.diffusion.latents import LatentSpace, Statistics, Target, condition_channels
-from latentsr.diffusion.objective import ObjectiveName, ScheduleName
+from latentsr.diffusion.objective import OBJECTIVES, ObjectiveName, ScheduleName
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
@@ -185,11 +185,12 @@ class TrainConfig(TrainingConfig):
             raise ValueError("base with init, published, epsilon, the target latent or normalise false: leave one out")
         if self.one_step and (
             (self.base is None and self.init is None) or self.pure_noise_share != 1 or self.calibrate
-            or (self.objective, self.loss, self.snr_weight, self.band_weights) != ("x0", "l2", False, ())
+            or self.objective not in ("x0", "flow")
+            or (self.loss, self.snr_weight, self.band_weights) != ("l2", False, ())
         ):  # fmt: skip
             raise ValueError(
-                "adversarial or texture without base, or with another objective than x0, a pure_noise_share below 1, "
-                "calibrate, the loss l1, snr_weight or band_weights: they train one evaluation that refines a base"
+                "adversarial or texture without base, or with another objective than x0 and flow, a pure_noise_share "
+                "below 1, calibrate, the loss l1, snr_weight or band_weights: they train one evaluation beyond a base"
             )
         if self.decay == "epoch" and self.epochs is None:
             raise ValueError("decay is epoch, without epochs: set both")
@@ -481,7 +482,9 @@ class OneStepTraining(DenoiserTraining):
         condition, up = self.restorer.condition(batch, batch["noise"])
         if up is None:
             raise ValueError("a base gives an estimate")
-        drawn = self.network(batch["noise"], batch["time"], condition).float()
+        alpha, sigma, times = self.restorer.process.at(batch["time"])
+        prediction = self.network(batch["noise"], times, condition).float()
+        drawn = OBJECTIVES[self.config.objective].clean(batch["noise"], prediction, alpha, sigma)
         total = (self.channel_weights * (drawn - self.space.to_target(batch["hr"], up)).square()).mean()
         told = {"distance": total}
         with in_float32(self.device):

@@ -1,5 +1,4 @@
 import json
-import math
 import os
 import shutil
 import signal
@@ -12,23 +11,20 @@ import pytest
 import torch
 
 from latentsr import terminal
-from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
-from latentsr.calibrate import Calibrating
 from latentsr.config import read_signed_json, read_yaml, sha256, write_json
 from latentsr.data.duplicates import pixel_digest
-from latentsr.data.latents import LatentCache, fill_cache
-from latentsr.data.records import Record, write_dataset
-from latentsr.degrade import enlarge, parse_degradation, project
+from latentsr.data.latents import LatentCache
+from latentsr.degrade import enlarge
 from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
-from latentsr.errors import InputError, ModelError, OptionError, StaleError
-from latentsr.io.raster import read_pixels, write_pixels
+from latentsr.errors import InputError, OptionError, StaleError
+from latentsr.io.raster import read_pixels
 from latentsr.job import JobFolder, run_folder
-from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, RESEARCH_USE, SAMPLE
+from latentsr.provenance import ESTIMATE, RESEARCH_USE
 from latentsr.training.crops import LatentCrops
-from latentsr.training.denoiser import STUDENT, TrainConfig, refined_space
+from latentsr.training.denoiser import TrainConfig
 from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card, training_state
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
@@ -42,24 +38,6 @@ def picture(seed: int, side: int = 32) -> np.ndarray:
     return np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
 
 
-def made(
-    root: Path, splits: tuple[str, ...] = ("train", "valid"), autoencoder: str | Path = "haar", side: int = 32
-) -> LatentCache:
-    records = []
-    for number, split in enumerate(splits):
-        for n in range(3):
-            path = root / "data" / f"{split}{n}.png"
-            write_pixels(path, picture(10 * number + n, side))
-            records.append(Record(path.stem, path.stem, split, path.name, side, side, sha256(path)))
-    dataset = write_dataset(root / "data", "made", records, {})
-    return fill_cache([dataset], load_autoencoder(autoencoder), parse_degradation("bicubic:4"), root / "cache")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> LatentCache:
-    return made(tmp_path_factory.mktemp("made"))
-
-
 def fitted(cache: LatentCache, out: Path, **options: object) -> Path:
     return fit_denoiser(cache, out, TINY.model_copy(update=options), device="cpu")
 
@@ -69,12 +47,6 @@ def copied(model: Path, folder: Path) -> Path:
     for path in (model, run_folder(model)):
         shutil.copytree(path, folder / path.name)
     return folder / model.name
-
-
-@pytest.fixture(scope="module")
-def trained(cache: LatentCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model of a training of 8 steps, to be read only."""
-    return fit_denoiser(cache, tmp_path_factory.mktemp("trained") / "tiny", TINY, device="cpu", modalities=("MR",))
 
 
 @pytest.fixture
@@ -183,7 +155,9 @@ def test_resume_after_sigkill_equals_an_undisturbed_run(
     assert contents(out) == contents(trained)
 
 
-def test_a_finished_training_is_left_and_another_is_stale(cache: LatentCache, tiny: Path, tmp_path: Path) -> None:
+def test_a_finished_training_is_left_and_another_is_stale(
+    made: Callable[..., LatentCache], cache: LatentCache, tiny: Path, tmp_path: Path
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert fitted(cache, tiny) == fitted(cache, tiny, workers=3) == tiny
     with pytest.raises(StaleError, match="of other options or cache"):
@@ -227,7 +201,7 @@ def test_an_unfinished_training_is_not_gone_on_with_under_other_options(
     assert not tiny.exists()
 
 
-def test_training_lowers_the_error_on_what_it_sees(tmp_path: Path) -> None:
+def test_training_lowers_the_error_on_what_it_sees(made: Callable[..., LatentCache], tmp_path: Path) -> None:
     """Enough steps on three images, and the restored training image is nearer to the truth than bicubic."""
     cache = made(tmp_path, ("train",))
     options = {
@@ -280,7 +254,7 @@ def test_a_regression_network_is_trained_and_applied_like_a_model(cache: LatentC
     assert "EDSR, 2 blocks of 8 channels" in (out / "README.md").read_text()
 
 
-def test_a_regression_needs_a_latent_that_loses_nothing(tmp_path: Path) -> None:
+def test_a_regression_needs_a_latent_that_loses_nothing(made: Callable[..., LatentCache], tmp_path: Path) -> None:
     save_network(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
     cache, config = made(tmp_path, autoencoder=tmp_path / "vae"), TrainConfig(family="regression", crop=8, steps=1)
     with pytest.raises(OptionError, match="haar"):
@@ -288,7 +262,9 @@ def test_a_regression_needs_a_latent_that_loses_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "edsr.run").exists()
 
 
-def test_in_the_latent_of_a_trained_autoencoder_the_model_needs_nothing_else(tmp_path: Path) -> None:
+def test_in_the_latent_of_a_trained_autoencoder_the_model_needs_nothing_else(
+    made: Callable[..., LatentCache], tmp_path: Path
+) -> None:
     save_network(SmallKL(width=4, blocks=1, latent_channels=2), tmp_path / "vae")
     cache = made(tmp_path, autoencoder=tmp_path / "vae")
     out = fitted(cache, tmp_path / "tiny", steps=2, validate_every=2)
@@ -365,7 +341,9 @@ def test_an_extension_that_is_killed_between_the_two_models_is_made_whole(
     assert contents(fitted(cache, tiny, steps=14)) == contents(extended)
 
 
-def test_a_model_is_fine_tuned_from_its_weights_and_statistics(trained: Path, tmp_path: Path) -> None:
+def test_a_model_is_fine_tuned_from_its_weights_and_statistics(
+    made: Callable[..., LatentCache], trained: Path, tmp_path: Path
+) -> None:
     parent = SuperResolver.load(trained, device="cpu")
     other = made(tmp_path / "other", ("valid", "train"))
     options = {"init": str(trained), "steps": 1, "learning_rate": 1e-12}
@@ -382,7 +360,9 @@ def test_a_model_is_fine_tuned_from_its_weights_and_statistics(trained: Path, tm
         fitted(other, tmp_path / "child", **{**options, "init": None})
 
 
-def test_init_of_another_form_says_what_differs(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
+def test_init_of_another_form_says_what_differs(
+    made: Callable[..., LatentCache], cache: LatentCache, trained: Path, tmp_path: Path
+) -> None:
     for options, words in (
         ({"channels": (8, 12)}, r"channels is \(8, 12\), its own \(8, 8\)"),
         ({"objective": "v", "layers": 2}, "objective is v, its own x0; layers is 2, its own 1"),
@@ -395,143 +375,6 @@ def test_init_of_another_form_says_what_differs(cache: LatentCache, trained: Pat
     with pytest.raises(OptionError, match=r"autoencoder is haar-2 \(haar-2\), its own haar \(haar-4\)"):
         fitted(haar2, tmp_path / "child", init=str(trained))
     assert not (tmp_path / "child.run").exists()
-
-
-def test_a_model_refines_the_estimate_of_its_base(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
-    options = {"base": str(trained), "objective": "flow", "schedule": "flow", "steps": 2, "validate_every": 2}
-    out = fitted(cache, tmp_path / "refined", **options)
-    base, model = SuperResolver.load(trained, device="cpu"), SuperResolver.load(out, device="cpu")
-    lr = torch.rand(2, 1, 9, 8)
-    assert torch.equal(model.restore(lr, ids=["a", "b"]).image, base.restore(lr, ids=["a", "b"]).image)
-    drawn = model.restore(lr, ids=["a", "b"], sampling=Sampling(steps=2, realism=1))
-    assert drawn.mean is not None
-    assert not torch.equal(drawn.image, drawn.mean)
-    assert [model.evaluations(Sampling(steps=steps)) for steps in (1, 2, 5)] == [1, 2, 5]
-    assert [model.image_kind(Sampling(steps=steps)) for steps in (1, 2, 3)] == [POSTERIOR_MEAN, POSTERIOR_MEAN, SAMPLE]
-    with pytest.raises(OptionError, match="several samples of one evaluation beyond the base's do not vary"):
-        model.check(Sampling(steps=2, samples=2))
-    assert model.training_images == base.training_images
-    assert f"refines | tiny, SHA-256 {base.hash}" in (out / "README.md").read_text()
-    tuned = SuperResolver.load(fitted(cache, tmp_path / "tuned", init=str(out), **{**options, "base": None}))
-    assert tuned.config.base == model.config.base
-    (out / "base" / "README.md").write_text("")  # no part of it
-    SuperResolver.load(out, device="cpu")
-    (out / "base" / "denoiser.safetensors").write_bytes(b"")
-    with pytest.raises(ModelError, match=r"base/denoiser.safetensors was altered"):
-        SuperResolver.load(out, device="cpu")
-
-
-def test_a_student_draws_in_one_evaluation_and_resumes(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
-    student = {"base": str(trained), "adversarial": 1.0, **STUDENT, "validate_every": 2}
-    out = fitted(cache, tmp_path / "student", steps=2, **student)
-    model = SuperResolver.load(out, device="cpu")
-    lr, sampling = torch.rand(1, 1, 8, 8), Sampling(steps=2, realism=1)
-    drawn = model.restore(lr, ids=["a"], sampling=sampling)
-    assert drawn.mean is not None
-    assert not torch.equal(drawn.image, drawn.mean)
-    assert (model.evaluations(sampling), model.image_kind(sampling)) == (2, SAMPLE)
-    for options in ({"steps": 3}, {"steps": 2, "solver": "ddim"}):
-        with pytest.raises(OptionError, match="set steps to 1 or 2"):
-            model.check(Sampling(**options))
-    before = sha256(out / "denoiser.safetensors")
-    fitted(cache, out, steps=4, **student)
-    assert sha256(out / "denoiser.safetensors") != before
-    opponent = torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)["opponent"]["state"]
-    assert {int(one["step"]) for one in opponent.values()} == {4}  # it went on from the checkpoint, too
-    with pytest.raises(OptionError, match="one evaluation is False, its own True"):
-        fitted(cache, tmp_path / "tuned", init=str(out))
-    with pytest.raises(OptionError, match="set devices to 1"):
-        fit_denoiser(cache, tmp_path / "two", TrainConfig(**student), device="cpu", devices=2)
-    tuned = fitted(cache, tmp_path / "tuned", init=str(out), steps=2, **{**student, "base": None})
-    assert SuperResolver.load(tuned, device="cpu").config.base == model.config.base
-    for options in (
-        {"base": None}, {"pure_noise_share": 0.5}, {"calibrate": True}, {"objective": "v"}, {"loss": "l1"},
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match="adversarial or texture without base"):
-            TrainConfig(**{**student, **options})
-    assert TrainConfig(base="a", adversarial=1).pure_noise_share == 1
-
-
-def test_a_student_of_textures_needs_no_discriminator_and_resumes(trained: Path, tmp_path: Path) -> None:
-    wide = made(tmp_path, ("train",), side=64)
-    student = {"base": str(trained), "texture": 1.0, **STUDENT, "validate_every": 2, "crop": 16}
-    out = fitted(wide, tmp_path / "student", steps=2, **student)
-    first = sha256(out / "denoiser.safetensors")
-    fitted(wide, out, steps=4, **student)
-    assert "opponent" not in torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)
-    assert sha256(out / "denoiser.safetensors") != first
-    model = SuperResolver.load(out, device="cpu")
-    assert model.steps(Sampling(realism=1)) == 2
-    assert "with the distance of patches of weight 1" in (out / "README.md").read_text()
-
-
-def test_a_base_may_have_other_latents_that_lose_nothing(trained: Path, tmp_path: Path) -> None:
-    smooth = made(tmp_path, autoencoder="cdf97")
-    options = {"base": str(trained), "steps": 2, "validate_every": 2, "flips": True}
-    out = fitted(smooth, tmp_path / "refined", **options)
-    base, model = SuperResolver.load(trained, device="cpu"), SuperResolver.load(out, device="cpu")
-    assert (base.autoencoder.spec.name, model.autoencoder.spec.name) == ("haar", "cdf97")
-    lr = torch.rand(2, 1, 8, 12)
-    mean = model.restore(lr, ids=["a", "b"]).image
-    torch.testing.assert_close(mean, base.restore(lr, ids=["a", "b"]).image, atol=1e-5, rtol=0)
-    assert model.steps(Sampling(realism=1)) == 5
-    sample = model.restore(lr, ids=["a", "b"], sampling=Sampling(realism=1))
-    assert (sample.image - mean).abs().max() > 1e-3
-    torch.testing.assert_close(project(sample.mean, lr, model.degradation), mean, atol=1e-5, rtol=0)
-    with pytest.raises(OptionError, match="factor is 2, its own 4"):
-        fitted(made(tmp_path / "other", autoencoder="haar-2"), tmp_path / "other-factor", **options)
-
-
-def test_other_degradations_are_trained_on_and_told(cache: LatentCache, tmp_path: Path) -> None:
-    options = {**TINY.model_dump(exclude={"conditions"}), "degradations": ("area:4", "bicubic:4,noise:0.05")}
-    config = TrainConfig(**{**options, "steps": 4})
-    assert config.conditions == ("pixels", "noise-level")
-    out = fit_denoiser(cache, tmp_path / "several", config, device="cpu")
-    model = SuperResolver.load(out, device="cpu")
-    assert model.config.space.conditions == ("pixels", "noise-level")
-    assert "LR of half of the crops | made by `area:4`, `bicubic:4,noise:0.05` |" in (out / "README.md").read_text()
-    refined = fitted(cache, tmp_path / "refined", base=str(out), conditions=config.conditions, steps=2)
-    lr = torch.rand(1, 1, 8, 8)
-    noisy = SuperResolver.load(refined, device="cpu").undoing(parse_degradation("bicubic:4,noise:0.05"))
-    assert noisy.restore(lr, ids=["a"], sampling=Sampling(realism=1)).image.isfinite().all()
-    assert TrainConfig(degradations=("area:4",)).conditions == ("pixels",)
-
-
-def test_what_a_base_lacks_is_normalised(cache: LatentCache, trained: Path) -> None:
-    base = SuperResolver.load(trained, device="cpu")
-    space = refined_space(cache, base.autoencoder, base, TINY)
-    batch = {role: torch.from_numpy(np.array(cache.array("train", role))) for role in ("hr", *base.roles)}
-    noise = torch.randn(batch["hr"][:1].shape, generator=torch.Generator().manual_seed(TINY.seed)).expand(3, -1, -1, -1)
-    error = space.to_target(batch["hr"], base.estimated(batch, noise)[1]).transpose(0, 1).flatten(1)
-    torch.testing.assert_close(error.mean(dim=1), torch.zeros(16), atol=1e-4, rtol=0)
-    torch.testing.assert_close(error.std(dim=1), torch.ones(16), atol=1e-4, rtol=0)
-
-
-def test_a_base_takes_latents_of_odd_sides_in_float32(trained: Path, tmp_path: Path) -> None:
-    """Nine latents a side, which its two levels cannot halve; in a training, whose autocast is not its own."""
-    base, odd = SuperResolver.load(trained, device="cpu"), made(tmp_path, ("train",), side=36)
-    assert all(math.isfinite(sd) for sd in refined_space(odd, base.autoencoder, base, TINY).target_statistics.sd)
-    batch = {role: torch.from_numpy(np.array(odd.array("train", role)))[..., :8, :8] for role in base.roles}
-    noise = torch.randn(3, 16, 8, 8)
-    plain = base.estimated(batch, noise)[1]
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(base.estimated(batch, noise)[1], plain)
-
-
-def test_a_base_must_be_of_the_same_kind(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
-    flow = {"objective": "flow", "schedule": "flow"}
-    with pytest.raises(OptionError, match=r"conditions is \('latent-up',\), its own \('pixels',\)"):
-        fitted(cache, tmp_path / "refined", base=str(trained), conditions=("latent-up",), **flow)
-    epsilon = fitted(cache, tmp_path / "epsilon", objective="epsilon", steps=2, validate_every=2)
-    with pytest.raises(OptionError, match="base epsilon: estimates no posterior mean"):
-        fitted(cache, tmp_path / "refined", base=str(epsilon), **flow)
-    with pytest.raises(OptionError, match="crop 3: expected a multiple of 2, as base tiny needs"):
-        fitted(cache, tmp_path / "refined", base=str(trained), crop=3, channels=(8,), **flow)
-    without_mean = SuperResolver.load(epsilon, device="cpu")
-    without_mean.check(Calibrating(samples=2).sampling(without_mean.realism))  # leaves the dial where it must be
-    for options in ({"init": "b"}, {"normalise": False}):
-        with pytest.raises(ValueError, match="base with init"):
-            TrainConfig(base="a", **options)
 
 
 def test_minutes_include_the_calibration(cache: LatentCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -563,7 +406,9 @@ def test_calibration_ends_with_its_time_and_shows_where_it_is(cache: LatentCache
     assert cut != whole == calibrated_spread(restorer, cache, batch=1)
 
 
-def test_a_spoilt_array_of_the_cache_is_noticed_before_the_training(tmp_path: Path) -> None:
+def test_a_spoilt_array_of_the_cache_is_noticed_before_the_training(
+    made: Callable[..., LatentCache], tmp_path: Path
+) -> None:
     cache = made(tmp_path)
     path = cache.root / "train" / "pixels.npy"
     content = bytearray(path.read_bytes())
@@ -575,7 +420,9 @@ def test_a_spoilt_array_of_the_cache_is_noticed_before_the_training(tmp_path: Pa
 
 
 @pytest.mark.parametrize("splits", [("train",), ("train", "valid")])
-def test_a_training_that_diverges_is_told_so_and_leaves_no_checkpoint(tmp_path: Path, splits: tuple[str, ...]) -> None:
+def test_a_training_that_diverges_is_told_so_and_leaves_no_checkpoint(
+    made: Callable[..., LatentCache], tmp_path: Path, splits: tuple[str, ...]
+) -> None:
     cache = made(tmp_path, splits)
     with pytest.raises(InputError, match="the training diverged, its weights are not finite at step 4; set a smaller"):
         fitted(cache, tmp_path / "tiny", weight_decay=1e30)

@@ -61,7 +61,7 @@ def test_inputs_of_the_same_kind_are_inside_and_others_outside_by_the_right_test
         ({"samples": 8, "seed": 5, "tile": 64}, ""),
         ({"samples": 8, "realism": 0.3}, ""),
         ({"samples": 4, "realism": 1.0}, "samples 4, not 8; realism 1.0, not 0.3"),
-        ({}, "samples 1, not 8; steps 1, not 16"),
+        ({"steps": 4}, "samples 1, not 8; steps 4, not None"),
         ({"samples": 8, "consistency": False}, "consistency False, not True"),
     ],
 )

@@ -12,6 +12,21 @@ from latentsr import terminal
 from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Out, Overwrite
 from latentsr.provenance import RESEARCH_USE
 
+MadeBy = Annotated[
+    str | None,
+    typer.Option(
+        help="What made the input of the image sought, such as kspace:4 or blur:1,bicubic:4,noise:0.02. "
+        "Default: what the model was trained on."
+    ),
+]
+Realism = Annotated[
+    float | None,
+    typer.Option(
+        help="The dial. 0: posterior mean, 1: whole sample; between: fine detail first. Default: 0, or the model's own "
+        "where --steps or --samples ask for a sample."
+    ),
+]
+
 
 def enhance(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="DICOM, NIfTI, PNG, TIFF files or folders.")],
@@ -20,13 +35,7 @@ def enhance(
     scale: Annotated[
         int | None, typer.Option(min=2, help="Refuse a model of another scale; of bicubic the scale, default 4.")
     ] = None,
-    degradation: Annotated[
-        str | None,
-        typer.Option(
-            help="What made the input of the image sought, such as kspace:4 or blur:1,bicubic:4,noise:0.02. "
-            "Default: what the model was trained on."
-        ),
-    ] = None,
+    degradation: MadeBy = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Network evaluations. 1: the posterior mean. Default: 1, or the model's own for a sample."),
@@ -34,13 +43,7 @@ def enhance(
     samples: Annotated[
         int, typer.Option(help="Samples to draw: their mean, and a map of their spread, or of calibrated intervals.")
     ] = 1,
-    realism: Annotated[
-        float | None,
-        typer.Option(
-            help="The dial. 0: posterior mean, 1: whole sample; between: fine detail first. Default: 0, or the model's "
-            "own where --steps or --samples ask for a sample."
-        ),
-    ] = None,
+    realism: Realism = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     consistency: Annotated[bool, typer.Option(help="Make the result agree exactly with the input.")] = True,
     tile: Annotated[int, typer.Option(help="Tile side in latent pixels; 0: in one piece.")] = 128,

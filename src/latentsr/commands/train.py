@@ -116,6 +116,12 @@ Preset = Annotated[
 ]
 Init = Annotated[str | None, typer.Option(help="Model to fine-tune: a folder, or the name of a shipped one.")]
 Base = Annotated[str | None, typer.Option(help="Model whose estimate this one refines: a folder or a name.")]
+Adversarial = Annotated[
+    float | None, typer.Option(help="Weight of a discriminator's loss: a base's error in one evaluation.")
+]
+Texture = Annotated[
+    float | None, typer.Option(help="Weight of the distance of patches: a base's error in one evaluation.")
+]
 Steps = Annotated[int | None, typer.Option(help="Steps to train; more than before extend a finished training.")]
 BandWeights = Annotated[
     str | None, typer.Option(help="Weights of the error's Haar bands, finest first, the rest last, such as 4,2,1.")
@@ -132,12 +138,8 @@ def train(
     preset: Preset = None,
     init: Init = None,
     base: Base = None,
-    adversarial: Annotated[
-        float | None, typer.Option(help="Weight of a discriminator's loss: a base's error in one evaluation.")
-    ] = None,
-    texture: Annotated[
-        float | None, typer.Option(help="Weight of the distance of patches: a base's error in one evaluation.")
-    ] = None,
+    adversarial: Adversarial = None,
+    texture: Texture = None,
     family: Annotated[
         str | None, typer.Option(help="diffusion, or a regression network to compare it with.", metavar="NAME")
     ] = None,

@@ -36,6 +36,15 @@ class MadeUpModel:
 
     calibration: None = None
 
+    def check(self, sampling: Sampling) -> None:
+        """Takes all."""
+
+    def undoing(self, degradation: Degradation) -> "MadeUpModel":
+        return self
+
+    def settled(self, sampling: Sampling) -> Sampling:
+        return sampling.model_copy(update={"steps": sampling.steps or 1})
+
     def uncalibrated(self, sampling: Sampling) -> str:
         return "not calibrated"
 
@@ -117,7 +126,7 @@ def test_a_model_is_called_with_its_options(dataset: Dataset, monkeypatch: pytes
     assert asked == [("some-model", "cpu")]
     assert model.called_with == Sampling(steps=16, samples=4, consistency=False, tile=None)
     parse("mine=some-model", dataset).restore(torch.rand(1, 1, 8, 8), ["a"])
-    assert model.called_with == Sampling()
+    assert model.called_with == Sampling(steps=1)
 
 
 def test_what_is_neither_a_folder_nor_a_model_is_told_so(dataset: Dataset, tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ class Source:
     """The files that a volume was read from, and what their format needs to write similar ones.
 
     `paths` has one file per slice for a DICOM series and one file otherwise; `header` belongs to the `latentsr.io`
-    module of that format and always describes the source's own grid, whatever the volume's scale; `modality` is
+    module of that format and always describes the source's own grid, whatever the volume's scale; `wholes` are the
+    headers of DICOM files that hold several slices each, all equally many, and `windows` those of the slices where a
+    file holds images of several kinds, such as magnitude and phase. `modality` is
     DICOM's code, empty where the file does not say. `warnings` are the reader's remarks, such as
     what it dropped; they name no file, so that equal ones of many files can be counted. `digest` is that of
     all that was read, instances and pixels in their order, and `series_digest` that of all instances of the series of
@@ -75,6 +77,8 @@ class Source:
     warnings: tuple[str, ...] = ()
     digest: str = ""
     series_digest: str = ""
+    wholes: tuple[Any, ...] = ()
+    windows: tuple[Window, ...] = ()
 
     def __repr__(self) -> str:
         count = f", {len(self.paths)} files" if len(self.paths) > 1 else ""
@@ -112,6 +116,19 @@ class Volume:
         pixels = np.asarray(array, np.float32)
         pixels = pixels[None] if pixels.ndim == 2 else pixels
         return cls(pixels, spacing, Window.of(pixels), Source("memory"))
+
+    def unit(self) -> "Volume":
+        """The same slices in [0, 1], each by its own window where the source has one a slice, else by the volume's."""
+        windows = self.source.windows or (self.window,) * len(self.pixels)
+        pixels = np.stack([window.apply(one) for window, one in zip(windows, self.pixels, strict=True)])
+        return replace(self, pixels=pixels, window=Window(0.0, 1.0))
+
+    def physical(self, unit: "Volume", *, spread: bool = False) -> "Volume":
+        """A result made of `unit()` in physical values again; of a `spread` only its size is changed, in place."""
+        windows = self.source.windows or (self.window,) * len(self.pixels)
+        for window, pixels in zip(windows, unit.pixels, strict=True):
+            pixels[...] = pixels * (window.high - window.low) if spread else window.invert(pixels)
+        return replace(unit, window=self.window)
 
     def enlarged(self, pixels: NDArray[Any], scale: int) -> "Volume":
         """The volume of these pixels, `scale` times finer in plane over the same field of view; source and window stay.

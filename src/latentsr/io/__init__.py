@@ -129,6 +129,8 @@ def write(
         raster.write_pixels(path, np.clip(np.rint(pixels), limits.min, limits.max).astype(limits.dtype), text)
         return (path,)
     if path.name.lower().endswith(nifti.SUFFIXES):
+        if volume.source.windows:
+            raise InputError("NIfTI holds one kind of image, and here are frames of several kinds: write DICOM")
         placed = volume.source.kind == "dicom"
         if placed and (texts := irregularities(volume.source.header)):
             raise InputError(f"NIfTI holds evenly spaced slices, and here are {texts[0].split(':')[0]}: write DICOM")

@@ -102,7 +102,7 @@ def _in_folder(files: Sequence[Path], outlines: Mapping[Path, Outline | None], r
         found = outlines[path]
         if path in sidecars or path.name == "DICOMDIR" or (found and found.directory):
             continue
-        if found and is_placed(found.header) and (found.series, found.instance) not in instances:
+        if found and found.single and is_placed(found.header) and (found.series, found.instance) not in instances:
             series[found.series][path] = found
             instances.add((found.series, found.instance))
         else:

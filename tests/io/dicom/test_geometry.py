@@ -1,7 +1,10 @@
-"""Series: sorted along the normal, one derived series for each, and the odd slice named."""
+"""Series: sorted along the normal, one derived series for each, and the odd slice named; Siemens mosaics."""
 
+import shutil
+import struct
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -123,12 +126,119 @@ def test_the_order_of_the_files_changes_nothing(tmp_path: Path) -> None:
     assert one.source.digest == two.source.digest
 
 
-def test_a_mosaic_is_warned_of(tmp_path: Path) -> None:
-    changes = {0: {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]}}
-    (text,) = io.read(_series(tmp_path / "in", [0], changes)).source.warnings
-    assert "mosaic" in text
-
-
 def test_a_folder_without_dicom_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no DICOM"):
         io.read(tmp_path)
+
+
+def _csa(**values: list[str]) -> bytes:
+    """A CSA image header of the form SV10 with these elements."""
+    content = b"SV10\4\3\2\1" + struct.pack("<II", len(values), 77)
+    for name, texts in values.items():
+        content += struct.pack("<64si4siii", name.encode(), len(texts), b"FD", 4, len(texts), 77)
+        for text in texts:
+            filled = text.encode() + b"\0"
+            content += struct.pack("<4i", 0, len(filled), 77, 0) + filled + b"\0" * (-len(filled) % 4)
+    return content
+
+
+def _mosaic(path: Path, csa: bytes | None, **elements: object) -> Path:
+    """Five slices of 4 x 6 pixels in a mosaic of 3 x 3 tiles; slice n holds pixels from n * 100 on."""
+    picture = np.zeros((12, 18), "<i2")
+    for number in range(5):
+        down, across = divmod(number, 3)
+        picture[4 * down :, 6 * across :][:4, :6] = np.arange(24).reshape(4, 6) + 100 * number
+    (made,) = _series(path.parent / "made", [0], {0: {
+        "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"], "Rows": 12, "Columns": 18,
+        "PixelData": picture.tobytes(), "PixelSpacing": [2, 3], "SpacingBetweenSlices": 5, **elements,
+    }})  # fmt: skip
+    data = pydicom.dcmread(made)
+    if csa is not None:
+        data.private_block(0x0029, "SIEMENS CSA HEADER", create=True).add_new(0x10, "OB", csa)
+    data.save_as(path)
+    return path
+
+
+CSA = _csa(NumberOfImagesInMosaic=["5"], SliceNormalVector=["0", "0.0", "-1.00000000"], Nothing=[])
+
+
+def test_the_tiles_of_a_mosaic_are_slices_where_they_lie(tmp_path: Path) -> None:
+    volume = io.read(_mosaic(tmp_path / "m.dcm", CSA))
+    assert volume.pixels.shape == (5, 4, 6)
+    np.testing.assert_array_equal(volume.pixels[:, 0, 0], [0, 100, 200, 300, 400])
+    assert (volume.window.high, volume.source.warnings, volume.source.paths) == (423, (), (tmp_path / "m.dcm",))
+    places = [header.ImagePositionPatient for header in volume.source.header]
+    assert places == [[18, 8, -5 * number] for number in range(5)]
+    (path,) = io.write(volume, tmp_path / "same.dcm", provenance=None)
+    before, after = pydicom.dcmread(tmp_path / "m.dcm"), pydicom.dcmread(path)
+    np.testing.assert_array_equal(after.pixel_array, before.pixel_array)
+    assert after.ImageType[2:] == before.ImageType[2:]
+    assert after.ImagePositionPatient == before.ImagePositionPatient
+
+
+def test_a_mosaic_is_enlarged_tile_by_tile(tmp_path: Path) -> None:
+    volume = io.read(_mosaic(tmp_path / "m.dcm", CSA, RescaleSlope="2", RescaleIntercept="-10"))
+    fine = volume.enlarged(np.kron(volume.pixels, np.ones((1, 2, 2))), 2)
+    (path,) = io.write(fine, tmp_path / "fine.dcm", provenance=MADE_BY)
+    image, again = pydicom.dcmread(path), io.read(path)
+    np.testing.assert_array_equal(image.pixel_array[::2, ::2], pydicom.dcmread(tmp_path / "m.dcm").pixel_array)
+    np.testing.assert_array_equal(again.pixels, fine.pixels)
+    shift = [-0.25 * 3, -0.25 * 2, 0]
+    for one, header in zip(volume.source.header, again.source.header, strict=True):
+        np.testing.assert_allclose(np.subtract(header.ImagePositionPatient, one.ImagePositionPatient), shift, atol=1e-9)
+    (shown,) = io.write_uncertainty(fine, tmp_path / "map.dcm", provenance=MADE_BY)
+    np.testing.assert_allclose(io.read(shown).pixels, fine.pixels.clip(0), atol=0.02)
+    plain, _ = io.write(fine, tmp_path / "fine.nii.gz", provenance=MADE_BY)
+    np.testing.assert_allclose(nibabel.load(plain).affine[:3, 2], [0, 0, -5], atol=1e-6)
+
+
+def test_mosaics_over_time_are_pictures_of_one_series_again(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in (1, 2):
+        _mosaic(tmp_path / f"in{number}.dcm", CSA, SOPInstanceUID=f"1.2.{number}", InstanceNumber=3 - number)
+        (tmp_path / f"in{number}.dcm").rename(tmp_path / "in" / f"{number}.dcm")
+        shutil.rmtree(tmp_path / "made")
+    (item,) = io.find([tmp_path / "in"])
+    volume = io.read(item)
+    assert (volume.pixels.shape, [path.name for path in volume.source.paths]) == ((10, 4, 6), ["2.dcm", "1.dcm"])
+    assert "several slices at one position" in volume.source.warnings[0]
+    written = io.write(volume, tmp_path / "out", provenance=MADE_BY)
+    assert [path.name for path in written] == ["2.dcm", "1.dcm"]
+    assert pydicom.dcmread(written[0]).pixel_array.shape == (12, 18)
+    other = _mosaic(tmp_path / "in" / "3.dcm", _csa(NumberOfImagesInMosaic=["6"]), SOPInstanceUID="1.2.3")
+    with pytest.raises(InputError, match=r"a mosaic of \d slices, \d\.dcm of \d: give such files apart"):
+        io.read([*item.paths, other])
+
+
+@pytest.mark.parametrize(("csa", "message"), [
+    (None, "without NumberOfImagesInMosaic"), (b"SV10", "without"), (CSA[:60], "without"),
+    (_csa(NumberOfImagesInMosaic=["10"]), "of 10 slices in 12 x 18 pixels: expected a square of equal tiles"),
+    (_csa(NumberOfImagesInMosaic=["40"]), "of 40 slices"), (_csa(NumberOfImagesInMosaic=["140"]), "of 140 slices"),
+    (_csa(NumberOfImagesInMosaic=["0"]), "of 0 slices"), (_csa(NumberOfImagesInMosaic=["1.2.3"]), "without"),
+])  # fmt: skip
+def test_a_mosaic_whose_header_does_not_say_how_many_slices_is_refused(
+    tmp_path: Path, csa: bytes | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        io.read(_mosaic(tmp_path / "m.dcm", csa))
+    assert "a Siemens mosaic" in str(caught.value)
+
+
+def test_slices_of_a_mosaic_without_a_normal_do_not_say_where_they_lie(tmp_path: Path) -> None:
+    volume = io.read(_mosaic(tmp_path / "m.dcm", _csa(NumberOfImagesInMosaic=["5"])))
+    assert not any("ImagePositionPatient" in header for header in volume.source.header)
+    (path,) = io.write(volume, tmp_path / "out.dcm", provenance=None)
+    assert pydicom.dcmread(path).ImagePositionPatient == [0, 0, 0]
+
+
+@pytest.mark.filterwarnings("ignore:The DICOM readers")
+def test_tiles_of_scanner_data_lie_where_nibabel_says(shared: Path, tmp_path: Path) -> None:
+    from nibabel.nicom import dicomwrappers
+
+    for path in sorted((shared / "dicom" / "12-bit").iterdir()) + sorted((shared / "dicom").glob("mosaic*/*.dcm")):
+        volume, expected = io.read(path), dicomwrappers.wrapper_from_file(path)
+        plain, _ = io.write(volume, tmp_path / f"{path.stem}.nii.gz", provenance=None)
+        found = nibabel.load(plain)
+        flipped = np.diag([-1.0, -1.0, 1.0, 1.0]) @ expected.affine  # of (row, column, slice), in DICOM's axes
+        np.testing.assert_allclose(found.affine[:, [1, 0, 2, 3]], flipped, atol=1e-3)
+        np.testing.assert_array_equal(found.get_fdata().transpose(1, 0, 2), expected.get_data())

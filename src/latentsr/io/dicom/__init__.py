@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -13,9 +14,19 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError
-from latentsr.io.dicom.derived import capture, derive
-from latentsr.io.dicom.geometry import Slice, in_order, irregularities, left_out, spacing
-from latentsr.io.dicom.header import load, refusing
+from latentsr.io.dicom.derived import capture, derive, derive_frames
+from latentsr.io.dicom.geometry import (
+    Slice,
+    in_order,
+    irregularities,
+    is_placed,
+    left_out,
+    mosaics,
+    spacing,
+    stacks,
+    tiles,
+)
+from latentsr.io.dicom.header import FRAMES, frames, load, refusing
 from latentsr.io.dicom.parametric import map_headers
 from latentsr.io.dicom.pixels import to_physical
 from latentsr.provenance import MAPS, WITHOUT_MODEL, Provenance
@@ -31,31 +42,52 @@ MODALITIES = ("BMD", "CR", "CT", "DX", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", 
 def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS) -> Volume:
     """The volume of one file, or of the files of one stack in the order of `series.in_order`.
 
+    The frames of a file are slices in its order, and the tiles of a Siemens mosaic are slices.
     `source.header` is a tuple of data sets without pixels, one per slice. `force` lets burned-in annotation
     through, `constant` images of one value.
     """
-    slices: list[Slice] = []
+    files: list[Slice] = []
     for path in paths:
-        slices.append(Slice(path, *load(path, force=force, max_pixels=max_pixels)))
-        if (total := len(paths) * slices[0].stored.size) > max_pixels:
-            came = f"{len(paths)} files of {slices[0].stored.size} pixels"
+        files.append(Slice(path, *load(path, force=force, max_pixels=max_pixels)))
+        if (total := len(paths) * files[0].stored.size) > max_pixels:
+            came = f"{len(paths)} files of {files[0].stored.size} pixels"
             raise InputError(f"{came}: expected at most {max_pixels} in all, raise the option max_pixels to {total}")
-    slices = in_order(slices)
+        if len(paths) > 1 and files[-1].header.SOPClassUID in FRAMES:
+            raise InputError(f"{path} is one of {len(paths)} files and may hold several frames: give such a file alone")
+    files = in_order(files)
+    several = files[0].header.SOPClassUID in FRAMES
+    mosaic = not several and "MOSAIC" in (files[0].header.get("ImageType") or ())
+    parts = [frames(one) if several else tiles(one) if mosaic else [one] for one in files]
+    for one, part in zip(files, parts, strict=True):
+        if len(part) != len(parts[0]):
+            came = f"a mosaic of {len(part)} slices, {files[0].path.name} of {len(parts[0])}"
+            raise InputError(f"{one.path} is {came}: give such files apart")
+    slices = [one for part in parts for one in part]
     headers = tuple(one.header for one in slices)
     pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
-    files, modality = tuple(one.path for one in slices), str(headers[0].get("Modality"))
+    modality = str(headers[0].get("Modality"))
     known = modality if modality in MODALITIES else ""  # any other text may be anything, a name too
-    # What a derived volume lacks or shows that its user may not expect, each text once.
-    texts = irregularities(headers)
-    if any("MOSAIC" in (header.get("ImageType") or ()) for header in headers):
-        texts.append("a Siemens mosaic, enlarged as the one picture that it is: its tiles blend at their borders")
-    warnings = [*texts, *dict.fromkeys(text for header in headers for text in left_out(header))]
+
+    # Each kind of frame has a window. Texts: what a derived volume lacks or shows that its user may not expect, once.
+    kinds = stacks(dict(enumerate(headers))) if several else []
+    windows: dict[int, Window] = {}
+    texts = [] if several else irregularities([one.header for one in files])
+    for kind in kinds:
+        if len(kinds) > 1:
+            windows |= dict.fromkeys(kind, Window.of(pixels[kind], constant=True))
+        if all(is_placed(headers[index]) for index in kind):
+            texts += irregularities([one.header for one in in_order([slices[index] for index in kind])])
+    warnings = dict.fromkeys([*texts, *(text for one in files for text in left_out(one.header))])
     # The SHA-256 of all instances, identifiers and stored pixels, in their order.
     digest = hashlib.sha256()
     for one in slices:
         digest.update(f"{one.header.SOPInstanceUID} {one.stored.dtype} {one.stored.shape}".encode())
         digest.update(np.ascontiguousarray(one.stored).data)
-    source = Source("dicom", files, headers, known, tuple(warnings), digest.hexdigest())
+    source = Source(
+        "dicom", tuple(one.path for one in files), headers, known, tuple(warnings), digest.hexdigest(),
+        wholes=tuple(one.header for one in files) if several or mosaic else (),
+        windows=tuple(windows[index] for index in sorted(windows)),
+    )  # fmt: skip
     return Volume(pixels, spacing(headers[0]), Window.of(pixels, constant=constant), source)
 
 
@@ -65,20 +97,28 @@ def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple
     A volume that does not come from DICOM becomes Secondary Captures. One that the provenance calls a map is
     stored as `parametric.map_headers` says.
     """
-    made_by, several = provenance or WITHOUT_MODEL, len(volume.pixels) > 1
+    made_by, wholes = provenance or WITHOUT_MODEL, volume.source.wholes
+    multi_frame = bool(wholes) and wholes[0].SOPClassUID in FRAMES
+    if wholes and not multi_frame:  # mosaics, which are pictures again
+        first = wholes[0]
+        empty = 0.0 if made_by.image in MAPS else float(to_physical(np.zeros((1, 1), np.int16), first)[0, 0])
+        whole = mosaics(volume.pixels, len(wholes), empty)
+        volume = replace(volume, pixels=whole, source=replace(volume.source, header=wholes, wholes=()))
     forms: Sequence[Dataset] = volume.source.header if volume.source.kind == "dicom" else capture(volume, made_by)
     if len(forms) != len(volume.pixels):
         raise InputError(f"{len(volume.pixels)} slices for {len(forms)} source files: expected one each")
     if volume.source.kind == "dicom" and made_by.image in MAPS:
         forms = map_headers(volume)
-    names = slice_names(volume) if several else [""]  # one image is the path itself
+    names = [""] if multi_frame or len(volume.pixels) == 1 else slice_names(volume)  # one image is the path itself
     with replacing(path, over_folder=True) as part:
-        if several:
+        if len(names) > 1:
             part.mkdir()
-        for index, (name, form) in enumerate(zip(names, forms, strict=True)):
+        for index, name in enumerate(names):
             content = BytesIO()
             with refusing("the source's header cannot be carried over"):
-                image = derive(volume, index, made_by, form) if volume.source.kind == "dicom" else form
+                image = derive_frames(volume, made_by, forms) if multi_frame else forms[index]
+                if volume.source.kind == "dicom" and not multi_frame:
+                    image = derive(volume, index, made_by, image)
                 image.file_meta = FileMetaDataset()
                 image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
                 correct_ambiguous_vr(image, is_little_endian=True)

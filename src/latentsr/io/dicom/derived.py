@@ -18,6 +18,7 @@ from latentsr.config import canonical_json
 from latentsr.errors import InputError
 from latentsr.io import dicom
 from latentsr.io.dicom.geometry import SPACINGS, decimals, is_placed, move_to_finer_grid, origin, steps
+from latentsr.io.dicom.header import ENHANCED, FRAME_TYPES, GROUPS, PER_FRAME, SHARED, TELLING
 from latentsr.io.dicom.pixels import to_stored
 from latentsr.provenance import (
     ESTIMATE,
@@ -77,27 +78,155 @@ def derive(volume: Volume, index: int, provenance: Provenance, form: Dataset) ->
         image.pop(keyword, None)
     move_to_finer_grid(image, volume.scale)
     set_pixels(image, to_stored(volume.pixels[index], form))
-    # DERIVED, SECONDARY and the source's further values; MR wants a third one (PS3.3 C.8.3.1.1.1).
+    image.ImageType = _type(header, provenance)
+    image.SourceImageSequence = [_source(header)]
+    _identify(image, header, volume, provenance)
+    return image
+
+
+def derive_frames(volume: Volume, provenance: Provenance, forms: Sequence[Dataset]) -> Dataset:
+    """The data set of all frames of a file in its order, of the file's class; `forms` has a header for each.
+
+    Functional groups stay where they are, shared or of a frame, with the geometry of the finer grid; dimensions and
+    their indices are the source's.
+    """
+    (header,), scale, first = volume.source.wholes, volume.scale, forms[0]
+    enhanced = header.SOPClassUID in ENHANCED
+    parts = [(header.get(keyword) or [Dataset()])[0] for keyword in (SHARED, PER_FRAME)]
+    grouped = [group for group in GROUPS if enhanced or any(part.get(group) for part in parts)]
+    in_groups = {keyword for group in grouped for keyword in GROUPS[group]} | TELLING
+    image = Dataset()
+    for element in first:
+        if element.keyword not in in_groups:
+            image.add(copy.deepcopy(element))
+        elif element.keyword in header:
+            image.add(copy.deepcopy(header[element.keyword]))
+    for keyword in (SHARED, PER_FRAME):
+        if keyword in header:
+            image.add(copy.deepcopy(header[keyword]))
+    for keyword in _STALE:
+        image.pop(keyword, None)
+    move_to_finer_grid(image, scale)
+    set_pixels(image, np.stack([to_stored(one, form) for one, form in zip(volume.pixels, forms, strict=True)]))
+    image.NumberOfFrames = len(forms)
+    image.ImageType = _frame_type(header.get("ImageType"), provenance) if enhanced else _type(header, provenance)
+    if not enhanced:
+        image.SourceImageSequence = [_source(header)]
+    _identify(image, header, volume, provenance)
+    if grouped and not image.get(SHARED):
+        setattr(image, SHARED, [Dataset()])
+    shared = image[SHARED][0] if grouped else Dataset()
+    owns = image.get(PER_FRAME) or [Dataset()]
+    for number, (own, form) in enumerate(zip(owns, forms, strict=False), 1):
+        _place(form, grouped, own, shared, scale)
+        if enhanced:
+            item, source = Dataset(), _source(header)
+            source.ReferencedFrameNumber = number
+            item.DerivationDescription, item.SourceImageSequence = image.DerivationDescription, [source]
+            item.DerivationCodeSequence = image.DerivationCodeSequence
+            earlier = own.get("DerivationImageSequence") or shared.get("DerivationImageSequence") or ()
+            own.DerivationImageSequence = [*earlier, item]
+    for groups in (shared, *owns):
+        _change_groups(groups, provenance, scale)
+    if enhanced:
+        shared.pop("DerivationImageSequence", None)
+        _add_evidence(image, header)
+    return image
+
+
+def _place(form: Dataset, grouped: Sequence[str], own: Dataset, shared: Dataset, scale: int) -> None:
+    """Puts geometry and scale of a frame, as `form` has them at its top, into its functional groups on the new grid."""
+    moved = Dataset()
+    for keyword in (keyword for keywords in GROUPS.values() for keyword in keywords):
+        if keyword in form:
+            moved.add(copy.deepcopy(form[keyword]))
+    move_to_finer_grid(moved, scale)
+    for group in grouped:
+        if not own.get(group) and not shared.get(group) and any(keyword in moved for keyword in GROUPS[group]):
+            setattr(shared, group, [Dataset()])
+        for item in (*(own.get(group) or ()), *(shared.get(group) or ())):  # equal where a file has both
+            for keyword in GROUPS[group]:
+                item.pop(keyword, None)
+                if keyword in moved:
+                    item.add(moved[keyword])
+
+
+def _change_groups(groups: Dataset, provenance: Provenance, scale: int) -> None:
+    """Changes what else is of the source's pixels in the functional groups of a frame, or of all."""
+    for name in FRAME_TYPES:
+        for item in groups.get(name) or ():
+            item.FrameType = _frame_type(item.get("FrameType"), provenance)
+    for item in groups.get("FrameDisplayShutterSequence") or ():
+        move_to_finer_grid(item, scale)
+    for element in groups:
+        if element.tag.is_private and element.VR == "SQ":  # such as Philips' copies of single-frame headers
+            for item in element.value:
+                move_to_finer_grid(item, scale)
+    for name in ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence"):
+        for item in groups.get(name) or ():
+            for keyword in _STALE:
+                item.pop(keyword, None)
+    if provenance.image in MAPS:
+        groups.pop("RealWorldValueMappingSequence", None)
+
+
+def _frame_type(values: Any, provenance: Provenance) -> list[str]:
+    """The four values of a derived frame's type, the second of which may only be PRIMARY (PS3.3 C.8.16.1).
+
+    A fourth one by which the source tells its frames apart, such as field maps, stays.
+    """
+    known = [] if values is None or isinstance(values, str) else [str(value) for value in values]
+    third, fourth = ([*known, "", "", "", ""])[2:4]
+    if provenance.image in MAPS:
+        fourth = "STD_DEVIATION" if provenance.image == UNCERTAINTY else "QUANTITY"
+    return ["DERIVED", "PRIMARY", third or "VOLUME", "RESAMPLED" if fourth in ("", "NONE") else fourth]
+
+
+def _add_evidence(image: Dataset, header: Dataset) -> None:
+    """Lists the source among those of its study that frames refer to (PS3.3 C.8.13.2.1.2)."""
+    instance, series, study = _source(header), Dataset(), Dataset()
+    instance.pop("PurposeOfReferenceCodeSequence")
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = header.SeriesInstanceUID, [instance]
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = header.StudyInstanceUID, [series]
+    listed = list(image.get("SourceImageEvidenceSequence") or ())
+    of_study = [one for one in listed if one.get("StudyInstanceUID") == header.StudyInstanceUID]
+    if of_study:
+        of_study[0].ReferencedSeriesSequence = [*(of_study[0].get("ReferencedSeriesSequence") or ()), series]
+    image.SourceImageEvidenceSequence = listed if of_study else [*listed, study]
+
+
+def _type(header: Dataset, provenance: Provenance) -> list[str]:
+    """DERIVED, SECONDARY and the source's further values; MR wants a third one (PS3.3 C.8.3.1.1.1)."""
     values = header.get("ImageType") or []
     further = [str(value) for value in values[2:]] if not isinstance(values, str) else []
     if provenance.image in MAPS:  # of an MR image it is neither magnitude nor phase
         third = further[0] if further and header.SOPClassUID != MRImageStorage else ""
-        further = [third or "OTHER", provenance.image.upper()]
+        further = [third or "OTHER", provenance.image.upper(), *(["MOSAIC"] if "MOSAIC" in further else [])]
     elif header.SOPClassUID == MRImageStorage and not (further and further[0]):
         further[:1] = ["OTHER"]
-    image.ImageType = ["DERIVED", "SECONDARY", *further]
+    return ["DERIVED", "SECONDARY", *further]
+
+
+def _source(header: Dataset) -> Dataset:
+    """The reference to a source."""
+    source = Dataset()
+    source.ReferencedSOPClassUID = header.SOPClassUID
+    source.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    source.PurposeOfReferenceCodeSequence = [code(*_SOURCE_IMAGE)]
+    return source
+
+
+def _identify(image: Dataset, header: Dataset, volume: Volume, provenance: Provenance) -> None:
+    """Gives the data set made of `header` identifiers of its own, and says what was done."""
     made_from = content(volume, provenance)
     series = volume.source.series_digest or made_from
     image.SOPInstanceUID = derived_uid(["image", header.SOPInstanceUID, made_from], volume.scale, provenance)
     image.SeriesInstanceUID = derived_uid(["series", header.SeriesInstanceUID, series], volume.scale, provenance)
     image.SeriesNumber = series_number(header, volume.scale, provenance)
-    source = Dataset()
-    source.ReferencedSOPClassUID = header.SOPClassUID
-    source.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    source.PurposeOfReferenceCodeSequence = [code(*_SOURCE_IMAGE)]
-    image.SourceImageSequence = [source]
+    for keyword in ("ConcatenationUID", "SOPInstanceUIDOfConcatenationSource"):  # of files that are parts of one object
+        if header.get(keyword):
+            setattr(image, keyword, derived_uid([keyword, header[keyword].value, series], volume.scale, provenance))
     describe(image, volume.scale, provenance)
-    return image
 
 
 def content(volume: Volume, provenance: Provenance) -> str:
@@ -124,8 +253,8 @@ def series_number(header: Dataset, scale: int, provenance: Provenance) -> int:
 
 
 def set_pixels(image: Dataset, stored: NDArray[Any]) -> None:
-    """Puts integers (rows, columns) into the data set, with their size and extremes."""
-    image.Rows, image.Columns = stored.shape
+    """Puts integers, (rows, columns) or (frames, rows, columns), into the data set, with their size and extremes."""
+    image.Rows, image.Columns = stored.shape[-2:]
     vr = "SS" if image.PixelRepresentation == 1 else "US"
     image.add_new("SmallestImagePixelValue", vr, int(stored.min()))
     image.add_new("LargestImagePixelValue", vr, int(stored.max()))

@@ -1,8 +1,11 @@
-"""Geometry of DICOM images: spacing, position and affine of a grid, its change to a finer one, and stacks of slices."""
+"""Geometry of DICOM images: spacing, position and affine of a grid, its change to a finer one; stacks and mosaics."""
 
-from collections.abc import Mapping, Sequence
+import math
+import re
+import struct
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,7 @@ from latentsr.errors import InputError
 from latentsr.volume import first_pixel_shift
 
 Affine = NDArray[np.float64]
+Key = TypeVar("Key", bound=Hashable)
 
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 
@@ -41,7 +45,7 @@ def spacing(header: Dataset) -> tuple[float, float] | None:
 
 
 def move_to_finer_grid(image: Dataset, scale: int) -> None:
-    """Changes spacing, position, shutters and overlays in place, for pixels `scale` times finer in plane."""
+    """Changes spacing, position, shutters, overlays and regions in place, for pixels `scale` times finer in plane."""
     for group in (*_groups(image, _OVERLAYS), *_groups(image, _CURVES)):
         if group >= _OVERLAYS and _is_whole(image, group):
             _enlarge_overlay(image, group, scale)
@@ -61,6 +65,11 @@ def move_to_finer_grid(image: Dataset, scale: int) -> None:
         coarse = np.array(value, int)
         finer = coarse * scale if keyword in _RADII else np.round((coarse - 0.5) * scale + 0.5).astype(int)
         setattr(image, keyword, finer.tolist())
+    for region in image.get("SequenceOfUltrasoundRegions") or ():
+        _enlarge_region(region, scale)
+    for mask in image.get("MaskSubtractionSequence") or ():
+        if mask.get("MaskSubPixelShift"):  # in pixels (PS3.3 C.7.6.10)
+            mask.MaskSubPixelShift = [value * scale for value in mask.MaskSubPixelShift]
 
 
 def left_out(header: Dataset) -> list[str]:
@@ -155,6 +164,28 @@ def _enlarge_overlay(image: Dataset, group: int, scale: int) -> None:
             del image[group, element]
 
 
+def _enlarge_region(region: Dataset, scale: int) -> None:
+    """Brings a calibrated region of ultrasound onto the finer grid: its corners, reference pixel and size of a pixel.
+
+    Corners are the first and last pixels, counted from 0 at the image's first, and the reference pixel is counted from
+    the region's (PS3.3 C.8.5.5). Its fine pixel is the first in the coarse one, whose centre lies elsewhere.
+    """
+    for corner in ("RegionLocationMinX0", "RegionLocationMinY0"):
+        if corner in region:
+            region[corner].value *= scale
+    for corner in ("RegionLocationMaxX1", "RegionLocationMaxY1"):
+        if corner in region:
+            region[corner].value = (region[corner].value + 1) * scale - 1
+    for axis in "XY":
+        size, pixel, value = f"PhysicalDelta{axis}", f"ReferencePixel{axis}0", f"ReferencePixelPhysicalValue{axis}"
+        if pixel in region:
+            region[pixel].value *= scale
+        if value in region and size in region:
+            region[value].value += first_pixel_shift(scale) * region[size].value
+        if size in region:
+            region[size].value /= scale
+
+
 _SAME = (
     ("PatientID", "another patient"),
     ("StudyInstanceUID", "another study"),
@@ -165,6 +196,7 @@ _SAME = (
     ("Columns", "another size"),
     ("PhotometricInterpretation", "another photometric interpretation"),
     ("ImageType", "another image type"),
+    ("ComplexImageComponent", "another component of complex values"),  # of frames: magnitude, phase, real, imaginary
 )
 _CLOSE = (("PixelSpacing", "another spacing", 1e-4), ("ImageOrientationPatient", "another orientation", 1e-3))
 OF_A_STACK = tuple(keyword for keyword, *_ in (*_SAME, *_CLOSE))
@@ -174,25 +206,25 @@ _GAP_TOLERANCE = 0.1  # of the slice distance: headers round positions, and a mi
 
 
 class Slice(NamedTuple):
-    """One file of a series: its path, data set and stored pixels."""
+    """One file of a series, or one frame of a file: its path, data set and stored pixels (rows, columns)."""
 
     path: Path
     header: Dataset
     stored: NDArray[Any]
 
 
-def stacks(headers: Mapping[Path, Dataset]) -> list[list[Path]]:
-    """The files that fit into one volume, in their order, a list for each: one grid, direction and type of image.
+def stacks(headers: Mapping[Key, Dataset]) -> list[list[Key]]:
+    """The files or frames that fit into one volume, in their order, a list for each: one grid, direction and type.
 
     The headers need the elements `OF_A_STACK` alone. Every file is in one stack.
     """
-    found: list[list[Path]] = []
-    for path, header in headers.items():
+    found: list[list[Key]] = []
+    for key, header in headers.items():
         fitting = (stack for stack in found if not _difference(headers[stack[0]], header))
         if (stack := next(fitting, None)) is not None:
-            stack.append(path)
+            stack.append(key)
         else:
-            found.append([path])
+            found.append([key])
     return found
 
 
@@ -219,10 +251,11 @@ def in_order(slices: Sequence[Slice]) -> list[Slice]:
 
 
 def irregularities(headers: Sequence[Dataset]) -> list[str]:
-    """Irregular spacings of the slices of a stack, in their order: one text each."""
-    if len(headers) == 1:
+    """Irregular spacings of the slices of a stack, in their order or its reverse: one text each."""
+    if len(headers) == 1 or not all(map(is_placed, headers)):
         return []
     distances = np.diff(_places(headers))
+    distances = -distances if (distances < 0).all() else distances
     texts = []
     if (distances < _SAME_PLACE).any():
         texts.append("several slices at one position, such as time points: enlarged as they are, each for itself")
@@ -262,3 +295,83 @@ def _moment(header: Dataset) -> tuple[float | str, ...]:
         *(float(value) if isinstance(value, int | float) else -np.inf for value in values),
         *(str(header.get(keyword) or "") for keyword in texts),
     )
+
+
+def tiles(mosaic: Slice) -> list[Slice]:
+    """The slices of a Siemens mosaic, each where it lies in the patient, as far as the header says that.
+
+    The mosaic's own position is that of slices as large as the whole: theirs lie around the same centre. InputError
+    where the header does not say how many slices there are, or not so many fit.
+    """
+    path, header, stored = mosaic
+    facts = _siemens(header)
+    own = _private(header, 0x0019, "SIEMENS MR HEADER", 0x0A)
+    count = facts.get("NumberOfImagesInMosaic") or ([float(own)] if isinstance(own, int) else [])
+    side = math.ceil(math.sqrt(count[0])) if count and count[0] >= 1 else 0
+    rows, columns = stored.shape
+    if not side or rows % side or columns % side or min(rows, columns) < 2 * side:
+        came = f"of {count[0]:g} slices in {rows} x {columns} pixels" if count else "without NumberOfImagesInMosaic"
+        expected = "expected a square of equal tiles, and how many of them are slices: keep private elements in exports"
+        raise InputError(f"{path}: a Siemens mosaic {came}: {expected}")
+    rows, columns = rows // side, columns // side
+    upwards, between = facts.get("SliceNormalVector", []), header.get("SpacingBetweenSlices")
+    found = []
+    for number in range(int(count[0])):
+        down, across = (offset * size for offset, size in zip(divmod(number, side), (rows, columns), strict=True))
+        one = Dataset()
+        for element in header:
+            one.add(element)
+        one.add_new("Rows", "US", rows)
+        one.add_new("Columns", "US", columns)
+        if is_placed(header) and between and len(upwards) == 3:
+            offset = np.array([columns, rows]) * (side - 1) / 2 @ steps(header)
+            place = origin(header) + offset + number * float(between) * np.array(upwards)
+            one.add_new("ImagePositionPatient", "DS", decimals(place))
+        else:
+            one.pop("ImagePositionPatient", None)
+        found.append(Slice(path, one, stored[down : down + rows, across : across + columns]))
+    return found
+
+
+def mosaics(slices: NDArray[Any], files: int, empty: float) -> NDArray[Any]:
+    """The pictures that `tiles` took apart, of so many files; where a mosaic has no slice it is `empty`."""
+    count, rows, columns = len(slices) // files, *slices.shape[1:]
+    side = math.ceil(math.sqrt(count))
+    filled = np.full((files, side * side, rows, columns), empty, slices.dtype)
+    filled[:, :count] = slices.reshape(files, count, rows, columns)
+    grid = filled.reshape(files, side, side, rows, columns).swapaxes(2, 3)
+    return grid.reshape(files, side * rows, side * columns)
+
+
+_NUMBER = re.compile(rb"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
+
+
+def _siemens(header: Dataset) -> dict[str, list[float]]:
+    """The numbers of Siemens' CSA image header, by name; empty where the file has none of the form SV10.
+
+    It is a count of elements, then each: 84 bytes with its name and how many values follow, and these. A value begins
+    with 16 bytes, which hold its length, and ends on a whole word.
+    """
+    content = _private(header, 0x0029, "SIEMENS CSA HEADER", 0x10)
+    found: dict[str, list[float]] = {}
+    if not isinstance(content, bytes) or not content.startswith(b"SV10") or len(content) < 16:
+        return found
+    (left,), at = struct.unpack_from("<I", content, 8), 16
+    while left > 0 and at + 84 <= len(content):
+        name, count = struct.unpack_from("<64s12xi", content, at)
+        left, at, values = left - 1, at + 84, list[bytes]()
+        while count > 0 and at + 16 <= len(content):
+            (length,) = struct.unpack_from("<4xI", content, at)
+            values.append(content[at + 16 : at + 16 + length].partition(b"\0")[0].strip())
+            count, at = count - 1, at + 16 + -(-length // 4) * 4
+        numbers = [float(one) for one in values if _NUMBER.fullmatch(one)]
+        found[name.partition(b"\0")[0].decode("ascii", "replace")] = numbers
+    return found
+
+
+def _private(header: Dataset, group: int, creator: str, element: int) -> Any:
+    """The value of a private element, None where the header has none of that creator."""
+    try:
+        return header.get_private_item(group, element, creator).value
+    except KeyError:
+        return None

@@ -18,7 +18,7 @@ from latentsr.atomic import replacing
 from latentsr.errors import InputError
 from latentsr.io.dicom.derived import GREATEST, PARAMETRIC_MAP, content, derived_uid, describe, series_number
 from latentsr.io.dicom.geometry import is_placed, position
-from latentsr.io.dicom.header import refusing
+from latentsr.io.dicom.header import ENHANCED, FRAMES, refusing
 from latentsr.provenance import INTERVAL, UNCERTAINTY, Provenance
 from latentsr.volume import Volume
 
@@ -26,7 +26,7 @@ from latentsr.volume import Volume
 # of a digital X-ray image is 1, too coarse for a spread of few steps (PS3.3 C.8.11.3).
 _SCALED = (
     uid.MRImageStorage, uid.CTImageStorage, uid.PositronEmissionTomographyImageStorage,
-    uid.ComputedRadiographyImageStorage, uid.SecondaryCaptureImageStorage,
+    uid.ComputedRadiographyImageStorage, uid.SecondaryCaptureImageStorage, *ENHANCED,
 )  # fmt: skip
 # Meaning and display of the source's stored values.
 _OF_STORED_VALUES = (
@@ -59,10 +59,16 @@ def map_headers(spread: Volume) -> list[Dataset]:
     headers = []
     for header in spread.source.header:
         changed = dict(how)
-        if header.SOPClassUID == uid.CTImageStorage:
+        several = header.SOPClassUID in FRAMES
+        if header.SOPClassUID == uid.CTImageStorage or FRAMES.get(header.SOPClassUID) == "Enhanced CT":
             changed["RescaleType"] = "HU"
+        if several:
+            changed["PresentationLUTShape"] = "IDENTITY"
         if header.SOPClassUID not in _SCALED:
             changed |= {"SOPClassUID": uid.SecondaryCaptureImageStorage, "ConversionType": "WSD"}
+            if several:  # whose header has to say it: where the source does not, text may be there
+                changed["SOPClassUID"] = uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+                changed["BurnedInAnnotation"] = header.get("BurnedInAnnotation") or "YES"
         made = Dataset()  # setting a value of a copy would change the source's own element
         for element in header:
             if element.keyword not in (*changed, *_OF_STORED_VALUES):
@@ -91,8 +97,10 @@ def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
 
 
 def _map(spread: Volume, made_by: Provenance, what: str) -> Dataset:
-    headers = [copy.copy(header) for header in spread.source.header]
-    for header in headers:
+    headers, wholes = spread.source.header, spread.source.wholes
+    several = bool(wholes) and wholes[0].SOPClassUID in FRAMES
+    sources = [copy.copy(header) for header in (wholes if several else headers)]
+    for header in sources:
         for keyword in _READ_UNCHECKED:
             header.setdefault(keyword, None)
     first, scale, made_from = headers[0], spread.scale, content(spread, made_by)
@@ -106,7 +114,7 @@ def _map(spread: Volume, made_by: Provenance, what: str) -> Dataset:
         intercept=0.0,
     )
     image: Dataset = highdicom.pm.ParametricMap(
-        source_images=headers,
+        source_images=sources,
         pixel_array=spread.pixels,
         series_instance_uid=derived_uid(["series", first.SeriesInstanceUID, made_from], scale, made_by),
         series_number=series_number(first, scale, made_by),

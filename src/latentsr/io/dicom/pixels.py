@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, uid
-from pydicom.encaps import encapsulate, get_frame
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder
 
 from latentsr.errors import InputError
@@ -87,8 +87,8 @@ _END, _END_IN = b"\xff\xd9", 16  # EOI and EOC, in the last bytes: some writers 
 _RLE_HEADER, _LONGEST_RUN = 64, 128  # PS3.5 annex G: two bytes stand for up to 128
 
 
-def decode(full: Dataset) -> NDArray[Any]:
-    """The stored integers (rows, columns) of a single-frame grey image whose header has been checked.
+def decode(full: Dataset, frames: int = 1) -> NDArray[Any]:
+    """The stored integers (frames, rows, columns) of a grey image whose header has been checked.
 
     What the header claims is compared with the codestream's own header and with the length of the data before memory
     is taken. InputError without a path where they differ or nothing decodes the syntax; whatever a decoder raises.
@@ -96,12 +96,26 @@ def decode(full: Dataset) -> NDArray[Any]:
     syntax = full.file_meta.get("TransferSyntaxUID")
     size = full.Rows * full.Columns * full.BitsAllocated // 8
     if syntax in _NATIVE:
-        if len(full.PixelData) < size:
-            raise InputError(f"its pixel data is cut off ({len(full.PixelData)} bytes, expected {size}): export again")
-        return np.asarray(get_decoder(syntax).as_array(full, index=0)[0])
+        if (came := len(full.PixelData)) < size * frames:
+            whole = f"; {came // size} of {frames} frames are whole" if frames > 1 else ""
+            raise InputError(f"its pixel data is cut off ({came} bytes, expected {size * frames}{whole}): export again")
+        return np.stack([get_decoder(syntax).as_array(full, index=index)[0] for index in range(frames)])
     if syntax not in _DECODERS:
         raise InputError(f"its pixels are {syntax_name(full)}, which cannot be read: decompress it first")
-    frame = get_frame(full.PixelData, 0, number_of_frames=1)
+    table = full.get("ExtendedOffsetTable"), full.get("ExtendedOffsetTableLengths")
+    pieces = generate_frames(
+        full.PixelData, number_of_frames=frames, extended_offsets=table if frames > 1 and all(table) else None
+    )
+    decoded = [_decompressed(full, frame) for _, frame in zip(range(frames), pieces, strict=False)]
+    if len(decoded) < frames:
+        claimed = f"{len(decoded)} frames in its compressed data, {frames} in its header"
+        raise InputError(f"{claimed}: it is cut off, export again")
+    return np.stack(decoded)
+
+
+def _decompressed(full: Dataset, frame: bytes) -> NDArray[Any]:
+    """The stored integers (rows, columns) of one compressed frame."""
+    syntax = full.file_meta.TransferSyntaxUID
     if syntax in _JPEG_2000:  # some writers wrap the codestream in a JP2 file, against PS3.5 section A.4.4
         frame = frame[max(frame.find(_CODESTREAM), 0) :]
     _refuse_false_claims(full, frame)

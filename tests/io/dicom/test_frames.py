@@ -450,8 +450,8 @@ def test_every_enhanced_object_of_scanner_data_comes_back(shared: Path, tmp_path
         assert bool(volume.source.windows) == ("philips" in str(item.paths[0]))
 
 
-# Errors of dicom3tools that PS3.3 does not know: SyntheticData is younger, and derived images may say how they were
-# acquired (C.8.13.4: "may be present otherwise").
+# Errors of dicom3tools that are no faults of ours: SyntheticData is younger than it, and it expects how an image was
+# acquired of original images alone.
 _NO_ERRORS = ("0x0008,0x001c", "<MRPulseSequence>", "<BulkMotionSynchronization>")
 
 

@@ -7,27 +7,26 @@ set -euo pipefail
 data=${1:?folder with brain-mri, chest-xray and natural}
 out=${2:?output folder}
 latentsr=${LATENTSR:-latentsr}
-mkdir -p "$out"
 
-# No patient ids for the brain slices: 20 neighbouring numbers of a series count as one patient. A part of the patients
-# watches the training.
-patients=(--patient-pattern 'p(?P<patient>\d+)_')
-prepare() { "$latentsr" prepare folder "$data/$1" -o "$out/$2" --name "${1%/*}" --duplicates drop "${@:3}"; }
-prepare brain-mri/train brain-mri-train --split 0.92,0.08,0 --block 20
-prepare chest-xray/train chest-xray-train --split 0.92,0.08,0 "${patients[@]}"
-prepare natural/train natural-train --split 1,0,0 --size 256 --resize none --grey
+# No patient ids for the brain slices: 20 neighbouring numbers of a series count as one patient.
+prepare() { "$latentsr" prepare folder "$data/$1" -o "$out/$1" --split folders "${@:2}"; }
+prepare brain-mri --block 20 --drop-shared --duplicates drop
+prepare chest-xray --patient-pattern 'p(?P<patient>\d+)_' --drop-shared --duplicates drop
+prepare natural --size 256 --resize none --grey
 for latent in haar cdf97; do
-    "$latentsr" encode "$out"/{brain-mri,chest-xray,natural}-train --vae "$latent" -o "$out/$latent"
+    "$latentsr" encode "$out"/{brain-mri,chest-xray,natural} --vae "$latent" -o "$out/$latent"
 done
 
-# The posterior mean: a regression network. Then what draws its error in one evaluation.
-cat > "$out/mean.yaml" <<'END'
-family: regression
-loss: l2
-channels: [64]
-layers: 16
+# Half of the crops have another LR. The noise level is a condition of both networks.
+cat > "$out/both.yaml" <<'END'
 degradations: ["lanczos:4", "area:4", "blur:0.7,bicubic:4", "blur:1.4,bicubic:4", "bicubic:4,noise:0.02", "blur:0.7,bicubic:4,noise:0.06"]
 modality: [MR, CR, DX]
 validate_every: 100
 END
-"$latentsr" train "$out/haar" -o "$out/mean" --config "$out/mean.yaml" --steps 4200
+# The posterior mean: a regression network. Then what draws its error in one evaluation.
+"$latentsr" train "$out/haar" -o "$out/latentsr-tiny-mean" --config "$out/both.yaml" --steps 3900 \
+    --family regression --loss l2 --channels 64
+"$latentsr" train "$out/cdf97" -o "$out/latentsr-tiny" --config "$out/both.yaml" --steps 2000 \
+    --base "$out/latentsr-tiny-mean" --objective flow --schedule flow --adversarial 1 --texture 10
+[ -f "$out/evaluation/run.json" ] || "$latentsr" evaluate "$out/brain-mri" "$out/chest-xray" -o "$out/evaluation" \
+    --method "mean=$out/latentsr-tiny" --method "sample=$out/latentsr-tiny?realism=1" --mean mean

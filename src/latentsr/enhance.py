@@ -22,7 +22,7 @@ from latentsr.io.items import refuse_source, unreadable
 from latentsr.job import check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
-from latentsr.tiling import tile_starts
+from latentsr.tiling import balanced_tiles
 from latentsr.upscalers import BATCH, Sampling, Upscaler
 from latentsr.upscalers.restorer import Restorer
 from latentsr.upscalers.upscaler import Enhanced
@@ -405,7 +405,7 @@ class Pace:
         upscaler = job.upscaler
         several = (job.sampling.samples > 1) * (1 if upscaler.uncalibrated(job.sampling) else 2)  # maps
         factor = upscaler.autoencoder.spec.factor if upscaler.autoencoder else upscaler.scale
-        tile = (job.sampling.tile or math.inf) * factor / upscaler.scale  # in LR pixels
+        tile = math.ceil((job.sampling.tile or 0) * factor / upscaler.scale)  # in LR pixels
         overlap = math.ceil(OVERLAP * factor / upscaler.scale)
         seconds, memory, disk = 0.0, 0, 0
         for outcome in outcomes:
@@ -414,11 +414,9 @@ class Pace:
             slices, rows, columns = outcome.shape
             fine = rows * columns * upscaler.scale**2
             # LR pixels that are computed, each as often as tiles hold it, and those that are so at a time
-            computed = math.prod(
-                side if tile >= side else tile * len(tile_starts(side, math.ceil(tile), overlap))
-                for side in (rows, columns)
-            )
-            at_once = min(tile, rows) * min(tile, columns)
+            tiles = [balanced_tiles(length, tile or length, overlap) for length in (rows, columns)]
+            computed = math.prod(len(starts) * side for starts, side in tiles)
+            at_once = math.prod(side for _, side in tiles)
             seconds += slices * computed * self.seconds * max(1, upscaler.evaluations(job.sampling))
             disk += slices * fine * ((4 if ".nii" in outcome.output else 2) + 4 * several)
             volumes = 4 * slices * fine * (3 + several)  # the result, what is written and its bytes

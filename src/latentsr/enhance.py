@@ -77,7 +77,10 @@ class Job:
 
     @property
     def made_by(self) -> str:
-        """The digest of model and options: outputs of the same digest from the same input are the same."""
+        """The digest of model and options: outputs of the same digest from the same input are the same.
+
+        To the last byte with the same versions, kind of processor and number of threads; any number without a network.
+        """
         maps, options = self.parametric_map and self.sampling.samples > 1, self.upscaler.settled(self.sampling)
         undone = self.upscaler.degradation.text
         return sha256_json([PIXELS, self.upscaler.hash, undone, options.model_dump(), self.grey, self.axis, maps])
@@ -285,6 +288,7 @@ class _Record:
             degradation=upscaler.degradation.text,
             options=upscaler.settled(job.sampling).model_dump(),
             device=upscaler.device,
+            threads=torch.get_num_threads(),
         )
 
     def _read(self) -> None:

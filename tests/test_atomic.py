@@ -10,7 +10,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from latentsr import io
-from latentsr.atomic import refuse_existing, refuse_links, replacing, write_bytes
+from latentsr.atomic import append, refuse_existing, refuse_links, replacing, write_bytes
 from latentsr.config import write_json
 from latentsr.errors import LatentSRError, StaleError
 from latentsr.volume import Volume
@@ -96,6 +96,26 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
     with replacing(target) as temporary:
         temporary.write_bytes(b"4")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([other.name, "another.png", "image.png"])
+
+
+def test_a_folder_is_searched_for_leftovers_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched, iterdir = [], Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: searched.append(self) or iterdir(self))
+    for folder in ("a", "b", "a"):
+        for number in range(3):
+            with replacing(tmp_path / folder / f"{number}.png") as temporary:
+                temporary.write_bytes(b"1")
+    assert searched == [tmp_path / "a", tmp_path / "b"]
+
+
+def test_what_is_appended_is_there_whole_or_not_at_all(tmp_path: Path, full_disk: Callable) -> None:
+    append(tmp_path / "lines", b"first\n")
+    with full_disk(20), pytest.raises(LatentSRError, match=r"cannot write .*lines: File too large; free the disk"):
+        append(tmp_path / "lines", b"this does not fit\n")
+    append(tmp_path / "lines", b"second\n")
+    assert (tmp_path / "lines").read_bytes() == b"first\nsecond\n"
+    with pytest.raises(LatentSRError, match="No such file or directory"):
+        append(tmp_path / "missing" / "lines", b"1")
 
 
 def test_a_link_below_the_output_is_not_followed(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from latentsr import __version__
+from latentsr.cli import THREADS
 from latentsr.commands.options import MODEL
 from latentsr.upscalers.model import shipped_models
 
@@ -58,6 +59,28 @@ def test_the_command_line_imports_neither_torch_nor_pydantic() -> None:
     code = f"import latentsr.cli, sys; print(*sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(("own", "wait", "blas"), [
+    ({}, "passive", "1"), ({"OMP_WAIT_POLICY": "active"}, "active", "1"), ({"GOMP_SPINCOUNT": "9"}, None, "1"),
+    ({"KMP_BLOCKTIME": "9"}, None, "1"), ({"OMP_NUM_THREADS": "3"}, "passive", None),
+    ({"OPENBLAS_NUM_THREADS": "2"}, "passive", "2"),
+])  # fmt: skip
+def test_threads_that_wait_sleep_unless_the_user_decides(
+    own: dict[str, str], wait: str | None, blas: str | None
+) -> None:
+    """Both variables are set before torch and numpy are imported, which read them once."""
+    code = (
+        "import json, os, sys; from latentsr import cli\n"
+        "cli.app = lambda **_: print(json.dumps([dict(os.environ), sorted({'torch', 'numpy'} & set(sys.modules))]))\n"
+        "cli.main()"
+    )
+    unset = {name for name, (_, others) in THREADS.items() for name in (name, *others)}
+    environment = {key: value for key, value in os.environ.items() if key not in unset} | own
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    found, imported = json.loads(done.stdout)
+    assert (found.get("OMP_WAIT_POLICY"), found.get("OPENBLAS_NUM_THREADS"), imported) == (wait, blas, [])
+    assert own.items() <= found.items()
 
 
 def test_the_benchmark_of_help_runs(repository: Path) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+from latentsr import config, enhance
 from latentsr.enhance import Job, Outcome, enhance_files
-from latentsr.errors import OptionError, StaleError
+from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
 
@@ -155,3 +158,91 @@ def test_a_broken_file_of_a_series_does_not_keep_the_others_back(resolver: Super
     ]  # fmt: skip
     assert len(list((tmp_path / "out" / "series").iterdir())) == len(paths) - 1
     assert statuses(enhance_files([scans], job)) == ["kept", "failed"]
+
+
+def test_the_record_is_written_once_and_its_journal_once_an_output(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the cost of a job grows with the square of its files."""
+    written: list[int] = []
+    append = enhance.append
+    monkeypatch.setattr(enhance, "append", lambda path, content: written.append(len(content)) or append(path, content))
+    monkeypatch.setattr(enhance, "write_json", lambda *content: written.append(0) or config.write_json(*content))
+    for number in range(6):
+        shutil.copy(tree / "a.png", tree / f"a{number}.png")
+    enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert [size > 0 for size in written] == [True] * 8 + [False]
+    assert max(written[2:7]) - min(written[2:7]) < 20  # digits of the seconds
+    assert statuses(enhance_files([tree], job(resolver, tmp_path / "out"))).count("kept") == 8
+    assert written[9:] == [0]
+
+
+@pytest.fixture
+def killed(resolver: SuperResolver, tree: Path, tmp_path: Path, forked: Callable) -> Path:
+    """The journal of a job that was killed as soon as the last of three files was written."""
+
+    def work() -> None:
+        hashes = enhance._hashes
+
+        def kill(paths: list[Path], out: Path) -> dict[str, str]:
+            if paths[0].name == "b.tif":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return hashes(paths, out)
+
+        enhance._hashes = kill
+        enhance_files([tree], job(resolver, tmp_path / "out"))
+
+    assert forked(work) == -signal.SIGKILL
+    assert files(tmp_path / "out.run") == [".lock", "run.partial.jsonl"]
+    return tmp_path / "out.run" / "run.partial.jsonl"
+
+
+def test_a_killed_jobs_journal_becomes_the_record_at_the_next_start(
+    killed: Path, resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, *lines = map(json.loads, killed.read_text().splitlines())
+    assert [line["status"] for line in lines] == ["begun", "written", "failed", "begun"]
+    before = killed.read_bytes()
+    assert statuses(enhance_files([tree], job(resolver, tmp_path / "out", dry_run=True))) == ["kept", "failed", "kept"]
+    assert killed.read_bytes() == before
+
+    def refuse(folder: Path) -> None:
+        raise OptionError(f"{folder}: a start that goes no further")
+
+    with monkeypatch.context() as patched, pytest.raises(OptionError, match="goes no further"):
+        patched.setattr(enhance, "check_writable", refuse)
+        enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert files(tmp_path / "out.run") == ["run.json"]
+    assert json.loads((tmp_path / "out.run" / "run.json").read_text()) == {**facts, "files": lines[1:]}
+    assert statuses(enhance_files([tree], job(resolver, tmp_path / "out"))) == ["kept", "failed", "kept"]
+    assert [len(one["output_sha256"]) for one in record(tmp_path / "out")] == [1, 0, 1]
+
+
+@pytest.mark.parametrize(("left", "expected"), [
+    ("half of the last line", ["kept", "failed", "written"]), ("all but its end", ["kept", "failed", "written"]),
+    ("half of the first line", ["written", "failed", "written"]), ("nothing", ["written", "failed", "written"]),
+])  # fmt: skip
+def test_a_line_that_the_kill_cut_off_names_no_output(
+    killed: Path, resolver: SuperResolver, tree: Path, tmp_path: Path, left: str, expected: list[str]
+) -> None:
+    content = killed.read_bytes()
+    last = content.rindex(b"\n", 0, -1)
+    kept = {"half of the last line": last + 40, "all but its end": len(content) - 1, "half of the first line": 30}
+    killed.write_bytes(content[: kept.get(left, 0)])
+    (tmp_path / "out" / "sub" / "b.tif").unlink()  # a line is on the disk before its output is
+    if expected[0] == "written":
+        (tmp_path / "out" / "a.png").unlink()
+    assert statuses(enhance_files([tree], job(resolver, tmp_path / "out"))) == expected
+    assert files(tmp_path / "out.run") == ["run.json"]
+    assert [one["status"] for one in record(tmp_path / "out")] == expected
+
+
+@pytest.mark.parametrize("content", ["x\n", "3\n", "{}\n[]\n", "{}\n{}\n", "{}\n\n"])
+def test_a_foreign_journal_is_an_error_on_one_line(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "out.run").mkdir()
+    (tmp_path / "out.run" / "run.partial.jsonl").write_text(content)
+    with pytest.raises(InputError, match=r"run\.partial\.jsonl: is no record of an enhance job"):
+        enhance_files([tree], job(resolver, tmp_path / "out"))
+    assert (tmp_path / "out.run" / "run.partial.jsonl").read_text() == content

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d, interpolate
 
 from latentsr.errors import OptionError
-from latentsr.tiling import apply_tiled, blend_weights, tile_starts
+from latentsr.tiling import apply_tiled, balanced_tiles, blend_weights
 
 lengths = st.integers(1, 90)
 tiles = st.integers(4, 40)
@@ -20,24 +20,36 @@ def picture(rows: int, columns: int, channels: int = 2) -> torch.Tensor:
 @given(length=lengths, tile=tiles, share=st.floats(0, 0.99))
 def test_tiles_cover_the_axis_and_overlap_enough(length: int, tile: int, share: float) -> None:
     overlap = int(share * tile)
-    starts = tile_starts(length, tile, overlap)
+    starts, side = balanced_tiles(length, tile, overlap)
     assert starts[0] == 0
     assert starts == sorted(set(starts))
-    assert starts[-1] + tile == length or (tile >= length and starts == [0])
-    assert all(left + tile - right >= overlap for left, right in pairwise(starts))
+    assert side <= tile
+    assert starts[-1] + side == length
+    assert all(left + side - right >= overlap for left, right in pairwise(starts))
 
 
-def test_no_more_tiles_than_needed() -> None:
-    assert tile_starts(100, 40, 10) == [0, 30, 60]
-    assert tile_starts(40, 40, 10) == [0]
-    assert tile_starts(41, 40, 10) == [0, 1]
+@given(length=lengths, tile=tiles, share=st.floats(0, 0.99))
+def test_no_more_tiles_than_needed_and_none_larger(length: int, tile: int, share: float) -> None:
+    overlap = int(share * tile)
+    starts, side = balanced_tiles(length, tile, overlap)
+    count = len(starts)
+    assert count == 1 or (count - 1) * tile - (count - 2) * overlap < length
+    assert side == min(tile, 4 * overlap) or count * (side - 1) - (count - 1) * overlap < length
+
+
+def test_tiles_are_balanced() -> None:
+    assert balanced_tiles(256, 144, 16) == ([0, 120], 136)
+    assert balanced_tiles(512, 144, 16) == ([0, 124, 248, 372], 140)
+    assert balanced_tiles(256, 128, 16) == ([0, 80, 160], 96)
+    assert balanced_tiles(80, 64, 16) == ([0, 16], 64)  # 48 would see too little around it
+    assert balanced_tiles(40, 40, 10) == ([0], 40)
 
 
 @given(length=lengths, tile=tiles, share=st.floats(0, 0.9))
 def test_weights_sum_to_one_at_every_pixel(length: int, tile: int, share: float) -> None:
-    starts = tile_starts(length, tile, int(share * tile))
+    starts, side = balanced_tiles(length, tile, int(share * tile))
     total = torch.zeros(length)
-    for start, weights in zip(starts, blend_weights(length, tile, starts), strict=True):
+    for start, weights in zip(starts, blend_weights(length, side, starts), strict=True):
         assert (weights >= 0).all()
         total[start : start + len(weights)] += weights
     assert torch.allclose(total, torch.ones(length), atol=1e-6)
@@ -84,6 +96,19 @@ def test_no_piece_is_larger_than_the_tile_and_no_tile_means_one_piece() -> None:
     assert torch.equal(apply_tiled(function, inputs, tile=None, overlap=8), inputs[:, :1])
     assert torch.equal(apply_tiled(function, inputs, tile=50, overlap=8), inputs[:, :1])
     assert seen == [(2, 2, 50, 20)] * 2
+
+
+def test_tiles_start_and_end_at_the_multiples_that_a_network_needs() -> None:
+    """Odd starts would shift what a network of several scales halves."""
+    rows = torch.arange(104.0)[:, None].expand(1, 1, 104, 104)
+    seen: list[tuple[float, float]] = []
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        seen.append((float(x[0, 0, 0, 0]), float(x[0, 0, -1, 0]) + 1))
+        return x
+
+    assert torch.allclose(apply_tiled(function, rows, tile=48, overlap=4, multiple=8), rows, atol=1e-4)
+    assert sorted(set(seen)) == [(0, 40), (32, 72), (64, 104)]
 
 
 def test_tiles_that_disagree_leave_no_step_at_their_borders() -> None:

@@ -7,6 +7,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from latentsr.errors import LatentSRError, StaleError
@@ -19,9 +20,9 @@ def replacing(path: Path, *, over_folder: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to `path` when the block ends and removed when the block fails.
 
     The caller makes a file or a folder there. Its name begins with a dot, so that no search for inputs finds it, and
-    keeps the extension, by which some libraries choose the format. Parent folders are made, temporary files of killed
-    processes removed. An existing file is replaced in one step. An existing folder that holds files is an error, or is
-    replaced with `over_folder`.
+    keeps the extension, by which some libraries choose the format. Parent folders are made. Temporary files of killed
+    processes, as they lay there when this process first wrote into the folder, are removed. An existing file is
+    replaced in one step. An existing folder that holds files is an error, or is replaced with `over_folder`.
 
     Raises:
         LatentSRError: the disk refuses: an OSError of the block, unless it names a file that lies elsewhere
@@ -36,10 +37,10 @@ def replacing(path: Path, *, over_folder: bool = False) -> Iterator[Path]:
     old = path.with_name(f".old-{path.name[:100]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for entry in path.parent.iterdir():
-            process = entry.name.removeprefix(prefix).removesuffix(suffix)
-            if entry.name == f"{prefix}{process}{suffix}" and process.isdigit() and not _is_running(int(process)):
-                _remove(entry)
+        for name in _temporary_names(path.parent.absolute(), host):
+            process = name.removeprefix(prefix).removesuffix(suffix)
+            if name == f"{prefix}{process}{suffix}" and process.isdigit() and not _is_running(int(process)):
+                _remove(path.with_name(name))
         try:
             yield temporary
             # A power cut after the rename could else leave an empty file.
@@ -60,20 +61,35 @@ def replacing(path: Path, *, over_folder: bool = False) -> Iterator[Path]:
             _remove(temporary)
         if over_folder:
             shutil.rmtree(old, ignore_errors=True)
-        if os.name == "posix":
-            descriptor = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        _sync(path.parent)
     except OSError as error:
         if isinstance(error.filename, str):
             named = Path(error.filename)
             if not named.is_relative_to(temporary) and named not in (path, *path.parents):
                 raise  # a file that could not be read while writing
-        fix = "allow writing there" if error.errno in _FORBIDDEN else "free the disk"
-        reason = error.strerror or str(error).partition("\n")[0] or type(error).__name__
-        raise LatentSRError(f"cannot write {path}: {reason}; {fix} or choose another output folder") from error
+        raise _refused(path, error) from error
+
+
+def append(path: Path, content: bytes) -> None:
+    """Adds to the end of a file, which is made if it is missing: on the disk, or LatentSRError and nothing added.
+
+    Only a process that is killed meanwhile, or a power cut, leaves a part of the content.
+    """
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        try:
+            with path.open("ab") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            if path.exists():
+                os.truncate(path, size)
+            raise
+        if not size:
+            _sync(path.parent)
+    except OSError as error:
+        raise _refused(path, error) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -113,6 +129,29 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raises StaleError where `path` exists and may not be replaced."""
     if path.exists() and not overwrite:
         raise StaleError(f"{path} exists: remove it, choose another output folder, or set the option overwrite")
+
+
+@lru_cache(maxsize=1024)
+def _temporary_names(folder: Path, host: str) -> tuple[str, ...]:
+    """Names of temporary files of this host in a folder, read once: listing it for each file grows with its square."""
+    return tuple(entry.name for entry in folder.iterdir() if f".part-{host}-" in entry.name)
+
+
+def _sync(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk, where the system offers that."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _refused(path: Path, error: OSError) -> LatentSRError:
+    """The error for a file that the disk refuses, with its fix."""
+    fix = "allow writing there" if error.errno in _FORBIDDEN else "free the disk"
+    reason = error.strerror or str(error).partition("\n")[0] or type(error).__name__
+    return LatentSRError(f"cannot write {path}: {reason}; {fix} or choose another output folder")
 
 
 def _is_running(process: int) -> bool:

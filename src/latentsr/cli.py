@@ -3,6 +3,7 @@
 Heavy modules are imported inside the commands' functions, so that `latentsr --help` answers at once.
 """
 
+import os
 import sys
 from typing import Annotated
 
@@ -36,6 +37,15 @@ COMMANDS = (
 EXIT_STATUS = """Exit status: 0 all done (written, kept, or no image and skipped); 1 some inputs failed, the others are
 done; 2 nothing could be done, or wrong usage."""
 
+# How threads share cores with other work; read once, when torch and numpy are imported. OpenMP's threads spin while
+# they wait for one another, so that beside a busy process two are several times slower than one: let them sleep. Those
+# of numpy's BLAS spin whatever they are told, and have next to nothing to do: one thread. Each is left to the user who
+# sets that variable, or one of those behind it.
+THREADS = {
+    "OMP_WAIT_POLICY": ("passive", ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")),
+    "OPENBLAS_NUM_THREADS": ("1", ("OMP_NUM_THREADS",)),
+}
+
 app = typer.Typer(
     name="latentsr",
     help=f"Latent diffusion super-resolution for medical images. {RESEARCH_USE}",
@@ -56,6 +66,9 @@ for registered in (entry for each in (app, prepare_app, models_app) for entry in
 def main() -> None:
     """Runs the command line; the exit status is as `EXIT_STATUS` says, and a mendable error is one line."""
     terminal.quiet()
+    for name, (value, others) in THREADS.items():
+        if not {name, *others} & os.environ.keys():
+            os.environ[name] = value
     try:
         app(prog_name="latentsr")
     except LatentSRError as error:

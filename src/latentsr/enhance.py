@@ -1,18 +1,19 @@
 """The enhance job: files and folders in, the same tree of SR images out, one failure not ending the rest."""
 
 import contextlib
+import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 
 from latentsr import io
-from latentsr.atomic import refuse_links
+from latentsr.atomic import append, refuse_links
 from latentsr.autoencoders.encoding import OVERLAP
 from latentsr.config import manifest, read_json, sha256, sha256_json, write_json
 from latentsr.device import peak_memory
@@ -21,12 +22,13 @@ from latentsr.io.items import refuse_source, unreadable
 from latentsr.job import check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
-from latentsr.tiling import tile_starts
+from latentsr.tiling import balanced_tiles
 from latentsr.upscalers import BATCH, Sampling, Upscaler
 from latentsr.upscalers.restorer import Restorer
 from latentsr.upscalers.upscaler import Enhanced
 from latentsr.volume import MAX_PIXELS, Volume
 
+JOURNAL = "run.partial.jsonl"  # beside the record, while the job runs
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
 MEND = "set the option overwrite, or choose another output folder"
 
@@ -36,7 +38,7 @@ class Outcome:
     """What became of one input: `output` is relative to the output folder, `reason` says why it is not written anew.
 
     `checks` is what is known of the result without its truth, see `latentsr.upscalers.upscaler.Checks`.
-    "skipped" is a file that holds no image. "begun" stands in `run.json` alone, for the output that is being written.
+    "skipped" is a file that holds no image. "begun" stands in the record alone, for the output that is being written.
     `shape` is the input's (slices, rows, columns), where it was read.
     """
 
@@ -75,7 +77,10 @@ class Job:
 
     @property
     def made_by(self) -> str:
-        """The digest of model and options: outputs of the same digest from the same input are the same."""
+        """The digest of model and options: outputs of the same digest from the same input are the same.
+
+        To the last byte with the same versions, kind of processor and number of threads; any number without a network.
+        """
         maps, options = self.parametric_map and self.sampling.samples > 1, self.upscaler.settled(self.sampling)
         undone = self.upscaler.degradation.text
         return sha256_json([PIXELS, self.upscaler.hash, undone, options.model_dump(), self.grey, self.axis, maps])
@@ -103,9 +108,10 @@ def enhance_files(
 
     A file of a DICOM stack that cannot be read is a failure of its own; the others are one volume without it.
     An output that exists is kept unless `overwrite`, and a failure if other input, model or options made it, or if
-    `run.json` does not know it. A killed job goes on where it was: outputs appear whole, and `run.json` names each
-    before it is written. Where nothing was made, nothing is left. `progress` takes (items done, all items), `finished`
-    each outcome as soon as it is known.
+    `run.json` does not know it. A killed job goes on where it was: outputs appear whole, and a journal beside
+    `run.json`, which it becomes when this job ends or the next one starts, names each before it is written. Where
+    nothing was made, nothing is left. `progress` takes (items done, all items), `finished` each outcome as soon as it
+    is known.
 
     Raises:
         OptionError: an option that does not fit the model, or an output folder that cannot be written or is full
@@ -122,8 +128,7 @@ def enhance_files(
             raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
     job.upscaler.check(job.sampling)
     items = io.find(paths)
-    with contextlib.nullcontext() if job.dry_run else locked(job.run):
-        record = _Record(job, paths)
+    with contextlib.nullcontext() if job.dry_run else locked(job.run), _Record(job, paths) as record:
         if not job.dry_run:
             check_writable(out if out.is_dir() else job.run)
         for done, item in enumerate(items):
@@ -142,21 +147,20 @@ def enhance_files(
                     if part is item and outcome.status == "failed" and (parts := _readable(item, job)):
                         continue
                 outcome = replace(outcome, seconds=round(time.perf_counter() - begin, 3))
-                record.outcomes.append(outcome)
+                record.add(outcome)
                 finished(outcome)
         progress(len(items), len(items))
-        record.close()
     return record.outcomes
 
 
 def _readable(item: io.Item, job: Job) -> list[io.Item]:
     """Of a stack with files that cannot be read the others as one item, then each of these; else nothing."""
-    broken = []
+    broken: dict[Path, None] = {}
     for path in item.paths if item.series else ():
         try:
             job.read(path, constant=True)
         except LatentSRError:
-            broken.append(path)
+            broken[path] = None
     sound = tuple(path for path in item.paths if path not in broken)
     if not broken or not sound:
         return []
@@ -260,22 +264,21 @@ def _unlike(volume: Volume, upscaler: Upscaler) -> Iterator[str]:
 
 
 class _Record:
-    """`run.json`: written anew before each output, so that a resumed job knows what the killed one made."""
+    """`run.json`, written when the job ends; until then a journal beside it, so that a killed job goes on.
+
+    The journal is made and grows by each output that begins, of lines of JSON: the facts of the run, then outcomes.
+    """
 
     def __init__(self, job: Job, paths: Sequence[Path]) -> None:
-        self.path = job.run / RUN
+        self.path, self.journal = job.run / RUN, job.run / JOURNAL
         self.job = job
         self.fresh = not job.out.exists()
         self.outcomes: list[Outcome] = []
+        self.begun: Outcome | None = None
+        self.noted = -1  # outcomes that stand in the journal, -1: it has not been made
         self.claimed: dict[str, str] = {}
         self.earlier: dict[str, Outcome] = {}  # what earlier runs made, by input
-        try:
-            for one in read_json(self.path)["files"] if self.path.is_file() else ():
-                outcome = Outcome(**{**one, "warnings": tuple(one["warnings"]), "shape": tuple(one["shape"])})
-                if outcome.made_by:
-                    self.earlier[outcome.input] = outcome
-        except (TypeError, KeyError) as error:
-            raise InputError(f"{self.path}: is no record of an enhance job; choose another output folder") from error
+        self._read()
         upscaler = job.upscaler
         self.facts = manifest(
             note=RESEARCH_USE,
@@ -285,7 +288,30 @@ class _Record:
             degradation=upscaler.degradation.text,
             options=upscaler.settled(job.sampling).model_dump(),
             device=upscaler.device,
+            threads=torch.get_num_threads(),
         )
+
+    def _read(self) -> None:
+        """Takes in what earlier runs made; `run.json` becomes what the journal of a killed run says."""
+        path = self.path
+        try:
+            found = [_outcome(one) for one in read_json(path)["files"]] if path.is_file() else []
+            self.earlier = {outcome.input: outcome for outcome in found if outcome.made_by}
+            if not self.journal.is_file():
+                return
+            path = self.journal
+            # What follows the last end of a line was cut off by the kill: its output was not begun.
+            facts, *lines = [dict(json.loads(line)) for line in path.read_bytes().split(b"\n")[:-1]] or [{}]
+            journal = [_outcome(line) for line in lines]
+            # An output whose line is followed by others was made, or failed: they say so.
+            journal = [*(one for one in journal[:-1] if one.status != "begun"), *journal[-1:]]
+        except (TypeError, KeyError, ValueError) as error:
+            raise InputError(f"{path}: is no record of an enhance job; choose another output folder") from error
+        if not self.job.dry_run:
+            if facts:
+                self._write(facts, journal)
+            self.journal.unlink()
+        self.earlier |= {outcome.input: outcome for outcome in journal if outcome.made_by}
 
     def claim(self, output: Path, item: io.Item) -> None:
         """Keeps an output for one item; InputError where it is an input, of another item, or behind a link."""
@@ -313,24 +339,42 @@ class _Record:
         return replace(earlier, status="kept", reason="there already", output_sha256=hashes)
 
     def begin(self, outcome: Outcome) -> None:
-        """Records what is about to be written."""
-        self._write([*self.outcomes, outcome])
+        """Records what is about to be written, and what was done since the last output began."""
+        new = [vars(one) for one in (*self.outcomes[max(self.noted, 0) :], outcome)]
+        lines = new if self.noted >= 0 else [self.facts, *new]
+        append(self.journal, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode("ascii"))
+        self.begun, self.noted = outcome, len(self.outcomes)
 
-    def close(self) -> None:
-        """Writes the record of this run, then of what earlier runs did and it did not touch."""
-        if self.job.dry_run:
-            return
-        if self.earlier or any(outcome.status in ("written", "kept") for outcome in self.outcomes):
-            self._write(self.outcomes)
-            return
-        self.path.unlink(missing_ok=True)  # it says only what was begun
-        if self.fresh:
-            _remove_empty(self.job.out)
+    def add(self, outcome: Outcome) -> None:
+        """Takes in what became of an input."""
+        self.begun = None
+        self.outcomes.append(outcome)
 
-    def _write(self, outcomes: Sequence[Outcome]) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, fault: type[BaseException] | None, *_: object) -> None:
+        """Writes `run.json`, also of a run that was interrupted after it had begun an output."""
+        if self.job.dry_run or (fault and self.noted < 0):
+            return
+        if self.earlier or self.begun or any(outcome.status in ("written", "kept") for outcome in self.outcomes):
+            self._write(self.facts, [*self.outcomes, *([self.begun] if self.begun else [])])
+        else:
+            self.path.unlink(missing_ok=True)  # it says only what was begun
+            if self.fresh:
+                _remove_empty(self.job.out)
+        self.journal.unlink(missing_ok=True)
+
+    def _write(self, facts: Mapping[str, object], outcomes: Sequence[Outcome]) -> None:
+        """The record of a run, then of what earlier runs did and it did not touch."""
         now = {outcome.input for outcome in outcomes if outcome.status != "failed"}  # a failure touches no output
         rest = [outcome for name, outcome in self.earlier.items() if name not in now]
-        write_json(self.path, {**self.facts, "files": [asdict(outcome) for outcome in (*outcomes, *rest)]})
+        write_json(self.path, {**facts, "files": [vars(outcome) for outcome in (*outcomes, *rest)]})
+
+
+def _outcome(content: Mapping[str, Any]) -> Outcome:
+    """The outcome that was written as JSON."""
+    return Outcome(**{**content, "warnings": tuple(content["warnings"]), "shape": tuple(content["shape"])})
 
 
 def _remove_empty(folder: Path) -> None:
@@ -365,7 +409,7 @@ class Pace:
         upscaler = job.upscaler
         several = (job.sampling.samples > 1) * (1 if upscaler.uncalibrated(job.sampling) else 2)  # maps
         factor = upscaler.autoencoder.spec.factor if upscaler.autoencoder else upscaler.scale
-        tile = (job.sampling.tile or math.inf) * factor / upscaler.scale  # in LR pixels
+        tile = math.ceil((job.sampling.tile or 0) * factor / upscaler.scale)  # in LR pixels
         overlap = math.ceil(OVERLAP * factor / upscaler.scale)
         seconds, memory, disk = 0.0, 0, 0
         for outcome in outcomes:
@@ -374,11 +418,9 @@ class Pace:
             slices, rows, columns = outcome.shape
             fine = rows * columns * upscaler.scale**2
             # LR pixels that are computed, each as often as tiles hold it, and those that are so at a time
-            computed = math.prod(
-                side if tile >= side else tile * len(tile_starts(side, math.ceil(tile), overlap))
-                for side in (rows, columns)
-            )
-            at_once = min(tile, rows) * min(tile, columns)
+            tiles = [balanced_tiles(length, tile or length, overlap) for length in (rows, columns)]
+            computed = math.prod(len(starts) * side for starts, side in tiles)
+            at_once = math.prod(side for _, side in tiles)
             seconds += slices * computed * self.seconds * max(1, upscaler.evaluations(job.sampling))
             disk += slices * fine * ((4 if ".nii" in outcome.output else 2) + 4 * several)
             volumes = 4 * slices * fine * (3 + several)  # the result, what is written and its bytes

@@ -213,13 +213,17 @@ def test_network_encoder_and_decoder_never_see_more_than_a_tile(monkeypatch: pyt
     watched(model.denoiser, "forward")
     model.restore(lr(98, 81, 1), ids=["a"], sampling=Sampling(tile=64))
     assert seen == {"encode": 256, "decode": 64, "forward": 64}
+    seen |= dict.fromkeys(seen, 0)
+    model.restore(lr(151, 81, 1), ids=["a"], sampling=Sampling(tile=91))  # two of (152 + 16) / 2
+    assert seen == {"encode": 336, "decode": 84, "forward": 84}
 
 
-def test_bad_requests_are_refused() -> None:
+def test_bad_requests_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = restorer()
     with pytest.raises(InputError, match="3 images with 2 ids: expected one id an image"):
         model.restore(lr(8, 8), ids=["a", "b"])
-    with pytest.raises(OptionError, match="tile 65: expected a multiple of 2"):
+    with monkeypatch.context() as patched, pytest.raises(OptionError, match="tile 65: expected 128 or more"):
+        patched.setattr(Restorer, "multiple", 64)
         model.restore(lr(8, 8), ids=IDS, sampling=Sampling(tile=65))
     with pytest.raises(OptionError, match="solver 'euler' does not fit"):
         model.restore(lr(8, 8), ids=IDS, sampling=Sampling(solver="euler"))

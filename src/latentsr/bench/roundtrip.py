@@ -27,7 +27,7 @@ from latentsr.job import Part
 from latentsr.metrics import Metric, measure
 from latentsr.stats.table import sorted_table, tidy_rows
 
-TILE = 128  # latent px: as a model itself encodes and decodes, so that large images fit into memory
+TILE = 144  # latent px: as a model itself encodes and decodes, so that large images fit into memory
 EXACT = 100.0  # dB: what a lossless autoencoder reaches by rounding alone lies far above, at 120 and more
 
 Arrays = dict[str, NDArray[np.generic]]  # of a part

@@ -46,7 +46,7 @@ def enhance(
     realism: Realism = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     consistency: Annotated[bool, typer.Option(help="Make the result agree exactly with the input.")] = True,
-    tile: Annotated[int, typer.Option(help="Tile side in latent pixels; 0: in one piece.")] = 128,
+    tile: Annotated[int, typer.Option(help="Largest side of a tile in latent pixels; 0: in one piece.")] = 144,
     solver: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc, euler or respaced.")] = None,
     axis: Axis = None,
     max_pixels: MaxPixels = None,

@@ -247,9 +247,9 @@ class Restorer(Upscaler):
     def check(self, sampling: Sampling) -> None:
         """OptionError for a tile, steps, a solver or a realism that do not fit the network."""
         multiple, steps = self.multiple, self.steps(sampling)
-        if sampling.tile is not None and sampling.tile % multiple:
+        if sampling.tile is not None and sampling.tile < 2 * multiple:
             raise OptionError(
-                f"tile {sampling.tile}: expected a multiple of {multiple}, by which this network divides its sides"
+                f"tile {sampling.tile}: expected {2 * multiple} or more, since this network divides sides by {multiple}"
             )
         self.process.check(max(1, self._refining(steps)), sampling.solver)
         if sampling.realism not in (None, 1.0) and not self.has_mean:
@@ -314,7 +314,9 @@ class Restorer(Upscaler):
         Arguments as of `condition`.
         """
         condition, up = self.condition(roles, noise, tile)
-        network = partial(apply_tiled, self.denoiser, tile=tile, overlap=OVERLAP, beside=condition)
+        network = partial(
+            apply_tiled, self.denoiser, tile=tile, overlap=OVERLAP, multiple=self.multiple, beside=condition
+        )
         with in_float32(noise.device):  # in a training, too
             estimate = self.process.sample(network, noise, condition, steps=1)
         return torch.cat([condition, estimate], dim=1), self.config.space.from_target(estimate, up)
@@ -360,7 +362,10 @@ class Restorer(Upscaler):
         factor, steps = self.autoencoder.spec.factor, self._refining(steps)
         if steps or given.up is None:
             noise, generators = self._noise(given.size, ids, sampling, number)
-            network = partial(apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, beside=given.condition)
+            network = partial(
+                apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, multiple=self.multiple,
+                beside=given.condition,
+            )  # fmt: skip
             target = self.process.sample(
                 network, noise, given.condition, steps=steps, solver=sampling.solver, generators=generators
             )

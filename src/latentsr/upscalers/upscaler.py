@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from latentsr.upscalers.calibration import Calibration
 
 BICUBIC_PROJECTED = "bicubic+projection"
+TILE = 144  # 128 and the overlap, so that n tiles hold sides of 128 n
 SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image
 BATCH = 4  # slices at a time
 MOST_DB = 100.0  # of agreement with LR: beyond it floating point alone is measured
@@ -46,8 +47,8 @@ class Sampling(Config):
     the posterior mean, or its base's, which is the first step of a model that refines another. None: 1, or the model's
     own number where a realism above 0 or several samples are asked for. `realism`, the dial: 0 is the posterior mean,
     1 a whole sample; between them fine detail comes first (`latentsr.upscalers.restorer`); None: the model's own.
-    `consistency`: project onto the images whose degradation is the input. `tile`: latent px, None or 0 for one piece.
-    `solver`: None for the model's own.
+    `consistency`: project onto the images whose degradation is the input. `tile`: the largest side of tiles in latents;
+    None or 0 for one piece. `solver`: None for the model's own.
     """
 
     samples: int = Field(1, ge=1)
@@ -55,7 +56,7 @@ class Sampling(Config):
     realism: float | None = Field(None, ge=0, le=1)
     seed: int = 0
     consistency: bool = True
-    tile: Annotated[int | None, BeforeValidator(_or_none)] = Field(128, ge=SMALLEST_TILE)
+    tile: Annotated[int | None, BeforeValidator(_or_none)] = Field(TILE, ge=SMALLEST_TILE)
     solver: Annotated[str | None, BeforeValidator(_or_none)] = None
 
     @model_validator(mode="after")

@@ -25,7 +25,6 @@ from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAIN
 from latentsr.tiling import balanced_tiles
 from latentsr.upscalers import BATCH, Sampling, Upscaler
 from latentsr.upscalers.restorer import Restorer
-from latentsr.upscalers.upscaler import Enhanced
 from latentsr.volume import MAX_PIXELS, Volume
 
 JOURNAL = "run.partial.jsonl"  # beside the record, while the job runs
@@ -209,7 +208,12 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     # Bytes on the disk for each pixel; none where the output is packed and nobody knows.
     bytes_each = {".dcm": 2, ".ima": 2, "": 2, ".nii": 4}.get(output.suffix.lower(), 0)
     check_room(job.out if job.out.is_dir() else job.run, volume.pixels.size * scale**2 * bytes_each)
-    enhanced = _restored(volume, job, progress)
+    of_kinds = bool(volume.source.windows)  # frames of several kinds, such as magnitude and phase, have a window each
+    given = volume.unit() if of_kinds else volume
+    enhanced = job.upscaler.enhance(given, sampling=job.sampling, progress=progress)
+    if of_kinds:
+        spread = enhanced.uncertainty and volume.physical(enhanced.uncertainty, spread=True)
+        enhanced = replace(enhanced, volume=volume.physical(enhanced.volume), uncertainty=spread)
     checks = enhanced.checks
     unlike = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
     lost = isinstance(checks.guarantee, str) and job.upscaler.calibration is not None and enhanced.uncertainty
@@ -237,15 +241,6 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
             _remove_empty(map_output)  # the folder of a series' maps
         raise
     return replace(outcome, status="written", output_sha256=_hashes([*image, *maps], job.out))
-
-
-def _restored(volume: Volume, job: Job, progress: Callable[[int, int], None]) -> Enhanced:
-    """The result of a volume; frames of several kinds, such as magnitude and phase, have a window each."""
-    if not volume.source.windows:
-        return job.upscaler.enhance(volume, sampling=job.sampling, progress=progress)
-    enhanced = job.upscaler.enhance(volume.unit(), sampling=job.sampling, progress=progress)
-    spread = enhanced.uncertainty and volume.physical(enhanced.uncertainty, spread=True)
-    return replace(enhanced, volume=volume.physical(enhanced.volume), uncertainty=spread)
 
 
 def _hashes(paths: Sequence[Path], out: Path) -> dict[str, str]:

@@ -264,8 +264,6 @@ class Restorer(Upscaler):
         """Why results of these options have no intervals with a guarantee; empty where they have."""
         if self.calibration is None:
             return NOT_CALIBRATED
-        if self.calibration.degradation != self.degradation.text:
-            return f"calibrated for {self.calibration.degradation}, not {self.degradation.text}"
         return self.calibration.misfit(self.settled(sampling), self.realism)
 
     def evaluations(self, sampling: Sampling) -> int:

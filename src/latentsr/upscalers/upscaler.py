@@ -233,7 +233,9 @@ class Upscaler:
         slices, rows, columns = volume.pixels.shape
         pixels = np.empty((slices, rows * self.scale, columns * self.scale), np.float32)
         spread = np.empty_like(pixels) if sampling.samples > 1 else None
-        lacking = self.uncalibrated(sampling)
+        lacking, undone = self.uncalibrated(sampling), self.degradation.text
+        if not lacking and self.calibration is not None and self.calibration.degradation != undone:
+            lacking = f"calibrated for {self.calibration.degradation}, not {undone}"
         calibration = None if lacking else self.calibration
         checks = Checks(lacking if calibration is None else calibration.guarantee)
         for start in range(0, slices, batch):

@@ -40,6 +40,7 @@ PAGES = (
     "docs/design.md",
     "docs/evaluation.md",
     "docs/published-study.md",
+    "docs/quality.md",
     "docs/training.md",
     "docs/uncertainty.md",
     "src/latentsr/models/latentsr-tiny/README.md",

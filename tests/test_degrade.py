@@ -155,7 +155,9 @@ def test_every_step_has_a_matrix_of_the_size_that_it_says(name: str) -> None:
         ("bicubic:2.5", "factor 2.5: expected a whole number"),
         ("up:2", "degradation 'up:2'.*whole"),
         ("down:3,up:2", "degradation 'down:3,up:2'.*whole"),
-        ("noise:0.1,bicubic:4", "'bicubic:4': comes after the noise"),
+        ("area:2,noise:0.1,bicubic:4", "'bicubic:4': comes after the noise"),
+        ("noise:0.1", "'noise:0.1': expected less than 1, the whole range, after another step"),
+        ("bicubic:4,noise:2", "'noise:2': expected less than 1"),
         ("bicubic:4,noise:-1", "'noise:-1': expected a positive number"),
     ],
 )

@@ -202,6 +202,10 @@ def parse_degradation(text: str) -> Degradation:
             expected = f"expected a positive number after the colon, as in {name}:4"
             raise OptionError(f"degradation step '{part}': {expected}")
         if name == NOISE:
+            if not steps or number >= 1:
+                raise OptionError(
+                    f"degradation step '{part}': expected less than 1, the whole range, after another step"
+                )
             noise = number
             continue
         if STEPS[name].divides(number) != 1:

@@ -231,7 +231,7 @@ class TestEnhance:
         [
             (["--scale", "2"], ["scale 2: model small enlarges 4 times"]),
             (["--steps", "0"], ["steps is 0"]),
-            (["--samples", "3", "--steps", "1"], ["give steps, such as 16"]),
+            (["--samples", "3", "--steps", "1"], ["leave steps out, or give more"]),
             (["--realism", "2"], ["realism is 2"]),
             (["--tile", "7"], ["tile is 7"]),
             (["--solver", "foo"], ["solver 'foo': expected one of"]),

@@ -266,3 +266,9 @@ def test_translated_lr_is_nearer_to_what_the_other_operator_makes(text: str) -> 
     shifted = translated(given + 3, operator, bicubic)
     assert torch.allclose(shifted, found + 3)  # of any intensity scale
     assert translated(given, operator, operator) is given
+
+
+def test_a_strong_blur_is_not_undone_at_any_price() -> None:
+    blurred, bicubic = parse_degradation("blur:4,bicubic:4"), parse_degradation("bicubic:4")
+    rounding = torch.from_numpy(image(32, 32)) / 255
+    assert translated(rounding, blurred, bicubic).std() < 20 * rounding.std()

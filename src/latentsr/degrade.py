@@ -8,7 +8,7 @@ pseudo-inverses. Pixel centres are kept: LR pixel i covers HR pixels s i to s i 
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from latentsr.errors import InputError, OptionError
 
-PINV_RCOND = 1e-6
+PINV_RCOND, TRANSLATED_RCOND = 1e-6, 0.2
 NOISE = "noise"
 LARGEST_FACTOR = 10_000  # found again from 1 / factor as a float
 MATRICES = 8  # cached of each kind: tens of MB each for large images
@@ -155,9 +155,12 @@ class Degradation:
         rows, columns = (self.matrix(n * self.scale) for n in lr.shape[-2:])
         return _sandwich(rows.T, lr, columns.T)
 
-    def pinv(self, lr: Tensor) -> Tensor:
-        """A^+(lr), of HR size: the smallest image whose LR is nearest to `lr`."""
-        rows, columns = (_pinv(self.steps, n * self.scale) for n in lr.shape[-2:])
+    def pinv(self, lr: Tensor, rcond: float = PINV_RCOND) -> Tensor:
+        """A^+(lr), of HR size: the smallest image whose LR is nearest to `lr`.
+
+        On each axis singular values below `rcond` times the largest count as none.
+        """
+        rows, columns = (_pinv(self.steps, n * self.scale, rcond) for n in lr.shape[-2:])
         return _sandwich(rows, lr, columns)
 
 
@@ -171,8 +174,8 @@ def _matrix(steps: tuple[tuple[str, float], ...], n: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=MATRICES)
-def _pinv(steps: tuple[tuple[str, float], ...], n: int) -> np.ndarray:
-    return np.linalg.pinv(_matrix(steps, n), rcond=PINV_RCOND)
+def _pinv(steps: tuple[tuple[str, float], ...], n: int, rcond: float) -> np.ndarray:
+    return np.linalg.pinv(_matrix(steps, n), rcond=rcond)
 
 
 def _sandwich(rows: np.ndarray, image: Tensor, columns: np.ndarray) -> Tensor:
@@ -186,7 +189,8 @@ def parse_degradation(text: str) -> Degradation:
     Names: bicubic, lanczos, area, down (reduce by a factor), up (enlarge bicubically), blur (Gaussian sigma in px),
     kspace (keep the centre of k-space); last, noise (sd of white noise, images in [0, 1]).
     """
-    steps, noise = [], 0.0
+    steps: list[tuple[str, float]] = []
+    noise = 0.0
     for part in map(str.strip, text.split(",")):
         name, _, value = part.partition(":")
         if name not in STEPS and name != NOISE:
@@ -230,9 +234,10 @@ def enlarge(lr: Tensor, scale: int) -> Tensor:
 def project(image: Tensor, lr: Tensor, degradation: Degradation) -> Tensor:
     """The image nearest to `image` among those with A(image) = `lr`: x + A^+(lr - A x).
 
-    Shapes (..., rows, columns), any one intensity scale. It is an orthogonal projection, so where `lr` is A(truth) it
-    never raises the squared error against the truth. Computed in float64, since A^+ magnifies rounding. With noise
-    `image` moves only until what is left of lr - A x has the noise's sd (Morozov's discrepancy principle).
+    Shapes (..., rows, columns), any one intensity scale, or with noise in [0, 1]. An orthogonal projection, so where
+    `lr` is A(truth) it never raises the squared error against the truth. Computed in float64, since A^+ magnifies
+    rounding. With noise `image` moves only until what is left of lr - A x has the noise's sd (Morozov's discrepancy
+    principle).
     Source: range-null space decomposition (Wang 2023, DDNM, eq. 7).
     """
     x, y = image.double(), lr.double()
@@ -244,13 +249,15 @@ def project(image: Tensor, lr: Tensor, degradation: Degradation) -> Tensor:
 
 
 def translated(lr: Tensor, made_by: Degradation, into: Degradation) -> Tensor:
-    """LR images of one operator as another of the same scale would have made them, noise as it is.
+    """LR images of one operator as another of the same scale would have made them, about so.
 
-    That of the image nearest to the bicubic enlargement among those that `made_by` reduces to `lr`.
+    That of the image nearest to the bicubic enlargement among those that `made_by` reduces to `lr`, as far as no
+    frequency, of the noise neither, is made more than five times stronger on an axis.
     """
     if made_by.steps == into.steps:
         return lr
-    return into.apply(project(enlarge(lr.double(), into.scale), lr, replace(made_by, noise=0.0))).to(lr.dtype)
+    x = enlarge(lr.double(), into.scale)
+    return into.apply(x + made_by.pinv(lr.double() - made_by.apply(x), TRANSLATED_RCOND)).to(lr.dtype)
 
 
 def residual(image: Tensor, lr: Tensor, degradation: Degradation) -> Tensor:

@@ -208,12 +208,7 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     # Bytes on the disk for each pixel; none where the output is packed and nobody knows.
     bytes_each = {".dcm": 2, ".ima": 2, "": 2, ".nii": 4}.get(output.suffix.lower(), 0)
     check_room(job.out if job.out.is_dir() else job.run, volume.pixels.size * scale**2 * bytes_each)
-    of_kinds = bool(volume.source.windows)  # frames of several kinds, such as magnitude and phase, have a window each
-    given = volume.unit() if of_kinds else volume
-    enhanced = job.upscaler.enhance(given, sampling=job.sampling, progress=progress)
-    if of_kinds:
-        spread = enhanced.uncertainty and volume.physical(enhanced.uncertainty, spread=True)
-        enhanced = replace(enhanced, volume=volume.physical(enhanced.volume), uncertainty=spread)
+    enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress)
     checks = enhanced.checks
     unlike = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
     lost = isinstance(checks.guarantee, str) and job.upscaler.calibration is not None and enhanced.uncertainty

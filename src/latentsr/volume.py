@@ -117,18 +117,14 @@ class Volume:
         pixels = pixels[None] if pixels.ndim == 2 else pixels
         return cls(pixels, spacing, Window.of(pixels), Source("memory"))
 
-    def unit(self) -> "Volume":
-        """The same slices in [0, 1], each by its own window where the source has one a slice, else by the volume's."""
-        windows = self.source.windows or (self.window,) * len(self.pixels)
-        pixels = np.stack([window.apply(one) for window, one in zip(windows, self.pixels, strict=True)])
-        return replace(self, pixels=pixels, window=Window(0.0, 1.0))
+    def unit(self) -> NDArray[np.float32]:
+        """The slices in [0, 1], each by its window."""
+        return np.stack([window.apply(one) for window, one in zip(self.windows, self.pixels, strict=True)])
 
-    def physical(self, unit: "Volume", *, spread: bool = False) -> "Volume":
-        """A result made of `unit()` in physical values again; of a `spread` only its size is changed, in place."""
-        windows = self.source.windows or (self.window,) * len(self.pixels)
-        for window, pixels in zip(windows, unit.pixels, strict=True):
-            pixels[...] = pixels * (window.high - window.low) if spread else window.invert(pixels)
-        return replace(unit, window=self.window)
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """That of each slice: its own where the source has one a slice, else the volume's."""
+        return self.source.windows or (self.window,) * len(self.pixels)
 
     def enlarged(self, pixels: NDArray[Any], scale: int) -> "Volume":
         """The volume of these pixels, `scale` times finer in plane over the same field of view; source and window stay.

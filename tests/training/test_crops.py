@@ -97,6 +97,11 @@ def test_half_of_the_crops_have_the_lr_of_another_degradation() -> None:
     assert 15 < same < 45
 
 
+def test_crops_of_a_batch_have_the_same_roles() -> None:
+    _, other = images_of_crops(("area:4",))
+    assert {frozenset(other[n]) for n in range(20)} == {frozenset({"hr", "pixels", "latent-up", "noise", "time"})}
+
+
 def test_a_crop_with_noise_says_how_much() -> None:
     _, other = images_of_crops(("bicubic:4,noise:0.1",))
     levels, found = [], []

@@ -24,7 +24,7 @@ def calibrate(
         str | None, typer.Option(help="How LR is made from HR; default: as the model was trained.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Samples whose spread is calibrated.")] = 8,
-    steps: Annotated[int | None, typer.Option(help="Network evaluations a sample; default: 16.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Network evaluations a sample; default: the model's own.")] = None,
     realism: Annotated[float | None, typer.Option(help="As in 'enhance'; default: the model's own.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 4,

@@ -352,12 +352,12 @@ def low_resolution(dataset: Dataset, records: Sequence[Record], degradation: Deg
 
     InputError, which names it by its hash, for a file that is not of HR's size over the scale.
     """
+    generators = [image_generator(0, f"LR of {record.id}") for record in records]
+    degraded = degradation.degrade(hr.double(), generators).to(hr.dtype)
     if not any(record.lr for record in records):
-        generators = [image_generator(0, f"LR of {record.id}") for record in records]
-        return degradation.degrade(hr.double(), generators).to(hr.dtype)
+        return degraded
     images = []
-    for record, one in zip(records, hr[:, 0], strict=True):
-        made = degradation.apply(one.double()).to(hr.dtype)
+    for record, made in zip(records, degraded[:, 0], strict=True):
         lr = torch.from_numpy(dataset.lr_image(record)).to(hr) if record.lr else made
         if lr.shape != made.shape:
             made_by = read_json(dataset.root / "dataset.json").get("degradation") or "that the files were made by"

@@ -296,4 +296,4 @@ def _stored(volume: Volume) -> NDArray[Any]:
     """The pixels as they are of a picture, else 16 bit over the volume's window, which is in a scanner's units."""
     if volume.source.kind in ("png", "jpeg") and isinstance(volume.source.header, RasterHeader):
         return volume.pixels.astype(volume.source.header.dtype)
-    return levels(volume.unit().pixels)
+    return levels(volume.unit())

@@ -177,7 +177,8 @@ class LatentCrops(Samples[dict[str, Tensor]]):
         if NOISE_LEVEL in self.conditions:
             sample[NOISE_LEVEL] = torch.zeros(1, self.crop, self.crop)
         if self.others is not None and generator.random() < 0.5:
-            sample |= self.others(sample["hr"], generator)
+            made = self.others(sample["hr"], generator)
+            sample |= {role: one for role, one in made.items() if role in (*self.arrays, *self.conditions)}
         if self.flip is not None:
             axes = [axis for axis in (-2, -1) if generator.random() < 0.5]
             flips = {role: torch.flip if role == "pixels" else self.flip for role in self.arrays}

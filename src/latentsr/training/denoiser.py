@@ -32,10 +32,10 @@ from latentsr.diffusion.denoiser import (
 )  # fmt: skip
 from latentsr.diffusion.latents import LatentSpace, Statistics, Target, condition_channels
 from latentsr.diffusion.objective import OBJECTIVES, ObjectiveName, ScheduleName
-from latentsr.errors import InputError
+from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
-from latentsr.metrics.sets import PATCH, patch_descriptors
+from latentsr.metrics.sets import PATCH, patch_descriptors, pyramid_levels
 from latentsr.names import NOISE_LEVEL, Condition
 from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule, steps_an_epoch
 from latentsr.upscalers import Sampling
@@ -469,6 +469,9 @@ class OneStepTraining(DenoiserTraining):
 
     def __init__(self, restorer: Restorer, config: TrainConfig, budget: Budget, pictures: Path) -> None:
         super().__init__(restorer, config, budget, pictures)
+        side = config.crop * restorer.autoencoder.spec.factor
+        if config.texture and pyramid_levels(side) <= TEXTURE_LEVELS:
+            raise OptionError(f"texture with crops of {side} px: too small for its levels; set a larger crop")
         if config.adversarial:
             # On the device at once: a checkpoint brings the state of its optimiser to where its weights are.
             self.discriminator = Discriminator(2 * restorer.config.denoiser.latent_channels).to(restorer.device)

@@ -256,8 +256,7 @@ class Restorer(Upscaler):
             raise OptionError(f"realism {sampling.realism:g}: {self.name} has no posterior mean; leave realism out")
         if sampling.samples > 1 and not self._varies(sampling):
             raise OptionError(
-                f"steps {steps}: several samples of one evaluation beyond the base's do not vary; "
-                "give more steps, such as 16"
+                f"steps {steps}: several samples of one evaluation beyond the base's do not vary; give more steps"
             )
 
     def uncalibrated(self, sampling: Sampling) -> str:

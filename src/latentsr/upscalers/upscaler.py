@@ -64,10 +64,10 @@ class Sampling(Config):
         if self.samples > 1 and not self.draws:
             raise ValueError(
                 "several samples of the posterior mean do not vary: "
-                "give steps, such as 16, and a realism above 0, or one sample"
+                "leave steps out, or give more, and a realism above 0; or one sample"
             )
         if self.realism and self.steps == 1:
-            raise ValueError("one step gives the posterior mean, whose realism is 0: give steps, such as 16")
+            raise ValueError("one step gives the posterior mean, whose realism is 0: leave steps out, or give more")
         return self
 
     @property
@@ -229,7 +229,7 @@ class Upscaler:
         sampling = self.settled(sampling or checked(Sampling, options, "enhance"))
         self.check(sampling)
         volume = _volume(source)
-        unit = torch.from_numpy(volume.window.apply(volume.pixels))[:, None]
+        windows, unit = volume.windows, torch.from_numpy(volume.unit())[:, None]
         slices, rows, columns = volume.pixels.shape
         pixels = np.empty((slices, rows * self.scale, columns * self.scale), np.float32)
         spread = np.empty_like(pixels) if sampling.samples > 1 else None
@@ -243,7 +243,8 @@ class Upscaler:
             part = slice(start, start + batch)
             ids = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in unit[part]]
             restored = self.restore(unit[part], ids=ids, sampling=sampling)
-            pixels[part] = volume.window.invert(restored.image[:, 0].numpy())
+            made = zip(windows[part], restored.image[:, 0].numpy(), strict=True)
+            pixels[part] = [window.invert(one) for window, one in made]
             checks.add(unit[part], restored, self.degradation, len(ids) / slices, calibration)
             if spread is not None:
                 width = restored.spread if calibration is None else restored.interval
@@ -256,7 +257,8 @@ class Upscaler:
             trusted = (spread <= calibration.trusted).astype(np.float32)
             trust, checks.trusted = volume.enlarged(trusted, self.scale), round(float(trusted.mean()), 4)
         if spread is not None:
-            uncertainty = volume.enlarged(spread * (volume.window.high - volume.window.low), self.scale)
+            ranges = np.array([window.high - window.low for window in windows], np.float32)
+            uncertainty = volume.enlarged(spread * ranges[:, None, None], self.scale)
         enlarged = volume.enlarged(pixels, self.scale)
         return Enhanced(enlarged, uncertainty, self.provenance(sampling), trust, checks)
 

@@ -99,7 +99,7 @@ def test_a_folder_of_other_things_is_refused_and_left(dataset: Dataset, tmp_path
         (("a=nowhere",), {}, LatentSRError, "nowhere"),
         (("a=MODEL?steps=0",), {}, OptionError, "steps"),
         (("a=MODEL?epsilon=1",), {}, OptionError, "unknown key 'epsilon'"),
-        (("a=MODEL?steps=1&samples=2",), {}, LatentSRError, "give steps, such as 16"),
+        (("a=MODEL?steps=1&samples=2",), {}, LatentSRError, "leave steps out, or give more"),
         (("a=MODEL?solver=foo",), {}, OptionError, "solver 'foo'"),
         (("a=MODEL",), {"degradation": "bicubic:2"}, OptionError, "enlarges 4 times"),
         (("a=MODEL", "a=MODEL?steps=2"), {}, OptionError, "method name a"),

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentsr.device import image_generator
 from latentsr.errors import InputError, OptionError
 
 PINV_RCOND, TRANSLATED_RCOND = 1e-6, 0.2
@@ -142,11 +143,12 @@ class Degradation:
         rows, columns = (self.matrix(n) for n in hr.shape[-2:])
         return _sandwich(rows, hr, columns)
 
-    def degrade(self, hr: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """The LR images of HR images (images, 1, rows, columns) in [0, 1], the noise of each by its own generator."""
+    def degrade(self, hr: Tensor, ids: Sequence[str]) -> Tensor:
+        """The LR images of HR images (images, 1, rows, columns) in [0, 1]; the noise of each follows from its id."""
         lr = self.apply(hr)
         if not self.noise:
             return lr
+        generators = (image_generator(0, f"LR of {id}") for id in ids)
         drawn = [torch.randn(lr.shape[1:], generator=one, dtype=lr.dtype) for one in generators]
         return lr + self.noise * torch.stack(drawn).to(lr.device)
 

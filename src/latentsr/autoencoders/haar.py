@@ -12,6 +12,14 @@ from latentsr.autoencoders.protocol import AutoencoderSpec
 from latentsr.errors import InputError, ModelError, OptionError
 
 
+def _spec(name: str, factor: int) -> AutoencoderSpec:
+    """Of a grey image without loss: a latent has as many channels as its block has pixels."""
+    return AutoencoderSpec(
+        name=name, source="latentsr", licence="Apache-2.0", domain="none", image_channels=1, latent_channels=factor**2,
+        factor=factor, lossless=True,
+    )  # fmt: skip
+
+
 class WithoutFiles:
     """An autoencoder that is code alone: its name makes it again."""
 
@@ -41,16 +49,7 @@ class WithoutFiles:
 class Identity(WithoutFiles):
     """Latents that are the images themselves."""
 
-    spec = AutoencoderSpec(
-        name="identity",
-        source="latentsr",
-        licence="Apache-2.0",
-        domain="none",
-        image_channels=1,
-        latent_channels=1,
-        factor=1,
-        lossless=True,
-    )
+    spec = _spec("identity", 1)
     hash = "identity"
 
     def encode(self, images: Tensor) -> Tensor:
@@ -76,16 +75,7 @@ class Haar(WithoutFiles):
         if factor not in FACTORS:
             raise OptionError(f"haar factor {factor}: expected one of {', '.join(map(str, FACTORS))}")
         self.factor = factor
-        self.spec = AutoencoderSpec(
-            name="haar" if factor == 4 else f"haar-{factor}",
-            source="latentsr",
-            licence="Apache-2.0",
-            domain="none",
-            image_channels=1,
-            latent_channels=factor**2,
-            factor=factor,
-            lossless=True,
-        )
+        self.spec = _spec("haar" if factor == 4 else f"haar-{factor}", factor)
         self.hash = f"haar-{factor}"
 
     def encode(self, images: Tensor) -> Tensor:
@@ -128,16 +118,7 @@ class Wavelet(WithoutFiles):
     1992; lifting of Daubechies and Sweldens 1998, section 7.7.
     """
 
-    spec = AutoencoderSpec(
-        name="cdf97",
-        source="latentsr",
-        licence="Apache-2.0",
-        domain="none",
-        image_channels=1,
-        latent_channels=16,
-        factor=4,
-        lossless=True,
-    )
+    spec = _spec("cdf97", 4)
     hash = "cdf97-4"
 
     def encode(self, images: Tensor) -> Tensor:

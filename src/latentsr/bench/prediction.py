@@ -15,7 +15,6 @@ from torch import Tensor
 
 from latentsr.bench.roundtrip import Arrays, arrays_of
 from latentsr.degrade import Degradation
-from latentsr.device import image_generator
 from latentsr.errors import InputError
 from latentsr.metrics import METRICS
 from latentsr.names import CAPPED, EXTRAPOLATED, listed
@@ -133,7 +132,6 @@ def measured_baseline(hr: Tensor, ids: Sequence[str], method: Method, degradatio
     values = hr.new_full((len(hr),), math.nan)
     if rows and columns:
         cut = hr[..., :rows, :columns]
-        lr = degradation.degrade(cut, [image_generator(0, f"LR of {id}") for id in ids])
-        sr = method.restore(lr, ids).image.to(cut.device)
+        sr = method.restore(degradation.degrade(cut, ids), ids).image.to(cut.device)
         values = METRICS["psnr"](sr.clamp(0, 1), cut)
     return arrays_of({"psnr": values}, hr)

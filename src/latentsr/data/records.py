@@ -20,7 +20,6 @@ from torch import Tensor
 from latentsr.atomic import replacing
 from latentsr.config import read_json, sha256, sha256_json, write_json
 from latentsr.degrade import Degradation
-from latentsr.device import image_generator
 from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import read_pixels
 from latentsr.names import first_few
@@ -352,8 +351,7 @@ def low_resolution(dataset: Dataset, records: Sequence[Record], degradation: Deg
 
     InputError, which names it by its hash, for a file that is not of HR's size over the scale.
     """
-    generators = [image_generator(0, f"LR of {record.id}") for record in records]
-    degraded = degradation.degrade(hr.double(), generators).to(hr.dtype)
+    degraded = degradation.degrade(hr.double(), [record.id for record in records]).to(hr.dtype)
     if not any(record.lr for record in records):
         return degraded
     images = []

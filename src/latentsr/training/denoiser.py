@@ -137,18 +137,19 @@ class TrainConfig(TrainingConfig):
             return given
         one_step = given.get("adversarial") or given.get("texture")
         family = REGRESSION if given.get("family") == "regression" else STUDENT if one_step else {}
-        return {**family, **given}
+        options = {**family, **given}
+        conditions = tuple(given.get("conditions") or ("pixels",))
+        if (
+            any(parse_degradation(one).noise for one in given.get("degradations") or ())
+            and NOISE_LEVEL not in conditions
+        ):
+            options["conditions"] = (*conditions, NOISE_LEVEL)  # the network is told the noise that it is trained on
+        return options
 
     @property
     def one_step(self) -> bool:
         """Whether one evaluation in pure noise is trained to draw a base's error."""
         return self.adversarial > 0 or self.texture > 0
-
-    @model_validator(mode="after")
-    def _noise_is_told(self) -> "TrainConfig":
-        if NOISE_LEVEL not in self.conditions and any(parse_degradation(one).noise for one in self.degradations):
-            self.__dict__["conditions"] = (*self.conditions, NOISE_LEVEL)  # of a frozen model
-        return self
 
     @model_validator(mode="after")
     def _regression_has_no_noise(self) -> "TrainConfig":

@@ -87,6 +87,8 @@ def test_a_student_of_textures_needs_no_discriminator_and_resumes(
     student = {"base": str(trained), "texture": 1.0, **STUDENT, "validate_every": 2, "crop": 16}
     out = fitted(wide, tmp_path / "student", steps=2, **student)
     first = sha256(out / "denoiser.safetensors")
+    other = fitted(wide, tmp_path / "other", steps=2, **{**student, "texture": 100.0})
+    assert sha256(other / "denoiser.safetensors") != first  # what the weight weighs
     fitted(wide, out, steps=4, **student)
     assert "opponent" not in torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)
     assert sha256(out / "denoiser.safetensors") != first

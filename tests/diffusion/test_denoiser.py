@@ -94,6 +94,21 @@ def test_a_regression_network_sees_the_condition_alone_and_is_edsr_in_size() -> 
     assert spec.multiple == 1
 
 
+def test_a_generator_passes_noise_through_as_large_as_it_says_and_stays_finite() -> None:
+    spec = DenoiserSpec(latent_channels=2, condition_channels=1, channels=(8,), layers=1, groups=1, family="generator")
+    network, time = Denoiser(spec), torch.tensor([0])
+    z, condition = torch.randn(1, 2, 6, 7), torch.randn(1, 1, 6, 7)
+    last = network.body[-1]
+    assert last.out_channels == 4
+    torch.nn.init.zeros_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(torch.tensor([0.0, 0.5, 0.0, -2.0]))
+        scale, shift = torch.tensor([0.0, -2.0]).exp()[:, None, None], torch.tensor([0.0, 0.5])[:, None, None]
+        torch.testing.assert_close(network(z, time, condition), scale * (z + shift))
+        last.bias.fill_(1e6)
+        assert network(z, time, condition).isfinite().all()
+
+
 def test_the_family_stands_in_a_config_only_where_it_is_another() -> None:
     plain = DenoiserSpec(latent_channels=4, condition_channels=1, channels=(8,))
     assert "family" not in plain.model_dump(mode="json")

@@ -58,10 +58,18 @@ def test_an_arm_that_refines_another_needs_its_training(sources: dict[str, Path]
     for base, words, more in (
         ("published", "not trained on a, b with seed 0", {}), ("refined", "refines a model itself", {}),
         ("nowhere", "arm refined: base: model 'nowhere'", {}), ("regression", "with seed 1", {"seeds": (0, 1)}),
-        ("bicubic", "base bicubic is not trained in the latents of haar", {}),
+        ("bicubic", "base bicubic is trained in the latents of None, not of haar", {}),
     ):  # fmt: skip
         with pytest.raises(LatentSRError, match=words):
             nodes_of(design(sources, refined={"train": {**train, "base": base}, **more}))
+
+
+def test_a_base_may_have_other_latents_that_lose_nothing(sources: dict[str, Path]) -> None:
+    content = design(sources).model_dump(exclude={"stands_for"})
+    content["autoencoders"]["cdf97"] = {"name": "cdf97"}
+    content["arms"]["refined"]["autoencoder"] = "cdf97"
+    (refined,) = {node.needs[1] for node in nodes_of(Design.model_validate(content))["refined"]}
+    assert [need.step for need in refined.needs] == ["encode", "train"]
 
 
 def test_a_change_of_a_dataset_or_an_autoencoder_goes_through_all_that_is_made_of_it(sources: dict[str, Path]) -> None:

@@ -12,7 +12,7 @@ from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.diffusion.objective import OBJECTIVES, alphas_sigmas
 from latentsr.errors import InputError, OptionError
-from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space, texture_distance
+from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space
 from latentsr.training.trainer import Budget
 from latentsr.upscalers.restorer import ModelConfig, Restorer
 
@@ -184,20 +184,3 @@ def test_a_cache_without_a_role_says_what_to_encode(options: dict, message: str)
 def test_options_that_do_not_go_together_are_refused(options: dict, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         checked(TrainConfig, {"target": "latent", **options}, "train")
-
-
-def test_the_distance_of_textures_sees_their_spread_and_shape_but_not_their_places() -> None:
-    """Sources: the Wasserstein distance of a law from itself scaled by k is |k - 1| times its mean magnitude."""
-    generator = torch.Generator().manual_seed(0)
-    true = 0.5 + 0.05 * torch.randn(4, 1, 128, 128, generator=generator)
-    assert texture_distance(true, true, 0) == 0
-    assert texture_distance(true.roll((40, 60), (2, 3)), true, 0) < 0.15
-    same, half = 0.5 + 0.05 * torch.randn(4, 1, 128, 128, generator=generator), 0.5 + 0.5 * (true - 0.5)
-    assert texture_distance(same, true, 0) < 0.15
-    assert texture_distance(half, true, 0) == pytest.approx(0.5 * (2 / torch.pi) ** 0.5, rel=0.15)
-    rare = 0.5 + 0.5 * (torch.rand(4, 1, 128, 128, generator=generator) < 0.01)
-    alike = 0.5 + rare.std() * torch.randn(4, 1, 128, 128, generator=generator)
-    assert texture_distance(alike, rare, 0) > 2 * texture_distance(rare.roll((40, 60), (2, 3)), rare, 0)
-    drawn = half.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(texture_distance(drawn, true, 0), drawn)
-    assert (slope * (true - half)).sum() < 0  # towards the truth's spread

@@ -7,13 +7,11 @@ import pytest
 import torch
 
 from latentsr.calibrate import Calibrating
-from latentsr.config import sha256
 from latentsr.data.latents import LatentCache
 from latentsr.degrade import parse_degradation, project
 from latentsr.errors import ModelError, OptionError
-from latentsr.job import run_folder
 from latentsr.provenance import POSTERIOR_MEAN, SAMPLE
-from latentsr.training.denoiser import STUDENT, TrainConfig, refined_space
+from latentsr.training.denoiser import TrainConfig, refined_space
 from latentsr.training.fit_denoiser import fit_denoiser
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
@@ -47,54 +45,6 @@ def test_a_model_refines_the_estimate_of_its_base(cache: LatentCache, trained: P
     (out / "base" / "denoiser.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match=r"base/denoiser.safetensors was altered"):
         SuperResolver.load(out, device="cpu")
-
-
-def test_a_student_draws_in_one_evaluation_and_resumes(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
-    student = {"base": str(trained), "adversarial": 1.0, **STUDENT, "validate_every": 2}
-    out = fitted(cache, tmp_path / "student", steps=2, **student)
-    model = SuperResolver.load(out, device="cpu")
-    lr, sampling = torch.rand(1, 1, 8, 8), Sampling(steps=2, realism=1)
-    drawn = model.restore(lr, ids=["a"], sampling=sampling)
-    assert drawn.mean is not None
-    assert not torch.equal(drawn.image, drawn.mean)
-    assert (model.evaluations(sampling), model.image_kind(sampling)) == (2, SAMPLE)
-    for options in ({"steps": 3}, {"steps": 2, "solver": "ddim"}):
-        with pytest.raises(OptionError, match="set steps to 1 or 2"):
-            model.check(Sampling(**options))
-    before = sha256(out / "denoiser.safetensors")
-    fitted(cache, out, steps=4, **student)
-    assert sha256(out / "denoiser.safetensors") != before
-    opponent = torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)["opponent"]["state"]
-    assert {int(one["step"]) for one in opponent.values()} == {4}  # it went on from the checkpoint, too
-    with pytest.raises(OptionError, match="one evaluation is False, its own True"):
-        fitted(cache, tmp_path / "tuned", init=str(out))
-    with pytest.raises(OptionError, match="set devices to 1"):
-        fit_denoiser(cache, tmp_path / "two", TrainConfig(**student), device="cpu", devices=2)
-    tuned = fitted(cache, tmp_path / "tuned", init=str(out), steps=2, **{**student, "base": None})
-    assert SuperResolver.load(tuned, device="cpu").config.base == model.config.base
-    for options in (
-        {"base": None}, {"pure_noise_share": 0.5}, {"calibrate": True}, {"objective": "v"}, {"loss": "l1"},
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match="adversarial or texture without base"):
-            TrainConfig(**{**student, **options})
-    assert TrainConfig(base="a", adversarial=1).pure_noise_share == 1
-
-
-def test_a_student_of_textures_needs_no_discriminator_and_resumes(
-    made: Callable[..., LatentCache], trained: Path, tmp_path: Path
-) -> None:
-    wide = made(tmp_path, ("train",), side=64)
-    student = {"base": str(trained), "texture": 1.0, **STUDENT, "validate_every": 2, "crop": 16}
-    out = fitted(wide, tmp_path / "student", steps=2, **student)
-    first = sha256(out / "denoiser.safetensors")
-    other = fitted(wide, tmp_path / "other", steps=2, **{**student, "texture": 100.0})
-    assert sha256(other / "denoiser.safetensors") != first  # what the weight weighs
-    fitted(wide, out, steps=4, **student)
-    assert "opponent" not in torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)
-    assert sha256(out / "denoiser.safetensors") != first
-    model = SuperResolver.load(out, device="cpu")
-    assert model.steps(Sampling(realism=1)) == 2
-    assert "with the distance of patches of weight 1" in (out / "README.md").read_text()
 
 
 def test_a_base_may_have_other_latents_that_lose_nothing(

@@ -117,10 +117,16 @@ Preset = Annotated[
 Init = Annotated[str | None, typer.Option(help="Model to fine-tune: a folder, or the name of a shipped one.")]
 Base = Annotated[str | None, typer.Option(help="Model whose estimate this one refines: a folder or a name.")]
 Adversarial = Annotated[
-    float | None, typer.Option(help="Weight of a discriminator's loss: a base's error in one evaluation.")
+    float | None, typer.Option(help="Weight of a discriminator's loss in the training of a generator.")
 ]
 Texture = Annotated[
-    float | None, typer.Option(help="Weight of the distance of patches: a base's error in one evaluation.")
+    float | None, typer.Option(help="Weight of the distance of patches in the training of a generator.")
+]
+Family = Annotated[
+    str | None,
+    typer.Option(
+        help="diffusion; regression, which estimates; or generator, which draws a base's error.", metavar="NAME"
+    ),
 ]
 Steps = Annotated[int | None, typer.Option(help="Steps to train; more than before extend a finished training.")]
 BandWeights = Annotated[
@@ -140,9 +146,7 @@ def train(
     base: Base = None,
     adversarial: Adversarial = None,
     texture: Texture = None,
-    family: Annotated[
-        str | None, typer.Option(help="diffusion, or a regression network to compare it with.", metavar="NAME")
-    ] = None,
+    family: Family = None,
     target: Annotated[str | None, typer.Option(help="latent, or residual to the enlarged LR.")] = None,
     condition: Annotated[list[str] | None, typer.Option(help="latent-up, latent-native or pixels; repeatable.")] = None,
     objective: Annotated[str | None, typer.Option(help="x0, epsilon, v or flow.")] = None,

@@ -4,15 +4,15 @@ The UNet is diffusers' UNet2DModel, tensor by tensor and to the last bit (tests/
 that package takes longer than restoring an image. Its parts are those of Ho 2020 (appendix B).
 
 Source: arXiv 2604.12152 (base 128, multipliers 1, 2, 4, 4, two layers a block, attention where the feature map is
-16 x 16 and in the middle block; the LR latent on channels beside the noisy one). Regression: the body of EDSR (Lim
-2017, section 3.1) in latent space, whose decoder takes the place of its upsampling.
+16 x 16 and in the middle block; the LR latent on channels beside the noisy one). Regression and generator: the body of
+EDSR (Lim 2017, section 3.1) in latent space, whose decoder takes the place of its upsampling.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -27,15 +27,17 @@ Channels = Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min
 Layers = Annotated[int, Field(ge=1, le=64)]
 Attention = Annotated[tuple[bool, ...], Field(max_length=8)]
 Groups = Annotated[int, Field(ge=1, le=2048)]
-Family = Literal["diffusion", "regression"]
+Family = Literal["diffusion", "regression", "generator"]
 HEAD_CHANNELS = 8  # of each head of attention
+LARGEST_LOG_SCALE = 4.0  # of a generator: whatever it is shown, its samples stay finite
 
 
 class DenoiserSpec(Config):
     """The kind and size of the network.
 
     `family` "diffusion" is a UNet of the noisy latent, the time and the condition; "regression" a residual network of
-    the condition alone, with `layers` blocks of `channels`' only value.
+    the condition alone, with `layers` blocks of `channels`' only value; "generator" such a network of noise and
+    condition, which passes the noise through, changed, and as large at each place as it says.
     `channels` per level, each at half the size of the one before; `attention` per level (empty: none) and in the
     middle block. The published network is channels (128, 256, 512, 512), attention on the third level and the middle,
     `groups` 32 (arXiv 2604.12152).
@@ -79,23 +81,28 @@ class Denoiser(nn.Module):
     def __init__(self, spec: DenoiserSpec) -> None:
         super().__init__()
         self.spec = spec
-        if spec.family == "regression":
-            self.body = _residual_network(spec)
-        else:
+        if spec.family == "diffusion":
             self.unet = _UNet(spec)
+        else:
+            self.body = _residual_network(spec)
         self.to(memory_format=torch.channels_last)  # convolutions run twice as fast so on a CPU
 
     def forward(self, z: Tensor, times: Tensor, condition: Tensor) -> Tensor:
         """The prediction, shape of `z` (batch, latent_channels, rows, columns); `times` integers 0..999 (batch,).
 
-        A regression network looks at the condition alone.
+        A regression network looks at the condition alone. A generator gives exp(b) (z + a), where a and b are what its
+        body makes of `z` and the condition: detail can be faint at one place and strong at another.
         """
+        if self.spec.family != "regression":
+            condition = torch.cat([z, condition], dim=1)
+        given = condition.contiguous(memory_format=torch.channels_last)
+        if self.spec.family == "diffusion":
+            return cast("Tensor", self.unet(given, times))
+        estimate: Tensor = self.body(given)
         if self.spec.family == "regression":
-            estimate: Tensor = self.body(condition.contiguous(memory_format=torch.channels_last))
             return estimate
-        joined = torch.cat([z, condition], dim=1).contiguous(memory_format=torch.channels_last)
-        prediction: Tensor = self.unet(joined, times)
-        return prediction
+        change, log_scale = estimate.chunk(2, dim=1)
+        return log_scale.clamp(max=LARGEST_LOG_SCALE).exp() * (z + change)
 
 
 class _UNet(nn.Module):
@@ -247,10 +254,11 @@ def _residual_network(spec: DenoiserSpec) -> nn.Sequential:
         return nn.Conv2d(inputs, outputs, 3, padding=1)
 
     blocks = (_Residual(convolution(), nn.ReLU(), convolution()) for _ in range(spec.layers))
+    noisy = spec.family == "generator"
     return nn.Sequential(
-        convolution(inputs=spec.condition_channels),
+        convolution(inputs=spec.condition_channels + noisy * spec.latent_channels),
         _Residual(*blocks, convolution()),
-        convolution(outputs=spec.latent_channels),
+        convolution(outputs=(1 + noisy) * spec.latent_channels),
     )
 
 

@@ -223,6 +223,11 @@ def _measured(
             yield Node("measure", f"{label}-on-{dataset}", options, needs)
 
 
+def _loses_nothing(autoencoder: Node | str | None) -> bool:
+    """Whether an autoencoder that is found by its name is lossless; one that the study fits is not."""
+    return isinstance(autoencoder, str) and load_autoencoder(autoencoder).spec.lossless
+
+
 def _trained(
     name: str, arm: Arm, design: Design, datasets: Mapping[str, Node], autoencoders: Mapping[str, Node | str]
 ) -> Iterator[tuple[tuple[str, ...], Node]]:
@@ -236,8 +241,12 @@ def _trained(
     if base in design.arms:
         if base == name or design.arms[base].train.get("base") is not None:
             raise OptionError(f"arm {name}: base {base} refines a model itself; choose one that refines none")
-        if design.arms[base].autoencoder != vae:
-            raise OptionError(f"arm {name}: base {base} is not trained in the latents of {vae}; choose one that is")
+        theirs = str(design.arms[base].autoencoder)
+        if theirs != vae and not all(_loses_nothing(autoencoders.get(one)) for one in (vae, theirs)):
+            raise OptionError(
+                f"arm {name}: base {base} is trained in the latents of {theirs}, not of {vae}; choose one that is, or "
+                "two that lose nothing"
+            )
         found = _trained(base, design.arms[base], design, datasets, autoencoders)
         bases = {(on, node.options["options"]["seed"]): node for on, node in found}
     elif base is not None:

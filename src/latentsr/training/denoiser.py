@@ -10,11 +10,9 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import TensorBoardLogger
 from pydantic import Field, model_validator
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from latentsr.autoencoders.encoding import from_network
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Count
 from latentsr.data.latents import LatentCache
@@ -31,11 +29,10 @@ from latentsr.diffusion.denoiser import (
     published_spec,
 )  # fmt: skip
 from latentsr.diffusion.latents import LatentSpace, Statistics, Target, condition_channels
-from latentsr.diffusion.objective import OBJECTIVES, ObjectiveName, ScheduleName
-from latentsr.errors import InputError, OptionError
+from latentsr.diffusion.objective import ObjectiveName, ScheduleName
+from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
-from latentsr.metrics.sets import PATCH, patch_descriptors, pyramid_levels
 from latentsr.names import NOISE_LEVEL, Condition
 from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule, steps_an_epoch
 from latentsr.upscalers import Sampling
@@ -44,7 +41,6 @@ from latentsr.upscalers.restorer import Restorer, refined
 SHOWN = 4  # images in the picture
 UNPROJECTED = "SR before projection"
 NOISE_STATISTICS = Statistics(mean=(0.0,), sd=(0.05,))  # of a noise level, whatever the degradations
-PENALTY = 1.0  # weight of the discriminator's gradients
 STEPS_WITHOUT_MEAN = 8  # for networks that give no posterior mean in one evaluation
 
 
@@ -78,9 +74,9 @@ class TrainConfig(TrainingConfig):
     sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels. `channels` to `groups`: DenoiserSpec.
     `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
     `base` is a model, too, with a posterior mean: its estimate is that of the new model, whose network learns the
-    error of it in the base's latents, and sees it beside the condition. `adversarial`, the weight of a discriminator's
-    loss beside the distance, and `texture`, that of the distance between the patches of drawn and true images, make it
-    draw that error from pure noise in one evaluation (`one_step`); latents must be lossless.
+    error of it in its own latents, and sees it beside the condition. `family` "generator" draws that error from noise
+    in one evaluation, by the energy score of two draws; `adversarial` is the weight of a discriminator's loss beside
+    it, `texture` that of the distance between the patches of drawn and true images; latents must be lossless.
     `degradations`: half of the crops have their LR made by one of these, brought to the cache's (`translated`), and
     where one has noise the network is told its level, `noise-level` of `conditions`; latents must be lossless.
 
@@ -135,8 +131,7 @@ class TrainConfig(TrainingConfig):
     def _defaults_of_family(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        one_step = given.get("adversarial") or given.get("texture")
-        family = REGRESSION if given.get("family") == "regression" else STUDENT if one_step else {}
+        family = FAMILIES.get(given.get("family", "diffusion"), {})
         options = {**family, **given}
         conditions = tuple(given.get("conditions") or ("pixels",))
         if (
@@ -146,19 +141,24 @@ class TrainConfig(TrainingConfig):
             options["conditions"] = (*conditions, NOISE_LEVEL)  # the network is told the noise that it is trained on
         return options
 
-    @property
-    def one_step(self) -> bool:
-        """Whether one evaluation in pure noise is trained to draw a base's error."""
-        return self.adversarial > 0 or self.texture > 0
-
     @model_validator(mode="after")
-    def _regression_has_no_noise(self) -> "TrainConfig":
-        fixed = ("objective", "pure_noise_share", "channel_weight", "snr_weight", "band_weights", "published")
-        other = [name for name in fixed if getattr(self, name) != REGRESSION[name]]
-        if self.family == "regression" and (other or len(self.channels) > 1 or self.calibrate or self.base):
+    def _family_fits(self) -> "TrainConfig":
+        if self.family == "diffusion":
+            if self.adversarial or self.texture:
+                raise ValueError("adversarial or texture with family diffusion: they train a generator")
+            return self
+        other = [name for name in FIXED if getattr(self, name) != FAMILIES[self.family][name]]
+        other += ["channels of several levels"] if len(self.channels) > 1 else []
+        if self.family == "regression":
+            other += [name for name in ("base", "adversarial", "texture") if getattr(self, name)]
+        elif self.base is None and self.init is None:
+            raise ValueError("family generator without base: it draws what a posterior mean lacks; name the model")
+        elif self.batch == 1:
+            raise ValueError("batch 1: a generator's second draw takes the noise of another crop; set 2 or more")
+        if other:
             raise ValueError(
-                f"family regression has one level of channels, no noise and no samples to calibrate: leave "
-                f"{', '.join(other or ['channels at one value', 'calibrate', 'base'])} out"
+                f"family {self.family} has one level of channels, one evaluation and nothing of the dial to calibrate: "
+                f"leave {', '.join(other)} out"
             )
         return self
 
@@ -184,15 +184,6 @@ class TrainConfig(TrainingConfig):
             or not self.normalise
         ):  # fmt: skip
             raise ValueError("base with init, published, epsilon, the target latent or normalise false: leave one out")
-        if self.one_step and (
-            (self.base is None and self.init is None) or self.pure_noise_share != 1 or self.calibrate
-            or self.objective not in ("x0", "flow")
-            or (self.loss, self.snr_weight, self.band_weights) != ("l2", False, ())
-        ):  # fmt: skip
-            raise ValueError(
-                "adversarial or texture without base, or with another objective than x0 and flow, a pure_noise_share "
-                "below 1, calibrate, the loss l1, snr_weight or band_weights: they train one evaluation beyond a base"
-            )
         if self.decay == "epoch" and self.epochs is None:
             raise ValueError("decay is epoch, without epochs: set both")
         return self
@@ -211,11 +202,16 @@ LATER = (
 )  # fmt: skip
 # EDSR's baseline (Lim 2017, table 1) with its loss and its turns.
 REGRESSION: Mapping[str, Any] = {
-    "objective": "x0", "loss": "l1", "snr_weight": False, "channel_weight": 0.0, "pure_noise_share": 1.0,
-    "channels": (64,), "layers": 16, "groups": 1, "flips": True, "band_weights": (), "published": False,
-    "calibrate": False,
+    "objective": "x0", "schedule": "cosine", "loss": "l1", "snr_weight": False, "channel_weight": 0.0,
+    "pure_noise_share": 1.0, "channels": (64,), "layers": 16, "groups": 1, "flips": True, "band_weights": (),
+    "published": False, "calibrate": False,
 }  # fmt: skip
-STUDENT: Mapping[str, Any] = {"pure_noise_share": 1.0, "calibrate": False}
+GENERATOR: Mapping[str, Any] = REGRESSION | {"loss": "l2", "channels": (48,), "layers": 8}
+FAMILIES: Mapping[str, Mapping[str, Any]] = {"regression": REGRESSION, "generator": GENERATOR}
+FIXED = (
+    "objective", "schedule", "pure_noise_share", "channel_weight", "snr_weight", "band_weights", "published",
+    "calibrate",
+)  # fmt: skip
 FLOOR = 1e-6  # of the learning rate that falls by the epoch
 
 
@@ -420,135 +416,6 @@ class DenoiserTraining(LightningModule):
 
             return optimiser_with_schedule(optimiser, factor)
         return optimiser_with_schedule(optimiser, self.budget.learning_rate)
-
-
-class Discriminator(nn.Sequential):
-    """A score of each overlapping patch of `channels` Haar bands: five convolutions without normalisation."""
-
-    def __init__(self, channels: int, width: int = 64) -> None:
-        layers: list[nn.Module] = []
-        for inputs, outputs, stride in (
-            (channels, width, 1), (width, width, 2), (width, 2 * width, 1), (2 * width, 2 * width, 1),
-        ):  # fmt: skip
-            layers += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.LeakyReLU(0.2)]
-        super().__init__(*layers, nn.Conv2d(2 * width, 1, 1))
-
-
-TEXTURE_PATCHES, TEXTURE_DIRECTIONS, TEXTURE_LEVELS = 256, 64, 2
-SMALLEST_TEXTURE = 0.5 / 255  # sd of a level below which there is none
-
-
-def texture_distance(made: Tensor, true: Tensor, seed: int) -> Tensor:
-    """How far the 7x7 patches of images (images, 1, rows, columns), clipped to [0, 1], are distributed from true ones.
-
-    Sliced Wasserstein distance at the finest two levels of the Laplacian pyramid, each image against its own truth, in
-    sds of the true level; the mean over images. Source: Heitz 2021 (arXiv 2006.07229), of patches.
-    """
-    generators = [[torch.Generator().manual_seed(seed + n) for n in range(len(true))] for _ in (made, true)]
-    patches = [
-        patch_descriptors(images.clamp(0, 1), own, levels=TEXTURE_LEVELS + 1, patches=TEXTURE_PATCHES)
-        for images, own in zip((made, true), generators, strict=True)
-    ]
-    directions = torch.randn(PATCH**2, TEXTURE_DIRECTIONS, generator=torch.Generator().manual_seed(seed)).to(true)
-    directions = directions / directions.norm(dim=0)
-    found = []
-    for level in list(patches[1])[:TEXTURE_LEVELS]:
-        unit = patches[1][level].std(dim=(1, 2), keepdim=True).clamp(min=SMALLEST_TEXTURE)
-        first, second = ((own[level] / unit @ directions).sort(dim=1).values for own in patches)
-        found.append((first - second).abs().mean())
-    return torch.stack(found).mean()
-
-
-class OneStepTraining(DenoiserTraining):
-    """The training of one evaluation in pure noise that draws a base's error.
-
-    Beside the distance to the true error counts that of the patches' distributions (`texture_distance`), and what a
-    discriminator holds against it. That scores true and drawn errors by pairs, with penalties on its gradients at both
-    (R3GAN, Huang 2024, sections 2 and 3). It sees them beside the base's estimate in bands whose grid is moved at
-    random, so that no place in a block tells which is which.
-    """
-
-    def __init__(self, restorer: Restorer, config: TrainConfig, budget: Budget, pictures: Path) -> None:
-        super().__init__(restorer, config, budget, pictures)
-        side = config.crop * restorer.autoencoder.spec.factor
-        if config.texture and pyramid_levels(side) <= TEXTURE_LEVELS:
-            raise OptionError(f"texture with crops of {side} px: too small for its levels; set a larger crop")
-        if config.adversarial:
-            # On the device at once: a checkpoint brings the state of its optimiser to where its weights are.
-            self.discriminator = Discriminator(2 * restorer.config.denoiser.latent_channels).to(restorer.device)
-            # Stepped by hand, so that the trainer's steps are those of the network alone.
-            self.opponent = torch.optim.Adam(
-                self.discriminator.parameters(), lr=config.learning_rate / 2, betas=(0.0, 0.99)
-            )
-
-    def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """The distance between drawn and true errors, that of their patches, and what the discriminator holds."""
-        condition, up = self.restorer.condition(batch, batch["noise"])
-        if up is None:
-            raise ValueError("a base gives an estimate")
-        alpha, sigma, times = self.restorer.process.at(batch["time"])
-        prediction = self.network(batch["noise"], times, condition).float()
-        drawn = OBJECTIVES[self.config.objective].clean(batch["noise"], prediction, alpha, sigma)
-        total = (self.channel_weights * (drawn - self.space.to_target(batch["hr"], up)).square()).mean()
-        told = {"distance": total}
-        with in_float32(self.device):
-            latents = self.space.from_target(drawn, up)
-            if self.config.texture:
-                made, true = (from_network(self.restorer.autoencoder.decode(one)) for one in (latents, batch["hr"]))
-                told["texture"] = texture_distance(made, true, self.config.seed + self.trainer.global_step)
-                total = total + self.config.texture * told["texture"]
-        if self.config.adversarial:
-            told["held"] = self._held(latents, batch["hr"], up)
-            total = total + self.config.adversarial * told["held"]
-        self.log_dict(told)
-        return total
-
-    def _held(self, latents: Tensor, hr: Tensor, up: Tensor) -> Tensor:
-        """What the discriminator holds against drawn latents; it learns from the same batch first."""
-        phases = np.random.default_rng([self.config.seed, self.trainer.global_step])
-        rows, columns = phases.integers(self.restorer.autoencoder.spec.factor, size=2)
-        with in_float32(self.device):
-            made, true = (self._moved(one, up, int(rows), int(columns)) for one in (latents, hr))
-        self._teach(made.detach(), true)
-        self.discriminator.requires_grad_(False)
-        held = functional.softplus(self.discriminator(true) - self.discriminator(made)).mean()
-        self.discriminator.requires_grad_(True)
-        return held
-
-    def _moved(self, latents: Tensor, up: Tensor, rows: int, columns: int) -> Tensor:
-        """Errors of the base, normalised, and its estimate on channels, with the grid moved by so many pixels."""
-        autoencoder = self.restorer.autoencoder
-        side = autoencoder.spec.factor
-        there = []
-        for images in (autoencoder.decode(latents), autoencoder.decode(up)):
-            part = images[..., rows:, columns:]
-            height, width = (length // side * side for length in part.shape[-2:])
-            there.append(autoencoder.encode(part[..., :height, :width]))
-        scale = torch.tensor(self.space.target_statistics.sd).to(up)[:, None, None]
-        beside = there[1] / torch.cat([torch.full_like(scale[:1], side), scale[1:]])
-        return torch.cat([self.space.to_target(*there), beside], dim=1)
-
-    def _teach(self, made: Tensor, true: Tensor) -> None:
-        """A step of the discriminator."""
-        made, true = (one.detach().requires_grad_() for one in (made, true))
-        scores = self.discriminator(made), self.discriminator(true)
-        slopes = torch.autograd.grad([score.sum() for score in scores], [made, true], create_graph=True)
-        patches = scores[0][0].numel()
-        penalty = torch.stack([slope.square().sum(dim=(1, 2, 3)).mean() for slope in slopes]).sum() / patches
-        loss = functional.softplus(scores[0] - scores[1]).mean() + PENALTY / 2 * penalty
-        self.opponent.zero_grad()
-        loss.backward()
-        self.opponent.step()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the state of the discriminator's optimiser; its weights are the module's."""
-        if self.config.adversarial:
-            checkpoint["opponent"] = self.opponent.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes it up."""
-        if self.config.adversarial:
-            self.opponent.load_state_dict(checkpoint["opponent"])
 
 
 def haar_bands(error: Tensor, weights: Sequence[float]) -> list[tuple[float, Tensor]]:

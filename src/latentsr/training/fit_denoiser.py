@@ -29,7 +29,6 @@ from latentsr.provenance import RESEARCH_USE
 from latentsr.training.crops import Flip, LatentCrops, OtherDegradations
 from latentsr.training.denoiser import (
     DenoiserTraining,
-    OneStepTraining,
     TrainConfig,
     ValidationImages,
     denoiser_spec,
@@ -37,6 +36,7 @@ from latentsr.training.denoiser import (
     refined_space,
     with_steps,
 )
+from latentsr.training.generator import GeneratorTraining
 from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import BASE, CONFIG, SuperResolver, save_model
@@ -104,10 +104,12 @@ def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]
         validated = "posterior mean, " if mean else "a sample of more than "
         network = f"UNet, channels {channels}, {config.layers} layers a block"
         learns = f"{config.objective} on the {config.schedule} schedule"
-        if config.one_step:
+        if model.denoiser.family == "generator":
+            what = "A generator"
+            network = f"EDSR's body of noise and condition, {config.layers} blocks of {channels} channels"
             terms = {"a discriminator": config.adversarial, "the distance of patches": config.texture}
-            weighed = " and ".join(f"{what} of weight {weight:g}" for what, weight in terms.items() if weight)
-            learns = f"its base's error in one evaluation, with {weighed}"
+            weighed = "".join(f", {term} of weight {weight:g}" for term, weight in terms.items() if weight)
+            learns = f"its base's error in one evaluation, by the energy score of two draws{weighed}"
         made_up = "Part of what this model adds to an image is made up."
     return f"""# {model.name}
 
@@ -173,7 +175,7 @@ def fit_denoiser(
     crops, valid = _samples(cache, restorer, config, validation_images)
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     checkpoint = LastCheckpoint(run / CHECKPOINTS, facts, earlier=earlier)
-    kind = OneStepTraining if config.one_step else DenoiserTraining
+    kind = GeneratorTraining if config.family == "generator" else DenoiserTraining
     module = kind(restorer, config, budget, run / "pictures")
     with progress("train", unit="steps", resumes=True) as report:
         trainer = make_trainer(run, config, budget, ema, checkpoint, report=report, device=device, devices=devices)
@@ -302,7 +304,7 @@ def model_config(
     Conditions and degradation of a `base` must agree, too, and the autoencoder unless both lose nothing.
     """
     autoencoder = load_autoencoder(cache.autoencoder)
-    if config.one_step and base is None:
+    if config.family == "generator" and base is None:
         raise OptionError(f"one evaluation with init {config.init}: that model has no base; give one that has")
     if base is not None:
         if not base.has_mean or base.base is not None:
@@ -319,7 +321,7 @@ def model_config(
     process: dict[str, Any] = {"solver": "euler" if config.schedule == "flow" else "dpm++"}
     if base is not None:
         process |= {"realism": 1.0, "steps": REFINING_STEPS}
-    if config.one_step:
+    if config.family == "generator":
         process |= {"solver": ONE_STEP, "steps": 2}
     if config.published:
         published = PublishedSampling(table=config.schedule, zlr_init=config.zlr_init)

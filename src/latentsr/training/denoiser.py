@@ -206,7 +206,7 @@ REGRESSION: Mapping[str, Any] = {
     "pure_noise_share": 1.0, "channels": (64,), "layers": 16, "groups": 1, "flips": True, "band_weights": (),
     "published": False, "calibrate": False,
 }  # fmt: skip
-GENERATOR: Mapping[str, Any] = REGRESSION | {"loss": "l2", "channels": (48,), "layers": 8}
+GENERATOR: Mapping[str, Any] = {**REGRESSION, "loss": "l2", "channels": (48,), "layers": 8}
 FAMILIES: Mapping[str, Mapping[str, Any]] = {"regression": REGRESSION, "generator": GENERATOR}
 FIXED = (
     "objective", "schedule", "pure_noise_share", "channel_weight", "snr_weight", "band_weights", "published",

@@ -26,7 +26,7 @@ END
 # The posterior mean: a regression network. Then what draws its error in one evaluation.
 "$latentsr" train "$out/haar" -o "$out/latentsr-tiny-mean" --config "$out/both.yaml" --steps 3900 \
     --family regression --loss l2 --channels 64
-"$latentsr" train "$out/cdf97" -o "$out/latentsr-tiny" --config "$out/both.yaml" --steps 2000 \
-    --base "$out/latentsr-tiny-mean" --objective flow --schedule flow --adversarial 1 --texture 10
+"$latentsr" train "$out/cdf97" -o "$out/latentsr-tiny" --config "$out/both.yaml" --steps 6400 \
+    --base "$out/latentsr-tiny-mean" --family generator --channels 64 --crop 24 --batch 8
 [ -f "$out/evaluation/run.json" ] || "$latentsr" evaluate "$out/brain-mri" "$out/chest-xray" -o "$out/evaluation" \
     --method "mean=$out/latentsr-tiny" --method "sample=$out/latentsr-tiny?realism=1" --mean mean

@@ -8,7 +8,7 @@ RESEARCH_USE = "Research use only. Not for diagnosis."
 
 # The version of all that decides pixels. Raise it with every change of code after which the same input, model, options
 # and seed give other pixels: derived identities and the digests of finished work depend on it.
-PIXELS = 2
+PIXELS = 3
 
 POSTERIOR_MEAN, SAMPLE, UNCERTAINTY = "posterior mean", "sample", "uncertainty"
 INTERVAL, TRUST = "interval", "trust mask"  # maps too: half its width, and where that is small

@@ -144,10 +144,60 @@ def test_projections_without_a_place_are_single_items(tmp_path: Path) -> None:
     assert _relative(io.find([tmp_path])) == ["6154", "6247"]
 
 
-def test_a_dicomdir_is_no_item_in_a_walk_but_one_when_given() -> None:
-    walked = io.find([CORPUS / "dicomdirtests"])
-    assert not any("DICOMDIR" in item.relative.name for item in walked)
-    assert _relative(io.find([CORPUS / "dicomdirtests" / "DICOMDIR"])) == ["DICOMDIR"]
+def _medium(root: Path, places: dict[str, int]) -> None:
+    """A DICOMDIR of files of one series, each at a place in mm."""
+    index = pydicom.dcmread(CORPUS / "dicomdirtests" / "DICOMDIR")
+    for number, (name, place) in enumerate(places.items()):
+        dataset = pydicom.dcmread(CORPUS / "MR_small.dcm")
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        dataset.ImagePositionPatient = [0, 0, place]
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        dataset.save_as(root / name)
+    records = [record for record in index.DirectoryRecordSequence if "ReferencedFileID" in record][: len(places)]
+    for record, name in zip(records, places, strict=True):
+        record.ReferencedFileID = name.upper().split("/")
+        record.OffsetOfTheNextDirectoryRecord = record.seq_item_tell  # in a circle
+    index.DirectoryRecordSequence = records
+    index.save_as(root / "DICOMDIR")
+
+
+def test_a_series_that_a_dicomdir_lists_is_one_stack_in_several_folders(tmp_path: Path) -> None:
+    root = tmp_path / "medium"
+    _medium(root, {"A/B/IM1": 0, "A/C/IM1": 1, "a/d/im1": 2, "E": 0})
+    for given in (root, root / "DICOMDIR"):
+        items = io.find([given])
+        assert sorted(_relative(items)) == ["DICOMDIR", "medium"]
+        (stack,) = (item for item in items if item.series)
+        assert [path.relative_to(root).as_posix() for path in stack.paths] == ["A/B/IM1", "A/C/IM1", "E", "a/d/im1"]
+        assert io.read(stack).pixels.shape == (4, 64, 64)
+        with pytest.raises(NotAnImageError, match="the names of 4 files"):
+            io.read(root / "DICOMDIR")
+    write_pixels(root / "other.png", np.eye(8, dtype=np.uint8))
+    assert sorted(_relative(io.find([root]))) == ["DICOMDIR", "other.png", "series-1-0"]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_what_a_dicomdir_lists_and_nobody_has_is_one_line(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "M"
+    _medium(tmp_path, {"A/IM1": 0, "A/IM2": 1, "A/IM3": 2})
+    (tmp_path / "A" / "IM2").unlink()
+    assert [len(item.paths) for item in io.find([tmp_path / "DICOMDIR"])] == [1, 2]
+    with pytest.raises(InputError, match=r"lists 3 files, 1 of which are missing, the first A/IM2") as caught:
+        io.read(tmp_path / "DICOMDIR")
+    assert not isinstance(caught.value, NotAnImageError)
+    index = pydicom.dcmread(tmp_path / "DICOMDIR")
+    index.DirectoryRecordSequence[0].ReferencedFileID = ["..", tmp_path.name, "A", "IM1"]
+    index.save_as(tmp_path / "DICOMDIR")
+    with pytest.raises(InputError, match="2 of which are missing"):
+        io.read(tmp_path / "DICOMDIR")
+    (tmp_path / "DICOMDIR").write_bytes((tmp_path / "DICOMDIR").read_bytes()[:-300])
+    assert sorted(_relative(io.find([tmp_path]))) == ["A", "DICOMDIR"]
+
+
+def test_a_stack_above_another_leaves_it_its_folder(tmp_path: Path) -> None:
+    shutil.copytree(AXIAL, tmp_path / "in")
+    shutil.copytree(AXIAL, tmp_path / "in" / "A")
+    assert _relative(io.find([tmp_path / "in"])) == ["series-5-0", "A"]
 
 
 def test_nothing_there_and_clashes_are_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from latentsr import terminal
 from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Out, Overwrite
+from latentsr.names import first_few
 from latentsr.provenance import RESEARCH_USE
 
 MadeBy = Annotated[
@@ -112,7 +113,8 @@ def _show_end(outcomes: Sequence[Any], estimate: Any, *, json: bool) -> None:
         terminal.show_json([dataclasses.asdict(outcome) for outcome in outcomes])
     else:
         if skipped and len(skipped) < len(outcomes):
-            terminal.show(f"skipped  {_files(len(skipped))} without an image, the first {skipped[0].input}")
+            names = first_few([outcome.input for outcome in skipped])
+            terminal.show(f"skipped  {_files(len(skipped))} without an image: {names}")
         more = "".join(f", {count[status]} {status}" for status in ("skipped", "failed") if count[status])
         if estimate is None:
             terminal.show(f"{done} of {len(outcomes)} done{more}. {RESEARCH_USE}")

@@ -12,7 +12,7 @@ from latentsr.config import sha256_json
 from latentsr.errors import InputError, NotAnImageError
 from latentsr.io import dicom, nifti
 from latentsr.io.dicom.geometry import is_placed, stacks
-from latentsr.io.dicom.header import MAGIC, PREAMBLE, Outline, outline
+from latentsr.io.dicom.header import MAGIC, PREAMBLE, Outline, indexed, outline
 from latentsr.io.nifti import sidecar_path, stem
 from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES
 
@@ -40,9 +40,10 @@ class Item:
 def find(paths: Sequence[Path]) -> list[Item]:
     """The items of files and folders, in the order of their paths.
 
-    A file is one item. A folder is walked: different DICOM instances in one folder that share a series, have a position
-    in the patient and fit into one volume (`series.stacks`) are one item; every other file is one. Hidden files, NIfTI
-    sidecars and DICOMDIR are none. A folder that cannot be listed is an item, so that reading it raises the reason.
+    A file is one item; a DICOMDIR is one, and so is what it lists. A folder is walked: different DICOM instances in one
+    folder, or in one DICOMDIR, that share a series, have a position in the patient and fit together (`geometry.stacks`)
+    are one item; every other file is one. Hidden files and NIfTI sidecars are none. A folder that cannot be listed is
+    an item, so that reading it raises the reason.
     InputError where a path does not exist, no file is found, or two items would write the same output.
     """
     outlines: dict[Path, Outline | None] = {}
@@ -69,22 +70,26 @@ def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
     """The items of a file or folder, whose outlines are added to the others."""
     if not root.exists():
         raise InputError(f"{root} does not exist: check its name")
+    files, closed = [root], list[Path]()
     if root.is_file():
         outlines[root] = outline(root)
-        return [Item(Path(root.name), (root,))]
-    items: list[Item] = []
-    closed: list[Path] = []
-    visited: set[Path] = set()
-    walk = os.walk(root, onerror=lambda error: closed.append(Path(error.filename)), followlinks=True)
-    for folder, subfolders, names in walk:
-        visited.add(Path(folder).resolve())
-        visible = (name for name in sorted(subfolders) if not name.startswith("."))
-        subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in visited]  # links may be cyclic
-        files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        files = [path for path in files if path.is_file() or not path.exists()]  # broken links raise when read
-        outlines.update({path: outline(path) for path in files})
-        items += _in_folder(files, outlines, root)
-    return items + [Item(_place(path, root), (path,)) for path in closed]
+        if not _is_index(root, outlines):
+            return [Item(Path(root.name), (root,))]
+        files += _listed(root)
+        root = root.parent
+    else:
+        files = []
+        visited: set[Path] = set()
+        walk = os.walk(root, onerror=lambda error: closed.append(Path(error.filename)), followlinks=True)
+        for folder, subfolders, names in walk:
+            visited.add(Path(folder).resolve())
+            visible = (name for name in sorted(subfolders) if not name.startswith("."))
+            # links may be cyclic
+            subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in visited]
+            found = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+            files += [path for path in found if path.is_file() or not path.exists()]  # broken links raise when read
+    outlines.update({path: outline(path) for path in files if path not in outlines})
+    return [*_grouped(files, outlines, root), *(Item(_place(path, root), (path,)) for path in closed)]
 
 
 def _place(path: Path, root: Path) -> Path:
@@ -92,34 +97,69 @@ def _place(path: Path, root: Path) -> Path:
     return Path(root.resolve().name) if path == root else path.relative_to(root)
 
 
-def _in_folder(files: Sequence[Path], outlines: Mapping[Path, Outline | None], root: Path) -> list[Item]:
-    """The items of the files of one folder; a stack whose outputs are alone in the folder takes the folder's place."""
-    sidecars = {sidecar_path(path) for path in files if stem(path.name) != path.name}
-    rest: list[Path] = []
-    series: dict[str, dict[Path, Outline]] = defaultdict(dict)
-    instances: set[tuple[str, str]] = set()
+def _is_index(path: Path, outlines: Mapping[Path, Outline | None]) -> bool:
+    return (found := outlines[path]) is not None and found.directory
+
+
+def _listed(index: Path) -> list[Path]:
+    """The files that a DICOMDIR lists; none of one that is malformed, which reading it says."""
+    try:
+        return indexed(index)[0]
+    except InputError:
+        return []
+
+
+def _grouped(files: Sequence[Path], outlines: Mapping[Path, Outline | None], root: Path) -> list[Item]:
+    """The items of files: stacks are of those in one folder, or of all that a DICOMDIR lists.
+
+    A stack takes the place of the folder that holds it, if no other image lies there or below.
+    """
+    # The DICOMDIR or else the folder that each file is of.
+    owners = {file: path for path in files if _is_index(path, outlines) for file in _listed(path)}
+    pools: dict[Path, list[Path]] = defaultdict(list)
     for path in files:
-        found = outlines[path]
-        if path in sidecars or path.name == "DICOMDIR" or (found and found.directory):
-            continue
-        if found and found.single and is_placed(found.header) and (found.series, found.instance) not in instances:
-            series[found.series][path] = found
-            instances.add((found.series, found.instance))
-        else:
-            rest.append(path)  # a copy of an instance is an item of its own
-    named: list[tuple[str, list[Path]]] = []
-    for group in series.values():
-        for stack in stacks({path: found.header for path, found in group.items()}):
-            if len(stack) > 1:
-                named.append((f"series-{group[stack[0]].number}-{len(named)}", stack))
+        pools[owners.get(path, path.parent)].append(path)
+    sidecars = {sidecar_path(path) for path in files if stem(path.name) != path.name}
+    Group = tuple[tuple[Path, ...], int | None]  # what is together, and of a stack the number of its series
+    groups: list[list[Group]] = []  # of each pool
+    for pool in pools.values():
+        rest: list[Path] = []
+        series: dict[str, dict[Path, Outline]] = defaultdict(dict)
+        instances: set[tuple[str, str]] = set()
+        for path in sorted(path for path in pool if path not in sidecars):
+            found = outlines[path]
+            if found and found.single and is_placed(found.header) and (found.series, found.instance) not in instances:
+                series[found.series][path] = found
+                instances.add((found.series, found.instance))
             else:
-                rest += stack
-    alone = len(named) == 1 and not any(_holds_an_image(path, outlines[path]) for path in rest)
-    items = [Item(path.relative_to(root), (path,)) for path in rest]
-    for name, stack in named:
-        folder = stack[0].parent
-        items.append(Item(_place(folder, root) if alone else folder.relative_to(root) / name, tuple(stack)))
-    return sorted(items, key=lambda item: item.paths)
+                rest.append(path)  # a copy of an instance is an item of its own
+        together: list[Group] = [((path,), None) for path in rest]
+        for members in series.values():
+            apart = stacks({path: member.header for path, member in members.items()})
+            together += [(tuple(paths), members[paths[0]].number if len(paths) > 1 else None) for paths in apart]
+        groups.append(together)
+
+    images = Counter[Path]()  # in each folder and below, where that matters
+    if any(number is not None for group in groups for _, number in group):
+        for path in files:
+            if path not in sidecars and _holds_an_image(path, outlines[path]):
+                images.update(path.parents)
+    items: list[Item] = []
+    named = Counter[Path]()
+    for group in groups:
+        found_items = []
+        for paths, number in group:
+            folder = Path(os.path.commonpath([path.parent for path in paths]))
+            if number is None:
+                place = paths[0].relative_to(root)
+            elif images[folder] == len(paths):
+                place = _place(folder, root)
+            else:
+                place = folder.relative_to(root) / f"series-{number}-{named[folder]}"
+                named[folder] += 1
+            found_items.append(Item(place, paths))
+        items += sorted(found_items, key=lambda item: item.paths)
+    return items
 
 
 def _holds_an_image(path: Path, found: Outline | None) -> bool:

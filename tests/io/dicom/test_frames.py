@@ -172,6 +172,19 @@ def test_frames_lie_where_single_images_would(tmp_path: Path) -> None:
     )
 
 
+def test_frames_of_two_echoes_have_a_window_each(tmp_path: Path) -> None:
+    source = _enhanced(places=[UPWARDS[0], UPWARDS[0], UPWARDS[1], UPWARDS[1]])
+    for groups, echo in zip(source.PerFrameFunctionalGroupsSequence, [5, 80, 5, 80], strict=True):
+        groups.MREchoSequence = [_item(EffectiveEchoTime=float(echo))]
+    volume = io.read(_saved(source, tmp_path / "in.dcm"))
+    for first in (0, 1):
+        own = volume.pixels[first::2]
+        assert {(one.low, one.high) for one in volume.windows[first::2]} == {(own.min(), own.max())}
+    assert volume.source.warnings == ()
+    (path,) = io.write(volume, tmp_path / "out.dcm", provenance=MADE_BY)
+    assert [_groups(pydicom.dcmread(path), frame).MREchoSequence[0].EffectiveEchoTime for frame in (0, 1)] == [5, 80]
+
+
 def test_each_frame_says_what_it_comes_from(tmp_path: Path) -> None:
     source = _enhanced()
     second = source.PerFrameFunctionalGroupsSequence[1].MRImageFrameTypeSequence[0]

@@ -108,6 +108,81 @@ def test_slices_at_one_position_are_ordered_by_what_tells_them_apart(tmp_path: P
     assert [path.name for path in volume.source.paths] == ["IM3", "IM0", "IM2", "IM1", "IM4", "IM5"]
 
 
+SIEMENS, GE = (0x0019, "SIEMENS MR HEADER", 0x0C, "IS"), (0x0043, "GEMS_PARM_01", 0x39, "IS")
+GE_COMPONENT = (0x0043, "GEMS_PARM_01", 0x2F, "SS")
+
+
+def _marked(paths: list[Path], private: tuple[int, str, int, str], values: list[object]) -> None:
+    """Puts a private element with one of the values into each file."""
+    for path, value in zip(paths, values, strict=True):
+        data = pydicom.dcmread(path)
+        data.private_block(private[0], private[1], create=True).add_new(private[2], private[3], value)
+        data.save_as(path)
+
+
+@pytest.mark.parametrize(("element", "values"), [
+    ("EchoTime", [4.92, 7.38]), ("EchoNumbers", [1, 2]), ("DiffusionBValue", [0, 1000]), (SIEMENS, [0, 50]),
+    (GE, [[0, 8, 0, 0], [1_000_001_000, 8, 0, 0]]), (GE_COMPONENT, [0, 1]),
+])  # fmt: skip
+def test_instances_at_one_position_are_stacks_by_what_tells_them_apart(
+    tmp_path: Path, element: str | tuple[int, str, int, str], values: list[object]
+) -> None:
+    places, order = [0, 0, 1, 1, 2, 2], [values[index] for index in (0, 1, 1, 0, 1, 0)]
+    named = isinstance(element, str)
+    paths = _series(
+        tmp_path / "in", places, {number: {element: value} for number, value in enumerate(order)} if named else None
+    )
+    if not named:
+        _marked(paths, element, order)
+    items = io.find([tmp_path / "in"])
+    assert [item.relative.as_posix() for item in items] == ["series-1-0", "series-1-1"]
+    assert [[path.name for path in item.paths] for item in items] == [["IM0", "IM3", "IM5"], ["IM1", "IM2", "IM4"]]
+    written: dict[str, set[str]] = {}
+    for item, value in zip(items, values, strict=True):
+        volume = io.read(item)
+        assert volume.source.warnings == ()
+        for path in io.write(volume, tmp_path / "out" / item.relative, provenance=MADE_BY):
+            image = pydicom.dcmread(path)
+            found = image[element] if named else image.get_private_item(*element[:3][::2], element[1])
+            assert found.value == value
+            written.setdefault(image.SeriesInstanceUID, set()).add(image.SOPInstanceUID)
+    assert [len(instances) for instances in written.values()] == [6]
+
+
+@pytest.mark.parametrize(("keyword", "values"), [
+    ("TemporalPositionIdentifier", [1, 2, 1, 2, 1]), ("AcquisitionNumber", [1, 2, 1, 2, 1]),  # the last one is cut
+    ("EchoTime", [30, 30.04, 30.01, 30.02, 30]), ("DiffusionBValue", [995, 1000, 990, 1005, 1010]),
+    ("EchoTime", [10, 10, 20, 20, 30]),  # each slice has one, and no other lies where it does
+])  # fmt: skip
+def test_points_in_time_and_values_nearly_alike_are_one_stack(
+    tmp_path: Path, keyword: str, values: list[float]
+) -> None:
+    changes = {number: {keyword: value} for number, value in enumerate(values)}
+    _series(tmp_path / "in", [0, 0, 1, 1, 2], changes)
+    (item,) = io.find([tmp_path / "in"])
+    assert [text.split(",")[0] for text in io.read(item).source.warnings] == [SHARED]
+
+
+def test_acquisitions_of_places_that_overlap_are_stacks(tmp_path: Path) -> None:
+    numbers = {number: {"AcquisitionNumber": 2 if number < 3 else 1} for number in range(6)}
+    _series(tmp_path / "in", [0, 1, 2, 1, 2, 3], numbers)
+    assert [[path.name for path in item.paths] for item in io.find([tmp_path / "in"])] == [
+        ["IM0", "IM1", "IM2"], ["IM3", "IM4", "IM5"],
+    ]  # fmt: skip
+    _series(tmp_path / "apart", [0, 0, 1, 3, 4, 4], numbers)  # both repeat a slice, neither what the other shows
+    assert len(io.find([tmp_path / "apart"])) == 1
+
+
+def test_a_tilted_gantry_is_a_warning_and_an_affine(tmp_path: Path) -> None:
+    places = {number: {"ImagePositionPatient": [0, 0.5 * number, 2 * number]} for number in range(3)}
+    volume = io.read(_series(tmp_path / "in", [0, 1, 2], places))
+    (warning,) = volume.source.warnings
+    assert "tilted gantry" in warning
+    out, _ = io.write(volume, tmp_path / "out.nii.gz", provenance=None)
+    np.testing.assert_allclose(nibabel.load(out).affine[:3, 2], [0, -0.5, 2], atol=1e-6)
+    assert len(io.write(volume, tmp_path / "out", provenance=MADE_BY)) == 3
+
+
 def test_a_late_slice_changes_every_identity(tmp_path: Path) -> None:
     uids: dict[int, set[str]] = {}
     for count in (5, 6):

@@ -25,6 +25,7 @@ from latentsr.io.dicom.geometry import (
     spacing,
     stacks,
     tiles,
+    tilted,
 )
 from latentsr.io.dicom.header import FRAMES, frames, load, refusing
 from latentsr.io.dicom.parametric import map_headers
@@ -71,12 +72,13 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
     # Each kind of frame has a window. Texts: what a derived volume lacks or shows that its user may not expect, once.
     kinds = stacks(dict(enumerate(headers))) if several else []
     windows: dict[int, Window] = {}
-    texts = [] if several else irregularities([one.header for one in files])
+    texts = [] if several else [text for tell in (irregularities, tilted) for text in tell([f.header for f in files])]
     for kind in kinds:
         if len(kinds) > 1:
             windows |= dict.fromkeys(kind, Window.of(pixels[kind], constant=True))
         if all(is_placed(headers[index]) for index in kind):
-            texts += irregularities([one.header for one in in_order([slices[index] for index in kind])])
+            upwards = [one.header for one in in_order([slices[index] for index in kind])]
+            texts += [*irregularities(upwards), *tilted(upwards)]
     warnings = dict.fromkeys([*texts, *(text for one in files for text in left_out(one.header))])
     # The SHA-256 of all instances, identifiers and stored pixels, in their order.
     digest = hashlib.sha256()

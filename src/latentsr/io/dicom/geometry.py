@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pydicom.valuerep import DSfloat
 
 from latentsr.errors import InputError
@@ -199,9 +200,35 @@ _SAME = (
     ("ComplexImageComponent", "another component of complex values"),  # of frames: magnitude, phase, real, imaginary
 )
 _CLOSE = (("PixelSpacing", "another spacing", 1e-4), ("ImageOrientationPatient", "another orientation", 1e-3))
-OF_A_STACK = tuple(keyword for keyword, *_ in (*_SAME, *_CLOSE))
+
+# Where vendors keep the b-value in s/mm2 and the component (0 magnitude, 1 phase, 2 real, 3 imaginary): group, creator,
+# element.
+_GE = "GEMS_PARM_01"
+_B_VALUES = (
+    (0x0019, "SIEMENS MR HEADER", 0x0C), (0x0043, _GE, 0x39), (0x2001, "Philips Imaging DD 001", 0x03),
+    (0x0065, "Image Private Header", 0x09),
+)  # fmt: skip
+_COMPONENTS = ((0x0043, _GE, 0x2F),)
+_GE_MARK = 1e9  # which GE adds to b-values that differ between directions
+# What takes instances at one position apart: elements, of which the first that is there counts, and how far values of
+# one kind may differ, as a number and as a share.
+_CONTRASTS: tuple[tuple[tuple[str | tuple[int, str, int], ...], float, float], ...] = (
+    (_COMPONENTS, 0, 0),
+    (("EchoNumbers",), 0, 0),
+    (("EchoTime",), 0.05, 0),  # ms
+    (("DiffusionBValue", *_B_VALUES), 5, 0.05),
+)
+_ACQUISITION = ("AcquisitionNumber",)
+OF_A_STACK = (
+    *(keyword for keyword, *_ in (*_SAME, *_CLOSE)),
+    *(name for names, *_ in _CONTRASTS for name in names if isinstance(name, str)),
+    *_ACQUISITION,
+    # Private elements lie in the first block of their group, unless a file was put together of several.
+    *(tag for group, _, low in (*_B_VALUES, *_COMPONENTS) for tag in (group << 16 | 0x10, group << 16 | 0x1000 | low)),
+)
 
 _SAME_PLACE = 1e-3  # mm
+_TILT = 0.01  # of the way upwards that slices may move sideways by rounding
 _GAP_TOLERANCE = 0.1  # of the slice distance: headers round positions, and a missing slice doubles the distance
 
 
@@ -214,9 +241,12 @@ class Slice(NamedTuple):
 
 
 def stacks(headers: Mapping[Key, Dataset]) -> list[list[Key]]:
-    """The files or frames that fit into one volume, in their order, a list for each: one grid, direction and type.
+    """The files or frames that belong together, in their order, a list for each; every one is in one stack.
 
-    The headers need the elements `OF_A_STACK` alone. Every file is in one stack.
+    A stack has one grid, direction and type. Where it holds several instances at one position, it is taken apart by
+    component, echo and b-value, and by acquisition unless one covers the places of the other: what is left at one
+    position are points in time, directions of diffusion or repetitions. The headers need the elements `OF_A_STACK`
+    alone.
     """
     found: list[list[Key]] = []
     for key, header in headers.items():
@@ -225,7 +255,67 @@ def stacks(headers: Mapping[Key, Dataset]) -> list[list[Key]]:
             stack.append(key)
         else:
             found.append([key])
-    return found
+    for names, most, share in _CONTRASTS:
+        found = [part for stack in found for part in _by_contrast(stack, headers, names, most, share)]
+    return [part for stack in found for part in _by_acquisition(stack, headers)]
+
+
+def _by_contrast(
+    stack: list[Key],
+    headers: Mapping[Key, Dataset],
+    names: Sequence[str | tuple[int, str, int]],
+    most: float,
+    share: float,
+) -> list[list[Key]]:
+    """The stack by what the elements hold, the least first, if instances at one position differ in that."""
+    values = [_number(headers[key], names) for key in stack]
+    known = sorted({value for value in values if value is not None})
+    kinds = dict[float | None, int]({None: -1})
+    for before, after in zip([-np.inf, *known], known, strict=False):  # a chain: the next but one may lie further off
+        kinds[after] = kinds.get(before, 0) + (after - before > most + share * after)
+    if len({kinds[value] for value in values}) == 1 or not all(is_placed(headers[key]) for key in stack):
+        return [stack]
+    levels = _levels([headers[key] for key in stack]).tolist()
+    if len({*zip(levels, (kinds[value] for value in values), strict=True)}) == len({*levels}):
+        return [stack]
+    parts: dict[int, list[Key]] = {}
+    for key, value in zip(stack, values, strict=True):
+        parts.setdefault(kinds[value], []).append(key)
+    return [parts[kind] for kind in sorted(parts)]
+
+
+def _by_acquisition(stack: list[Key], headers: Mapping[Key, Dataset]) -> list[list[Key]]:
+    """The stack by acquisition, if several lie at one position and none covers the places of all others."""
+    if not all(is_placed(headers[key]) for key in stack):
+        return [stack]
+    levels = _levels([headers[key] for key in stack]).tolist()
+    if len({*levels}) == len(levels):
+        return [stack]
+    acquisitions: dict[float | None, list[int]] = {}
+    for index, key in enumerate(stack):
+        acquisitions.setdefault(_number(headers[key], _ACQUISITION), []).append(index)
+    parts: list[tuple[set[int], list[int]]] = []  # places and slices: the most places come first
+    for indices in sorted(acquisitions.values(), key=lambda indices: -len({levels[index] for index in indices})):
+        places = {levels[index] for index in indices}
+        if (part := next((part for part in parts if places <= part[0]), None)) is not None:
+            part[1].extend(indices)
+        else:
+            parts.append((places, indices))
+    if len({place for places, _ in parts for place in places}) == sum(len(places) for places, _ in parts):
+        return [stack]  # repetitions of each, side by side: parts of one volume
+    return [[stack[index] for index in sorted(indices)] for _, indices in sorted(parts, key=lambda part: min(part[1]))]
+
+
+def _number(header: Dataset, names: Sequence[str | tuple[int, str, int]]) -> float | None:
+    """The first number that one of the elements holds; None where none does."""
+    for name in names:
+        value = header.get(name) if isinstance(name, str) else _private(header, name[0], name[1], name[2])
+        value = value[0] if isinstance(value, MultiValue | list) and value else value
+        if isinstance(value, bytes) and _NUMBER.fullmatch(value.strip(b" \0")):  # of an unknown type, text in fact
+            value = float(value.strip(b" \0"))
+        if isinstance(value, int | float) and np.isfinite(value):
+            return float(value) % _GE_MARK
+    return None
 
 
 def in_order(slices: Sequence[Slice]) -> list[Slice]:
@@ -242,11 +332,8 @@ def in_order(slices: Sequence[Slice]) -> list[Slice]:
             raise InputError(f"{one.path} is of {what} than {slices[0].path.name}: give such files apart")
         if not is_placed(one.header):
             raise InputError(f"{one.path} does not say where it lies: a series needs it, give its files one by one")
-    places = _places([one.header for one in slices])
-    upwards = np.argsort(places, kind="stable")
-    steps = np.diff(places[upwards], prepend=places[upwards[0]]) > _SAME_PLACE
-    level = dict(zip(upwards.tolist(), np.cumsum(steps).tolist(), strict=True))
-    order = sorted(level, key=lambda index: (level[index], *_moment(slices[index].header)))
+    levels = _levels([one.header for one in slices])
+    order = sorted(range(len(slices)), key=lambda index: (levels[index], *_moment(slices[index].header)))
     return [slices[index] for index in order]
 
 
@@ -269,9 +356,29 @@ def irregularities(headers: Sequence[Dataset]) -> list[str]:
     return texts
 
 
+def tilted(headers: Sequence[Dataset]) -> list[str]:
+    """A text where the slices of a stack, in their order, lie beside each other and not only one above the other."""
+    if len(headers) == 1 or not all(map(is_placed, headers)):
+        return []
+    way = origin(headers[-1]) - origin(headers[0])
+    upwards = abs(way @ normal(headers[0]))
+    if upwards < _SAME_PLACE or np.linalg.norm(way) <= upwards * math.hypot(1, _TILT):
+        return []
+    return ["slices moved sideways from one to the next (a tilted gantry): enlarged as they are, each for itself"]
+
+
 def _places(headers: Sequence[Dataset]) -> NDArray[np.float64]:
     """Where the slices lie along the normal of the first, in mm."""
     return np.array([origin(header) for header in headers]) @ normal(headers[0])
+
+
+def _levels(headers: Sequence[Dataset]) -> NDArray[np.int64]:
+    """The number of the place of each slice, counted upwards from 0 along the normal of the first."""
+    places = _places(headers)
+    upwards = np.argsort(places, kind="stable")
+    levels = np.empty(len(places), np.int64)
+    levels[upwards] = np.cumsum(np.diff(places[upwards], prepend=places[upwards[0]]) > _SAME_PLACE)
+    return levels
 
 
 def _difference(first: Dataset, other: Dataset) -> str:

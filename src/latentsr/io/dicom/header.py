@@ -193,6 +193,27 @@ def outline(path: Path) -> Outline | None:
         return None
 
 
+def indexed(path: Path) -> tuple[list[Path], list[Path]]:
+    """The files that a DICOMDIR lists, those below its folder that are there and those that are not (PS3.3 F.3).
+
+    Its records are read one after another: their offsets, which pydicom's FileSet follows, may lead in circles.
+    InputError where it is malformed.
+    """
+    listed: dict[Path, None] = {}
+    with refusing(f"{path} is not a whole DICOMDIR"):
+        for record in _read(path, MAX_PIXELS).get("DirectoryRecordSequence") or ():
+            if (parts := record.get("ReferencedFileID")) and record.get("RecordInUseFlag") != 0:
+                listed[Path(*([parts] if isinstance(parts, str) else parts))] = None
+    found, missing = list[Path](), list[Path]()
+    for name in listed:
+        # Media name files in capitals, some systems show them in small letters.
+        places = (path.parent / name, path.parent / str(name).lower())
+        inside = not name.is_absolute() and ".." not in name.parts
+        place = next((place for place in places if inside and place.is_file()), None)
+        (missing if place is None else found).append(place or name)
+    return found, missing
+
+
 def load(path: Path, *, force: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[Dataset, NDArray[Any]]:
     """The data set of a grey image without its pixels, and the stored integers: (rows, columns).
 
@@ -200,11 +221,18 @@ def load(path: Path, *, force: bool = False, max_pixels: int = MAX_PIXELS) -> tu
     annotation through.
 
     Raises:
-        NotAnImageError: the file is of a class without an image, such as a report or a DICOMDIR
+        NotAnImageError: the file is of a class without an image, such as a report, or a whole DICOMDIR
         InputError: the image cannot be enlarged
     """
     with refusing(f"{path} is not a whole DICOM file"):
-        _refuse_class(read_file_meta_info(path).get("MediaStorageSOPClassUID"), path)
+        kind = read_file_meta_info(path).get("MediaStorageSOPClassUID")
+        if kind == uid.MediaStorageDirectoryStorage:
+            found, missing = indexed(path)
+            if missing:
+                came = f"lists {len(found) + len(missing)} files, {len(missing)} of which are missing"
+                raise InputError(f"{path} {came}, the first {missing[0]}: copy the medium as a whole")
+            raise NotAnImageError(f"{path} holds no image but the names of {len(found)} files: give its folder")
+        _refuse_class(kind, path)
         full = _read(path, max_pixels)
         _refuse_class(full.get("SOPClassUID"), path)
         if "PixelData" not in full:
@@ -243,7 +271,7 @@ def _read(path: Path, max_pixels: int, **options: Any) -> Dataset:
     """The data set as pydicom reads it; a file that would take unbounded memory or time is refused."""
     meta = read_file_meta_info(path)
     with _BoundedFile(path) as file:
-        if str(meta.get("MediaStorageSOPClassUID")) in FRAMES:
+        if str(meta.get("MediaStorageSOPClassUID")) in (*FRAMES, uid.MediaStorageDirectoryStorage):
             file.left += os.fstat(file.fileno()).st_size // _A_READ
         if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
             # Inflate piece by piece and keep nothing (PS3.5 section A.5).

@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from latentsr.degrade import KERNELS, STEPS, enlarge, parse_degradation, project, residual, translated
+from latentsr.degrade import KERNELS, STEPS, SliceProfile, enlarge, parse_degradation, project, residual, translated
 from latentsr.errors import InputError, OptionError
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS, "area": Image.Resampling.BOX}
@@ -272,3 +272,53 @@ def test_a_strong_blur_is_not_undone_at_any_price() -> None:
     blurred, bicubic = parse_degradation("blur:4,bicubic:4"), parse_degradation("bicubic:4")
     rounding = torch.from_numpy(image(32, 32)) / 255
     assert translated(rounding, blurred, bicubic).std() < 20 * rounding.std()
+
+
+PROFILES = [
+    SliceProfile(7, 5, 5, 1), SliceProfile(6, 4, 4, 1.3), SliceProfile(9, 3, 4.5, 1), SliceProfile(6, 5, 3, 1),
+    SliceProfile(8, 4, 4, 1, "gaussian"), SliceProfile(5, 3.3, 3, 0.7, "gaussian"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=str)
+def test_slice_profile_is_an_operator_with_adjoint_and_pseudo_inverse(profile: SliceProfile) -> None:
+    generator = np.random.default_rng(0)
+    thin = torch.from_numpy(generator.random((profile.thin, 3, 4)))
+    thick = torch.from_numpy(generator.random((profile.slices, 3, 4)))
+    assert torch.allclose(profile.apply(torch.ones_like(thin)), torch.ones_like(thick))
+    assert torch.isclose((profile.apply(thin) * thick).sum(), (thin * profile.adjoint(thick)).sum())
+    once = profile.pinv(thick)
+    assert torch.allclose(profile.apply(once), thick)
+    assert torch.allclose(profile.pinv(profile.apply(once)), once)
+    assert residual_of(project(thin, thick, profile), thick, profile) < 1e-9
+
+
+def residual_of(thin: Tensor, thick: Tensor, profile: SliceProfile) -> float:
+    return float((profile.apply(thin) - thick).abs().max())
+
+
+def test_a_box_as_thick_as_the_distance_averages() -> None:
+    thin = torch.from_numpy(np.random.default_rng(0).random((20, 3, 4)))
+    assert torch.allclose(SliceProfile(4, 5, 5, 1).apply(thin), thin.reshape(4, 5, 3, 4).mean(dim=1))
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=str)
+def test_slice_profiles_keep_places(profile: SliceProfile) -> None:
+    """A ramp along the slices keeps its values at their centres, where no profile is cut."""
+    thin = (torch.arange(profile.thin, dtype=torch.float64) - (profile.thin - 1) / 2) * profile.spacing
+    thick = (torch.arange(profile.slices, dtype=torch.float64) - (profile.slices - 1) / 2) * profile.distance
+    kept = slice(2, -2)
+    assert torch.allclose(profile.apply(thin)[kept], thick[kept], atol=0.02 * profile.distance)
+
+
+def test_a_gaussian_profile_is_half_as_high_at_half_its_thickness() -> None:
+    row = SliceProfile(21, 1.0, 8.0, 0.05, "gaussian").matrix[10]
+    middle = len(row) // 2
+    assert row[middle + 80] / row[middle] == pytest.approx(0.5, abs=0.02)
+
+
+def test_slice_profiles_of_no_kind_or_length_are_refused() -> None:
+    with pytest.raises(OptionError, match="box, gaussian"):
+        SliceProfile(4, 5, 5, 1, "sinc")
+    with pytest.raises(InputError, match="thickness of 0 mm"):
+        SliceProfile(4, 5, 0, 1)

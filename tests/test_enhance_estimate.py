@@ -15,7 +15,7 @@ def resolver(model_folder: Path) -> SuperResolver:
 
 
 def planned(*shape: int, output: str = "a.dcm") -> Outcome:
-    return Outcome("a", "planned", output, shape=shape)
+    return Outcome("a", "planned", output, shape=shape, output_shape=(shape[0], 4 * shape[1], 4 * shape[2]))
 
 
 def test_time_is_that_of_the_evaluations(resolver: SuperResolver) -> None:

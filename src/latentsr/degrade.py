@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 from latentsr.device import image_generator
 from latentsr.errors import InputError, OptionError
 
-PINV_RCOND, TRANSLATED_RCOND = 1e-6, 0.2
+PINV_RCOND, TRANSLATED_RCOND, PROFILE_RCOND = 1e-6, 0.2, 0.1
 NOISE = "noise"
 LARGEST_FACTOR = 10_000  # found again from 1 / factor as a float
 MATRICES = 8  # cached of each kind: tens of MB each for large images
@@ -42,15 +43,16 @@ KERNELS: Mapping[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
 }
 
 
-def resampling_matrix(kernel: str, n_in: int, n_out: int) -> np.ndarray:
+def resampling_matrix(kernel: str, n_in: int, n_out: int, step: float | None = None) -> np.ndarray:
     """Rows of weights, (n_out, n_in), that resample one axis as Pillow's `resize` does.
 
-    On reduction the kernel is widened by the factor (antialiasing); at the border it is cut and normalised.
+    On reduction the kernel is widened by the factor (antialiasing); at the border it is cut and normalised. `step` is
+    the distance of the new pixels in old ones, around the same centre; None: both grids have the same ends.
     """
     weight, support = KERNELS[kernel]
-    step = n_in / n_out
+    step = n_in / n_out if step is None else step
     width = max(step, 1.0)
-    centres = (np.arange(n_out) + 0.5) * step
+    centres = n_in / 2 + (np.arange(n_out) - (n_out - 1) / 2) * step
     offsets = (np.arange(n_in)[None, :] + 0.5 - centres[:, None]) / width
     weights = np.where(np.abs(offsets) <= support, weight(offsets), 0.0)
     return weights / weights.sum(axis=1, keepdims=True)
@@ -185,6 +187,77 @@ def _sandwich(rows: np.ndarray, image: Tensor, columns: np.ndarray) -> Tensor:
     return left @ image @ right.mT
 
 
+PROFILES = ("box", "gaussian")
+
+
+@dataclass(frozen=True)
+class SliceProfile:
+    """The linear operator A from thin slices to the thick ones of a scan: means over each one's profile.
+
+    Tensors are (slices, ...), computed in the dtype they come in. All lengths in mm: `distance` of the `slices` thick
+    slices, their `thickness`, which is the width of the box or the full width at half maximum of the Gaussian, and the
+    `spacing` of the thin ones, which have the same centre and reach just beyond the thick ones' `distance`.
+    Source: the profiles of Zhao 2021, SMORE, section II-A.
+    """
+
+    slices: int
+    distance: float
+    thickness: float
+    spacing: float
+    kind: str = "box"
+    noise: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in PROFILES:
+            raise OptionError(f"slice profile {self.kind}: expected one of {', '.join(PROFILES)}")
+        lengths = {"distance": self.distance, "thickness": self.thickness, "spacing": self.spacing}
+        for name, length in lengths.items():
+            if not 0 < length < math.inf:
+                raise InputError(f"slice {name} of {length:g} mm: expected a positive number")
+
+    @property
+    def thin(self) -> int:
+        """How many thin slices there are."""
+        return math.ceil(round(self.slices * self.distance / self.spacing, 6))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The operator, (slices, thin), float64; rows add up to one, cut where the profile reaches beyond the ends."""
+        return _profile_matrix(self)
+
+    def apply(self, thin: Tensor) -> Tensor:
+        """A(thin): the thick slices."""
+        return torch.tensordot(torch.as_tensor(self.matrix, dtype=thin.dtype), thin, dims=1)
+
+    def adjoint(self, thick: Tensor) -> Tensor:
+        """A^T(thick): <A x, y> = <x, A^T y>."""
+        return torch.tensordot(torch.as_tensor(self.matrix.T, dtype=thick.dtype), thick, dims=1)
+
+    def pinv(self, thick: Tensor) -> Tensor:
+        """A^+(thick): the smallest thin slices whose thick ones are nearest to `thick`.
+
+        Singular values below `PROFILE_RCOND` times the largest count as none: slices that overlap by more than half
+        would make noise stronger.
+        """
+        inverse = np.linalg.pinv(self.matrix, rcond=PROFILE_RCOND)
+        return torch.tensordot(torch.as_tensor(inverse, dtype=thick.dtype), thick, dims=1)
+
+
+@lru_cache(maxsize=MATRICES)
+def _profile_matrix(profile: SliceProfile) -> np.ndarray:
+    """The share of each thin slice in each thick one: the profile's integral over it."""
+    thick = (np.arange(profile.slices) - (profile.slices - 1) / 2) * profile.distance
+    edges = (np.arange(profile.thin + 1) - profile.thin / 2) * profile.spacing
+    away = (edges[None, :] - thick[:, None]) / profile.thickness
+    if profile.kind == "box":
+        integral = np.clip(away, -0.5, 0.5)
+    else:
+        deviations = away * math.sqrt(8 * math.log(2))  # of which the full width at half maximum has 2.35
+        integral = torch.special.ndtr(torch.from_numpy(deviations)).numpy()
+    weights = np.diff(integral, axis=1)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
 def parse_degradation(text: str) -> Degradation:
     """The operator written as `text`: steps `name:value` joined by commas, first applied first.
 
@@ -233,13 +306,13 @@ def enlarge(lr: Tensor, scale: int) -> Tensor:
     return _sandwich(rows, lr, columns)
 
 
-def project(image: Tensor, lr: Tensor, degradation: Degradation) -> Tensor:
+def project(image: Tensor, lr: Tensor, degradation: Degradation | SliceProfile) -> Tensor:
     """The image nearest to `image` among those with A(image) = `lr`: x + A^+(lr - A x).
 
-    Shapes (..., rows, columns), any one intensity scale, or with noise in [0, 1]. An orthogonal projection, so where
-    `lr` is A(truth) it never raises the squared error against the truth. Computed in float64, since A^+ magnifies
-    rounding. With noise `image` moves only until what is left of lr - A x has the noise's sd (Morozov's discrepancy
-    principle).
+    Shapes (..., rows, columns), of slices (slices, ...), any one intensity scale, or with noise in [0, 1]. An
+    orthogonal projection, so where `lr` is A(truth) it never raises the squared error against the truth. Computed in
+    float64, since A^+ magnifies rounding. With noise `image` moves only until what is left of lr - A x has the noise's
+    sd (Morozov's discrepancy principle).
     Source: range-null space decomposition (Wang 2023, DDNM, eq. 7).
     """
     x, y = image.double(), lr.double()

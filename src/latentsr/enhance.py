@@ -38,7 +38,8 @@ class Outcome:
 
     `checks` is what is known of the result without its truth, see `latentsr.upscalers.upscaler.Checks`.
     "skipped" is a file that holds no image. "begun" stands in the record alone, for the output that is being written.
-    `shape` is the input's (slices, rows, columns), where it was read.
+    `shape` is that of the images that the model is given, (slices, rows, columns), and `output_shape` the output's,
+    both where the input was read.
     """
 
     input: str
@@ -47,6 +48,7 @@ class Outcome:
     reason: str = ""
     size: str = ""
     shape: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     input_sha256: str = ""
@@ -197,17 +199,18 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
         return kept
 
     volume = job.read(item)
-    slices, rows, columns = volume.pixels.shape
+    made = job.upscaler.output_shape(volume)
     outcome = Outcome(
-        name, "planned", output.relative_to(job.out).as_posix(), shape=volume.pixels.shape, input_sha256=digest,
-        size=f"{slices} x {rows} x {columns} to {slices} x {rows * scale} x {columns * scale}",
+        name, "planned", output.relative_to(job.out).as_posix(), input_sha256=digest,
+        size=" to ".join(" x ".join(map(str, shape)) for shape in (volume.pixels.shape, made)),
+        shape=job.upscaler.seen_shape(volume), output_shape=made,
         warnings=(*volume.source.warnings, *_unlike(volume, job.upscaler)),
     )  # fmt: skip
     if job.dry_run:
         return outcome
     # Bytes on the disk for each pixel; none where the output is packed and nobody knows.
     bytes_each = {".dcm": 2, ".ima": 2, "": 2, ".nii": 4}.get(output.suffix.lower(), 0)
-    check_room(job.out if job.out.is_dir() else job.run, volume.pixels.size * scale**2 * bytes_each)
+    check_room(job.out if job.out.is_dir() else job.run, math.prod(made) * bytes_each)
     enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress)
     checks = enhanced.checks
     unlike = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
@@ -277,6 +280,7 @@ class _Record:
             model_hash=upscaler.hash,
             degradation=upscaler.degradation.text,
             options=upscaler.settled(job.sampling).model_dump(),
+            **upscaler.settings,
             device=upscaler.device,
             threads=torch.get_num_threads(),
         )
@@ -364,7 +368,7 @@ class _Record:
 
 def _outcome(content: Mapping[str, Any]) -> Outcome:
     """The outcome that was written as JSON."""
-    return Outcome(**{**content, "warnings": tuple(content["warnings"]), "shape": tuple(content["shape"])})
+    return Outcome(**{**content, **{name: tuple(content[name]) for name in ("warnings", "shape", "output_shape")}})
 
 
 def _remove_empty(folder: Path) -> None:
@@ -396,7 +400,7 @@ class Pace:
 
     def estimate(self, outcomes: Sequence[Outcome], job: Job) -> Estimate:
         """What the planned ones of these outcomes would take."""
-        upscaler = job.upscaler
+        upscaler = job.upscaler.image_model
         several = (job.sampling.samples > 1) * (1 if upscaler.uncalibrated(job.sampling) else 2)  # maps
         factor = upscaler.autoencoder.spec.factor if upscaler.autoencoder else upscaler.scale
         tile = math.ceil((job.sampling.tile or 0) * factor / upscaler.scale)  # in LR pixels
@@ -405,15 +409,15 @@ class Pace:
         for outcome in outcomes:
             if outcome.status != "planned":
                 continue
-            slices, rows, columns = outcome.shape
+            (slices, rows, columns), made = outcome.shape, math.prod(outcome.output_shape)
             fine = rows * columns * upscaler.scale**2
             # LR pixels that are computed, each as often as tiles hold it, and those that are so at a time
             tiles = [balanced_tiles(length, tile or length, overlap) for length in (rows, columns)]
             computed = math.prod(len(starts) * side for starts, side in tiles)
             at_once = math.prod(side for _, side in tiles)
             seconds += slices * computed * self.seconds * max(1, upscaler.evaluations(job.sampling))
-            disk += slices * fine * ((4 if ".nii" in outcome.output else 2) + 4 * several)
-            volumes = 4 * slices * fine * (3 + several)  # the result, what is written and its bytes
+            disk += made * ((4 if ".nii" in outcome.output else 2) + 4 * several)
+            volumes = 4 * made * (3 + several)  # the result, what is written and its bytes
             images = min(BATCH, slices) * (self.grown * at_once + 8 * 3 * fine)  # by the network, and to project
             memory = max(memory, int(self.base + volumes + images))
         return Estimate(seconds, memory if self.base else 0, disk)
@@ -421,6 +425,7 @@ class Pace:
 
 def measure(upscaler: Upscaler) -> Pace:
     """What one evaluation on a patch takes; to be called before images are read: the peak of memory never falls."""
+    upscaler = upscaler.image_model
     two = isinstance(upscaler, Restorer) and upscaler.base is not None  # networks, both of which are measured
     steps = 1 if upscaler.has_mean and not two else 2
     image, sampling = torch.zeros(1, 1, PATCH, PATCH), Sampling(steps=steps, tile=None)

@@ -22,7 +22,7 @@ class Provenance:
 
     `synthetic`: detail was made up (diffusion), as in DICOM's SyntheticData. `image` is the kind of the pixels:
     `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples", `ESTIMATE`, `INTERPOLATION`, of a map one of `MAPS`;
-    empty without a model.
+    empty without a model. `what` says what was done to the source where that is no enlargement in plane.
     """
 
     model: str
@@ -32,6 +32,7 @@ class Provenance:
     options: str
     synthetic: bool = True
     image: str = ""
+    what: str = ""
 
     def __repr__(self) -> str:
         made = f"latentsr {self.version}, model {self.model}"
@@ -40,7 +41,8 @@ class Provenance:
     def note(self, scale: int) -> str:
         """One line for a reader of the output: model, version, scale and what the image may not be used for."""
         kind = f" ({self.image})" if self.image else ""
-        made = f"Enlarged {scale} times in plane by latentsr {self.version}, model {self.model}{kind}."
+        what = self.what or f"Enlarged {scale} times in plane"
+        made = f"{what} by latentsr {self.version}, model {self.model}{kind}."
         return f"{made} {'Detail is partly made up. ' if self.synthetic else ''}{RESEARCH_USE}"
 
     def text(self, scale: int) -> dict[str, str]:

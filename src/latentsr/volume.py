@@ -90,7 +90,8 @@ class Volume:
     """Pixels as float32 (slices, rows, columns) in the file's physical values, rescale applied.
 
     `spacing` is (row, column) in mm, None where the file does not say; `scale` tells how many times finer than the
-    source's grid the pixels lie in plane. Pixel positions are pixel centres.
+    source's grid the pixels lie in plane. Pixel positions are pixel centres. `slice_distance` is in mm, of a volume
+    whose slices were brought closer (`latentsr.io.reslice`); None: the source's own.
     """
 
     pixels: Pixels
@@ -98,6 +99,7 @@ class Volume:
     window: Window
     source: Source
     scale: int = 1
+    slice_distance: float | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.dtype != np.float32:

@@ -10,15 +10,23 @@ import typer
 
 from latentsr import terminal
 from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Out, Overwrite
+from latentsr.errors import OptionError
 from latentsr.names import first_few
 from latentsr.provenance import RESEARCH_USE
 
+Scale = Annotated[
+    int | None, typer.Option(min=2, help="Refuse a model of another scale; of bicubic the scale, default 4.")
+]
 MadeBy = Annotated[
     str | None,
     typer.Option(
         help="What made the input of the image sought, such as kspace:4 or blur:1,bicubic:4,noise:0.02. "
         "Default: what the model was trained on."
     ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(help="Network evaluations. 1: the posterior mean. Default: 1, or the model's own for a sample."),
 ]
 Realism = Annotated[
     float | None,
@@ -28,19 +36,24 @@ Realism = Annotated[
     ),
 ]
 
+Closer = Annotated[bool, typer.Option("--through-plane", help="Bring slices closer instead: to the pixels' spacing.")]
+Distance = Annotated[float | None, typer.Option(help="Slice distance in mm that --through-plane makes.")]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        help="What --through-plane takes a slice for the mean over: box or gaussian, or with a thickness in mm as in "
+        "gaussian:5. Default: box of the header's thickness, or of the slice distance."
+    ),
+]
+
 
 def enhance(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="DICOM, NIfTI, PNG, TIFF files or folders.")],
     out: Out,
     model: Annotated[str, typer.Option(help="Model folder, name of a shipped model, or bicubic.")] = MODEL,
-    scale: Annotated[
-        int | None, typer.Option(min=2, help="Refuse a model of another scale; of bicubic the scale, default 4.")
-    ] = None,
+    scale: Scale = None,
     degradation: MadeBy = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Network evaluations. 1: the posterior mean. Default: 1, or the model's own for a sample."),
-    ] = None,
+    steps: Steps = None,
     samples: Annotated[
         int, typer.Option(help="Samples to draw: their mean, and a map of their spread, or of calibrated intervals.")
     ] = 1,
@@ -50,6 +63,9 @@ def enhance(
     tile: Annotated[int, typer.Option(help="Largest side of a tile in latent pixels; 0: in one piece.")] = 144,
     solver: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc, euler or respaced.")] = None,
     axis: Axis = None,
+    through_plane: Closer = False,
+    target_spacing: Distance = None,
+    slice_profile: Profile = None,
     max_pixels: MaxPixels = None,
     parametric_map: Annotated[
         bool, typer.Option("--parametric-map", help="Write the spread of DICOM as a Parametric Map too.")
@@ -68,6 +84,7 @@ def enhance(
     from latentsr.config import checked
     from latentsr.enhance import Job, enhance_files, measure
     from latentsr.upscalers import Sampling, load_upscaler
+    from latentsr.upscalers.through_plane import ThroughPlane
     from latentsr.volume import MAX_PIXELS
 
     options = {
@@ -76,6 +93,10 @@ def enhance(
     }  # fmt: skip
     sampling = checked(Sampling, options, "enhance")
     upscaler = load_upscaler(model, scale=scale, degradation=degradation, device=device)
+    if through_plane:
+        upscaler = ThroughPlane(upscaler, target=target_spacing, profile=slice_profile or "box")
+    elif target_spacing is not None or slice_profile is not None:
+        raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")
     job = Job(
         upscaler, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
         max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map,

@@ -218,7 +218,8 @@ def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) 
     """The path of an item's output below the output folder: the item's own path with the extension of its kind.
 
     `series`: the item is a folder of DICOM files, which keeps its name. NIfTI with a BIDS name gets that of a BIDS
-    derivative, such as sub-01_res-4x_desc-latentsr_T1w.nii.gz. What comes from a JPEG is a PNG, which loses nothing.
+    derivative, such as sub-01_res-4x_desc-latentsr_T1w.nii.gz, with res-throughplane where the scale is 1. What comes
+    from a JPEG is a PNG, which loses nothing.
     """
     name = relative.name
     if series:
@@ -229,7 +230,8 @@ def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) 
         if not (bids := _BIDS.fullmatch(stem(name))):
             return relative
         entities = [entity for entity in bids["entities"].split("_") if not entity.startswith(("res-", "desc-"))]
-        derived = "_".join([*entities, f"res-{scale}x", "desc-latentsr", bids["suffix"]])
+        finer = f"res-{scale}x" if scale > 1 else "res-throughplane"
+        derived = "_".join([*entities, finer, "desc-latentsr", bids["suffix"]])
         return relative.with_name(derived + name[len(stem(name)) :])
     suffixes = TIFF_SUFFIXES if kind == "tiff" else PNG_SUFFIXES
     return relative if name.lower().endswith(suffixes) else relative.with_name(name + suffixes[0])

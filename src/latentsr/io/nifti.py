@@ -87,14 +87,16 @@ def write(
     except HeaderDataError as error:
         size = max(volume.pixels.shape)
         raise InputError(f"{path}: {size} voxels along an axis: NIfTI-1 holds 32767, convert to NIfTI-2") from error
-    image.header["descrip"] = f"latentsr {made_by.version} x{volume.scale}; research use only".encode()[:79]
+    finer = f"x{volume.scale}" if volume.slice_distance is None else f"slices every {volume.slice_distance:g} mm"
+    image.header["descrip"] = f"latentsr {made_by.version} {finer}; research use only".encode()[:79]
     content = image.to_bytes()
     packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix.lower() == ".gz" else content
     spacing = " x ".join(f"{value:g}" for value in volume.spacing) + " mm" if volume.spacing else "unknown spacing"
     facts = {  # metadata of a BIDS derivative
         **made_by.text(volume.scale),
         "GeneratedBy": [{"Name": "latentsr", "Version": made_by.version, "Description": made_by.note(volume.scale)}],
-        "Resolution": f"{spacing} in plane, {volume.scale} times finer than the source",
+        "Resolution": f"{spacing} in plane, "
+        + (f"{volume.scale} times finer than the source" if volume.slice_distance is None else finer),
         "Sources": [file.name for file in volume.source.paths],
     }
     sidecar = sidecar_path(path)

@@ -2,9 +2,10 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -156,6 +157,7 @@ class Upscaler:
         has_mean: whether one step gives an image: the posterior mean, or the one that there is.
         has_samples: whether more steps draw samples; where not, there is one image, whatever the seed.
         calibration: of the spread over samples, None where there is none.
+        settings: what else decides its results, by name, beside name, degradation and sampling.
     """
 
     name: str
@@ -168,6 +170,12 @@ class Upscaler:
     has_mean: bool = True
     has_samples: bool = False
     calibration: "Calibration | None" = None
+    settings: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def image_model(self) -> "Upscaler":
+        """What restores single images: another one where this one makes volumes with it."""
+        return self
 
     @property
     def scale(self) -> int:
@@ -222,13 +230,7 @@ class Upscaler:
             OptionError: an unknown option, a value outside what is valid, or options beside a `sampling`
             InputError: an image that cannot be read or restored
         """
-        if sampling is not None and options:
-            raise OptionError(f"enhance: sampling and {', '.join(options)} are given; put all options into the one")
-        if batch < 1:
-            raise OptionError(f"enhance: batch is {batch}; expected 1 or more")
-        sampling = self.settled(sampling or checked(Sampling, options, "enhance"))
-        self.check(sampling)
-        volume = _volume(source)
+        volume, sampling = self.prepared(source, sampling, batch, options)
         windows, unit = volume.windows, torch.from_numpy(volume.unit())[:, None]
         slices, rows, columns = volume.pixels.shape
         pixels = np.empty((slices, rows * self.scale, columns * self.scale), np.float32)
@@ -262,10 +264,37 @@ class Upscaler:
         enlarged = volume.enlarged(pixels, self.scale)
         return Enhanced(enlarged, uncertainty, self.provenance(sampling), trust, checks)
 
+    def prepared(
+        self, source: Volume | NDArray[Any] | str | Path, sampling: Sampling | None, batch: int, options: dict[str, Any]
+    ) -> tuple[Volume, Sampling]:
+        """What `enhance` was given, as a volume and settled options; errors as of `enhance`."""
+        if sampling is not None and options:
+            raise OptionError(f"enhance: sampling and {', '.join(options)} are given; put all options into the one")
+        if batch < 1:
+            raise OptionError(f"enhance: batch is {batch}; expected 1 or more")
+        sampling = self.settled(sampling or checked(Sampling, options, "enhance"))
+        self.check(sampling)
+        return _volume(source), sampling
+
+    def output_shape(self, volume: Volume) -> tuple[int, int, int]:
+        """The (slices, rows, columns) of what `enhance` makes of a volume."""
+        slices, rows, columns = volume.pixels.shape
+        return slices, rows * self.scale, columns * self.scale
+
+    def seen_shape(self, volume: Volume) -> tuple[int, int, int]:
+        """How many LR images are restored of a volume, and their rows and columns."""
+        slices, rows, columns = volume.pixels.shape
+        return slices, rows, columns
+
     def provenance(self, sampling: Sampling) -> Provenance:
         """Who made a result, and how: what goes into every output file."""
         options = canonical_json(
-            {**self.settled(sampling).model_dump(), "scale": self.scale, "degradation": self.degradation.text}
+            {
+                **self.settled(sampling).model_dump(),
+                "scale": self.scale,
+                "degradation": self.degradation.text,
+                **self.settings,
+            }
         )
         kind = f"mean of {sampling.samples} samples" if sampling.samples > 1 else self.image_kind(sampling)
         return Provenance(

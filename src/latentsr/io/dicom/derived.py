@@ -220,7 +220,9 @@ def _identify(image: Dataset, header: Dataset, volume: Volume, provenance: Prove
     """Gives the data set made of `header` identifiers of its own, and says what was done."""
     made_from = content(volume, provenance)
     series = volume.source.series_digest or made_from
-    image.SOPInstanceUID = derived_uid(["image", header.SOPInstanceUID, made_from], volume.scale, provenance)
+    # Of slices that were brought closer, several come from one source.
+    which = [] if volume.slice_distance is None else [str(header.InstanceNumber)]
+    image.SOPInstanceUID = derived_uid(["image", header.SOPInstanceUID, made_from, *which], volume.scale, provenance)
     image.SeriesInstanceUID = derived_uid(["series", header.SeriesInstanceUID, series], volume.scale, provenance)
     image.SeriesNumber = series_number(header, volume.scale, provenance)
     for keyword in ("ConcatenationUID", "SOPInstanceUIDOfConcatenationSource"):  # of files that are parts of one object
@@ -278,7 +280,7 @@ def describe(image: Dataset, scale: int, provenance: Provenance) -> None:
     equipment.PurposeOfReferenceCodeSequence = [code(*_PROCESSING)]
     image.ContributingEquipmentSequence = [*(image.get("ContributingEquipmentSequence") or []), equipment]
     kind = f"{provenance.image}, " if provenance.image else ""
-    added = f"x{scale} {kind}latentsr, research use only"
+    added = f"{'thin slices' if provenance.what else f'x{scale}'} {kind}latentsr, research use only"
     name = image.get("SeriesDescription") or ""
     image.SeriesDescription = f"{name[: _SHORT - len(added) - 1]} {added}".strip()
     if provenance.synthetic or not image.get("SyntheticData"):  # once made up, always made up

@@ -1,0 +1,110 @@
+"""Slices of a volume brought closer to each other: their distance in its source, and the geometry of the new ones."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentsr.errors import InputError
+from latentsr.io.dicom.geometry import affine, decimals, irregularities, is_placed, origin
+from latentsr.io.nifti import NiftiHeader
+from latentsr.volume import Volume
+
+TILT = 0.01  # of the slice distance, by which slices may be shifted in plane: half a degree of gantry tilt
+
+
+def slice_distance(volume: Volume) -> tuple[float, float | None]:
+    """The distance of a volume's slices and their thickness, in mm; None where the file does not say how thick.
+
+    InputError where slices between them cannot be made: a single slice, frames of a multi-frame file, no geometry,
+    uneven distances, several slices at one position, or a tilted gantry.
+    """
+    source, count = volume.source, len(volume.pixels)
+    if count < 2:
+        raise InputError("one slice: slices are brought closer in volumes of two slices or more")
+    if source.wholes:
+        raise InputError(
+            f"{source.paths[0]} holds its slices as frames: slices are brought closer in single-frame DICOM and NIfTI"
+        )
+    thickness = None
+    if source.kind == "nifti":
+        header: NiftiHeader = source.header
+        matrix = np.array(header.affine, np.float64)
+    elif source.kind == "dicom" and all(map(is_placed, source.header)):
+        if texts := irregularities(source.header):
+            raise InputError(f"{source.paths[0].parent}: {texts[0].split(':')[0]}: give an evenly spaced series")
+        matrix = affine(source.header)
+        thickness = float(source.header[0].get("SliceThickness") or 0) or None
+    else:
+        raise InputError("the file does not say where its slices lie: expected NIfTI, or DICOM with positions")
+    row, column, across = (matrix[:3, axis] for axis in range(3))
+    distance = float(np.linalg.norm(across))
+    if not distance > 0:
+        raise InputError("the slices lie at one place: their header needs a distance")
+    shifts = [abs(float(across @ one)) / (distance * float(np.linalg.norm(one))) for one in (row, column)]
+    if max(shifts) > TILT:
+        angle = np.degrees(np.arcsin(max(shifts)))
+        raise InputError(f"slices are tilted by {angle:.1f} degrees (gantry): reslice them upright first")
+    return distance, thickness
+
+
+def resliced(volume: Volume, pixels: NDArray[np.float32], distance: float) -> Volume:
+    """The volume of other slices `distance` mm apart, (slices, rows, columns), with the same centre.
+
+    Its source's header is that of the new slices. A DICOM slice has the elements of the nearest source slice, but for
+    its place, thickness and number.
+    """
+    old, count = len(volume.pixels), len(pixels)
+    ratio = distance / slice_distance(volume)[0]
+    places = (old - 1) / 2 + (np.arange(count) - (count - 1) / 2) * ratio  # in slices of the source
+    if volume.source.kind == "nifti":
+        header: Any = _nifti(volume.source.header, count, ratio, places[0])
+    else:
+        header = _dicom(volume.source.header, places, distance)
+    source = replace(volume.source, header=header)
+    return replace(volume, pixels=np.asarray(pixels, np.float32), source=source, slice_distance=distance)
+
+
+def _nifti(header: NiftiHeader, count: int, ratio: float, first: float) -> NiftiHeader:
+    """The header with `count` slices, `ratio` times as far apart, the first at that place."""
+    axis, coarse, fields = header.axis, header.fields, header.fields.copy()
+    step, along = np.eye(4), np.eye(4)
+    step[axis, axis], step[axis, 3] = ratio, first
+    along[2, 2], along[2, 3] = ratio, first
+    shape = list(coarse.get_data_shape())
+    shape[axis] = count
+    fields.set_data_shape(shape)
+    fields["pixdim"][axis + 1] *= ratio
+    if coarse["qform_code"] > 0:
+        fields["qoffset_x"], fields["qoffset_y"], fields["qoffset_z"] = (coarse.get_qform() @ step)[:3, 3]
+    if coarse["sform_code"] > 0:
+        fields["srow_x"], fields["srow_y"], fields["srow_z"] = (coarse.get_sform() @ step)[:3]
+    return header._replace(fields=fields, affine=header.affine @ along)
+
+
+def _dicom(headers: Sequence[Any], places: NDArray[Any], distance: float) -> tuple[Any, ...]:
+    """A header for each place, in slices of the source."""
+    first, last, count = headers[0], headers[-1], len(headers) - 1
+    between = (origin(last) - origin(first)) / count
+    stated = [one.get("SliceLocation") for one in (first, last)]
+    made = []
+    for number, place in enumerate(places, 1):
+        nearest = headers[min(max(round(float(place)), 0), count)]
+        header = nearest.__class__()
+        for element in nearest:
+            header.add(element)  # replaced below, as changing an element would change it in the source's header
+        header.add_new("ImagePositionPatient", "DS", decimals(origin(first) + place * between))
+        (thickness,) = decimals(np.array([distance]))
+        header.add_new("SliceThickness", "DS", thickness)
+        if "SpacingBetweenSlices" in nearest or nearest.get("Modality") in ("MR", "CT"):
+            header.add_new("SpacingBetweenSlices", "DS", thickness)
+        header.add_new("InstanceNumber", "IS", number)
+        header.pop("SliceLocation", None)
+        if all(value not in (None, "") for value in stated):
+            start, end = map(float, stated)
+            (location,) = decimals(np.array([start + place * (end - start) / count]))
+            header.add_new("SliceLocation", "DS", location)
+        made.append(header)
+    return tuple(made)

@@ -1,0 +1,206 @@
+"""Through-plane super-resolution: thick slices brought to a small slice distance by a model of images.
+
+The model sees the planes across the slices, coronal and sagittal ones of an axial scan, whose one axis is coarse. It
+enlarges both axes, so the fine one is reduced first, by less than the ratio of the two spacings: a plane that is partly
+squeezed keeps more of the detail from which the model infers the missing one than a plane of square pixels. What the
+model makes of both sets of planes is averaged, and projected onto the volumes whose thick slices are the input, which
+brings the detail in plane back.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentsr.config import sha256_json
+from latentsr.degrade import PROFILES, SliceProfile, project, resampling_matrix
+from latentsr.errors import InputError, OptionError
+from latentsr.io.reslice import resliced, slice_distance
+from latentsr.provenance import Provenance
+from latentsr.upscalers.upscaler import BATCH, MOST_DB, NOT_CALIBRATED, Checks, Enhanced, Sampling, Upscaler
+from latentsr.volume import Volume
+
+CLOSE = 0.95  # of the distance: beyond it nothing is gained
+ROWS = 64  # of the volume that are projected at a time
+
+
+def parse_profile(text: str) -> tuple[str, float | None]:
+    """The kind of a slice profile and its thickness in mm, None: the header's, of a text such as gaussian:5 or box."""
+    kind, colon, value = text.partition(":")
+    try:
+        thickness = float(value) if colon else None
+    except ValueError:
+        thickness = math.nan
+    if kind not in PROFILES or not (thickness is None or 0 < thickness < math.inf):
+        expected = f"expected {' or '.join(PROFILES)}, or with a thickness in mm as in {PROFILES[0]}:5"
+        raise OptionError(f"slice profile '{text}': {expected}")
+    return kind, thickness
+
+
+class ThroughPlane(Upscaler):
+    """Slices of a volume at a smaller distance, by a model of images; in plane nothing gets finer.
+
+    `target` is the new distance in mm, None: that of the pixels. `profile` says what a slice is the mean over, see
+    `parse_profile`; without a thickness, and none in the file, slices are as thick as their distance.
+    """
+
+    def __init__(self, plane: Upscaler, *, target: float | None = None, profile: str = PROFILES[0]) -> None:
+        if target is not None and not 0 < target < math.inf:
+            raise OptionError(f"target spacing {target:g}: expected a positive number of mm")
+        self.plane, self.target = plane, target
+        self.kind, self.thickness = parse_profile(profile)
+        self.name, self.device, self.degradation = plane.name, plane.device, plane.degradation
+        self.modalities, self.size, self.autoencoder = plane.modalities, plane.size, plane.autoencoder
+        self.has_mean, self.has_samples = plane.has_mean, plane.has_samples
+        self.calibration = None
+        self.settings = {
+            "target_spacing": target or "that of the pixels", "slice_profile": self.kind,
+            "slice_thickness": self.thickness or "the header's",
+        }  # fmt: skip
+        self.hash = sha256_json([plane.hash, self.settings])
+
+    @property
+    def image_model(self) -> Upscaler:
+        """The model of images."""
+        return self.plane
+
+    @property
+    def scale(self) -> int:
+        """Nothing gets finer in plane."""
+        return 1
+
+    def steps(self, sampling: Sampling) -> int:
+        """How many evaluations an image takes, or each sample of it."""
+        return self.plane.steps(sampling)
+
+    def evaluations(self, sampling: Sampling) -> int:
+        """How often the network is evaluated for a plane."""
+        return self.plane.evaluations(sampling)
+
+    def image_kind(self, sampling: Sampling) -> str:
+        """As of the model's own images."""
+        return self.plane.image_kind(sampling)
+
+    def check(self, sampling: Sampling) -> None:
+        """OptionError for options that do not fit the model, and for several samples."""
+        self.plane.check(sampling)
+        if sampling.samples > 1:
+            raise OptionError(
+                f"samples {sampling.samples}: slices are brought closer by one sample or the posterior mean; leave "
+                "samples out"
+            )
+
+    def provenance(self, sampling: Sampling) -> Provenance:
+        """Who made a result, and how."""
+        what = f"Slices brought to {f'{self.target:g} mm' if self.target else 'the spacing of the pixels'}"
+        return replace(super().provenance(sampling), model_hash=self.plane.hash, what=what)
+
+    def output_shape(self, volume: Volume) -> tuple[int, int, int]:
+        """The (slices, rows, columns) of what `enhance` makes of a volume; InputError where that is nothing."""
+        return self._profile(volume).thin, *volume.pixels.shape[1:]
+
+    def seen_shape(self, volume: Volume) -> tuple[int, int, int]:
+        """About how many images the model is given, and their rows and columns."""
+        slices, rows, columns = volume.pixels.shape
+        across, down = (Plane(self.plane, self._profile(volume), spacing) for spacing in _spacing(volume)[::-1])
+        return rows + columns, slices, round((across.width(columns) + down.width(rows)) / 2)
+
+    def enhance(
+        self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int = BATCH,
+        progress: Callable[[int, int], None] = lambda done, total: None, **options: Any,
+    ) -> Enhanced:  # fmt: skip
+        """The source with its slices at the target's distance, in its physical values and its place.
+
+        Arguments and errors as of `Upscaler.enhance`; `progress` takes (planes done, all planes). With `consistency`
+        the mean of the result over the profile of each source slice is that slice again.
+
+        Raises:
+            InputError: also a volume of one slice, of slices at uneven distances or of several at one position, with a
+                tilted gantry, or of slices that are as close as they shall get
+        """
+        volume, sampling = self.prepared(source, sampling, batch, options)
+        profile, unit = self._profile(volume), torch.from_numpy(volume.unit())
+        rows, columns = unit.shape[1:]
+        thin = torch.zeros(profile.thin, rows, columns)
+        for axis, spacing in ((1, _spacing(volume)[1]), (2, _spacing(volume)[0])):
+            plane = Plane(self.plane, profile, spacing)
+            planes, made = unit.movedim(axis, 0), thin.movedim(axis, 0)
+            for start in range(0, len(planes), batch):
+                progress(start + (axis - 1) * rows, rows + columns)
+                part = slice(start, start + batch)
+                made[part] += plane.restore(planes[part], sampling) / 2
+        progress(rows + columns, rows + columns)
+        for start in range(0, rows, ROWS) if sampling.consistency else ():
+            part = slice(start, start + ROWS)
+            thin[:, part] = project(thin[:, part], unit[:, part], profile)
+        error = (profile.apply(thin) - unit).square().mean(dim=(1, 2)).max()
+        agreement = round(min(-10 * math.log10(max(float(error), 1e-30)), MOST_DB), 2)
+        pixels = volume.window.invert(thin.numpy())
+        enhanced = resliced(volume, pixels, profile.spacing)
+        return Enhanced(enhanced, None, self.provenance(sampling), None, Checks(NOT_CALIBRATED, lr_psnr=agreement))
+
+    def _profile(self, volume: Volume) -> SliceProfile:
+        """That of the volume's slices, at its target."""
+        distance, thickness = slice_distance(volume)
+        target = self.target or min(_spacing(volume))
+        if target > distance * CLOSE:
+            raise InputError(
+                f"slices every {distance:.4g} mm: already as close as {target:.4g} mm; leave the volume out, or set a "
+                "smaller target spacing"
+            )
+        return SliceProfile(len(volume.pixels), distance, self.thickness or thickness or distance, target, self.kind)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Restores planes across the slices of a profile, (planes, slices, columns), whose columns lie `spacing` mm apart.
+
+    The model is given what its own degradation makes of an interpolation that the slices are the means of, on a grid
+    as fine as the model's result. Columns are reduced by the square root of the ratio of the spacings.
+    """
+
+    model: Upscaler
+    profile: SliceProfile
+    spacing: float
+
+    def width(self, columns: int) -> int:
+        """How many columns the model is given of so many."""
+        ratio = self.profile.distance / self.spacing
+        return max(2, min(columns, round(columns / math.sqrt(ratio))))
+
+    def restore(self, planes: Tensor, sampling: Sampling) -> Tensor:
+        """The planes with thin slices, (planes, thin slices, columns)."""
+        scale, columns, profile = self.model.scale, planes.shape[-1], self.profile
+        width, fine = self.width(columns), profile.slices * scale
+        squeezed = self.model.degradation.matrix(width * scale) @ resampling_matrix("bicubic", columns, width * scale)
+        lr = self._undone @ planes.double() @ torch.from_numpy(squeezed.T)
+        lr = lr.float()[:, None]
+        ids = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in lr]
+        options = sampling.model_copy(update={"consistency": False})
+        made = self.model.restore(lr, ids=ids, sampling=options).image[:, 0].double()
+        step = profile.spacing / profile.distance * scale
+        down = torch.from_numpy(resampling_matrix("bicubic", fine, profile.thin, step))
+        across = torch.from_numpy(resampling_matrix("bicubic", width * scale, columns))
+        return (down @ made @ across.T).float()
+
+    @cached_property
+    def _undone(self) -> Tensor:
+        """From slices to what the model's degradation would have made instead, (slices, slices)."""
+        scale, slices = self.model.scale, self.profile.slices
+        finer = replace(self.profile, spacing=self.profile.distance / scale)
+        interpolated = torch.from_numpy(resampling_matrix("bicubic", slices, slices * scale))
+        projected = project(interpolated, torch.eye(slices, dtype=torch.float64), finer)
+        return torch.from_numpy(self.model.degradation.matrix(slices * scale)) @ projected
+
+
+def _spacing(volume: Volume) -> tuple[float, float]:
+    if volume.spacing is None:
+        raise InputError("the file does not say how far its pixels lie apart: give a volume with a spacing")
+    return volume.spacing

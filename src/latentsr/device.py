@@ -1,11 +1,14 @@
 """Which device a job runs on."""
 
 import hashlib
+import math
 import sys
 
 import torch
 
 from latentsr.errors import OptionError
+
+SAME_PLACE = 1e-6
 
 
 def resolve_device(device: str) -> str:
@@ -33,6 +36,34 @@ def image_generator(seed: int, image: str, draw: int = 0) -> torch.Generator:
     """The CPU generator of one image and draw: order, batch and workers change nothing."""
     digest = hashlib.sha256(f"{seed}:{image}:{draw}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+class SliceId(str):
+    """The id of a slice of a volume, which also says where it lies, so that near slices can share their noise.
+
+    `volume` names the volume, `place` is where in it: slices that lie 1 apart have next to no noise in common.
+    """
+
+    volume: str
+    place: float
+    __slots__ = ("place", "volume")
+
+    def __new__(cls, id: str, volume: str, place: float) -> "SliceId":
+        """The text `id` with its place."""
+        own = super().__new__(cls, id)
+        own.volume, own.place = volume, place
+        return own
+
+    def mixture(self, seed: int, draw: int) -> list[tuple[float, torch.Generator]]:
+        """Shares of the noise of two places of the volume, whose squares add up to one, and the generator of each.
+
+        The noise turns from one place's to the next one's as the slice moves between them, so that it is standard
+        normal in every slice and follows from the seed and the place alone, whatever other slices there are.
+        """
+        before = math.floor(self.place + SAME_PLACE)
+        angle = max(0.0, self.place - before) * math.pi / 2
+        shares = ((math.cos(angle), before), (math.sin(angle), before + 1))
+        return [(share, image_generator(seed, f"{self.volume} at {place}", draw)) for share, place in shares]
 
 
 def peak_memory(device: str) -> int:

@@ -43,6 +43,17 @@ def test_records_of_before_spacings_and_masks_are_read_and_written_alike(tmp_pat
     assert write_dataset(tmp_path / "again", "old", old.records, {}).hash == old.hash
 
 
+def test_places_of_slices_are_read_as_they_were_written(tmp_path: Path) -> None:
+    slices = tuple(replace(RECORDS[0], id=f"v-s{place}", slice_mm=place) for place in (-2.5, 0.0, 1 / 8))
+    assert read_dataset(write_dataset(tmp_path / "made", "brain", slices, {}).root).records == slices
+    assert [one.volume for one in (*slices[1:], RECORDS[0])] == ["", "", ""]  # no ids of slices
+    assert replace(RECORDS[0], id="v-s012", slice_mm=1.0).volume == "v"
+    table = tmp_path / "made" / "records.csv"
+    table.write_text(table.read_text().replace("0.125", "far"))
+    with pytest.raises(InputError, match="slice_mm as a number"):
+        read_dataset(tmp_path / "made")
+
+
 def test_spacing_and_mask_are_read_as_they_were_written(tmp_path: Path) -> None:
     spaced = replace(RECORDS[0], spacing=(0.7, 1 / 3))
     masked = replace(RECORDS[1], mask="masks/a.png", mask_sha256="4" * 64)

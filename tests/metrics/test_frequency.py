@@ -16,6 +16,7 @@ from latentsr.metrics.frequency import (
     radial_spectrum,
     ring_correlation,
     sfrc_rate,
+    slice_gradient,
     subband_psnr,
 )
 
@@ -253,3 +254,10 @@ def test_identical_bands_have_a_hundred_decibels(hr: Tensor) -> None:
 
 def test_empty_bands_have_none(hr: Tensor) -> None:
     assert (subband_psnr(hr, torch.full_like(hr, 0.3))[:, 1:].isnan()).all()
+
+
+def test_the_gradient_between_slices_is_the_root_mean_square_difference(hr: Tensor) -> None:
+    following = hr.roll(1, dims=0)
+    expected = [np.sqrt(np.mean((a - b) ** 2)) for a, b in zip(arrays(hr), arrays(following), strict=True)]
+    np.testing.assert_allclose(slice_gradient(hr, following), expected, rtol=1e-5)
+    assert slice_gradient(hr, torch.full_like(hr, torch.nan)).isnan().all()

@@ -75,7 +75,7 @@ def test_a_line_along_the_slices_stays_one() -> None:
     profile = SliceProfile(12, 5.0, 5.0, 1.1)
     places = torch.arange(12.0) - 5.5
     planes = (0.5 + places / 24).expand(1, 20, 12).swapaxes(1, 2)
-    made = Plane(load_upscaler("bicubic"), profile, 1.0).restore(planes, Sampling())
+    made = Plane(load_upscaler("bicubic"), profile, 1.0).restore(planes, Sampling(), [0])
     expected = 0.5 + (torch.arange(profile.thin) - (profile.thin - 1) / 2) * 1.1 / 5 / 24
     inside = slice(12, -12)
     torch.testing.assert_close(made[0, inside, 10], expected[inside], atol=1e-3, rtol=0)

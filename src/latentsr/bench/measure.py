@@ -1,11 +1,12 @@
 """Methods over the images of a dataset, batch by batch: restored, measured, with all that measures need beside SR."""
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from latentsr.bench.roundtrip import columns, decode, decoded_channels, encode, 
 from latentsr.bench.sets import Extractor, patches_an_image, reference_arrays, set_arrays
 from latentsr.data.records import Dataset, Record, batches, low_resolution, stacked
 from latentsr.degrade import Degradation
+from latentsr.device import SliceId
 from latentsr.errors import InputError, ModelError, OptionError
-from latentsr.metrics import Metric, applicable, find_metrics, measure
+from latentsr.metrics import FOLLOWING, Metric, applicable, find_metrics, measure
 from latentsr.metrics.fidelity import lr_psnr
 from latentsr.metrics.hallucination import SIGMAS, hallucination_maps, noise_thresholds
 from latentsr.metrics.sets import pyramid_levels
@@ -106,6 +108,8 @@ class Work:
             made["mean"] = lambda case: case.mean
         if (masks := self.masks) is not None:
             made["mask"] = lambda case: case.truth.mask(masks)
+        if self.following:
+            made[FOLLOWING] = lambda case: case.following
         if method.intervals:
             made["interval"] = lambda case: case.made.interval
         if own is not None and not own.spec.lossless:
@@ -120,6 +124,25 @@ class Work:
     def measures(self, method: Method) -> tuple[Metric, ...]:
         """The measures that can be made of the method's images here."""
         return applicable(self.metrics, self.context(method))
+
+    @cached_property
+    def following(self) -> Mapping[str, Record]:
+        """The next slice of its volume of each image that has one, by id."""
+        volumes: dict[tuple[object, ...], list[Record]] = defaultdict(list)
+        for record in self.records if any(FOLLOWING in metric.needs for metric in self.metrics) else ():
+            if record.volume:
+                volumes[record.volume, record.rows, record.columns].append(record)
+        ordered = (sorted(slices, key=lambda one: one.slice_mm or 0.0) for slices in volumes.values())
+        return {one.id: other for slices in ordered for one, other in pairwise(slices)}
+
+    def ids(self, records: Sequence[Record]) -> list[str]:
+        """The ids of images, with their places in LR pixels where they are slices of a volume."""
+        ids = []
+        for one in records:
+            placed = one.volume and one.spacing is not None and one.slice_mm is not None
+            pixel = math.sqrt(math.prod(one.spacing or ())) * self.around.degradation.scale
+            ids.append(SliceId(one.id, one.volume, (one.slice_mm or 0.0) / pixel) if placed else one.id)
+        return ids
 
     @property
     def levels(self) -> int:
@@ -137,7 +160,7 @@ class Truth:
     """
 
     def __init__(self, work: Work, records: Sequence[Record], device: str | torch.device) -> None:
-        self.ids = [record.id for record in records]
+        self.ids = work.ids(records)
         self.hr, self.lr = read_hr_lr(work, records, device)
         self._made: dict[str, Tensor] = {}
 
@@ -168,12 +191,17 @@ class Truth:
 
 @dataclass(frozen=True)
 class Case:
-    """A batch as a method restored it; `shown` is SR clamped to [0, 1], `mean` the posterior mean where it is known."""
+    """A batch as a method restored it.
+
+    `shown` is SR clamped to [0, 1], `mean` the posterior mean where it is known, `following` the next slices of the
+    volumes, NaN where there is none.
+    """
 
     truth: Truth
     made: Restored
     shown: Tensor
     mean: Tensor | None
+    following: Tensor | None = None
 
     @property
     def latents(self) -> Tensor:
@@ -295,17 +323,33 @@ def _measure_batch(
 ) -> dict[str, "Future[Measured]"]:
     """Restores a batch by each method, the posterior mean first, and hands each result on to be measured."""
     truth = Truth(work, records, device)
-    found = {HR: submit(_measured_hr, work, truth)}
+    # The next slices of volumes that this batch ends within.
+    outside = [other for id in truth.ids if (other := work.following.get(id)) and other.id not in truth.ids]
+    more = Truth(work, outside, device) if outside else None
+    found = {HR: submit(_measured_hr, work, truth, _following(work, truth, truth.hr, more, more.hr if more else None))}
     mean: Tensor | None = None
     for method in sorted(work.methods, key=lambda one: one.name != work.around.mean):
         made, seconds = timed(partial(restored, work, method, truth.lr, truth.hr, truth.ids), truth.hr.device)
-        case = Case(truth, made, made.image.clamp(0, 1), mean)
+        shown = made.image.clamp(0, 1)
+        others = restored(work, method, more.lr, more.hr, more.ids).image.clamp(0, 1) if more else None
+        case = Case(truth, made, shown, mean, _following(work, truth, shown, more, others))
         wanted = {"hr", "lr", "degradation", "threshold"}.union(*(metric.needs for metric in work.measures(method)))
         context = {name: make(case) for name, make in work.context(method).items() if name in wanted}
         found[method.name] = submit(_measured, work, case, context, seconds)
         if method.name == work.around.mean:
             mean = case.shown
     return found
+
+
+def _following(work: Work, truth: Truth, images: Tensor, more: Truth | None, others: Tensor | None) -> Tensor | None:
+    """The next slice of each of a batch's images, among these and the others; None where no image has any."""
+    if not work.following:
+        return None
+    known = dict(zip(truth.ids, images, strict=True))
+    if more is not None and others is not None:
+        known |= dict(zip(more.ids, others, strict=True))
+    none = torch.full_like(images[0], math.nan)
+    return torch.stack([known[work.following[id].id] if id in work.following else none for id in truth.ids])
 
 
 def read_hr_lr(work: Work, records: Sequence[Record], device: str | torch.device) -> tuple[Tensor, Tensor]:
@@ -356,10 +400,11 @@ def _measured(work: Work, case: Case, context: dict[str, Any], seconds: float) -
 
 
 @torch.inference_mode()
-def _measured_hr(work: Work, truth: Truth) -> Measured:
-    """HR's own values of the measures that need nothing beside the image."""
+def _measured_hr(work: Work, truth: Truth, following: Tensor | None) -> Measured:
+    """HR's own values of the measures that need nothing beside the image and the next one."""
     hr, ids, patches = truth.hr, truth.ids, patches_an_image(len(work.records))
-    values = measure([metric for metric in work.metrics if not metric.needs], hr, {})
+    own = [metric for metric in work.metrics if set(metric.needs) <= {FOLLOWING}]
+    values = measure(own, hr, {} if following is None else {FOLLOWING: following})
     reference = reference_arrays(hr, ids, seed=work.around.seed, levels=work.levels, patches=patches)
     sets, none = _sets(work, hr, ids) | reference, np.zeros((2, 0, 0), np.uint16)
     return Measured(tuple(values), columns(values, len(hr)), _thumbs(truth.lr), none, sets)

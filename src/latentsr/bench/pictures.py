@@ -96,7 +96,7 @@ def _draw(plan: EvaluationPlan, work: Work, record: Record, out: Path) -> dict[s
     _write(folder / LR_FILE, enlarge(lr, work.around.degradation.scale))
     errors = {}
     for number, method in enumerate(work.methods):
-        sr = restored(work, method, lr, hr, [record.id]).image.clamp(0, 1)
+        sr = restored(work, method, lr, hr, work.ids([record])).image.clamp(0, 1)
         errors[method.name] = (sr - hr).abs()
         _write(folder / f"{number}.png", sr)
         _write(folder / f"{number}-error.png", errors[method.name] / WHITE_ERROR)

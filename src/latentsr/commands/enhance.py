@@ -36,6 +36,7 @@ Realism = Annotated[
     ),
 ]
 
+Coherent = Annotated[bool, typer.Option(help="Let near slices of a volume share a sample's noise.")]
 Closer = Annotated[bool, typer.Option("--through-plane", help="Bring slices closer instead: to the pixels' spacing.")]
 Distance = Annotated[float | None, typer.Option(help="Slice distance in mm that --through-plane makes.")]
 Profile = Annotated[
@@ -62,6 +63,7 @@ def enhance(
     consistency: Annotated[bool, typer.Option(help="Make the result agree exactly with the input.")] = True,
     tile: Annotated[int, typer.Option(help="Largest side of a tile in latent pixels; 0: in one piece.")] = 144,
     solver: Annotated[str | None, typer.Option(help="ddpm, ddim, dpm++, unipc, euler or respaced.")] = None,
+    coherent: Coherent = True,
     axis: Axis = None,
     through_plane: Closer = False,
     target_spacing: Distance = None,
@@ -89,7 +91,7 @@ def enhance(
 
     options = {
         "samples": samples, "steps": steps, "realism": realism, "seed": seed, "consistency": consistency, "tile": tile,
-        "solver": solver,
+        "solver": solver, "coherent": coherent,
     }  # fmt: skip
     sampling = checked(Sampling, options, "enhance")
     upscaler = load_upscaler(model, scale=scale, degradation=degradation, device=device)

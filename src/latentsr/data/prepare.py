@@ -231,7 +231,7 @@ def _written(
                     f"{relative}: a second file of the name {labels.id}, whatever its case; rename one of them"
                 )
             taken.add(labels.id.casefold())
-            sample = Sample(labels.id, one.pixels, None, one.mask, one.spacing, one.resized_from)
+            sample = Sample(labels.id, one.pixels, None, one.mask, one.spacing, one.resized_from, one.slice_mm)
             records.append(_record(out, sample, labels.patient, split, labels.attributes))
             file = printable(relative) + (f" ({one.suffix[1:]})" if one.suffix else "")
             looks[labels.id] = look(file, one.pixels)
@@ -256,7 +256,7 @@ def _record(out: Path, sample: Sample, patient: str, split: str, attributes: Map
     rows, columns = sample.hr.shape
     return Record(
         sample.id, patient, split, written["images"][0], rows, columns, written["images"][1], sample.spacing,
-        *written.get("masks", ("", "")), sample.resized_from, attributes, *written.get("lr", ("", "")),
+        *written.get("masks", ("", "")), sample.resized_from, attributes, *written.get("lr", ("", "")), sample.slice_mm,
     )  # fmt: skip
 
 

@@ -29,7 +29,10 @@ SPLITS = ("train", "valid", "test")
 
 COLUMNS = ("id", "patient", "split", "file", "rows", "columns", "sha256")
 # Columns that are written where any record has them.
-MORE_COLUMNS = ("row_mm", "column_mm", "mask", "mask_sha256", "from_rows", "from_columns", "lr", "lr_sha256")
+MORE_COLUMNS = (
+    "row_mm", "column_mm", "mask", "mask_sha256", "from_rows", "from_columns", "lr", "lr_sha256", "slice_mm",
+)  # fmt: skip
+SLICE = re.compile(r"(?P<volume>.+)-s\d+")  # the id of a slice of a volume
 
 LONGEST_PART, LONGEST_PATH = 240, 1024  # bytes that file systems take for a name, with room for an extension
 LARGEST_DIGITS = 7  # of a number of rows or columns
@@ -44,6 +47,7 @@ class Record:
     (grey, of the image's size, not 0 inside), relative to the dataset, empty without one. `resized_from` is
     the source's (rows, columns) where the image was resized or padded, None where it is a part of the source's pixels.
     `lr` is the file of its LR image where that is one of its own and not a degraded HR, empty without one.
+    `slice_mm` is where a slice of a volume lies along the normal, in mm from its first, None where that is not known.
     `attributes` are the columns of the user's own, such as scanner or view, by name; an empty text is no value.
     """
 
@@ -61,6 +65,13 @@ class Record:
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
     lr: str = ""
     lr_sha256: str = ""
+    slice_mm: float | None = None
+
+    @property
+    def volume(self) -> str:
+        """What the ids of the slices of its volume begin with; empty where it is no slice with a known place."""
+        found = None if self.slice_mm is None else SLICE.fullmatch(self.id)
+        return found["volume"] if found else ""
 
     def __repr__(self) -> str:
         return f"Record({self.rows} x {self.columns}, {self.split})"  # ids and files may name a patient
@@ -236,7 +247,7 @@ def _record(row: dict[str, str], line: int) -> Record:
     if None in row or None in row.values():  # as csv marks what is too many and too few
         raise ValueError(f"line {line}: expected as many values as there are columns")
     id, patient, split, file, rows, columns, digest = (row[name] for name in COLUMNS)
-    row_mm, column_mm, mask, mask_digest, from_rows, from_columns, lr, lr_digest = (
+    row_mm, column_mm, mask, mask_digest, from_rows, from_columns, lr, lr_digest, slice_mm = (
         row.get(name, "") for name in MORE_COLUMNS
     )
     for what, path in (("an id", id), ("a file", file), ("a mask", mask or file), ("an LR file", lr or file)):
@@ -258,10 +269,29 @@ def _record(row: dict[str, str], line: int) -> Record:
             spacing = (math.nan, math.nan)
         if not all(0 < value < math.inf for value in spacing):
             raise ValueError(f"line {line}: expected row_mm and column_mm as two positive numbers, or neither")
+    try:
+        place = float(slice_mm) if slice_mm else None
+    except ValueError:
+        place = math.nan
+    if place is not None and not math.isfinite(place):
+        raise ValueError(f"line {line}: expected slice_mm as a number, or empty")
     resized_from = _size(from_rows, from_columns, line) if from_rows or from_columns else None
     size = _size(rows, columns, line)
     return Record(
-        id, patient, split, file, *size, digest, spacing, mask, mask_digest, resized_from, attributes, lr, lr_digest
+        id,
+        patient,
+        split,
+        file,
+        *size,
+        digest,
+        spacing,
+        mask,
+        mask_digest,
+        resized_from,
+        attributes,
+        lr,
+        lr_digest,
+        place,
     )
 
 
@@ -283,6 +313,7 @@ def write_dataset(root: Path, name: str, records: Iterable[Record], facts: dict[
     for record in ordered:
         row = {key: str(value) for key, value in asdict(record).items()} | dict(record.attributes)
         row["row_mm"], row["column_mm"] = (str(float(mm)) for mm in record.spacing) if record.spacing else ("", "")
+        row["slice_mm"] = "" if record.slice_mm is None else f"{record.slice_mm:.6g}"
         row["from_rows"], row["from_columns"] = map(str, record.resized_from or ("", ""))
         rows.append(row)
     columns = [*COLUMNS, *(name for name in MORE_COLUMNS if any(row[name] for row in rows)), *made.attributes]

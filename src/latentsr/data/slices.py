@@ -18,6 +18,7 @@ from latentsr.errors import InputError
 from latentsr.io import Item, find, read
 from latentsr.io.dicom.geometry import affine, is_placed
 from latentsr.io.raster import JPEG_SUFFIXES, RasterHeader, UnfitError
+from latentsr.io.reslice import slice_places
 from latentsr.names import first_few
 from latentsr.volume import MAX_PIXELS, Volume
 
@@ -155,6 +156,7 @@ class Slice:
         spacing: (row, column) in mm, None where the file does not say.
         patient: by the file's header, as a short hash; None where it says nothing.
         mask: uint8, 0 or 255, (rows, columns); None without masks.
+        slice_mm: where it lies along the normal of its volume, from the first; None where the file does not say.
     """
 
     suffix: str
@@ -163,6 +165,7 @@ class Slice:
     spacing: tuple[float, float] | None
     patient: str | None
     mask: NDArray[np.uint8] | None
+    slice_mm: float | None = None
 
 
 class Slices(NamedTuple):
@@ -220,14 +223,14 @@ def read_slices(
     spacing, patient = known, hashlib.sha256(identity.encode()).hexdigest()[:12] if identity else None
     if spacing:
         spacing = spacing[0] * (rows / frame.grid[0]), spacing[1] * (columns / frame.grid[1])
-    found = []
+    found, places = [], slice_places(volume)
     for index in evenly(filled, slices or len(filled)):
         suffix = f"-s{index:03d}" if len(stored) > 1 else ""
         region = None
         if inside is not None:
             region = _middle(_resampled(inside[index], frame.grid) >= 0.5, frame.shape) * np.uint8(INSIDE)
-        before = (rows, columns) if frame.whole else None
-        found.append(Slice(suffix, _framed(stored[index], frame), before, spacing, patient, region))
+        before, place = (rows, columns) if frame.whole else None, places[index] if places else None
+        found.append(Slice(suffix, _framed(stored[index], frame), before, spacing, patient, region, place))
     return Slices(found, len(stored) - len(filled), volume.source.warnings)
 
 

@@ -18,6 +18,7 @@ from latentsr.errors import InputError, OptionError
 
 Network = Callable[[Tensor, Tensor], Tensor]  # (noisy latent, integer times (batch,)) -> prediction
 Generators = Sequence[torch.Generator]
+Mixture = Sequence[tuple[float, torch.Generator]]  # shares whose squares add up to one, each of a generator's noise
 
 
 class Process(Protocol):
@@ -198,6 +199,7 @@ def dense_times(steps: int) -> list[int]:
     return [max(time, steps - 1 - i) for i, time in enumerate(wanted)]
 
 
-def image_noise(shape: Sequence[int], generators: Generators, device: str | torch.device) -> Tensor:
-    """Standard normal noise (images, *shape), each image from its own generator."""
-    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators]).to(device)
+def image_noise(shape: Sequence[int], mixtures: Sequence[Mixture], device: str | torch.device) -> Tensor:
+    """Standard normal noise (images, *shape), each image's a sum of shares of its own generators' noise."""
+    drawn = [[share * torch.randn(tuple(shape), generator=one) for share, one in mixture] for mixture in mixtures]
+    return torch.stack([torch.stack(parts).sum(dim=0) for parts in drawn]).to(device)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsr.errors import InputError
-from latentsr.io.dicom.geometry import affine, decimals, irregularities, is_placed, origin
+from latentsr.io.dicom.geometry import affine, decimals, irregularities, is_placed, normal, origin
 from latentsr.io.nifti import NiftiHeader
 from latentsr.volume import Volume
 
@@ -48,6 +48,18 @@ def slice_distance(volume: Volume) -> tuple[float, float | None]:
         angle = np.degrees(np.arcsin(max(shifts)))
         raise InputError(f"slices are tilted by {angle:.1f} degrees (gantry): reslice them upright first")
     return distance, thickness
+
+
+def slice_places(volume: Volume) -> list[float]:
+    """Where a volume's slices lie along their normal, in mm from the first; empty for one slice, or unknown places."""
+    source, count = volume.source, len(volume.pixels)
+    if source.kind == "nifti" and count > 1:
+        distance = float(np.linalg.norm(np.array(source.header.affine)[:3, 2]))
+        return [distance * number for number in range(count)]
+    if source.kind == "dicom" and count > 1 and all(map(is_placed, source.header)):
+        first = source.header[0]
+        return [float((origin(one) - origin(first)) @ normal(first)) for one in source.header]
+    return []
 
 
 def resliced(volume: Volume, pixels: NDArray[np.float32], distance: float) -> Volume:

@@ -256,3 +256,16 @@ def _patches(image: Tensor) -> Tensor:
     first = [[*range(0, side - PATCH, STEP), side - PATCH] for side in image.shape[-2:]]
     rows, columns = (torch.tensor(starts, device=image.device)[:, None] + inside for starts in first)
     return image[:, 0, rows[:, None, :, None], columns[None, :, None, :]]
+
+
+def slice_gradient(images: Tensor, following: Tensor) -> Tensor:
+    """Root mean square difference of each slice from the next one of its volume, (batch,), NaN where there is none.
+
+    Slices that flicker, as those of samples whose noise is independent do, have more than the truth, interpolated
+    ones less; one made of a volume's slices shows it in a reformat across them.
+
+    Args:
+        images: (batch, 1, rows, columns) in [0, 1].
+        following: the next slices, of the same shape.
+    """
+    return (images - following).square().mean(dim=(-3, -2, -1)).sqrt()

@@ -13,8 +13,9 @@ from latentsr.metrics import coverage, fidelity, frequency, hallucination, learn
 
 CONTEXT = (
     "hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction", "sr_decoded",
-    "hr_decoded", "sampled", "encoded", "interval",
+    "hr_decoded", "sampled", "encoded", "interval", "following",
 )  # fmt: skip
+FOLLOWING = "following"
 Group = Literal[
     "fidelity", "perceptual", "frequency", "hallucination", "latent", "roi", "intensity", "distortion", "learned",
     "consistency", "uncertainty", "published",
@@ -42,7 +43,8 @@ class Metric:
             (batch, channels, rows, columns), `reconstruction` (HR, encoded and decoded by the method's autoencoder),
             `sr_decoded` and `hr_decoded` (the decoder's output of the sampler's latents and of HR's, all channels),
             `sampled` and `encoded` (the latents that the method's sampler drew, and HR's of the same autoencoder),
-            `interval` (half the width of each pixel's calibrated interval).
+            `interval` (half the width of each pixel's calibrated interval), `following` (the next slice of the image's
+            volume as the same method made it, NaN where there is none).
         parts: names of the values where there are several per image, such as the bands of a spectrum.
         group: its section in a report.
         of_image: whether it takes the SR image; measures of latents and of reconstructions do not.
@@ -76,7 +78,7 @@ class Metric:
         projected result agrees better with its LR than another is how it was made, no finding.
         """
         own = not self.of_image and not {"sr_latent", "sr_decoded"} & set(self.needs)
-        return bool(self.needs) and not own and self.group != "consistency"
+        return bool(set(self.needs) - {FOLLOWING}) and not own and self.group != "consistency"
 
     def __call__(self, sr: Tensor, hr: Tensor | None = None, **context: Any) -> Tensor:
         """The value of each SR image, (batch,) or (batch, parts); `context` may hold more than it needs."""
@@ -159,6 +161,8 @@ _TABLE = (
     Metric("radial_spectrum", "Radial spectrum", frequency.radial_spectrum, "log10 power", "closer", (-12.0, INF),
            f"mean log10 power in ten rings, {STUDY}", frequency.RADIAL_SIDE, needs=(), parts=frequency.RADIAL_BINS,
            group="frequency"),
+    Metric("slice_gradient", "Gradient between slices", frequency.slice_gradient, "intensity", "closer", (0.0, 1.0),
+           "root mean square difference from the next slice of the volume", needs=(FOLLOWING,), group="frequency"),
     Metric("hallucinated", "Hallucinated share", hallucination.hallucinated, "", "lower", (0.0, 1.0), STUDY,
            needs=("hr", "threshold"), parts=SIGMAS, group="hallucination"),
     Metric("lost", "Lost share", hallucination.lost, "", "lower", (0.0, 1.0), STUDY,

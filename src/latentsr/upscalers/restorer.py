@@ -24,7 +24,7 @@ from latentsr.autoencoders.haar import Wavelet
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Config
 from latentsr.degrade import Degradation, parse_degradation, project, translated
-from latentsr.device import image_generator, in_float32
+from latentsr.device import SliceId, image_generator, in_float32
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.diffusion.objective import ObjectiveName, ScheduleName
@@ -350,7 +350,11 @@ class Restorer(Upscaler):
     ) -> tuple[Tensor, list[torch.Generator]]:
         """The noise that a draw of each image begins with, and the generators of what follows."""
         generators = [image_generator(sampling.seed, image, number) for image in ids]
-        return image_noise((self.config.denoiser.latent_channels, *size), generators, self.device), generators
+        mixtures = [
+            id.mixture(sampling.seed, number) if sampling.coherent and isinstance(id, SliceId) else [(1.0, generator)]
+            for id, generator in zip(ids, generators, strict=True)
+        ]
+        return image_noise((self.config.denoiser.latent_channels, *size), mixtures, self.device), generators
 
     def _draw(
         self, given: "_Conditioning", ids: Sequence[str], sampling: Sampling, *, steps: int, number: int = 0

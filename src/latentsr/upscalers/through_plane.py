@@ -7,9 +7,8 @@ model makes of both sets of planes is averaged, and projected onto the volumes w
 brings the detail in plane back.
 """
 
-import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +23,7 @@ from latentsr.degrade import PROFILES, SliceProfile, project, resampling_matrix
 from latentsr.errors import InputError, OptionError
 from latentsr.io.reslice import resliced, slice_distance
 from latentsr.provenance import Provenance
-from latentsr.upscalers.upscaler import BATCH, MOST_DB, NOT_CALIBRATED, Checks, Enhanced, Sampling, Upscaler
+from latentsr.upscalers.upscaler import BATCH, MOST_DB, NOT_CALIBRATED, Checks, Enhanced, Sampling, Upscaler, slice_ids
 from latentsr.volume import Volume
 
 CLOSE = 0.95  # of the distance: beyond it nothing is gained
@@ -130,12 +129,13 @@ class ThroughPlane(Upscaler):
         rows, columns = unit.shape[1:]
         thin = torch.zeros(profile.thin, rows, columns)
         for axis, spacing in ((1, _spacing(volume)[1]), (2, _spacing(volume)[0])):
-            plane = Plane(self.plane, profile, spacing)
+            plane = Plane(self.plane, profile, spacing, f"planes of axis {axis}")
             planes, made = unit.movedim(axis, 0), thin.movedim(axis, 0)
             for start in range(0, len(planes), batch):
                 progress(start + (axis - 1) * rows, rows + columns)
                 part = slice(start, start + batch)
-                made[part] += plane.restore(planes[part], sampling) / 2
+                places = [index * _spacing(volume)[axis - 1] for index in range(len(planes))[part]]
+                made[part] += plane.restore(planes[part], sampling, places) / 2
         progress(rows + columns, rows + columns)
         for start in range(0, rows, ROWS) if sampling.consistency else ():
             part = slice(start, start + ROWS)
@@ -163,26 +163,29 @@ class Plane:
     """Restores planes across the slices of a profile, (planes, slices, columns), whose columns lie `spacing` mm apart.
 
     The model is given what its own degradation makes of an interpolation that the slices are the means of, on a grid
-    as fine as the model's result. Columns are reduced by the square root of the ratio of the spacings.
+    as fine as the model's result. Columns are reduced by the square root of the ratio of the spacings. `name` tells the
+    noise of these planes from that of others.
     """
 
     model: Upscaler
     profile: SliceProfile
     spacing: float
+    name: str = "planes"
 
     def width(self, columns: int) -> int:
         """How many columns the model is given of so many."""
         ratio = self.profile.distance / self.spacing
         return max(2, min(columns, round(columns / math.sqrt(ratio))))
 
-    def restore(self, planes: Tensor, sampling: Sampling) -> Tensor:
-        """The planes with thin slices, (planes, thin slices, columns)."""
+    def restore(self, planes: Tensor, sampling: Sampling, places: Sequence[float]) -> Tensor:
+        """The planes at `places`, in mm, with thin slices: (planes, thin slices, columns)."""
         scale, columns, profile = self.model.scale, planes.shape[-1], self.profile
         width, fine = self.width(columns), profile.slices * scale
         squeezed = self.model.degradation.matrix(width * scale) @ resampling_matrix("bicubic", columns, width * scale)
         lr = self._undone @ planes.double() @ torch.from_numpy(squeezed.T)
         lr = lr.float()[:, None]
-        ids = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in lr]
+        pixel = math.sqrt(profile.distance * self.spacing * columns / width)
+        ids = slice_ids(lr, [place / pixel for place in places], self.name)
         options = sampling.model_copy(update={"consistency": False})
         made = self.model.restore(lr, ids=ids, sampling=options).image[:, 0].double()
         step = profile.spacing / profile.distance * scale

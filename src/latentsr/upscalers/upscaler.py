@@ -18,8 +18,10 @@ from latentsr import __version__
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Config, canonical_json, checked
 from latentsr.degrade import Degradation, enlarge, project
+from latentsr.device import SliceId
 from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.io import read
+from latentsr.io.reslice import slice_places
 from latentsr.metrics.fidelity import lr_psnr
 from latentsr.names import BICUBIC
 from latentsr.provenance import ESTIMATE, INTERPOLATION, Provenance
@@ -33,6 +35,7 @@ TILE = 144  # 128 and the overlap, so that n tiles hold sides of 128 n
 SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image
 BATCH = 4  # slices at a time
 MOST_DB = 100.0  # of agreement with LR: beyond it floating point alone is measured
+SLICES = "slices"  # the volume in whose places noise is drawn: the same for all volumes
 NOT_CALIBRATED = "not calibrated"
 
 
@@ -49,7 +52,8 @@ class Sampling(Config):
     own number where a realism above 0 or several samples are asked for. `realism`, the dial: 0 is the posterior mean,
     1 a whole sample; between them fine detail comes first (`latentsr.upscalers.restorer`); None: the model's own.
     `consistency`: project onto the images whose degradation is the input. `tile`: the largest side of tiles in latents;
-    None or 0 for one piece. `solver`: None for the model's own.
+    None or 0 for one piece. `solver`: None for the model's own. `coherent`: near slices of a volume share noise, in the
+    measure in which they are nearer than a pixel of the input is wide; where not, each slice has noise of its own.
     """
 
     samples: int = Field(1, ge=1)
@@ -59,6 +63,7 @@ class Sampling(Config):
     consistency: bool = True
     tile: Annotated[int | None, BeforeValidator(_or_none)] = Field(TILE, ge=SMALLEST_TILE)
     solver: Annotated[str | None, BeforeValidator(_or_none)] = None
+    coherent: bool = True
 
     @model_validator(mode="after")
     def _samples_vary(self) -> "Sampling":
@@ -141,6 +146,22 @@ class Enhanced:
     checks: Checks
 
 
+def slice_ids(images: Tensor, places: Sequence[float], volume: str) -> list[str]:
+    """The ids of LR images (images, ...): digests of their pixels, with their places in a volume where they are known.
+
+    Places are in pixels of the images, as noise is shared over that distance: a model invents detail within an LR
+    pixel. Measured in docs/volumes.md.
+    """
+    ids = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in images]
+    return [SliceId(id, volume, place) for id, place in zip(ids, places, strict=True)] if places else ids
+
+
+def relative_places(volume: Volume) -> list[float]:
+    """Where a volume's slices lie from the first, in pixels of it; empty where the file does not say."""
+    places = slice_places(volume)
+    return [place / math.sqrt(math.prod(volume.spacing)) for place in places] if places and volume.spacing else []
+
+
 class Upscaler:
     """Makes SR images of LR images: `restore` tensors, `enhance` files, arrays and volumes.
 
@@ -217,7 +238,8 @@ class Upscaler:
     ) -> Enhanced:  # fmt: skip
         """The source, `scale` times finer in plane, in its physical values; slices are restored one by one.
 
-        The noise of a slice follows from the seed and its pixels, so that names and order change nothing.
+        The noise of a slice follows from the seed and its place in its volume, or its pixels where the place is not
+        known, so that names and order change nothing.
 
         Args:
             source: a Volume; an array, (rows, columns) or (slices, rows, columns); or the path of an image or series
@@ -231,6 +253,7 @@ class Upscaler:
             InputError: an image that cannot be read or restored
         """
         volume, sampling = self.prepared(source, sampling, batch, options)
+        places = relative_places(volume)
         windows, unit = volume.windows, torch.from_numpy(volume.unit())[:, None]
         slices, rows, columns = volume.pixels.shape
         pixels = np.empty((slices, rows * self.scale, columns * self.scale), np.float32)
@@ -243,7 +266,7 @@ class Upscaler:
         for start in range(0, slices, batch):
             progress(start, slices)
             part = slice(start, start + batch)
-            ids = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in unit[part]]
+            ids = slice_ids(unit[part], places[part] if places else (), SLICES)
             restored = self.restore(unit[part], ids=ids, sampling=sampling)
             made = zip(windows[part], restored.image[:, 0].numpy(), strict=True)
             pixels[part] = [window.invert(one) for window, one in made]

@@ -26,6 +26,7 @@ class Sample:
         mask: uint8, 0 outside the region of interest and 255 inside; None without one.
         spacing: (row, column) in mm; None where the source does not say.
         resized_from: (rows, columns) of the source where HR was resized.
+        slice_mm: where a slice lies along the normal of its volume; None where that is not known.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Sample:
     mask: "NDArray[np.uint8] | None" = None
     spacing: tuple[float, float] | None = None
     resized_from: tuple[int, int] | None = None
+    slice_mm: float | None = None
 
 
 @dataclass(frozen=True)

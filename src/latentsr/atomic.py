@@ -67,7 +67,7 @@ def replacing(path: Path, *, over_folder: bool = False) -> Iterator[Path]:
             named = Path(error.filename)
             if not named.is_relative_to(temporary) and named not in (path, *path.parents):
                 raise  # a file that could not be read while writing
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
 
 
 def append(path: Path, content: bytes) -> None:
@@ -89,7 +89,7 @@ def append(path: Path, content: bytes) -> None:
         if not size:
             _sync(path.parent)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -147,8 +147,8 @@ def _sync(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _refused(path: Path, error: OSError) -> LatentSRError:
-    """The error for a file that the disk refuses, with its fix."""
+def refused(path: Path, error: OSError) -> LatentSRError:
+    """An error for a file that the disk refuses, with its fix."""
     fix = "allow writing there" if error.errno in _FORBIDDEN else "free the disk"
     reason = error.strerror or str(error).partition("\n")[0] or type(error).__name__
     return LatentSRError(f"cannot write {path}: {reason}; {fix} or choose another output folder")

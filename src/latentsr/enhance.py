@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,13 +23,16 @@ from latentsr.io.items import refuse_source, unreadable
 from latentsr.job import check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
+from latentsr.scratch import Scratch
 from latentsr.tiling import balanced_tiles
 from latentsr.upscalers import BATCH, Sampling, Upscaler
 from latentsr.upscalers.restorer import Restorer
+from latentsr.upscalers.upscaler import LARGEST_BATCH
 from latentsr.volume import MAX_PIXELS, Volume
 
 JOURNAL = "run.partial.jsonl"  # beside the record, while the job runs
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
+SLICES = "slices-"  # what folders begin with that keep a volume's slices beside the record, until it is written
 MEND = "set the option overwrite, or choose another output folder"
 
 
@@ -150,6 +154,10 @@ def enhance_files(
                 outcome = replace(outcome, seconds=round(time.perf_counter() - begin, 3))
                 record.add(outcome)
                 finished(outcome)
+        for left in (
+            job.run.glob(f"{SLICES}*") if not job.dry_run else ()
+        ):  # of failures, or a killed run's other options
+            shutil.rmtree(left)
         progress(len(items), len(items))
     return record.outcomes
 
@@ -210,8 +218,11 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
         return outcome
     # Bytes on the disk for each pixel; none where the output is packed and nobody knows.
     bytes_each = {".dcm": 2, ".ima": 2, "": 2, ".nii": 4}.get(output.suffix.lower(), 0)
-    check_room(job.out if job.out.is_dir() else job.run, math.prod(made) * bytes_each)
-    enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress)
+    maps = (job.sampling.samples > 1) * (1 if job.upscaler.uncalibrated(job.sampling) else 2)
+    scratch = Scratch(job.run / f"{SLICES}{sha256_json([name, digest, job.made_by])[:16]}" if made[0] > 1 else None)
+    on_disk = 4 * (1 + maps) * (made[0] > 1)  # of the scratch
+    check_room(job.out if job.out.is_dir() else job.run, math.prod(made) * (bytes_each + on_disk))
+    enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress, scratch=scratch)
     checks = enhanced.checks
     unlike = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
     lost = isinstance(checks.guarantee, str) and job.upscaler.calibration is not None and enhanced.uncertainty
@@ -219,7 +230,7 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     outcome = replace(outcome, status="begun", made_by=job.made_by, checks=asdict(checks), warnings=warnings)
     record.begin(outcome)
     # The image comes last: where it exists, its maps do too; without it, none.
-    maps: list[Path] = []
+    written: list[Path] = []
     kind_of_map = UNCERTAINTY if enhanced.trust is None else INTERVAL
     outputs = {io.uncertainty_name(output, kind): (enhanced.uncertainty, kind_of_map)}
     outputs[io.uncertainty_name(output, kind, "trust")] = (enhanced.trust, TRUST)
@@ -227,18 +238,19 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
         for map_output, (pixels, what) in outputs.items():
             if pixels is not None:
                 refuse_links(job.out, map_output)
-                maps += io.write_uncertainty(
+                written += io.write_uncertainty(
                     pixels, map_output, provenance=enhanced.provenance, kind=what, overwrite=True,
                     parametric_map=job.parametric_map and what != TRUST,
                 )  # fmt: skip
         image = io.write(enhanced.volume, output, provenance=enhanced.provenance, overwrite=True)
     except (LatentSRError, OSError):
-        for path in maps:
+        for path in written:
             path.unlink(missing_ok=True)
         for map_output in outputs:
             _remove_empty(map_output)  # the folder of a series' maps
         raise
-    return replace(outcome, status="written", output_sha256=_hashes([*image, *maps], job.out))
+    scratch.remove()
+    return replace(outcome, status="written", output_sha256=_hashes([*image, *written], job.out))
 
 
 def _hashes(paths: Sequence[Path], out: Path) -> dict[str, str]:
@@ -415,10 +427,13 @@ class Pace:
             tiles = [balanced_tiles(length, tile or length, overlap) for length in (rows, columns)]
             computed = math.prod(len(starts) * side for starts, side in tiles)
             at_once = math.prod(side for _, side in tiles)
+            batch = min(slices, max(1, min(BATCH, LARGEST_BATCH // fine)))
             seconds += slices * computed * self.seconds * max(1, upscaler.evaluations(job.sampling))
             disk += made * ((4 if ".nii" in outcome.output else 2) + 4 * several)
-            volumes = 4 * made * (3 + several)  # the result, what is written and its bytes
-            images = min(BATCH, slices) * (self.grown * at_once + 8 * 3 * fine)  # by the network, and to project
+            # What is read; what is written and its bytes, of a batch or all.
+            whole = slices * rows * columns if job.upscaler is upscaler else made
+            volumes = 6 * whole + 4 * (3 + several) * (batch * fine if job.upscaler is upscaler else made)
+            images = batch * (self.grown * at_once + 8 * 3 * fine)  # by the network, and to project
             memory = max(memory, int(self.base + volumes + images))
         return Estimate(seconds, memory if self.base else 0, disk)
 

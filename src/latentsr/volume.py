@@ -1,5 +1,6 @@
 """Volume: the pixels of an image or a series, their spacing and source; their window: the line to [0, 1] and back."""
 
+import mmap
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -137,10 +138,27 @@ class Volume:
         expected = (slices, rows * scale, columns * scale)
         if pixels.shape != expected:
             raise InputError(f"enlarged pixels of shape {pixels.shape}: expected {expected} for scale {scale}")
-        if not np.isfinite(pixels).all():
+        if not all_finite(pixels):
             raise InputError("the enlarged image holds NaN or infinite pixels: it is not written; report the model")
         spacing = None if self.spacing is None else (self.spacing[0] / scale, self.spacing[1] / scale)
-        return replace(self, pixels=np.asarray(pixels, np.float32), spacing=spacing, scale=self.scale * scale)
+        return replace(self, pixels=np.asanyarray(pixels, np.float32), spacing=spacing, scale=self.scale * scale)
+
+
+def let_go(pixels: NDArray[Any]) -> None:
+    """Frees the memory of what was read of pixels that lie on disk, so that it is that of one slice; others stay."""
+    held = getattr(pixels, "_mmap", None) if isinstance(pixels, np.memmap) else None
+    if held is not None and hasattr(mmap, "MADV_DONTNEED"):
+        held.madvise(mmap.MADV_DONTNEED)
+
+
+def all_finite(pixels: NDArray[Any]) -> bool:
+    """Whether no pixel is NaN or infinite; slice by slice, as they may lie on disk."""
+    for one in pixels:
+        finite = bool(np.isfinite(one).all())
+        let_go(pixels)
+        if not finite:
+            return False
+    return True
 
 
 def first_pixel_shift(scale: int) -> float:

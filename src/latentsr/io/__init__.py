@@ -14,7 +14,7 @@ from latentsr.io.dicom.geometry import affine, irregularities
 from latentsr.io.dicom.header import is_dicom
 from latentsr.io.items import SUFFIXES, Item, find, kind_of, output_name, refuse_source, uncertainty_name, unreadable
 from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
-from latentsr.volume import MAX_PIXELS, Volume
+from latentsr.volume import MAX_PIXELS, Volume, all_finite
 
 __all__ = [
     "SUFFIXES",
@@ -162,7 +162,7 @@ def write_uncertainty(
     path = Path(path)
     refuse_source(path, spread.source.paths)
     refuse_existing(path, overwrite)
-    if not np.isfinite(spread.pixels).all():
+    if not all_finite(spread.pixels):
         raise InputError("the uncertainty map holds NaN or infinite pixels: it is not written; report the model")
     made_by = replace(provenance or WITHOUT_MODEL, image=kind)
     if spread.source.kind == "nifti":

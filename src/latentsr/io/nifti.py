@@ -6,9 +6,9 @@ import logging
 import math
 import re
 import zlib
-from io import BufferedIOBase
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import nibabel
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError, OptionError
 from latentsr.provenance import WITHOUT_MODEL, Provenance
-from latentsr.volume import MAX_PIXELS, Pixels, Source, Volume, Window, first_pixel_shift
+from latentsr.volume import MAX_PIXELS, Pixels, Source, Volume, Window, first_pixel_shift, let_go
 
 SUFFIXES = (".nii", ".nii.gz")
 
@@ -82,15 +82,14 @@ def write(
     `affine` places the source's grid where the volume does not come from NIfTI.
     """
     made_by = provenance or WITHOUT_MODEL
+    axis = volume.source.header.axis if volume.source.kind == "nifti" else 2
     try:
-        image = _image(volume, affine)
+        fields = _fields(volume, affine)
     except HeaderDataError as error:
         size = max(volume.pixels.shape)
         raise InputError(f"{path}: {size} voxels along an axis: NIfTI-1 holds 32767, convert to NIfTI-2") from error
     finer = f"x{volume.scale}" if volume.slice_distance is None else f"slices every {volume.slice_distance:g} mm"
-    image.header["descrip"] = f"latentsr {made_by.version} {finer}; research use only".encode()[:79]
-    content = image.to_bytes()
-    packed = gzip.compress(content, compresslevel=6, mtime=0) if path.suffix.lower() == ".gz" else content
+    fields["descrip"] = f"latentsr {made_by.version} {finer}; research use only".encode()[:79]
     spacing = " x ".join(f"{value:g}" for value in volume.spacing) + " mm" if volume.spacing else "unknown spacing"
     facts = {  # metadata of a BIDS derivative
         **made_by.text(volume.scale),
@@ -104,7 +103,12 @@ def write(
         replacing(path, over_folder=True) as part,  # renamed last: where the image exists, its sidecar does
         replacing(sidecar, over_folder=True) as text_part,
     ):
-        write_bytes(part, packed)
+        with part.open("wb") as file:
+            if path.suffix.lower() == ".gz":
+                with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+                    _write_voxels(packed, fields, volume.pixels, axis)
+            else:
+                _write_voxels(file, fields, volume.pixels, axis)
         write_bytes(text_part, (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
     return path, sidecar
 
@@ -252,20 +256,35 @@ def _values(stream: BufferedIOBase, fields: Any, path: Path, most: int) -> Pixel
     return pixels.reshape(shape, order="F")
 
 
-def _image(volume: Volume, affine: NDArray[Any] | None) -> Any:
-    """The image of a volume; from NIfTI its geometry is copied field by field, as matrices would lose digits."""
+def _write_voxels(file: IO[bytes] | gzip.GzipFile, fields: Any, pixels: Pixels, axis: int) -> None:
+    """Writes header and voxels, the slowest axis of the file first, so that little is in memory where they lie on disk.
+
+    `axis` of the stored array counts the slices.
+    """
+    fields["magic"], fields["vox_offset"] = fields.single_magic, fields.single_vox_offset
+    fields["scl_slope"], fields["scl_inter"] = 1, 0
+    fields.write_to(header := BytesIO())
+    file.write(header.getvalue().ljust(fields.single_vox_offset, b"\0"))  # no extensions
+    ordered = np.moveaxis(pixels, 0, 2 - axis)
+    for one in ordered:
+        file.write(np.ascontiguousarray(one, fields.get_data_dtype()).data)
+        let_go(pixels)
+
+
+def _fields(volume: Volume, affine: NDArray[Any] | None) -> Any:
+    """The header of a volume; from NIfTI its geometry is copied field by field, as matrices would lose digits."""
     if volume.source.kind != "nifti":
         row, column = volume.spacing or (1.0, 1.0)
         own = np.diag([column * volume.scale, -row * volume.scale, 1.0, 1.0]) if affine is None else affine
-        image = nibabel.Nifti1Image(np.asarray(volume.pixels, np.float32).T, finer_affine(own, volume.scale))
-        image.header.set_xyzt_units("mm" if volume.spacing else "unknown")
-        return image
+        none = np.broadcast_to(np.float32(0), volume.pixels.T.shape)
+        header = nibabel.Nifti1Image(none, finer_affine(own, volume.scale)).header
+        header.set_xyzt_units("mm" if volume.spacing else "unknown")
+        return header
     source: NiftiHeader = volume.source.header
-    array = np.moveaxis(np.asarray(volume.pixels, np.float32), 0, 2 - source.axis).T
-    array = array[:, :, 0] if source.dimensions == 2 else array
+    shape = np.moveaxis(volume.pixels, 0, 2 - source.axis).T.shape
     fields = source.fields.__class__()
     fields.set_data_dtype(np.float32)
-    fields.set_data_shape(array.shape)
+    fields.set_data_shape(shape[: source.dimensions])
     coarse, axes = source.fields, _in_plane(source.axis)
     fields["pixdim"][:4] = coarse["pixdim"][:4]
     fields["pixdim"][[axis + 1 for axis in axes]] /= volume.scale
@@ -276,5 +295,4 @@ def _image(volume: Volume, affine: NDArray[Any] | None) -> Any:
         fields["qoffset_x"], fields["qoffset_y"], fields["qoffset_z"] = origin
     if coarse["sform_code"] > 0:
         fields["srow_x"], fields["srow_y"], fields["srow_z"] = finer_affine(coarse.get_sform(), volume.scale, axes)[:3]
-    image_class = nibabel.Nifti2Image if isinstance(fields, nibabel.Nifti2Header) else nibabel.Nifti1Image
-    return image_class(array, None, fields)
+    return fields

@@ -23,6 +23,7 @@ from latentsr.degrade import PROFILES, SliceProfile, project, resampling_matrix
 from latentsr.errors import InputError, OptionError
 from latentsr.io.reslice import resliced, slice_distance
 from latentsr.provenance import Provenance
+from latentsr.scratch import Scratch
 from latentsr.upscalers.upscaler import BATCH, MOST_DB, NOT_CALIBRATED, Checks, Enhanced, Sampling, Upscaler, slice_ids
 from latentsr.volume import Volume
 
@@ -113,12 +114,13 @@ class ThroughPlane(Upscaler):
 
     def enhance(
         self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int = BATCH,
-        progress: Callable[[int, int], None] = lambda done, total: None, **options: Any,
+        progress: Callable[[int, int], None] = lambda done, total: None, scratch: Scratch | None = None, **options: Any,
     ) -> Enhanced:  # fmt: skip
         """The source with its slices at the target's distance, in its physical values and its place.
 
         Arguments and errors as of `Upscaler.enhance`; `progress` takes (planes done, all planes). With `consistency`
-        the mean of the result over the profile of each source slice is that slice again.
+        the mean of the result over the profile of each source slice is that slice again. All is made in memory, and
+        then put into `scratch`.
 
         Raises:
             InputError: also a volume of one slice, of slices at uneven distances or of several at one position, with a
@@ -142,7 +144,9 @@ class ThroughPlane(Upscaler):
             thin[:, part] = project(thin[:, part], unit[:, part], profile)
         error = (profile.apply(thin) - unit).square().mean(dim=(1, 2)).max()
         agreement = round(min(-10 * math.log10(max(float(error), 1e-30)), MOST_DB), 2)
-        pixels = volume.window.invert(thin.numpy())
+        scratch = scratch or Scratch()
+        scratch.put("image", 0, volume.window.invert(thin.numpy()), len(thin))
+        pixels = scratch.array("image", (len(thin), rows, columns))
         enhanced = resliced(volume, pixels, profile.spacing)
         return Enhanced(enhanced, None, self.provenance(sampling), None, Checks(NOT_CALIBRATED, lr_psnr=agreement))
 

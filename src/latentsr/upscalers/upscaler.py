@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +25,7 @@ from latentsr.io.reslice import slice_places
 from latentsr.metrics.fidelity import lr_psnr
 from latentsr.names import BICUBIC
 from latentsr.provenance import ESTIMATE, INTERPOLATION, Provenance
+from latentsr.scratch import Scratch
 from latentsr.volume import Volume
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ BICUBIC_PROJECTED = "bicubic+projection"
 TILE = 144  # 128 and the overlap, so that n tiles hold sides of 128 n
 SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image
 BATCH = 4  # slices at a time
+LARGEST_BATCH = 2**22  # pixels of the result at a time, beyond one slice
+IMAGE, SPREAD, TRUSTED = "image", "spread", "trust"  # arrays of a result
 MOST_DB = 100.0  # of agreement with LR: beyond it floating point alone is measured
 SLICES = "slices"  # the volume in whose places noise is drawn: the same for all volumes
 NOT_CALIBRATED = "not calibrated"
@@ -234,7 +237,7 @@ class Upscaler:
 
     def enhance(
         self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int = BATCH,
-        progress: Callable[[int, int], None] = lambda done, total: None, **options: Any,
+        progress: Callable[[int, int], None] = lambda done, total: None, scratch: Scratch | None = None, **options: Any,
     ) -> Enhanced:  # fmt: skip
         """The source, `scale` times finer in plane, in its physical values; slices are restored one by one.
 
@@ -244,8 +247,9 @@ class Upscaler:
         Args:
             source: a Volume; an array, (rows, columns) or (slices, rows, columns); or the path of an image or series
             sampling: how it is restored; or, instead, `options`
-            batch: slices at a time, at least 1
+            batch: the most slices at a time, at least 1; fewer of large ones
             progress: takes (slices done, all slices)
+            scratch: where slices are kept, and found again that an earlier call had made; None: memory
             options: the fields of Sampling, such as realism=0.5, samples=8, seed=1
 
         Raises:
@@ -253,39 +257,52 @@ class Upscaler:
             InputError: an image that cannot be read or restored
         """
         volume, sampling = self.prepared(source, sampling, batch, options)
-        places = relative_places(volume)
-        windows, unit = volume.windows, torch.from_numpy(volume.unit())[:, None]
-        slices, rows, columns = volume.pixels.shape
-        pixels = np.empty((slices, rows * self.scale, columns * self.scale), np.float32)
-        spread = np.empty_like(pixels) if sampling.samples > 1 else None
         lacking, undone = self.uncalibrated(sampling), self.degradation.text
         if not lacking and self.calibration is not None and self.calibration.degradation != undone:
             lacking = f"calibrated for {self.calibration.degradation}, not {undone}"
-        calibration = None if lacking else self.calibration
-        checks = Checks(lacking if calibration is None else calibration.guarantee)
-        for start in range(0, slices, batch):
+        scratch, calibration = scratch or Scratch(), None if lacking else self.calibration
+        checks = self._make_slices(volume, sampling, scratch, batch, progress, calibration)
+        checks.guarantee = lacking if calibration is None else calibration.guarantee
+        made = {IMAGE, *((SPREAD,) if sampling.samples > 1 else ()), *(() if checks.trusted is None else (TRUSTED,))}
+        image, uncertainty, trust = (
+            volume.enlarged(scratch.array(name, self.output_shape(volume)), self.scale) if name in made else None
+            for name in (IMAGE, SPREAD, TRUSTED)
+        )
+        return Enhanced(image or volume, uncertainty, self.provenance(sampling), trust, checks)
+
+    def _make_slices(
+        self, volume: Volume, sampling: Sampling, scratch: Scratch, batch: int,
+        progress: Callable[[int, int], None], calibration: "Calibration | None",
+    ) -> Checks:  # fmt: skip
+        """Puts into `scratch` what it lacks of the slices' images, their spread and where that is small."""
+        (slices, rows, columns), windows, places = self.output_shape(volume), volume.windows, relative_places(volume)
+        state = scratch.state()
+        checks = Checks(**state["checks"]) if state else Checks("")
+        batch = max(1, min(batch, LARGEST_BATCH // (rows * columns)))
+        for start in range(state.get("done", 0), slices, batch):
             progress(start, slices)
             part = slice(start, start + batch)
-            ids = slice_ids(unit[part], places[part] if places else (), SLICES)
-            restored = self.restore(unit[part], ids=ids, sampling=sampling)
-            made = zip(windows[part], restored.image[:, 0].numpy(), strict=True)
-            pixels[part] = [window.invert(one) for window, one in made]
-            checks.add(unit[part], restored, self.degradation, len(ids) / slices, calibration)
-            if spread is not None:
+            here = np.stack([one.apply(pixels) for one, pixels in zip(windows[part], volume.pixels[part], strict=True)])
+            unit, share = torch.from_numpy(here)[:, None], len(here) / slices
+            restored = self.restore(unit, ids=slice_ids(unit, places[part], SLICES), sampling=sampling)
+            images = restored.image[:, 0].numpy()
+            physical = np.stack([one.invert(image) for one, image in zip(windows[part], images, strict=True)])
+            scratch.put(IMAGE, start, physical, slices)
+            checks.add(unit, restored, self.degradation, share, calibration)
+            if sampling.samples > 1:
                 width = restored.spread if calibration is None else restored.interval
                 if width is None:
                     raise ModelError(f"{self.name}: {sampling.samples} samples gave no spread; report the model")
-                spread[part] = width[:, 0].numpy()
+                ranges = np.array([one.high - one.low for one in windows[part]], np.float32)[:, None, None]
+                scratch.put(SPREAD, start, width[:, 0].numpy() * ranges, slices)
+                if calibration is not None:
+                    trusted = (width[:, 0].numpy() <= calibration.trusted).astype(np.float32)
+                    scratch.put(TRUSTED, start, trusted, slices)
+                    checks.trusted = (checks.trusted or 0.0) + share * float(trusted.mean(dtype=np.float64))
+            scratch.note({"done": start + len(here), "checks": asdict(checks)})
         progress(slices, slices)
-        uncertainty, trust = None, None
-        if calibration is not None and spread is not None:
-            trusted = (spread <= calibration.trusted).astype(np.float32)
-            trust, checks.trusted = volume.enlarged(trusted, self.scale), round(float(trusted.mean()), 4)
-        if spread is not None:
-            ranges = np.array([window.high - window.low for window in windows], np.float32)
-            uncertainty = volume.enlarged(spread * ranges[:, None, None], self.scale)
-        enlarged = volume.enlarged(pixels, self.scale)
-        return Enhanced(enlarged, uncertainty, self.provenance(sampling), trust, checks)
+        checks.trusted = None if checks.trusted is None else round(checks.trusted, 4)
+        return checks
 
     def prepared(
         self, source: Volume | NDArray[Any] | str | Path, sampling: Sampling | None, batch: int, options: dict[str, Any]

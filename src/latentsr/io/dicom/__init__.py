@@ -31,7 +31,7 @@ from latentsr.io.dicom.header import FRAMES, frames, load, refusing
 from latentsr.io.dicom.parametric import map_headers
 from latentsr.io.dicom.pixels import to_physical
 from latentsr.provenance import MAPS, WITHOUT_MODEL, Provenance
-from latentsr.volume import MAX_PIXELS, Source, Volume, Window
+from latentsr.volume import MAX_PIXELS, Source, Volume, Window, let_go
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 
@@ -65,7 +65,12 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
             raise InputError(f"{one.path} is {came}: give such files apart")
     slices = [one for part in parts for one in part]
     headers = tuple(one.header for one in slices)
-    pixels = np.stack([to_physical(one.stored, one.header) for one in slices])
+    # The SHA-256 of all instances, identifiers and stored pixels, in their order.
+    digest, pixels = hashlib.sha256(), np.empty((len(slices), *slices[0].stored.shape), np.float32)
+    for index, one in enumerate(slices):
+        pixels[index] = to_physical(one.stored, one.header)
+        digest.update(f"{one.header.SOPInstanceUID} {one.stored.dtype} {one.stored.shape}".encode())
+        digest.update(np.ascontiguousarray(one.stored).data)
     modality = str(headers[0].get("Modality"))
     known = modality if modality in MODALITIES else ""  # any other text may be anything, a name too
 
@@ -80,11 +85,6 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
             upwards = [one.header for one in in_order([slices[index] for index in kind])]
             texts += [*irregularities(upwards), *tilted(upwards)]
     warnings = dict.fromkeys([*texts, *(text for one in files for text in left_out(one.header))])
-    # The SHA-256 of all instances, identifiers and stored pixels, in their order.
-    digest = hashlib.sha256()
-    for one in slices:
-        digest.update(f"{one.header.SOPInstanceUID} {one.stored.dtype} {one.stored.shape}".encode())
-        digest.update(np.ascontiguousarray(one.stored).data)
     source = Source(
         "dicom", tuple(one.path for one in files), headers, known, tuple(warnings), digest.hexdigest(),
         wholes=tuple(one.header for one in files) if several or mosaic else (),
@@ -126,6 +126,7 @@ def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple
                 correct_ambiguous_vr(image, is_little_endian=True)
                 image.save_as(content, enforce_file_format=True)
             write_bytes(part / name, content.getvalue())
+            let_go(volume.pixels)
     return tuple(path / name for name in names)
 
 

@@ -20,7 +20,7 @@ from latentsr.io.dicom.derived import GREATEST, PARAMETRIC_MAP, content, derived
 from latentsr.io.dicom.geometry import is_placed, position
 from latentsr.io.dicom.header import ENHANCED, FRAMES, refusing
 from latentsr.provenance import INTERVAL, UNCERTAINTY, Provenance
-from latentsr.volume import Volume
+from latentsr.volume import Volume, let_go
 
 # Classes whose images may have any rescale slope (PS3.3 C.8.2.1, C.8.9.1, C.11.1; MR as many scanners write it). That
 # of a digital X-ray image is 1, too coarse for a spread of few steps (PS3.3 C.8.11.3).
@@ -34,6 +34,7 @@ _OF_STORED_VALUES = (
     "WindowCenterWidthExplanation", "RealWorldValueMappingSequence", "PresentationLUTShape",
     "PresentationIntentType",
 )  # fmt: skip
+_MOST = 2**26  # pixels that are looked at for it, of evenly spread slices
 _BRIGHTEST = 99.5  # percentile that a viewer shows white: a few outliers would leave the rest dark
 
 MEANINGS = {UNCERTAINTY: "Standard deviation over samples", INTERVAL: "Half-width of the interval"}
@@ -47,8 +48,12 @@ _READ_UNCHECKED = (  # by highdicom, which takes them as there
 
 def map_headers(spread: Volume) -> list[Dataset]:
     """A header for each slice that stores a spread above 0 in 16 bits, with its own window, in the source's units."""
-    top = float(spread.pixels.max()) or 1.0
-    bright = float(np.percentile(spread.pixels, _BRIGHTEST)) or top
+    top = 0.0
+    for one in spread.pixels:
+        top = max(top, float(one.max()))
+        let_go(spread.pixels)
+    top = top or 1.0
+    bright = float(np.percentile(spread.pixels[:: -(-spread.pixels.size // _MOST)], _BRIGHTEST)) or top
     how: dict[str, Any] = {
         "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 0,
         "PhotometricInterpretation": "MONOCHROME2",

@@ -42,7 +42,7 @@ def test_disk_and_memory_follow_the_pixels(resolver: SuperResolver) -> None:
     outcomes = [planned(1, 10, 10), planned(2, 10, 10, output="a.nii.gz"), Outcome("b", "failed"), Outcome("c", "kept")]
     found = pace.estimate(outcomes, job)
     assert found.disk == 16 * (100 * 2 + 200 * 4)
-    assert found.memory == 10**9 + 4 * 16 * 200 * 3 + 2 * 24 * 1600
+    assert found.memory == 10**9 + 6 * 200 + 4 * 3 * 16 * 200 + 2 * 24 * 1600
     assert pace.estimate([], job).disk == 0
     assert Pace(0, 0, 0).estimate(outcomes, job).memory == 0  # where the system does not tell
 

@@ -41,6 +41,9 @@ def test_another_finds_what_was_noted_and_nothing_without(tmp_path: Path) -> Non
     assert again.state() == {"done": 2}
     again.put("image", 2, _slices(2, 2), 4)
     np.testing.assert_array_equal(again.array("image", (4, 2, 3)), _slices(0, 4))
+    again.note({"done": 4})
+    (tmp_path / "slices" / "image.f32").write_bytes(b"cut")
+    assert again.state() == {}
     (tmp_path / "slices" / "state.json").write_text("{")
     assert again.state() == {}
     again.remove()

@@ -13,7 +13,7 @@ from latentsr.config import read_json, write_json
 from latentsr.errors import InputError
 from latentsr.volume import Pixels
 
-STATE = "state.json"
+STATE, ARRAYS, BYTES = "state.json", "*.f32", "bytes"
 
 
 class Scratch:
@@ -28,13 +28,16 @@ class Scratch:
         self._arrays: dict[str, Pixels] = {}
 
     def state(self) -> dict[str, Any]:
-        """What `note` wrote last; empty at the beginning, or where it cannot be read, as after a power cut."""
+        """What `note` wrote last; empty at the beginning, and where it or an array was cut or removed since."""
         if self.folder is None or not (self.folder / STATE).is_file():
             return {}
         try:
-            return dict(read_json(self.folder / STATE))
+            state = dict(read_json(self.folder / STATE))
         except InputError:
             return {}
+        sizes = {path.name: path.stat().st_size for path in self.folder.glob(ARRAYS)}
+        whole = all(sizes.get(name, 0) >= size for name, size in state.pop(BYTES, {}).items())
+        return state if whole else {}
 
     def put(self, name: str, start: int, values: Pixels, slices: int) -> None:
         """Keeps the slices from `start` on of an array of so many; LatentSRError if the disk refuses."""
@@ -57,7 +60,8 @@ class Scratch:
     def note(self, state: Mapping[str, Any]) -> None:
         """Says how far the arrays are whole."""
         if self.folder is not None:
-            write_json(self.folder / STATE, state)
+            sizes = {path.name: path.stat().st_size for path in sorted(self.folder.glob(ARRAYS))}
+            write_json(self.folder / STATE, {**state, BYTES: sizes})
 
     def array(self, name: str, shape: tuple[int, int, int]) -> Pixels:
         """The whole array: from disk it is a read-only map of its file, see `latentsr.volume.let_go`."""

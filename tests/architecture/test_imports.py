@@ -16,7 +16,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
 
 LAYERS = (
-    ("errors", "atomic", "config", "names", "volume", "provenance", "job"),
+    ("errors", "atomic", "config", "names", "volume", "provenance", "job", "scratch"),
     ("device", "degrade", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "diffusion", "data"),
     ("training", "upscalers"),

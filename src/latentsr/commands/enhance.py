@@ -28,6 +28,9 @@ Steps = Annotated[
     int | None,
     typer.Option(help="Network evaluations. 1: the posterior mean. Default: 1, or the model's own for a sample."),
 ]
+Samples = Annotated[
+    int, typer.Option(help="Samples to draw: their mean, and a map of their spread, or of calibrated intervals.")
+]
 Realism = Annotated[
     float | None,
     typer.Option(
@@ -55,9 +58,7 @@ def enhance(
     scale: Scale = None,
     degradation: MadeBy = None,
     steps: Steps = None,
-    samples: Annotated[
-        int, typer.Option(help="Samples to draw: their mean, and a map of their spread, or of calibrated intervals.")
-    ] = 1,
+    samples: Samples = 1,
     realism: Realism = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     consistency: Annotated[bool, typer.Option(help="Make the result agree exactly with the input.")] = True,

@@ -26,7 +26,7 @@ from latentsr.metrics.fidelity import lr_psnr
 from latentsr.names import BICUBIC
 from latentsr.provenance import ESTIMATE, INTERPOLATION, Provenance
 from latentsr.scratch import Scratch
-from latentsr.volume import Volume
+from latentsr.volume import Volume, Window
 
 if TYPE_CHECKING:
     from latentsr.upscalers.calibration import Calibration
@@ -260,24 +260,12 @@ class Upscaler:
         lacking, undone = self.uncalibrated(sampling), self.degradation.text
         if not lacking and self.calibration is not None and self.calibration.degradation != undone:
             lacking = f"calibrated for {self.calibration.degradation}, not {undone}"
-        scratch, calibration = scratch or Scratch(), None if lacking else self.calibration
-        checks = self._make_slices(volume, sampling, scratch, batch, progress, calibration)
-        checks.guarantee = lacking if calibration is None else calibration.guarantee
-        made = {IMAGE, *((SPREAD,) if sampling.samples > 1 else ()), *(() if checks.trusted is None else (TRUSTED,))}
-        image, uncertainty, trust = (
-            volume.enlarged(scratch.array(name, self.output_shape(volume)), self.scale) if name in made else None
-            for name in (IMAGE, SPREAD, TRUSTED)
-        )
-        return Enhanced(image or volume, uncertainty, self.provenance(sampling), trust, checks)
-
-    def _make_slices(
-        self, volume: Volume, sampling: Sampling, scratch: Scratch, batch: int,
-        progress: Callable[[int, int], None], calibration: "Calibration | None",
-    ) -> Checks:  # fmt: skip
-        """Puts into `scratch` what it lacks of the slices' images, their spread and where that is small."""
+        calibration = None if lacking else self.calibration
         (slices, rows, columns), windows, places = self.output_shape(volume), volume.windows, relative_places(volume)
+        scratch = scratch or Scratch()
         state = scratch.state()
-        checks = Checks(**state["checks"]) if state else Checks("")
+        checks = Checks(lacking if calibration is None else calibration.guarantee)
+        checks = Checks(**state["checks"]) if state else checks
         batch = max(1, min(batch, LARGEST_BATCH // (rows * columns)))
         for start in range(state.get("done", 0), slices, batch):
             progress(start, slices)
@@ -285,24 +273,20 @@ class Upscaler:
             here = np.stack([one.apply(pixels) for one, pixels in zip(windows[part], volume.pixels[part], strict=True)])
             unit, share = torch.from_numpy(here)[:, None], len(here) / slices
             restored = self.restore(unit, ids=slice_ids(unit, places[part], SLICES), sampling=sampling)
-            images = restored.image[:, 0].numpy()
-            physical = np.stack([one.invert(image) for one, image in zip(windows[part], images, strict=True)])
-            scratch.put(IMAGE, start, physical, slices)
             checks.add(unit, restored, self.degradation, share, calibration)
-            if sampling.samples > 1:
-                width = restored.spread if calibration is None else restored.interval
-                if width is None:
-                    raise ModelError(f"{self.name}: {sampling.samples} samples gave no spread; report the model")
-                ranges = np.array([one.high - one.low for one in windows[part]], np.float32)[:, None, None]
-                scratch.put(SPREAD, start, width[:, 0].numpy() * ranges, slices)
-                if calibration is not None:
-                    trusted = (width[:, 0].numpy() <= calibration.trusted).astype(np.float32)
-                    scratch.put(TRUSTED, start, trusted, slices)
-                    checks.trusted = (checks.trusted or 0.0) + share * float(trusted.mean(dtype=np.float64))
+            if sampling.samples > 1 and (restored.spread if calibration is None else restored.interval) is None:
+                raise ModelError(f"{self.name}: {sampling.samples} samples gave no spread; report the model")
+            for name, values in _arrays(restored, windows[part], calibration, sampling).items():
+                scratch.put(name, start, values, slices)
+                if name == TRUSTED:
+                    checks.trusted = (checks.trusted or 0.0) + share * float(values.mean(dtype=np.float64))
             scratch.note({"done": start + len(here), "checks": asdict(checks)})
         progress(slices, slices)
         checks.trusted = None if checks.trusted is None else round(checks.trusted, 4)
-        return checks
+        names = (IMAGE, *((SPREAD,) if sampling.samples > 1 else ()), *(() if checks.trusted is None else (TRUSTED,)))
+        shape = slices, rows, columns
+        made = {name: volume.enlarged(scratch.array(name, shape), self.scale) for name in names}
+        return Enhanced(made[IMAGE], made.get(SPREAD), self.provenance(sampling), made.get(TRUSTED), checks)
 
     def prepared(
         self, source: Volume | NDArray[Any] | str | Path, sampling: Sampling | None, batch: int, options: dict[str, Any]
@@ -340,6 +324,21 @@ class Upscaler:
         return Provenance(
             self.name, __version__, self.hash, sampling.seed, options, synthetic=kind != INTERPOLATION, image=kind
         )
+
+
+def _arrays(
+    restored: Restored, windows: Sequence[Window], calibration: "Calibration | None", sampling: Sampling
+) -> dict[str, NDArray[np.float32]]:
+    """What is kept of some slices: images and spread in physical units, and where the interval is small."""
+    images = restored.image[:, 0].numpy()
+    found = {IMAGE: np.stack([one.invert(image) for one, image in zip(windows, images, strict=True)])}
+    width = restored.spread if calibration is None else restored.interval
+    if sampling.samples > 1 and width is not None:
+        ranges = np.array([one.high - one.low for one in windows], np.float32)[:, None, None]
+        found[SPREAD] = width[:, 0].numpy() * ranges
+        if calibration is not None:
+            found[TRUSTED] = (width[:, 0].numpy() <= calibration.trusted).astype(np.float32)
+    return found
 
 
 class Bicubic(Upscaler):

@@ -185,7 +185,7 @@ class TestEnhance:
         assert "broken.png" in failure
         assert warning.startswith("warning: output size unlike training (256 px): ")
         assert warning.endswith(": 2 files, the first a.png")
-        assert "skipped  1 file without an image, the first notes.txt\n" in said.out
+        assert "skipped  1 file without an image: notes.txt\n" in said.out
         assert "2 of 4 done, 1 skipped, 1 failed. Research use only." in said.out
 
     def test_a_dry_run_writes_nothing(self, run: Run, model_folder: Path, tmp_path: Path) -> None:

@@ -365,7 +365,7 @@ def odd(tmp_path: Path) -> Path:
     Image.fromarray(np.full((9, 9), 7, np.uint8)).save(root / "constant.png")
     Image.fromarray(np.full((1, 1), 7, np.uint8)).save(root / "one.png")
     values = random.normal(size=(8, 8, 2, 3)).astype(np.float32)
-    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), root / "four.nii")
+    nibabel.save(nibabel.Nifti1Image(values[:, :, :, None], np.eye(4)), root / "five.nii")
     nibabel.save(nibabel.Nifti1Image(values[..., 0], np.eye(4)), root / "cut.nii.gz")
     (root / "cut.nii.gz").write_bytes((root / "cut.nii.gz").read_bytes()[:200])
     values[0] = np.nan

@@ -19,6 +19,7 @@ from latentsr.autoencoders.encoding import OVERLAP
 from latentsr.config import manifest, read_json, sha256, sha256_json, write_json
 from latentsr.device import peak_memory
 from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
+from latentsr.io.bids import derivative, describe
 from latentsr.io.items import refuse_source, unreadable
 from latentsr.job import check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
@@ -65,7 +66,7 @@ class Outcome:
 class Job:
     """How a tree is enhanced.
 
-    `overwrite`, `dry_run`, `force` (burned-in annotation), `grey` (colour to grey), `axis` (slices of NIfTI),
+    `overwrite`, `dry_run`, `force` (burned-in annotation), `grey` (colour to grey), `axis` (slices of a volume),
     `max_pixels` (of a volume that is read) and `parametric_map` (of the spread, DICOM) are as in the command line.
     """
 
@@ -92,7 +93,7 @@ class Job:
 
     @property
     def run(self) -> Path:
-        """The folder of the job's record, beside `out`, which holds images and nothing else."""
+        """The folder of the job's record, beside `out`, which holds images and what belongs to them."""
         return run_folder(self.out)
 
     def read(self, path: Path | io.Item, *, constant: bool = False) -> Volume:
@@ -132,7 +133,7 @@ def enhance_files(
         if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in (out, job.run)):
             raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
     job.upscaler.check(job.sampling)
-    items = io.find(paths)
+    items, dataset = io.find(paths), derivative(paths, job.upscaler.name)
     with contextlib.nullcontext() if job.dry_run else locked(job.run), _Record(job, paths) as record:
         if not job.dry_run:
             check_writable(out if out.is_dir() else job.run)
@@ -159,6 +160,8 @@ def enhance_files(
         ):  # of failures, or a killed run's other options
             shutil.rmtree(left)
         progress(len(items), len(items))
+        if dataset and any(outcome.status in ("written", "kept") for outcome in record.outcomes):
+            describe(dataset, out)
     return record.outcomes
 
 
@@ -217,7 +220,7 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     if job.dry_run:
         return outcome
     # Bytes on the disk for each pixel; none where the output is packed and nobody knows.
-    bytes_each = {".dcm": 2, ".ima": 2, "": 2, ".nii": 4}.get(output.suffix.lower(), 0)
+    bytes_each = {".dcm": 2, ".ima": 2, "": 2, ".nii": 4, ".mgh": 4}.get(output.suffix.lower(), 0)
     maps = (job.sampling.samples > 1) * (1 if job.upscaler.uncalibrated(job.sampling) else 2)
     scratch = Scratch(job.run / f"{SLICES}{sha256_json([name, digest, job.made_by])[:16]}" if made[0] > 1 else None)
     on_disk = 4 * (1 + maps) * (made[0] > 1)  # of the scratch

@@ -54,7 +54,7 @@ class Window:
 
 MAX_PIXELS = 2**27  # of a volume, where nothing else is said: 512 MB as float32
 
-Kind = Literal["dicom", "nifti", "png", "tiff", "jpeg", "memory"]
+Kind = Literal["dicom", "nifti", "mgh", "itk", "png", "tiff", "jpeg", "memory"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Source:
     `paths` has one file per slice for a DICOM series and one file otherwise; `header` belongs to the `latentsr.io`
     module of that format and always describes the source's own grid, whatever the volume's scale; `wholes` are the
     headers of DICOM files that hold several slices each, all equally many, and `windows` those of the slices where a
-    file holds images of several kinds, such as magnitude and phase. `modality` is
+    file holds images of several kinds, such as magnitude and phase, or of several b-values. `modality` is
     DICOM's code, empty where the file does not say. `warnings` are the reader's remarks, such as
     what it dropped; they name no file, so that equal ones of many files can be counted. `digest` is that of
     all that was read, instances and pixels in their order, and `series_digest` that of all instances of the series of

@@ -36,11 +36,12 @@ HOMES = {
     "jinja2": ("report/page.py",),
     "lightning": ("training/*",),
     "matplotlib": ("report/figures/*",),
-    "nibabel": ("io/nifti*.py",),
+    "nibabel": ("io/nifti*.py", "io/formats.py"),
     "PIL": ("io/raster*.py", "report/blocks.py"),
     "lpips": ("metrics/*",),
     "piq": ("metrics/*",),
     "spandrel": ("upscalers/pretrained.py",),
+    "SimpleITK": ("io/formats.py",),
     "pydicom": ("io/dicom/*", "demo.py"),  # the demo's images are those of pydicom.data
     "tifffile": ("io/raster*.py",),
     "torch_fidelity": ("metrics/*",),
@@ -164,7 +165,8 @@ def test_the_demo_takes_only_example_files_from_pydicom() -> None:
 
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {_normal(re.split(r"[<>=!~;\[ ]", text)[0]) for text in project["dependencies"]}
+    texts = [*project["dependencies"], *project["optional-dependencies"]["formats"]]
+    declared = {_normal(re.split(r"[<>=!~;\[ ]", text)[0]) for text in texts}
     owners = metadata.packages_distributions()
     packages = {item.module.split(".")[0] for item in _imports()} - set(sys.stdlib_module_names) - {"latentsr"}
     missing = {name for name in packages if not declared & {_normal(owner) for owner in owners.get(name, [])}}

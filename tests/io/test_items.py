@@ -245,7 +245,8 @@ def test_linked_folders_are_walked_once_and_pipes_are_left_out(tmp_path: Path) -
 @pytest.mark.parametrize(("start", "name", "kind"), [
     (b"\x89PNG\r\n\x1a\n", "x", "png"), (b"II*\0", "x.png", "tiff"), (b"MM\0+", "x.tif", "tiff"),
     (b"\0" * 128 + b"DICM", "1.2.840.1", "dicom"), (b"\x1f\x8b", "x.NII.GZ", "nifti"),
-    (b"\xff\xd8\xff\xe0", "x", "jpeg"),
+    (b"\xff\xd8\xff\xe0", "x", "jpeg"), (b"NRRD0004", "x.nrrd", "itk"), (b"NDims", "x.MHA", "itk"),
+    (b"\x1f\x8b", "x.mgz", "mgh"), (b"\0\0\0\1", "x.mgh", "mgh"),
 ])  # fmt: skip
 def test_the_content_tells_the_kind(tmp_path: Path, start: bytes, name: str, kind: str) -> None:
     (tmp_path / name).write_bytes(start + b"\0" * 200)
@@ -291,7 +292,7 @@ def test_no_permission_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(("relative", "kind", "expected"), [
     ("a/x.dcm", "dicom", "a/x.dcm"), ("a/1.2.840.113", "dicom", "a/1.2.840.113.dcm"), ("x.IMA", "dicom", "x.IMA"),
     ("a/x.nii.gz", "nifti", "a/x.nii.gz"), ("x.png", "png", "x.png"), ("scan", "png", "scan.png"),
-    ("x.tif", "tiff", "x.tif"),
+    ("x.tif", "tiff", "x.tif"), ("a/brain.mgz", "mgh", "a/brain.mgz"), ("x.nrrd", "itk", "x.nrrd"),
     ("sub-01_T1w.nii.gz", "nifti", "sub-01_res-4x_desc-latentsr_T1w.nii.gz"),
     ("sub-01_ses-2_desc-preproc_T2w.nii", "nifti", "sub-01_ses-2_res-4x_desc-latentsr_T2w.nii"),
 ])  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from latentsr import io
 from latentsr.errors import InputError, OptionError
 from latentsr.io.nifti import finer_affine
+from latentsr.io.reslice import slice_distance, slice_places
 from latentsr.provenance import Provenance
 from latentsr.volume import Volume
 
@@ -76,6 +77,22 @@ def test_an_enlarged_image_has_both_forms_on_the_finer_grid(tmp_path: Path) -> N
     assert "Research use only" in facts["Description"]
 
 
+def test_a_series_over_time_comes_back_volume_by_volume(tmp_path: Path) -> None:
+    source = Path(nibabel.__file__).parent / "tests" / "data" / "example4d.nii.gz"
+    volume, before = io.read(source), nibabel.load(source)
+    assert (volume.pixels.shape, volume.source.header.volumes) == ((48, 96, 128), 2)
+    np.testing.assert_array_equal(volume.pixels[24 + 3], before.get_fdata()[:, :, 3, 1].T)
+    out, _ = io.write(volume, tmp_path / "out.nii.gz", provenance=None)
+    after = nibabel.load(out)
+    np.testing.assert_array_equal(after.get_fdata(), before.get_fdata())
+    for field in ("pixdim", "dim", "xyzt_units", "srow_x", "qoffset_x", "slice_end", "toffset"):
+        np.testing.assert_array_equal(after.header[field], before.header[field])
+    places = slice_places(volume)
+    assert (places[:2], places[24:26]) == ([0, pytest.approx(2.2)],) * 2  # those of the same place share their noise
+    with pytest.raises(InputError, match="2 volumes over time"):
+        slice_distance(volume)
+
+
 def test_slope_is_applied_and_2d_stays_2d(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(_ramp(6, 4), np.eye(4))
     image.header.set_slope_inter(0.5, 10)
@@ -102,7 +119,7 @@ def test_a_volume_in_memory_gets_its_spacing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("array", "message"), [
     (np.zeros((4, 4, 4), np.int16), "constant"),
     (np.full((4, 4, 4), np.nan, np.float32), "NaN"),
-    (_ramp(4, 4, 4, 2), "dimensions"),
+    (_ramp(4, 4, 4, 1, 2), "5 dimensions"),
     (_ramp(1, 1, 4), "2 x 2"),
     (np.zeros((4, 4, 0), np.int16), "shape"),
     (_ramp(4, 4, 4).astype(np.complex64), "complex"),

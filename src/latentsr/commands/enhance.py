@@ -52,7 +52,9 @@ Profile = Annotated[
 
 
 def enhance(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="DICOM, NIfTI, PNG, TIFF files or folders.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="IN", help="Files or folders: DICOM, NIfTI, MGH, NRRD, MHA, PNG, TIFF.")
+    ],
     out: Out,
     model: Annotated[str, typer.Option(help="Model folder, name of a shipped model, or bicubic.")] = MODEL,
     scale: Scale = None,

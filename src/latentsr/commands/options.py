@@ -18,7 +18,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing o
 Paper = Annotated[
     bool, typer.Option("--paper", help="Tables as LaTeX and figures as PDF, too; also for a finished result.")
 ]
-Axis = Annotated[int | None, typer.Option(min=0, max=2, help="Slice axis of NIfTI images; default: from the header.")]
+Axis = Annotated[
+    int | None, typer.Option(min=0, max=2, help="Slice axis of NIfTI, MGH, NRRD, MHA; default: by the header.")
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(min=1, help="Refuse images of more pixels, slices together; default: 134217728 (2^27)."),

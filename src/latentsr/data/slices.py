@@ -17,6 +17,7 @@ from latentsr.degrade import resampling_matrix
 from latentsr.errors import InputError
 from latentsr.io import Item, find, read
 from latentsr.io.dicom.geometry import affine, is_placed
+from latentsr.io.nifti import NiftiHeader
 from latentsr.io.raster import JPEG_SUFFIXES, RasterHeader, UnfitError
 from latentsr.io.reslice import slice_places
 from latentsr.names import first_few
@@ -133,7 +134,7 @@ def _is_elsewhere(mask: Volume, image: Volume) -> bool:
 def _to_patient(volume: Volume) -> NDArray[np.float64] | None:
     """Maps (column, row, slice, 1) to mm in the patient (right, anterior, superior), None where the file has none."""
     header = volume.source.header
-    if volume.source.kind == "nifti" and max(int(header.fields[f"{form}_code"]) for form in ("sform", "qform")) > 0:
+    if isinstance(header, NiftiHeader) and header.placed:
         return np.asarray(header.affine)
     if volume.source.kind == "dicom" and all(map(is_placed, header)):
         return affine(header)

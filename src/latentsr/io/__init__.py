@@ -1,4 +1,4 @@
-"""Images in and out: DICOM, NIfTI, PNG and TIFF."""
+"""Images in and out: DICOM, NIfTI, MGH, NRRD, MHA, PNG and TIFF."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 
 from latentsr.atomic import refuse_existing
 from latentsr.errors import InputError, LatentSRError, printable
-from latentsr.io import dicom, nifti, raster
+from latentsr.io import dicom, formats, nifti, raster
 from latentsr.io.dicom import parametric
 from latentsr.io.dicom.geometry import affine, irregularities
 from latentsr.io.dicom.header import is_dicom
@@ -45,7 +45,7 @@ def read(
         grey: turn colour PNG and TIFF into grey
         force: let DICOM images with burned-in annotation through
         constant: let images of one value through, such as an empty mask; such a volume is 0 of its window
-        axis: the slice axis of a NIfTI image, 0, 1 or 2; None: what its header says
+        axis: the slice axis of NIfTI, MGH, NRRD or MHA, 0, 1 or 2; None: what its header says
         max_pixels: of the volume; a file that claims more is refused before memory is taken for it
 
     Raises:
@@ -69,8 +69,9 @@ def read(
             kind = kinds.pop()
             if kind == "dicom":
                 return dicom.read(paths, force=force, constant=constant, max_pixels=max_pixels)
-            if kind == "nifti":
-                return nifti.read(paths[0], constant=constant, axis=axis, max_pixels=max_pixels)
+            if kind in ("nifti", "mgh", "itk"):
+                of_kind = nifti if kind == "nifti" else formats
+                return of_kind.read(paths[0], constant=constant, axis=axis, max_pixels=max_pixels)
             return raster.read(paths[0], kind, grey=grey, constant=constant, max_pixels=max_pixels)
     except InputError as error:
         if any(printable(one) in str(error) for one in paths):
@@ -107,8 +108,8 @@ def write(
 ) -> tuple[Path, ...]:
     """Writes a volume in the format of the path's extension and returns the written files.
 
-    .png and .tif: one slice at the source's depth. .nii and .nii.gz: float32 and a JSON sidecar. Any other: DICOM, a
-    folder for a series. `provenance` is None only where no model touched the pixels.
+    .png and .tif: one slice at the source's depth. .nii, .nii.gz, .mgh, .mgz, .nrrd and .mha: float32 and a JSON
+    sidecar. Any other: DICOM, a folder for a series. `provenance` is None only where no model touched the pixels.
 
     Raises:
         StaleError: the path exists and may not be overwritten
@@ -128,14 +129,21 @@ def write(
             text["latentsr:window"] = f"{volume.window.low:g} {volume.window.high:g}"
         raster.write_pixels(path, np.clip(np.rint(pixels), limits.min, limits.max).astype(limits.dtype), text)
         return (path,)
-    if path.name.lower().endswith(nifti.SUFFIXES):
-        if volume.source.windows:
-            raise InputError("NIfTI holds one kind of image, and here are frames of several kinds: write DICOM")
+    if path.name.lower().endswith((*nifti.SUFFIXES, *formats.SUFFIXES)):
         placed = volume.source.kind == "dicom"
+        form = nifti if path.name.lower().endswith(nifti.SUFFIXES) else formats
+        name = "NIfTI" if form is nifti else path.suffix[1:].upper()
+        if volume.source.windows and placed:
+            raise InputError(f"{name} holds one kind of image, and here are frames of several kinds: write DICOM")
         if placed and (texts := irregularities(volume.source.header)):
-            raise InputError(f"NIfTI holds evenly spaced slices, and here are {texts[0].split(':')[0]}: write DICOM")
-        own = affine(volume.source.header) if placed else None
-        return nifti.write(volume, path, provenance=provenance, affine=own)
+            raise InputError(f"{name} holds evenly spaced slices, and here are {texts[0].split(':')[0]}: write DICOM")
+        header = volume.source.header
+        own = affine(header) if placed else None
+        if form is nifti and isinstance(header, nifti.NiftiHeader) and volume.source.kind != "nifti":
+            own = header.affine
+            if header.volumes > 1:
+                raise InputError(f"{header.volumes} volumes over time: write the format that they come from")
+        return form.write(volume, path, provenance=provenance, affine=own)
     return dicom.write(volume, path, provenance=provenance)
 
 
@@ -151,8 +159,8 @@ def write_uncertainty(
     """Writes a map, of spread unless `kind` says another of MAPS, in physical units, and returns the written files.
 
     From DICOM: images that viewers show, as 16-bit integers with a rescale slope, in a folder for a series; and with
-    `parametric_map` beside them a DICOM Parametric Map in float32, named _parametric. From NIfTI: NIfTI, from others:
-    TIFF, both float32.
+    `parametric_map` beside them a DICOM Parametric Map in float32, named _parametric. From NIfTI, MGH, NRRD and MHA:
+    the same format, from others: TIFF, both float32.
 
     Raises:
         StaleError: the path exists and may not be overwritten
@@ -165,8 +173,8 @@ def write_uncertainty(
     if not all_finite(spread.pixels):
         raise InputError("the uncertainty map holds NaN or infinite pixels: it is not written; report the model")
     made_by = replace(provenance or WITHOUT_MODEL, image=kind)
-    if spread.source.kind == "nifti":
-        return nifti.write(spread, path, provenance=made_by)
+    if spread.source.kind in ("nifti", "mgh", "itk"):
+        return (nifti if spread.source.kind == "nifti" else formats).write(spread, path, provenance=made_by)
     if spread.source.kind != "dicom":
         raster.write_pixels(path, _one_slice(spread), made_by.text(spread.scale))
         return (path,)

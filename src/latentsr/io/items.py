@@ -10,7 +10,7 @@ from typing import Literal
 
 from latentsr.config import sha256_json
 from latentsr.errors import InputError, NotAnImageError
-from latentsr.io import dicom, nifti
+from latentsr.io import bids, dicom, formats, nifti
 from latentsr.io.dicom.geometry import is_placed, stacks
 from latentsr.io.dicom.header import MAGIC, PREAMBLE, Outline, indexed, outline
 from latentsr.io.nifti import sidecar_path, stem
@@ -42,8 +42,8 @@ def find(paths: Sequence[Path]) -> list[Item]:
 
     A file is one item; a DICOMDIR is one, and so is what it lists. A folder is walked: different DICOM instances in one
     folder, or in one DICOMDIR, that share a series, have a position in the patient and fit together (`geometry.stacks`)
-    are one item; every other file is one. Hidden files and NIfTI sidecars are none. A folder that cannot be listed is
-    an item, so that reading it raises the reason.
+    are one item; every other file is one. Hidden files and NIfTI sidecars are none. A folder that cannot be listed, or
+    that lies beside the raw data of a BIDS dataset (`bids.ASIDE`), is an item, so that reading it raises the reason.
     InputError where a path does not exist, no file is found, or two items would write the same output.
     """
     outlines: dict[Path, Outline | None] = {}
@@ -86,6 +86,9 @@ def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
             visible = (name for name in sorted(subfolders) if not name.startswith("."))
             # links may be cyclic
             subfolders[:] = [name for name in visible if Path(folder, name).resolve() not in visited]
+            if bids.DESCRIPTION in names:
+                closed += [Path(folder, name) for name in subfolders if name in bids.ASIDE]
+                subfolders[:] = [name for name in subfolders if name not in bids.ASIDE]
             found = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
             files += [path for path in found if path.is_file() or not path.exists()]  # broken links raise when read
     outlines.update({path: outline(path) for path in files if path not in outlines})
@@ -172,8 +175,10 @@ def _holds_an_image(path: Path, found: Outline | None) -> bool:
         return False
 
 
-SUFFIXES = (*dicom.SUFFIXES, *nifti.SUFFIXES, *PNG_SUFFIXES, *TIFF_SUFFIXES, *JPEG_SUFFIXES)
-FileKind = Literal["dicom", "nifti", "png", "tiff", "jpeg"]
+SUFFIXES = (
+    *dicom.SUFFIXES, *nifti.SUFFIXES, *formats.SUFFIXES, *PNG_SUFFIXES, *TIFF_SUFFIXES, *JPEG_SUFFIXES,
+)  # fmt: skip
+FileKind = Literal["dicom", "nifti", "mgh", "itk", "png", "tiff", "jpeg"]
 _BIDS = re.compile(r"(?P<entities>sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)_(?P<suffix>[A-Za-z0-9]+)")
 
 _STARTS: Mapping[FileKind, tuple[bytes, ...]] = {
@@ -184,12 +189,14 @@ _STARTS: Mapping[FileKind, tuple[bytes, ...]] = {
 
 
 def kind_of(path: Path) -> FileKind:
-    """The format of a file, by its first bytes or, for NIfTI, by its name.
+    """The format of a file, by its first bytes or, for volumes other than DICOM, by its name.
 
     Raises:
         NotAnImageError: neither the content nor the name is that of an image: a text, a table, Thumbs.db
         InputError: the file is named like an image but does not begin like one, or cannot be opened
     """
+    if path.name in bids.ASIDE and path.is_dir():
+        raise NotAnImageError(f"{path} is no part of the BIDS dataset that holds it: give it by itself")
     try:
         with path.open("rb") as file:
             start = file.read(PREAMBLE)
@@ -201,10 +208,16 @@ def kind_of(path: Path) -> FileKind:
         if start.startswith(starts):
             return kind
     name = path.name.lower()
-    if name.endswith(nifti.SUFFIXES):
-        return "nifti"
+    by_name: Mapping[FileKind, tuple[str, ...]] = {
+        "nifti": nifti.SUFFIXES, "mgh": formats.MGH_SUFFIXES, "itk": formats.ITK_SUFFIXES
+    }  # fmt: skip
+    for kind, suffixes in by_name.items():
+        if name.endswith(suffixes):
+            return kind
+    if name.endswith(formats.DETACHED):
+        raise InputError(f"{path} has its voxels in another file: save it as one, .nrrd or .mha")
     if not name.endswith(SUFFIXES):
-        raise NotAnImageError(f"{path} holds no image: expected DICOM, NIfTI, PNG, TIFF or JPEG")
+        raise NotAnImageError(f"{path} holds no image: expected DICOM, NIfTI, MGH, NRRD, MHA, PNG, TIFF or JPEG")
     if not start:
         raise InputError(f"{path} is empty: copy or export it again")
     if name.endswith(dicom.SUFFIXES):
@@ -233,6 +246,8 @@ def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) 
         finer = f"res-{scale}x" if scale > 1 else "res-throughplane"
         derived = "_".join([*entities, finer, "desc-latentsr", bids["suffix"]])
         return relative.with_name(derived + name[len(stem(name)) :])
+    if kind in ("mgh", "itk"):
+        return relative
     suffixes = TIFF_SUFFIXES if kind == "tiff" else PNG_SUFFIXES
     return relative if name.lower().endswith(suffixes) else relative.with_name(name + suffixes[0])
 
@@ -247,7 +262,7 @@ def uncertainty_name(output: Path, kind: str, word: str = "uncertainty") -> Path
         plain = stem(name)
         marked = plain.replace("_desc-latentsr_", f"_desc-latentsr{word.capitalize()}_")
         return output.with_name((marked if marked != plain else f"{plain}_{word}") + name[len(plain) :])
-    return output.with_name(f"{output.stem}_{word}.tif")
+    return output.with_name(f"{output.stem}_{word}{output.suffix if kind in ('mgh', 'itk') else '.tif'}")
 
 
 def refuse_source(output: Path, inputs: Sequence[Path]) -> None:

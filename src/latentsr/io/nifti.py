@@ -1,13 +1,16 @@
-"""NIfTI: 2D and 3D images in their physical values, geometry kept to the voxel centre."""
+"""NIfTI: images of two to four dimensions in their physical values, geometry kept to the voxel centre."""
 
+import contextlib
 import gzip
 import json
 import logging
 import math
 import re
 import zlib
+from collections.abc import Callable, Mapping, Sequence
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 import nibabel
@@ -17,7 +20,9 @@ from numpy.typing import NDArray
 
 from latentsr.atomic import replacing, write_bytes
 from latentsr.errors import InputError, OptionError
-from latentsr.provenance import WITHOUT_MODEL, Provenance
+from latentsr.io import bids
+from latentsr.io.dicom.geometry import SAME_B_VALUE, alike
+from latentsr.provenance import MAPS, WITHOUT_MODEL, Provenance
 from latentsr.volume import MAX_PIXELS, Pixels, Source, Volume, Window, first_pixel_shift, let_go
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -32,44 +37,71 @@ _COARSER = 1.5
 
 
 class NiftiHeader(NamedTuple):
-    """The grid of a NIfTI file.
+    """The grid of a NIfTI file, or of one that `latentsr.io.formats` reads.
 
-    `fields` is its header, `affine` maps (column, row, slice, 1) to mm, `axis` of the stored array counts the slices.
+    `fields` is its header, `affine` maps (column, row, slice, 1) to mm in the patient where `placed`, `axis` of the
+    stored array counts the slices. `volumes`, such as points in time, follow each other, slice by slice. `metadata` is
+    what the JSON files beside it say, and `gradients` are the texts of a diffusion series.
     """
 
     fields: Any
     affine: NDArray[np.float64]
     dimensions: int
     axis: int
+    placed: bool = True
+    volumes: int = 1
+    metadata: Mapping[str, Any] = MappingProxyType({})
+    gradients: tuple[Path, ...] = ()
 
 
 def read(path: Path, *, constant: bool = False, axis: int | None = None, max_pixels: int = MAX_PIXELS) -> Volume:
-    """The volume of a single file of NIfTI-1 or NIfTI-2, 2D or 3D; values as of nibabel's `get_fdata`, in float32.
+    """The volume of a single file of NIfTI-1 or NIfTI-2, 2D to 4D; values as of nibabel's `get_fdata`, in float32.
 
-    Of the array's axes (i, j, k) the slice axis (`axis`, or that of `_slice_axis`) comes first, then the rows, then the
-    columns: (k, j, i), (j, k, i) or (i, k, j). The file is read to its end, so that gzip's checksum is compared.
+    Of the array's axes (i, j, k) the slice axis (`axis`, or that of `slice_axis`) comes first, then the rows, then the
+    columns: (k, j, i), (j, k, i) or (i, k, j). The slices of a first point in time come before those of the next one.
+    Volumes have one window, but where a .bval file tells b-values apart one for each of these. The file is read to its
+    end, so that gzip's checksum is compared.
 
     Raises:
         InputError: a header that breaks the standard, colour or complex voxels, or a file that is not whole
         OptionError: no such axis
     """
-    if axis not in (None, 0, 1, 2):
-        raise OptionError(f"axis {axis}: expected 0, 1 or 2, the axis of a NIfTI image that counts its slices")
     packed = path.suffix.lower() == ".gz"
     try:
         with gzip.open(path) if packed else path.open("rb") as stream:
             fields, remarks = _header(stream, path)
-            _refuse_unfit(fields, path, max_pixels)
-            axis, choice = _slice_axis(fields, axis, path)
+            shape, sizes = fields.get_data_shape(), (*fields.get_zooms(), 1.0)[:3]
+            refuse_unfit(shape, fields.get_data_dtype(), path, max_pixels)
+            forms = [fields.get_best_affine(), fields.get_qform() if fields["qform_code"] > 0 else np.eye(4)]
+            if not np.isfinite(forms).all():
+                raise InputError(f"{path} has an affine that is not finite: mend its header")
+            axis, choice = slice_axis(shape, sizes, axis, path, told=fields.get_dim_info()[2])
             values = _values(stream, fields, path, path.stat().st_size * (_DEFLATE if packed else 1))
     except (OSError, EOFError, zlib.error) as error:
         fault = type(error).__name__
         raise InputError(f"{path} is not a whole NIfTI file ({fault}): copy or export it again") from error
-    pixels = np.ascontiguousarray(np.moveaxis(values.T, 2 - axis, 0))
-    column, row = _in_plane(axis)
-    affine = np.array(fields.get_best_affine(), np.float64)[:, [column, row, axis, 3]]
-    header = NiftiHeader(fields, affine, min(len(fields.get_data_shape()), 3), axis)
-    source = Source("nifti", (path,), header, warnings=(*remarks, *choice))
+    pixels, volumes = cut(values, axis), values.shape[3]
+    column, row = in_plane(axis)
+    placed = max(int(fields[f"{form}_code"]) for form in ("sform", "qform")) > 0
+    header = NiftiHeader(
+        fields, np.array(fields.get_best_affine(), np.float64)[:, [column, row, axis, 3]],
+        4 if volumes > 1 else min(len(shape), 3), axis, placed, volumes,
+    )  # fmt: skip
+    remarks, windows, name = (*remarks, *choice), tuple[Window, ...](), stem(path.name)
+    try:
+        header = header._replace(metadata=bids.metadata(path, name))
+        b_values = bids.b_values(path, name)
+        if b_values and len(b_values) != volumes:
+            raise InputError(f"{len(b_values)} b-values for {volumes} volumes")
+        if b_values:
+            found = (bids.beside(path, name, extension)[-1:] for extension in bids.GRADIENTS)
+            header = header._replace(gradients=tuple(text for texts in found for text in texts))
+            kinds = np.array(alike(b_values, *SAME_B_VALUE)).repeat(len(pixels) // volumes)
+            apart = {kind: Window.of(pixels[kinds == kind], constant=True) for kind in sorted({*kinds.tolist()})}
+            windows = tuple(apart[kind] for kind in kinds.tolist()) if len(apart) > 1 else ()
+    except InputError:
+        remarks += ("a text beside it (JSON or bval) cannot be read or does not fit: it is not carried over",)
+    source = Source("nifti", (path,), header, warnings=remarks, windows=windows)
     spacing = float(fields.get_zooms()[row]), float(fields.get_zooms()[column])
     return Volume(pixels, spacing, Window.of(pixels, constant=constant), source)
 
@@ -90,27 +122,56 @@ def write(
         raise InputError(f"{path}: {size} voxels along an axis: NIfTI-1 holds 32767, convert to NIfTI-2") from error
     finer = f"x{volume.scale}" if volume.slice_distance is None else f"slices every {volume.slice_distance:g} mm"
     fields["descrip"] = f"latentsr {made_by.version} {finer}; research use only".encode()[:79]
-    spacing = " x ".join(f"{value:g}" for value in volume.spacing) + " mm" if volume.spacing else "unknown spacing"
-    facts = {  # metadata of a BIDS derivative
-        **made_by.text(volume.scale),
-        "GeneratedBy": [{"Name": "latentsr", "Version": made_by.version, "Description": made_by.note(volume.scale)}],
-        "Resolution": f"{spacing} in plane, "
-        + (f"{volume.scale} times finer than the source" if volume.slice_distance is None else finer),
-        "Sources": [file.name for file in volume.source.paths],
-    }
-    sidecar = sidecar_path(path)
-    with (
-        replacing(path, over_folder=True) as part,  # renamed last: where the image exists, its sidecar does
-        replacing(sidecar, over_folder=True) as text_part,
-    ):
+
+    def content(part: Path) -> None:
         with part.open("wb") as file:
             if path.suffix.lower() == ".gz":
                 with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
-                    _write_voxels(packed, fields, volume.pixels, axis)
+                    _write_voxels(packed, fields, volume, axis)
             else:
-                _write_voxels(file, fields, volume.pixels, axis)
-        write_bytes(text_part, (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
-    return path, sidecar
+                _write_voxels(file, fields, volume, axis)
+
+    header, texts = volume.source.header, dict[str, bytes]()
+    if isinstance(header, NiftiHeader) and made_by.image not in MAPS:
+        texts = {stem(path.name) + text.suffix: text.read_bytes() for text in header.gradients}
+    return put(path, content, sidecar_path(path), volume, made_by, texts)
+
+
+def put(
+    path: Path, content: Callable[[Path], None], sidecar: Path, volume: Volume, made_by: Provenance,
+    texts: Mapping[str, bytes],
+) -> tuple[Path, ...]:  # fmt: skip
+    """Writes an image, its JSON sidecar and other texts beside it by their names, and gives the paths of all.
+
+    `content` writes the image itself. The sidecar has the metadata of a BIDS derivative: the source's own, except of a
+    map, and what was done.
+    """
+    spacing = " x ".join(f"{value:g}" for value in volume.spacing) + " mm" if volume.spacing else "unknown spacing"
+    header = volume.source.header
+    facts = dict(header.metadata) if isinstance(header, NiftiHeader) and made_by.image not in MAPS else {}
+    earlier = facts.get("GeneratedBy")
+    note = made_by.note(volume.scale)
+    facts |= {
+        **made_by.text(volume.scale),
+        "GeneratedBy": [
+            {"Name": "latentsr", "Version": made_by.version, "Description": note},
+            *(earlier if isinstance(earlier, list) else []),
+        ],
+        "Resolution": f"{spacing} in plane, "
+        + (
+            f"{volume.scale} times finer than the source"
+            if volume.slice_distance is None
+            else f"slices every {volume.slice_distance:g} mm"
+        ),
+        "Sources": [file.name for file in volume.source.paths],
+    }
+    facts_text = (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode()
+    beside = {sidecar: facts_text, **{path.with_name(name): found for name, found in texts.items()}}
+    with contextlib.ExitStack() as stack:  # renamed last: where the image exists, what belongs to it does
+        content(stack.enter_context(replacing(path, over_folder=True)))
+        for target, found in beside.items():
+            write_bytes(stack.enter_context(replacing(target, over_folder=True)), found)
+    return path, *beside
 
 
 def finer_affine(affine: NDArray[Any], scale: int, axes: tuple[int, int] = (0, 1)) -> NDArray[np.float64]:
@@ -179,40 +240,46 @@ def _fault(fields: Any) -> str:
     return ""
 
 
-def _refuse_unfit(fields: Any, path: Path, max_pixels: int) -> None:
-    shape, kind = fields.get_data_shape(), fields.get_data_dtype()
+def refuse_unfit(shape: Sequence[int], kind: np.dtype[Any], path: Path, max_pixels: int) -> None:
+    """Raises InputError for an array that is no grey image of two to four dimensions, or a larger one."""
     if kind.kind not in "iuf":
         raise InputError(f"{path} holds colour or complex voxels ({kind}): expected one real number a voxel")
-    if len(shape) < 2 or any(size != 1 for size in shape[3:]):
-        raise InputError(f"{path} has {len(shape)} dimensions {shape}: expected a 2D or 3D image, split it first")
+    if len(shape) < 2 or any(size != 1 for size in shape[4:]):
+        expected = "expected two or three of space and one of time, split it first"
+        raise InputError(f"{path} has {len(shape)} dimensions {tuple(shape)}: {expected}")
     if min(shape) < 1:
-        raise InputError(f"{path} has shape {shape}: expected at least 2 x 2 pixels and one slice")
+        raise InputError(f"{path} has shape {tuple(shape)}: expected at least 2 x 2 pixels and one slice")
     if (pixels := math.prod(shape)) > max_pixels:
         raise InputError(f"{path} claims {pixels} pixels, more than {max_pixels}: raise the option max_pixels")
-    forms = [fields.get_best_affine(), fields.get_qform() if fields["qform_code"] > 0 else np.eye(4)]
-    if not np.isfinite(forms).all():
-        raise InputError(f"{path} has an affine that is not finite: mend its header")
 
 
-def _slice_axis(fields: Any, axis: int | None, path: Path) -> tuple[int, tuple[str, ...]]:
-    """The axis that counts the slices, and warnings about the choice.
+def slice_axis(
+    shape: Sequence[int], sizes: Sequence[float], axis: int | None, path: Path, *, told: int | None = None
+) -> tuple[int, tuple[str, ...]]:
+    """The axis that counts the slices, and warnings about the choice; `sizes` are those of a voxel along three axes.
 
-    In this order: `axis`, `dim_info`, the only axis of one voxel, the axis along which voxels are clearly longer than
-    along both others, the third. A 2D image is one slice along the third.
+    In this order: `axis`, `told` by `dim_info`, the only axis of one voxel, the axis along which voxels are clearly
+    longer than along both others, the third. A 2D image is one slice along the third.
+
+    Raises:
+        InputError: the axis leaves no plane
+        OptionError: no such axis
     """
-    shape, sizes = (*fields.get_data_shape(), 1)[:3], (*fields.get_zooms(), 1.0)[:3]
+    if axis not in (None, 0, 1, 2):
+        raise OptionError(f"axis {axis}: expected 0, 1 or 2, the axis of a volume that counts its slices")
+    flat, shape = len(shape) == 2, (*shape, 1)[:3]
     single = shape.index(1) if shape.count(1) == 1 else None
     thick = int(np.argmax(sizes)) if single is None and max(sizes) > _COARSER * sorted(sizes)[1] else None
     choices = {
-        "as it has two axes": 2 if fields["dim"][0] == 2 else None,
+        "as it has two axes": 2 if flat else None,
         "as asked for": axis,
-        "as dim_info says": fields.get_dim_info()[2],
+        "as dim_info says": told,
         "of one voxel": single,
         f"of voxels of {_times(sizes)}": thick,
         "the third": 2,
     }
     reason, chosen = next((reason, found) for reason, found in choices.items() if found is not None)
-    if min(shape[other] for other in _in_plane(chosen)) < 2:
+    if min(shape[other] for other in in_plane(chosen)) < 2:
         planes = f"shape {shape} and its slices along axis {chosen}"
         raise InputError(f"{path} has {planes}: expected at least 2 x 2 pixels and one slice, or set the option axis")
     if axis is not None or (chosen == 2 and thick in (None, 2)):
@@ -223,22 +290,35 @@ def _slice_axis(fields: Any, axis: int | None, path: Path) -> tuple[int, tuple[s
     return chosen, (f"{warning}: set the option axis if that is wrong",)
 
 
-def _in_plane(axis: int) -> tuple[int, int]:
+def cut(values: NDArray[Any], axis: int) -> Pixels:
+    """The slices (n, rows, columns) of voxels (i, j, k, volumes), those of the first volume first."""
+    slices = np.moveaxis(values.T, 3 - axis, 1)
+    return np.ascontiguousarray(slices.reshape(-1, *slices.shape[2:]), np.float32)
+
+
+def joined(pixels: NDArray[Any], header: NiftiHeader) -> NDArray[np.float32]:
+    """The voxels of slices, the inverse of `cut`, with as many axes as the header's file has."""
+    volumes = np.asarray(pixels, np.float32).reshape(header.volumes, -1, *pixels.shape[1:])
+    array = np.moveaxis(volumes, 1, 3 - header.axis).T
+    return array if header.dimensions == 4 else array[..., 0] if header.dimensions == 3 else array[:, :, 0, 0]
+
+
+def in_plane(axis: int) -> tuple[int, int]:
     """The array's axes of columns and rows, in this order, where the slices lie along `axis`."""
     column, row = (other for other in range(3) if other != axis)
     return column, row
 
 
-def _times(sizes: NDArray[Any] | tuple[float, ...]) -> str:
+def _times(sizes: NDArray[Any] | Sequence[float]) -> str:
     return " x ".join(f"{size:.3g}" for size in sizes)
 
 
 def _values(stream: BufferedIOBase, fields: Any, path: Path, most: int) -> Pixels:
-    """The voxels (i, j, k) with slope and intercept applied in float64, converted piece by piece.
+    """The voxels (i, j, k, volumes) with slope and intercept applied in float64, converted piece by piece.
 
     InputError unless the file holds exactly what its header claims; `most` bytes is all that it can hold.
     """
-    shape, kind = (*fields.get_data_shape(), 1)[:3], fields.get_data_dtype()
+    shape, kind = (*fields.get_data_shape(), 1, 1)[:4], fields.get_data_dtype()
     count, skipped = math.prod(shape), int(fields["vox_offset"]) - fields.sizeof_hdr
     slope, intercept = fields.get_slope_inter() if fields.get_slope_inter()[0] is not None else (1.0, 0.0)
     cut = InputError(f"{path} ends before the last of the {shape} voxels of its header: copy or export it again")
@@ -256,7 +336,7 @@ def _values(stream: BufferedIOBase, fields: Any, path: Path, most: int) -> Pixel
     return pixels.reshape(shape, order="F")
 
 
-def _write_voxels(file: IO[bytes] | gzip.GzipFile, fields: Any, pixels: Pixels, axis: int) -> None:
+def _write_voxels(file: IO[bytes] | gzip.GzipFile, fields: Any, volume: Volume, axis: int) -> None:
     """Writes header and voxels, the slowest axis of the file first, so that little is in memory where they lie on disk.
 
     `axis` of the stored array counts the slices.
@@ -265,10 +345,12 @@ def _write_voxels(file: IO[bytes] | gzip.GzipFile, fields: Any, pixels: Pixels, 
     fields["scl_slope"], fields["scl_inter"] = 1, 0
     fields.write_to(header := BytesIO())
     file.write(header.getvalue().ljust(fields.single_vox_offset, b"\0"))  # no extensions
-    ordered = np.moveaxis(pixels, 0, 2 - axis)
-    for one in ordered:
-        file.write(np.ascontiguousarray(one, fields.get_data_dtype()).data)
-        let_go(pixels)
+    header, pixels = volume.source.header, volume.pixels
+    slices = len(pixels) // (header.volumes if isinstance(header, NiftiHeader) else 1)
+    for first in range(0, len(pixels), slices):
+        for one in np.moveaxis(pixels[first : first + slices], 0, 2 - axis):
+            file.write(np.ascontiguousarray(one, fields.get_data_dtype()).data)
+            let_go(pixels)
 
 
 def _fields(volume: Volume, affine: NDArray[Any] | None) -> Any:
@@ -281,14 +363,18 @@ def _fields(volume: Volume, affine: NDArray[Any] | None) -> Any:
         header.set_xyzt_units("mm" if volume.spacing else "unknown")
         return header
     source: NiftiHeader = volume.source.header
-    shape = np.moveaxis(volume.pixels, 0, 2 - source.axis).T.shape
+    shape = np.moveaxis(volume.pixels[: len(volume.pixels) // source.volumes], 0, 2 - source.axis).T.shape
+    shape = (*shape, source.volumes)[: source.dimensions]
     fields = source.fields.__class__()
     fields.set_data_dtype(np.float32)
-    fields.set_data_shape(shape[: source.dimensions])
-    coarse, axes = source.fields, _in_plane(source.axis)
-    fields["pixdim"][:4] = coarse["pixdim"][:4]
+    fields.set_data_shape(shape)
+    coarse, axes = source.fields, in_plane(source.axis)
+    fields["pixdim"][: len(shape) + 1] = coarse["pixdim"][: len(shape) + 1]
     fields["pixdim"][[axis + 1 for axis in axes]] /= volume.scale
-    for name in ("xyzt_units", "dim_info", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"):
+    for name in (
+        "xyzt_units", "dim_info", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "toffset",
+        "slice_start", "slice_end", "slice_code", "slice_duration",
+    ):  # fmt: skip
         fields[name] = coarse[name]
     if coarse["qform_code"] > 0:
         origin = finer_affine(coarse.get_qform(), volume.scale, axes)[:3, 3]

@@ -31,6 +31,8 @@ def slice_distance(volume: Volume) -> tuple[float, float | None]:
     thickness = None
     if source.kind == "nifti":
         header: NiftiHeader = source.header
+        if header.volumes > 1:
+            raise InputError(f"{source.paths[0]} holds {header.volumes} volumes over time: split it first")
         matrix = np.array(header.affine, np.float64)
     elif source.kind == "dicom" and all(map(is_placed, source.header)):
         if texts := irregularities(source.header):
@@ -53,9 +55,9 @@ def slice_distance(volume: Volume) -> tuple[float, float | None]:
 def slice_places(volume: Volume) -> list[float]:
     """Where a volume's slices lie along their normal, in mm from the first; empty for one slice, or unknown places."""
     source, count = volume.source, len(volume.pixels)
-    if source.kind == "nifti" and count > 1:
+    if isinstance(source.header, NiftiHeader) and count > 1:
         distance = float(np.linalg.norm(np.array(source.header.affine)[:3, 2]))
-        return [distance * number for number in range(count)]
+        return [distance * (number % (count // source.header.volumes)) for number in range(count)]
     if source.kind == "dicom" and count > 1 and all(map(is_placed, source.header)):
         first = source.header[0]
         return [float((origin(one) - origin(first)) @ normal(first)) for one in source.header]

@@ -209,6 +209,7 @@ _B_VALUES = (
     (0x0065, "Image Private Header", 0x09),
 )  # fmt: skip
 _COMPONENTS = ((0x0043, _GE, 0x2F),)
+SAME_B_VALUE = 5.0, 0.05  # how far b-values that count as one may differ, in s/mm2 and as a share
 _GE_MARK = 1e9  # which GE adds to b-values that differ between directions
 # What takes instances at one position apart: elements, of which the first that is there counts, and how far values of
 # one kind may differ, as a number and as a share.
@@ -216,7 +217,7 @@ _CONTRASTS: tuple[tuple[tuple[str | tuple[int, str, int], ...], float, float], .
     (_COMPONENTS, 0, 0),
     (("EchoNumbers",), 0, 0),
     (("EchoTime",), 0.05, 0),  # ms
-    (("DiffusionBValue", *_B_VALUES), 5, 0.05),
+    (("DiffusionBValue", *_B_VALUES), *SAME_B_VALUE),
 )
 _ACQUISITION = ("AcquisitionNumber",)
 OF_A_STACK = (
@@ -268,20 +269,25 @@ def _by_contrast(
     share: float,
 ) -> list[list[Key]]:
     """The stack by what the elements hold, the least first, if instances at one position differ in that."""
-    values = [_number(headers[key], names) for key in stack]
-    known = sorted({value for value in values if value is not None})
-    kinds = dict[float | None, int]({None: -1})
-    for before, after in zip([-np.inf, *known], known, strict=False):  # a chain: the next but one may lie further off
-        kinds[after] = kinds.get(before, 0) + (after - before > most + share * after)
-    if len({kinds[value] for value in values}) == 1 or not all(is_placed(headers[key]) for key in stack):
+    kinds = alike([_number(headers[key], names) for key in stack], most, share)
+    if len({*kinds}) == 1 or not all(is_placed(headers[key]) for key in stack):
         return [stack]
     levels = _levels([headers[key] for key in stack]).tolist()
-    if len({*zip(levels, (kinds[value] for value in values), strict=True)}) == len({*levels}):
+    if len({*zip(levels, kinds, strict=True)}) == len({*levels}):
         return [stack]
     parts: dict[int, list[Key]] = {}
-    for key, value in zip(stack, values, strict=True):
-        parts.setdefault(kinds[value], []).append(key)
+    for key, kind in zip(stack, kinds, strict=True):
+        parts.setdefault(kind, []).append(key)
     return [parts[kind] for kind in sorted(parts)]
+
+
+def alike(values: Sequence[float | None], most: float, share: float) -> list[int]:
+    """A number for each value, equal for those of one kind: chains of values that differ by `most` and a share."""
+    known = sorted({value for value in values if value is not None})
+    kinds = dict[float | None, int]({None: -1})
+    for before, after in zip([-np.inf, *known], known, strict=False):
+        kinds[after] = kinds.get(before, 0) + (after - before > most + share * after)
+    return [kinds[value] for value in values]
 
 
 def _by_acquisition(stack: list[Key], headers: Mapping[Key, Dataset]) -> list[list[Key]]:

@@ -16,6 +16,7 @@ from latentsr import io
 from latentsr.enhance import Job, Outcome, enhance_files
 from latentsr.errors import InputError, OptionError
 from latentsr.upscalers import UPSCALERS, Sampling, load_upscaler
+from latentsr.upscalers.inputs import TrainedInputs
 from latentsr.upscalers.model import SuperResolver
 from latentsr.volume import Volume, Window
 
@@ -346,6 +347,20 @@ def test_sizes_far_from_the_training_images_are_warned_of(
     (outcome,) = enhance_files([tmp_path / "a.png"], job(resolver, tmp_path / "out", dry_run=True))
     assert outcome.status == "planned"
     assert any("output size unlike training (256 px)" in warning for warning in outcome.warnings) == warned
+
+
+def test_what_is_unlike_training_stands_on_the_output_too(resolver: SuperResolver, tmp_path: Path) -> None:
+    resolver.inputs = TrainedInputs(spacing=(3.0, 4.0))
+    text = "pixel spacing unlike training (3 to 4 mm): structures of another size in pixels"
+    (outcome,) = enhance_files([MR], job(resolver, tmp_path / "out"))
+    assert outcome.warnings == (text,)
+    assert json.loads((tmp_path / "out.run" / "run.json").read_text())["files"][0]["warnings"] == [text]
+    image = pydicom.dcmread(tmp_path / "out" / outcome.output)
+    assert image.DerivationDescription.endswith(f"Research use only. Not for diagnosis. Warning: {text}.")
+    resolver.inputs = None
+    (plain,) = enhance_files([MR], job(resolver, tmp_path / "plain"))
+    again = pydicom.dcmread(tmp_path / "plain" / plain.output)
+    assert (again.SOPInstanceUID, "Warning" in again.DerivationDescription) == (image.SOPInstanceUID, False)
 
 
 def test_another_modality_is_warned_of(resolver: SuperResolver, tmp_path: Path) -> None:

@@ -32,7 +32,6 @@ from latentsr.upscalers.upscaler import LARGEST_BATCH
 from latentsr.volume import MAX_PIXELS, Volume
 
 JOURNAL = "run.partial.jsonl"  # beside the record, while the job runs
-UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
 SLICES = "slices-"  # what folders begin with that keep a volume's slices beside the record, until it is written
 MEND = "set the option overwrite, or choose another output folder"
 
@@ -215,7 +214,7 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
         name, "planned", output.relative_to(job.out).as_posix(), input_sha256=digest,
         size=" to ".join(" x ".join(map(str, shape)) for shape in (volume.pixels.shape, made)),
         shape=job.upscaler.seen_shape(volume), output_shape=made,
-        warnings=(*volume.source.warnings, *_unlike(volume, job.upscaler)),
+        warnings=(*volume.source.warnings, *job.upscaler.unlike(volume)),
     )  # fmt: skip
     if job.dry_run:
         return outcome
@@ -258,17 +257,6 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
 
 def _hashes(paths: Sequence[Path], out: Path) -> dict[str, str]:
     return {path.relative_to(out).as_posix(): sha256(path) for path in paths}
-
-
-def _unlike(volume: Volume, upscaler: Upscaler) -> Iterator[str]:
-    """How the volume differs from the training images; without numbers of its own, so that equal ones are counted."""
-    if upscaler.size is not None:
-        longest, trained = max(volume.pixels.shape[1:]) * upscaler.scale, max(upscaler.size)
-        if not trained / UNLIKE <= longest <= trained * UNLIKE:
-            yield f"output size unlike training ({trained} px): detail of another size than the model knows"
-    modality = volume.source.modality
-    if modality and upscaler.modalities and modality not in upscaler.modalities:
-        yield f"modality {modality} unlike training ({', '.join(upscaler.modalities)}): images new to the model"
 
 
 class _Record:

@@ -22,7 +22,8 @@ class Provenance:
 
     `synthetic`: detail was made up (diffusion), as in DICOM's SyntheticData. `image` is the kind of the pixels:
     `POSTERIOR_MEAN`, `SAMPLE`, "mean of 8 samples", `ESTIMATE`, `INTERPOLATION`, of a map one of `MAPS`;
-    empty without a model. `what` says what was done to the source where that is no enlargement in plane.
+    empty without a model. `what` says what was done to the source where that is no enlargement in plane, and `unlike`
+    how the input differs from the model's training images.
     """
 
     model: str
@@ -33,17 +34,19 @@ class Provenance:
     synthetic: bool = True
     image: str = ""
     what: str = ""
+    unlike: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         made = f"latentsr {self.version}, model {self.model}"
         return f"Provenance({self.image or 'image'}, {made}, seed {self.seed})"
 
     def note(self, scale: int) -> str:
-        """One line for a reader of the output: model, version, scale and what the image may not be used for."""
+        """One line for a reader of the output: model, version, scale, what it may not be used for, and warnings."""
         kind = f" ({self.image})" if self.image else ""
         what = self.what or f"Enlarged {scale} times in plane"
         made = f"{what} by latentsr {self.version}, model {self.model}{kind}."
-        return f"{made} {'Detail is partly made up. ' if self.synthetic else ''}{RESEARCH_USE}"
+        warnings = f" Warning: {'; '.join(self.unlike)}." if self.unlike else ""
+        return f"{made} {'Detail is partly made up. ' if self.synthetic else ''}{RESEARCH_USE}{warnings}"
 
     def text(self, scale: int) -> dict[str, str]:
         """The key-value text that PNG, TIFF and NIfTI sidecars carry."""

@@ -11,24 +11,34 @@ import pytest
 import torch
 
 from latentsr import terminal
+from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.architectures import SmallKL
 from latentsr.autoencoders.network import save_network
 from latentsr.config import read_signed_json, read_yaml, sha256, write_json
 from latentsr.data.duplicates import pixel_digest
-from latentsr.data.latents import LatentCache
-from latentsr.degrade import enlarge
+from latentsr.data.latents import LatentCache, fill_cache
+from latentsr.data.records import Record, write_dataset
+from latentsr.degrade import enlarge, parse_degradation
 from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.errors import InputError, OptionError, StaleError
-from latentsr.io.raster import read_pixels
+from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.job import JobFolder, run_folder
 from latentsr.provenance import ESTIMATE, RESEARCH_USE
 from latentsr.training.crops import LatentCrops
 from latentsr.training.denoiser import TrainConfig
-from latentsr.training.fit_denoiser import calibrated_spread, fit_denoiser, model_card, training_state
+from latentsr.training.fit_denoiser import (
+    calibrated_spread,
+    fit_denoiser,
+    model_card,
+    trained_inputs,
+    training_state,
+)
 from latentsr.upscalers import Sampling
+from latentsr.upscalers.inputs import LrKind
 from latentsr.upscalers.model import SuperResolver
 from latentsr.upscalers.restorer import ModelConfig, Restorer
+from latentsr.volume import Volume
 
 TINY = TrainConfig(channels=(8, 8), layers=1, groups=4, crop=8, batch=2, steps=8, validate_every=4, seed=3)
 
@@ -89,6 +99,35 @@ def test_a_training_leaves_a_model_that_restores_and_says_how_it_was_made(cache:
     shown = read_pixels(run / "pictures" / "step-000008.png")
     assert shown.shape == (96, 96)
     assert np.array_equal(shown[:, 64:], np.concatenate([picture(10 + n) for n in range(3)]))
+
+
+def test_a_model_knows_what_its_training_images_looked_like(tmp_path: Path, trained: Path) -> None:
+    assert "inputs" not in read_signed_json(
+        trained / "config.json"
+    )  # three small pictures without a spacing say nothing
+    records = []
+    for number in range(50):
+        path, spacing = tmp_path / "data" / f"{number:02}.png", (0.5, 0.4 + number / 100)
+        write_pixels(path, picture(number, 64))
+        records.append(Record(path.stem, path.stem, "train", path.name, 64, 64, sha256(path), spacing))
+    dataset = write_dataset(tmp_path / "data", "mm", records, {})
+    cache = fill_cache([dataset], load_autoencoder("haar"), parse_degradation("bicubic:4"), tmp_path / "cache")
+    assert cache.spacing == (0.4, 0.89)
+    made = fitted(cache, tmp_path / "model", steps=1, calibrate=False)
+    model = SuperResolver.load(made, device="cpu")
+    assert model.inputs == model.config.inputs
+    assert (model.inputs.spacing, list(model.inputs.kinds)) == (pytest.approx((1.6, 3.56)), ["mm"])
+    lr = torch.from_numpy(np.array(cache.array("train", "pixels")))
+    assert model.inputs.kinds["mm"] == LrKind.of((lr + 1) / 2)
+    tuned = TINY.model_copy(update={"degradations": ("kspace:4",)})
+    assert trained_inputs(cache, tuned, None).kinds == {}  # LR of the training is of several kinds
+    assert trained_inputs(cache, tuned, model).kinds == model.inputs.kinds
+    pictures = [dataset.image(record) for record in records[:3]]
+    shown = Volume.from_array(np.stack(pictures)[:, ::4, ::4], spacing=(9.0, 9.0))
+    found = model.unlike(shown)
+    assert found[-1].startswith("noise unlike training")  # LR without the filter
+    assert found[-2] == "pixel spacing unlike training (1.6 to 3.56 mm): structures of another size in pixels"
+    assert model.undoing(parse_degradation("kspace:4")).unlike(shown) == found[:-1]
 
 
 def test_the_scores_are_those_of_the_model_that_is_saved(cache: LatentCache, trained: Path) -> None:

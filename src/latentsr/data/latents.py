@@ -105,6 +105,11 @@ class LatentCache:
         return tuple(self.manifest.get("digests", ()))
 
     @property
+    def spacing(self) -> tuple[float, float] | None:
+        """The smallest and largest pixel spacing of the HR training images in mm; None where no image says it."""
+        return tuple(self.manifest["spacing"]) if "spacing" in self.manifest else None
+
+    @property
     def statistics(self) -> Mapping[str, Mapping[str, list[float]]]:
         """Per role (and `residual`, hr minus latent-up): {"mean": [...], "sd": [...]}, one number per channel."""
         return dict(self.manifest["statistics"])
@@ -205,8 +210,10 @@ def _content(
     statistics = {role: _moments(array) for role, array in arrays.items()}
     if "latent-up" in conditions:
         statistics["residual"] = _moments(arrays["hr"], arrays["latent-up"])
+    spacings = [side for _, record in rows["train"] for side in record.spacing or ()]
     return manifest(
         **facts,
+        **({"spacing": [min(spacings), max(spacings)]} if spacings else {}),
         spec=autoencoder.spec,
         autoencoder_name=AUTOENCODER if autoencoder.spec.has_weights else autoencoder.spec.name,
         ids={split: [record.id for _, record in own] for split, own in rows.items()},

@@ -19,6 +19,7 @@ from latentsr.autoencoders.encoding import from_network
 from latentsr.autoencoders.haar import WithoutFiles
 from latentsr.config import manifest, write_json, write_yaml
 from latentsr.data.latents import LatentCache
+from latentsr.degrade import parse_degradation
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
 from latentsr.diffusion.process import ONE_STEP
@@ -39,6 +40,7 @@ from latentsr.training.denoiser import (
 from latentsr.training.generator import GeneratorTraining
 from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
 from latentsr.upscalers import Sampling
+from latentsr.upscalers.inputs import TrainedInputs
 from latentsr.upscalers.model import BASE, CONFIG, SuperResolver, save_model
 from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer, SpreadCalibration, fit_calibration
 
@@ -171,6 +173,7 @@ def fit_denoiser(
     if state == "finished":
         return out
     model = model_config(cache, config, out.name, modalities, parent, base)
+    model = model.model_copy(update={"inputs": trained_inputs(cache, config, parent, base)})
     restorer = _restorer(model, config.seed, cache, where, parent, base)
     crops, valid = _samples(cache, restorer, config, validation_images)
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
@@ -202,6 +205,28 @@ def fit_denoiser(
     write_yaml(config, run / OPTIONS)
     folder.finish(facts)
     return out
+
+
+def trained_inputs(
+    cache: LatentCache, config: TrainConfig, *earlier: SuperResolver | None, most: int = 2**24
+) -> TrainedInputs | None:
+    """What LR of a training looks like, by training set, with what the models that it began with were trained on.
+
+    Of each set images of so many pixels at most are read. There are no statistics where the cache has no LR in pixels,
+    or where the training makes LR by further degradations. None where nothing is known.
+    """
+    sets: dict[str, Tensor] = {}
+    if cache.has("train", "pixels") and not config.degradations:
+        names, lr = np.array(cache.datasets("train")), cache.array("train", "pixels")
+        for name in dict.fromkeys(names.tolist()):
+            rows = np.flatnonzero(names == name)
+            images = max(1, min(len(rows), most // math.prod(lr.shape[-2:])))
+            rows = rows[np.linspace(0, len(rows) - 1, images).round().astype(int)]
+            sets[name] = from_network(torch.from_numpy(lr[rows]))
+    scale, spacing = parse_degradation(cache.manifest["degradation"]).scale, cache.spacing
+    own = TrainedInputs.of(sets, None if spacing is None else (spacing[0] * scale, spacing[1] * scale))
+    made = own.with_earlier(one.inputs for one in earlier if one is not None)
+    return made if made.kinds or made.spacing else None
 
 
 def _models(config: TrainConfig, device: str) -> tuple[SuperResolver | None, SuperResolver | None]:

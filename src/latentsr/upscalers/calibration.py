@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from latentsr.config import Config
@@ -48,12 +49,12 @@ class InputRange(Config):
     limit: float
 
     @classmethod
-    def of(cls, features: Tensor) -> "InputRange":
-        """The range of these images; InputError where an image has none, being too small."""
+    def of(cls, features: Tensor, share: float = 1.0) -> "InputRange":
+        """The range of this share of the images; InputError where an image has none, being too small."""
         if not features.isfinite().all():
             raise InputError(f"LR images under {RADIAL_SIDE} px a side have no spectrum: calibrate on larger ones")
         centre, sd = features.median(dim=0).values, features.std(dim=0, correction=0).clamp_min(SMALLEST_SD)
-        limit = ((features - centre) / sd).abs().max()
+        limit = torch.quantile(((features - centre) / sd).abs().amax(dim=1), share)
         return cls(centre=tuple(centre.tolist()), sd=tuple(sd.tolist()), limit=float(limit))
 
     def outside(self, features: Tensor) -> Tensor:

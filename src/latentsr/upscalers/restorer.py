@@ -35,7 +35,9 @@ from latentsr.names import NOISE_LEVEL
 from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, SAMPLE
 from latentsr.tiling import apply_tiled
 from latentsr.upscalers.calibration import Calibration
+from latentsr.upscalers.inputs import TrainedInputs
 from latentsr.upscalers.upscaler import NOT_CALIBRATED, Restored, Sampling, Upscaler
+from latentsr.volume import Volume
 
 PACKET = Wavelet()
 SAMPLE_STEPS = 16  # of a sample, unless told otherwise
@@ -123,7 +125,8 @@ class ModelConfig(Config):
     then decides instead of objective, schedule and solver. `parent` is the model that it was fine-tuned from. `base` is
     the model, in the folder of that name, whose estimate is the posterior mean, and which this one refines: its network
     sees that estimate beside the condition and learns the error of it (Whang 2022, section 3). `calibration` is that of
-    its intervals, see `latentsr.calibrate`. `files` is the SHA-256 of every other file of the model's folder.
+    its intervals, see `latentsr.calibrate`. `inputs` is what LR of its training looked like. `files` is the
+    SHA-256 of every other file of the model's folder.
     """
 
     format: Literal[1] = 1
@@ -145,6 +148,7 @@ class ModelConfig(Config):
     parent: Parent | None = None
     base: Parent | None = Field(None, exclude_if=lambda value: value is None)  # as above
     calibration: Calibration | None = Field(None, exclude_if=lambda value: value is None)  # as above
+    inputs: TrainedInputs | None = Field(None, exclude_if=lambda value: value is None)  # as above
     steps: int = Field(SAMPLE_STEPS, ge=2, le=1000, exclude_if=lambda value: value == SAMPLE_STEPS)  # as above
     files: dict[str, str] = Field(default_factory=dict)
 
@@ -178,10 +182,15 @@ class Restorer(Upscaler):
         self.autoencoder = autoencoder
         self.device = device
         self.trained = self.degradation = parse_degradation(config.degradation)
-        self.calibration = config.calibration
+        self.calibration, self.inputs = config.calibration, config.inputs
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}, {self.degradation.text}, on {self.device})"
+
+    def unlike(self, volume: Volume) -> list[str]:
+        """As of every upscaler; statistics are compared where the degradation is the training's."""
+        others = self.degradation.text != self.trained.text
+        return [*super().unlike(volume), *(self.inputs.unlike(volume, spacing_only=others) if self.inputs else ())]
 
     def undoing(self, degradation: Degradation) -> Self:
         """This model for LR that `degradation` made: OptionError for one of another scale.

@@ -148,7 +148,8 @@ class ThroughPlane(Upscaler):
         scratch.put("image", 0, volume.window.invert(thin.numpy()), len(thin))
         pixels = scratch.array("image", (len(thin), rows, columns))
         enhanced = resliced(volume, pixels, profile.spacing)
-        return Enhanced(enhanced, None, self.provenance(sampling), None, Checks(NOT_CALIBRATED, lr_psnr=agreement))
+        made_by = replace(self.provenance(sampling), unlike=tuple(self.unlike(volume)))
+        return Enhanced(enhanced, None, made_by, None, Checks(NOT_CALIBRATED, lr_psnr=agreement))
 
     def _profile(self, volume: Volume) -> SliceProfile:
         """That of the volume's slices, at its target."""

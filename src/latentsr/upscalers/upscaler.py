@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +30,7 @@ from latentsr.volume import Volume, Window
 
 if TYPE_CHECKING:
     from latentsr.upscalers.calibration import Calibration
+    from latentsr.upscalers.inputs import TrainedInputs
 
 BICUBIC_PROJECTED = "bicubic+projection"
 TILE = 144  # 128 and the overlap, so that n tiles hold sides of 128 n
@@ -39,6 +40,7 @@ LARGEST_BATCH = 2**22  # pixels of the result at a time, beyond one slice
 IMAGE, SPREAD, TRUSTED = "image", "spread", "trust"  # arrays of a result
 MOST_DB = 100.0  # of agreement with LR: beyond it floating point alone is measured
 SLICES = "slices"  # the volume in whose places noise is drawn: the same for all volumes
+UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
 NOT_CALIBRATED = "not calibrated"
 
 
@@ -178,6 +180,7 @@ class Upscaler:
         autoencoder: the one in whose latents it works, or None.
         modalities: DICOM codes of the images that it was trained on; empty: not known, or not trained.
         size: (rows, columns) of the HR images that it was trained on; None: not trained.
+        inputs: what the LR that it was trained on looked like; None: not known, or not trained.
         has_mean: whether one step gives an image: the posterior mean, or the one that there is.
         has_samples: whether more steps draw samples; where not, there is one image, whatever the seed.
         calibration: of the spread over samples, None where there is none.
@@ -191,6 +194,7 @@ class Upscaler:
     autoencoder: Autoencoder | None = None
     modalities: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
+    inputs: "TrainedInputs | None" = None
     has_mean: bool = True
     has_samples: bool = False
     calibration: "Calibration | None" = None
@@ -230,6 +234,21 @@ class Upscaler:
     def evaluations(self, sampling: Sampling) -> int:  # noqa: ARG002 - of those that have a network
         """How often the network is evaluated for an image, or each of its tiles; 0 where there is none."""
         return 1
+
+    def unlike(self, volume: Volume) -> list[str]:
+        """How a volume differs from the training images, a text each; all that is known of these is compared.
+
+        The texts have no numbers of the volume, so that equal ones of many can be counted.
+        """
+        texts = []
+        if self.size is not None:
+            longest, trained = max(volume.pixels.shape[1:]) * self.scale, max(self.size)
+            if not trained / UNLIKE <= longest <= trained * UNLIKE:
+                texts.append(f"output size unlike training ({trained} px): detail of another size than the model knows")
+        modality = volume.source.modality
+        if modality and self.modalities and modality not in self.modalities:
+            texts.append(f"modality {modality} unlike training ({', '.join(self.modalities)}): images new to the model")
+        return texts
 
     def image_kind(self, sampling: Sampling) -> str:  # noqa: ARG002
         """What the pixels of a result are, for its provenance: an estimate by a network, unless told otherwise."""
@@ -286,7 +305,8 @@ class Upscaler:
         names = (IMAGE, *((SPREAD,) if sampling.samples > 1 else ()), *(() if checks.trusted is None else (TRUSTED,)))
         shape = slices, rows, columns
         made = {name: volume.enlarged(scratch.array(name, shape), self.scale) for name in names}
-        return Enhanced(made[IMAGE], made.get(SPREAD), self.provenance(sampling), made.get(TRUSTED), checks)
+        made_by = replace(self.provenance(sampling), unlike=tuple(self.unlike(volume)))
+        return Enhanced(made[IMAGE], made.get(SPREAD), made_by, made.get(TRUSTED), checks)
 
     def prepared(
         self, source: Volume | NDArray[Any] | str | Path, sampling: Sampling | None, batch: int, options: dict[str, Any]

@@ -52,9 +52,7 @@ Profile = Annotated[
 
 
 def enhance(
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="IN", help="Files or folders: DICOM, NIfTI, MGH, NRRD, MHA, PNG, TIFF.")
-    ],
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help="Folder, DICOM, NIfTI, MGH, NRRD, MHA, PNG, TIFF")],
     out: Out,
     model: Annotated[str, typer.Option(help="Model folder, name of a shipped model, or bicubic.")] = MODEL,
     scale: Scale = None,

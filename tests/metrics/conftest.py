@@ -81,6 +81,7 @@ def make_context() -> Callable[[Tensor, Tensor], dict[str, Any]]:
             "sampled": F.pixel_unshuffle(sr, 4),
             "encoded": F.pixel_unshuffle(hr, 4),
             "interval": 0.01 + 0.1 * hr,
+            "following": sr.roll(1, dims=0),
         }
 
     return make

@@ -268,4 +268,4 @@ def slice_gradient(images: Tensor, following: Tensor) -> Tensor:
         images: (batch, 1, rows, columns) in [0, 1].
         following: the next slices, of the same shape.
     """
-    return (images - following).square().mean(dim=(-3, -2, -1)).sqrt()
+    return (check_image(images) - following).square().mean(dim=(-3, -2, -1)).sqrt()

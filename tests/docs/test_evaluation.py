@@ -18,6 +18,7 @@ NEEDS = {
     "hr_decoded": "a model, one sample",
     "sampled": "`--keep-latents`",
     "interval": "a calibrated model",
+    "following": "slices of volumes",
 }
 
 

@@ -39,6 +39,7 @@ Realism = Annotated[
     ),
 ]
 
+AsMap = Annotated[bool, typer.Option("--parametric-map", help="Write the spread of DICOM as a Parametric Map too.")]
 Coherent = Annotated[bool, typer.Option(help="Let near slices of a volume share a sample's noise.")]
 Closer = Annotated[bool, typer.Option("--through-plane", help="Bring slices closer instead: to the pixels' spacing.")]
 Distance = Annotated[float | None, typer.Option(help="Slice distance in mm that --through-plane makes.")]
@@ -70,9 +71,7 @@ def enhance(
     target_spacing: Distance = None,
     slice_profile: Profile = None,
     max_pixels: MaxPixels = None,
-    parametric_map: Annotated[
-        bool, typer.Option("--parametric-map", help="Write the spread of DICOM as a Parametric Map too.")
-    ] = False,
+    parametric_map: AsMap = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
     dry_run: Annotated[

@@ -55,7 +55,7 @@ def test_sixteen_steps_keep_faint_detail() -> None:
 
 def drawn(solver: str, schedule: str, objective: str, steps: int) -> tuple[Tensor, Exact]:
     network, generators = Exact(schedule, objective), [image_generator(0, str(i)) for i in range(2)]
-    noise = image_noise((1, 100, 100), generators, "cpu")
+    noise = image_noise((1, 100, 100), [[(1.0, one)] for one in generators], "cpu")
     process = NoiseProcess(objective, schedule, solver)
     return process.sample(network, noise, steps=steps, generators=generators), network
 
@@ -127,7 +127,7 @@ def test_an_image_alone_is_the_same_as_in_a_batch_in_any_order(solver: str) -> N
 
     def result(ids: list[str]) -> Tensor:
         generators = [image_generator(7, name) for name in ids]
-        noise = image_noise((2, 4, 4), generators, "cpu")
+        noise = image_noise((2, 4, 4), [[(1.0, one)] for one in generators], "cpu")
         schedule, objective = flow or "cosine", flow or "x0"
         process, network = NoiseProcess(objective, schedule, "ddim"), Exact(schedule, objective)
         return process.sample(network, noise, steps=5, solver=solver, generators=generators)
@@ -141,7 +141,7 @@ def test_an_image_alone_is_the_same_as_in_a_batch_in_any_order(solver: str) -> N
 
 def test_seed_image_and_draw_each_decide_the_noise() -> None:
     def noise(*key: object) -> Tensor:
-        return image_noise((64,), [image_generator(*key)], "cpu")  # type: ignore[arg-type]
+        return image_noise((64,), [[(1.0, image_generator(*key))]], "cpu")  # type: ignore[arg-type]
 
     assert torch.equal(noise(0, "a", 0), noise(0, "a", 0))
     others = [noise(1, "a", 0), noise(0, "b", 0), noise(0, "a", 1)]

@@ -11,6 +11,7 @@ from report_evaluations import HOSTILE, only, without
 
 from latentsr.errors import InputError
 from latentsr.metrics import find_metrics
+from latentsr.metrics.table import FOLLOWING
 from latentsr.names import EVALUATION_PAGE
 from latentsr.report.blocks import Page
 from latentsr.report.evaluation import _blocks, evaluation_facts, evaluation_page, write_report
@@ -185,7 +186,7 @@ class TestFewMeasures:
     @pytest.mark.parametrize(
         "metrics",
         [
-            *((one.name,) for one in find_metrics() if not {"reconstruction", "interval"} & set(one.needs)),
+            *((one.name,) for one in find_metrics() if not {"reconstruction", "interval", FOLLOWING} & set(one.needs)),
             ("hallucinated", "lost"),
             ("hallucinated", "hallucinated_magnitude"),
             ("lost", "lost_magnitude"),

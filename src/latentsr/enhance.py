@@ -25,6 +25,7 @@ from latentsr.job import check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
 from latentsr.scratch import Scratch
+from latentsr.report.viewer import write_view
 from latentsr.tiling import balanced_tiles
 from latentsr.upscalers import BATCH, Sampling, Upscaler
 from latentsr.upscalers.restorer import Restorer
@@ -33,6 +34,7 @@ from latentsr.volume import MAX_PIXELS, Volume
 
 JOURNAL = "run.partial.jsonl"  # beside the record, while the job runs
 SLICES = "slices-"  # what folders begin with that keep a volume's slices beside the record, until it is written
+NO_PAGE = "no page was made"
 MEND = "set the option overwrite, or choose another output folder"
 
 
@@ -43,7 +45,7 @@ class Outcome:
     `checks` is what is known of the result without its truth, see `latentsr.upscalers.upscaler.Checks`.
     "skipped" is a file that holds no image. "begun" stands in the record alone, for the output that is being written.
     `shape` is that of the images that the model is given, (slices, rows, columns), and `output_shape` the output's,
-    both where the input was read.
+    both where the input was read. `page` shows the output and lies beside it.
     """
 
     input: str
@@ -58,6 +60,7 @@ class Outcome:
     input_sha256: str = ""
     output_sha256: dict[str, str] = field(default_factory=dict)
     made_by: str = ""
+    page: str = ""
     checks: dict[str, Any] = field(default_factory=dict)
 
 
@@ -67,6 +70,7 @@ class Job:
 
     `overwrite`, `dry_run`, `force` (burned-in annotation), `grey` (colour to grey), `axis` (slices of a volume),
     `max_pixels` (of a volume that is read) and `parametric_map` (of the spread, DICOM) are as in the command line.
+    `view`: write a page beside each output; None: where there is one input only.
     """
 
     upscaler: Upscaler
@@ -79,6 +83,7 @@ class Job:
     axis: int | None = None
     max_pixels: int = MAX_PIXELS
     parametric_map: bool = False
+    view: bool | None = False
 
     @property
     def made_by(self) -> str:
@@ -133,6 +138,7 @@ def enhance_files(
             raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
     job.upscaler.check(job.sampling)
     items, dataset = io.find(paths), derivative(paths, job.upscaler.name)
+    view = job.view or (job.view is None and len(items) == 1)
     with contextlib.nullcontext() if job.dry_run else locked(job.run), _Record(job, paths) as record:
         if not job.dry_run:
             check_writable(out if out.is_dir() else job.run)
@@ -147,6 +153,8 @@ def enhance_files(
                 part, begin = parts.pop(0), time.perf_counter()
                 with _fault(part) as faults:
                     outcome = _enhance(part, job, record, within)
+                    if view and outcome.status in ("written", "kept"):
+                        outcome = _with_page(part, job, outcome)
                 if faults:
                     (outcome,) = faults
                     if part is item and outcome.status == "failed" and (parts := _readable(item, job)):
@@ -237,6 +245,8 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     outputs = {io.uncertainty_name(output, kind): (enhanced.uncertainty, kind_of_map)}
     outputs[io.uncertainty_name(output, kind, "trust")] = (enhanced.trust, TRUST)
     try:
+        if (page := _page(output)).is_file():
+            page.unlink()  # it shows what is replaced now
         for map_output, (pixels, what) in outputs.items():
             if pixels is not None:
                 refuse_links(job.out, map_output)
@@ -253,6 +263,33 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
         raise
     scratch.remove()
     return replace(outcome, status="written", output_sha256=_hashes([*image, *written], job.out))
+
+
+def _page(output: Path) -> Path:
+    return output.with_name(f"{output.name}.html")
+
+
+def _with_page(item: io.Item, job: Job, outcome: Outcome) -> Outcome:
+    """The outcome with the page that shows its output, which is made unless it is there; a warning says why it is not.
+
+    It is made after the output and of its files: it has their values, and a job that was killed before it makes it.
+    """
+    output, warnings = job.out / outcome.output, [text for text in outcome.warnings if not text.startswith(NO_PAGE)]
+    page, error, error_map = _page(output), "", None
+    if job.sampling.samples > 1:
+        calibrated = isinstance(outcome.checks["guarantee"], dict)
+        error = "half-width of the interval" if calibrated else f"spread over {job.sampling.samples} samples"
+        error_map = io.uncertainty_name(output, io.kind_of(item.paths[0]))
+    try:
+        refuse_links(job.out, page)
+        if not page.is_file():
+            write_view(
+                page, job.read(item), output, provenance=job.upscaler.provenance(job.sampling),
+                error_map=error_map, error=error, warnings=warnings,
+            )  # fmt: skip
+    except (LatentSRError, OSError, MemoryError) as fault:  # the output is whole all the same
+        return replace(outcome, warnings=(*warnings, f"{NO_PAGE}: {fault or 'too little memory'}"))
+    return replace(outcome, warnings=tuple(warnings), page=page.relative_to(job.out).as_posix())
 
 
 def _hashes(paths: Sequence[Path], out: Path) -> dict[str, str]:

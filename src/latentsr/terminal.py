@@ -76,6 +76,11 @@ def _lines(title: str, unit: str) -> Iterator[Report]:
         print(last, file=sys.stderr, flush=True)
 
 
+def interactive() -> bool:
+    """Whether standard output is a terminal: there is a person who looks."""
+    return sys.stdout.isatty()
+
+
 def duration(seconds: float) -> str:
     """A time in words: 45 s, 12 min or 3.5 h."""
     if seconds < 90:

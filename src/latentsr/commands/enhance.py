@@ -38,6 +38,14 @@ Realism = Annotated[
         "where --steps or --samples ask for a sample."
     ),
 ]
+View = Annotated[
+    bool | None,
+    typer.Option(
+        "--view/--no-view", show_default=False,
+        help="Write an HTML page beside each output that shows it beside its input. Default: of a single image, "
+        "where standard output is a terminal.",
+    ),
+]  # fmt: skip
 
 AsMap = Annotated[bool, typer.Option("--parametric-map", help="Write the spread of DICOM as a Parametric Map too.")]
 Coherent = Annotated[bool, typer.Option(help="Let near slices of a volume share a sample's noise.")]
@@ -72,6 +80,7 @@ def enhance(
     slice_profile: Profile = None,
     max_pixels: MaxPixels = None,
     parametric_map: AsMap = False,
+    view: View = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     dry_run: Annotated[
@@ -102,6 +111,7 @@ def enhance(
     job = Job(
         upscaler, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
         max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map,
+        view=view if view is not None or (terminal.interactive() and not json) else False,
     )  # fmt: skip
     pace = measure(upscaler) if dry_run else None
     with terminal.progress("enhance", resumes=True) as report:
@@ -118,6 +128,8 @@ def _show_outcome(outcome: Any, out: Path, *, json: bool) -> None:
         terminal.show_error(outcome.reason if named else f"{outcome.input}: {outcome.reason}")
     elif outcome.status != "skipped" and not json:
         terminal.show(f"{outcome.status}  {out / outcome.output}  {outcome.size or outcome.reason}")
+        if outcome.page:
+            terminal.show(f"view     {out / outcome.page}")
 
 
 def _show_end(outcomes: Sequence[Any], estimate: Any, *, json: bool) -> None:

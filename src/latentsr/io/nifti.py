@@ -15,6 +15,7 @@ from typing import IO, Any, NamedTuple
 
 import nibabel
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
@@ -172,6 +173,32 @@ def put(
         for target, found in beside.items():
             write_bytes(stack.enter_context(replacing(target, over_folder=True)), found)
     return path, *beside
+
+
+def slices(path: Path, axis: int) -> tuple[int, Callable[[int], Pixels]]:
+    """How many slices along `axis` a file that `write` made has, and what reads one of them in the order of `read`.
+
+    InputError where nothing can be read there.
+    """
+    try:
+        image: Any = nibabel.load(path, mmap=False)
+    except (OSError, ImageFileError) as error:
+        raise InputError(f"{path} is no longer what was written: set the option overwrite") from error
+    along = (*image.shape, 1)[axis]
+    count = along * math.prod(image.shape[3:])
+
+    def one(number: int) -> Pixels:
+        volume, place = divmod(number, along)
+        part: list[int | slice] = [slice(None)] * min(len(image.shape), 3)
+        if axis < len(part):
+            part[axis] = place
+        try:
+            values = image.dataobj[(*part, volume) if len(image.shape) > 3 else tuple(part)]
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{path} is not whole ({type(error).__name__}): set the option overwrite") from error
+        return np.asarray(values, np.float32).T
+
+    return count, one
 
 
 def finer_affine(affine: NDArray[Any], scale: int, axes: tuple[int, int] = (0, 1)) -> NDArray[np.float64]:

@@ -94,6 +94,16 @@ def read_pixels(path: Path, *, grey: bool = False, max_pixels: int = MAX_PIXELS)
         raise UnfitError(message, "no image, or cut off") from error
 
 
+def read_any(path: Path) -> NDArray[Any]:
+    """The pixels (rows, columns) of what `write_pixels` made, also float32; UnfitError where it cannot be read."""
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return read_pixels(path, max_pixels=2**62)
+    try:
+        return np.asarray(tifffile.imread(path))
+    except (*_UNREADABLE, RuntimeError) as error:
+        raise UnfitError(f"{path} is no longer what was written: set the option overwrite", "not as written") from error
+
+
 def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = None) -> None:
     """Writes a grey image (rows, columns) as PNG (uint8, uint16) or TIFF (also float32), atomically.
 

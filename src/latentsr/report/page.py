@@ -56,21 +56,26 @@ def write_page(page: Page, path: Path) -> Path:
 
 def render_page(page: Page) -> str:
     """The page as HTML."""
-    environment = _environment()
-    script = environment.get_template("page.js").render()
     sections = [
         {"section": section, "blocks": [_view(name, block) for name, block in blocks]}
         for section, blocks in numbered(page)
     ]
-    # What the page may load: pictures that it holds, its own styles, and this one script, known by its hash.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return render("page", page=page, sections=sections)
+
+
+def render(name: str, **values: Any) -> str:
+    """The HTML of a template of this folder and of the script of the same name, the only one that may run.
+
+    A file that it becomes loads nothing but pictures that it holds and its own styles; texts in `values` are escaped.
+    """
+    environment = _environment()
+    script = environment.get_template(f"{name}.js").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # by which a browser knows it
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    return environment.get_template("page.html").render(
-        page=page, sections=sections, script=script, policy=policy, version=__version__
-    )
+    return environment.get_template(f"{name}.html").render(**values, script=script, policy=policy, version=__version__)
 
 
 @cache

@@ -111,7 +111,8 @@ def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple
         raise InputError(f"{len(volume.pixels)} slices for {len(forms)} source files: expected one each")
     if volume.source.kind == "dicom" and made_by.image in MAPS:
         forms = map_headers(volume)
-    names = [""] if multi_frame or len(volume.pixels) == 1 else slice_names(volume)  # one image is the path itself
+    one = multi_frame or len(volume.pixels) == 1  # image, which is the path itself
+    names = [""] if one else slice_names(volume.source, len(volume.pixels))
     with replacing(path, over_folder=True) as part:
         if len(names) > 1:
             part.mkdir()
@@ -130,12 +131,12 @@ def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple
     return tuple(path / name for name in names)
 
 
-def slice_names(volume: Volume) -> list[str]:
+def slice_names(source: Source, slices: int) -> list[str]:
     """One file name per slice: the source's own with .dcm, or slice numbers where these are missing or clash."""
-    names = [with_suffix(path.name) for path in volume.source.paths] if volume.source.kind == "dicom" else []
-    if len({name.lower() for name in names}) == len(volume.pixels):
+    names = [with_suffix(path.name) for path in source.paths] if source.kind == "dicom" else []
+    if len({name.lower() for name in names}) == slices:
         return names
-    return [f"slice-{number:04d}.dcm" for number in range(1, len(volume.pixels) + 1)]
+    return [f"slice-{number:04d}.dcm" for number in range(1, slices + 1)]
 
 
 def with_suffix(name: str) -> str:

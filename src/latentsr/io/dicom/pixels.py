@@ -47,6 +47,14 @@ def to_stored(pixels: NDArray[Any], header: Dataset) -> NDArray[Any]:
     return _upright(integers, header).astype(f"<{sign}{header.BitsAllocated // 8}")
 
 
+def as_filed(physical: Pixels, header: Dataset) -> Pixels:
+    """The physical values of `to_physical` as other readers of the file show them: MONOCHROME1 is not turned over."""
+    if header.PhotometricInterpretation != "MONOCHROME1":
+        return physical
+    slope, intercept = _rescale(header)
+    return (slope * sum(stored_range(header)) + 2 * intercept - physical.astype(np.float64)).astype(np.float32)
+
+
 def _upright(stored: NDArray[Any], header: Dataset) -> NDArray[Any]:
     """MONOCHROME1 as MONOCHROME2 and back; MONOCHROME2 as it is."""
     return sum(stored_range(header)) - stored if header.PhotometricInterpretation == "MONOCHROME1" else stored

@@ -5,6 +5,7 @@ value is rounded, and what was stored in few bits stays small.
 """
 
 import base64
+import contextlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -148,10 +149,11 @@ def _header(source: Volume) -> Mapping[str, Any]:
 def _window(source: Volume, pixels: Pixels, number: int) -> tuple[float, float]:
     """The values that are black and white at first: the file's window, all of 8 bit, or nearly all of the input."""
     if source.source.kind == "dicom":
-        header = source.source.header[number]
-        center, width = (np.atleast_1d(header.get(f"Window{name}") or ()) for name in ("Center", "Width"))
-        if len(center) and len(width) and float(width[0]) > 0:
-            return float(center[0]) - float(width[0]) / 2, float(center[0]) + float(width[0]) / 2
+        with contextlib.suppress(TypeError, ValueError, IndexError):  # none, or no numbers
+            told = (source.source.header[number].get(f"Window{name}") for name in ("Center", "Width"))
+            center, width = (float(np.atleast_1d(one)[0]) for one in told)
+            if 0 < width < np.inf and np.isfinite(center):
+                return center - width / 2, center + width / 2
     if getattr(source.source.header, "dtype", "") == "uint8":
         return 0.0, 255.0
     of_kind = pixels[[number]] if source.source.windows else pixels[:: -(-len(pixels) // SAMPLED)]

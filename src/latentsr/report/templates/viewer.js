@@ -73,7 +73,7 @@ const layOut = () => {
   const screen = window.devicePixelRatio || 1, chosen = Number(element("zoom").value);
   const middle = [(pane.scrollLeft + pane.clientWidth / 2) / (pane.scrollWidth || 1),
     (pane.scrollTop + pane.clientHeight / 2) / (pane.scrollHeight || 1)];
-  const tallest = Math.max(240, window.innerHeight * 0.78);
+  const tallest = Math.max(240, window.innerHeight * 0.72);
   const fitting = Math.min(pane.clientWidth / columns, tallest / (rows * aspect));
   factor = chosen ? chosen / screen : fitting * screen < 1 ? fitting : Math.floor(fitting * screen) / screen;
   field.style.width = `${columns * factor}px`;

@@ -25,7 +25,6 @@ from latentsr.job import check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
 from latentsr.scratch import Scratch
-from latentsr.report.viewer import write_view
 from latentsr.tiling import balanced_tiles
 from latentsr.upscalers import BATCH, Sampling, Upscaler
 from latentsr.upscalers.restorer import Restorer
@@ -274,6 +273,8 @@ def _with_page(item: io.Item, job: Job, outcome: Outcome) -> Outcome:
 
     It is made after the output and of its files: it has their values, and a job that was killed before it makes it.
     """
+    from latentsr.report.viewer import write_view  # not needed by those who look at nothing
+
     output, warnings = job.out / outcome.output, [text for text in outcome.warnings if not text.startswith(NO_PAGE)]
     page, error, error_map = _page(output), "", None
     if job.sampling.samples > 1:

@@ -28,6 +28,7 @@ FEWER = {
     "--samples 8": "--samples 2",
     "scans/ -o sampled/": "scans/image0.png -o sampled/",
     "scans/ -o averaged/": "scans/MR_small.dcm -o averaged/",
+    "scans/ -o viewed/": "scans/MR_small.dcm -o viewed/",
     "scans/ -o kspace/": "scans/image0.png -o kspace/",
     "scans/ -o intervals/": "scans/image0.png -o intervals/ --steps 2",
     "-o evaluation/": "-o evaluation/ --metric psnr",  # all measures are OUT/evaluation's
@@ -43,6 +44,7 @@ PAGES = (
     "docs/quality.md",
     "docs/training.md",
     "docs/uncertainty.md",
+    "docs/viewer.md",
     "src/latentsr/models/latentsr-tiny/README.md",
 )
 

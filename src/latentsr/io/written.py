@@ -36,6 +36,8 @@ class Written:
                 pixels = _dicom([path / one for one in dicom.slice_names(made_from, len(made_from.paths))])
             elif made_from.kind == "dicom":
                 pixels = _dicom([path])
+            elif made_from.kind in ("mgh", "itk"):
+                pixels = io.read(path, constant=True, axis=made_from.header.axis, max_pixels=_ANY).pixels
             else:
                 pixels = raster.read_any(path).astype(np.float32)[None]
             self._count, self._read = len(pixels), pixels.__getitem__

@@ -31,7 +31,6 @@ from latentsr.report.blocks import (
     standalone_svg,
     titled,
 )
-from latentsr.report.figures.panels import tiles_pdf
 
 MANY_ROWS = 30  # a longer table scrolls in its own box, under a head that stays
 MANY_COLUMNS = 9  # a wider one is printed on a page turned on its side
@@ -210,6 +209,8 @@ def write_markdown(page: Page, folder: Path, *, paper: bool = False) -> Path:
         InputError: a picture that is no PNG, a drawing that is no SVG
         LatentSRError: a file cannot be written
     """
+    from latentsr.report.figures.panels import tiles_pdf  # matplotlib takes a second, and a page needs none of it
+
     files: dict[str, bytes] = {}
     lines = [f"# {escaped(page.title)}", "", f"**{escaped(page.note)}**", "", *_paragraphs((page.subtitle,))]
     if page.verdict:

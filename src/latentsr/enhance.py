@@ -137,7 +137,7 @@ def enhance_files(
             raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
     job.upscaler.check(job.sampling)
     items, dataset = io.find(paths), derivative(paths, job.upscaler.name)
-    view = job.view or (job.view is None and len(items) == 1)
+    view = len(items) == 1 if job.view is None else job.view
     with contextlib.nullcontext() if job.dry_run else locked(job.run), _Record(job, paths) as record:
         if not job.dry_run:
             check_writable(out if out.is_dir() else job.run)
@@ -151,9 +151,7 @@ def enhance_files(
             while parts:
                 part, begin = parts.pop(0), time.perf_counter()
                 with _fault(part) as faults:
-                    outcome = _enhance(part, job, record, within)
-                    if view and outcome.status in ("written", "kept"):
-                        outcome = _with_page(part, job, outcome)
+                    outcome = _with_page(part, job, _enhance(part, job, record, within), view)
                 if faults:
                     (outcome,) = faults
                     if part is item and outcome.status == "failed" and (parts := _readable(item, job)):
@@ -161,9 +159,7 @@ def enhance_files(
                 outcome = replace(outcome, seconds=round(time.perf_counter() - begin, 3))
                 record.add(outcome)
                 finished(outcome)
-        for left in (
-            job.run.glob(f"{SLICES}*") if not job.dry_run else ()
-        ):  # of failures, or a killed run's other options
+        for left in () if job.dry_run else job.run.glob(f"{SLICES}*"):  # of failures, or a killed run's other options
             shutil.rmtree(left)
         progress(len(items), len(items))
         if dataset and any(outcome.status in ("written", "kept") for outcome in record.outcomes):
@@ -268,11 +264,14 @@ def _page(output: Path) -> Path:
     return output.with_name(f"{output.name}.html")
 
 
-def _with_page(item: io.Item, job: Job, outcome: Outcome) -> Outcome:
-    """The outcome with the page that shows its output, which is made unless it is there; a warning says why it is not.
+def _with_page(item: io.Item, job: Job, outcome: Outcome, view: bool) -> Outcome:
+    """The outcome with the page that shows its output, if there is to be one, made unless it is there.
 
-    It is made after the output and of its files: it has their values, and a job that was killed before it makes it.
+    It is made after the output and of its files: it has their values, and a job that was killed before it makes it. A
+    warning says why there is none.
     """
+    if not view or outcome.status not in ("written", "kept"):
+        return outcome
     from latentsr.report.viewer import write_view  # not needed by those who look at nothing
 
     output, warnings = job.out / outcome.output, [text for text in outcome.warnings if not text.startswith(NO_PAGE)]

@@ -38,6 +38,9 @@ Realism = Annotated[
         "where --steps or --samples ask for a sample."
     ),
 ]
+Plan = Annotated[
+    bool, typer.Option("--dry-run", help="Read and check all, estimate time, memory and disk, write nothing.")
+]
 View = Annotated[
     bool | None,
     typer.Option(
@@ -83,9 +86,7 @@ def enhance(
     view: View = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and check all, estimate time, memory and disk, write nothing.")
-    ] = False,
+    dry_run: Plan = False,
     force: Annotated[bool, typer.Option("--force", help="Take images with burned-in annotation.")] = False,
     grey: Annotated[bool, typer.Option("--grey", help="Turn colour PNG and TIFF into grey.")] = False,
     json: Json = False,

@@ -54,6 +54,10 @@ class SliceId(str):
         own.volume, own.place = volume, place
         return own
 
+    def later(self, seed: int, draw: int) -> torch.Generator:
+        """The generator of noise that is added on the way to an image, one for slices of about one place."""
+        return image_generator(seed, f"{self.volume} on the way at {math.floor(self.place + SAME_PLACE)}", draw)
+
     def mixture(self, seed: int, draw: int) -> list[tuple[float, torch.Generator]]:
         """Shares of the noise of two places of the volume, whose squares add up to one, and the generator of each.
 

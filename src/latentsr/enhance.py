@@ -141,12 +141,12 @@ def enhance_files(
     with contextlib.nullcontext() if job.dry_run else locked(job.run), _Record(job, paths) as record:
         if not job.dry_run:
             check_writable(out if out.is_dir() else job.run)
-        for done, item in enumerate(items):
+        for number, item in enumerate(items):
 
-            def within(slices: int, of: int, done: int = done) -> None:
-                progress(done + slices / of, len(items))
+            def within(slices: int, of: int, before: int = number) -> None:
+                progress(before + slices / of, len(items))
 
-            progress(done, len(items))
+            within(0, 1)
             parts = [item]
             while parts:
                 part, begin = parts.pop(0), time.perf_counter()
@@ -159,7 +159,8 @@ def enhance_files(
                 outcome = replace(outcome, seconds=round(time.perf_counter() - begin, 3))
                 record.add(outcome)
                 finished(outcome)
-        for left in () if job.dry_run else job.run.glob(f"{SLICES}*"):  # of failures, or a killed run's other options
+        done = not job.dry_run and not any(outcome.status == "failed" for outcome in record.outcomes)
+        for left in job.run.glob(f"{SLICES}*") if done else ():  # of other options; what failed is gone on from
             shutil.rmtree(left)
         progress(len(items), len(items))
         if dataset and any(outcome.status in ("written", "kept") for outcome in record.outcomes):
@@ -207,7 +208,7 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     name, scale, kind = item.relative.as_posix(), job.upscaler.scale, io.kind_of(item.paths[0])
     output = job.out / io.output_name(item.relative, kind, scale, series=item.series)
     record.claim(output, item)
-    digest = sha256_json([item.series_digest, *(sha256(path) for path in item.paths)])
+    digest = sha256_json([item.series_digest, *(sha256(path) for path in item.sources)])
     if output.exists() and not job.overwrite and (kept := record.kept(name, output, digest)):
         return kept
 
@@ -226,7 +227,8 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     maps = (job.sampling.samples > 1) * (1 if job.upscaler.uncalibrated(job.sampling) else 2)
     scratch = Scratch(job.run / f"{SLICES}{sha256_json([name, digest, job.made_by])[:16]}" if made[0] > 1 else None)
     on_disk = 4 * (1 + maps) * (made[0] > 1)  # of the scratch
-    check_room(job.out if job.out.is_dir() else job.run, math.prod(made) * (bytes_each + on_disk))
+    needed = math.prod(made) * (bytes_each + on_disk) - scratch.size  # some of which an earlier run has taken
+    check_room(job.out if job.out.is_dir() else job.run, max(0, needed))
     enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress, scratch=scratch)
     checks = enhanced.checks
     unlike = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
@@ -408,7 +410,10 @@ class _Record:
 
 def _outcome(content: Mapping[str, Any]) -> Outcome:
     """The outcome that was written as JSON."""
-    return Outcome(**{**content, **{name: tuple(content[name]) for name in ("warnings", "shape", "output_shape")}})
+    shapes = {
+        name: tuple(content.get(name, ())) for name in ("warnings", "shape", "output_shape")
+    }  # older ones lack some
+    return Outcome(**{**content, **shapes})
 
 
 def _remove_empty(folder: Path) -> None:

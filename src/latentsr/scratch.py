@@ -69,6 +69,11 @@ class Scratch:
             return self._arrays[name]
         return np.memmap(self.folder / f"{name}.f32", np.float32, "r", shape=shape)
 
+    @property
+    def size(self) -> int:
+        """Bytes that it has on the disk."""
+        return 0 if self.folder is None else sum(path.stat().st_size for path in self.folder.glob(ARRAYS))
+
     def remove(self) -> None:
         """Removes the folder."""
         if self.folder is not None:

@@ -209,3 +209,13 @@ def test_maps_lie_beside_their_images(tmp_path: Path, name: str) -> None:
     path, sidecar = io.write_uncertainty(volume, target, provenance=MADE_BY)
     np.testing.assert_array_equal(_geometry(path)[0], _geometry(tmp_path / name)[0])
     assert json.loads(sidecar.read_text())["latentsr:image"] == "uncertainty"
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_values_outlive_the_image_that_they_were_read_from(tmp_path: Path, name: str) -> None:
+    values = np.random.default_rng(0).random((96, 96, 40), np.float32)
+    image = SimpleITK.GetImageFromArray(values.T)
+    SimpleITK.WriteImage(image, str(tmp_path / name))
+    volumes = [io.read(tmp_path / name, axis=2) for _ in range(3)]
+    for volume in volumes:
+        np.testing.assert_array_equal(volume.pixels, values.transpose(2, 1, 0))

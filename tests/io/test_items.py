@@ -315,3 +315,10 @@ def test_uncertainty_names(output: str, kind: str, expected: str) -> None:
 
 def test_what_comes_from_a_jpeg_is_a_png() -> None:
     assert io.output_name(Path("a/scan.jpg"), "jpeg", 4) == Path("a/scan.jpg.png")
+
+
+def test_texts_beside_an_image_are_among_what_it_is_made_of(tmp_path: Path) -> None:
+    for name in ("dwi.nii.gz", "dwi.bval", "dwi.bvec", "dwi.json", "other.json"):
+        (tmp_path / name).write_bytes(b"")
+    (item,) = [one for one in io.find([tmp_path]) if one.relative.name == "dwi.nii.gz"]
+    assert [path.name for path in item.sources] == ["dwi.nii.gz", "dwi.json", "dwi.bval", "dwi.bvec"]

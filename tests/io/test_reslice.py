@@ -133,5 +133,34 @@ def test_frames_and_pictures_are_refused(series: Series) -> None:
     frames = replace(volume, source=replace(volume.source, wholes=volume.source.header[:1]))
     with pytest.raises(InputError, match="as frames"):
         slice_distance(frames)
-    with pytest.raises(InputError, match="does not say where"):
+    with pytest.raises(InputError, match="convert other files to NIfTI first"):
         slice_distance(Volume.from_array(np.arange(12.0).reshape(3, 2, 2)))
+
+
+def test_values_between_slices_of_different_slopes_are_not_clipped(series: Series) -> None:
+    folder = series([0, 6, 12], RescaleIntercept="0")
+    for number, slope in enumerate((0.01, 1.0, 0.01), 1):
+        one = pydicom.dcmread(folder / f"{number}.dcm")
+        one.RescaleSlope = slope
+        one.save_as(folder / f"{number}.dcm")
+    volume = io.read(folder)
+    pixels = np.stack([np.full(volume.pixels.shape[1:], value, np.float32) for value in (50, 300, 900, 300, 50)])
+    made = resliced(volume, pixels, 3.0)
+    for header, slope, plane in zip(made.source.header, (0.01, 0.01, 1, 0.01, 0.01), pixels, strict=True):
+        assert float(header.RescaleSlope) >= slope
+        assert plane.max() / float(header.RescaleSlope) <= 2 ** (header.BitsStored - 1) - 1
+    assert [float(header.RescaleSlope) for header in volume.source.header] == [0.01, 1.0, 0.01]
+
+
+def test_stacks_of_one_series_get_numbers_of_their_own(series: Series) -> None:
+    folder = series([0, 6, 12])
+    before = io.read(folder)
+    for number in (1, 2, 3):
+        one = pydicom.dcmread(folder / f"{number}.dcm")
+        one.InstanceNumber = number + 3
+        one.save_as(folder / f"{number}.dcm")
+    numbers = [
+        [int(one.InstanceNumber) for one in _closer(volume, 6, 3.0).source.header]
+        for volume in (before, io.read(folder))
+    ]
+    assert numbers == [[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]]

@@ -1,7 +1,7 @@
 """Methods over the images of a dataset, batch by batch: restored, measured, with all that measures need beside SR."""
 
 import math
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -129,9 +129,12 @@ class Work:
     def following(self) -> Mapping[str, Record]:
         """The next slice of its volume of each image that has one, by id."""
         volumes: dict[tuple[object, ...], list[Record]] = defaultdict(list)
+        seen = Counter[tuple[object, ...]]()  # slices at one place: points in time, each a volume
         for record in self.records if any(FOLLOWING in metric.needs for metric in self.metrics) else ():
             if record.volume:
-                volumes[record.volume, record.rows, record.columns].append(record)
+                place = record.volume, record.rows, record.columns, record.slice_mm
+                seen[place] += record.slice_mm is not None
+                volumes[*place[:3], seen[place]].append(record)
         ordered = (sorted(slices, key=lambda one: one.slice_mm or 0.0) for slices in volumes.values())
         return {one.id: other for slices in ordered for one, other in pairwise(slices)}
 

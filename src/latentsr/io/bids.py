@@ -48,6 +48,11 @@ def beside(path: Path, stem: str, extension: str) -> list[Path]:
     return [text for *_, text in sorted(found)]
 
 
+def texts(path: Path, stem: str) -> list[Path]:
+    """All texts beside an image of which something is taken."""
+    return [*beside(path, stem, ".json"), *(text for one in GRADIENTS for text in beside(path, stem, one)[-1:])]
+
+
 def metadata(path: Path, stem: str) -> dict[str, Any]:
     """What the JSON files of an image say; fields of a nearer file replace those of a farther one.
 
@@ -96,9 +101,12 @@ def derivative(inputs: Sequence[Path], model: str) -> dict[str, Any]:
 
 
 def describe(described: dict[str, Any], out: Path) -> None:
-    """Writes the description of a derived dataset into its folder; one that another program wrote stays."""
+    """Writes the description of a derived dataset into its folder; one that another program wrote, or broke, stays."""
     path = out / DESCRIPTION
-    made_by = _read(path).get("GeneratedBy") if path.is_file() else None
+    try:
+        made_by = _read(path).get("GeneratedBy") if path.is_file() else None
+    except InputError:  # not ours, which are written whole
+        return
     ours = isinstance(made_by, list) and made_by and isinstance(made_by[0], dict) and made_by[0].get("Name")
     if not path.is_file() or ours == "latentsr":
         with replacing(path) as part:

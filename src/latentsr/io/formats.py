@@ -147,7 +147,7 @@ def _from_itk(path: Path, max_pixels: int) -> Found:
     size = tuple(reader.GetSize())
     refuse_unfit(size, np.dtype(np.float32), path, max_pixels)
     image = reader.Execute()
-    values = np.asarray(itk.GetArrayViewFromImage(image), np.float32).T
+    values = np.array(itk.GetArrayViewFromImage(image), np.float32).T  # a copy: the view dies with the image
     dimensions, keys = len(size), (key for key in image.GetMetaDataKeys() if not key.startswith(_OWN_KEYS))
     grid = ItkGrid(
         np.array(image.GetSpacing()), np.array(image.GetOrigin()),

@@ -33,6 +33,12 @@ class Item:
         """Whether it is a stack of several DICOM files."""
         return len(self.paths) > 1
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Its files, and the texts beside a NIfTI file of which something is taken."""
+        named = ((path, stem(path.name)) for path in self.paths)
+        return (*self.paths, *(text for path, name in named if name != path.name for text in bids.texts(path, name)))
+
     def __repr__(self) -> str:
         return f"Item({len(self.paths)} file{'s' if self.series else ''})"  # no path: folders are named after patients
 

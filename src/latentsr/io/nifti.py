@@ -150,6 +150,9 @@ def put(
     spacing = " x ".join(f"{value:g}" for value in volume.spacing) + " mm" if volume.spacing else "unknown spacing"
     header = volume.source.header
     facts = dict(header.metadata) if isinstance(header, NiftiHeader) and made_by.image not in MAPS else {}
+    if volume.slice_distance is not None:
+        facts.pop("SliceTiming", None)
+        facts |= {name: volume.slice_distance for name in ("SliceThickness", "SpacingBetweenSlices") if name in facts}
     earlier = facts.get("GeneratedBy")
     note = made_by.note(volume.scale)
     facts |= {

@@ -1,5 +1,6 @@
 """Slices of a volume brought closer to each other: their distance in its source, and the geometry of the new ones."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from latentsr.errors import InputError
 from latentsr.io.dicom.geometry import affine, decimals, irregularities, is_placed, normal, origin
+from latentsr.io.dicom.pixels import stored_range
 from latentsr.io.nifti import NiftiHeader
 from latentsr.volume import Volume
 
@@ -40,7 +42,9 @@ def slice_distance(volume: Volume) -> tuple[float, float | None]:
         matrix = affine(source.header)
         thickness = float(source.header[0].get("SliceThickness") or 0) or None
     else:
-        raise InputError("the file does not say where its slices lie: expected NIfTI, or DICOM with positions")
+        raise InputError(
+            "slices are brought closer in NIfTI, and in DICOM with positions: convert other files to NIfTI first"
+        )
     row, column, across = (matrix[:3, axis] for axis in range(3))
     distance = float(np.linalg.norm(across))
     if not distance > 0:
@@ -76,7 +80,7 @@ def resliced(volume: Volume, pixels: NDArray[np.float32], distance: float) -> Vo
     if volume.source.kind == "nifti":
         header: Any = _nifti(volume.source.header, count, ratio, places[0])
     else:
-        header = _dicom(volume.source.header, places, distance)
+        header = _dicom(volume.source.header, places, distance, ratio, pixels)
     source = replace(volume.source, header=header)
     return replace(volume, pixels=np.asarray(pixels, np.float32), source=source, slice_distance=distance)
 
@@ -91,6 +95,8 @@ def _nifti(header: NiftiHeader, count: int, ratio: float, first: float) -> Nifti
     shape[axis] = count
     fields.set_data_shape(shape)
     fields["pixdim"][axis + 1] *= ratio
+    for timing in ("slice_start", "slice_end", "slice_code", "slice_duration"):  # of the source's slices
+        fields[timing] = 0
     if coarse["qform_code"] > 0:
         fields["qoffset_x"], fields["qoffset_y"], fields["qoffset_z"] = (coarse.get_qform() @ step)[:3, 3]
     if coarse["sform_code"] > 0:
@@ -98,13 +104,16 @@ def _nifti(header: NiftiHeader, count: int, ratio: float, first: float) -> Nifti
     return header._replace(fields=fields, affine=header.affine @ along)
 
 
-def _dicom(headers: Sequence[Any], places: NDArray[Any], distance: float) -> tuple[Any, ...]:
-    """A header for each place, in slices of the source."""
+def _dicom(
+    headers: Sequence[Any], places: NDArray[Any], distance: float, ratio: float, pixels: NDArray[np.float32]
+) -> tuple[Any, ...]:
+    """A header for each place, in slices of the source, that can hold its pixels."""
     first, last, count = headers[0], headers[-1], len(headers) - 1
     between = (origin(last) - origin(first)) / count
     stated = [one.get("SliceLocation") for one in (first, last)]
-    made = []
-    for number, place in enumerate(places, 1):
+    made: list[Any] = []
+    earlier = min(int(one.get("InstanceNumber") or 1) for one in headers) - 1  # of other stacks of the series
+    for number, place in enumerate(places, 1 + math.ceil(earlier / ratio)):
         nearest = headers[min(max(round(float(place)), 0), count)]
         header = nearest.__class__()
         for element in nearest:
@@ -120,5 +129,17 @@ def _dicom(headers: Sequence[Any], places: NDArray[Any], distance: float) -> tup
             start, end = map(float, stated)
             (location,) = decimals(np.array([start + place * (end - start) / count]))
             header.add_new("SliceLocation", "DS", location)
+        _widen(header, pixels[len(made)])
         made.append(header)
     return tuple(made)
+
+
+def _widen(header: Any, pixels: NDArray[np.float32]) -> None:
+    """Makes a rescale slope larger where values between two slices, each with its own, would be clipped."""
+    if "RescaleSlope" not in header:
+        return
+    low, high = stored_range(header)
+    least, greatest = (float(one) - float(header.get("RescaleIntercept") or 0) for one in (pixels.min(), pixels.max()))
+    needed = max(greatest / high, least / low if low < 0 else 0.0)
+    if needed > float(header.RescaleSlope):
+        header.add_new("RescaleSlope", "DS", f"{needed * (1 + 1e-8):.9g}")

@@ -226,6 +226,9 @@ def trained_inputs(
     scale, spacing = parse_degradation(cache.manifest["degradation"]).scale, cache.spacing
     own = TrainedInputs.of(sets, None if spacing is None else (spacing[0] * scale, spacing[1] * scale))
     made = own.with_earlier(one.inputs for one in earlier if one is not None)
+    made = (
+        made.model_copy(update={"kinds": {}}) if config.degradations else made
+    )  # an earlier model's LR was of one kind
     return made if made.kinds or made.spacing else None
 
 

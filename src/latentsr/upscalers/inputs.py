@@ -91,14 +91,17 @@ class TrainedInputs(Config):
         chosen = [
             filled[index] for index in np.unique(np.linspace(0, len(filled) - 1, MOST_SLICES).round().astype(int))
         ]
-        lr = torch.from_numpy(np.stack([volume.windows[number].apply(volume.pixels[number]) for number in chosen]))
-        features, kinds = lr_features(lr[:, None]), self.kinds.values()
+        # One slice at a time: their spectra in float64 take many times their memory.
+        each = (torch.from_numpy(volume.windows[one].apply(volume.pixels[one]))[None, None] for one in chosen)
+        found = [{**lr_features(lr), "noise": noise_feature(lr)} for lr in each]
+        features = {name: torch.cat([one[name] for one in found]) for name in found[0]}
+        kinds = self.kinds.values()
 
         def unlike_all(tests: Iterable[Tensor]) -> bool:
             return bool(torch.stack(list(tests)).all(dim=0).double().mean() > 0.5)
 
         margin = float(np.log10(MARGIN))
-        if unlike_all(noise_feature(lr[:, None]) > kind.noise + margin for kind in kinds):
+        if unlike_all(features["noise"] > kind.noise + margin for kind in kinds):
             texts.append("noise unlike training: more in the quietest parts, which may be taken for detail")
         elif unlike_all(kind.spectrum.outside(features["spectrum"]) for kind in kinds):
             fine = features["spectrum"].median(dim=0).values[len(RADIAL_BINS) // 2 :].double()

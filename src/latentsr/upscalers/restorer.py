@@ -358,11 +358,14 @@ class Restorer(Upscaler):
         self, size: tuple[int, int], ids: Sequence[str], sampling: Sampling, number: int = 0
     ) -> tuple[Tensor, list[torch.Generator]]:
         """The noise that a draw of each image begins with, and the generators of what follows."""
-        generators = [image_generator(sampling.seed, image, number) for image in ids]
-        mixtures = [
-            id.mixture(sampling.seed, number) if sampling.coherent and isinstance(id, SliceId) else [(1.0, generator)]
-            for id, generator in zip(ids, generators, strict=True)
-        ]
+        generators, mixtures = [], []
+        for image in ids:
+            if sampling.coherent and isinstance(image, SliceId):
+                generators.append(image.later(sampling.seed, number))
+                mixtures.append(image.mixture(sampling.seed, number))
+            else:
+                generators.append(image_generator(sampling.seed, image, number))
+                mixtures.append([(1.0, generators[-1])])
         return image_noise((self.config.denoiser.latent_channels, *size), mixtures, self.device), generators
 
     def _draw(

@@ -55,6 +55,17 @@ def test_the_gradient_is_that_to_the_next_slice_whatever_the_batch(volume: Datas
         assert np.isnan(found[-1])
 
 
+def test_points_in_time_are_volumes_of_their_own(tmp_path: Path, volume: Dataset) -> None:
+    image = nibabel.load(Path(data_path) / "anatomical.nii")
+    part = np.asarray(image.dataobj)[12:16].astype(np.float32)
+    (tmp_path / "in").mkdir()
+    nibabel.Nifti1Image(np.stack([part, 0.9 * part], axis=3), image.affine).to_filename(tmp_path / "in" / "head.nii")
+    moving = prepare("folder", tmp_path / "in", tmp_path / "out", split=(0.0, 1.0, 0.0), multiple=8, axis=0)
+    work = Work(moving, moving.records, (), find_metrics(names=NAMES), Surroundings(X4))
+    places = [(one.id[-2:], work.following[one.id].id[-2:]) for one in moving.records if one.id in work.following]
+    assert [(int(one), int(other)) for one, other in places] == [(0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (6, 7)]
+
+
 def test_images_that_are_no_slices_have_no_gradient(dataset: Dataset) -> None:
     assert "slice_gradient" not in set(measure_dataset(dataset, [bicubic(X4)], X4, metrics=NAMES)["metric"])
 

@@ -322,3 +322,11 @@ def test_texts_beside_an_image_are_among_what_it_is_made_of(tmp_path: Path) -> N
         (tmp_path / name).write_bytes(b"")
     (item,) = [one for one in io.find([tmp_path]) if one.relative.name == "dwi.nii.gz"]
     assert [path.name for path in item.sources] == ["dwi.nii.gz", "dwi.json", "dwi.bval", "dwi.bvec"]
+
+
+def test_a_link_to_a_folder_above_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for name in ("other.png", "scans/own.png"):
+        write_pixels(tmp_path / name, np.zeros((4, 4), np.uint8))
+    (tmp_path / "scans" / "loop").symlink_to("..")
+    assert [item.relative.name for item in io.find([tmp_path / "scans"])] == ["own.png"]

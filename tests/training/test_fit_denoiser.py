@@ -121,7 +121,7 @@ def test_a_model_knows_what_its_training_images_looked_like(tmp_path: Path, trai
     assert model.inputs.kinds["mm"] == LrKind.of((lr + 1) / 2)
     tuned = TINY.model_copy(update={"degradations": ("kspace:4",)})
     assert trained_inputs(cache, tuned, None).kinds == {}  # LR of the training is of several kinds
-    assert trained_inputs(cache, tuned, model).kinds == model.inputs.kinds
+    assert trained_inputs(cache, tuned, model).kinds == {}
     pictures = [dataset.image(record) for record in records[:3]]
     shown = Volume.from_array(np.stack(pictures)[:, ::4, ::4], spacing=(9.0, 9.0))
     found = model.unlike(shown)

@@ -85,7 +85,7 @@ def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
         root = root.parent
     else:
         files = []
-        visited: set[Path] = set()
+        visited = set(root.resolve().parents)  # a link to a folder above would bring all that lies there
         walk = os.walk(root, onerror=lambda error: closed.append(Path(error.filename)), followlinks=True)
         for folder, subfolders, names in walk:
             visited.add(Path(folder).resolve())

@@ -218,10 +218,10 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
         name, "planned", output.relative_to(job.out).as_posix(), input_sha256=digest,
         size=" to ".join(" x ".join(map(str, shape)) for shape in (volume.pixels.shape, made)),
         shape=job.upscaler.seen_shape(volume), output_shape=made,
-        warnings=(*volume.source.warnings, *job.upscaler.unlike(volume)),
+        warnings=volume.source.warnings,
     )  # fmt: skip
     if job.dry_run:
-        return outcome
+        return replace(outcome, warnings=(*outcome.warnings, *job.upscaler.unlike(volume)))
     # Bytes on the disk for each pixel; none where the output is packed and nobody knows.
     bytes_each = {".dcm": 2, ".ima": 2, "": 2, ".nii": 4, ".mgh": 4}.get(output.suffix.lower(), 0)
     maps = (job.sampling.samples > 1) * (1 if job.upscaler.uncalibrated(job.sampling) else 2)
@@ -231,8 +231,9 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     check_room(job.out if job.out.is_dir() else job.run, max(0, needed))
     enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress, scratch=scratch)
     checks = enhanced.checks
-    unlike = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
+    outside = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
     lost = isinstance(checks.guarantee, str) and job.upscaler.calibration is not None and enhanced.uncertainty
+    unlike = (*enhanced.provenance.unlike, *outside)
     warnings = (*outcome.warnings, *unlike, *([f"{checks.guarantee}: the map is a spread"] if lost else []))
     outcome = replace(outcome, status="begun", made_by=job.made_by, checks=asdict(checks), warnings=warnings)
     record.begin(outcome)

@@ -6,9 +6,11 @@ import torch
 
 from latentsr.config import sha256
 from latentsr.data.latents import LatentCache
+from latentsr.diffusion.denoiser import Denoiser
 from latentsr.errors import OptionError
 from latentsr.job import run_folder
 from latentsr.provenance import SAMPLE
+from latentsr.training import generator
 from latentsr.training.denoiser import GENERATOR, TrainConfig
 from latentsr.training.fit_denoiser import fit_denoiser
 from latentsr.training.generator import energy_score, spectral_score, texture_distance
@@ -26,30 +28,62 @@ SMALL = {**GENERATOR, "family": "generator", "channels": (8,), "layers": 1, "val
 
 
 def test_a_generator_draws_in_one_evaluation_and_resumes(cache: LatentCache, trained: Path, tmp_path: Path) -> None:
-    generator = {**SMALL, "base": str(trained), "adversarial": 1.0}
-    out = fitted(cache, tmp_path / "generator", steps=2, **generator)
+    options = {**SMALL, "base": str(trained), "adversarial": 1.0}
+    out = fitted(cache, tmp_path / "generator", steps=2, **options)
     model = SuperResolver.load(out, device="cpu")
     lr, sampling = torch.rand(1, 1, 8, 8), Sampling(steps=2, realism=1)
     drawn = model.restore(lr, ids=["a"], sampling=sampling)
     assert drawn.mean is not None
     assert not torch.equal(drawn.image, drawn.mean)
     assert (model.evaluations(sampling), model.image_kind(sampling), model.steps(Sampling(realism=1))) == (2, SAMPLE, 2)
-    for options in ({"steps": 3}, {"steps": 2, "solver": "ddim"}):
+    for wrong in ({"steps": 3}, {"steps": 2, "solver": "ddim"}):
         with pytest.raises(OptionError, match="set steps to 1 or 2"):
-            model.check(Sampling(**options))
+            model.check(Sampling(**wrong))
     before = sha256(out / "denoiser.safetensors")
-    fitted(cache, out, steps=4, **generator)
+    fitted(cache, out, steps=4, **options)
     assert sha256(out / "denoiser.safetensors") != before
     opponent = torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)["opponent"]["state"]
     assert {int(one["step"]) for one in opponent.values()} == {4}  # it went on from the checkpoint, too
     with pytest.raises(OptionError, match="one evaluation is False, its own True"):
         fitted(cache, tmp_path / "tuned", init=str(out))
     with pytest.raises(OptionError, match="set devices to 1"):
-        fit_denoiser(cache, tmp_path / "two", TrainConfig(**generator), device="cpu", devices=2)
-    tuned = fitted(cache, tmp_path / "tuned", init=str(out), steps=2, **{**generator, "base": None})
+        fit_denoiser(cache, tmp_path / "two", TrainConfig(**options), device="cpu", devices=2)
+    tuned = fitted(cache, tmp_path / "tuned", init=str(out), steps=2, **{**options, "base": None})
     assert SuperResolver.load(tuned, device="cpu").config.base == model.config.base
     with pytest.raises(OptionError, match="that model has no base"):
-        fitted(cache, tmp_path / "lonely", init=str(trained), steps=2, **{**generator, "base": None})
+        fitted(cache, tmp_path / "lonely", init=str(trained), steps=2, **{**options, "base": None})
+
+
+def test_all_that_is_scored_counts(
+    cache: LatentCache, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    forward = Denoiser.forward
+
+    def watched(network: Denoiser, z: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+        if network.training:
+            seen.append(z)
+        return forward(network, z, *given)
+
+    monkeypatch.setattr(Denoiser, "forward", watched)
+
+    def made(name: str, weight: float = 1.0) -> tuple[str, torch.Tensor]:
+        """Hash of the generator, and weights of its opponent, after one step."""
+        given = {**SMALL, "base": str(trained), "adversarial": weight, "validate_every": 1}
+        out = fitted(cache, tmp_path / name, steps=1, **given)
+        state = torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        return sha256(out / "denoiser.safetensors"), state.get("discriminator.0.weight", torch.zeros(0))
+
+    own = made("own")
+    first, second = seen[0].chunk(2)
+    assert torch.equal(second, first.roll(1, dims=0))  # two draws of each crop, from noise of their own
+    assert not torch.equal(first, second)
+    assert made("alone", 0.0)[0] != own[0]  # what the discriminator holds
+    monkeypatch.setattr(generator, "SPECTRAL", 0.0)
+    assert made("blind")[0] != own[0]
+    monkeypatch.setattr(generator, "SPECTRAL", 0.3)
+    monkeypatch.setattr(generator, "PENALTY", 0.0)
+    assert not torch.equal(made("free")[1], own[1])
 
 
 def test_options_of_a_generator() -> None:
@@ -58,6 +92,7 @@ def test_options_of_a_generator() -> None:
         TrainConfig(family="generator")
     for options in (
         {"pure_noise_share": 0.5}, {"calibrate": True}, {"objective": "v"}, {"channels": (8, 8)}, {"batch": 1},
+        {"loss": "l1"},
         {"adversarial": 1, "family": "diffusion"}, {"texture": 1, "family": "diffusion"},
     ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(options))):
@@ -68,9 +103,9 @@ def test_patches_weigh_in_the_training_of_a_generator(
     made: Callable[..., LatentCache], trained: Path, tmp_path: Path
 ) -> None:
     wide = made(tmp_path, ("train",), side=64)
-    generator = {**SMALL, "base": str(trained), "texture": 1.0, "crop": 16, "steps": 2}
-    out = fitted(wide, tmp_path / "generator", **generator)
-    other = fitted(wide, tmp_path / "other", **{**generator, "texture": 100.0})
+    options = {**SMALL, "base": str(trained), "texture": 1.0, "crop": 16, "steps": 2}
+    out = fitted(wide, tmp_path / "generator", **options)
+    other = fitted(wide, tmp_path / "other", **{**options, "texture": 100.0})
     assert sha256(other / "denoiser.safetensors") != sha256(out / "denoiser.safetensors")  # what the weight weighs
     assert "opponent" not in torch.load(run_folder(out) / "checkpoints" / "last.ckpt", weights_only=True)
     assert "energy score of two draws, the distance of patches of weight 1" in (out / "README.md").read_text()

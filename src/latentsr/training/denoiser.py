@@ -147,7 +147,8 @@ class TrainConfig(TrainingConfig):
             if self.adversarial or self.texture:
                 raise ValueError("adversarial or texture with family diffusion: they train a generator")
             return self
-        other = [name for name in FIXED if getattr(self, name) != FAMILIES[self.family][name]]
+        fixed = FIXED if self.family == "regression" else (*FIXED, "loss")
+        other = [name for name in fixed if getattr(self, name) != FAMILIES[self.family][name]]
         other += ["channels of several levels"] if len(self.channels) > 1 else []
         if self.family == "regression":
             other += [name for name in ("base", "adversarial", "texture") if getattr(self, name)]

@@ -107,13 +107,11 @@ class TrainedInputs(Config):
             fine = features["spectrum"].median(dim=0).values[len(RADIAL_BINS) // 2 :].double()
             centres = fine.new_tensor([kind.spectrum.centre[len(RADIAL_BINS) // 2 :] for kind in kinds])
             nearest = (fine - centres)[(fine - centres).abs().sum(dim=1).argmin()]
-            less = nearest.mean() < 0
-            made = (
-                "less fine detail, as of a blurred or an interpolated"
-                if less
-                else "more fine detail, as of a sharpened"
+            blurred, sharpened = (
+                "less fine detail, as of a blurred or an interpolated",
+                "more fine detail, as of a sharpened",
             )
-            texts.append(f"spectrum unlike training: {made} image")
+            texts.append(f"spectrum unlike training: {blurred if nearest.mean() < 0 else sharpened} image")
         if unlike_all(kind.intensity.outside(features["intensity"]) for kind in kinds):
             texts.append("intensity unlike training: other shares of dark and bright pixels")
         return texts

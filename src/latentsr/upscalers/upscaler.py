@@ -39,7 +39,7 @@ BATCH = 4  # slices at a time
 LARGEST_BATCH = 2**22  # pixels of the result at a time, beyond one slice
 IMAGE, SPREAD, TRUSTED = "image", "spread", "trust"  # arrays of a result
 MOST_DB = 100.0  # of agreement with LR: beyond it floating point alone is measured
-SLICES = "slices"  # the volume in whose places noise is drawn: the same for all volumes
+ANY_VOLUME = "slices"  # the name of the volume in whose places noise is drawn: the same for all
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
 NOT_CALIBRATED = "not calibrated"
 
@@ -291,7 +291,7 @@ class Upscaler:
             part = slice(start, start + batch)
             here = np.stack([one.apply(pixels) for one, pixels in zip(windows[part], volume.pixels[part], strict=True)])
             unit, share = torch.from_numpy(here)[:, None], len(here) / slices
-            restored = self.restore(unit, ids=slice_ids(unit, places[part], SLICES), sampling=sampling)
+            restored = self.restore(unit, ids=slice_ids(unit, places[part], ANY_VOLUME), sampling=sampling)
             checks.add(unit, restored, self.degradation, share, calibration)
             if sampling.samples > 1 and (restored.spread if calibration is None else restored.interval) is None:
                 raise ModelError(f"{self.name}: {sampling.samples} samples gave no spread; report the model")

@@ -4,6 +4,7 @@ import math
 import re
 import struct
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -285,7 +286,7 @@ def alike(values: Sequence[float | None], most: float, share: float) -> list[int
     """A number for each value, equal for those of one kind: chains of values that differ by `most` and a share."""
     known = sorted({value for value in values if value is not None})
     kinds = dict[float | None, int]({None: -1})
-    for before, after in zip([-np.inf, *known], known, strict=False):
+    for before, after in pairwise([-np.inf, *known]):
         kinds[after] = kinds.get(before, 0) + (after - before > most + share * after)
     return [kinds[value] for value in values]
 

@@ -30,6 +30,10 @@ class Arrays:
         assert split == "train"
         return self.arrays[role]
 
+    def datasets(self, split: str) -> list[str]:
+        assert split == "train"
+        return ["a" if image < 3 else "b" for image in range(len(self.arrays["hr"]))]
+
 
 CACHE = Arrays({
     "hr": numbered(5, 16, 24, 1),
@@ -182,3 +186,33 @@ def test_processes_share_the_samples_without_overlap() -> None:
     parts = [list(StepBatches(lambda: 2, steps=2, batch=2, rank=rank, processes=2)) for rank in range(2)]
     seen = sorted(n for part in parts for batch in part for n in batch)
     assert seen == list(range(8, 16))
+
+
+@pytest.mark.parametrize("condition", ["pixels", "latent-up", "latent-native"])
+def test_crops_by_detail_lie_where_lr_has_it_and_datasets_count_alike(condition: str) -> None:
+    stride = {"pixels": 0.5, "latent-up": 1, "latent-native": 4}[condition]
+    lr = np.zeros((5, 1, round(16 / stride), round(24 / stride)), np.float32)
+    for image, strength in ((1, 1.0), (4, 100.0)):  # a point in one image of each dataset, at latent row 4, column 20
+        lr[image, 0, round(4 / stride), round(20 / stride)] = strength
+    cache = Arrays({"hr": numbered(5, 16, 24, 1), condition: lr})
+    space = LatentSpace(conditions=(condition,), target="latent", statistics={})
+    samples = LatentCrops(cache, space, crop=8, pure_noise_share=1, seed=0, detail=0.75)
+    images, seen = [], []
+    for n in range(400):
+        place = float(samples[n]["hr"][0, 0, 0])
+        row, column = divmod(place % 10000, 100)
+        images.append(int(place // 10000))
+        seen.append(row <= 4 < row + 8 and column <= 20 < column + 8)
+    among = np.bincount(images, minlength=5) / 400
+    assert np.mean(seen) > 0.6  # 0.17 of those drawn evenly
+    # Of each dataset its share: three fifths of the images are of one, two of the other; a quarter is drawn evenly.
+    np.testing.assert_allclose(among, [0.05, 0.05 + 0.45, 0.05, 0.05, 0.05 + 0.3], atol=0.06)
+
+
+def test_crops_by_detail_need_lr_and_are_drawn_evenly_where_it_has_none() -> None:
+    with pytest.raises(OptionError, match="detail without a condition"):
+        crops(detail=0.5)
+    flat = Arrays({"hr": numbered(5, 16, 24, 1), "pixels": np.ones((5, 1, 16, 24), np.float32)})
+    space = LatentSpace(conditions=("pixels",), target="latent", statistics={})
+    samples = LatentCrops(flat, space, crop=8, pure_noise_share=1, seed=0, detail=1)
+    assert len({float(samples[n]["hr"][0, 0, 0]) for n in range(100)}) > 80

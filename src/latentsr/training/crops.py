@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.ndimage import laplace
 from torch import Tensor
 from torch.utils.data import Dataset as Samples
 from torch.utils.data import Sampler
@@ -130,12 +132,17 @@ class OtherDegradations:
         return {NOISE_LEVEL: torch.full((1, *hr.shape[1:]), level)} | {role: one[0] for role, one in seen.items()}
 
 
+SMALLEST_DETAIL = 1e-9  # of a place: one without any detail is drawn, too
+
+
 class LatentCrops(Samples[dict[str, Tensor]]):
     """Random crops of `crop` latent pixels, the same field of view in every role, with a time and noise each.
 
     A `pure_noise_share` of the samples has the noisiest time, at which the network learns the posterior mean.
     `flip(latents, axes)`, if given, turns rows and columns over at random, pixels and latents alike. With `others` half
-    of the crops have another LR than the cache's.
+    of the crops have another LR than the cache's. A share of `detail` is drawn in proportion to the squared Laplacian
+    of LR in them, each dataset as often as before, so that rare strong detail, such as letters, is learned as well as
+    what is everywhere. LR alone decides, so that what is learned for an LR stays what it was.
     """
 
     def __init__(
@@ -148,8 +155,9 @@ class LatentCrops(Samples[dict[str, Tensor]]):
         seed: int,
         flip: Flip | None = None,
         others: OtherDegradations | None = None,
+        detail: float = 0.0,
     ) -> None:
-        self.others, self.conditions = others, space.conditions
+        self.others, self.conditions, self.detail = others, space.conditions, detail
         self.arrays: Mapping[str, np.ndarray] = {role: cache.array("train", role) for role in ("hr", *space.roles)}
         self.crop, self.pure_noise_share, self.seed, self.flip = crop, pure_noise_share, seed, flip
         self.side = min(self.arrays["hr"].shape[2:])
@@ -158,16 +166,45 @@ class LatentCrops(Samples[dict[str, Tensor]]):
             raise OptionError(f"crop {crop}: expected a multiple of {self.grid}, a pixel of the coarsest condition")
         if crop > self.side:
             raise OptionError(f"crop {crop}: latents are {self.side} px wide; expected at most that")
+        if detail:
+            if len(self.arrays) == 1:
+                raise OptionError("detail without a condition: expected LR, by which crops are drawn")
+            found = np.array([self._details(image).sum() for image in range(len(self.arrays["hr"]))])
+            datasets = np.array(cache.datasets("train"))
+            for dataset in set(datasets):
+                found[datasets == dataset] /= max(found[datasets == dataset].mean(), SMALLEST_DETAIL)
+            self.images = (found + SMALLEST_DETAIL).cumsum()
+
+    def _details(self, image: int) -> NDArray[np.float64]:
+        """The squared Laplacian of an image's LR in the crop at each corner on the grid: (rows, columns)."""
+        array = self.arrays["pixels" if "pixels" in self.arrays else list(self.arrays)[-1]]
+        detail = np.sum([laplace(channel, mode="nearest") ** 2 for channel in array[image].astype(np.float64)], axis=0)
+        rows, columns = ((side - self.crop) // self.grid + 1 for side in self.arrays["hr"].shape[2:])
+        ratio = array.shape[-1] / self.arrays["hr"].shape[-1]
+        side, step = max(1, int(self.crop * ratio)), self.grid * ratio
+        sums = np.pad(detail, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)  # of all above and left
+        top, left = (np.int64(np.arange(count) * step) for count in (rows, columns))
+        high, low = sums[top + side], sums[top]
+        return high[:, left + side] - high[:, left] - low[:, left + side] + low[:, left] + SMALLEST_DETAIL
+
+    def _place(self, generator: np.random.Generator) -> tuple[int, list[int]]:
+        """The image of a crop, and its corner in latent pixels."""
+        if self.detail and generator.random() < self.detail:
+            image = int(np.searchsorted(self.images, generator.random() * self.images[-1], side="right"))
+            details = self._details(image)
+            chosen = generator.choice(details.size, p=details.ravel() / details.sum())
+            return image, [self.grid * int(place) for place in np.unravel_index(chosen, details.shape)]
+        sides = self.arrays["hr"].shape[2:]
+        image = int(generator.integers(len(self.arrays["hr"])))
+        return image, [self.grid * int(generator.integers((side - self.crop) // self.grid + 1)) for side in sides]
 
     def __getitem__(self, n: int) -> dict[str, Tensor]:
         """Sample n: roles (channels, rows, columns), `noise` like `hr`, `time` 0..999."""
         generator = np.random.default_rng([self.seed, n])
-        hr = self.arrays["hr"]
-        image = int(generator.integers(len(hr)))
-        corner = [self.grid * int(generator.integers((side - self.crop) // self.grid + 1)) for side in hr.shape[2:]]
+        image, corner = self._place(generator)
         sample = {}
         for role, array in self.arrays.items():  # the part of each that covers the crop, whatever its own size
-            ratio = array.shape[-1] / hr.shape[-1]
+            ratio = array.shape[-1] / self.arrays["hr"].shape[-1]
             top, left = (int(start * ratio) for start in corner)
             side = max(1, int(self.crop * ratio))
             sample[role] = torch.from_numpy(np.array(array[image, :, top : top + side, left : left + side]))

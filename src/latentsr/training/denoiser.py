@@ -79,6 +79,7 @@ class TrainConfig(TrainingConfig):
     it, `texture` that of the distance between the patches of drawn and true images; latents must be lossless.
     `degradations`: half of the crops have their LR made by one of these, brought to the cache's (`translated`), and
     where one has noise the network is told its level, `noise-level` of `conditions`; latents must be lossless.
+    `detail` is the share of the crops that are drawn by the detail of their LR (`LatentCrops`).
 
     `epochs` decides the steps: so many passes over the training images, the last incomplete batch of each left out.
     `decay` "epoch" lowers the learning rate once an epoch, by a cosine to 1e-6 without warm-up. `normalise` false keeps
@@ -96,6 +97,7 @@ class TrainConfig(TrainingConfig):
     adversarial: float = Field(0, ge=0, le=1e6)
     texture: float = Field(0, ge=0, le=1e6)
     degradations: tuple[str, ...] = Field((), max_length=64)
+    detail: float = Field(0, ge=0, le=1)
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Target = "residual"
     objective: ObjectiveName = "x0"

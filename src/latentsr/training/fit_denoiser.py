@@ -293,7 +293,7 @@ def _samples(
         )  # fmt: skip
     crops = LatentCrops(
         cache, restorer.config.space, crop=config.crop, pure_noise_share=config.pure_noise_share, seed=config.seed,
-        flip=flip if config.flips else None, others=others,
+        flip=flip if config.flips else None, others=others, detail=config.detail,
     )  # fmt: skip
     images = ValidationImages(cache, validation_images)
     own = [("valid", role) for role in ("image", "lr") if images.ids and cache.has("valid", role)]

@@ -201,7 +201,7 @@ class TrainConfig(TrainingConfig):
 
 LATER = (
     "family", "adversarial", "texture", "degradations", "epochs", "decay", "normalise", "latent_rms", "published",
-    "zlr_init", "flips", "band_weights", "calibrate", "weights",
+    "zlr_init", "flips", "band_weights", "calibrate", "weights", "detail",
 )  # fmt: skip
 # EDSR's baseline (Lim 2017, table 1) with its loss and its turns.
 REGRESSION: Mapping[str, Any] = {

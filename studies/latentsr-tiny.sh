@@ -2,7 +2,7 @@
 # The shipped model, from images to model folder, by the project's own commands. Run it again to go on after a kill.
 #   studies/latentsr-tiny.sh DATA OUT
 # DATA holds brain-mri/{train,valid}, chest-xray/{train,valid} (8-bit grey PNG, 256x256) and natural/{train,valid}
-# (photographs); the model card names the sources and how long it took. OUT receives datasets, caches, models, evaluation.
+# (photographs); LATENTSR and PYTHON name the command and its Python; the model card names the sources and how long it took. OUT receives datasets, caches, models, evaluation.
 set -euo pipefail
 data=${1:?folder with brain-mri, chest-xray and natural}
 out=${2:?output folder}
@@ -13,9 +13,11 @@ prepare() { "$latentsr" prepare folder "$data/$1" -o "$out/$1" --split folders "
 prepare brain-mri --block 20 --drop-shared --duplicates drop
 prepare chest-xray --patient-pattern 'p(?P<patient>\d+)_' --drop-shared --duplicates drop
 prepare natural --size 256 --resize none --grey
-for latent in haar cdf97; do
-    "$latentsr" encode "$out"/{brain-mri,chest-xray,natural} --vae "$latent" -o "$out/$latent"
-done
+"$latentsr" encode "$out"/{brain-mri,chest-xray,natural} --vae haar -o "$out/haar"
+# For the sample also chests with markers drawn on them, of which a set has few.
+"${PYTHON:-python}" "$(dirname "$0")/markers.py" "$data/chest-xray/train" "$out/marked/train" --count 500
+"$latentsr" prepare folder "$out/marked" -o "$out/chest-markers" --split folders --patient-pattern 'p(?P<patient>\d+)_'
+"$latentsr" encode "$out"/{brain-mri,chest-xray,natural,chest-markers} --vae cdf97 -o "$out/cdf97"
 
 # Half of the crops have another LR. The noise level is a condition of both networks.
 cat > "$out/both.yaml" <<'END'
@@ -23,11 +25,13 @@ degradations: ["lanczos:4", "area:4", "blur:0.7,bicubic:4", "blur:1.4,bicubic:4"
 modality: [MR, CR, DX]
 validate_every: 100
 END
-# The posterior mean: a regression network. Then what draws its error in one evaluation. The shipped sample had 365 steps more, and
-# the score of its frequencies weighed fully in its first 2,423 steps: the card says how both were made.
+cp "$out/both.yaml" "$out/detail.yaml"
+echo "detail: 0.6" >> "$out/detail.yaml"
+# The posterior mean: a regression network. Then what draws its error in one evaluation. The shipped sample was trained in
+# three parts, the first without markers and crops by detail: the card says how both were made.
 "$latentsr" train "$out/haar" -o "$out/latentsr-tiny-mean" --config "$out/both.yaml" --steps 3900 \
     --family regression --loss l2 --channels 64
-"$latentsr" train "$out/cdf97" -o "$out/latentsr-tiny" --config "$out/both.yaml" --steps 6400 \
+"$latentsr" train "$out/cdf97" -o "$out/latentsr-tiny" --config "$out/detail.yaml" --steps 15000 \
     --base "$out/latentsr-tiny-mean" --family generator --channels 64 --crop 24 --batch 8
 [ -f "$out/evaluation/run.json" ] || "$latentsr" evaluate "$out/brain-mri" "$out/chest-xray" -o "$out/evaluation" \
     --method "mean=$out/latentsr-tiny" --method "sample=$out/latentsr-tiny?realism=1" --mean mean

@@ -2,7 +2,8 @@
 # The shipped model, from images to model folder, by the project's own commands. Run it again to go on after a kill.
 #   studies/latentsr-tiny.sh DATA OUT
 # DATA holds brain-mri/{train,valid}, chest-xray/{train,valid} (8-bit grey PNG, 256x256) and natural/{train,valid}
-# (photographs); LATENTSR and PYTHON name the command and its Python; the model card names the sources and how long it took. OUT receives datasets, caches, models, evaluation.
+# (photographs); the model card names the sources and how long it took. OUT receives datasets, caches, models, evaluation.
+# LATENTSR and PYTHON name the command and the Python that it belongs to, where they are not on the path.
 set -euo pipefail
 data=${1:?folder with brain-mri, chest-xray and natural}
 out=${2:?output folder}

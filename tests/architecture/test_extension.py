@@ -100,7 +100,7 @@ TOYS = {  # file and text; table's file, the line that the row follows, the row,
         "from latentsr.metrics.toy import brightest",
     ),
     "autoencoders/toy.py": (
-        AUTOENCODER, "autoencoders/load.py", '    "identity": Identity,', '    "negative": Negative,',
+        AUTOENCODER, "autoencoders/__init__.py", '    "identity": Identity,', '    "negative": Negative,',
         "from latentsr.autoencoders.toy import Negative",
     ),
     "upscalers/toy.py": (

@@ -56,7 +56,7 @@ TORCH_FREE = (
 
 # What a report takes of `stats`: names of columns, records, and what reads a row. Statistics are computed by jobs.
 READ_BY_REPORTS = {
-    "agreement": {"Agreement"},
+    "paired": {"Agreement"},
     "regression": {"CEILING", "LINE_COLUMNS", "RESULT", "SMALLEST", "Correlation"},
     "significance": {"FEWEST", "LEVEL", "Finding", "judge", "turned"},
     "table": {"read_table"},

@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 from latentsr.report.blocks import Drawing, Images, Page, Picture, Section, Slider, Table, Text, Tile, View
 from latentsr.report.evaluation import evaluation_page, write_report
 from latentsr.report.evaluation.data import Evaluation, read_evaluation
-from latentsr.report.figures import export
+from latentsr.report.figures import style
 
 # Markup, a cell's end, writing turned around, a control character and half a character, as file names may hold them.
 HOSTILE = "<script>alert(1)</script> & \"q\" 'x' | \u202ertl\u202c `c` *b* [a](b) \x07 \udc80 ünï"
@@ -82,14 +82,14 @@ def grouped_page(grouped: Evaluation) -> Page:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
     """The figures that were drawn during the test, as they stood when they were laid out."""
     figures: list[Figure] = []
-    original = export.lay_out
+    original = style.lay_out
 
     def keep(figure: Figure) -> None:
         original(figure)
         if figure not in figures:
             figures.append(figure)
 
-    monkeypatch.setattr(export, "lay_out", keep)
+    monkeypatch.setattr(style, "lay_out", keep)
     return figures
 
 

@@ -17,9 +17,8 @@ from latentsr.bench.sets import SET_COLUMNS
 from latentsr.bench.tables import directed, family_of, measure_facts
 from latentsr.metrics import METRICS
 from latentsr.report.evaluation.data import Evaluation
-from latentsr.stats.comparison import compare_methods
+from latentsr.stats.comparison import compare_methods, summarise
 from latentsr.stats.significance import compare_equivalence
-from latentsr.stats.summary import summarise
 from latentsr.stats.table import COLUMNS
 
 SETS, MARGIN = tuple(f"set{n}" for n in range(10)), 0.15

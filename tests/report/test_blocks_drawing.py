@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from latentsr.errors import InputError
 from latentsr.report.blocks import Drawing, bare_png, png_size, standalone_svg
-from latentsr.report.figures.export import drawing
+from latentsr.report.figures.style import drawing
 
 
 def test_size_is_that_of_the_pixels(png: Callable[[int, int], bytes]) -> None:

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from latentsr.stats.comparison import summarise
 from latentsr.stats.regression import CEILING_COLUMNS, ceiling_lines, ceiling_points, compare_ceilings, fisher_interval
-from latentsr.stats.summary import summarise
 from latentsr.stats.table import COLUMNS
 
 PATIENTS = np.repeat([f"p{n}" for n in range(6)], [1, 2, 3, 1, 2, 3])

@@ -11,7 +11,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from latentsr.errors import InputError, OptionError
-from latentsr.stats.comparison import PRIMARY, compare_methods
+from latentsr.stats.comparison import PRIMARY, compare_methods, summarise
 from latentsr.stats.paired import wilcoxon
 from latentsr.stats.significance import (
     EQUIVALENCE_COLUMNS,
@@ -24,7 +24,6 @@ from latentsr.stats.significance import (
     mean_test,
     tost,
 )
-from latentsr.stats.summary import summarise
 from latentsr.stats.table import COLUMNS
 
 STUDIES = 2000

@@ -35,9 +35,8 @@ from latentsr.job import JobFolder, Parts, Progress, silent
 from latentsr.metrics import METRICS
 from latentsr.names import HR, PICTURES, SCREENING, SCREENING_PAGE, SUPPLEMENT
 from latentsr.provenance import RESEARCH_USE
-from latentsr.stats.comparison import compare_methods
+from latentsr.stats.comparison import column_means, compare_methods
 from latentsr.stats.paired import wide
-from latentsr.stats.summary import column_means
 from latentsr.stats.table import short_hash, sorted_table, write_table
 
 LARGE = 10_000_000  # parameters, whose memory is worth the second in which Python looks for reference cycles

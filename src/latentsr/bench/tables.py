@@ -31,11 +31,19 @@ from latentsr.data.records import commonest, sizes
 from latentsr.job import Part, Parts
 from latentsr.metrics import METRICS, Metric
 from latentsr.names import BICUBIC, HR, LATENTS, LR_PSNR, MAPS
-from latentsr.stats.agreement import agreement_points, compare_agreement
-from latentsr.stats.comparison import compare_as_published, compare_methods, compare_subgroups, effect_sizes
+from latentsr.stats.comparison import (
+    compare_as_published,
+    compare_methods,
+    compare_subgroups,
+    effect_sizes,
+    over_seeds,
+    seed_means,
+    seed_spread,
+    summarise,
+)
+from latentsr.stats.paired import agreement_points, compare_agreement
 from latentsr.stats.regression import POINT_COLUMNS, ceiling_lines, ceiling_points, compare_ceilings
 from latentsr.stats.significance import compare_equivalence
-from latentsr.stats.summary import over_seeds, seed_means, seed_spread, summarise
 from latentsr.stats.table import short_hash, sorted_table, tidy_rows
 
 GALLERY = "lr_thumbs"

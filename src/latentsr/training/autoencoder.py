@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.architectures import MOST_BLOCKS, WIDEST, SmallKL
-from latentsr.autoencoders.load import load_autoencoder
 from latentsr.autoencoders.network import (
     MANIFEST,
     FrozenAutoencoder,

@@ -23,7 +23,7 @@ from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.metrics import METRICS
 from latentsr.report.evaluation.data import read_evaluation
 from latentsr.report.evaluation.verdict import verdict
-from latentsr.stats.summary import summarise
+from latentsr.stats.comparison import summarise
 from latentsr.stats.table import COLUMNS
 from latentsr.upscalers import Method, Restored, bicubic
 

@@ -19,9 +19,8 @@ from latentsr.data.records import Dataset, write_dataset
 from latentsr.errors import OptionError, StaleError
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.metrics import METRICS
-from latentsr.stats.comparison import PRIMARY, compare_methods
+from latentsr.stats.comparison import PRIMARY, compare_methods, summarise
 from latentsr.stats.significance import holm
-from latentsr.stats.summary import summarise
 
 
 @pytest.fixture(scope="module")

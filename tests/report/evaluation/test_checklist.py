@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from latentsr.report.blocks import Page
-from latentsr.report.evaluation.checklist import COVERED, NOT_COVERED, NOT_POSSIBLE, TOP, checklist
+from latentsr.report.evaluation import COVERED, NOT_COVERED, NOT_POSSIBLE, TOP, checklist
 from latentsr.report.evaluation.data import Evaluation
 from latentsr.report.page import write_markdown
 

@@ -11,8 +11,7 @@ from PIL import Image
 from latentsr.errors import InputError
 from latentsr.provenance import RESEARCH_USE
 from latentsr.report.blocks import Drawing
-from latentsr.report.figures.export import PNG_DPI, add_legend, drawing, lay_out, new_figure
-from latentsr.report.figures.style import WIDTH, house_style
+from latentsr.report.figures.style import PNG_DPI, WIDTH, add_legend, drawing, house_style, lay_out, new_figure
 
 
 def _drawing() -> Drawing:

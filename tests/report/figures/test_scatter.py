@@ -18,7 +18,7 @@ from latentsr.report.figures import (
     perception_distortion,
     regression,
 )
-from latentsr.stats import agreement
+from latentsr.stats import paired
 from latentsr.stats.regression import fit_line
 
 POINTS = [
@@ -241,8 +241,8 @@ def test_patients_without_any_value_are_an_error() -> None:
 
 HR = np.random.default_rng(0).uniform(0.2, 0.4, 40)
 SR = HR + np.random.default_rng(1).normal(0.002, 0.004, 40)
-FOUND = agreement.bland_altman(SR, HR)
-OTHER = agreement.bland_altman(HR + np.random.default_rng(2).normal(-0.02, 0.01, 40), HR)
+FOUND = paired.bland_altman(SR, HR)
+OTHER = paired.bland_altman(HR + np.random.default_rng(2).normal(-0.02, 0.01, 40), HR)
 
 
 def _panels(figure: Figure) -> list[Axes]:
@@ -284,7 +284,7 @@ def test_all_panels_have_one_pair_of_axes_that_hold_everything(drawn: list[Figur
 
 @pytest.mark.parametrize("units", [2, 3, 5, 40])
 def test_points_are_not_squeezed_by_the_wide_intervals_of_few(units: int, drawn: list[Figure]) -> None:
-    found = agreement.bland_altman(SR[:units], HR[:units])
+    found = paired.bland_altman(SR[:units], HR[:units])
     bland_altman({"one": found}, unit="%")
     low, high = _panels(drawn[0])[0].get_ylim()
     span = np.ptp([0, *found.differences, found.lower, found.upper])
@@ -301,17 +301,17 @@ def test_marks_are_those_that_all_methods_have(drawn: list[Figure]) -> None:
 
 
 def test_equal_values_are_drawn(drawn: list[Figure]) -> None:
-    bland_altman({"one": agreement.bland_altman(HR, HR)}, unit="%")
+    bland_altman({"one": paired.bland_altman(HR, HR)}, unit="%")
     assert _horizontals(_panels(drawn[0])[0]) == [0, 0, 0, 0]
 
 
 def test_one_unit_has_a_bias_and_no_limits(drawn: list[Figure]) -> None:
-    bland_altman({"one": agreement.bland_altman([0.3], [0.31])}, unit="%")
+    bland_altman({"one": paired.bland_altman([0.3], [0.31])}, unit="%")
     assert _horizontals(_panels(drawn[0])[0]) == pytest.approx([0, -0.01])
     assert not _panels(drawn[0])[0].patches
 
 
-@pytest.mark.parametrize("given", [{}, {"one": FOUND, "two": agreement.bland_altman([np.nan], [1.0])}])
-def test_no_unit_is_an_error(given: dict[str, agreement.Agreement]) -> None:
+@pytest.mark.parametrize("given", [{}, {"one": FOUND, "two": paired.bland_altman([np.nan], [1.0])}])
+def test_no_unit_is_an_error(given: dict[str, paired.Agreement]) -> None:
     with pytest.raises(InputError, match="at least one"):
         bland_altman(given, unit="%")

@@ -1,14 +1,15 @@
 """Figures of reports: numbers in, drawings out. matplotlib's only home, free of torch."""
 
-from latentsr.report.figures.curves import latent_curves, spectra
 from latentsr.report.figures.forest import band_bars, intervals, rates, violins
 from latentsr.report.figures.panels import Case, Panel, Region, mean_maps, panels
 from latentsr.report.figures.scatter import (
     bland_altman,
     ceiling_models,
     ceiling_patients,
+    latent_curves,
     perception_distortion,
     regression,
+    spectra,
 )
 from latentsr.report.figures.style import Interval, Point
 

@@ -22,8 +22,18 @@ from latentsr.atomic import replacing
 from latentsr.errors import InputError
 from latentsr.provenance import RESEARCH_USE
 from latentsr.report.blocks import Drawing, Images
-from latentsr.report.figures.export import PNG_DPI, drawing, render
-from latentsr.report.figures.style import Look, decimals, house_style, joined, number, required, wrapped
+from latentsr.report.figures.style import (
+    PNG_DPI,
+    Look,
+    decimals,
+    drawing,
+    house_style,
+    joined,
+    number,
+    render,
+    required,
+    wrapped,
+)
 
 DPI = 160
 CELL = 256  # px of an image's width: 154 CSS px, 41 mm in print

@@ -1,19 +1,29 @@
-"""The look of all figures: sizes, colours, marks, values with intervals and their words."""
+"""The look of all figures: sizes, colours, marks, values with intervals and their words; and a figure as a drawing."""
 
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context, rcdefaults, rcParams
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from latentsr.errors import InputError
+from latentsr.provenance import RESEARCH_USE
+from latentsr.report.blocks import Drawing, readable
 
 Look = dict[str, Any]  # what matplotlib takes by keyword
 
@@ -234,3 +244,84 @@ def joined(parts: Sequence[str]) -> str:
     """The parts as one text, the first LISTED of them, and how many more there are."""
     rest = len(parts) - LISTED
     return "; ".join(parts[:LISTED]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+GAP = 0.04  # inches between axes and legend
+PAD = 0.06  # inches around axes
+LEFT = 0.06  # inches left of notes
+SVG_DPI = 72  # of what an SVG cannot hold as lines; its own unit is the point
+PNG_DPI = 200  # of printed pages; a sheet laid out to the pixel keeps its own
+
+
+def new_figure(height: float, *, note: str = "") -> Figure:
+    """An empty figure of this height in inches and the common width; a note below adds to the height."""
+    remark = wrapped(note, NOTE_LETTERS, lines=4) if note else ""
+    foot = 0.16 * (remark.count("\n") + 1) + 0.1 if remark else 0.0
+    figure = Figure(figsize=(WIDTH, height + foot), layout=ConstrainedLayoutEngine(w_pad=PAD, h_pad=PAD))
+    FigureCanvasAgg(figure)
+    _keep_free(figure, foot)
+    style: Look = {"va": "center", "fontsize": SMALL, "color": INK, "in_layout": False}
+    figure.text(LEFT, foot / 2, remark, transform=figure.dpi_scale_trans, **style)
+    return figure
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """The legend below the axes and above the note, in two columns; the figure grows by its height."""
+    if not handles:
+        return
+    engine: Any = figure.get_layout_engine()
+    foot = engine.get()["rect"][1] * figure.get_figheight()
+    legend = figure.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, foot), bbox_transform=figure.dpi_scale_trans,
+        ncols=2 if len(handles) > 1 else 1, handlelength=3.2,
+    )  # fmt: skip
+    legend.set_in_layout(False)
+    height = legend.get_window_extent().height / figure.dpi + GAP
+    figure.set_figheight(figure.get_figheight() + height)
+    _keep_free(figure, foot + height)
+
+
+def lay_out(figure: Figure) -> None:
+    """Gives the axes their places, once: what was laid out stays, the same in SVG and PNG."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+
+
+def _keep_free(figure: Figure, foot: float) -> None:
+    """Keeps the layout off so many inches at the bottom."""
+    share = foot / figure.get_figheight()
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=(0, share, 1, 1 - share))
+
+
+def drawing(figure: Figure, alt: str, *, dpi: float = PNG_DPI) -> Drawing:
+    """The drawing of a figure: no date and no version in it, so that the same figure has the same bytes.
+
+    `dpi` is of the PNG, and of what SVG and PDF cannot hold as vectors.
+    """
+    lay_out(figure)
+    words = " ".join(alt.split())
+    return Drawing(words, partial(render, figure, words, dpi))
+
+
+def render(figure: Figure, alt: str, dpi: float, form: str) -> bytes:
+    """The file of a figure that is laid out, as "svg", "png" or "pdf"; `alt` is the PDF's title.
+
+    Fonts are outlines in SVG, and embedded as TrueType in PDF.
+    """
+    file = BytesIO()
+    with house_style():
+        # Figure.savefig would draw everything twice to lay it out again.
+        figure.set_dpi(SVG_DPI if form == "svg" else dpi)
+        if form == "svg":
+            nameless = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+            FigureCanvasSVG(figure).print_svg(file, metadata=nameless)
+        elif form == "png":
+            FigureCanvasAgg(figure).print_png(file, metadata={"Software": None, "Description": RESEARCH_USE})
+        else:
+            undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
+            facts = {"Title": readable(alt), "Subject": RESEARCH_USE} | undated
+            FigureCanvasPdf(figure).print_pdf(file, metadata=facts)
+    return file.getvalue()

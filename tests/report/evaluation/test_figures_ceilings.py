@@ -9,10 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from latentsr.report.blocks import Block, Picture, Table, Text
-from latentsr.report.evaluation.ceilings import ceiling_blocks
 from latentsr.report.evaluation.data import Evaluation
+from latentsr.report.evaluation.figures import ceiling_blocks
+from latentsr.stats.comparison import summarise
 from latentsr.stats.regression import ceiling_lines, ceiling_points, compare_ceilings, pearson
-from latentsr.stats.summary import summarise
 
 IMAGES, PATIENTS = 12, 6
 RNG = np.random.default_rng(0)

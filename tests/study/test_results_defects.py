@@ -12,10 +12,9 @@ from latentsr.data.records import loaded, low_resolution, read_dataset
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.diffusion.published import PublishedSampling
 from latentsr.metrics.fidelity import psnr
-from latentsr.study.defects import DEFECT_COLUMNS, SIGNAL_COLUMNS, signal, text_order, what_defects_cost
 from latentsr.study.design import Design, read_design
 from latentsr.study.nodes import Node, before, nodes_of
-from latentsr.study.results import write_results
+from latentsr.study.results import DEFECT_COLUMNS, SIGNAL_COLUMNS, signal, text_order, what_defects_cost, write_results
 from latentsr.study.runner import DONE, run_study
 from latentsr.training.trainer import silent
 from latentsr.upscalers import Bicubic, Restored

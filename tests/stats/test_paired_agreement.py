@@ -8,7 +8,7 @@ from scipy import integrate, stats
 from statsmodels.stats.weightstats import DescrStatsW
 
 from latentsr.errors import InputError
-from latentsr.stats.agreement import AGREEMENT_COLUMNS, bland_altman, compare_agreement
+from latentsr.stats.paired import AGREEMENT_COLUMNS, bland_altman, compare_agreement
 from latentsr.stats.table import COLUMNS
 
 

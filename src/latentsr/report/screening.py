@@ -1,4 +1,4 @@
-"""Sections of a screening's page: ceilings, contrasts, the SR quality to expect, bands, worst images, latents, cost."""
+"""The page of a screening: the verdict first, then what it rests on; nothing is computed again."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -7,12 +7,26 @@ from typing import Any
 
 import pandas as pd
 
-from latentsr.names import CAPPED, DECODED_FILE, ERROR_FILE, HR, HR_FILE, listed
-from latentsr.report.blocks import Block, Columns, Images, Picture, Section, Table, Text, Tile, tabulate
+from latentsr.config import read_json
+from latentsr.names import (
+    CAPPED,
+    DECODED_FILE,
+    ERROR_FILE,
+    HR,
+    HR_FILE,
+    PICTURES,
+    SCREENING,
+    SCREENING_PAGE,
+    SUPPLEMENT,
+    listed,
+)
+from latentsr.report.blocks import Block, Columns, Images, Page, Picture, Section, Table, Text, Tile, tabulate
 from latentsr.report.figures import Interval, Point, band_bars, intervals, regression, spectra
-from latentsr.report.text import NONE, counted, interval, p_value
+from latentsr.report.page import write_markdown, write_page
+from latentsr.report.text import NONE, counted, data_facts, interval, p_value, run_facts
 from latentsr.stats.regression import Correlation
 from latentsr.stats.significance import FEWEST, LEVEL, turned
+from latentsr.stats.table import read_table
 
 Results = Mapping[str, Any]  # of a screening: the content of screening.json
 Row = Mapping[str, Any]
@@ -485,3 +499,49 @@ def _machine(rows: Sequence[Row]) -> str:
         return f"Measured: the times, {next(iter(setups))}."
     groups = "; ".join(f"{words}: {', '.join(names)}" for words, names in setups.items())
     return f"Measured: the times, which do not compare across devices, threads or batches ({groups})."
+
+
+def write_screening_page(folder: Path, *, paper: bool = False) -> Path:
+    """The path of the page that was written beside the tables of the screening in `folder`.
+
+    The same is written to report/report.md with its figures, with `paper` also as PDF, and tables as LaTeX.
+
+    InputError if the folder holds no finished screening.
+    """
+    results = read_json(folder / SCREENING)
+    fingerprint = read_table(folder / "fingerprint.parquet")
+    page = screening_page(results, fingerprint, folder / PICTURES)
+    write_markdown(page, folder / SUPPLEMENT, paper=paper)
+    return write_page(page, folder / SCREENING_PAGE)
+
+
+def screening_page(results: Results, fingerprint: pd.DataFrame, pictures: Path) -> Page:
+    """The page of screening.json's content, the fingerprint table and the folder of pictures."""
+    sets = [
+        f"{name} ({facts['images']} images of {facts['patients']} patients)"
+        for name, facts in results["datasets"].items()
+    ]
+    count = counted(len(results["methods"]), "autoencoder")
+    subtitle = f"A screening of {count}, before any diffusion model is trained, on {', '.join(sets)}"
+    # Versions, options and hashes.
+    facts = run_facts(results) | {"reference": results["reference"], "seed of the bootstrap": str(results["seed"])}
+    facts |= data_facts(results)
+    for name, spec in results["methods"].items():
+        origin = f"{spec['source']}, licence {spec['licence']}, domain {spec['domain']}, hash {spec['hash']}"
+        facts[f"autoencoder {name}"] = origin
+    return Page(
+        title="Which autoencoder?" if several_lossy(results) else "What does the autoencoder keep?",
+        subtitle=subtitle,
+        verdict=tuple(results["verdict"]),
+        warnings=tuple(results["warnings"]),
+        sections=(
+            ceiling_section(results),
+            *([contrast_section(results)] if results["contrasts"] else []),
+            expectation_section(results),
+            fingerprint_section(results, fingerprint),
+            worst_section(results, pictures),
+            latent_section(results),
+            cost_section(results),
+        ),
+        facts=facts,
+    )

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from latentsr.errors import InputError
 from latentsr.report.figures import latent_curves, spectra
-from latentsr.report.figures.curves import REFERENCE
+from latentsr.report.figures.scatter import REFERENCE
 from latentsr.report.figures.style import COLOURS, mark
 
 

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from latentsr.errors import InputError
-from latentsr.stats.summary import over_seeds, seed_means, seed_spread, summarise
+from latentsr.stats.comparison import over_seeds, seed_means, seed_spread, summarise
 from latentsr.stats.table import COLUMNS, check_table
 
 IMAGES = ("a1", "a2", "b1", "c1")

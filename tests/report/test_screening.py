@@ -19,8 +19,7 @@ from latentsr.data.records import Dataset, Record, write_dataset
 from latentsr.errors import InputError
 from latentsr.io.raster import write_pixels
 from latentsr.names import SCREENING_PAGE
-from latentsr.report.screening import write_screening_page
-from latentsr.report.screening.sections import (
+from latentsr.report.screening import (
     by_ceiling,
     ceiling_section,
     contrast_section,
@@ -28,6 +27,7 @@ from latentsr.report.screening.sections import (
     expectation_section,
     latent_section,
     worst_section,
+    write_screening_page,
 )
 
 PATIENT = "Doe^Jane-19610203"

@@ -272,21 +272,16 @@ def interval_cautions(plan: EvaluationPlan) -> list[str]:
 
 def method_cautions(works: Sequence[Work], table: pd.DataFrame) -> list[str]:
     """The sentences, in the order of the datasets."""
-    return [
-        caution
-        for work in works
-        for caution in (*_rounded(work), *_twins(work, table), *_failing(work, table), *_gridded(work, table))
-    ]
-
-
-def _rounded(work: Work) -> Iterator[str]:
-    """Images of 8 bits: their rounding is white noise, which bicubic and models, measured in float, do not have."""
-    if names := [f"'{method.name}'" for method in work.methods if method.bits == COARSE]:
-        yield (
-            f"On '{work.dataset.name}' the images of {', '.join(names)} have 8 bits, those of bicubic and of models "
-            "are measured in float: rounding adds noise that sharpness, spectra, high bands and sliced Wasserstein "
-            "distance take for detail. Compare these measures on images of 16 bits."
-        )
+    told = []
+    for work in works:
+        if names := [f"'{method.name}'" for method in work.methods if method.bits == COARSE]:
+            told.append(  # rounding is white noise, which bicubic and models, measured in float, do not have
+                f"On '{work.dataset.name}' the images of {', '.join(names)} have 8 bits, those of bicubic and of "
+                "models are measured in float: rounding adds noise that sharpness, spectra, high bands and sliced "
+                "Wasserstein distance take for detail. Compare these measures on images of 16 bits."
+            )
+        told += [*_twins(work, table), *_failing(work, table), *_gridded(work, table)]
+    return told
 
 
 def _twins(work: Work, table: pd.DataFrame) -> Iterator[str]:

@@ -4,7 +4,7 @@ What is wrong with a method is decided by medians over a dataset's images, which
 change; what its images are like is told in the summary's means, as everywhere on a page.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,28 +86,23 @@ def truth_facts(table: pd.DataFrame) -> list[dict[str, Any]]:
         if known.mean() > 0.5:
             chosen = values[known]
             exact = bool(np.isposinf(chosen["psnr"]).all())
-            changes = [] if exact else _changes(chosen)
+            medians, changes = chosen.median(), list[str]()
+            mean = f"{_percent(medians['intensity_bias'], '+.1f')} of the range"
+            if not exact and chosen["psnr"].ge(ROUNDED).all():
+                changes.append("rounding")
+            elif not exact:
+                if medians["shift/length"] >= SHIFT:
+                    changes.append(f"a shift by {_direction(chosen)}")
+                if medians["blur"] >= BLUR:
+                    changes.append(f"a blur (Gaussian of sigma {medians['blur']:.2f} px)")
+                if abs(medians["contrast"] - 1) >= CONTRAST:
+                    changes.append(f"contrast ({_percent(medians['contrast'], '.0f')} of HR's, mean {mean})")
+                elif abs(medians["intensity_bias"]) >= BIAS:
+                    changes.append(f"the mean ({mean})")
+                changes = changes or [f"noise or rounding (PSNR {medians['psnr']:.1f} dB)"]
             facts = {"images": len(chosen), "of": len(values), "exact": exact, "changes": changes}
             told.append({"dataset": dataset, "method": method, **facts})
     return told
-
-
-def _changes(values: pd.DataFrame) -> list[str]:
-    """By what images that were made from HR differ from it."""
-    if values["psnr"].ge(ROUNDED).all():
-        return ["rounding"]
-    medians = values.median()
-    mean = f"{_percent(medians['intensity_bias'], '+.1f')} of the range"
-    changes = []
-    if medians["shift/length"] >= SHIFT:
-        changes.append(f"a shift by {_direction(values)}")
-    if medians["blur"] >= BLUR:
-        changes.append(f"a blur (Gaussian of sigma {medians['blur']:.2f} px)")
-    if abs(medians["contrast"] - 1) >= CONTRAST:
-        changes.append(f"contrast ({_percent(medians['contrast'], '.0f')} of HR's, mean {mean})")
-    elif abs(medians["intensity_bias"]) >= BIAS:
-        changes.append(f"the mean ({mean})")
-    return changes or [f"noise or rounding (PSNR {medians['psnr']:.1f} dB)"]
 
 
 def truth_warnings(truths: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -141,53 +136,41 @@ def distortion_cautions(table: pd.DataFrame, truths: Sequence[Mapping[str, Any]]
     found, aside = _values(table), {(truth["dataset"], truth["method"]) for truth in truths}
     told = []
     for (dataset, method), values in found.items():
-        if (dataset, method) not in aside:
-            bicubic = found.get((dataset, BICUBIC), values.iloc[:0]).median()
-            moved = list(_shifted(values, bicubic))  # which is itself unlike HR, so that noise is not told from it
-            faults = (*moved, *_scaled(values), *(() if moved else _noisy(values, bicubic)))
-            told += [f"On '{dataset}' the images of method '{method}' {fault}" for fault in faults]
+        if (dataset, method) in aside:
+            continue
+        # An image without a value counts as one without the fault. Bicubic's medians show how far the estimates are
+        # off where images are small, or much is lost.
+        bicubic, faults = found.get((dataset, BICUBIC), values.iloc[:0]).median(), []
+        lengths, levels = values["shift/length"].fillna(0), values["noise"].fillna(0)
+        contrast, bias = values["contrast"].fillna(1) - 1, values["intensity_bias"].fillna(0)
+        shifted = lengths.median() >= np.nanmax([SHIFT, 2 * bicubic["shift/length"]])
+        if shifted:
+            faults.append(
+                f"are shifted against HR by {_direction(values)} ({_share(lengths >= SHIFT)} by {SHIFT} px or more): "
+                "what keeps the centres of LR's pixels is not, and every measure against HR suffers. Check how images "
+                "were enlarged."
+            )
+        if _one_sided(contrast, CONTRAST):
+            faults.append(
+                f"have {_percent(1 + contrast.median(), '.0f')} of HR's contrast "
+                f"({_share(contrast.abs() >= CONTRAST)} are off by {_percent(CONTRAST, 'g')} or more; the mean is "
+                f"{_percent(bias.median(), '+.1f')} of the range off): LR holds the contrast. Check the intensity "
+                "scale."
+            )
+        elif _one_sided(bias, BIAS):
+            faults.append(
+                f"have a mean that is {_percent(bias.median(), '+.1f')} of the range off HR's "
+                f"({_share(bias.abs() >= BIAS)} by {_percent(BIAS, 'g')} or more): LR holds the mean. Check the "
+                "intensity scale."
+            )
+        if not shifted and levels.median() >= np.nanmax([NOISE, 2 * bicubic["noise"]]):  # a shift is unlike HR, too
+            faults.append(
+                "hold noise or aliasing: up to half of LR's Nyquist frequency, where LR tells what is there, "
+                f"{levels.median():.3f} of the range (sd; {_share(levels >= NOISE)} {NOISE:g} or more). Sharpness and "
+                "spectra take it for detail."
+            )
+        told += [f"On '{dataset}' the images of method '{method}' {fault}" for fault in faults]
     return told
-
-
-# An image without a value counts as one without the fault. Bicubic's medians show how far the estimates are off where
-# images are small, or much is lost.
-
-
-def _shifted(values: pd.DataFrame, bicubic: pd.Series) -> Iterator[str]:
-    lengths = values["shift/length"].fillna(0)
-    if lengths.median() >= np.nanmax([SHIFT, 2 * bicubic["shift/length"]]):
-        yield (
-            f"are shifted against HR by {_direction(values)} ({_share(lengths >= SHIFT)} by {SHIFT} px or more): what "
-            "keeps the centres of LR's pixels is not, and every measure against HR suffers. Check how images were "
-            "enlarged."
-        )
-
-
-def _noisy(values: pd.DataFrame, bicubic: pd.Series) -> Iterator[str]:
-    levels = values["noise"].fillna(0)
-    if levels.median() >= np.nanmax([NOISE, 2 * bicubic["noise"]]):
-        yield (
-            "hold noise or aliasing: up to half of LR's Nyquist frequency, where LR tells what is there, "
-            f"{levels.median():.3f} of the range (sd; {_share(levels >= NOISE)} {NOISE:g} or more). Sharpness and "
-            "spectra take it for detail."
-        )
-
-
-def _scaled(values: pd.DataFrame) -> Iterator[str]:
-    """A contrast, or else a mean, that three of four images have to the same side."""
-    contrast, bias = values["contrast"].fillna(1) - 1, values["intensity_bias"].fillna(0)
-    if _one_sided(contrast, CONTRAST):
-        yield (
-            f"have {_percent(1 + contrast.median(), '.0f')} of HR's contrast ({_share(contrast.abs() >= CONTRAST)} are "
-            f"off by {_percent(CONTRAST, 'g')} or more; the mean is {_percent(bias.median(), '+.1f')} of the range "
-            "off): LR holds the contrast. Check the intensity scale."
-        )
-    elif _one_sided(bias, BIAS):
-        yield (
-            f"have a mean that is {_percent(bias.median(), '+.1f')} of the range off HR's "
-            f"({_share(bias.abs() >= BIAS)} by {_percent(BIAS, 'g')} or more): LR holds the mean. Check the intensity "
-            "scale."
-        )
 
 
 def _one_sided(values: pd.Series, least: float) -> bool:

@@ -236,10 +236,8 @@ def plan_evaluation(given: Sequence[str | Path | Dataset], comparison: Compariso
     works = tuple(work for work, _ in bound)
     for work in works:
         check_methods(work.methods, comparison.batch)
-    _check_margins(comparison, compared(works))
+    _check_possible(comparison, works)
     primary = _primary(comparison, members(sources), works)
-    if comparison.keep_latents:
-        _check_latents(works)
     facts = _facts(comparison, works, sources, [hashes for _, hashes in bound], metrics, around, primary)
     return EvaluationPlan(works, sources, metrics, around, comparison, primary, device, facts)
 
@@ -295,28 +293,18 @@ def _primary(comparison: Comparison, members: Mapping[str, Sequence[str]], works
     return Primary(a, b, metric)
 
 
-def _check_latents(works: Sequence[Work]) -> None:
-    """OptionError unless some method draws latents, and each that does has a name that a folder can have."""
-    names = [method.name for work in works for method in work.methods if method.latents]
-    if not names:
-        raise OptionError(
-            "the option keep_latents is set, but no method is a model that draws one sample; leave it out"
-        )
-    if wrong := [name for name in dict.fromkeys(names) if "/" in name or not is_safe_path(name)]:
-        raise OptionError(
-            f"method {', '.join(wrong)}: no name of a folder, in which its latents would be kept; rename it"
-        )
-
-
 def _first(names: Sequence[str]) -> str:
     """The first method that was given: no baseline if there is any other, bicubic if there is nothing else."""
     others = [name for name in names if name not in UPSCALERS]
     return (*others, *names[1:], names[0])[0]
 
 
-def _check_margins(comparison: Comparison, tested: Sequence[str]) -> None:
-    """Raises OptionError for a margin that no two methods will be tested by: before the work, not after it."""
-    names = [name for name, _ in comparison.margins]
+def _check_possible(comparison: Comparison, works: Sequence[Work]) -> None:
+    """OptionError for a margin that no two methods will be tested by, and for latents that cannot be kept.
+
+    Before the work, not after it. A method that draws latents needs a name that a folder can have.
+    """
+    names, tested = [name for name, _ in comparison.margins], compared(works)
     if LR_PSNR in names:
         raise OptionError(
             f"the option margin has {LR_PSNR}, which is not tested, since a projection makes a result agree with its "
@@ -331,6 +319,15 @@ def _check_margins(comparison: Comparison, tested: Sequence[str]) -> None:
         raise OptionError(f"the option margin has {', '.join(twice)} twice: keep one")
     if wrong := [f"{name}={margin:g}" for name, margin in comparison.margins if not 0 < margin < float("inf")]:
         raise OptionError(f"the option margin has {', '.join(wrong)}: expected a positive number, such as psnr=0.15")
+    drawing = dict.fromkeys(method.name for work in works for method in work.methods if method.latents)
+    if comparison.keep_latents and not drawing:
+        raise OptionError(
+            "the option keep_latents is set, but no method is a model that draws one sample; leave it out"
+        )
+    if comparison.keep_latents and (wrong := [name for name in drawing if "/" in name or not is_safe_path(name)]):
+        raise OptionError(
+            f"method {', '.join(wrong)}: no name of a folder, in which its latents would be kept; rename it"
+        )
 
 
 def _chosen(comparison: Comparison) -> tuple[Metric, ...]:
@@ -381,7 +378,11 @@ def _facts(
     # SHA-256 of the weights that measures rest on, by measure, and of the feature extractor's files.
     found = {one.name: sha256(weights_file(one.name)) for one in metrics if one.group == "learned"}
     if around.extractor is not None:
-        found["features"] = _hash_of_files(comparison.features or "inception")
+        given = comparison.features or "inception"
+        place = weights_file(given) if given == "inception" else Path(given)
+        inside = [path for path in place.glob("[!.]*") if path.is_file()]
+        named = {path.name: sha256(path) for path in sorted(inside)}
+        found["features"] = sha256(place) if place.is_file() else sha256_json(named)
     return {
         "format": EVALUATION_FORMAT,
         "data": {work.dataset.name: work.dataset.hash for work in works},
@@ -409,15 +410,6 @@ def _facts(
         **({"protocol": comparison.protocol} if comparison.protocol != "corrected" else {}),
         **({"keep_latents": True} if comparison.keep_latents else {}),
     }
-
-
-def _hash_of_files(source: str) -> str:
-    """SHA-256 of a file, or of all visible files of a folder by their names there."""
-    place = weights_file(source) if source == "inception" else Path(source)
-    if place.is_file():
-        return sha256(place)
-    inside = sorted(path for path in place.iterdir() if path.is_file() and not path.name.startswith("."))
-    return sha256_json({path.name: sha256(path) for path in inside})
 
 
 def _autoencoder_facts(autoencoder: Autoencoder | None) -> dict[str, str] | None:

@@ -143,17 +143,14 @@ def unfit(files: Iterable[tuple[str, Path]], records: Sequence[Record]) -> dict[
     sizes = {record.id: (record.rows, record.columns) for record in records}
     found: dict[str, set[str]] = {}
     for id, path in files:
-        if id in sizes and (fault := _fault(path, sizes[id])):
-            found.setdefault(fault, set()).add(id)
+        if id in sizes:
+            try:
+                fault = "" if read_pixels(path).shape == sizes[id] else "wrongly sized"
+            except UnfitError as error:
+                fault = error.fault  # in words that do not name the file
+            if fault:
+                found.setdefault(fault, set()).add(id)
     return found
-
-
-def _fault(path: Path, size: tuple[int, int]) -> str:
-    """What is wrong with a file, in words that do not name it; empty if nothing is."""
-    try:
-        return "" if read_pixels(path).shape == size else "wrongly sized"
-    except UnfitError as error:
-        return error.fault
 
 
 def listed(faults: Mapping[str, Collection[str]], naming: Naming) -> str:
@@ -238,22 +235,19 @@ def suspicions(
         others: thumbnails of LR images that were not measured, (others, pixels).
     """
     all_lr = own if others is None else np.concatenate([own, others])
-    expected = lr_psnr.get(BICUBIC)
-    return {method: _of_one(all_lr, thumbs, lr_psnr[method], expected) for method, thumbs in restored.items()}
-
-
-def _of_one(all_lr: Floats, thumbs: Floats, lr_psnr: Floats, expected: Floats | None) -> list[Suspicion]:
-    nearest, swapped = nearest_other(all_lr, thumbs)
-    found = []
-    if swapped.any():
-        rows = np.flatnonzero(swapped)
-        found.append(Suspicion("other", tuple(rows.tolist()), tuple(nearest[rows].tolist())))
-    odd = outliers(lr_psnr)
-    if expected is not None:
-        odd |= lr_psnr < np.minimum(expected - UNEXPLAINED, LOW)
-    if (odd := odd & ~swapped).any():
-        kind: Literal["all", "outlier"] = "all" if odd.mean() > MOST else "outlier"
-        found.append(Suspicion(kind, tuple(np.flatnonzero(odd).tolist())))
+    expected, found = lr_psnr.get(BICUBIC), dict[str, list[Suspicion]]()
+    for method, thumbs in restored.items():
+        nearest, swapped = nearest_other(all_lr, thumbs)
+        told = found[method] = []
+        if swapped.any():
+            rows = np.flatnonzero(swapped)
+            told.append(Suspicion("other", tuple(rows.tolist()), tuple(nearest[rows].tolist())))
+        odd = outliers(lr_psnr[method])
+        if expected is not None:
+            odd |= lr_psnr[method] < np.minimum(expected - UNEXPLAINED, LOW)
+        if (odd := odd & ~swapped).any():
+            kind: Literal["all", "outlier"] = "all" if odd.mean() > MOST else "outlier"
+            told.append(Suspicion(kind, tuple(np.flatnonzero(odd).tolist())))
     return found
 
 

@@ -51,7 +51,17 @@ def parse_candidates(
     Raises:
         OptionError: none, two of one label, a label that is no plain word, files for a label that is not screened.
     """
-    sources = [_labelled(text) for text in texts]
+    sources = []
+    for text in texts:
+        label, equals, source = text.partition("=")
+        if not equals:
+            label, source = (text, text) if text in SPECS else (Path(text).resolve().name, text)
+        if not LABEL.fullmatch(label) or label in TAKEN or not source:
+            raise OptionError(
+                f"autoencoder '{text}': expected NAME, FOLDER or LABEL=FOLDER, the label made of letters, digits and "
+                f". _ + -, and not {', '.join(TAKEN)}"
+            )
+        sources.append((label, source))
     names = [name for name, _ in sources]
     if not names:
         raise OptionError(f"no autoencoder was given: expected folders, or names out of {', '.join(SPECS)}")
@@ -80,19 +90,6 @@ def identify(candidates: Sequence[Candidate], device: str) -> tuple[Identified, 
         autoencoder = candidate.load(device)
         found.append(Identified(candidate.name, autoencoder.spec, autoencoder.hash))
     return tuple(found)
-
-
-def _labelled(text: str) -> tuple[str, str]:
-    """(label, name or folder) of one text."""
-    label, equals, source = text.partition("=")
-    if not equals:
-        label, source = (text, text) if text in SPECS else (Path(text).resolve().name, text)
-    if not LABEL.fullmatch(label) or label in TAKEN or not source:
-        raise OptionError(
-            f"autoencoder '{text}': expected NAME, FOLDER or LABEL=FOLDER, the label made of letters, digits and "
-            f". _ + -, and not {', '.join(TAKEN)}"
-        )
-    return label, source
 
 
 CEILING = ("psnr", "ms_ssim", "haarpsi")

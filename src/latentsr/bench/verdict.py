@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 from typing import Any
 
 import pandas as pd
@@ -48,14 +48,7 @@ def warnings(frames: Mapping[str, pd.DataFrame], lone: Collection[str] = ()) -> 
                 found.append(
                     f"{name}: {metric} has no value for {missing:.0f} of {images} images (too small or constant)."
                 )
-    found += _half_precision(frames["cost"])
-    if len(frames["cost"][["device", "threads", "batch"]].drop_duplicates()) > 1:
-        found.append("Times were measured on several devices, thread counts or batch sizes: compare those of one only.")
-    return found
-
-
-def _half_precision(cost: pd.DataFrame) -> list[str]:
-    found = []
+    cost = frames["cost"]
     for column in (name for name in cost.columns if name.startswith("nonfinite_")):
         worst = cost.groupby("method", sort=False)[column].max()
         if names := [f"{name} ({share:.0%})" for name, share in worst.items() if share > 0]:
@@ -65,6 +58,8 @@ def _half_precision(cost: pd.DataFrame) -> list[str]:
                 f"Latents with NaN or infinity in {kind}, tried on {tried}: {listed(names)}. Encode with these in "
                 "float32."
             )
+    if len(cost[["device", "threads", "batch"]].drop_duplicates()) > 1:
+        found.append("Times were measured on several devices, thread counts or batch sizes: compare those of one only.")
     return found
 
 
@@ -92,18 +87,17 @@ def expectation_sentences(
     overlap = known["low"].max() <= known["high"].min() and known["method"].nunique() > 1
     wide = "; all intervals overlap, so they say what to expect, not which is better" if overlap else ""
     several = {name for name, rows in known.groupby("dataset") if len(rows) > 1}
-    told = "; ".join(f"on {name} {'at best ' * (name in several)}{_expected(row)}" for name, row in best.items())
+    told = []
+    for name, row in best.items():
+        capped = f", capped by its ceiling of {row['ceiling']:.1f} dB" if CAPPED in row["note"] else ""
+        interval = f"95 % prediction interval {row['low']:.1f} to {row['high']:.1f} dB"
+        centre = f"{row['expected']:.1f} dB with {row['method']}"
+        told.append(f"on {name} {'at best ' * (name in several)}{centre} ({interval}{capped})")
     correlation = f"{pearson(points['ceiling'], points['sr']).words}, R2 = {line.r2:.2f}"
-    text = f"Expected SR PSNR, from {source} ({correlation}): {told}{wide}."
+    text = f"Expected SR PSNR, from {source} ({correlation}): {'; '.join(told)}{wide}."
     beyond = sorted(set(known.loc[known["note"].str.contains(EXTRAPOLATED), "method"]))
     extrapolated = f" Extrapolated beyond the points, so less sure still: {listed(beyond)}." if beyond else ""
     return [text + extrapolated, *_measured(best, baselines), *([WHAT_THE_POINTS_ARE] if published else [])]
-
-
-def _expected(best: dict[str, Any]) -> str:
-    capped = f", capped by its ceiling of {best['ceiling']:.1f} dB" if CAPPED in best["note"] else ""
-    interval = f"95 % prediction interval {best['low']:.1f} to {best['high']:.1f} dB"
-    return f"{best['expected']:.1f} dB with {best['method']} ({interval}{capped})"
 
 
 def _measured(best: dict[str, dict[str, Any]], baselines: pd.DataFrame) -> list[str]:
@@ -111,8 +105,12 @@ def _measured(best: dict[str, dict[str, Any]], baselines: pd.DataFrame) -> list[
     told, below = [], []
     for name, row in best.items():
         here = baselines[(baselines["dataset"] == name) & baselines["mean"].notna()].to_dict(orient="records")
-        if here:
-            told.append(f"on {name} {listed([_against(one, row['expected']) for one in here])}")
+        reached = []  # such as "bicubic 27.6 dB [27.1, 28.2] (+1.1 dB)"
+        for one in here:
+            method = BICUBIC if one["method"] == BICUBIC else f"the shipped model {one['method']}"
+            interval = f" [{one['low']:.1f}, {one['high']:.1f}]" if math.isfinite(one["low"]) else ""
+            reached.append(f"{method} {one['mean']:.1f} dB{interval} ({one['mean'] - row['expected']:+.1f} dB)")
+        told += [f"on {name} {listed(reached)}"] if reached else []
         below += [one["mean"] > row["expected"] for one in here if one["method"] == BICUBIC]
     if not told:
         return []
@@ -121,13 +119,6 @@ def _measured(best: dict[str, dict[str, Any]], baselines: pd.DataFrame) -> list[
         f"Measured on the same images, with the distance to that expectation: {'; '.join(told)}."
         + verdict * (bool(below) and all(below))
     ]
-
-
-def _against(row: dict[str, Any], expected: float) -> str:
-    """Such as "bicubic 27.6 dB [27.1, 28.2] (+1.1 dB)"."""
-    name = row["method"] if row["method"] == BICUBIC else f"the shipped model {row['method']}"
-    interval = f" [{row['low']:.1f}, {row['high']:.1f}]" if math.isfinite(row["low"]) else ""
-    return f"{name} {row['mean']:.1f} dB{interval} ({row['mean'] - expected:+.1f} dB)"
 
 
 MEANING = (
@@ -160,7 +151,12 @@ def verdict(
         sentences.append(f"{MEANING} {RULE}" if several else MEANING)
     sentences += [_ranking(name, ranked[name], ceilings, differences) for name in several]
     sentences += contrast_sentences(frames["contrasts"], unplaced) if several else []
-    sentences += _lossless(ceilings)
+    if lossless := list(dict.fromkeys(ceilings.loc[ceilings["lossless"], "method"])):
+        verb, whose = ("is", "Its latent keeps") if len(lossless) == 1 else ("are", "Their latents keep")
+        sentences.append(
+            f"{listed(lossless)} {verb} lossless: without a ceiling, so neither ranked nor predicted here. {whose} "
+            "the whole image; whether a denoiser does better there, only training can show."
+        )
     sentences += expectation_sentences(frames["expected"], frames["baselines"], points, published)
     return sentences
 
@@ -169,7 +165,18 @@ def _headline(ranked: Mapping[str, Rows], ceilings: pd.DataFrame, differences: p
     """The best of each dataset in one sentence, and the datasets that have none."""
     if ceilings["lossless"].all():
         return "Only lossless autoencoders were screened: none has an AE ceiling to rank by."
-    told = [_best(name, rows, differences) for name, rows in ranked.items() if rows]
+    told = []
+    for dataset, (first, *others) in ((name, rows) for name, rows in ranked.items() if rows):
+        best = first["method"]
+        pairs = {row["method"]: psnr_difference(differences, dataset, best, row["method"]) for row in others}
+        interval = f"[{first['low']:.2f}, {first['high']:.2f}]" if math.isfinite(first["low"]) else "(no interval)"
+        text = f"on {dataset} {best}, {first['mean']:.2f} dB {interval}"
+        ties = [name for name, row in pairs.items() if not told_apart(row)]
+        if pairs and not any(judgeable(row) for row in pairs.values()):
+            text += ", the differences not to be judged"
+        elif ties:
+            text += f", not told apart from {listed(ties)}"
+        told.append(text)
     several = any(len(rows) > 1 for rows in ranked.values())
     silent = [name for name, rows in ranked.items() if not rows]
     opening = (
@@ -183,21 +190,24 @@ def _headline(ranked: Mapping[str, Rows], ceilings: pd.DataFrame, differences: p
     return " ".join(sentences)
 
 
-def _best(dataset: str, ranked: Rows, differences: pd.DataFrame) -> str:
-    first = ranked[0]
-    pairs = {row["method"]: psnr_difference(differences, dataset, first["method"], row["method"]) for row in ranked[1:]}
-    interval = f"[{first['low']:.2f}, {first['high']:.2f}]" if math.isfinite(first["low"]) else "(no interval)"
-    text = f"on {dataset} {first['method']}, {first['mean']:.2f} dB {interval}"
-    if pairs and not any(judgeable(row) for row in pairs.values()):
-        return f"{text}, the differences not to be judged"
-    ties = [name for name, row in pairs.items() if not told_apart(row)]
-    return f"{text}, not told apart from {listed(ties)}" if ties else text
-
-
 def _ranking(dataset: str, ranked: Rows, ceilings: pd.DataFrame, differences: pd.DataFrame) -> str:
     """All of a dataset in order, what other measures say of the best, and what lies between each and the next."""
     order = ", ".join(f"{row['method']} {row['mean']:.2f}" for row in ranked)
-    text = f"Ranking on {dataset}, mean PSNR in dB: {order}{_others(dataset, ranked[0]['method'], ceilings)}."
+    agreeing: list[str] = []  # measures that name the same best
+    clauses: list[str] = []
+    lossy = ceilings[(ceilings["dataset"] == dataset) & ~ceilings["lossless"] & (ceilings["metric"] != "psnr")]
+    for name, rows in lossy.dropna(subset=["mean"]).groupby("metric", sort=False):
+        metric = METRICS[str(name)]
+        if metric.better == "closer":  # neither side is known to be the better one
+            continue
+        first = rows.sort_values("mean", ascending=metric.better == "lower")["method"].iloc[0]
+        if first == ranked[0]["method"]:
+            agreeing.append(metric.title)
+        else:
+            clauses.append(f"; {metric.title} is best for {first}")
+    if agreeing:
+        clauses.insert(0, f"; {listed(agreeing)} name{'s' if len(agreeing) == 1 else ''} the same best")
+    text = f"Ranking on {dataset}, mean PSNR in dB: {order}{''.join(clauses)}."
     names = list(pairwise(row["method"] for row in ranked))
     neighbours = {pair: row for pair in names if (row := psnr_difference(differences, dataset, *pair)) is not None}
     if not any(judgeable(row) for row in neighbours.values()):
@@ -213,35 +223,6 @@ def _ranking(dataset: str, ranked: Rows, ceilings: pd.DataFrame, differences: pd
         f"{text} Each is told apart from the next; the closest are {closest[0]} and {closest[1]}, "
         f"{gap(neighbours[closest])} apart."
     )
-
-
-def _others(dataset: str, best: str, ceilings: pd.DataFrame) -> str:
-    """Whether the other measures name the same best, as a clause."""
-    agreeing: list[str] = []
-    differing: list[str] = []
-    lossy = ceilings[(ceilings["dataset"] == dataset) & ~ceilings["lossless"] & (ceilings["metric"] != "psnr")]
-    for name, rows in lossy.dropna(subset=["mean"]).groupby("metric", sort=False):
-        metric = METRICS[str(name)]
-        if metric.better == "closer":  # neither side is known to be the better one
-            continue
-        first = rows.sort_values("mean", ascending=metric.better == "lower")["method"].iloc[0]
-        if first == best:
-            agreeing.append(metric.title)
-        else:
-            differing.append(f"{metric.title} is best for {first}")
-    same = [f"{listed(agreeing)} name{'s' if len(agreeing) == 1 else ''} the same best"] if agreeing else []
-    return "".join(f"; {text}" for text in [*same, *differing])
-
-
-def _lossless(ceilings: pd.DataFrame) -> list[str]:
-    names = list(dict.fromkeys(ceilings.loc[ceilings["lossless"], "method"]))
-    if not names:
-        return []
-    verb, whose = ("is", "Its latent keeps") if len(names) == 1 else ("are", "Their latents keep")
-    return [
-        f"{listed(names)} {verb} lossless: without a ceiling, so neither ranked nor predicted here. {whose} "
-        "the whole image; whether a denoiser does better there, only training can show."
-    ]
 
 
 RULE = (
@@ -293,13 +274,29 @@ def contrasts(identified: Sequence[Identified], differences: pd.DataFrame) -> pd
     the same place. Those of `unplaced`, and lossless ones, are in none. Architecture, training and budget may differ
     too: only autoencoders that were trained alike tell the cause.
     """
-    datasets = sorted(set(differences["dataset"]))
-    found = [
-        {**row, "dataset": dataset, "kind": kind, **_facts(a.spec, b.spec)}
-        for dataset in datasets
-        for kind, a, b in _pairs(identified)
-        if (row := psnr_difference(differences, dataset, a.name, b.name)) is not None
-    ]
+    pairs: list[tuple[str, Identified, Identified]] = []
+    placed = [one for one in identified if not one.spec.lossless and one.spec.domain in DOMAINS]
+    for first, second in combinations(placed, 2):
+        alike = _geometry(first.spec) == _geometry(second.spec)
+        if alike and first.spec.domain != second.spec.domain:
+            pairs.append((DOMAIN, first, second) if first.spec.domain == "medical" else (DOMAIN, second, first))
+        elif not alike and first.spec.domain == second.spec.domain:
+            a, b = sorted((first, second), key=lambda one: (-_share(one.spec), one.spec.factor))
+            pairs.append((GEOMETRY, a, b))
+    found = []
+    for dataset, (kind, a, b) in product(sorted(set(differences["dataset"])), pairs):
+        if (row := psnr_difference(differences, dataset, a.name, b.name)) is None:
+            continue
+        specs = (a.spec, b.spec)
+        shapes = [f"{s.latent_channels} channel{'s' * (s.latent_channels > 1)} at 1/{s.factor}" for s in specs]
+        as_many = kind == GEOMETRY and _share(a.spec) == _share(b.spec)
+        labels = {
+            "domains": " - ".join(dict.fromkeys(spec.domain for spec in specs)),
+            "geometries": " - ".join(dict.fromkeys(shapes)) + " (as many numbers, other shape)" * as_many,
+            "one_source": a.spec.source == b.spec.source,
+            "as_many": as_many,
+        }
+        found.append({**row, "dataset": dataset, "kind": kind, **labels})
     return pd.DataFrame(found, columns=list(CONTRAST_COLUMNS)).sort_values(
         ["dataset", "kind"], kind="stable", ignore_index=True
     )
@@ -310,17 +307,6 @@ def unplaced(identified: Sequence[Identified]) -> list[str]:
     return [one.name for one in identified if not one.spec.lossless and one.spec.domain not in DOMAINS]
 
 
-def _pairs(identified: Sequence[Identified]) -> Iterator[tuple[str, Identified, Identified]]:
-    placed = [one for one in identified if not one.spec.lossless and one.spec.domain in DOMAINS]
-    for first, second in combinations(placed, 2):
-        alike = _geometry(first.spec) == _geometry(second.spec)
-        if alike and first.spec.domain != second.spec.domain:
-            yield (DOMAIN, *sorted((first, second), key=lambda one: one.spec.domain != "medical"))  # type: ignore[misc]
-        elif not alike and first.spec.domain == second.spec.domain:
-            ordered = sorted((first, second), key=lambda one: (-_share(one.spec), one.spec.factor))
-            yield (GEOMETRY, *ordered)  # type: ignore[misc]
-
-
 def _geometry(spec: AutoencoderSpec) -> tuple[int, int]:
     return spec.latent_channels, spec.factor
 
@@ -328,19 +314,6 @@ def _geometry(spec: AutoencoderSpec) -> tuple[int, int]:
 def _share(spec: AutoencoderSpec) -> float:
     """Latent numbers for each pixel."""
     return spec.latent_channels / spec.factor**2
-
-
-def _facts(a: AutoencoderSpec, b: AutoencoderSpec) -> dict[str, object]:
-    """The labels of the pair."""
-    shapes = (f"{one.latent_channels} channel{'s' * (one.latent_channels > 1)} at 1/{one.factor}" for one in (a, b))
-    geometries = " - ".join(dict.fromkeys(shapes))
-    as_many = _geometry(a) != _geometry(b) and _share(a) == _share(b)
-    return {
-        "domains": " - ".join(dict.fromkeys((a.domain, b.domain))),
-        "geometries": f"{geometries} (as many numbers, other shape)" if as_many else geometries,
-        "one_source": a.source == b.source,
-        "as_many": as_many,
-    }
 
 
 TITLES = {
@@ -366,22 +339,23 @@ def contrast_sentences(contrasts: pd.DataFrame, unplaced: Sequence[str]) -> list
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[str]:
-    """Pairs of one source first; those of several, and those of as many numbers, are ranges of their own."""
+    """Pairs of one source first; those of several, and those of as many numbers, are ranges of their own.
+
+    Such as "on brain +4.54 to +5.12 dB (3 of 4 pairs told apart)"; of a single pair its interval and names.
+    """
     for (several, as_many), own in rows.groupby([~rows["one_source"].astype(bool), rows["as_many"].astype(bool)]):
         words = " ".join(filter(None, ("as many numbers in another shape" * as_many, "between sources" * several)))
-        ranges = [
-            f"on {dataset} {_range(list(here.to_dict(orient='records')))}"
-            for dataset, here in own.groupby("dataset", sort=False)
-        ]
+        ranges = []
+        for dataset, here in own.groupby("dataset", sort=False):
+            found = here.to_dict(orient="records")
+            differences = [row["difference"] for row in found]
+            if len(found) == 1:
+                names = f"{found[0]['a']} over {found[0]['b']}"
+                ranges.append(f"on {dataset} {gap(found[0], '+')} ({names}, {_judged(found)})")
+            else:
+                span = f"{min(differences):+.2f} to {max(differences):+.2f} dB"
+                ranges.append(f"on {dataset} {span} ({_judged(found)})")
         yield f"{words[:1].upper()}{words[1:]}{': ' * bool(words)}{'; '.join(ranges)}."
-
-
-def _range(rows: Rows) -> str:
-    """Such as "+4.54 to +5.12 dB (3 of 4 pairs told apart)"; of a single pair its interval and names."""
-    if len(rows) == 1:
-        return f"{gap(rows[0], '+')} ({rows[0]['a']} over {rows[0]['b']}, {_judged(rows)})"
-    differences = [row["difference"] for row in rows]
-    return f"{min(differences):+.2f} to {max(differences):+.2f} dB ({_judged(rows)})"
 
 
 def _judged(rows: Rows) -> str:

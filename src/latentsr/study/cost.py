@@ -34,7 +34,7 @@ from latentsr.job import run_folder
 from latentsr.study.nodes import Node, before, measured_model, train_config
 from latentsr.study.runner import done_before, record_path, threads_of
 from latentsr.training.autoencoder import FitVaeConfig
-from latentsr.training.denoiser import TrainConfig, validation_sampling
+from latentsr.training.denoiser import validation_sampling
 from latentsr.training.fit_denoiser import CHECKPOINTS, VALIDATION_IMAGES
 from latentsr.upscalers import Sampling, load_upscaler
 from latentsr.upscalers.model import SuperResolver
@@ -151,10 +151,14 @@ class _Pace:
 
     def cost(self, node: Node) -> Cost:
         """The cost of a job of the study."""
-        return {
-            "prepare": self._prepare, "fit-vae": self._fit, "screen": self._screen, "encode": self._encode,
-            "train": self._train, "measure": self._measure,
-        }[node.step](node)  # fmt: skip
+        if node.step == "encode":
+            prepared = [self._images(need)[0] for need in node.needs if need.step == "prepare"]
+            return self._by_image(self._small(node), "encode", sum(sum(one.values()) for one in prepared), scales=True)
+        if node.step == "screen":  # passes: autoencoder, bicubic, model
+            images = self._images(node.needs[0])[0].get(node.options["split"], 0)
+            return self._by_image(self._small(node), "screen", 3 * images)
+        kinds = {"prepare": self._prepare, "fit-vae": self._fit, "train": self._train, "measure": self._measure}
+        return kinds[node.step](node)
 
     def _prepare(self, node: Node) -> Cost:
         source, (counts, (rows, columns)) = Path(node.options["source"]), self._images(node)
@@ -190,19 +194,15 @@ class _Pace:
         flops = 3 * counter.get_total_flops() * config.batch * done
         return Cost(seconds + valid * image + max(0.0, total - 60 * MINUTES), _size(folder), flops)
 
-    def _encode(self, node: Node) -> Cost:
-        images = sum(sum(self._images(need)[0].values()) for need in node.needs if need.step == "prepare")
-        return self._by_image(self._small(node), "encode", images, scales=True)
-
-    def _screen(self, node: Node) -> Cost:
-        images = self._images(node.needs[0])[0].get(node.options["split"], 0)
-        return self._by_image(self._small(node), "screen", images * 3)  # passes: autoencoder, bicubic, model
-
     def _train(self, node: Node) -> Cost:
         small = self._small(node)
         total, watch = self._run(small)
         counts = [self._images(need)[0] for need in node.needs[0].needs if need.step == "prepare"]
-        config = self._config(node, small, sum(one.get("train", 0) for one in counts))
+        # The options of the whole training; the small cache has its latents' shape.
+        config = train_config(Node(node.step, node.name, node.options, small.needs), self.scratch)
+        if config.epochs is not None:
+            images = sum(one.get("train", 0) for one in counts)
+            config = config.model_copy(update={"steps": config.epochs * max(1, images // config.batch)})
         folder = self.scratch / small.place
         run, model = run_folder(folder), SuperResolver.load(folder, device=self.device)
         rows, columns = (side // model.scale for side in self._images(node.needs[0].needs[0])[1])
@@ -218,14 +218,6 @@ class _Pace:
         flops = (3 * _flops(model, config.crop, config.crop) + _flops(model.base, config.crop, config.crop)) * done
         flops *= config.batch
         return Cost(seconds + validation + max(0.0, total - 60 * MINUTES), _size(folder) + _size(run), flops)
-
-    def _config(self, node: Node, small: Node, images: int) -> TrainConfig:
-        """The options of the whole training, whose steps may follow from the number of training images."""
-        whole = Node(node.step, node.name, node.options, small.needs)  # the small cache has the latents' shape
-        config = train_config(whole, self.scratch)
-        if config.epochs is None:
-            return config
-        return config.model_copy(update={"steps": config.epochs * max(1, images // config.batch)})
 
     def _measure(self, node: Node) -> Cost:
         options = node.options

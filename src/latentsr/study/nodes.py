@@ -62,7 +62,41 @@ class Node:
 
     def run(self, root: Path, *, device: str, progress: Progress) -> None:
         """Does the job in the study's folder `root`, or goes on with it; raises what the job raises."""
-        RUN[self.step](self, root, device, progress)
+        options, out, where = self.options, root / self.place, resolve_device(device)
+        data = [root / need.place for need in self.needs if need.step == "prepare"]
+        autoencoder = str(options.get("autoencoder") or root / self.needs[-1].place) if "role" in options else ""
+        if self.step == "fit-vae":
+            own = {**options["options"], **({"init": autoencoder} if autoencoder else {})}
+            datasets = [read_dataset(one) for one in data]
+            config = layered(own, adaptation_preset(datasets) if options["preset"] else {})
+            fit_autoencoder(datasets, out, checked(FitVaeConfig, config, self.name), device=device, progress=progress)
+            return
+        if self.step == "train":
+            cache = open_cache(root / self.needs[0].place)
+            fit_denoiser(cache, out, train_config(self, root), device=device, progress=progress)
+            return
+        with progress(self.step, resumes=self.step != "prepare") as report:
+            if self.step == "prepare":
+                recipe, source = RECIPES[options["recipe"]], Path(options["source"])
+                if isinstance(recipe, type):
+                    prepare_cases(options["recipe"], recipe(**options["options"]), source, out, progress=report)
+                else:
+                    name = str(options["name"])
+                    prepare(options["recipe"], source, out, name=name, progress=report, **options["options"])
+            elif self.step == "screen":
+                candidates = parse_candidates([f"{options['role']}={autoencoder}"])
+                asked = checked(Screening, {"split": options["split"], **options["options"]}, self.name)
+                plan = plan_screening([read_dataset(one) for one in data], candidates, asked, device=where)
+                screen(plan, out, device=where, progress=report)
+            elif self.step == "encode":
+                fill_cache(
+                    [read_dataset(one) for one in data], load_autoencoder(autoencoder, device=where),
+                    parse_degradation(options["degradation"]), out, conditions=options["conditions"], device=where,
+                    draw=options["draw"], released=Path(options["released"]) if options["released"] else None,
+                    progress=report,
+                )  # fmt: skip
+            else:
+                compare(data, out, _comparison(self, root, device), progress=report)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -77,9 +111,18 @@ def nodes_of(design: Design) -> dict[str, tuple[Node, ...]]:
     All options are checked now, and that sources and weights are there: OptionError, InputError or ModelError says
     which arm lacks what, before hours of work.
     """
-    for name in design.datasets:
+    datasets = {}
+    for name, own in design.datasets.items():
         parse_degradation(design.degradation_of(name))
-    datasets = {name: _prepared(name, design) for name in design.datasets}
+        if own.recipe not in RECIPES:
+            valid = ", ".join(RECIPES)
+            raise OptionError(f"dataset {name}: recipe {own.recipe}, expected {valid}{suggestion(own.recipe, RECIPES)}")
+        if own.source is None:
+            raise OptionError(f"dataset {name}: no source; set the option source to {name}=FOLDER")
+        if not own.source.exists():
+            raise InputError(f"dataset {name}: no source {own.source}; set the option source to {name}=FOLDER")
+        facts = {"name": name, "recipe": own.recipe, "source": str(own.source.resolve()), "options": own.options}
+        datasets[name] = Node("prepare", name, facts)
     autoencoders: dict[str, Node | str] = {}
     for name in design.autoencoders:
         _resolve(name, design, datasets, autoencoders, ())
@@ -120,19 +163,6 @@ def jobs_of(ends: Mapping[str, Sequence[Node]]) -> list[Node]:
 def measured_model(node: Node, root: Path) -> str:
     """The folder of the model, or the name of the upscaler, that a job measures."""
     return str(next((root / need.place for need in node.needs if need.step == "train"), node.options["upscaler"]))
-
-
-def _prepared(name: str, design: Design) -> Node:
-    own = design.datasets[name]
-    if own.recipe not in RECIPES:
-        valid = ", ".join(RECIPES)
-        raise OptionError(f"dataset {name}: recipe {own.recipe}, expected {valid}{suggestion(own.recipe, RECIPES)}")
-    if own.source is None:
-        raise OptionError(f"dataset {name}: no source; set the option source to {name}=FOLDER")
-    if not own.source.exists():
-        raise InputError(f"dataset {name}: no source {own.source}; set the option source to {name}=FOLDER")
-    source = str(own.source.resolve())
-    return Node("prepare", name, {"name": name, "recipe": own.recipe, "source": source, "options": own.options})
 
 
 def _resolve(
@@ -223,11 +253,6 @@ def _measured(
             yield Node("measure", f"{label}-on-{dataset}", options, needs)
 
 
-def _loses_nothing(autoencoder: Node | str | None) -> bool:
-    """Whether an autoencoder that is found by its name is lossless; one that the study fits is not."""
-    return isinstance(autoencoder, str) and load_autoencoder(autoencoder).spec.lossless
-
-
 def _trained(
     name: str, arm: Arm, design: Design, datasets: Mapping[str, Node], autoencoders: Mapping[str, Node | str]
 ) -> Iterator[tuple[tuple[str, ...], Node]]:
@@ -242,7 +267,9 @@ def _trained(
         if base == name or design.arms[base].train.get("base") is not None:
             raise OptionError(f"arm {name}: base {base} refines a model itself; choose one that refines none")
         theirs = str(design.arms[base].autoencoder)
-        if theirs != vae and not all(_loses_nothing(autoencoders.get(one)) for one in (vae, theirs)):
+        # A job that fits an autoencoder, not yet done, loses something.
+        both = [autoencoders.get(one) for one in (vae, theirs)]
+        if theirs != vae and not all(isinstance(one, str) and load_autoencoder(one).spec.lossless for one in both):
             raise OptionError(
                 f"arm {name}: base {base} is trained in the latents of {theirs}, not of {vae}; choose one that is, or "
                 "two that lose nothing"
@@ -268,53 +295,6 @@ def _trained(
             yield group, Node("train", f"{encoded.name}-seed{seed}", {"preset": arm.preset, "options": own}, needs)
 
 
-def _prepare(node: Node, root: Path, device: str, progress: Progress) -> None:  # noqa: ARG001 - as all of RUN
-    recipe, source, out = RECIPES[node.options["recipe"]], Path(node.options["source"]), root / node.place
-    with progress("prepare") as report:
-        if isinstance(recipe, type):
-            prepare_cases(node.options["recipe"], recipe(**node.options["options"]), source, out, progress=report)
-        else:
-            name = str(node.options["name"])
-            prepare(node.options["recipe"], source, out, name=name, progress=report, **node.options["options"])
-
-
-def _autoencoder(node: Node, root: Path) -> str:
-    """The name or folder of the node's autoencoder."""
-    given = node.options.get("autoencoder")
-    return str(given or root / node.needs[-1].place)
-
-
-def _fit_vae(node: Node, root: Path, device: str, progress: Progress) -> None:
-    options = dict(node.options["options"])
-    if "role" in node.options:
-        options["init"] = _autoencoder(node, root)
-    data = [read_dataset(root / need.place) for need in node.needs if need.step == "prepare"]
-    preset = adaptation_preset(data) if node.options["preset"] else {}
-    config = checked(FitVaeConfig, layered(options, preset), node.name)
-    fit_autoencoder(data, root / node.place, config, device=device, progress=progress)
-
-
-def _screen(node: Node, root: Path, device: str, progress: Progress) -> None:
-    candidates = parse_candidates([f"{node.options['role']}={_autoencoder(node, root)}"], weights=[], configs=[])
-    options = checked(Screening, {"split": node.options["split"], **node.options["options"]}, node.name)
-    where = resolve_device(device)
-    plan = plan_screening([read_dataset(root / node.needs[0].place)], candidates, options, device=where)
-    with progress("screen", resumes=True) as report:
-        screen(plan, root / node.place, device=where, progress=report)
-
-
-def _encode(node: Node, root: Path, device: str, progress: Progress) -> None:
-    options, where = node.options, resolve_device(device)
-    data = [read_dataset(root / need.place) for need in node.needs if need.step == "prepare"]
-    released = Path(options["released"]) if options["released"] else None
-    with progress("encode", resumes=True) as report:
-        fill_cache(
-            data, load_autoencoder(_autoencoder(node, root), device=where), parse_degradation(options["degradation"]),
-            root / node.place, conditions=options["conditions"], device=where, draw=options["draw"], released=released,
-            progress=report,
-        )  # fmt: skip
-
-
 def train_config(node: Node, root: Path) -> TrainConfig:
     """The options of a training, whose cache is there."""
     preset = published_preset(open_cache(root / node.needs[0].place)) if node.options["preset"] else {}
@@ -324,12 +304,8 @@ def train_config(node: Node, root: Path) -> TrainConfig:
     return checked(TrainConfig, layered(options, preset), node.name)
 
 
-def _train(node: Node, root: Path, device: str, progress: Progress) -> None:
-    config = train_config(node, root)
-    fit_denoiser(open_cache(root / node.needs[0].place), root / node.place, config, device=device, progress=progress)
-
-
-def _measure(node: Node, root: Path, device: str, progress: Progress) -> None:
+def _comparison(node: Node, root: Path, device: str) -> Comparison:
+    """The options of an evaluation, whose model and autoencoders are there."""
     options, model = node.options, measured_model(node, root)
     fitted = [need for need in node.needs if need.step == "fit-vae"]
     references = dict(options["references"])
@@ -339,11 +315,4 @@ def _measure(node: Node, root: Path, device: str, progress: Progress) -> None:
         "methods": [model] if model in UPSCALERS else methods, "split": options["split"],
         "degradation": options["degradation"], "device": device, **references, **options["options"],
     }  # fmt: skip
-    with progress("measure", resumes=True) as report:
-        compare([root / node.needs[0].place], root / node.place, checked(Comparison, asked, node.name), progress=report)
-
-
-RUN: Mapping[str, Callable[[Node, Path, str, Progress], None]] = {
-    "prepare": _prepare, "fit-vae": _fit_vae, "screen": _screen, "encode": _encode, "train": _train,
-    "measure": _measure,
-}  # fmt: skip
+    return checked(Comparison, asked, node.name)

@@ -10,7 +10,7 @@ from latentsr import __version__
 from latentsr.bench.sets import SET_COLUMNS
 from latentsr.config import checked, read_signed_json, sha256_json, signed, write_json
 from latentsr.data.latents import open_cache
-from latentsr.data.records import Dataset, Record, loaded, low_resolution, read_dataset
+from latentsr.data.records import loaded, low_resolution, read_dataset
 from latentsr.degrade import parse_degradation
 from latentsr.diffusion.latents import Statistics
 from latentsr.errors import InputError
@@ -68,11 +68,11 @@ def write_results(
     measured = {
         arm: [node for node in last if node.step == "measure" and done_before(node, root)] for arm, last in ends.items()
     }
-    tables = [
-        read_table(root / node.place / "summary.parquet").assign(arm=arm, seed=_seed(node))
-        for arm, nodes in measured.items()
-        for node in nodes
-    ]
+    tables = []
+    for arm, node in ((arm, node) for arm, nodes in measured.items() for node in nodes):
+        seeds = [int(need.options["options"]["seed"]) for need in node.needs if need.step == "train"]
+        table = read_table(root / node.place / "summary.parquet")
+        tables.append(table.assign(arm=arm, seed=(seeds or [0])[0]))  # 0 where nothing is trained
     found: dict[str, pd.DataFrame] = {"jobs": _jobs(ends, root)}
     if tables:
         found["summary"] = _first(pd.concat(tables, ignore_index=True), "arm", "seed")
@@ -141,11 +141,6 @@ def _evaluations(design: Design, measured: Mapping[str, Sequence[Node]]) -> pd.D
     ]
     table = pd.DataFrame(rows, columns=["protocol", "dataset", "method", "sampling", "folder"])
     return table.drop_duplicates(["protocol", "dataset", "method"], ignore_index=True)  # of several seeds the first
-
-
-def _seed(node: Node) -> int:
-    """The seed of the training that is measured; 0 where there is none."""
-    return next((int(need.options["options"]["seed"]) for need in node.needs if need.step == "train"), 0)
 
 
 def _images(nodes: Sequence[Node], root: Path) -> pd.DataFrame:
@@ -247,6 +242,7 @@ def text_order(count: int) -> list[int]:
     return sorted(range(count), key=str)
 
 
+@torch.inference_mode()
 def _mispaired(nodes: Sequence[Node], own: pd.DataFrame, root: Path) -> pd.DataFrame:
     """PSNR of an arm's images, whose tidy table is `own`, against HR in `text_order`.
 
@@ -265,25 +261,18 @@ def _mispaired(nodes: Sequence[Node], own: pd.DataFrame, root: Path) -> pd.DataF
         try:
             scores = read_signed_json(kept)["psnr"]
         except InputError:
-            scores = _mispaired_scores(node, method, dataset, records, root)
+            operator = parse_degradation(node.options["degradation"])
+            upscaler = load_upscaler(measured_model(node, root), scale=operator.scale)
+            sampling, scores = checked(Sampling, node.options["samplings"][method], method), []
+            for record, number in zip(records, text_order(len(records)), strict=True):
+                hr, other = (loaded(dataset, [one], upscaler.device) for one in (record, records[number]))
+                lr = low_resolution(dataset, [record], operator, hr)
+                sr = upscaler.restore(lr, ids=[record.id], sampling=sampling).image.clamp(0, 1)
+                scores.append(str(float(psnr(sr, other.to(sr)))))  # as text, since it may be infinite
             write_json(kept, signed({"psnr": scores}))
         rows = zip(records, map(float, scores), strict=True)
         parts += [(dataset.name, one.id, one.patient, method, "psnr", score) for one, score in rows]
     return pd.DataFrame(parts, columns=list(own))
-
-
-@torch.inference_mode()
-def _mispaired_scores(node: Node, method: str, dataset: Dataset, records: list[Record], root: Path) -> list[str]:
-    """PSNR of each record's restored image against the HR in its place, as text, since it may be infinite."""
-    operator = parse_degradation(node.options["degradation"])
-    upscaler = load_upscaler(measured_model(node, root), scale=operator.scale)
-    sampling, scores = checked(Sampling, node.options["samplings"][method], method), []
-    for record, number in zip(records, text_order(len(records)), strict=True):
-        hr, other = (loaded(dataset, [one], upscaler.device) for one in (record, records[number]))
-        lr = low_resolution(dataset, [record], operator, hr)
-        sr = upscaler.restore(lr, ids=[record.id], sampling=sampling).image.clamp(0, 1)
-        scores.append(str(float(psnr(sr, other.to(sr)))))
-    return scores
 
 
 def signal(measured: Mapping[str, Sequence[Node]], root: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, redirect_stderr
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from multiprocessing import get_context
@@ -80,12 +80,22 @@ def run_study(
         done = {node for node in nodes if done_before(node, root)}
         open_nodes = [node for node in nodes if node not in done]
         total, outcomes = len(nodes), []
-        devices = _devices(device, workers)
-        with _executor(workers) as pool:
-            for outcome in _outcomes(open_nodes, done, root, devices, pool, progress):
-                outcomes.append(outcome)
-                done |= {outcome.node} if outcome.state == DONE else set()
-                notify(outcome, len(done), total)
+        gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+        devices = [f"cuda:{worker % gpus}" if gpus > 1 else device for worker in range(workers)]
+        pool = None  # one worker is this process; several are processes that share the cores
+        if workers > 1:
+            shared = (threads_of(workers), os.getpid())
+            pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker, initargs=shared)
+        with pool or nullcontext():
+            try:
+                for outcome in _outcomes(open_nodes, done, root, devices, pool, progress):
+                    outcomes.append(outcome)
+                    done |= {outcome.node} if outcome.state == DONE else set()
+                    notify(outcome, len(done), total)
+            except BaseException:
+                if pool is not None:
+                    pool.shutdown(cancel_futures=True)
+                raise
     return outcomes
 
 
@@ -127,7 +137,11 @@ def _outcomes(
 
 def _run(node: Node, root: Path, device: str, progress: Progress) -> Outcome:
     """Does a job and keeps its record; an error that a user can mend is an outcome, any other ends the study."""
-    begin, spent = _clocks(), _spent(node, root)
+    try:  # what an interrupted or failed run of it took
+        earlier = read_signed_json(record_path(node, root))
+    except InputError:
+        earlier = {"seconds": 0, "cpu_seconds": 0}
+    begin, spent = _clocks(), (float(earlier["seconds"]), float(earlier["cpu_seconds"]))
 
     def record(state: str, message: str = "") -> Outcome:
         seconds, cpu = (round(old + now - then, 3) for old, now, then in zip(spent, _clocks(), begin, strict=True))
@@ -183,34 +197,3 @@ def record_path(node: Node, root: Path) -> Path:
 def _clocks() -> tuple[float, float]:
     """Seconds by the clock, and of processor time of this process and of those that it started and that ended."""
     return time.monotonic(), sum(os.times()[:4])
-
-
-def _spent(node: Node, root: Path) -> tuple[float, float]:
-    """The seconds and the seconds of processor time that an interrupted or failed job took so far."""
-    try:
-        record = read_signed_json(record_path(node, root))
-    except InputError:
-        return 0.0, 0.0
-    return float(record["seconds"]), float(record["cpu_seconds"])
-
-
-def _devices(device: str, workers: int) -> list[str]:
-    """The device of each worker: one GPU after the other where there are several."""
-    count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
-    return [f"cuda:{worker % count}" if count > 1 else device for worker in range(workers)]
-
-
-@contextmanager
-def _executor(workers: int) -> Iterator[Executor | None]:
-    """Processes that share the cores; None for this process alone."""
-    if workers == 1:
-        yield None
-        return
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(threads_of(workers), os.getpid())
-    ) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

@@ -172,7 +172,14 @@ def split_records(
     if not records:
         raise InputError("no image with content is left")
     shared = shared_patients((record.patient, record.split) for record in records)
-    unused = _folders_unused(records, 0 if drop_shared else len(shared)) if split is None else ""
+    counts = Counter(record.split for record in records)
+    unused = ""  # why the folders cannot decide the split
+    if split is None and (outside := counts.pop("", 0)):
+        unused = f"{outside} of {len(records)} images lie in none of them"
+    elif split is None and len(counts) == 1:
+        unused = f"all images lie in '{next(iter(counts))}'"
+    elif split is None and shared and not drop_shared:
+        unused = f"{len(shared)} patient(s) stand in more than one of them"
     if not isinstance(split, str) and (split is not None or unused):
         split_of = split_patients((record.patient for record in records), SHARES if split is None else split, seed)
         divided = [replace(record, split=split_of[record.patient]) for record in records]
@@ -185,16 +192,6 @@ def split_records(
     highest = {patient: max(splits, key=SPLITS.index) for patient, splits in shared.items()}
     kept = [record for record in records if highest.get(record.patient, record.split) == record.split]
     return kept, {"split_by": BY_FOLDER}
-
-
-def _folders_unused(records: Sequence[Record], shared: int) -> str:
-    """Why the folders cannot decide the split, with `shared` patients in several of them; empty if they can."""
-    counts = Counter(record.split for record in records)
-    if outside := counts.pop("", 0):
-        return f"{outside} of {len(records)} images lie in none of them"
-    if len(counts) == 1:
-        return f"all images lie in '{next(iter(counts))}'"
-    return f"{shared} patient(s) stand in more than one of them" if shared else ""
 
 
 def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, str]:

@@ -200,7 +200,8 @@ def read_dataset(root: str | Path) -> Dataset:
     no link, nothing is written through a dataset's files, and what is read must have the SHA-256 of its record.
 
     Raises:
-        InputError: no dataset, or one whose files are broken or hold an unsafe path; it names the line, never a value.
+        InputError: no dataset, or one whose files are broken or hold an unsafe path; it names the line, never a value,
+            which may be an id in the wrong column.
     """
     root = Path(root)
     if not (root / "dataset.json").is_file():
@@ -210,11 +211,7 @@ def read_dataset(root: str | Path) -> Dataset:
         raise InputError(f"{root / 'dataset.json'}: has no name of the dataset; run 'latentsr prepare' again")
     if not is_safe_path(name := str(facts["name"])):
         raise InputError(f"{root / 'dataset.json'}: has an unsafe name; expected one that can be a folder's")
-    return Dataset(root=root, name=name, records=_read_records(root / "records.csv"))
-
-
-def _read_records(path: Path) -> tuple[Record, ...]:
-    """The records of a file; errors name lines, never a value, which may be an id in the wrong column."""
+    path = root / "records.csv"
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
@@ -236,7 +233,7 @@ def _read_records(path: Path) -> tuple[Record, ...]:
         raise _unreadable(path, "is no UTF-8 text") from None
     except (ValueError, csv.Error) as error:
         raise _unreadable(path, str(error)) from error
-    return tuple(records)
+    return Dataset(root=root, name=name, records=tuple(records))
 
 
 def _unreadable(path: Path, reason: str) -> InputError:

@@ -57,11 +57,16 @@ def pair_masks(folder: Path, source: Path, images: Sequence[Item], *, max_pixels
     masks = [(_name(item, folder), item) for item in find([folder])]
     wanted = {_name(image, source): image.relative for image in images}
     counts = Counter(name for name, _ in masks)
-    without = [image for image in images if _name(image, source) not in counts]
+    without, missing = [image for image in images if _name(image, source) not in counts], []
+    for image in without:
+        try:
+            read(image.paths, grey=True, constant=True, max_pixels=max_pixels)
+        except InputError:
+            continue
+        missing = [other.relative.as_posix() for other in without]  # some are images: files that are none need no mask
+        break
     faults = {
-        "missing": [image.relative.as_posix() for image in without]
-        if any(_is_image(image, max_pixels) for image in without)
-        else [],
+        "missing": missing,
         "surplus": [item.relative.as_posix() for name, item in masks if name not in wanted],
         "duplicated": [item.relative.as_posix() for name, item in masks if counts[name] > 1],
     }
@@ -72,14 +77,6 @@ def pair_masks(folder: Path, source: Path, images: Sequence[Item], *, max_pixels
             f"under the same names as these ({reasons})"
         )
     return Masks({wanted[name]: item for name, item in masks})
-
-
-def _is_image(item: Item, max_pixels: int) -> bool:
-    try:
-        read(item.paths, grey=True, constant=True, max_pixels=max_pixels)
-    except InputError:
-        return False
-    return True
 
 
 def _name(item: Item, root: Path) -> str:
@@ -121,24 +118,20 @@ def read_mask(mask: Item, image: Volume, *, axis: int | None = None, max_pixels:
 
 def _is_elsewhere(mask: Volume, image: Volume) -> bool:
     """Whether the two grids, of one shape, lie apart in the patient; False where a file does not say where it lies."""
-    matrices = [_to_patient(one) for one in (mask, image)]
-    if matrices[0] is None or matrices[1] is None:
-        return False
+    matrices = []  # from (column, row, slice, 1) to mm in the patient (right, anterior, superior)
+    for volume in (mask, image):
+        header = volume.source.header
+        if isinstance(header, NiftiHeader) and header.placed:
+            matrices.append(np.asarray(header.affine))
+        elif volume.source.kind == "dicom" and all(map(is_placed, header)):
+            matrices.append(affine(header))
+        else:
+            return False
     slices, rows, columns = image.pixels.shape
     corners = np.array([*product((0, columns - 1), (0, rows - 1), (0, slices - 1), (1,))])
     apart = np.linalg.norm((corners @ (matrices[0] - matrices[1]).T)[:, :3], axis=1)
     pixel = np.linalg.norm(matrices[1][:3, :2], axis=0).min()
     return bool(apart.max() > NEAR * pixel)
-
-
-def _to_patient(volume: Volume) -> NDArray[np.float64] | None:
-    """Maps (column, row, slice, 1) to mm in the patient (right, anterior, superior), None where the file has none."""
-    header = volume.source.header
-    if isinstance(header, NiftiHeader) and header.placed:
-        return np.asarray(header.affine)
-    if volume.source.kind == "dicom" and all(map(is_placed, header)):
-        return affine(header)
-    return None
 
 
 INSIDE = 255  # of a stored mask; 0 is outside
@@ -211,14 +204,16 @@ def read_slices(
     """
     volume = read(item.paths, grey=grey, constant=True, axis=axis, max_pixels=max_pixels)
     inside = None if mask is None else read_mask(mask, volume, axis=axis, max_pixels=max_pixels)
-    stored = _stored(volume)
+    # A picture's pixels as they are, others over the volume's window, which is in a scanner's units, in 16 bit.
+    stored, header = levels(volume.unit()), volume.source.header
+    if volume.source.kind in ("png", "jpeg") and isinstance(header, RasterHeader):
+        stored = volume.pixels.astype(header.dtype)
     filled = [index for index, pixels in enumerate(stored) if pixels.min() < pixels.max()]
     rows, columns = stored.shape[1:]
     frame = _frame(rows, columns, size, multiple, resize, item.relative)
     # The spacing, or None where a header holds no size of a pixel in it.
     known = volume.spacing if volume.spacing and all(np.isfinite(volume.spacing)) and min(volume.spacing) > 0 else None
     # A short hash of DICOM's PatientID, or of the study without one: the id itself must not travel into datasets.
-    header = volume.source.header
     first = header[0] if isinstance(header, (tuple, list)) and header else header
     identity = str(getattr(first, "PatientID", "") or getattr(first, "StudyInstanceUID", "") or "")
     spacing, patient = known, hashlib.sha256(identity.encode()).hexdigest()[:12] if identity else None
@@ -294,10 +289,3 @@ def _resampled(pixels: NDArray[Any], grid: tuple[int, int]) -> NDArray[Any]:
         return pixels
     down, across = (resampling_matrix("bicubic", *sides) for sides in zip(pixels.shape, grid, strict=True))
     return np.asarray(down @ pixels.astype(np.float64) @ across.T)
-
-
-def _stored(volume: Volume) -> NDArray[Any]:
-    """The pixels as they are of a picture, else 16 bit over the volume's window, which is in a scanner's units."""
-    if volume.source.kind in ("png", "jpeg") and isinstance(volume.source.header, RasterHeader):
-        return volume.pixels.astype(volume.source.header.dtype)
-    return levels(volume.unit())

@@ -91,8 +91,16 @@ class BraTS(Recipe):
         inside = None if seg is None else read(seg, axis=2, constant=True).pixels > 0
         if inside is not None and inside.shape != volume.pixels.shape:
             raise InputError(f"{seg}: {inside.shape} voxels, its image has {volume.pixels.shape}; fetch both again")
-        low, high = float(volume.pixels.min()), float(volume.pixels.max())
-        for rank, index in enumerate(self._chosen(volume.pixels)):
+        # Of the slices in the middle half those that hold more than background.
+        low, high, depth = float(volume.pixels.min()), float(volume.pixels.max()), len(volume.pixels)
+        bright = volume.pixels.mean() + volume.pixels.std()
+        middle = range(int(DEPTH[0] * depth), int(DEPTH[1] * depth))
+        usable = [z for z in middle if volume.pixels[z].max() > bright]
+        chosen = evenly(usable, self.slices)
+        if self.as_published or self.choice == "random":
+            seed, count = (SEED, SLICES) if self.as_published else (self.seed, self.slices)
+            chosen = sorted(random.Random(seed).sample(usable, min(count, len(usable))))
+        for rank, index in enumerate(chosen):
             pixels, mask = volume.pixels[index], None if inside is None else inside[index]
             if self.as_published:
                 yield published_sample(f"brats_{name}_z{rank:02d}", pixels, mask)
@@ -101,16 +109,6 @@ class BraTS(Recipe):
                 low, high = float(pixels.min()), float(pixels.max())
             region = None if mask is None else mask * np.uint8(255)
             yield Sample(f"{name}-z{index:03d}", to_levels(pixels, low, high), mask=region, spacing=volume.spacing)
-
-    def _chosen(self, pixels: "NDArray[np.float32]") -> list[int]:
-        """The slices that are kept: of those in the middle half that hold more than background."""
-        depth = len(pixels)
-        bright = pixels.mean() + pixels.std()
-        usable = [z for z in range(int(DEPTH[0] * depth), int(DEPTH[1] * depth)) if pixels[z].max() > bright]
-        if self.as_published or self.choice == "random":
-            seed, count = (SEED, SLICES) if self.as_published else (self.seed, self.slices)
-            return sorted(random.Random(seed).sample(usable, min(count, len(usable))))
-        return evenly(usable, self.slices)
 
 
 def published_sample(id: str, pixels: "NDArray[np.float32]", mask: "NDArray[np.bool_] | None") -> Sample:

@@ -100,16 +100,24 @@ class MimicCXR(Recipe):
                 path = chosen[id]
                 study = labels.get(path.parent.name[1:])
                 columns, unlisted = {"view": view[id], **_findings(study or {})}, () if study else ("chexpert",)
-                found.append(Case(_subject(path), split, (path,), partial(self._sample, path, id), columns, unlisted))
+                found.append(Case(_subject(path), split, (path,), partial(self._samples, path, id), columns, unlisted))
         return found
 
-    def _sample(self, path: Path, id: str) -> Iterator[Sample]:
+    def _samples(self, path: Path, id: str) -> Iterator[Sample]:
         from latentsr.data.slices import square
-        from latentsr.io.raster import read_pixels
+        from latentsr.io.raster import read_pixels, resized
 
         pixels = read_pixels(path, grey=True)
-        hr, before = square(pixels, self.size, self.resize, path)
-        yield Sample(id, hr, resized_from=before)
+        if not self.as_published:
+            hr, before = square(pixels, self.size, self.resize, path)
+            yield Sample(id, hr, resized_from=before)
+            return
+        # The centre square, by Lanczos from the original to 256 and to 64, in 8 bit.
+        side = min(pixels.shape)
+        top, left = ((length - side) // 2 for length in pixels.shape)
+        centre = pixels[top : top + side, left : left + side]
+        hr, lr = (resized(centre, (n, n), "lanczos") for n in (HR_SIDE, LR_SIDE))
+        yield Sample(id, hr, lr=lr, resized_from=centre.shape)
 
     def _published(self, images: Mapping[str, Path], labels: Mapping[str, Mapping[str, str]]) -> list[Case]:
         firsts: dict[str, Path] = {}  # of each study the first file that its folder lists
@@ -127,21 +135,9 @@ class MimicCXR(Recipe):
             draw.shuffle(chosen)
             for id in chosen:
                 path, number = firsts[id], len(found)
-                samples = partial(_published_sample, path, f"cxr_{number:05d}")
+                samples = partial(self._samples, path, f"cxr_{number:05d}")
                 found.append(Case(_subject(path), split, (path,), samples, _findings(labels.get(id, {}))))
         return found
-
-
-def _published_sample(path: Path, id: str) -> Iterator[Sample]:
-    """Centre square, Lanczos from the original to 256 and to 64, in 8 bit."""
-    from latentsr.io.raster import read_pixels, resized
-
-    pixels = read_pixels(path, grey=True)
-    side = min(pixels.shape)
-    top, left = ((length - side) // 2 for length in pixels.shape)
-    square = pixels[top : top + side, left : left + side]
-    hr, lr = (resized(square, (n, n), "lanczos") for n in (HR_SIDE, LR_SIDE))
-    yield Sample(id, hr, lr=lr, resized_from=square.shape)
 
 
 def _subject(path: Path) -> str:

@@ -75,24 +75,19 @@ class MRNet(Recipe):
             if pixels.min() == pixels.max():
                 continue
             if self.as_published:
+                import torch  # slow to import, as degrade is
+
+                from latentsr.degrade import parse_degradation
+
+                # The study's refinement LR of HR's size in 8 bit: blur of sigma 1, down 2, up 2 (its text; no code).
                 hr = truncated_levels(pixels)
-                yield Sample(id, hr, lr=_refinement_lr(hr))
+                lr = parse_degradation("blur:1,down:2,up:2").apply(torch.from_numpy(hr / 255.0))
+                yield Sample(id, hr, lr=np.asarray((lr.clamp(0, 1).numpy() * 255).astype(np.uint8)))
             elif self.window == "stored":
                 yield Sample(id, pixels.astype(np.uint8))
             else:
                 of = pixels if self.window == "slice" else volume
                 yield Sample(id, to_levels(pixels, float(of.min()), float(of.max())))
-
-
-def _refinement_lr(hr: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
-    """The study's refinement LR of HR's size in 8 bit: Gaussian blur of sigma 1, down 2, up 2 (its text; no code)."""
-    import numpy as np
-    import torch
-
-    from latentsr.degrade import parse_degradation  # torch is slow to import
-
-    lr = parse_degradation("blur:1,down:2,up:2").apply(torch.from_numpy(hr / 255.0))
-    return np.asarray((lr.clamp(0, 1).numpy() * 255).astype(np.uint8))
 
 
 def read_npy(file: Path) -> "NDArray[np.float64]":

@@ -55,10 +55,29 @@ def write_page(page: Page, path: Path) -> Path:
 
 def render_page(page: Page) -> str:
     """The page as HTML."""
-    sections = [
-        {"section": section, "blocks": [_view(name, block) for name, block in blocks]}
-        for section, blocks in numbered(page)
-    ]
+    sections = []
+    for section, blocks in numbered(page):
+        views = []  # of each block what its template needs beside the record
+        for name, block in blocks:
+            identifier = name.lower().replace(" ", "-")
+            view: dict[str, Any] = {"name": name, "id": identifier, "kind": block.kind, "block": block}
+            if not isinstance(block, Text):
+                view["title"] = titled(block)
+            if isinstance(block, Picture):
+                view["size"] = block.drawing.size
+                view["half"] = block.drawing.size[0] <= HALF_WIDTH
+            if isinstance(block, Images):
+                view["widest"] = max((tile.size[0] for tile in block.tiles), default=1)
+            if isinstance(block, Table):
+                view |= {
+                    "letters": [max(map(len, column)) for column in zip(block.columns, *block.rows, strict=True)],
+                    "long": len(block.rows) > MANY_ROWS,
+                    "wide": len(block.columns) > MANY_COLUMNS,
+                    "sortable": len(block.rows) >= SORTED_ROWS,
+                    "keys": 2 if block.columns[0] == "dataset" else 1,  # how many columns name a row
+                }
+            views.append(view)
+        sections.append({"section": section, "blocks": views})
     return render("page", page=page, sections=sections)
 
 
@@ -92,28 +111,6 @@ def _environment() -> Environment:
     # Percent-encoded: a quarter smaller than base64, which the pictures within an SVG already are.
     environment.filters["svg"] = lambda svg: f"data:image/svg+xml,{quote(svg, safe=' /;=,+*!@$')}"
     return environment
-
-
-def _view(name: str, block: Block) -> dict[str, Any]:
-    """A block with its name ("Table 1"), an id made from it, and what its template needs beside the record."""
-    identifier = name.lower().replace(" ", "-")
-    view: dict[str, Any] = {"name": name, "id": identifier, "kind": block.kind, "block": block}
-    if not isinstance(block, Text):
-        view["title"] = titled(block)
-    if isinstance(block, Picture):
-        view["size"] = block.drawing.size
-        view["half"] = block.drawing.size[0] <= HALF_WIDTH
-    if isinstance(block, Images):
-        view["widest"] = max((tile.size[0] for tile in block.tiles), default=1)
-    if isinstance(block, Table):
-        view |= {
-            "letters": [max(map(len, column)) for column in zip(block.columns, *block.rows, strict=True)],
-            "long": len(block.rows) > MANY_ROWS,
-            "wide": len(block.columns) > MANY_COLUMNS,
-            "sortable": len(block.rows) >= SORTED_ROWS,
-            "keys": 2 if block.columns[0] == "dataset" else 1,  # how many columns name a row
-        }
-    return view
 
 
 LONG = 40  # rows of a page; a longer table goes on in a further float

@@ -245,22 +245,18 @@ def expectation_section(results: Results) -> Section:
         ("The points are those that were given; whether their PSNR was taken against the true HR, they do not say.",)
     )
     if results["published_points"]:
-        items = (*PROVENANCE[:-1], _published_bicubic(line["points"]), PROVENANCE[-1])
+        sides: dict[str, list[str]] = {"below": [], "above": []}  # the better method of each dataset against bicubic
+        for name in dict.fromkeys(point["dataset"] for point in line["points"]):
+            own = [point for point in line["points"] if point["dataset"] == name]
+            best, bicubic = max(point["sr"] for point in own), own[0]["bicubic"]
+            sides["below" if best < bicubic else "above"].append(f"{name} ({best:.2f} against {bicubic:.2f} dB)")
+        shown = "; ".join(f"{side} bicubic interpolation on {listed(names)}" for side, names in sides.items() if names)
+        better = f"In the same study even the better of the two methods lay {shown}."
+        items = (*PROVENANCE[:-1], better, PROVENANCE[-1])
         origin = Text(("Where the six points come from, and what that means:",), items)
     pictures = [_expectation_picture(results, name) for name in results["datasets"]]
     tables = [_expectation_table(results, name) for name in results["datasets"]]
     return Section.of("What SR quality to expect", text, origin, *pictures, *tables)
-
-
-def _published_bicubic(points: list[Row]) -> str:
-    """The better method of each of the study's datasets against bicubic there."""
-    sides: dict[str, list[str]] = {"below": [], "above": []}
-    for name in dict.fromkeys(point["dataset"] for point in points):
-        own = [point for point in points if point["dataset"] == name]
-        best, bicubic = max(point["sr"] for point in own), own[0]["bicubic"]
-        sides["below" if best < bicubic else "above"].append(f"{name} ({best:.2f} against {bicubic:.2f} dB)")
-    shown = "; ".join(f"{side} bicubic interpolation on {listed(names)}" for side, names in sides.items() if names)
-    return f"In the same study even the better of the two methods lay {shown}."
 
 
 def _expectation_picture(results: Results, dataset: str) -> Picture:
@@ -392,23 +388,21 @@ def worst_section(results: Results, pictures: Path) -> Section:
         f"{rule} They are named by a hash. Under each autoencoder stand the decoded image and its error: black "
         "is none, white 0.1 or more of a range of 1. Lossless autoencoders show nothing here and are left out."
     )
-    images = [_worst_images(results, image, pictures) for image in results["worst"]]
+    images = []
+    for image in results["worst"]:
+        folder, ranked = pictures / image["image"], by_ceiling(results, image["dataset"])
+        names = [row["method"] for row in ranked if not row["lossless"]] or [row["method"] for row in ranked]
+        decoded = [Tile((folder / HR_FILE).read_bytes(), "the true image")]
+        errors: list[Tile | None] = [None]
+        for name in names:
+            psnr = image["psnr"][name]
+            exact = LOSSLESS if name in lossless(results, image["dataset"]) else "given back whole"
+            note = exact if psnr is None else f"{psnr:.2f} dB"
+            decoded.append(Tile((folder / name / DECODED_FILE).read_bytes(), note))
+            errors.append(Tile((folder / name / ERROR_FILE).read_bytes()))
+        title, rows = f"Image {image['image']} of {image['dataset']}", (tuple(decoded), tuple(errors))
+        images.append(Images(title, ("truth", *names), ("decoded", "error"), rows))
     return Section.of("The worst images", Text((text,)), *images)
-
-
-def _worst_images(results: Results, image: Row, pictures: Path) -> Images:
-    folder, ranked = pictures / image["image"], by_ceiling(results, image["dataset"])
-    names = [row["method"] for row in ranked if not row["lossless"]] or [row["method"] for row in ranked]
-    whole = lossless(results, image["dataset"])
-    decoded = [Tile((folder / HR_FILE).read_bytes(), "the true image")]
-    errors: list[Tile | None] = [None]
-    for name in names:
-        psnr, exact = image["psnr"][name], LOSSLESS if name in whole else "given back whole"
-        note = exact if psnr is None else f"{psnr:.2f} dB"
-        decoded.append(Tile((folder / name / DECODED_FILE).read_bytes(), note))
-        errors.append(Tile((folder / name / ERROR_FILE).read_bytes()))
-    title, rows = f"Image {image['image']} of {image['dataset']}", (tuple(decoded), tuple(errors))
-    return Images(title, ("truth", *names), ("decoded", "error"), rows)
 
 
 def latent_section(results: Results) -> Section:

@@ -130,8 +130,14 @@ def _output_blocks(output: Row, tables: Tables, folder: Path) -> Iterator[Block]
         for title, drawn in DRAWINGS[output["draws"]](own, tables):
             if drawn is not None:
                 yield Picture(title or output["title"], drawn, output["shows"])
-    if output["output"] in EVALUATED:
-        yield from _evaluated(*EVALUATED[output["output"]], tables["evaluations"], folder)
+    if output["output"] in EVALUATED:  # pictures of the evaluations of these methods
+        (methods, makers), found = EVALUATED[output["output"]], tables["evaluations"]
+        for place in dict.fromkeys(found[found["method"].isin(methods)]["folder"]):
+            evaluation = read_evaluation(folder / place)
+            for dataset, make in product(evaluation.datasets, makers):
+                made = make(evaluation, dataset)
+                blocks = [] if made is None else [made] if isinstance(made, Picture) else made
+                yield from (block for block in blocks if isinstance(block, Picture))
     elif not output["of"] and (block := _values(own.to_dict("records"), output["title"])):
         yield block
 
@@ -237,18 +243,6 @@ EVALUATED: Mapping[str, tuple[tuple[str, ...], tuple[Callable[..., Any], ...]]] 
     "figure-S5": (PICTURED[:1], (map_picture,)),
     "figure-S6": (PICTURED[1:], (map_picture,)),
 }
-
-
-def _evaluated(
-    methods: tuple[str, ...], makers: tuple[Callable[..., Any], ...], evaluations: pd.DataFrame, folder: Path
-) -> Iterator[Block]:
-    """Pictures of the evaluations of these methods."""
-    for place in dict.fromkeys(evaluations[evaluations["method"].isin(methods)]["folder"]):
-        evaluation = read_evaluation(folder / place)
-        for dataset, make in product(evaluation.datasets, makers):
-            made = make(evaluation, dataset)
-            blocks = [] if made is None else [made] if isinstance(made, Picture) else made
-            yield from (block for block in blocks if isinstance(block, Picture))
 
 
 # Of each table its title, the cells of a row (a column's text as it is, or made by a function), and a note.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from latentsr.errors import InputError
 from latentsr.report.figures import Interval, band_bars, intervals, rates, violins
-from latentsr.report.figures.style import BEYOND
+from latentsr.report.figures.forest import BEYOND
 
 MINUS = "\N{MINUS SIGN}"
 ROWS = [

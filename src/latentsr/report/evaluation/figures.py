@@ -335,7 +335,15 @@ def ceiling_blocks(evaluation: Evaluation, dataset: str) -> Iterator[Block]:
         if len(drawn) > 1:
             yield _models_picture(evaluation, dataset, drawn, lossless)
         elif drawn and len(points := evaluation.points(dataset, "ceiling", drawn[0]["name"])):
-            yield _patients_picture(evaluation, dataset, drawn[0], points)
+            caption = (
+                "A point a patient, means over its images: across, the ceiling of the model's autoencoder; upwards, "
+                f"the results of the model and of bicubic. {_above(drawn)} An image with much fine detail is hard for "
+                "both autoencoder and method, so points that rise together do not show that one limits the other: "
+                "bicubic uses no autoencoder. The table has both correlations."
+            )
+            patients = {str(name): (own["x"], own["y"]) for name, own in points.groupby("method", sort=False)}
+            picture = ceiling_patients(patients, methods=evaluation.methods)
+            yield Picture(f"Ceiling and result on {dataset}", picture, caption)
         if (table := _table(evaluation, dataset, models)) is not None:
             yield table
 
@@ -373,18 +381,6 @@ def _models_picture(evaluation: Evaluation, dataset: str, lossy: Sequence[Row], 
             "their autoencoder, and those of one autoencoder are not independent."
         )
     drawn = ceiling_models(points, xs, bands, levels=levels, methods=evaluation.methods)
-    return Picture(f"Ceiling and result on {dataset}", drawn, caption)
-
-
-def _patients_picture(evaluation: Evaluation, dataset: str, model: Row, points: pd.DataFrame) -> Picture:
-    results = {str(name): (own["x"], own["y"]) for name, own in points.groupby("method", sort=False)}
-    caption = (
-        "A point a patient, means over its images: across, the ceiling of the model's autoencoder; upwards, the "
-        f"results of the model and of bicubic. {_above([model])} An image with much fine detail is hard for both "
-        "autoencoder and method, so points that rise together do not show that one limits the other: bicubic uses no "
-        "autoencoder. The table has both correlations."
-    )
-    drawn = ceiling_patients(results, methods=evaluation.methods)
     return Picture(f"Ceiling and result on {dataset}", drawn, caption)
 
 

@@ -463,7 +463,17 @@ def headline_table(evaluation: Evaluation, dataset: str) -> Table | None:
     """One row per method, one column per measure; None where none of them was measured."""
     names = evaluation.measured(dataset, HEADLINE)
     heads = [f"Sharpness {ARROWS['closer']}" if name == SHARPNESS else metric_title(evaluation, name) for name in names]
-    cells = {head: partial(_cell, evaluation, dataset, name) for head, name in zip(heads, names, strict=True)}
+
+    def cell(metric: str, method: str) -> str:
+        rows = evaluation.summary(dataset, metric)
+        if method in rows.index and np.isfinite((row := rows.loc[method])["mean"]):
+            if metric == LR_PSNR and row["mean"] > MOST:
+                return f"> {MOST}"
+            if metric == SHARPNESS and np.isfinite(row["ratio_to_hr"]):
+                return f"{100 * row['ratio_to_hr']:.0f} %"
+        return mean_cell(evaluation, dataset, metric, method)
+
+    cells = {head: partial(cell, name) for head, name in zip(heads, names, strict=True)}
     # In bold the best of a column, by the one rule that the note states.
     strong = []
     for column, metric in enumerate(names, start=1):
@@ -474,16 +484,6 @@ def headline_table(evaluation: Evaluation, dataset: str) -> Table | None:
     note = HEADLINE_NOTE + (SEEDS if "seeds" in evaluation.frames else "")
     rows = evaluation.methods if names else []
     return tabulate(f"The methods on {dataset}", {"method": str, **cells}, rows, note, strong)
-
-
-def _cell(evaluation: Evaluation, dataset: str, metric: str, method: str) -> str:
-    rows = evaluation.summary(dataset, metric)
-    if method in rows.index and np.isfinite((row := rows.loc[method])["mean"]):
-        if metric == LR_PSNR and row["mean"] > MOST:
-            return f"> {MOST}"
-        if metric == SHARPNESS and np.isfinite(row["ratio_to_hr"]):
-            return f"{100 * row['ratio_to_hr']:.0f} %"
-    return mean_cell(evaluation, dataset, metric, method)
 
 
 def _behind(evaluation: Evaluation, dataset: str, metric: str) -> dict[int, float]:

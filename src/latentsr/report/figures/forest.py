@@ -126,7 +126,9 @@ def violins(
         plan = new_rows([(name, "") for name in rows], row=TALL)
         looks = marks(list(rows), methods)
         for row, (name, found) in enumerate(rows.items()):
-            known, left_out = finite(found), _left_out(found)
+            known, infinities = finite(found), int(np.isposinf(found).sum())
+            counts = {LOSSLESS: infinities, NO_VALUE: len(found) - len(known) - infinities}
+            left_out = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
             if np.isposinf(found).any():
                 infinite[row] = looks[name]
             if not known.size:
@@ -158,12 +160,6 @@ def _draw_violin(
     low, median, high = quartiles
     axes.plot([low, high], [place, place], color=INK, linewidth=5.0, solid_capstyle="butt")
     axes.plot([median, median], [place - 0.05, place + 0.05], color="white", linewidth=1.8)
-
-
-def _left_out(values: NDArray[np.float64]) -> str:
-    """Such as "3 lossless, 1 no value": the values that have no place."""
-    counts = {LOSSLESS: int(np.isposinf(values).sum()), NO_VALUE: int((np.isnan(values) | np.isneginf(values)).sum())}
-    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
 
 def _finish_axis(axes: Axes, values: Iterable[float], label: str, margin: float) -> None:

@@ -51,7 +51,19 @@ def checked(cls: type[Record], options: Mapping[str, Any], origin: str, *, flags
         key = ".".join(map(str, faults[0]["loc"]))
         if key.partition(".")[0] in flags:
             origin, key = "options", f"--{key.replace('_', '-')}"
-        raise OptionError(f"{origin}: {_fault(cls, faults[0], key)}{more}") from error
+        fault, kind = faults[0], faults[0]["type"]
+        if kind in ("extra_forbidden", "missing"):
+            owner, last = _owner(cls, fault["loc"][:-1]), str(fault["loc"][-1])
+            keys = "the documented keys" if owner is None else f"the keys {', '.join(owner.model_fields)}"
+            words = f"key '{key}' is missing; expected {keys}"
+            if kind == "extra_forbidden":
+                near = suggestion(last, owner.model_fields if owner else ())
+                words = f"unknown key '{key}'; expected {keys}{near}"
+        else:
+            words = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            if key:  # without one it is a check over several keys, whose message says which
+                words = f"{key} is {reprlib.repr(fault['input'])}; expected {words}"
+        raise OptionError(f"{origin}: {words}{more}") from error
 
 
 def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,22 +169,21 @@ def manifest(**facts: object) -> dict[str, object]:
 
     It names neither the host nor the user. No package is imported for its version.
     """
+    versions: dict[str, str | None] = {"latentsr": __version__}
+    for package in RECORDED_PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
     circumstances: dict[str, object] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",
-        "versions": {"latentsr": __version__} | {name: _version(name) for name in RECORDED_PACKAGES},
+        "versions": versions,
     }
     if clash := sorted(circumstances.keys() & facts):
         raise ValueError(f"manifest facts may not be named {', '.join(clash)}: choose other names")
     return circumstances | facts
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _plain(value: object) -> object:
@@ -181,18 +192,6 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"{type(value).__name__} has no JSON form: pass records, dicts, lists, texts or numbers")
-
-
-def _fault(cls: type[BaseModel], fault: Any, key: str) -> str:
-    if fault["type"] == "extra_forbidden":
-        owner, last = _owner(cls, fault["loc"][:-1]), str(fault["loc"][-1])
-        return f"unknown key '{key}'; expected {_keys(owner)}{suggestion(last, owner.model_fields if owner else ())}"
-    if fault["type"] == "missing":
-        return f"key '{key}' is missing; expected {_keys(_owner(cls, fault['loc'][:-1]))}"
-    expected = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    if not key:  # a check over several keys: its message says which
-        return expected
-    return f"{key} is {reprlib.repr(fault['input'])}; expected {expected}"
 
 
 def _owner(cls: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
@@ -204,7 +203,3 @@ def _owner(cls: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseMo
         else:
             owner = owner.model_fields[part].annotation if part in getattr(owner, "model_fields", ()) else None
     return owner if isinstance(owner, type) and issubclass(owner, BaseModel) else None
-
-
-def _keys(cls: type[BaseModel] | None) -> str:
-    return "the documented keys" if cls is None else f"the keys {', '.join(cls.model_fields)}"

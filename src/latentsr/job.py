@@ -79,7 +79,14 @@ class JobFolder:
             raise StaleError(f"{self.root}: is a file, expected a new or empty folder; choose another output folder")
         records = [path for path in (self._record, self._partial) if path.exists()]
         files = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
-        foreign = [path.name for path in records if not self._is_own(path)]
+        foreign = []
+        for path in records:
+            try:
+                content = read_json(path)
+            except InputError:
+                content = None
+            if not isinstance(content, dict) or not (self.shared or content.get("job") == self.job):
+                foreign.append(path.name)
         if self.shared and not records:
             foreign = sorted(files & self.results)
         if foreign:
@@ -109,8 +116,16 @@ class JobFolder:
                 _remove(self.root / name)
         if any(path.exists() and read_json(path).get("key") != key for path in (self._record, self._partial)):
             raise self.other()
-        if self.whole and not self.shared:
-            self._check_tables()
+        if self.whole and not self.shared:  # record and tables are as they were written, or
+            fix = "set the option overwrite to make all anew"
+            try:
+                hashes = read_signed_json(self._record).get("sha256", {})
+            except InputError as error:
+                raise StaleError(f"{error.args[0].removesuffix('; make it again')}; {fix}") from error
+            for name, digest in hashes.items():
+                path = self.root / name
+                if not path.is_file() or sha256(path) != digest:
+                    raise StaleError(f"{path}: missing, cut off or altered since it was written; {fix}")
 
     def other(self) -> StaleError:
         """The error for a folder that holds the work of another key."""
@@ -169,26 +184,6 @@ class JobFolder:
     def _partial(self) -> Path:
         name = Path(self.record)
         return self.root / f"{name.stem}.partial{name.suffix}"
-
-    def _is_own(self, record: Path) -> bool:
-        """Whether it is a record of this job, of any key."""
-        try:
-            content = read_json(record)
-        except InputError:
-            return False
-        return isinstance(content, dict) and (self.shared or content.get("job") == self.job)
-
-    def _check_tables(self) -> None:
-        """StaleError unless record and tables are as they were written."""
-        fix = "set the option overwrite to make all anew"
-        try:
-            hashes = read_signed_json(self._record).get("sha256", {})
-        except InputError as error:
-            raise StaleError(f"{error.args[0].removesuffix('; make it again')}; {fix}") from error
-        for name, digest in hashes.items():
-            path = self.root / name
-            if not path.is_file() or sha256(path) != digest:
-                raise StaleError(f"{path}: missing, cut off or altered since it was written; {fix}")
 
 
 def run_folder(out: Path) -> Path:

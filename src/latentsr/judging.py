@@ -19,7 +19,6 @@ from latentsr.names import EVALUATION_PAGE
 from latentsr.stats.table import read_table
 
 if TYPE_CHECKING:
-    from latentsr.bench.methods import Source
     from latentsr.upscalers.model import SuperResolver
 
 Folder = str | Path
@@ -86,11 +85,25 @@ def evaluate(
         options: the other fields of `latentsr.bench.Comparison`, such as metrics=["psnr"] or limit=20.
     """
     from latentsr.bench.evaluation import Comparison, compare
+    from latentsr.bench.methods import Source, from_model
+    from latentsr.degrade import parse_degradation
     from latentsr.report.evaluation import write_report
+    from latentsr.upscalers import Sampling
+    from latentsr.upscalers.model import SuperResolver
 
     # A model that is loaded already becomes a source, which is checked against the degradation.
     plain = checked(Comparison, options, "evaluate")
-    asked = plain.model_copy(update={"methods": _methods(methods, plain.degradation)})
+    given: list[str | Source] = []
+    if isinstance(methods, Mapping):
+        operator = parse_degradation(plain.degradation)
+        for name, one in methods.items():
+            if isinstance(one, SuperResolver):
+                given.append(from_model(name, one, operator, Sampling()))
+            else:
+                given += _texts({name: one})
+    else:
+        given += _texts(methods)
+    asked = plain.model_copy(update={"methods": tuple(given)})
     folder = Path(out)
     record = compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)
     stage("report")
@@ -160,19 +173,3 @@ def _texts(named: Named) -> list[str]:
     if wrong := [name for name in named if "=" in name]:
         raise OptionError(f"name {', '.join(wrong)}: expected names without =")
     return [f"{name}={place}" for name, place in named.items()]
-
-
-def _methods(methods: Methods, degradation: str) -> "tuple[str | Source, ...]":
-    """Texts for `parse_method`, and a source for each model that is loaded already."""
-    from latentsr.bench.methods import from_model
-    from latentsr.degrade import parse_degradation
-    from latentsr.upscalers import Sampling
-    from latentsr.upscalers.model import SuperResolver
-
-    if not isinstance(methods, Mapping):
-        return tuple(_texts(methods))
-    operator = parse_degradation(degradation)
-    return tuple(
-        from_model(name, one, operator, Sampling()) if isinstance(one, SuperResolver) else _texts({name: one})[0]
-        for name, one in methods.items()
-    )

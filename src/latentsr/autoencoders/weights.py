@@ -55,7 +55,16 @@ def check_kind(path: Path) -> None:
     elif all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
         problem = f"not a whole file of weights but a text, {kinds}; give the file of weights"
     elif head.startswith(b"PK"):
-        problem = _zip_problem(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [name for name in archive.namelist() if not name.endswith("/")]
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
+            return  # the reader of checkpoints reports the fault
+        if not any(name.endswith("data.pkl") for name in names):  # as a torch checkpoint has
+            weights = [name for name in names if name.endswith(SUFFIXES)]
+            problem = "is a zip archive without weights; give another file"
+            if weights:
+                problem = f"is a zip archive with {weights[0]} in it; unpack it and give that file"
     if problem:
         raise ModelError(f"{path}: {problem}")
 
@@ -111,20 +120,6 @@ def import_command(path: Path, names: Iterable[str]) -> str:
 
 def _weights(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
-
-
-def _zip_problem(path: Path) -> str:
-    """Empty for a torch checkpoint, which is a zip with a data.pkl, and for a zip that cannot be read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
-        return ""  # the reader of checkpoints reports the fault
-    if any(name.endswith("data.pkl") for name in names):
-        return ""
-    weights = [name for name in names if name.endswith(SUFFIXES)]
-    fix = f"with {weights[0]} in it; unpack it and give that file" if weights else "without weights; give another file"
-    return f"is a zip archive {fix}"
 
 
 class _Nothing:

@@ -163,7 +163,9 @@ def fit_denoiser(
     where, config = resolve_device(device), with_steps(config, cache)
     if config.adversarial and devices > 1:
         raise OptionError(f"adversarial with devices {devices}: its discriminator learns on one; set devices to 1")
-    parent, base = _models(config, where)
+    parent = None if config.init is None else SuperResolver.load(config.init, device="cpu")
+    refined = parent.folder / BASE if parent is not None and parent.base is not None else config.base
+    base = None if refined is None else SuperResolver.load(refined, device=where)
     facts: dict[str, Any] = {"config": config.facts, "cache": cache.hash}
     facts |= {name: model.hash for name, model in (("parent", parent), ("base", base)) if model is not None}
     folder = JobFolder(
@@ -230,13 +232,6 @@ def trained_inputs(
         made.model_copy(update={"kinds": {}}) if config.degradations else made
     )  # an earlier model's LR was of one kind
     return made if made.kinds or made.spacing else None
-
-
-def _models(config: TrainConfig, device: str) -> tuple[SuperResolver | None, SuperResolver | None]:
-    """The model to fine-tune and the one to refine, which is the former's where that refines one."""
-    parent = None if config.init is None else SuperResolver.load(config.init, device="cpu")
-    base = parent.folder / BASE if parent is not None and parent.base is not None else config.base
-    return parent, None if base is None else SuperResolver.load(base, device=device)
 
 
 def _write_model(

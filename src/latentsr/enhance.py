@@ -21,10 +21,9 @@ from latentsr.device import peak_memory
 from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
 from latentsr.io.bids import derivative, describe
 from latentsr.io.items import refuse_source, unreadable
-from latentsr.job import check_room, check_writable, locked, run_folder
+from latentsr.job import Scratch, check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
-from latentsr.scratch import Scratch
 from latentsr.tiling import balanced_tiles
 from latentsr.upscalers import BATCH, Sampling, Upscaler
 from latentsr.upscalers.restorer import Restorer

@@ -16,7 +16,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
 
 LAYERS = (
-    ("errors", "atomic", "config", "names", "volume", "provenance", "job", "scratch"),
+    ("errors", "atomic", "config", "names", "volume", "provenance", "job"),
     ("device", "degrade", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "diffusion", "data"),
     ("training", "upscalers"),

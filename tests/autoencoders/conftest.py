@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from latentsr.autoencoders.architectures import Taef2
-from latentsr.autoencoders.catalogue import CATALOGUE
+from latentsr.autoencoders.protocol import CATALOGUE
 
 
 @pytest.fixture

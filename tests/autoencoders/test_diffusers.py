@@ -8,7 +8,7 @@ from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.catalogue import WEIGHTS
+from latentsr.autoencoders.protocol import WEIGHTS
 from latentsr.errors import ModelError
 
 NAMES = ("taesd", "taesdxl", "taesd3", "taef1")

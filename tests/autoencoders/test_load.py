@@ -8,8 +8,8 @@ import torch
 
 from latentsr.autoencoders import SPECS, Autoencoder, load_autoencoder
 from latentsr.autoencoders.architectures import SmallKL
-from latentsr.autoencoders.catalogue import CATALOGUE
 from latentsr.autoencoders.network import save_network
+from latentsr.autoencoders.protocol import CATALOGUE
 from latentsr.errors import ModelError, OptionError
 
 CODE = [name for name in SPECS if name not in CATALOGUE]

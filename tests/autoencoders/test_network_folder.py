@@ -9,8 +9,8 @@ from torch import nn
 
 from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.autoencoders.architectures import SmallKL
-from latentsr.autoencoders.catalogue import WEIGHTS
 from latentsr.autoencoders.network import make_network, save_network
+from latentsr.autoencoders.protocol import WEIGHTS
 from latentsr.errors import InputError, ModelError, OptionError
 
 TINY_DIFFUSERS = {

@@ -10,7 +10,7 @@ from huggingface_hub.utils import logging as hub_logging
 from safetensors.torch import load_file, save_file
 
 from latentsr.autoencoders import load_autoencoder, store
-from latentsr.autoencoders.catalogue import CATALOGUE, WEIGHTS
+from latentsr.autoencoders.protocol import CATALOGUE, WEIGHTS
 from latentsr.config import sha256
 from latentsr.errors import ModelError, StaleError
 

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.architectures import SmallKL
-from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
 from latentsr.autoencoders.network import make_network, save_network
+from latentsr.autoencoders.protocol import CONFIG, WEIGHTS
 from latentsr.autoencoders.store import import_weights
 from latentsr.autoencoders.weights import family, read_tensors
 from latentsr.errors import ModelError

@@ -14,8 +14,8 @@ from torch import nn
 
 from latentsr.autoencoders import load_autoencoder
 from latentsr.autoencoders.architectures import SmallKL
-from latentsr.autoencoders.catalogue import CATALOGUE, WEIGHTS
 from latentsr.autoencoders.network import make_network, save_network
+from latentsr.autoencoders.protocol import CATALOGUE, WEIGHTS
 from latentsr.autoencoders.published import full_size_config
 from latentsr.autoencoders.store import store_folder
 from latentsr.config import read_yaml, sha256

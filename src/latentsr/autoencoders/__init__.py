@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from latentsr.autoencoders.catalogue import CATALOGUE, Weights
 from latentsr.autoencoders.haar import Haar, Identity, Wavelet
 from latentsr.autoencoders.network import FrozenAutoencoder, digest_in_memory, load_folder
-from latentsr.autoencoders.protocol import Autoencoder, AutoencoderSpec
+from latentsr.autoencoders.protocol import CATALOGUE, Autoencoder, AutoencoderSpec, Weights
 from latentsr.autoencoders.published import given_files, read_published
 from latentsr.autoencoders.store import check_cached, find, how_to_get, store_folder
 from latentsr.autoencoders.weights import import_command

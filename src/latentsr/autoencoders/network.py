@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from latentsr.autoencoders.architectures import MOST_BLOCKS, SmallKL, Taef2
-from latentsr.autoencoders.catalogue import CONFIG, WEIGHTS
-from latentsr.autoencoders.protocol import AutoencoderSpec
+from latentsr.autoencoders.protocol import CONFIG, WEIGHTS, AutoencoderSpec
 from latentsr.autoencoders.weights import fill, no_autoencoder, read_tensors, save_weights, weights_bytes
 from latentsr.config import read_json, sha256, sha256_json, write_json
 from latentsr.errors import InputError, ModelError, OptionError

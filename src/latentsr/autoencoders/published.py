@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from latentsr.autoencoders.catalogue import Published, Weights
 from latentsr.autoencoders.network import Network, fill_network, image_channels, make_network, read_mapping
+from latentsr.autoencoders.protocol import Published, Weights
 from latentsr.autoencoders.weights import check_family, check_finite, check_tensors, held, read_tensors
 from latentsr.config import read_yaml
 from latentsr.errors import ModelError, OptionError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentsr.atomic import replacing
-from latentsr.autoencoders.catalogue import CATALOGUE, CONFIG, WEIGHTS, Published, Weights
 from latentsr.autoencoders.network import read_manifest, save_network
+from latentsr.autoencoders.protocol import CATALOGUE, CONFIG, WEIGHTS, Published, Weights
 from latentsr.autoencoders.published import Files, given_files, read_published
 from latentsr.config import sha256
 from latentsr.errors import ModelError, StaleError, reason

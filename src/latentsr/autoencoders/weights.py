@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
 from latentsr.atomic import replacing
-from latentsr.autoencoders.catalogue import CATALOGUE, CONFIG, WEIGHTS
+from latentsr.autoencoders.protocol import CATALOGUE, CONFIG, WEIGHTS
 from latentsr.errors import ModelError, reason
 from latentsr.names import first_few
 

@@ -45,7 +45,7 @@ def list_models(json: Json = False, config: Defaults = None) -> None:
 def info(name: Name, json: Json = False, config: Defaults = None) -> None:
     """All facts about one of them; its files with their SHA-256, or what to fetch, from where."""
     from latentsr.autoencoders import SPECS
-    from latentsr.autoencoders.catalogue import CATALOGUE
+    from latentsr.autoencoders.protocol import CATALOGUE
     from latentsr.autoencoders.store import find, how_to_get, imported_from
     from latentsr.config import sha256
 

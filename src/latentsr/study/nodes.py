@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from latentsr.autoencoders import load_autoencoder
-from latentsr.autoencoders.catalogue import CATALOGUE
+from latentsr.autoencoders.protocol import CATALOGUE
 from latentsr.autoencoders.store import find
 from latentsr.bench import Screening, parse_candidates, plan_screening, screen
 from latentsr.bench.evaluation import Comparison, compare

@@ -22,8 +22,8 @@ from latentsr.config import sha256_json
 from latentsr.degrade import PROFILES, SliceProfile, project, resampling_matrix
 from latentsr.errors import InputError, OptionError
 from latentsr.io.reslice import resliced, slice_distance
+from latentsr.job import Scratch
 from latentsr.provenance import Provenance
-from latentsr.scratch import Scratch
 from latentsr.upscalers.upscaler import BATCH, MOST_DB, NOT_CALIBRATED, Checks, Enhanced, Sampling, Upscaler, slice_ids
 from latentsr.volume import Volume
 

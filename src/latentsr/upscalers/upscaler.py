@@ -22,10 +22,10 @@ from latentsr.device import SliceId
 from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.io import read
 from latentsr.io.reslice import slice_places
+from latentsr.job import Scratch
 from latentsr.metrics.fidelity import lr_psnr
 from latentsr.names import BICUBIC
 from latentsr.provenance import ESTIMATE, INTERPOLATION, Provenance
-from latentsr.scratch import Scratch
 from latentsr.volume import Volume, Window
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latentsr.errors import LatentSRError
-from latentsr.scratch import Scratch
+from latentsr.job import Scratch
 from latentsr.volume import all_finite, let_go
 
 

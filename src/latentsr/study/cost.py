@@ -157,20 +157,17 @@ class _Pace:
         if node.step == "screen":  # passes: autoencoder, bicubic, model
             images = self._images(node.needs[0])[0].get(node.options["split"], 0)
             return self._by_image(self._small(node), "screen", 3 * images)
-        kinds = {"prepare": self._prepare, "fit-vae": self._fit, "train": self._train, "measure": self._measure}
-        return kinds[node.step](node)
-
-    def _prepare(self, node: Node) -> Cost:
-        source, (counts, (rows, columns)) = Path(node.options["source"]), self._images(node)
-        recipe = RECIPES[node.options["recipe"]]
-        begin = time.monotonic()
-        if isinstance(recipe, type):
-            case = recipe(**node.options["options"]).cases(source)[0]
-            units = max(1, sum(1 for _ in case.samples()))
-        else:
-            units = sum(len(_read(item, node).pixels) for item in find([source])[:2])
-        images = sum(counts.values())
-        return Cost((time.monotonic() - begin) / units * images, 2 * rows * columns * images)
+        if node.step == "prepare":  # by its first images
+            source, (counts, (rows, columns)) = Path(node.options["source"]), self._images(node)
+            recipe, begin = RECIPES[node.options["recipe"]], time.monotonic()
+            if isinstance(recipe, type):
+                case = recipe(**node.options["options"]).cases(source)[0]
+                units = max(1, sum(1 for _ in case.samples()))
+            else:
+                units = sum(len(_read(item, node).pixels) for item in find([source])[:2])
+            images = sum(counts.values())
+            return Cost((time.monotonic() - begin) / units * images, 2 * rows * columns * images)
+        return {"fit-vae": self._fit, "train": self._train, "measure": self._measure}[node.step](node)
 
     def _fit(self, node: Node) -> Cost:
         small, options = self._small(node), node.options["options"]

@@ -339,9 +339,13 @@ def in_order(slices: Sequence[Slice]) -> list[Slice]:
             raise InputError(f"{one.path} is of {what} than {slices[0].path.name}: give such files apart")
         if not is_placed(one.header):
             raise InputError(f"{one.path} does not say where it lies: a series needs it, give its files one by one")
-    levels = _levels([one.header for one in slices])
-    order = sorted(range(len(slices)), key=lambda index: (levels[index], *_moment(slices[index].header)))
-    return [slices[index] for index in order]
+    numbers = ("TemporalPositionIdentifier", "DiffusionBValue", "EchoTime", "InstanceNumber")
+    keys = []
+    for level, (_, header, _) in zip(_levels([one.header for one in slices]), slices, strict=True):
+        values = [header.get(keyword) for keyword in numbers]
+        moment = [float(value) if isinstance(value, int | float) else -np.inf for value in values]
+        keys.append((level, *moment, str(header.get("AcquisitionTime") or ""), str(header.get("SOPInstanceUID") or "")))
+    return [slices[index] for index in sorted(range(len(slices)), key=keys.__getitem__)]
 
 
 def irregularities(headers: Sequence[Dataset]) -> list[str]:
@@ -398,17 +402,6 @@ def _difference(first: Dataset, other: Dataset) -> str:
         if len(one) != len(two) or not all(abs(a - b) <= tolerance for a, b in zip(one, two, strict=True)):
             return what
     return ""
-
-
-def _moment(header: Dataset) -> tuple[float | str, ...]:
-    """What sorts the slices at one position."""
-    numbers = ("TemporalPositionIdentifier", "DiffusionBValue", "EchoTime", "InstanceNumber")
-    values = (header.get(keyword) for keyword in numbers)
-    texts = ("AcquisitionTime", "SOPInstanceUID")
-    return (
-        *(float(value) if isinstance(value, int | float) else -np.inf for value in values),
-        *(str(header.get(keyword) or "") for keyword in texts),
-    )
 
 
 def tiles(mosaic: Slice) -> list[Slice]:

@@ -158,7 +158,18 @@ def syntax_name(full: Dataset) -> str:
 def _refuse_false_claims(full: Dataset, frame: bytes) -> None:
     """Raises InputError unless the compressed data can be of the image that the header describes."""
     if full.file_meta.TransferSyntaxUID == uid.RLELossless:
-        _refuse_false_runs(full, frame)
+        # The lengths of its segments are compared with the bytes that they must hold (PS3.5 section G.3).
+        if len(frame) < _RLE_HEADER:
+            raise InputError("its RLE data has no header: it is cut off, export again")
+        count, *offsets = struct.unpack_from("<16I", frame)
+        planes, pixels = full.BitsAllocated // 8, full.Rows * full.Columns
+        if count != planes:
+            raise InputError(f"its RLE data has {count} segments: expected {planes}, export again")
+        for start, end in zip(offsets[:count], [*offsets[1:count], len(frame)], strict=True):
+            least, most = 2 * pixels // _LONGEST_RUN, pixels + pixels // 64 + _RLE_HEADER
+            if not least <= end - start <= most:
+                came = f"an RLE segment of {end - start} bytes for {pixels} pixels"
+                raise InputError(f"{came}: expected {least} to {most}, it is cut off or corrupt, export again")
         return
     if _END not in frame.rstrip(b"\0")[-_END_IN:]:  # decoders of JPEG 2000 fill up what is missing
         raise InputError("its compressed pixel data has no end marker: it is cut off, export again")
@@ -193,18 +204,3 @@ def _grid(stream: bytes) -> tuple[int, int, int, int] | None:
         fill = stream[at + 1] == 0xFF
         at += 1 if fill else 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     return None
-
-
-def _refuse_false_runs(full: Dataset, frame: bytes) -> None:
-    """Compares the lengths of RLE segments with the bytes that they must hold (PS3.5 section G.3)."""
-    if len(frame) < _RLE_HEADER:
-        raise InputError("its RLE data has no header: it is cut off, export again")
-    count, *offsets = struct.unpack_from("<16I", frame)
-    planes, pixels = full.BitsAllocated // 8, full.Rows * full.Columns
-    if count != planes:
-        raise InputError(f"its RLE data has {count} segments: expected {planes}, export again")
-    for start, end in zip(offsets[:count], [*offsets[1:count], len(frame)], strict=True):
-        least, most = 2 * pixels // _LONGEST_RUN, pixels + pixels // 64 + _RLE_HEADER
-        if not least <= end - start <= most:
-            came = f"an RLE segment of {end - start} bytes for {pixels} pixels"
-            raise InputError(f"{came}: expected {least} to {most}, it is cut off or corrupt, export again")

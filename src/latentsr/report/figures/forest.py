@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
 from latentsr.errors import InputError
 from latentsr.report.blocks import Drawing
@@ -141,7 +140,14 @@ def violins(
             if known.size < FEW or not np.ptp(known):
                 plan.axes.plot(known, np.full(len(known), plan.places[row]), linestyle="none", **looks[name].point)
             else:
-                _draw_violin(plan.axes, plan.places[row], known, quartiles, looks[name])
+                place = plan.places[row]
+                drawn = plan.axes.violinplot(
+                    known, [place], orientation="horizontal", widths=WIDTH, points=STEPS, showextrema=False
+                )
+                drawn["bodies"][0].set(alpha=None, **looks[name].bar)  # type: ignore[index]
+                plan.axes.plot(quartiles[[0, 2]], [place, place], color=INK, linewidth=5.0, solid_capstyle="butt")
+                middle = [place - 0.05, place + 0.05]
+                plan.axes.plot(quartiles[[1, 1]], middle, color="white", linewidth=1.8)
             plan.write(row, f"mean {mean}\n" + ", ".join(filter(None, (f"n = {len(known)}", left_out))))
             low, median, high = (number(float(value), digits) for value in quartiles)
             spread = f"mean {mean}, median {median}, middle half {low} to {high}, n {len(known)}"
@@ -149,17 +155,6 @@ def violins(
         _finish_axis(plan.axes, values.to_numpy().ravel(), label, margin=0.05)
         plan.draw_infinite(infinite)
         return drawing(plan.figure, f"Violins of single values: {label}. {joined(parts)}.")
-
-
-def _draw_violin(
-    axes: Axes, place: float, values: NDArray[np.float64], quartiles: NDArray[np.float64], look: Mark
-) -> None:
-    """The density from the smallest to the greatest value, the middle half and the median."""
-    drawn = axes.violinplot(values, [place], orientation="horizontal", widths=WIDTH, points=STEPS, showextrema=False)
-    drawn["bodies"][0].set(alpha=None, **look.bar)  # type: ignore[index]
-    low, median, high = quartiles
-    axes.plot([low, high], [place, place], color=INK, linewidth=5.0, solid_capstyle="butt")
-    axes.plot([median, median], [place - 0.05, place + 0.05], color="white", linewidth=1.8)
 
 
 def _finish_axis(axes: Axes, values: Iterable[float], label: str, margin: float) -> None:

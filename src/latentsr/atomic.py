@@ -40,7 +40,7 @@ def replacing(path: Path, *, over_folder: bool = False) -> Iterator[Path]:
         for name in _temporary_names(path.parent.absolute(), host):
             process = name.removeprefix(prefix).removesuffix(suffix)
             if name == f"{prefix}{process}{suffix}" and process.isdigit() and not _is_running(int(process)):
-                _remove(path.with_name(name))
+                remove(path.with_name(name))
         try:
             yield temporary
             # A power cut after the rename could else leave an empty file.
@@ -58,7 +58,7 @@ def replacing(path: Path, *, over_folder: bool = False) -> Iterator[Path]:
                     old.rename(path)
                 raise
         finally:
-            _remove(temporary)
+            remove(temporary)
         if over_folder:
             shutil.rmtree(old, ignore_errors=True)
         _sync(path.parent)
@@ -164,7 +164,8 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder with all that it holds, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -24,7 +24,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsr.atomic import refused, replacing
+from latentsr.atomic import refused, remove, replacing
 from latentsr.config import read_json, read_signed_json, sha256, signed, write_json
 from latentsr.errors import InputError, LatentSRError, OptionError, StaleError
 from latentsr.volume import Pixels
@@ -115,7 +115,7 @@ class JobFolder:
             if self._record.exists():
                 self._record.replace(self._partial)
             for name in (PARTS, *sorted(self.results), self._partial.name):
-                _remove(self.root / name)
+                remove(self.root / name)
         if any(path.exists() and read_json(path).get("key") != key for path in (self._record, self._partial)):
             raise self.other()
         if self.whole and not self.shared:  # record and tables are as they were written, or
@@ -175,8 +175,8 @@ class JobFolder:
 
     def drop_parts(self) -> None:
         """Removes what only an interrupted job needs."""
-        _remove(self.parts)
-        _remove(self._partial)
+        remove(self.parts)
+        remove(self._partial)
 
     @property
     def _record(self) -> Path:
@@ -281,13 +281,6 @@ def _unwritable(folder: Path, error: OSError) -> OptionError:
     return OptionError(
         f"{folder}: cannot be written ({reason}); check its disk and permissions, or choose another output folder"
     )
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 IDS, NAMES = "ids", "arrays"  # what every part holds beside its arrays: whose they are, and their names

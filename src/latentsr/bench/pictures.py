@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentsr.autoencoders import Autoencoder
 from latentsr.bench.evaluation_plan import EvaluationPlan
-from latentsr.bench.measure import Work, read_hr_lr, restored
+from latentsr.bench.measure import read_hr_lr, restored
 from latentsr.bench.roundtrip import psnr_of, roundtrip
 from latentsr.data.records import Dataset, Record, loaded
 from latentsr.degrade import enlarge
@@ -26,6 +26,7 @@ ZOOM = 4  # the zoom box has a side of the image's shorter one over this
 CASES, LOSS = ("best", "median", "worst"), "loss"
 
 
+@torch.inference_mode()
 def draw_pictures(plan: EvaluationPlan, table: pd.DataFrame, out: Path) -> list[dict[str, Any]]:
     """What was drawn, for run.json: dataset, why it was chosen, the image's hash, files, PSNR, zoom box, spacing in mm.
 
@@ -43,10 +44,22 @@ def draw_pictures(plan: EvaluationPlan, table: pd.DataFrame, out: Path) -> list[
             for name, own in rows.groupby("method")
             if name in methods
         }
+        files = {HR_FILE: "HR", LR_FILE: "LR"} | {f"{n}.png": method.name for n, method in enumerate(work.methods)}
         for record, reasons in chosen(work.records, psnr, plan.chief):
-            facts = _draw(plan, work, record, out)
+            hash, errors = short_hash(work.dataset.name, record.id), {}
+            folder = out / PICTURES / hash
+            hr, lr = read_hr_lr(work, [record], plan.device)
+            _write(folder / HR_FILE, hr)
+            _write(folder / LR_FILE, enlarge(lr, work.around.degradation.scale))
+            for number, method in enumerate(work.methods):
+                sr = restored(work, method, lr, hr, work.ids([record])).image.clamp(0, 1)
+                errors[method.name] = (sr - hr).abs()
+                _write(folder / f"{number}.png", sr)
+                _write(folder / f"{number}-error.png", errors[method.name] / WHITE_ERROR)
             found = {name: psnr.get(name, {}).get(record.id, math.nan) for name in plan.names}
             values = {name: value if math.isfinite(value) else None for name, value in found.items()}
+            zoom = zoom_box(errors[plan.chief], errors.get(BICUBIC))
+            facts = {"image": hash, "files": files, "zoom": zoom, "spacing": record.spacing}
             told.append({"dataset": work.dataset.name, "reasons": reasons, "psnr": values, **facts})
     return told
 
@@ -84,29 +97,6 @@ def chosen(
             found.setdefault(least, []).append({"case": LOSS, "method": method})
     by_id = {record.id: record for record in records}
     return [(by_id[id], reasons) for id, reasons in found.items()]
-
-
-@torch.inference_mode()
-def _draw(plan: EvaluationPlan, work: Work, record: Record, out: Path) -> dict[str, Any]:
-    """Writes one image's files."""
-    hash = short_hash(work.dataset.name, record.id)
-    folder = out / PICTURES / hash
-    hr, lr = read_hr_lr(work, [record], plan.device)
-    _write(folder / HR_FILE, hr)
-    _write(folder / LR_FILE, enlarge(lr, work.around.degradation.scale))
-    errors = {}
-    for number, method in enumerate(work.methods):
-        sr = restored(work, method, lr, hr, work.ids([record])).image.clamp(0, 1)
-        errors[method.name] = (sr - hr).abs()
-        _write(folder / f"{number}.png", sr)
-        _write(folder / f"{number}-error.png", errors[method.name] / WHITE_ERROR)
-    files = {HR_FILE: "HR", LR_FILE: "LR"} | {f"{n}.png": method.name for n, method in enumerate(work.methods)}
-    return {
-        "image": hash,
-        "files": files,
-        "zoom": zoom_box(errors[plan.chief], errors.get(BICUBIC)),
-        "spacing": record.spacing,
-    }
 
 
 def zoom_box(error: Tensor, other: Tensor | None) -> list[int]:

@@ -1,7 +1,7 @@
 """What a screening says in words: the ranking, the SR quality to expect, doubts, and domain against geometry."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations, pairwise, product
 from typing import Any
 
@@ -325,37 +325,27 @@ CAVEAT = "Only autoencoders trained alike, with one architecture and budget, tel
 
 def contrast_sentences(contrasts: pd.DataFrame, unplaced: Sequence[str]) -> list[str]:
     """A text a kind; the last one says what they do not tell, and of whom they are silent."""
-    told = [
-        f"{title}: {' '.join(_groups(contrasts[contrasts['kind'] == kind]))}"
-        for kind, title in TITLES.items()
-        if kind in set(contrasts["kind"])
-    ]
+    told = []
+    for kind, rows in contrasts.groupby("kind", sort=True):  # domain, then geometry
+        sentences = []
+        # Pairs of one source first; those of several, and those of as many numbers, are ranges of their own.
+        for (several, as_many), own in rows.groupby([~rows["one_source"].astype(bool), rows["as_many"].astype(bool)]):
+            words = " ".join(filter(None, ("as many numbers in another shape" * as_many, "between sources" * several)))
+            ranges = []  # such as "on brain +4.54 to +5.12 dB (3 of 4 pairs told apart)"
+            for dataset, here in own.groupby("dataset", sort=False):
+                pairs = here.to_dict(orient="records")
+                text = f"{here['difference'].min():+.2f} to {here['difference'].max():+.2f} dB ({_judged(pairs)})"
+                if len(pairs) == 1:
+                    text = f"{gap(pairs[0], '+')} ({pairs[0]['a']} over {pairs[0]['b']}, {_judged(pairs)})"
+                ranges.append(f"on {dataset} {text}")
+            sentences.append(f"{words[:1].upper()}{words[1:]}{': ' * bool(words)}{'; '.join(ranges)}.")
+        told.append(f"{TITLES[str(kind)]}: {' '.join(sentences)}")
     silent = f"In no contrast, their domain not known: {listed(unplaced)}." if unplaced else ""
     if not told:
         none = "Domain and geometry cannot be told apart here: no two of these differ in one and agree in the other."
         return [f"{none} {silent}".strip()]
     told[-1] = " ".join(filter(None, (told[-1], CAVEAT, silent)))
     return told
-
-
-def _groups(rows: pd.DataFrame) -> Iterator[str]:
-    """Pairs of one source first; those of several, and those of as many numbers, are ranges of their own.
-
-    Such as "on brain +4.54 to +5.12 dB (3 of 4 pairs told apart)"; of a single pair its interval and names.
-    """
-    for (several, as_many), own in rows.groupby([~rows["one_source"].astype(bool), rows["as_many"].astype(bool)]):
-        words = " ".join(filter(None, ("as many numbers in another shape" * as_many, "between sources" * several)))
-        ranges = []
-        for dataset, here in own.groupby("dataset", sort=False):
-            found = here.to_dict(orient="records")
-            differences = [row["difference"] for row in found]
-            if len(found) == 1:
-                names = f"{found[0]['a']} over {found[0]['b']}"
-                ranges.append(f"on {dataset} {gap(found[0], '+')} ({names}, {_judged(found)})")
-            else:
-                span = f"{min(differences):+.2f} to {max(differences):+.2f} dB"
-                ranges.append(f"on {dataset} {span} ({_judged(found)})")
-        yield f"{words[:1].upper()}{words[1:]}{': ' * bool(words)}{'; '.join(ranges)}."
 
 
 def _judged(rows: Rows) -> str:

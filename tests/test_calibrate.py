@@ -22,7 +22,7 @@ from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.io.raster import write_pixels
 from latentsr.report.evaluation.data import Evaluation, read_evaluation
 from latentsr.report.evaluation.tables import coverage_table
-from latentsr.stats.conformal import SCALES
+from latentsr.stats.intervals import SCALES
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.calibration import raw_width
 from latentsr.upscalers.model import SuperResolver

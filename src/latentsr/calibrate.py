@@ -16,7 +16,7 @@ from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.job import JobFolder, Part, Parts, Progress, run_folder, silent
 from latentsr.metrics.frequency import RADIAL_SIDE
 from latentsr.provenance import PIXELS, RESEARCH_USE
-from latentsr.stats.conformal import SCALES, controlled_scale, patients_needed, resplit_risks, risk_curve
+from latentsr.stats.intervals import SCALES, controlled_scale, patients_needed, resplit_risks, risk_curve
 from latentsr.stats.paired import unit_means
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.calibration import FLOOR, Calibration, InputRange, lr_features, raw_width

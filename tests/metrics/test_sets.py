@@ -21,7 +21,7 @@ from latentsr.metrics.sets import (
     sliced_wasserstein,
     swd_left_out,
 )
-from latentsr.stats.bootstrap import jackknife_interval, patient_groups
+from latentsr.stats.intervals import jackknife_interval, patient_groups
 
 TAPS = np.array([1, 4, 6, 4, 1]) / 16
 

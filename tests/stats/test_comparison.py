@@ -5,7 +5,6 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_effectsize
 
 from latentsr.errors import InputError, OptionError
-from latentsr.stats.bootstrap import cluster_intervals
 from latentsr.stats.comparison import (
     COMPARISON_COLUMNS,
     PRIMARY,
@@ -16,6 +15,7 @@ from latentsr.stats.comparison import (
     interaction,
     overlapping_t,
 )
+from latentsr.stats.intervals import cluster_intervals
 from latentsr.stats.paired import cohen_d, dz_interval, wilcoxon
 from latentsr.stats.significance import FEWEST, detectable, holm, turned
 from latentsr.stats.table import COLUMNS, short_hash

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from latentsr.errors import InputError
-from latentsr.stats.conformal import LARGEST
+from latentsr.stats.intervals import LARGEST
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.calibration import FLOOR, Calibration, InputRange, lr_features, raw_width
 

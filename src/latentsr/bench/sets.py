@@ -21,7 +21,7 @@ from latentsr.metrics.sets import (
     swd_left_out,
 )
 from latentsr.names import RELIABLE_FID
-from latentsr.stats.bootstrap import FEWEST_GROUPS, jackknife_interval, patient_groups
+from latentsr.stats.intervals import FEWEST_GROUPS, jackknife_interval, patient_groups
 
 PATCHES = 16384  # of a level and set in all: what is kept of a set, and the time to sort it, end there
 FEWEST = 16  # of an image and level

@@ -3,7 +3,7 @@
 FID and KID take features (images, features) of a network (`learned`); sliced Wasserstein distance takes
 `patch_descriptors` (Karras et al. 2018, section 5 and its published code) and needs no learned weights. Patches are
 drawn by one generator per image, so that order and batches change nothing. SR and HR of an image are left out together;
-`latentsr.stats.bootstrap` has the standard error that follows from the values.
+`latentsr.stats.intervals` has the standard error that follows from the values.
 """
 
 from collections.abc import Sequence

@@ -29,7 +29,7 @@ from scipy import stats
 
 from latentsr.errors import InputError
 from latentsr.names import BICUBIC, HR, SHARES, SHARPNESS
-from latentsr.stats.bootstrap import cluster_intervals
+from latentsr.stats.intervals import cluster_intervals
 from latentsr.stats.paired import (
     ROUNDING,
     Floats,

@@ -27,7 +27,7 @@ from latentsr.errors import StaleError
 from latentsr.io.raster import read_pixels, write_pixels
 from latentsr.job import Parts
 from latentsr.metrics.sets import fid, kid_left_out, sliced_wasserstein
-from latentsr.stats.bootstrap import patient_groups
+from latentsr.stats.intervals import patient_groups
 from latentsr.upscalers import bicubic
 
 PATIENTS = [f"p{n // 3}" for n in range(24)]

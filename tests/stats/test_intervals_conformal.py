@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from latentsr.errors import InputError, OptionError
-from latentsr.stats.conformal import (
+from latentsr.stats.intervals import (
     SCALES,
     controlled_scale,
     hoeffding_bentkus,

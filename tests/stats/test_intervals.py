@@ -9,8 +9,8 @@ from scipy.stats import bootstrap, norm
 from scipy.stats import t as student
 
 from latentsr.errors import InputError, OptionError
-from latentsr.stats import bootstrap as module
-from latentsr.stats.bootstrap import FEWEST_GROUPS, cluster_intervals, expanded_tail, jackknife_interval, patient_groups
+from latentsr.stats import intervals as module
+from latentsr.stats.intervals import FEWEST_GROUPS, cluster_intervals, expanded_tail, jackknife_interval, patient_groups
 
 
 def test_the_published_intervals(golden: Path) -> None:

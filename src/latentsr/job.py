@@ -118,7 +118,7 @@ class JobFolder:
                 remove(self.root / name)
         if any(path.exists() and read_json(path).get("key") != key for path in (self._record, self._partial)):
             raise self.other()
-        if self.whole and not self.shared:  # record and tables are as they were written, or
+        if self.whole and not self.shared:  # StaleError unless record and tables are as they were written
             fix = "set the option overwrite to make all anew"
             try:
                 hashes = read_signed_json(self._record).get("sha256", {})

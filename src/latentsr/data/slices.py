@@ -204,10 +204,11 @@ def read_slices(
     """
     volume = read(item.paths, grey=grey, constant=True, axis=axis, max_pixels=max_pixels)
     inside = None if mask is None else read_mask(mask, volume, axis=axis, max_pixels=max_pixels)
-    # A picture's pixels as they are, others over the volume's window, which is in a scanner's units, in 16 bit.
-    stored, header = levels(volume.unit()), volume.source.header
+    header = volume.source.header
     if volume.source.kind in ("png", "jpeg") and isinstance(header, RasterHeader):
-        stored = volume.pixels.astype(header.dtype)
+        stored: NDArray[Any] = volume.pixels.astype(header.dtype)
+    else:  # 16 bit over the volume's window, which is in a scanner's units
+        stored = levels(volume.unit())
     filled = [index for index, pixels in enumerate(stored) if pixels.min() < pixels.max()]
     rows, columns = stored.shape[1:]
     frame = _frame(rows, columns, size, multiple, resize, item.relative)

@@ -91,8 +91,8 @@ class BraTS(Recipe):
         inside = None if seg is None else read(seg, axis=2, constant=True).pixels > 0
         if inside is not None and inside.shape != volume.pixels.shape:
             raise InputError(f"{seg}: {inside.shape} voxels, its image has {volume.pixels.shape}; fetch both again")
-        # Of the slices in the middle half those that hold more than background.
         low, high, depth = float(volume.pixels.min()), float(volume.pixels.max()), len(volume.pixels)
+        # Of the slices in the middle half those that hold more than background.
         bright = volume.pixels.mean() + volume.pixels.std()
         middle = range(int(DEPTH[0] * depth), int(DEPTH[1] * depth))
         usable = [z for z in middle if volume.pixels[z].max() > bright]

@@ -53,12 +53,18 @@ def checked(cls: type[Record], options: Mapping[str, Any], origin: str, *, flags
             origin, key = "options", f"--{key.replace('_', '-')}"
         fault, kind = faults[0], faults[0]["type"]
         if kind in ("extra_forbidden", "missing"):
-            owner, last = _owner(cls, fault["loc"][:-1]), str(fault["loc"][-1])
-            keys = "the documented keys" if owner is None else f"the keys {', '.join(owner.model_fields)}"
+            *path, last = fault["loc"]
+            owner: Any = cls  # the nested record in which the fault lies, unless a list or a union hides it
+            for part in path:
+                if get_origin(owner) is dict:
+                    owner = get_args(owner)[1]
+                else:
+                    owner = owner.model_fields[part].annotation if part in getattr(owner, "model_fields", ()) else None
+            known = owner.model_fields if isinstance(owner, type) and issubclass(owner, BaseModel) else ()
+            keys = f"the keys {', '.join(known)}" if known else "the documented keys"
             words = f"key '{key}' is missing; expected {keys}"
             if kind == "extra_forbidden":
-                near = suggestion(last, owner.model_fields if owner else ())
-                words = f"unknown key '{key}'; expected {keys}{near}"
+                words = f"unknown key '{key}'; expected {keys}{suggestion(str(last), known)}"
         else:
             words = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             if key:  # without one it is a check over several keys, whose message says which
@@ -192,14 +198,3 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"{type(value).__name__} has no JSON form: pass records, dicts, lists, texts or numbers")
-
-
-def _owner(cls: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The nested record in which a fault lies, or None where a list or a union hides it."""
-    owner: Any = cls
-    for part in location:
-        if get_origin(owner) is dict:
-            owner = get_args(owner)[1]
-        else:
-            owner = owner.model_fields[part].annotation if part in getattr(owner, "model_fields", ()) else None
-    return owner if isinstance(owner, type) and issubclass(owner, BaseModel) else None

@@ -150,8 +150,36 @@ def value_cautions(table: pd.DataFrame, truths: Sequence[Mapping[str, Any]] = ()
 def not_measured(plan: EvaluationPlan, table: pd.DataFrame) -> list[str]:
     """Measures that were asked for and could not be made, on all datasets or some, a sentence a reason."""
     every = tuple(work.dataset.name for work in plan.works)
+    there = {(dataset, metric) for dataset, metric in table[["dataset", "metric"]].drop_duplicates().to_numpy()}
+    masked = {work.dataset.name for work in plan.works if work.masks is not None}
+    lacking: list[tuple[str, tuple[str, ...], str]] = []  # reason, datasets without it, and title of each measure
+    for metric in plan.metrics:
+        without = tuple(dataset for dataset in every if not {(dataset, name) for name in metric.names} & there)
+        for need in (need for need in metric.needs if need in REASONS):
+            unmade = tuple(one for one in without if need != "mask" or one not in masked)
+            lacking.append((REASONS[need], unmade, metric.title))
+    if plan.comparison.metrics is None:
+        for metric in METRICS.values():
+            if metric.group == "learned" and metric not in plan.metrics:
+                words = "their learned weights are not on this machine (LATENTSR_WEIGHTS)"
+                lacking.append((words, every, metric.title))
+    # Measures of whole sets.
+    tiny = tuple(work.dataset.name for work in plan.works if not work.levels)
+    lacking.append((f"not all images have {SMALLEST_LEVEL} px a side", tiny, "sliced Wasserstein distance"))
+    single = tuple(work.dataset.name for work in plan.works if len(work.records) < 2)
+    for title in ("FID", "KID"):
+        if plan.around.extractor is None:
+            lacking.append(("no feature extractor is on this machine (the option features)", every, title))
+        else:
+            lacking.append(("one image is no set", single, title))
+    # Measures, and parts of them, that have no value of any image and method.
+    empty = table["value"].isna().groupby([table["dataset"], table["metric"]], sort=False).all()
+    for name in dict.fromkeys(empty[empty].index.get_level_values("metric")):
+        title = " ".join(filter(None, (METRICS[name.partition("/")[0]].title, name.partition("/")[2])))
+        without = tuple(dataset for dataset in every if empty.get((dataset, name), default=False))
+        lacking.append(("all images are too small for it, or hold nothing to measure", without, title))
     told: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for reason, without, title in _lacking(plan, table, every):
+    for reason, without, title in lacking:
         if without:
             told.setdefault((reason, without), []).append(title)
     return [
@@ -159,37 +187,6 @@ def not_measured(plan: EvaluationPlan, table: pd.DataFrame) -> list[str]:
         f"since {reason}: {', '.join(titles)}."
         for (reason, without), titles in told.items()
     ]
-
-
-def _lacking(
-    plan: EvaluationPlan, table: pd.DataFrame, every: tuple[str, ...]
-) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """(reason, datasets without it, title) of each measure."""
-    there = {(dataset, metric) for dataset, metric in table[["dataset", "metric"]].drop_duplicates().to_numpy()}
-    masked = {work.dataset.name for work in plan.works if work.masks is not None}
-    for metric in plan.metrics:
-        without = tuple(dataset for dataset in every if not {(dataset, name) for name in metric.names} & there)
-        for need in (need for need in metric.needs if need in REASONS):
-            yield REASONS[need], tuple(one for one in without if need != "mask" or one not in masked), metric.title
-    if plan.comparison.metrics is None:
-        for metric in METRICS.values():
-            if metric.group == "learned" and metric not in plan.metrics:
-                yield "their learned weights are not on this machine (LATENTSR_WEIGHTS)", every, metric.title
-    # Measures of whole sets.
-    tiny = tuple(work.dataset.name for work in plan.works if not work.levels)
-    yield f"not all images have {SMALLEST_LEVEL} px a side", tiny, "sliced Wasserstein distance"
-    single = tuple(work.dataset.name for work in plan.works if len(work.records) < 2)
-    for title in ("FID", "KID"):
-        if plan.around.extractor is None:
-            yield "no feature extractor is on this machine (the option features)", every, title
-        else:
-            yield "one image is no set", single, title
-    # Measures, and parts of them, that have no value of any image and method.
-    empty = table["value"].isna().groupby([table["dataset"], table["metric"]], sort=False).all()
-    for name in dict.fromkeys(empty[empty].index.get_level_values("metric")):
-        title = " ".join(filter(None, (METRICS[name.partition("/")[0]].title, name.partition("/")[2])))
-        without = tuple(dataset for dataset in every if empty.get((dataset, name), default=False))
-        yield "all images are too small for it, or hold nothing to measure", without, title
 
 
 def joined(sentences: Sequence[str], datasets: Sequence[str], methods: Sequence[str]) -> list[str]:

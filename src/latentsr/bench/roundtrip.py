@@ -275,7 +275,14 @@ def cost_of(autoencoder: Autoencoder, hr: Tensor) -> Cost:
     latents, encode_flops = _counted(lambda: autoencoder.encode(images[:1]))
     _, decode_flops = _counted(lambda: autoencoder.decode(latents))
     shape = latent_shape(spec.latent_channels, spec.factor, rows, columns)
-    step = published_step(*shape)
+    step, channels, nonfinite = published_step(*shape), spec.image_channels, {}
+    for name, dtype in HALF.items():  # one image at a time; of an autoencoder without a network the latents are cast
+        if (network := _network(autoencoder)) is None:
+            tried = [autoencoder.encode(images).to(dtype)]
+        else:
+            half, device = cast(Network, copy.deepcopy(network).to(dtype)), next(network.parameters()).device
+            tried = [half.mean(one.expand(-1, channels, -1, -1).to(device, dtype)) for one in images.split(1)]
+        nonfinite[name] = sum(float((~one.isfinite()).double().mean()) for one in tried) / len(tried)
     return Cost(
         rows=rows,
         columns=columns,
@@ -285,7 +292,7 @@ def cost_of(autoencoder: Autoencoder, hr: Tensor) -> Cost:
         decode_flops=decode_flops,
         denoiser_parameters=step.parameters,
         denoiser_flops=step.flops,
-        nonfinite={name: _nonfinite(autoencoder, images, dtype) for name, dtype in HALF.items()},
+        nonfinite=nonfinite,
         probed=len(hr),
     )
 
@@ -310,22 +317,3 @@ def _counted(work: Callable[[], Tensor]) -> tuple[Tensor, int]:
     with FlopCounterMode(display=False) as counter:
         result = work()
     return result, int(counter.get_total_flops())
-
-
-def _nonfinite(autoencoder: Autoencoder, images: Tensor, dtype: torch.dtype) -> float:
-    """Share of latent values that are not finite where the network computes in `dtype`, one image at a time.
-
-    Of an autoencoder without a network the latents are cast.
-    """
-    network = _network(autoencoder)
-    if network is None:
-        latents = autoencoder.encode(images).to(dtype)
-        return float((~latents.isfinite()).double().mean())
-    half = copy.deepcopy(network).to(dtype)
-    channels = autoencoder.spec.image_channels
-    device = next(network.parameters()).device
-    shares = []
-    for image in images.split(1):
-        mean = cast(Network, half).mean(image.expand(-1, channels, -1, -1).to(device, dtype))
-        shares.append(float((~mean.isfinite()).double().mean()))
-    return sum(shares) / len(shares)

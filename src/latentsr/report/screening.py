@@ -473,26 +473,21 @@ def cost_section(results: Results) -> Section:
     for name in results["datasets"]:
         rows = rows_of(results["cost"], name)
         title = f"Cost of an image of {name}, {rows[0]['rows']} x {rows[0]['columns']} px"
-        note = f"{_machine(rows)} Computed: all else; GFLOP of encode / decode, and of one UNet step."
+        setups: dict[str, list[str]] = {}  # the autoencoders by what they were measured on
+        for row in rows:
+            if row.get("device") is not None:  # such as "on cpu with 2 threads, 8 images at a time"
+                words, threads, batch = f"on {row['device']}", row.get("threads"), row.get("batch")
+                words += f" with {counted(threads, 'thread')}" if threads else ""
+                words += f", {counted(batch, 'image')} at a time" if batch else ""
+                setups.setdefault(words, []).append(row["method"])
+        groups = "; ".join(f"{words}: {', '.join(names)}" for words, names in setups.items())
+        where = f", which do not compare across devices, threads or batches ({groups})"
+        if len(setups) < 2:
+            unknown = "; on which device, with how many threads and in which batch was not recorded"
+            where = f", {next(iter(setups))}" if setups else unknown
+        note = f"Measured: the times{where}. Computed: all else; GFLOP of encode / decode, and of one UNet step."
         tables.append(tabulate(title, columns, rows, note))
     return Section.of("What it costs", Text((text,)), *tables)
-
-
-def _machine(rows: Sequence[Row]) -> str:
-    """What the times were measured on, as far as the screening says so; of each autoencoder where they differ."""
-    setups: dict[str, list[str]] = {}
-    for row in rows:
-        if row.get("device") is not None:  # such as "on cpu with 2 threads, 8 images at a time"
-            words, threads, batch = f"on {row['device']}", row.get("threads"), row.get("batch")
-            words += f" with {counted(threads, 'thread')}" if threads else ""
-            words += f", {counted(batch, 'image')} at a time" if batch else ""
-            setups.setdefault(words, []).append(row["method"])
-    if not setups:
-        return "Measured: the times; on which device, with how many threads and in which batch was not recorded."
-    if len(setups) == 1:
-        return f"Measured: the times, {next(iter(setups))}."
-    groups = "; ".join(f"{words}: {', '.join(names)}" for words, names in setups.items())
-    return f"Measured: the times, which do not compare across devices, threads or batches ({groups})."
 
 
 def write_screening_page(folder: Path, *, paper: bool = False) -> Path:

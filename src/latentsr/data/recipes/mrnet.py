@@ -48,12 +48,23 @@ class MRNet(Recipe):
     ] = False
 
     def cases(self, source: Path) -> Sequence[Case]:
-        """One case per exam, train first."""
+        """One case per exam, train first; tables of labels may be missing."""
+        from latentsr.data.patients import read_csv
+
         found = []
         for split, most in (("train", self.train), ("valid", self.valid)):
             folder = source / split / self.plane
             files = sorted(folder.glob("*.npy")) if folder.is_dir() else []
-            labels = _labels(source, split) if files else {}
+            labels: dict[str, dict[str, str]] = {}  # by label and exam the value, 0 or 1
+            tables = {label: source / f"{split}-{label}.csv" for label in LABELS} if files else {}
+            for label, table in tables.items():
+                if not table.is_file():
+                    continue
+                values = labels[label] = {}
+                for row in read_csv(table, "exams and labels", names=("exam", "value"))[1]:  # it has no header
+                    exam, value = row["exam"].zfill(4), row["value"]
+                    if not exam.isdigit() or value not in ("0", "1") or values.setdefault(exam, value) != value:
+                        raise InputError(f"{table}: exam {exam}: expected one row NNNN,0 or NNNN,1")
             for file in files[:most]:
                 own = {label: values[file.stem] for label, values in labels.items() if file.stem in values}
                 unlisted = tuple(label for label in LABELS if label not in own)
@@ -104,20 +115,3 @@ def read_npy(file: Path) -> "NDArray[np.float64]":
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
         raise InputError(f"{file}: values beyond 0 to 255, or not finite; expected the 8-bit range of MRNet")
     return values
-
-
-def _labels(source: Path, split: str) -> dict[str, dict[str, str]]:
-    """By label and exam the value, 0 or 1; the tables have no header and may be missing."""
-    from latentsr.data.patients import read_csv
-
-    found: dict[str, dict[str, str]] = {}
-    for label in LABELS:
-        table = source / f"{split}-{label}.csv"
-        if not table.is_file():
-            continue
-        values = found[label] = {}
-        for row in read_csv(table, "exams and labels", names=("exam", "value"))[1]:
-            exam, value = row["exam"].zfill(4), row["value"]
-            if not exam.isdigit() or value not in ("0", "1") or values.setdefault(exam, value) != value:
-                raise InputError(f"{table}: exam {exam}: expected one row NNNN,0 or NNNN,1")
-    return found

@@ -75,15 +75,8 @@ class Evaluation:
 
     def frame(self, name: str, dataset: str) -> pd.DataFrame:
         """The rows of one dataset in a table; no rows where there is no such table."""
-        return self._frames.get((name, dataset), pd.DataFrame({"dataset": []}))
-
-    @cached_property
-    def _frames(self) -> Mapping[tuple[str, str], pd.DataFrame]:
-        return {
-            (name, str(dataset)): rows
-            for name, frame in self.frames.items()
-            for dataset, rows in frame.groupby("dataset", sort=False)
-        }
+        frame = self.frames.get(name, pd.DataFrame({"dataset": []}))
+        return frame[frame["dataset"] == dataset]
 
     def summary(self, dataset: str, metric: str) -> pd.DataFrame:
         """The summary's rows of one metric by method, in the methods' order, HR's last; missing methods left out."""

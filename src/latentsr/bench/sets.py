@@ -125,7 +125,7 @@ def set_measures(
 
 def _swd(methods: Sequence[NDArray[Any]], reference: NDArray[Any], groups: NDArray[np.intp], seed: int) -> SetMeasure:
     target, sets = _flat(reference), [_flat(drawn) for drawn in methods]
-    whole = np.array([sliced_wasserstein(one, target, generator=_directions(seed)) for one in sets])
+    whole = sliced_wasserstein(sets, target, generator=_directions(seed))
     if groups.max() + 1 < FEWEST_GROUPS:
         return SetMeasure(whole, None)
     of_patches = np.repeat(groups, reference.shape[1])

@@ -7,6 +7,8 @@ drawn by one generator per image, so that order and batches change nothing. SR a
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +23,10 @@ SMALLEST_LEVEL = 16
 PATCH = 7
 PATCHES_PER_IMAGE = 128
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
+Floats = NDArray[np.float64]
+Groups = NDArray[np.intp]
+Labelled = tuple[NDArray[np.float32], NDArray[np.unsignedinteger]]
 
 
 def patch_descriptors(
@@ -114,30 +120,35 @@ def fid(features: Tensor, reference: Tensor) -> float:
 
 
 def sliced_wasserstein(
-    descriptors: Tensor,
+    descriptors: Sequence[Tensor],
     reference: Tensor,
     *,
     generator: torch.Generator,
     projections: int = PROJECTIONS,
-) -> float:
-    """Sliced Wasserstein distance x 1000 of two sets of patches (patches, pixels), 0 or more.
+) -> Floats:
+    """Sliced Wasserstein distances x 1000, 0 or more, of each set of patches from the reference, (sets,).
 
-    Each set is shifted and scaled to mean 0 and standard deviation 1 as a whole, then compared along random directions
-    drawn from `generator` (a CPU one): the mean distance of the sorted projections. Both sets need the same number of
-    patches. Source: Karras et al. 2018, section 5.
+    Each set, (patches, pixels), is shifted and scaled to mean 0 and standard deviation 1 as a whole, then compared
+    along random directions drawn from `generator` (a CPU one): the mean distance of the sorted projections. All sets
+    need the same number of patches. Source: Karras et al. 2018, section 5.
     """
-    _check_patches(descriptors, reference)
-    sets = [((values - values.mean()) / values.std(correction=0)).T.contiguous() for values in (descriptors, reference)]
-    total = 0.0
-    # A chunk at a time: all projections at once would take gigabytes.
-    for chosen in _directions(reference, projections, generator).split(CHUNK, dim=1):
-        projected = [chosen.T @ values for values in sets]
-        if reference.device.type == "cpu":  # numpy sorts more than ten times faster than torch there
-            first, second = (torch.from_numpy(np.sort(values.numpy(), axis=1)) for values in projected)
-        else:
-            first, second = (values.sort(dim=1).values for values in projected)
-        total += float((first - second).abs().mean(dim=1).double().sum())
-    return 1000 * total / projections
+    for one in descriptors:
+        _check_patches(one, reference)
+    sets = [((one - one.mean()) / one.std(correction=0)).T.contiguous() for one in (reference, *descriptors)]
+    totals = np.zeros(len(descriptors))
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # a sort takes most of the time, and one thread
+        # A chunk at a time: all projections at once would take gigabytes.
+        for chosen in _directions(reference, projections, generator).split(CHUNK, dim=1):
+            target, *others = pool.map(_in_order, [chosen.T @ values for values in sets])
+            totals += [float((one - target).abs().mean(dim=1).double().sum()) for one in others]
+    return 1000 * totals / projections
+
+
+def _in_order(values: Tensor) -> Tensor:
+    """`values` (rows, columns) with each row sorted."""
+    if values.device.type == "cpu":  # numpy sorts more than ten times faster than torch there
+        return torch.from_numpy(np.sort(values.numpy(), axis=1))
+    return values.sort(dim=1).values
 
 
 def _check_patches(descriptors: Tensor, reference: Tensor) -> None:
@@ -168,9 +179,6 @@ def _checked_features(features: Tensor, reference: Tensor) -> tuple[Tensor, Tens
 
 SPREAD = 256  # directions of PROJECTIONS for the spread over groups: twice as fast
 ROWS = 512  # images per block of the kernels of all with all
-
-Floats = NDArray[np.float64]
-Groups = NDArray[np.intp]
 
 
 def kid_left_out(features: Tensor, reference: Tensor, patients: Groups, groups: Groups) -> tuple[float, Floats]:
@@ -229,24 +237,43 @@ def swd_left_out(
     order = torch.from_numpy(np.argsort(groups, kind="stable"))
     ends = np.concatenate([[0], np.cumsum(np.bincount(groups))]).tolist()
     cuts = [(0, 0), *pairwise(ends)]  # first nothing is left out, then group by group: their patches lie side by side
-    sets = [values[order] for values in (reference, *descriptors)]
+    labels = np.repeat(np.arange(1, len(cuts)), np.diff(ends))  # the number of the cut that leaves a patch out
+    sets = [values[order].float() for values in (reference, *descriptors)]
     scales = [_scales(values, cuts) for values in sets]
     totals = np.zeros((len(cuts), len(descriptors)))
-    for some in _directions(reference, projections, generator).split(CHUNK, dim=1):
-        offsets = some.sum(dim=0).numpy()[:, None]
-        projected = [(some.T @ values.T).numpy() for values in sets]
-        for number, (start, end) in enumerate(cuts):
-            scaled = []  # the sorted projections of what is left of each set, as if it had been standardised
-            for values, (means, sds) in zip(projected, scales, strict=True):
-                left = np.concatenate([values[:, :start], values[:, end:]], axis=1)
-                left.sort(axis=1)
-                left -= np.float32(means[number]) * offsets
-                left /= np.float32(sds[number])
-                scaled.append(left)
-            for column, left in enumerate(scaled[1:]):
-                totals[number, column] += np.abs(left - scaled[0]).mean(axis=1, dtype=np.float64).sum()
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for some in _directions(sets[0], projections, generator).split(CHUNK, dim=1):
+            ordered = list(pool.map(partial(_labelled, labels=labels), [some.T @ values.T for values in sets]))
+            cut = partial(_distances, ordered, scales, some.sum(dim=0).numpy()[:, None])
+            totals += list(pool.map(cut, range(len(cuts))))
     found = 1000 * totals / projections
     return found[0], found[1:]
+
+
+def _labelled(values: Tensor, labels: Groups) -> Labelled:
+    """The values (rows, columns), float32, with each row sorted, and the label of each of them there.
+
+    One sort serves all cuts: what is left of sorted values is sorted. The label, below 2^28, lies in the bits that
+    float64 has beyond a float32, where it changes neither the order of values nor, rounded back, the values.
+    """
+    wide = values.numpy().astype(np.float64)
+    bits = wide.view(np.int64)
+    bits |= labels
+    wide.sort(axis=1)
+    return wide.astype(np.float32), (bits & (2**28 - 1)).astype(np.min_scalar_type(labels[-1]))
+
+
+def _distances(
+    ordered: Sequence[Labelled], scales: Sequence[tuple[Floats, Floats]], offsets: NDArray[np.float32], number: int
+) -> list[np.float64]:
+    """Of each set from the first one, without the patches of label `number`, summed over rows: directions."""
+    left = []  # the sorted projections of what is left of each set, as if it had been standardised
+    for (values, labels), (means, sds) in zip(ordered, scales, strict=True):
+        kept = values[labels != number].reshape(len(values), -1)
+        kept -= np.float32(means[number]) * offsets
+        kept /= np.float32(sds[number])
+        left.append(kept)
+    return [np.abs(one - left[0]).mean(axis=1, dtype=np.float64).sum() for one in left[1:]]
 
 
 def _scales(values: Tensor, cuts: Sequence[tuple[int, int]]) -> tuple[Floats, Floats]:

@@ -51,7 +51,7 @@ def found() -> dict[str, SetMeasure]:
 def test_values_are_those_of_the_measures(found: dict[str, SetMeasure]) -> None:
     hr, mine = (torch.from_numpy(one) for one in (drawn(0, 20, 49), 1.5 * drawn(1, 20, 49) + 0.5))
     directions = torch.Generator().manual_seed(3)
-    expected = sliced_wasserstein(mine.flatten(0, 1), hr.flatten(0, 1), generator=directions)
+    [expected] = sliced_wasserstein([mine.flatten(0, 1)], hr.flatten(0, 1), generator=directions)
     np.testing.assert_allclose(found["swd/x2"].value, [0, expected], rtol=1e-6)
     np.testing.assert_allclose(found["swd"].value, found["swd/x2"].value)
     hr, mine = (torch.from_numpy(one) for one in (drawn(0, 9), 1.5 * drawn(1, 9) + 0.5))
@@ -124,8 +124,8 @@ def test_of_sliced_wasserstein_whole_images_are_left_out() -> None:
     groups = patient_groups(PATIENTS, seed=3)
     assert measure.without is not None
     for number, found in enumerate(measure.without[:, 0]):
-        kept = [torch.from_numpy(one[groups != number]).flatten(0, 1) for one in (sr, hr)]
-        expected = sliced_wasserstein(*kept, generator=torch.Generator().manual_seed(3))
+        mine, true = (torch.from_numpy(one[groups != number]).flatten(0, 1) for one in (sr, hr))
+        [expected] = sliced_wasserstein([mine], true, generator=torch.Generator().manual_seed(3))
         assert found == pytest.approx(expected, rel=0.03)  # along half as many directions
     assert measure.without.max() > 1.2 * measure.without.min()
 
@@ -236,9 +236,9 @@ def test_images_of_several_sizes_are_compared_in_the_levels_of_the_smallest(data
         set_arrays(projected(one[:, None]), some, seed=0, levels=3, patches=128, extractor=None)
         for one, some in zip(images, ids, strict=True)
     ]
-    coarsest = [torch.from_numpy(np.concatenate([part["swd/x4"] for part in one])).flatten(0, 1) for one in (sr, hr)]
+    mine, true = (torch.from_numpy(np.concatenate([part["swd/x4"] for part in one])).flatten(0, 1) for one in (sr, hr))
     rows = found["sets"].set_index(["method", "metric"])["value"]
-    expected = sliced_wasserstein(*coarsest, generator=torch.Generator().manual_seed(0))
+    [expected] = sliced_wasserstein([mine], true, generator=torch.Generator().manual_seed(0))
     assert rows["bicubic+projection", "swd/x4"] == pytest.approx(expected, rel=1e-4)
 
 

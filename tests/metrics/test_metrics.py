@@ -11,6 +11,7 @@ from torch import Tensor
 
 from latentsr.errors import InputError, OptionError
 from latentsr.metrics import CONTEXT, METRICS, Metric, applicable, find_metrics, measure
+from latentsr.metrics.images import Memo
 
 WITHOUT_WEIGHTS = [metric for metric in METRICS.values() if metric.group != "learned"]
 every_metric = pytest.mark.parametrize("metric", WITHOUT_WEIGHTS, ids=lambda metric: metric.name)
@@ -130,6 +131,23 @@ def test_measure_takes_what_is_at_hand(sr: Tensor, hr: Tensor) -> None:
     assert all(values.shape == (3,) for values in paired.values())
     torch.testing.assert_close(paired["radial_spectrum/03"], METRICS["radial_spectrum"](sr)[:, 2])
     assert [metric.name for metric in applicable(chosen, {})] == ["radial_spectrum", "laplacian_variance"]
+
+
+@pytest.mark.parametrize(("batch", "side"), [(3, 256), (1, 64)])
+def test_measures_that_share_what_they_make_have_the_values_of_each_alone(
+    batch: int, side: int, make_context: Callable, sr: Tensor, hr: Tensor
+) -> None:
+    """To the last digit, whatever was made of HR for another method."""
+    first, second, true = (image[:batch, :, :side, :side] for image in (sr, (sr + hr) / 2, hr))
+    memo = Memo(true)
+    for image in (first, second):
+        context = make_context(image, true)
+        together = measure(WITHOUT_WEIGHTS, image, context, [memo])
+        for metric in WITHOUT_WEIGHTS:
+            alone = metric(image, **context)
+            columns = alone.unbind(dim=1) if metric.parts else (alone,)
+            for name, values in zip(metric.names, columns, strict=True):
+                torch.testing.assert_close(together[name], values, rtol=0, atol=0, equal_nan=True, msg=name)
 
 
 @every_metric

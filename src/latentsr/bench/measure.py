@@ -27,6 +27,7 @@ from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.metrics import FOLLOWING, Metric, applicable, find_metrics, measure
 from latentsr.metrics.fidelity import lr_psnr
 from latentsr.metrics.hallucination import SIGMAS, hallucination_maps, noise_thresholds
+from latentsr.metrics.images import Memo
 from latentsr.metrics.sets import pyramid_levels
 from latentsr.names import HR, LR_PSNR
 from latentsr.stats.table import sorted_table, tidy_rows
@@ -160,11 +161,13 @@ class Truth:
         ids: of the images.
         hr: (batch, 1, rows, columns) in [0, 1].
         lr: made of them in float, not rounded.
+        memo: of what measures make of HR.
     """
 
     def __init__(self, work: Work, records: Sequence[Record], device: str | torch.device) -> None:
         self.ids = work.ids(records)
         self.hr, self.lr = read_hr_lr(work, records, device)
+        self.memo = Memo(self.hr)
         self._made: dict[str, Tensor] = {}
 
     def once(self, key: str, make: Callable[[], Tensor]) -> Tensor:
@@ -391,7 +394,7 @@ def restored(work: Work, method: Method, lr: Tensor, hr: Tensor, ids: Sequence[s
 @torch.inference_mode()
 def _measured(work: Work, case: Case, context: dict[str, Any], seconds: float) -> Measured:
     sr, shown, maps = case.made.image, case.shown, np.zeros((2, 0, 0), np.uint16)
-    values = measure([metric for metric in work.metrics if metric.name != LR_PSNR], shown, context)
+    values = measure([metric for metric in work.metrics if metric.name != LR_PSNR], shown, context, [case.truth.memo])
     # Before clamping: that is what breaks the agreement of a projected image with its input.
     values[LR_PSNR] = lr_psnr(sr, case.truth.lr, work.around.degradation)
     if "threshold" in context:

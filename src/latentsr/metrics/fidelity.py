@@ -27,6 +27,7 @@ from latentsr.metrics.images import (
     gaussian_taps,
     mirrored,
     no_value,
+    once,
     precise,
     smaller_than,
     span,
@@ -70,7 +71,7 @@ def ssim(sr: Tensor, hr: Tensor) -> Tensor:
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, SSIM_SIDE):
         return no_value(hr)
-    luminance, contrast = _terms(sr, hr)
+    luminance, contrast = once(_terms, sr, hr)
     return (luminance * contrast).mean(dim=(1, 2, 3))
 
 
@@ -105,7 +106,7 @@ def _ms_ssim(sr: Tensor, hr: Tensor, channels: int) -> Tensor:
         return no_value(hr[::channels])
     value = torch.ones_like(hr[::channels, 0, 0, 0])
     for weight in MS_SSIM_WEIGHTS[:-1]:
-        _, contrast = _terms(sr, hr)
+        _, contrast = once(_terms, sr, hr)
         value = value * mean(contrast) ** weight
         sr, hr = (F.avg_pool2d(image, 2) for image in (sr, hr))
     luminance, contrast = _terms(mirrored(sr, BORDER), mirrored(hr, BORDER))
@@ -176,7 +177,7 @@ def background_psnr(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
 def roi_ssim(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     """Mean of the SSIM map over the mask's pixels, (batch,), in [-1, 1]; NaN for sides under 11 px."""
     sr, hr = check_pair(sr, hr)
-    return no_value(hr) if smaller_than(hr, SSIM_SIDE) else _mean(ssim_map(sr, hr), mask)
+    return no_value(hr) if smaller_than(hr, SSIM_SIDE) else _mean(once(ssim_map, sr, hr), mask)
 
 
 def background_ssim(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
@@ -191,7 +192,7 @@ def roi_ssim_published(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
     reaches further than 3 px. Source: arXiv 2604.12152, its public code.
     """
     sr, hr = check_pair(sr, hr)
-    return no_value(hr) if smaller_than(hr, UNIFORM_SIDE) else _mean(ssim_map(sr, hr, uniform=True), mask)
+    return no_value(hr) if smaller_than(hr, UNIFORM_SIDE) else _mean(once(ssim_map, sr, hr, uniform=True), mask)
 
 
 def background_ssim_published(sr: Tensor, hr: Tensor, mask: Tensor) -> Tensor:
@@ -266,11 +267,17 @@ def _at_all_scales(function: Callable[[Tensor, Tensor], Tensor], sr: Tensor, hr:
             f"latents of shapes {tuple(sr.shape)} and {tuple(hr.shape)}: expected two alike, "
             "(batch, channels, rows, columns)"
         )
-    values = []
+    pooled = zip(once(_pooled, sr), once(_pooled, hr), strict=True)
+    values = [function(*both) for both in pooled]
+    none = [no_value(hr)] * (len(SCALES) - len(values))  # of the scales above their size, which come first
+    return torch.stack([*none, *values], dim=1)
+
+
+def _pooled(latents: Tensor) -> list[Tensor]:
+    """The flattened latents (batch, values) at each of SCALES that is no larger than they, each pooled of the last."""
+    found = []
     for scale in SCALES:
-        if smaller_than(hr, scale):
-            values.append(no_value(hr))
-        else:
-            sr, hr = (F.adaptive_avg_pool2d(latent, scale) for latent in (sr, hr))
-            values.append(function(sr.flatten(1), hr.flatten(1)))
-    return torch.stack(values, dim=1)
+        if not smaller_than(latents, scale):
+            latents = F.adaptive_avg_pool2d(latents, scale)
+            found.append(latents.flatten(1))
+    return found

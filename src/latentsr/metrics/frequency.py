@@ -27,6 +27,7 @@ from latentsr.metrics.images import (
     gaussian_taps,
     mirrored,
     no_value,
+    once,
     precise,
     smaller_than,
     span,
@@ -54,16 +55,23 @@ def hfen(sr: Tensor, hr: Tensor) -> Tensor:
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, HFEN_SIDE):
         return no_value(hr)
+    error, edges = _log_norms(sr - hr), once(_log_norms, hr)
+    return torch.where(span(hr) > 0, error / edges, torch.nan)
+
+
+def _log_norms(image: Tensor) -> Tensor:
+    """The L2 norm of LoG of each image, (batch,)."""
+    images = len(image)
+    if images == 1:  # torch filters one channel in another way than several, and the last digits differ
+        image = image.expand(2, -1, -1, -1)
     # Three separable passes, since the kernel has rank three.
-    image = torch.cat([sr - hr, hr])
     rows, columns = (factors.to(image) for factors in laplacian_of_gaussian(LOG_SIZE, LOG_SIGMA))
     batch = image.shape[0]
     channels = mirrored(image, LOG_SIZE // 2).transpose(0, 1)
     passed = F.conv2d(channels, columns[:, None, None, :].repeat(batch, 1, 1, 1), groups=batch)
     weights = rows[None, :, :, None].expand(batch, -1, -1, -1)
     filtered = F.conv2d(passed, weights, groups=batch).transpose(0, 1)
-    error, edges = filtered.flatten(1).norm(dim=1).chunk(2)
-    return torch.where(span(hr) > 0, error / edges, torch.nan)
+    return filtered.flatten(1).norm(dim=1)[:images]
 
 
 def laplacian_variance(image: Tensor) -> Tensor:
@@ -167,7 +175,7 @@ def subband_psnr(sr: Tensor, hr: Tensor) -> Tensor:
     """
     sr, hr = check_pair(sr, hr)
     values = []
-    for mine, true in zip(haar_bands(sr), haar_bands(hr), strict=True):
+    for mine, true in zip(haar_bands(sr), once(haar_bands, hr), strict=True):
         mse, peak = (mine - true).square().mean(dim=(1, 2, 3)), true.abs().amax(dim=(1, 2, 3))
         value = 20 * peak.log10() - 10 * mse.clamp_min(LOSSLESS_MSE).log10()
         value = torch.where(peak > 0, value, torch.nan)
@@ -210,11 +218,9 @@ def sfrc_rate(sr: Tensor, hr: Tensor) -> Tensor:
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, PATCH):
         return no_value(hr)[:, None].expand(-1, len(THRESHOLDS))
-    mine, true = _patches(sr), _patches(hr)
-    shown = torch.maximum(mine.std(dim=(-2, -1), correction=0), true.std(dim=(-2, -1), correction=0)) >= CONTRAST
-    hann = torch.hann_window(PATCH, periodic=False, dtype=hr.dtype, device=hr.device)
-    window = hann[:, None] * hann[None, :]
-    curves = ring_correlation(mine * window, true * window)  # (batch, rows, columns, rings)
+    (contrast, *mine), (true_contrast, *true) = _patch_spectra(sr), once(_patch_spectra, hr)
+    shown = torch.maximum(contrast, true_contrast) >= CONTRAST
+    curves = _correlated(*mine, *true)  # (batch, rows, columns, rings)
     rates = []
     for threshold in THRESHOLDS:
         # First frequency in cycles per pixel at which each curve falls below `threshold`, +inf if nowhere.
@@ -234,20 +240,42 @@ def ring_correlation(sr: Tensor, hr: Tensor) -> Tensor:
     The real part of the cross spectrum summed over a ring, over the root of the product of both powers there; 1 where
     neither has any power, 0 where only one has.
     """
-    size = hr.shape[-1]
-    # Weight of each half-plane FFT bin in each ring, (bins, size / 2): bins with a mirror image count twice.
+    return _correlated(*_ring_powers(sr), *_ring_powers(hr))
+
+
+def _correlated(first: Tensor, power: Tensor, second: Tensor, other_power: Tensor) -> Tensor:
+    """The ring correlation of two images from the spectrum of each and its power in the rings."""
+    cross = (first.real * second.real + first.imag * second.imag).flatten(-2) @ _ring_weights(first)
+    scale = (power * other_power).sqrt()
+    alone = torch.where(power == other_power, 1.0, 0.0).to(cross)
+    return torch.where(scale > 0, cross / scale, alone)
+
+
+def _ring_powers(image: Tensor) -> tuple[Tensor, Tensor]:
+    """The half plane of the spectrum of square images (..., n, n), and its power in each ring, (..., n / 2)."""
+    spectrum = torch.fft.rfft2(image)
+    return spectrum, (spectrum.real.square() + spectrum.imag.square()).flatten(-2) @ _ring_weights(spectrum)
+
+
+def _ring_weights(spectrum: Tensor) -> Tensor:
+    """Weight of each bin of the half plane (..., n, n / 2 + 1) in each ring, (bins, n / 2).
+
+    Bins with a mirror image count twice.
+    """
+    size = spectrum.shape[-2]
     down = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64)
     across = torch.arange(size // 2 + 1, dtype=torch.float64)
     ring = torch.hypot(down[:, None], across[None, :]).round()
     counts = torch.where((across > 0) & (across < size / 2), 2.0, 1.0).expand(size, -1)
     inside = ring[..., None] == torch.arange(size // 2)
-    rings = inside.double().mul(counts[..., None]).flatten(0, 1).to(hr)
-    first, second = (torch.fft.rfft2(image) for image in (sr, hr))
-    cross = (first.real * second.real + first.imag * second.imag).flatten(-2) @ rings
-    powers = [(part.real.square() + part.imag.square()).flatten(-2) @ rings for part in (first, second)]
-    scale = (powers[0] * powers[1]).sqrt()
-    alone = torch.where(powers[0] == powers[1], 1.0, 0.0).to(cross)
-    return torch.where(scale > 0, cross / scale, alone)
+    return inside.double().mul(counts[..., None]).flatten(0, 1).to(spectrum.real)
+
+
+def _patch_spectra(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each patch its standard deviation, and under a Hann window its spectrum and its power in each ring."""
+    patches = _patches(image)
+    hann = torch.hann_window(PATCH, periodic=False, dtype=image.dtype, device=image.device)
+    return patches.std(dim=(-2, -1), correction=0), *_ring_powers(patches * (hann[:, None] * hann[None, :]))
 
 
 def _patches(image: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentsr.errors import InputError
-from latentsr.metrics.images import check_image, check_pair, precise
+from latentsr.metrics.images import check_image, check_pair, once, precise
 
 SIGMAS = (1.0, 2.0, 3.0)
 
@@ -51,12 +51,12 @@ def hallucination_maps(sr: Tensor, hr: Tensor, threshold: Tensor) -> tuple[Tenso
 
 def hallucinated(sr: Tensor, hr: Tensor, threshold: Tensor) -> Tensor:
     """Share of pixels brighter than HR by more than each threshold, (batch, thresholds), in [0, 1]."""
-    return _share_and_magnitude(sr, hr, threshold)[0]
+    return once(_share_and_magnitude, sr, hr, threshold)[0]
 
 
 def hallucinated_magnitude(sr: Tensor, hr: Tensor, threshold: Tensor) -> Tensor:
     """Mean SR - HR over the hallucinated pixels, (batch, thresholds), in [0, 1]; NaN where there is none."""
-    return _share_and_magnitude(sr, hr, threshold)[1]
+    return once(_share_and_magnitude, sr, hr, threshold)[1]
 
 
 def lost(sr: Tensor, hr: Tensor, threshold: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def null_space(sr: Tensor, mean: Tensor, degradation: LinearOperator) -> Tensor:
     does, the mean nothing. Computed in float64, since A^+ magnifies rounding.
     Source: range-null space decomposition (Wang 2023, DDNM, eq. 7).
     """
-    part, _ = _null_part(sr, mean, degradation)
+    part, _ = once(_null_part, sr, mean, degradation=degradation)
     return part.square().mean(dim=(1, 2, 3)).sqrt().to(sr.dtype)
 
 
@@ -102,7 +102,7 @@ def null_space_share(sr: Tensor, mean: Tensor, degradation: LinearOperator) -> T
 
     1 for a sample and a mean that both agree with LR.
     """
-    part, difference = _null_part(sr, mean, degradation)
+    part, difference = once(_null_part, sr, mean, degradation=degradation)
     share = part.square().sum(dim=(1, 2, 3)) / difference.square().sum(dim=(1, 2, 3))
     return share.clamp_max(1).to(sr.dtype)
 

@@ -1,6 +1,10 @@
-"""Checks of a measure's images, and the batched filters that several measures share."""
+"""Checks of a measure's images, the batched filters that several measures share, and a memory of what they made."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import RLock
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +13,56 @@ from torch import Tensor
 from latentsr.errors import InputError
 
 GREY_LEVELS = 255.0  # of the scale on which many papers give their constants
+
+Made = TypeVar("Made")
+
+
+class Memo:
+    """What is made of some images by `once`, kept while measures of these are made: spectra, gradients, responses.
+
+    The tensors must not be changed in place meanwhile. Threads may share it: what one makes, the others wait for.
+    """
+
+    def __init__(self, *images: Tensor) -> None:
+        self._images = images
+        self._made: dict[tuple[object, ...], Any] = {}
+        self._lock = RLock()
+
+    def knows(self, *images: Tensor) -> bool:
+        """Whether all of these, the tensors themselves and no copies, are its own."""
+        return all(any(image is own for own in self._images) for image in images)
+
+    def once(self, key: tuple[object, ...], make: Callable[[], Made]) -> Made:
+        """What `make` returned at the first call with this key."""
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+            made: Made = self._made[key]
+            return made
+
+
+_OPEN: ContextVar[tuple[Memo, ...]] = ContextVar("open memos", default=())
+
+
+@contextmanager
+def sharing(*memos: Memo) -> Iterator[None]:
+    """Within it, `once` keeps its results in the first of these memos that knows the images."""
+    before = _OPEN.set(memos)
+    try:
+        yield
+    finally:
+        _OPEN.reset(before)
+
+
+def once(make: Callable[..., Made], *images: Tensor, **options: Any) -> Made:
+    """`make(*images, **options)`, not to be changed: made anew only where no open memo knows the images.
+
+    `make` is a function of a module, since its name is what a result is found by; options are hashable.
+    """
+    for memo in _OPEN.get():
+        if memo.knows(*images):
+            return memo.once((make, *map(id, images), *options.items()), lambda: make(*images, **options))
+    return make(*images, **options)
 
 
 def check_image(image: Tensor) -> Tensor:
@@ -20,10 +74,15 @@ def check_image(image: Tensor) -> Tensor:
         )
     if image.numel() == 0:
         raise InputError(f"images of shape {tuple(image.shape)} hold no pixel: a measure expects one or more")
-    low, high = (float(bound) for bound in torch.aminmax(image.detach()))
+    low, high = once(_bounds, image)
     if not (low >= 0 and high <= 1):  # written so that NaN fails too
         raise InputError(f"image values from {low:g} to {high:g}: a measure expects [0, 1]; apply the window and clamp")
     return image
+
+
+def _bounds(image: Tensor) -> tuple[float, ...]:
+    """Smallest and largest value of the whole batch."""
+    return tuple(float(bound) for bound in torch.aminmax(image.detach()))
 
 
 def check_pair(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:

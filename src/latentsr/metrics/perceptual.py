@@ -8,7 +8,6 @@ both images are cropped by a pixel. So both are the mean of the published defini
 of SR and HR without their first 0 or 1 rows and columns. `phases=1` is the published definition.
 """
 
-from collections.abc import Iterator
 from itertools import islice
 
 import torch
@@ -23,6 +22,7 @@ from latentsr.metrics.images import (
     halvings,
     likeness,
     no_value,
+    once,
     smaller_than,
 )
 
@@ -42,15 +42,17 @@ def haarpsi(sr: Tensor, hr: Tensor, *, constants: tuple[float, float] = NATURAL,
     `constants` are C and alpha, NATURAL or MEDICAL. Source: Reisenhofer et al. 2018.
     """
     c, alpha = constants
+    sr, hr = check_pair(sr, hr)
+    if smaller_than(hr, PUBLISHED_HAARPSI_SIDE + (phases > 1)):
+        return no_value(hr)
     values = []
-    for first, second in _halved(sr, hr, PUBLISHED_HAARPSI_SIDE, phases):
-        mine, true = list(_haar_responses(first)), list(_haar_responses(second))
-        weight = torch.maximum(mine.pop(), true.pop())  # the coarsest response only weighs
+    for mine, true in zip(*(once(_haar_responses, image, phases=phases) for image in (sr, hr)), strict=True):
+        weight = torch.maximum(mine[2], true[2])  # the coarsest response only weighs
         fine = likeness(mine[0], true[0], c).add_(likeness(mine[1], true[1], c)).mul_(alpha / 2).sigmoid_()
         # 0 / 0 is NaN: black against black has no coefficient to weigh by
         share = fine.mul_(weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
         values.append((torch.logit(share) / alpha).square())
-    return torch.stack(values).mean(dim=0) if values else no_value(hr)
+    return torch.stack(values).mean(dim=0)
 
 
 def gmsd(sr: Tensor, hr: Tensor, *, phases: int = 4) -> Tensor:
@@ -59,47 +61,48 @@ def gmsd(sr: Tensor, hr: Tensor, *, phases: int = 4) -> Tensor:
     NaN for sides under 7 px (6 px for one phase, as published). Prewitt gradients, c = 170 on the 0..255 scale.
     Source: Xue et al. 2014.
     """
-    values = [
-        likeness(_prewitt(mine), _prewitt(true), GMSD_CONSTANT).std(dim=(1, 2, 3), correction=0)
-        for mine, true in _halved(sr, hr, PUBLISHED_GMSD_SIDE, phases)
-    ]
-    return torch.stack(values).mean(dim=0) if values else no_value(hr)
-
-
-def _halved(sr: Tensor, hr: Tensor, side: int, phases: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """SR and HR, 0..255, halved on so many phases of the 2x2 grid; none if a phase has a side under `side` px."""
     sr, hr = check_pair(sr, hr)
-    if not smaller_than(hr, side + (phases > 1)):
-        for mine, true in islice(zip(halvings(sr), halvings(hr), strict=True), phases):
-            yield GREY_LEVELS * mine, GREY_LEVELS * true
+    if smaller_than(hr, PUBLISHED_GMSD_SIDE + (phases > 1)):
+        return no_value(hr)
+    gradients = zip(_prewitt(sr, phases=phases), once(_prewitt, hr, phases=phases), strict=True)
+    values = [likeness(*both, GMSD_CONSTANT).std(dim=(1, 2, 3), correction=0) for both in gradients]
+    return torch.stack(values).mean(dim=0)
 
 
-def _haar_responses(image: Tensor) -> Iterator[Tensor]:
-    """Magnitudes of the Haar responses of `image` to edges along both axes, (batch, 2, rows, columns), fine to coarse.
+def _haar_responses(image: Tensor, *, phases: int) -> list[list[Tensor]]:
+    """Of each phase of the 0..255 image the magnitudes of its Haar responses to edges along both axes, fine to coarse.
 
-    MATLAB's conv2(..., 'same'), zero border. Windows twice as wide are made of the sums of the last ones.
+    Each is (batch, 2, rows, columns). MATLAB's conv2(..., 'same'), zero border. Windows twice as wide are made of the
+    sums of the last ones.
     """
-    rows, columns = image.shape[-2:]
     border = 2 ** (HAARPSI_LEVELS - 1)
-    sums = F.pad(image, (border - 1, border, border - 1, border))
-    for level in range(HAARPSI_LEVELS):
-        half = 2**level  # of the window
-        both, apart = sums[..., :-half] + sums[..., half:], sums[..., :-half] - sums[..., half:]
-        sums = both[..., :-half, :] + both[..., half:, :]
-        down, across = both[..., :-half, :] - both[..., half:, :], apart[..., :-half, :] + apart[..., half:, :]
-        margin = border - half
-        inside = (..., slice(margin, margin + rows), slice(margin, margin + columns))
-        yield torch.cat([down[inside], across[inside]], dim=1).abs_().div_(2 * half)
+    found: list[list[Tensor]] = []
+    for phase in islice(halvings(image), phases):
+        rows, columns = phase.shape[-2:]
+        sums = F.pad(GREY_LEVELS * phase, (border - 1, border, border - 1, border))
+        found.append([])
+        for level in range(HAARPSI_LEVELS):
+            half = 2**level  # of the window
+            both, apart = sums[..., :-half] + sums[..., half:], sums[..., :-half] - sums[..., half:]
+            sums = both[..., :-half, :] + both[..., half:, :]
+            down, across = both[..., :-half, :] - both[..., half:, :], apart[..., :-half, :] + apart[..., half:, :]
+            margin = border - half
+            inside = (..., slice(margin, margin + rows), slice(margin, margin + columns))
+            found[-1].append(torch.cat([down[inside], across[inside]], dim=1).abs_().div_(2 * half))
+    return found
 
 
-def _prewitt(image: Tensor) -> Tensor:
-    """Gradient magnitude, of the same size, zero border."""
-    padded = F.pad(image, (1, 1, 1, 1))
-    three_rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
-    three_columns = padded[..., :-2] + padded[..., 1:-1] + padded[..., 2:]
-    across = three_rows[..., :-2] - three_rows[..., 2:]
-    down = three_columns[..., :-2, :] - three_columns[..., 2:, :]
-    return across.square_().addcmul_(down, down).sqrt_().div_(3)
+def _prewitt(image: Tensor, *, phases: int) -> list[Tensor]:
+    """Gradient magnitude of each phase of the 0..255 image, of the phase's size, zero border."""
+    found = []
+    for phase in islice(halvings(image), phases):
+        padded = F.pad(GREY_LEVELS * phase, (1, 1, 1, 1))
+        three_rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
+        three_columns = padded[..., :-2] + padded[..., 1:-1] + padded[..., 2:]
+        across = three_rows[..., :-2] - three_rows[..., 2:]
+        down = three_columns[..., :-2, :] - three_columns[..., 2:, :]
+        found.append(across.square_().addcmul_(down, down).sqrt_().div_(3))
+    return found
 
 
 VSI_SIDE = 3
@@ -127,10 +130,9 @@ def vsi(sr: Tensor, hr: Tensor) -> Tensor:
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, VSI_SIDE):
         return no_value(hr)
-    saliency_sr, saliency_hr = (_shrunk(saliency(image)) for image in (sr, hr))
-    grey_sr, grey_hr = (_shrunk(image * GREY_LEVELS) for image in (sr, hr))
+    (saliency_sr, grey_sr, gradient_sr), (saliency_hr, grey_hr, gradient_hr) = _visual(sr), once(_visual, hr)
     alike = likeness(saliency_sr, saliency_hr, SALIENCY_CONSTANT)
-    alike = alike * likeness(_gradient(grey_sr), _gradient(grey_hr), GRADIENT_CONSTANT) ** GRADIENT_POWER
+    alike = alike * likeness(gradient_sr, gradient_hr, GRADIENT_CONSTANT) ** GRADIENT_POWER
     chroma = (likeness(part * grey_sr, part * grey_hr, CHROMA_CONSTANT) for part in (M_OF_GREY, N_OF_GREY))
     alike = alike * (next(chroma) * next(chroma)) ** CHROMA_POWER
     weight = torch.maximum(saliency_sr, saliency_hr)
@@ -161,6 +163,16 @@ def saliency(image: Tensor) -> Tensor:
     return (prominent - low) / (high - low + torch.finfo(image.dtype).eps)
 
 
+def _visual(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Saliency, 0..255 image, and the Scharr gradient magnitude of its L channel (zero border), shrunk."""
+    grey = _shrunk(image * GREY_LEVELS)
+    padded = F.pad(L_OF_GREY * grey, (1, 1, 1, 1))
+    rows = 3 * padded[..., :-2, :] + 10 * padded[..., 1:-1, :] + 3 * padded[..., 2:, :]
+    columns = 3 * padded[..., :-2] + 10 * padded[..., 1:-1] + 3 * padded[..., 2:]
+    gradient = torch.hypot(rows[..., 2:] - rows[..., :-2], columns[..., 2:, :] - columns[..., :-2, :]) / 16
+    return _shrunk(saliency(image)), grey, gradient
+
+
 def _shrunk(image: Tensor) -> Tensor:
     """`image` averaged down to a smaller side of about 256 px, as the paper does."""
     factor = round(min(image.shape[-2:]) / 256)
@@ -168,14 +180,6 @@ def _shrunk(image: Tensor) -> Tensor:
         return image
     before, after = factor // 2, (factor - 1) // 2
     return F.avg_pool2d(F.pad(image, (before, after, before, after), mode="replicate"), factor)
-
-
-def _gradient(grey: Tensor) -> Tensor:
-    """Scharr gradient magnitude of the L channel of `grey`, of the same size, zero border."""
-    padded = F.pad(L_OF_GREY * grey, (1, 1, 1, 1))
-    rows = 3 * padded[..., :-2, :] + 10 * padded[..., 1:-1, :] + 3 * padded[..., 2:, :]
-    columns = 3 * padded[..., :-2] + 10 * padded[..., 1:-1] + 3 * padded[..., 2:]
-    return torch.hypot(rows[..., 2:] - rows[..., :-2], columns[..., 2:, :] - columns[..., :-2, :]) / 16
 
 
 VIF_SIDE = 41

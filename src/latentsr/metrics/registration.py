@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from latentsr.errors import InputError
-from latentsr.metrics.images import check_pair, no_value, precise, smaller_than
+from latentsr.metrics.images import check_pair, no_value, once, precise, smaller_than
 
 SIDE = 16  # px, of HR; of LR where a shift is found
 SHIFT = ("length", "right", "down")
@@ -29,17 +29,16 @@ MATCH, OTHER = 0.9, 0.75
 BEYOND = 0.05
 
 
-class _Spectra(NamedTuple):
-    """The half planes of both spectra, (batch, bins) complex, and the frequencies of the bins.
+class _Bins(NamedTuple):
+    """The bins of the half plane of a spectrum.
 
-    `frequency` (2, bins), cycles per pixel down and across, `radius` (bins,) its length, `weight` (bins,) 2 for bins
-    that have a mirror image.
+    `frequency` (2, bins), cycles per pixel down and across, `radius` (bins,) its length, `ring` (bins,) in which each
+    lies of those one bin wide, `weight` (bins,) 2 for bins that have a mirror image.
     """
 
-    sr: Tensor
-    hr: Tensor
     frequency: Tensor
     radius: Tensor
+    ring: Tensor
     weight: Tensor
 
 
@@ -55,7 +54,7 @@ def shift(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     scale = _scale(hr, lr)
     if smaller_than(lr, SIDE):
         return no_value(hr)[:, None].expand(-1, len(SHIFT))
-    place, _, match = _registered(_spectra(sr, hr), scale, hr.shape[-2:])
+    place, _, match = once(_registered, sr, hr, scale=scale)
     down, right = place.where(match[:, None] >= MATCH, torch.nan).unbind(dim=1)
     return torch.stack([torch.hypot(down, right), right, down], dim=1).to(hr.dtype)
 
@@ -69,10 +68,9 @@ def contrast(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     scale = _scale(hr, lr)
     if smaller_than(lr, SIDE):
         return no_value(hr)
-    spectra = _spectra(sr, hr)
-    _, cross, match = _registered(spectra, scale, hr.shape[-2:])
-    coarse = spectra.weight * (spectra.radius <= 0.5 / scale / COARSE)
-    slope = (cross.real @ coarse) / (_power(spectra.hr) @ coarse)
+    (_, cross, match), bins = once(_registered, sr, hr, scale=scale), once(_bins, hr)
+    coarse = bins.weight * (bins.radius <= 0.5 / scale / COARSE)
+    slope = (cross.real @ coarse) / (_power(once(_spectrum, hr)) @ coarse)
     return slope.where(match >= MATCH, torch.nan).to(hr.dtype)
 
 
@@ -85,8 +83,8 @@ def blur(sr: Tensor, hr: Tensor) -> Tensor:
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, SIDE):
         return no_value(hr)
-    spectra, side = _spectra(sr, hr), max(hr.shape[-2:])
-    mine, true = (_over_rings(spectra, _power(part), side)[:, 1 : side // 2 + 1] for part in (spectra.sr, spectra.hr))
+    side = max(hr.shape[-2:])
+    mine, true = (once(_ring_power, image, hr)[:, 1 : side // 2 + 1] for image in (sr, hr))
     weight = torch.minimum(mine, true)
     weight = weight / weight.sum(dim=1, keepdim=True)
     x = torch.arange(1, side // 2 + 1, device=hr.device).to(weight).div(side).square()
@@ -107,12 +105,11 @@ def noise(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     scale = _scale(hr, lr)
     if smaller_than(lr, SIDE):
         return no_value(hr)
-    spectra, side = _spectra(sr, hr), max(hr.shape[-2:])
-    _, cross, match = _registered(spectra, scale, hr.shape[-2:])
-    real, imaginary, mine, true = (
-        _over_rings(spectra, one, side) for one in (cross.real, cross.imag, _power(spectra.sr), _power(spectra.hr))
-    )
-    bins = _over_rings(spectra, torch.ones_like(spectra.weight)[None], side)
+    *_, match = once(_registered, sr, hr, scale=scale)
+    real, imaginary = once(_ring_cross, sr, hr, scale=scale)
+    mine, true = (once(_ring_power, image, hr) for image in (sr, hr))
+    half, side = once(_bins, hr), max(hr.shape[-2:])
+    bins = _over_rings(half, torch.ones_like(half.weight)[None])
     ring = torch.arange(bins.shape[1], device=hr.device) / side
     certain = (ring > 1.5 / side) & (ring <= 0.25 / scale)  # the window spreads the mean over the first rings
     alone = (mine - (real.square() + imaginary.square()) / true) * certain
@@ -133,9 +130,8 @@ def detail_frc(sr: Tensor, hr: Tensor, lr: Tensor) -> Tensor:
     scale = _scale(hr, lr)
     if smaller_than(hr, SIDE) or scale == 1:
         return no_value(hr)
-    spectra, side = _spectra(sr, hr), max(hr.shape[-2:])
-    _, cross, _ = _registered(spectra, scale, hr.shape[-2:])
-    both, mine, true = (_over_rings(spectra, one, side) for one in (cross.real, _power(spectra.sr), _power(spectra.hr)))
+    both, _ = once(_ring_cross, sr, hr, scale=scale)
+    (mine, true), side = (once(_ring_power, image, hr) for image in (sr, hr)), max(hr.shape[-2:])
     ring = torch.arange(both.shape[1], device=hr.device) / side
     weight = true * ((ring > 0.5 / scale) & (ring <= min(0.5, 1 / scale)))
     correlation = both / (mine * true).sqrt()  # 0 / 0: of a ring that is empty in SR
@@ -156,17 +152,22 @@ def _scale(hr: Tensor, lr: Tensor) -> int:
     return scale
 
 
-def _spectra(sr: Tensor, hr: Tensor) -> _Spectra:
-    rows, columns = hr.shape[-2:]
-    window = (_hann(rows)[:, None] * _hann(columns)).to(precise(hr))
-    images = (precise(image)[:, 0] for image in (sr, hr))
-    mine, true = (
-        torch.fft.rfft2((image - image.mean(dim=(1, 2), keepdim=True)) * window).flatten(1) for image in images
-    )
-    bins = torch.fft.fftfreq(rows, dtype=torch.float64), torch.fft.rfftfreq(columns, dtype=torch.float64)
-    frequency = torch.stack(torch.meshgrid(*bins, indexing="ij")).flatten(1).to(window)
-    weight = 1 + ((frequency[1] > 0) & (2 * frequency[1] < 1)).to(window)
-    return _Spectra(mine, true, frequency, torch.hypot(*frequency), weight)
+def _bins(image: Tensor) -> _Bins:
+    """Those of images of this size, in the type and on the device that their spectra have."""
+    like, (rows, columns) = precise(image[:0]), image.shape[-2:]
+    down, across = torch.fft.fftfreq(rows, dtype=torch.float64), torch.fft.rfftfreq(columns, dtype=torch.float64)
+    frequency = torch.stack(torch.meshgrid(down, across, indexing="ij")).flatten(1).to(like)
+    radius = torch.hypot(*frequency)
+    weight = 1 + ((frequency[1] > 0) & (2 * frequency[1] < 1)).to(like)
+    return _Bins(frequency, radius, (radius * max(rows, columns)).round().long(), weight)
+
+
+def _spectrum(image: Tensor) -> Tensor:
+    """The half plane of each image's spectrum under a Hann window, less its mean, (batch, bins) complex."""
+    rows, columns = image.shape[-2:]
+    values = precise(image)[:, 0]
+    window = (_hann(rows)[:, None] * _hann(columns)).to(values)
+    return torch.fft.rfft2((values - values.mean(dim=(1, 2), keepdim=True)) * window).flatten(1)
 
 
 def _hann(side: int) -> Tensor:
@@ -177,23 +178,34 @@ def _power(spectrum: Tensor) -> Tensor:
     return spectrum.real.square() + spectrum.imag.square()
 
 
-def _over_rings(spectra: _Spectra, values: Tensor, side: int) -> Tensor:
+def _over_rings(bins: _Bins, values: Tensor) -> Tensor:
     """Sums of `values` (batch, bins) over rings of frequency, (batch, rings): ring k is k / side cycles per pixel."""
-    ring = (spectra.radius * side).round().long()
-    sums = torch.zeros(len(values), int(ring.max()) + 1, dtype=values.dtype, device=values.device)
-    return sums.index_add(1, ring, values * spectra.weight)
+    sums = torch.zeros(len(values), int(bins.ring.max()) + 1, dtype=values.dtype, device=values.device)
+    return sums.index_add(1, bins.ring, values * bins.weight)
 
 
-def _registered(spectra: _Spectra, scale: int, size: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
+def _ring_power(image: Tensor, hr: Tensor) -> Tensor:
+    """The power of images of HR's size over the rings."""
+    return _over_rings(once(_bins, hr), _power(once(_spectrum, image)))
+
+
+def _ring_cross(sr: Tensor, hr: Tensor, *, scale: int) -> tuple[Tensor, Tensor]:
+    """Real and imaginary part of the cross spectrum of SR moved back onto HR, over the rings."""
+    (_, cross, _), bins = once(_registered, sr, hr, scale=scale), once(_bins, hr)
+    return _over_rings(bins, cross.real), _over_rings(bins, cross.imag)
+
+
+def _registered(sr: Tensor, hr: Tensor, *, scale: int) -> tuple[Tensor, Tensor, Tensor]:
     """(place, cross, match) of SR registered with HR by a shift, found below LR's Nyquist frequency.
 
     `place` (batch, 2), pixels down and to the right of HR; `cross` spectrum (batch, bins) of SR moved back; `match`
     (batch,) in [-1, 1], the mean cosine of the remaining phase differences, NaN where an image is constant.
     """
+    size, bins = hr.shape[-2:], once(_bins, hr)
     rows, columns = size
-    known = (spectra.radius <= 0.5 / scale).nonzero()[:, 0]
-    frequency, weight = spectra.frequency[:, known], spectra.weight[known]
-    cross = spectra.sr * spectra.hr.conj()
+    known = (bins.radius <= 0.5 / scale).nonzero()[:, 0]
+    frequency, weight = bins.frequency[:, known], bins.weight[known]
+    cross = once(_spectrum, sr) * once(_spectrum, hr).conj()
     below = cross[:, known]
     root = below.abs().sqrt()
     whitened = torch.where(root > 0, below / root, 0)
@@ -208,7 +220,7 @@ def _registered(spectra: _Spectra, scale: int, size: torch.Size) -> tuple[Tensor
         step = torch.linalg.solve_ex(curve, turned.imag @ frequency.mT)[0] / (2 * math.pi)
         place = whole + (place - step - whole).clamp(-1, 1)  # the summit is within a pixel of the highest one
     match = (whitened * _phase(place, frequency)).real.sum(dim=1) / (root @ weight)
-    return place, cross * _phase(place, spectra.frequency), match
+    return place, cross * _phase(place, bins.frequency), match
 
 
 def _phase(place: Tensor, frequency: Tensor) -> Tensor:

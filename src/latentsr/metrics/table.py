@@ -1,7 +1,7 @@
 """The METRICS and SET_METRICS tables: every measure with its unit, direction, range, size and source."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentsr.errors import InputError, OptionError
 from latentsr.metrics import coverage, fidelity, frequency, hallucination, learned, perceptual, registration
+from latentsr.metrics.images import Memo, sharing
 
 CONTEXT = (
     "hr", "lr", "degradation", "threshold", "mask", "mean", "sr_latent", "hr_latent", "reconstruction", "sr_decoded",
@@ -94,19 +95,24 @@ def applicable(metrics: Iterable[Metric], context: Mapping[str, Any]) -> tuple[M
     return tuple(metric for metric in metrics if set(metric.needs) <= context.keys())
 
 
-def measure(metrics: Iterable[Metric], sr: Tensor, context: Mapping[str, Any]) -> dict[str, Tensor]:
+def measure(
+    metrics: Iterable[Metric], sr: Tensor, context: Mapping[str, Any], memos: Sequence[Memo] = ()
+) -> dict[str, Tensor]:
     """The values of a batch by tidy name, each (batch,), of every measure whose needs are in `context`.
 
     Args:
         metrics: what to measure; those that need more than `context` has are left out (`applicable` tells which).
         sr: SR images, (batch, 1, rows, columns) in [0, 1].
         context: by the names of CONTEXT, all on the device of `sr`.
+        memos: of HR, say, where it is measured against several SR: what is made of it alone is made once.
     """
     values: dict[str, Tensor] = {}
-    for metric in applicable(metrics, context):
-        found = metric(sr, **context)
-        columns = found.unbind(dim=1) if metric.parts else (found,)
-        values |= dict(zip(metric.names, columns, strict=True))
+    own = Memo(sr, *(given for given in context.values() if isinstance(given, Tensor)))
+    with sharing(*memos, own):
+        for metric in applicable(metrics, context):
+            found = metric(sr, **context)
+            columns = found.unbind(dim=1) if metric.parts else (found,)
+            values |= dict(zip(metric.names, columns, strict=True))
     return values
 
 

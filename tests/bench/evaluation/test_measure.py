@@ -66,6 +66,20 @@ def test_projection_makes_sr_true_to_lr_and_no_worse(table: pd.DataFrame) -> Non
     assert (values(table, "bicubic+projection", "psnr") > values(table, "bicubic", "psnr")).all()
 
 
+def test_what_is_made_of_hr_is_made_once_for_all_methods(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    transformed, transform = [], torch.fft.rfft2
+
+    def counted(image: Tensor) -> Tensor:
+        transformed.append(tuple(image.shape))
+        return transform(image)
+
+    monkeypatch.setattr(torch.fft, "rfft2", counted)
+    names = ["shift", "contrast", "blur", "noise", "detail_frc", "sfrc", "vsi"]  # the first five share one transform
+    methods = [bicubic(X4), bicubic(X4, projected=True)]
+    measure_dataset(dataset, methods, X4, metrics=names, batch=1)
+    assert len(transformed) == 3 * (1 + len(methods)) * len(dataset.records)
+
+
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_batches_change_nothing(batch: int, table: pd.DataFrame, dataset: Dataset) -> None:
     methods = [bicubic(X4, projected=True), bicubic(X4)]

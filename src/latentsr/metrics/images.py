@@ -74,15 +74,10 @@ def check_image(image: Tensor) -> Tensor:
         )
     if image.numel() == 0:
         raise InputError(f"images of shape {tuple(image.shape)} hold no pixel: a measure expects one or more")
-    low, high = once(_bounds, image)
+    low, high = (float(bound.detach()) for bound in once(torch.aminmax, image))
     if not (low >= 0 and high <= 1):  # written so that NaN fails too
         raise InputError(f"image values from {low:g} to {high:g}: a measure expects [0, 1]; apply the window and clamp")
     return image
-
-
-def _bounds(image: Tensor) -> tuple[float, ...]:
-    """Smallest and largest value of the whole batch."""
-    return tuple(float(bound) for bound in torch.aminmax(image.detach()))
 
 
 def check_pair(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:

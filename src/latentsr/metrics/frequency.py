@@ -272,18 +272,15 @@ def _ring_weights(spectrum: Tensor) -> Tensor:
 
 
 def _patch_spectra(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each patch its standard deviation, and under a Hann window its spectrum and its power in each ring."""
-    patches = _patches(image)
-    hann = torch.hann_window(PATCH, periodic=False, dtype=image.dtype, device=image.device)
-    return patches.std(dim=(-2, -1), correction=0), *_ring_powers(patches * (hann[:, None] * hann[None, :]))
-
-
-def _patches(image: Tensor) -> Tensor:
-    """Overlapping patches, (batch, patch rows, patch columns, 64, 64), the last flush with the border."""
+    """Of overlapping patches, (batch, patch rows, patch columns, ...), the last flush with the border: each one's
+    standard deviation, and under a Hann window its spectrum and its power in each ring.
+    """
     inside = torch.arange(PATCH, device=image.device)
     first = [[*range(0, side - PATCH, STEP), side - PATCH] for side in image.shape[-2:]]
     rows, columns = (torch.tensor(starts, device=image.device)[:, None] + inside for starts in first)
-    return image[:, 0, rows[:, None, :, None], columns[None, :, None, :]]
+    patches = image[:, 0, rows[:, None, :, None], columns[None, :, None, :]]
+    hann = torch.hann_window(PATCH, periodic=False, dtype=image.dtype, device=image.device)
+    return patches.std(dim=(-2, -1), correction=0), *_ring_powers(patches * (hann[:, None] * hann[None, :]))
 
 
 def slice_gradient(images: Tensor, following: Tensor) -> Tensor:

@@ -132,6 +132,12 @@ def sliced_wasserstein(
     along random directions drawn from `generator` (a CPU one): the mean distance of the sorted projections. All sets
     need the same number of patches. Source: Karras et al. 2018, section 5.
     """
+
+    def in_order(values: Tensor) -> Tensor:
+        if values.device.type == "cpu":  # numpy sorts more than ten times faster than torch there
+            return torch.from_numpy(np.sort(values.numpy(), axis=1))
+        return values.sort(dim=1).values
+
     for one in descriptors:
         _check_patches(one, reference)
     sets = [((one - one.mean()) / one.std(correction=0)).T.contiguous() for one in (reference, *descriptors)]
@@ -139,16 +145,9 @@ def sliced_wasserstein(
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # a sort takes most of the time, and one thread
         # A chunk at a time: all projections at once would take gigabytes.
         for chosen in _directions(reference, projections, generator).split(CHUNK, dim=1):
-            target, *others = pool.map(_in_order, [chosen.T @ values for values in sets])
+            target, *others = pool.map(in_order, [chosen.T @ values for values in sets])
             totals += [float((one - target).abs().mean(dim=1).double().sum()) for one in others]
     return 1000 * totals / projections
-
-
-def _in_order(values: Tensor) -> Tensor:
-    """`values` (rows, columns) with each row sorted."""
-    if values.device.type == "cpu":  # numpy sorts more than ten times faster than torch there
-        return torch.from_numpy(np.sort(values.numpy(), axis=1))
-    return values.sort(dim=1).values
 
 
 def _check_patches(descriptors: Tensor, reference: Tensor) -> None:
@@ -240,27 +239,25 @@ def swd_left_out(
     labels = np.repeat(np.arange(1, len(cuts)), np.diff(ends))  # the number of the cut that leaves a patch out
     sets = [values[order].float() for values in (reference, *descriptors)]
     scales = [_scales(values, cuts) for values in sets]
+
+    def labelled(values: Tensor) -> Labelled:
+        # Each row sorted, and the label of each value there: one sort serves all cuts, as what is left of sorted values
+        # is sorted. The label, below 2^28, lies in the bits that float64 has beyond a float32, where it changes neither
+        # the order of values nor, rounded back, the values.
+        wide = values.numpy().astype(np.float64)
+        bits = wide.view(np.int64)
+        bits |= labels
+        wide.sort(axis=1)
+        return wide.astype(np.float32), (bits & (2**28 - 1)).astype(np.min_scalar_type(labels[-1]))
+
     totals = np.zeros((len(cuts), len(descriptors)))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for some in _directions(sets[0], projections, generator).split(CHUNK, dim=1):
-            ordered = list(pool.map(partial(_labelled, labels=labels), [some.T @ values.T for values in sets]))
+            ordered = list(pool.map(labelled, [some.T @ values.T for values in sets]))
             cut = partial(_distances, ordered, scales, some.sum(dim=0).numpy()[:, None])
             totals += list(pool.map(cut, range(len(cuts))))
     found = 1000 * totals / projections
     return found[0], found[1:]
-
-
-def _labelled(values: Tensor, labels: Groups) -> Labelled:
-    """The values (rows, columns), float32, with each row sorted, and the label of each of them there.
-
-    One sort serves all cuts: what is left of sorted values is sorted. The label, below 2^28, lies in the bits that
-    float64 has beyond a float32, where it changes neither the order of values nor, rounded back, the values.
-    """
-    wide = values.numpy().astype(np.float64)
-    bits = wide.view(np.int64)
-    bits |= labels
-    wide.sort(axis=1)
-    return wide.astype(np.float32), (bits & (2**28 - 1)).astype(np.min_scalar_type(labels[-1]))
 
 
 def _distances(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentsr.degrade import enlarge, parse_degradation
 from latentsr.errors import InputError
-from latentsr.metrics.frequency import ring_correlation
+from latentsr.metrics.frequency import ring_correlation, ring_powers
 from latentsr.metrics.registration import blur, contrast, detail_frc, noise, shift
 
 X4 = parse_degradation("bicubic:4")
@@ -116,7 +116,7 @@ class TestDetail:
         window = torch.hann_window(258, periodic=False, dtype=torch.float64)[1:-1]
         centred = [one.double() - one.double().mean(dim=(2, 3), keepdim=True) for one in (image, hr)]
         mine, true = (one[:, 0] * window[:, None] * window for one in centred)
-        curves = ring_correlation(mine, true)[:, 33:65]
+        curves = ring_correlation(ring_powers(mine), ring_powers(true))[:, 33:65]
         radius = torch.hypot(torch.fft.fftfreq(256, 1 / 256)[:, None], torch.fft.fftfreq(256, 1 / 256)).round()
         power = torch.fft.fft2(true).abs().square()
         weights = torch.stack([power[:, radius == ring].sum(dim=1) for ring in range(33, 65)], dim=1)

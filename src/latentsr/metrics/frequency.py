@@ -218,9 +218,9 @@ def sfrc_rate(sr: Tensor, hr: Tensor) -> Tensor:
     sr, hr = check_pair(sr, hr)
     if smaller_than(hr, PATCH):
         return no_value(hr)[:, None].expand(-1, len(THRESHOLDS))
-    (contrast, *mine), (true_contrast, *true) = _patch_spectra(sr), once(_patch_spectra, hr)
+    (contrast, mine), (true_contrast, true) = _patch_spectra(sr), once(_patch_spectra, hr)
     shown = torch.maximum(contrast, true_contrast) >= CONTRAST
-    curves = _correlated(*mine, *true)  # (batch, rows, columns, rings)
+    curves = ring_correlation(mine, true)  # (batch, rows, columns, rings)
     rates = []
     for threshold in THRESHOLDS:
         # First frequency in cycles per pixel at which each curve falls below `threshold`, +inf if nowhere.
@@ -234,24 +234,20 @@ def sfrc_rate(sr: Tensor, hr: Tensor) -> Tensor:
     return torch.stack(rates, dim=1).to(hr.dtype)
 
 
-def ring_correlation(sr: Tensor, hr: Tensor) -> Tensor:
-    """Fourier ring correlation of square patches (..., n, n), (..., n / 2): ring k lies at k / n cycles per pixel.
+def ring_correlation(sr: tuple[Tensor, Tensor], hr: tuple[Tensor, Tensor]) -> Tensor:
+    """Fourier ring correlation of square patches, (..., n / 2): ring k lies at k / n cycles per pixel.
 
     The real part of the cross spectrum summed over a ring, over the root of the product of both powers there; 1 where
-    neither has any power, 0 where only one has.
+    neither has any power, 0 where only one has. Of both images what `ring_powers` returns.
     """
-    return _correlated(*_ring_powers(sr), *_ring_powers(hr))
-
-
-def _correlated(first: Tensor, power: Tensor, second: Tensor, other_power: Tensor) -> Tensor:
-    """The ring correlation of two images from the spectrum of each and its power in the rings."""
+    (first, power), (second, other_power) = sr, hr
     cross = (first.real * second.real + first.imag * second.imag).flatten(-2) @ _ring_weights(first)
     scale = (power * other_power).sqrt()
     alone = torch.where(power == other_power, 1.0, 0.0).to(cross)
     return torch.where(scale > 0, cross / scale, alone)
 
 
-def _ring_powers(image: Tensor) -> tuple[Tensor, Tensor]:
+def ring_powers(image: Tensor) -> tuple[Tensor, Tensor]:
     """The half plane of the spectrum of square images (..., n, n), and its power in each ring, (..., n / 2)."""
     spectrum = torch.fft.rfft2(image)
     return spectrum, (spectrum.real.square() + spectrum.imag.square()).flatten(-2) @ _ring_weights(spectrum)
@@ -271,7 +267,7 @@ def _ring_weights(spectrum: Tensor) -> Tensor:
     return inside.double().mul(counts[..., None]).flatten(0, 1).to(spectrum.real)
 
 
-def _patch_spectra(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _patch_spectra(image: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Of overlapping patches, (batch, patch rows, patch columns, ...), the last flush with the border: each one's
     standard deviation, and under a Hann window its spectrum and its power in each ring.
     """
@@ -280,7 +276,7 @@ def _patch_spectra(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rows, columns = (torch.tensor(starts, device=image.device)[:, None] + inside for starts in first)
     patches = image[:, 0, rows[:, None, :, None], columns[None, :, None, :]]
     hann = torch.hann_window(PATCH, periodic=False, dtype=image.dtype, device=image.device)
-    return patches.std(dim=(-2, -1), correction=0), *_ring_powers(patches * (hann[:, None] * hann[None, :]))
+    return patches.std(dim=(-2, -1), correction=0), ring_powers(patches * (hann[:, None] * hann[None, :]))
 
 
 def slice_gradient(images: Tensor, following: Tensor) -> Tensor:

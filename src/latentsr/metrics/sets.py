@@ -238,7 +238,16 @@ def swd_left_out(
     cuts = [(0, 0), *pairwise(ends)]  # first nothing is left out, then group by group: their patches lie side by side
     labels = np.repeat(np.arange(1, len(cuts)), np.diff(ends))  # the number of the cut that leaves a patch out
     sets = [values[order].float() for values in (reference, *descriptors)]
-    scales = [_scales(values, cuts) for values in sets]
+
+    def scale(values: Tensor) -> tuple[Floats, Floats]:
+        # Mean and standard deviation of all numbers but those of the rows of each cut, from sums of rows.
+        wide = values.double()
+        middle = wide.mean()
+        sums = [(wide - middle).sum(dim=1).numpy(), (wide - middle).square().sum(dim=1).numpy()]
+        first, second = (one.sum() - [one[slice(*cut)].sum() for cut in cuts] for one in sums)
+        left = values.shape[1] * (len(values) - np.array([end - start for start, end in cuts]))
+        means = first / left
+        return means + float(middle), np.sqrt(second / left - means**2)
 
     def labelled(values: Tensor) -> Labelled:
         # Each row sorted, and the label of each value there: one sort serves all cuts, as what is left of sorted values
@@ -250,7 +259,7 @@ def swd_left_out(
         wide.sort(axis=1)
         return wide.astype(np.float32), (bits & (2**28 - 1)).astype(np.min_scalar_type(labels[-1]))
 
-    totals = np.zeros((len(cuts), len(descriptors)))
+    scales, totals = [scale(values) for values in sets], np.zeros((len(cuts), len(descriptors)))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for some in _directions(sets[0], projections, generator).split(CHUNK, dim=1):
             ordered = list(pool.map(labelled, [some.T @ values.T for values in sets]))
@@ -271,14 +280,3 @@ def _distances(
         kept /= np.float32(sds[number])
         left.append(kept)
     return [np.abs(one - left[0]).mean(axis=1, dtype=np.float64).sum() for one in left[1:]]
-
-
-def _scales(values: Tensor, cuts: Sequence[tuple[int, int]]) -> tuple[Floats, Floats]:
-    """Mean and standard deviation, each (cuts,), of all numbers but those of the rows of a cut, from sums of rows."""
-    wide = values.double()
-    middle = wide.mean()
-    sums = [(wide - middle).sum(dim=1).numpy(), (wide - middle).square().sum(dim=1).numpy()]
-    first, second = (one.sum() - [one[slice(*cut)].sum() for cut in cuts] for one in sums)
-    left = values.shape[1] * (len(values) - np.array([end - start for start, end in cuts]))
-    means = first / left
-    return means + float(middle), np.sqrt(second / left - means**2)

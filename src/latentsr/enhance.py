@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -29,6 +30,7 @@ from latentsr.upscalers import BATCH, Sampling, Upscaler
 from latentsr.upscalers.restorer import Restorer
 from latentsr.upscalers.upscaler import LARGEST_BATCH
 from latentsr.volume import MAX_PIXELS, Volume
+from latentsr.workers import Pool, Workers
 
 JOURNAL = "run.partial.jsonl"  # beside the record, while the job runs
 SLICES = "slices-"  # what folders begin with that keep a volume's slices beside the record, until it is written
@@ -68,7 +70,8 @@ class Job:
 
     `overwrite`, `dry_run`, `force` (burned-in annotation), `grey` (colour to grey), `axis` (slices of a volume),
     `max_pixels` (of a volume that is read) and `parametric_map` (of the spread, DICOM) are as in the command line.
-    `view`: write a page beside each output; None: where there is one input only.
+    `view`: write a page beside each output; None: where there is one input only. `workers`: which processes enhance;
+    those of a dry run are none but this one.
     """
 
     upscaler: Upscaler
@@ -82,12 +85,19 @@ class Job:
     max_pixels: int = MAX_PIXELS
     parametric_map: bool = False
     view: bool | None = False
+    workers: Workers = Workers()
+
+    def output(self, item: io.Item) -> Path:
+        """Where the result of an item lies."""
+        kind, scale = io.kind_of(item.paths[0]), self.upscaler.scale
+        return self.out / io.output_name(item.relative, kind, scale, series=item.series)
 
     @property
     def made_by(self) -> str:
         """The digest of model and options: outputs of the same digest from the same input are the same.
 
-        To the last byte with the same versions, kind of processor and number of threads; any number without a network.
+        To the last byte with the same versions, kind of processor and number of threads, which is one each of several
+        workers, however many there are; any number without a network.
         """
         maps, options = self.parametric_map and self.sampling.samples > 1, self.upscaler.settled(self.sampling)
         undone = self.upscaler.degradation.text
@@ -136,28 +146,15 @@ def enhance_files(
             raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
     job.upscaler.check(job.sampling)
     items, dataset = io.find(paths), derivative(paths, job.upscaler.name)
-    view = len(items) == 1 if job.view is None else job.view
-    with contextlib.nullcontext() if job.dry_run else locked(job.run), _Record(job, paths) as record:
+    job = replace(job, view=len(items) == 1 if job.view is None else job.view)
+    workers = Workers() if job.dry_run else job.workers
+    with contextlib.ExitStack() as stack:
+        if not job.dry_run:
+            stack.enter_context(locked(job.run))
+        record, pool = stack.enter_context(_Record(job, paths)), stack.enter_context(workers.pool(job.upscaler.device))
         if not job.dry_run:
             check_writable(out if out.is_dir() else job.run)
-        for number, item in enumerate(items):
-
-            def within(slices: int, of: int, before: int = number) -> None:
-                progress(before + slices / of, len(items))
-
-            within(0, 1)
-            parts = [item]
-            while parts:
-                part, begin = parts.pop(0), time.perf_counter()
-                with _fault(part) as faults:
-                    outcome = _with_page(part, job, _enhance(part, job, record, within), view)
-                if faults:
-                    (outcome,) = faults
-                    if part is item and outcome.status == "failed" and (parts := _readable(item, job)):
-                        continue
-                outcome = replace(outcome, seconds=round(time.perf_counter() - begin, 3))
-                record.add(outcome)
-                finished(outcome)
+        _each(items, job, record, pool, progress, finished)
         done = not job.dry_run and not any(outcome.status == "failed" for outcome in record.outcomes)
         for left in job.run.glob(f"{SLICES}*") if done else ():  # of other options; what failed is gone on from
             shutil.rmtree(left)
@@ -165,6 +162,60 @@ def enhance_files(
         if dataset and any(outcome.status in ("written", "kept") for outcome in record.outcomes):
             describe(dataset, out)
     return record.outcomes
+
+
+Task = tuple[tuple[int, ...], io.Item]  # where its outcome stands among the others, and what is enhanced
+
+
+def _each(
+    items: Sequence[io.Item], job: Job, record: "_Record", pool: Pool,
+    progress: Callable[[float, int], None], finished: Callable[[Outcome], None],
+) -> None:  # fmt: skip
+    """Brings every item to its end in the processes of the pool, and what can be read of a broken stack after these."""
+    ended: set[int] = set()
+
+    def within(slices: int, of: int) -> None:
+        progress(len(ended) + slices / of, len(items))
+
+    def end(task: Task, outcome: Outcome) -> None:
+        place, item = task
+        record.begun.pop(outcome.input, None)
+        if len(place) == 1 and outcome.status == "failed" and (parts := _readable(item, job)):
+            broken.extend(((*place, number), part) for number, part in enumerate(parts))
+            return
+        record.add(place, outcome)
+        finished(outcome)
+        ended.add(place[0])
+        progress(len(ended), len(items))
+
+    def asked(tasks: Sequence[Task]) -> Iterator[Task]:
+        """Those that are not done yet."""
+        for task in tasks:
+            item = task[1]
+            within(0, 1)
+            with _fault(item) as faults:
+                output = record.claim(item)
+                if output.exists() and not job.overwrite and (kept := record.kept(item, output)):
+                    faults += [_with_page(item, job, kept)]
+            if faults:
+                end(task, faults[0])
+                continue
+            if pool.workers.apart:
+                name, place = item.relative.as_posix(), output.relative_to(job.out).as_posix()
+                record.begin(Outcome(name, "begun", place, made_by=job.made_by))
+            yield task
+
+    work = partial(_made, replace(job, workers=Workers()))
+    if not pool.workers.apart:
+        work = partial(work, begin=record.begin, progress=within)
+    tasks: list[Task] = [((number,), item) for number, item in enumerate(items)]
+    broken: list[Task] = []
+    while tasks:
+        for task, made in pool.map(work, asked(tasks), name=lambda task: task[1].relative.as_posix()):
+            with _fault(task[1]) as faults:  # of a process that died again and again
+                faults += [made()]
+            end(task, faults[0])
+        tasks, broken = broken, []
 
 
 def _readable(item: io.Item, job: Job) -> list[io.Item]:
@@ -202,17 +253,29 @@ def _fault(item: io.Item) -> Iterator[list[Outcome]]:
         found += [Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")]
 
 
-def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int, int], None]) -> Outcome:
-    """Reads, enlarges and writes an item, unless an earlier run did."""
-    name, scale, kind = item.relative.as_posix(), job.upscaler.scale, io.kind_of(item.paths[0])
-    output = job.out / io.output_name(item.relative, kind, scale, series=item.series)
-    record.claim(output, item)
-    digest = sha256_json([item.series_digest, *(sha256(path) for path in item.sources)])
-    if output.exists() and not job.overwrite and (kept := record.kept(name, output, digest)):
-        return kept
+def _made(
+    job: Job, task: Task, begin: Callable[[Outcome], None] = lambda outcome: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Outcome:  # fmt: skip
+    """What becomes of an item that is not done yet, in whatever process."""
+    item, start = task[1], time.perf_counter()
+    with _fault(item) as found:
+        found += [_with_page(item, job, _enhance(item, job, begin, progress))]
+    return replace(found[0], seconds=round(time.perf_counter() - start, 3))
 
+
+def _digest(item: io.Item) -> str:
+    return sha256_json([item.series_digest, *(sha256(path) for path in item.sources)])
+
+
+def _enhance(
+    item: io.Item, job: Job, begin: Callable[[Outcome], None], progress: Callable[[int, int], None]
+) -> Outcome:
+    """Reads, enlarges and writes an item; `begin` is told before the first file is written."""
+    output, kind, digest = job.output(item), io.kind_of(item.paths[0]), _digest(item)
     volume = job.read(item)
     made = job.upscaler.output_shape(volume)
+    name = item.relative.as_posix()
     outcome = Outcome(
         name, "planned", output.relative_to(job.out).as_posix(), input_sha256=digest,
         size=" to ".join(" x ".join(map(str, shape)) for shape in (volume.pixels.shape, made)),
@@ -235,7 +298,7 @@ def _enhance(item: io.Item, job: Job, record: "_Record", progress: Callable[[int
     unlike = (*enhanced.provenance.unlike, *outside)
     warnings = (*outcome.warnings, *unlike, *([f"{checks.guarantee}: the map is a spread"] if lost else []))
     outcome = replace(outcome, status="begun", made_by=job.made_by, checks=asdict(checks), warnings=warnings)
-    record.begin(outcome)
+    begin(outcome)
     # The image comes last: where it exists, its maps do too; without it, none.
     written: list[Path] = []
     kind_of_map = UNCERTAINTY if enhanced.trust is None else INTERVAL
@@ -266,13 +329,13 @@ def _page(output: Path) -> Path:
     return output.with_name(f"{output.name}.html")
 
 
-def _with_page(item: io.Item, job: Job, outcome: Outcome, view: bool) -> Outcome:
+def _with_page(item: io.Item, job: Job, outcome: Outcome) -> Outcome:
     """The outcome with the page that shows its output, if there is to be one, made unless it is there.
 
     It is made after the output and of its files: it has their values, and a job that was killed before it makes it. A
     warning says why there is none.
     """
-    if not view or outcome.status not in ("written", "kept"):
+    if not job.view or outcome.status not in ("written", "kept"):
         return outcome
     from latentsr.report.viewer import write_view  # not needed by those who look at nothing
 
@@ -308,8 +371,8 @@ class _Record:
         self.path, self.journal = job.run / RUN, job.run / JOURNAL
         self.job = job
         self.fresh = not job.out.exists()
-        self.outcomes: list[Outcome] = []
-        self.begun: Outcome | None = None
+        self._outcomes: list[tuple[tuple[int, ...], Outcome]] = []  # as they come, each with its place
+        self.begun: dict[str, Outcome] = {}  # by input what is being made
         self.noted = -1  # outcomes that stand in the journal, -1: it has not been made
         self.claimed: dict[str, str] = {}
         self.earlier: dict[str, Outcome] = {}  # what earlier runs made, by input
@@ -324,8 +387,13 @@ class _Record:
             options=upscaler.settled(job.sampling).model_dump(),
             **upscaler.settings,
             device=upscaler.device,
-            threads=torch.get_num_threads(),
+            threads=1 if job.workers.apart else torch.get_num_threads(),
         )
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Those that are known, in the order of the items."""
+        return [outcome for _, outcome in sorted(self._outcomes, key=lambda one: one[0])]
 
     def _read(self) -> None:
         """Takes in what earlier runs made; `run.json` becomes what the journal of a killed run says."""
@@ -338,53 +406,53 @@ class _Record:
             path = self.journal
             # What follows the last end of a line was cut off by the kill: its output was not begun.
             facts, *lines = [dict(json.loads(line)) for line in path.read_bytes().split(b"\n")[:-1]] or [{}]
-            journal = [_outcome(line) for line in lines]
-            # An output whose line is followed by others was made, or failed: they say so.
-            journal = [*(one for one in journal[:-1] if one.status != "begun"), *journal[-1:]]
+            journal = {one.input: one for one in map(_outcome, lines)}  # the last line of an input counts
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{path}: is no record of an enhance job; choose another output folder") from error
         if not self.job.dry_run:
             if facts:
-                self._write(facts, journal)
+                self._write(facts, list(journal.values()))
             self.journal.unlink()
-        self.earlier |= {outcome.input: outcome for outcome in journal if outcome.made_by}
+        self.earlier |= {name: outcome for name, outcome in journal.items() if outcome.made_by}
 
-    def claim(self, output: Path, item: io.Item) -> None:
-        """Keeps an output for one item; InputError where it is an input, of another item, or behind a link."""
+    def claim(self, item: io.Item) -> Path:
+        """The output, kept for one item; InputError where it is an input, of another item, or behind a link."""
+        output = self.job.output(item)
         refuse_source(output, item.paths)
         refuse_links(self.job.out, output)
         name, relative = item.relative.as_posix(), output.relative_to(self.job.out).as_posix()
         if (other := self.claimed.setdefault(relative.lower(), name)) != name:  # `a` and `a.dcm` both become `a.dcm`
             raise InputError(f"{name} and {other} would both become {relative}: rename one, or run them apart")
+        return output
 
-    def kept(self, name: str, output: Path, digest: str) -> Outcome | None:
-        """The outcome of an earlier run whose output is still whole; None where a file of it is missing.
+    def kept(self, item: io.Item, output: Path) -> Outcome | None:
+        """The outcome of an earlier run whose output is still whole; None where that is not known.
 
         StaleError unless the output that exists is what this job would make.
         """
-        earlier = self.earlier.get(name)
+        earlier = self.earlier.get(item.relative.as_posix())
         if earlier is None:
             raise StaleError(f"{output} exists, and {self.path} does not say who made it: {MEND}")
-        if (earlier.made_by, earlier.input_sha256) != (self.job.made_by, digest):
+        known = earlier.input_sha256  # not of what a worker had begun when it was killed, which is made again
+        if earlier.made_by != self.job.made_by or (known and known != _digest(item)):
             raise StaleError(f"{output} was made from other input, model or options: {MEND}")
         hashes = earlier.output_sha256
-        if not all((self.job.out / file).exists() for file in hashes):
+        if not known or not all((self.job.out / file).exists() for file in hashes):
             return None
         if not hashes:  # a run that was killed after the output was written
             hashes = _hashes(sorted(output.iterdir()) if output.is_dir() else [output], self.job.out)
         return replace(earlier, status="kept", reason="there already", output_sha256=hashes)
 
     def begin(self, outcome: Outcome) -> None:
-        """Records what is about to be written, and what was done since the last output began."""
-        new = [vars(one) for one in (*self.outcomes[max(self.noted, 0) :], outcome)]
+        """Records what is about to be written, and what became known since the last output began."""
+        new = [vars(one) for one in (*(one for _, one in self._outcomes[max(self.noted, 0) :]), outcome)]
         lines = new if self.noted >= 0 else [self.facts, *new]
         append(self.journal, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode("ascii"))
-        self.begun, self.noted = outcome, len(self.outcomes)
+        self.begun[outcome.input], self.noted = outcome, len(self._outcomes)
 
-    def add(self, outcome: Outcome) -> None:
-        """Takes in what became of an input."""
-        self.begun = None
-        self.outcomes.append(outcome)
+    def add(self, place: tuple[int, ...], outcome: Outcome) -> None:
+        """Takes in what became of the item at this place."""
+        self._outcomes.append((place, outcome))
 
     def __enter__(self) -> Self:
         return self
@@ -393,8 +461,9 @@ class _Record:
         """Writes `run.json`, also of a run that was interrupted after it had begun an output."""
         if self.job.dry_run or (fault and self.noted < 0):
             return
-        if self.earlier or self.begun or any(outcome.status in ("written", "kept") for outcome in self.outcomes):
-            self._write(self.facts, [*self.outcomes, *([self.begun] if self.begun else [])])
+        outcomes = self.outcomes
+        if self.earlier or self.begun or any(outcome.status in ("written", "kept") for outcome in outcomes):
+            self._write(self.facts, [*outcomes, *self.begun.values()])
         else:
             self.path.unlink(missing_ok=True)  # it says only what was begun
             if self.fresh:

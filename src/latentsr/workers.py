@@ -1,0 +1,325 @@
+"""Work that is handed to other processes which hold a model: spawned ones, or Ray actors here and on other machines."""
+
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata, util
+from itertools import chain
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from latentsr.errors import LatentSRError, OptionError, reason
+
+LOCAL = "local"  # the address of a Ray cluster of this machine alone, for as long as the job lasts
+TRIES = 3  # processes that an item gets, the first included
+GRACE = 2.0  # seconds that a process has to remove what it left half written
+SAME = ("latentsr", "torch", "numpy")  # packages on whose versions results depend
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def unheard(text: str) -> None:
+    """Shows a notice to nobody."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Which processes do the items of a job: this one, unless `number` or `ray` is set.
+
+    Attributes:
+        number: how many processes, each of which holds the model and computes with one thread; None: this one, or on a
+            Ray cluster one for each CPU that is free, for each GPU where the model computes on one.
+        ray: "local", or the address of a Ray cluster, whose machines have the same packages and see the same files
+            under the same names; None: processes of this machine.
+        notice: called with a sentence for each process that died.
+
+    Raises:
+        OptionError: less than one process, or Ray without its package.
+    """
+
+    number: int | None = None
+    ray: str | None = None
+    notice: Callable[[str], None] = unheard
+
+    def __post_init__(self) -> None:
+        if self.number is not None and self.number < 1:
+            raise OptionError(f"the option workers is {self.number}: expected 1 process or more")
+        if self.ray is not None and util.find_spec("ray") is None:
+            raise OptionError(
+                f"the option ray is {self.ray}, and the package ray is not installed: pip install 'latentsr[ray]'"
+            )
+
+    @property
+    def apart(self) -> bool:
+        """Whether other processes do the work, with one thread each."""
+        return self.number is not None or self.ray is not None
+
+    @contextmanager
+    def pool(self, device: str = "cpu") -> Iterator["Pool"]:
+        """The processes, for as long as the block lasts; `device` is that of the model."""
+        pool = Pool(self, device)
+        try:
+            yield pool
+        finally:
+            pool.stop()
+
+
+class Pool:
+    """Processes that hold the work of the latest `map`; none is started before there is an item."""
+
+    def __init__(self, workers: Workers, device: str = "cpu") -> None:
+        self.workers = workers
+        self._gpu = device.startswith("cuda")
+        self._number, self._own_cluster = 0, False
+        self._alive: list[_Process | _Actor] = []
+        self._idle: list[_Process | _Actor] = []
+
+    def map(
+        self, work: Callable[[Item], Result], items: Iterable[Item], *, name: Callable[[Item], str]
+    ) -> Iterator[tuple[Item, Callable[[], Result]]]:
+        """Each item as soon as it is done, in no order that means anything, with what returns its result.
+
+        In this process an item is done when that is called, one after the other. Items are taken when a process is
+        free. One whose process died is done again by a new one.
+
+        Args:
+            work: a function of an item that holds the model (`functools.partial`), pickled once for each process. What
+                it writes appears whole, and is the same when it is done again.
+            items: what `work` takes, none of them None.
+            name: what an item is called in notices and errors.
+
+        Raises:
+            OptionError: no Ray cluster is reached, has too few CPUs or GPUs free, other versions, or not this folder.
+            LatentSRError: from the result, where TRIES processes died over the item.
+        """
+        if not self.workers.apart:
+            yield from ((item, partial(work, item)) for item in items)
+            return
+        waiting = iter(items)
+        if (first := next(waiting, None)) is None:
+            return
+        waiting = chain([first], waiting)
+        if not self._number:
+            self._number = self.workers.number or 1 if self.workers.ray is None else self._connect()
+        held = (_Process if self.workers.ray is None else _Actor).packed(work)
+        busy: dict[Future[Any], tuple[_Process | _Actor, Item, int]] = {}
+        done: deque[tuple[Item, Callable[[], Result]]] = deque()
+        while True:
+            while len(busy) < self._number and (item := next(waiting, None)) is not None:
+                worker = self._idle.pop() if self._idle else self._new()
+                busy[worker.ask(held, item)] = worker, item, 1
+            if done:  # after the next items were handed out
+                yield done.popleft()
+                continue
+            if not busy:
+                return
+            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                worker, item, tries = busy.pop(future)
+                if not worker.died(future.exception()):
+                    self._idle.append(worker)
+                    done.append((item, partial(worker.result, future)))
+                    continue
+                worker.stop()
+                text = f"{name(item)}: the process that worked on it died (killed, or out of memory)"
+                if tries < TRIES:
+                    self.workers.notice(f"{text}; another one does it again")
+                    worker = self._new()  # a new one removes what the dead one left half written
+                    busy[worker.ask(held, item)] = worker, item, tries + 1
+                else:
+                    lost = Future[Result]()
+                    fix = "give fewer workers, smaller tiles or batches, and run the same again"
+                    lost.set_exception(LatentSRError(f"{text}, and so did {TRIES - 1} after it; {fix}"))
+                    done.append((item, lost.result))
+
+    def _new(self) -> "_Process | _Actor":
+        worker = _Process() if self.workers.ray is None else _Actor(self._gpu)
+        self._alive.append(worker)
+        return worker
+
+    def _connect(self) -> int:
+        """How many actors the Ray cluster is to have, once it is reached."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        address, asked = self.workers.ray, self.workers.number
+        options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if address == LOCAL:
+            options |= {"num_cpus": asked, "include_dashboard": False}
+        try:
+            if not ray.is_initialized():  # by the program that calls
+                ray.init(address, **options)
+                self._own_cluster = True
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            raise OptionError(
+                f"the option ray is {address}: no cluster is reached ({reason(error)}); expected local, auto, or the "
+                "address of a cluster such as HOST:6379"
+            ) from error
+        kind = "GPU" if self._gpu else "CPU"
+        free = int(ray.available_resources().get(kind, 0))
+        if not 1 <= (number := free if asked is None else asked) <= free:
+            raise OptionError(
+                f"the option ray is {address}: {max(1, number)} {kind} needed, {free} free; give fewer workers, or wait"
+            )
+        return number
+
+    def stop(self) -> None:
+        """Ends all processes, whatever they are at."""
+        for again in (False, True):  # all are told before one is waited for
+            for worker in self._alive:
+                worker.stop(wait=again)
+        if self._own_cluster:
+            import ray
+
+            ray.shutdown()
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What the processes of a `map` need: the folder in which paths begin, versions, and the pickled work."""
+
+    folder: str
+    versions: Mapping[str, str]
+    work: bytes
+
+
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in SAME}
+
+
+class _Desk:
+    """Where a process of either kind does its items."""
+
+    work: Callable[[Any], Any]
+    busy = False
+
+    @classmethod
+    def answer(cls, held: _Held | None, item: Any) -> Any:
+        """What the work makes of an item; what is held comes with the first item of a `map`."""
+        if held is not None:
+            import torch
+
+            torch.set_num_threads(1)
+            host, own = socket.gethostname(), _versions()
+            if own != held.versions:
+                here, there = (", ".join(f"{name} {one[name]}" for name in SAME) for one in (own, held.versions))
+                raise OptionError(f"{host} has {here}, the job was started with {there}: install the same versions")
+            try:
+                os.chdir(held.folder)
+            except OSError as error:
+                raise OptionError(
+                    f"{host} sees no folder {held.folder}: start the job in one that all share"
+                ) from error
+            cls.work = pickle.loads(held.work)
+        cls.busy = True
+        try:
+            return cls.work(item)
+        finally:
+            cls.busy = False
+
+
+def _begin(pipe: Connection) -> None:
+    """Prepares a spawned process before it imports anything large: one thread, and an end together with its driver."""
+    os.environ |= dict.fromkeys(ONE_THREAD, "1")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver too, which ends this one
+
+    def end(*_: object) -> None:
+        if _Desk.busy:
+            sys.exit(1)  # by way of all that is to be put away
+
+    def watch() -> None:
+        with suppress(EOFError, OSError):
+            pipe.recv()  # nothing is sent: the driver closed its end, or is no more
+        if _Desk.busy:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class _Process:
+    """A pool of one spawned process, so that it is known over which item one died; it ends as its pipe is closed."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        theirs, self._pipe = context.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(1, context, _begin, (theirs,))
+        self._held: _Held | None = None
+
+    @staticmethod
+    def packed(work: Callable[[Any], Any]) -> _Held:
+        return _Held(str(Path.cwd()), _versions(), pickle.dumps(work))
+
+    def ask(self, held: _Held, item: Any) -> "Future[Any]":
+        sent, self._held = None if held is self._held else held, held
+        try:
+            return self._pool.submit(_Desk.answer, sent, item)
+        except BrokenProcessPool as error:  # it died while it had nothing to do
+            died = Future[Any]()
+            died.set_exception(error)
+            return died
+
+    def died(self, error: BaseException | None) -> bool:
+        return isinstance(error, BrokenProcessPool | SystemExit)
+
+    def result(self, future: "Future[Any]") -> Any:
+        return future.result()
+
+    def stop(self, *, wait: bool = True) -> None:
+        self._pipe.close()
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+
+
+class _Actor:
+    """A process of a Ray cluster."""
+
+    def __init__(self, gpu: bool) -> None:
+        import ray
+
+        self._actor: Any = ray.remote(num_cpus=1, num_gpus=int(gpu))(_Desk).remote()
+        self._held: Any = None
+
+    @staticmethod
+    def packed(work: Callable[[Any], Any]) -> Any:
+        import ray
+
+        return ray.put(_Held(str(Path.cwd()), _versions(), ray.cloudpickle.dumps(work)))
+
+    def ask(self, held: Any, item: Any) -> "Future[Any]":
+        sent, self._held = None if held is self._held else held, held
+        return self._actor.answer.remote(sent, item).future()
+
+    def died(self, error: BaseException | None) -> bool:
+        from ray.exceptions import RayError, RayTaskError
+
+        return isinstance(error, RayError) and not isinstance(error, RayTaskError)
+
+    def result(self, future: "Future[Any]") -> Any:
+        from ray.exceptions import RayTaskError
+
+        try:
+            return future.result()
+        except RayTaskError as error:
+            raise error.cause from error
+
+    def stop(self, **_: bool) -> None:
+        import ray
+
+        ray.kill(self._actor)

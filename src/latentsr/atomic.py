@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import secrets
 import shutil
 import socket
 from collections.abc import Iterator
@@ -33,13 +34,14 @@ def replacing(path: Path, *, over_folder: bool = False) -> Iterator[Path]:
     suffix = extension.group() if extension else ""
     host = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:32]
     prefix = f".{path.name.removesuffix(suffix)[:100]}.part-{host}-"
-    temporary = path.with_name(f"{prefix}{os.getpid()}{suffix}")
+    # Two containers may have one name and one process number on a disk that they share.
+    temporary = path.with_name(f"{prefix}{os.getpid()}-{secrets.token_hex(4)}{suffix}")
     old = path.with_name(f".old-{path.name[:100]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for name in _temporary_names(path.parent.absolute(), host):
-            process = name.removeprefix(prefix).removesuffix(suffix)
-            if name == f"{prefix}{process}{suffix}" and process.isdigit() and not _is_running(int(process)):
+            left = re.fullmatch(rf"{re.escape(prefix)}(\d+)(-[0-9a-f]+)?{re.escape(suffix)}", name)
+            if left and not _is_running(int(left[1])):
                 remove(path.with_name(name))
         try:
             yield temporary

@@ -497,7 +497,10 @@ PATCH = 64  # side in LR pixels
 
 @dataclass(frozen=True)
 class Estimate:
-    """About how many seconds, bytes of memory at the peak and bytes of disk; memory is 0 where the system is silent."""
+    """About how many seconds, bytes of memory at the peak (of all workers) and bytes of disk.
+
+    Memory is 0 where the system is silent. Seconds are those of the threads of this process.
+    """
 
     seconds: float
     memory: int
@@ -537,7 +540,7 @@ class Pace:
             volumes = 6 * whole + 4 * (3 + several) * (batch * fine if job.upscaler is upscaler else made)
             images = batch * (self.grown * at_once + 8 * 3 * fine)  # by the network, and to project
             memory = max(memory, int(self.base + volumes + images))
-        return Estimate(seconds, memory if self.base else 0, disk)
+        return Estimate(seconds, memory * (job.workers.number or 1) if self.base else 0, disk)
 
 
 def measure(upscaler: Upscaler) -> Pace:

@@ -17,6 +17,7 @@ from latentsr.errors import OptionError
 from latentsr.job import Progress, silent
 from latentsr.names import EVALUATION_PAGE
 from latentsr.stats.table import read_table
+from latentsr.workers import Workers
 
 if TYPE_CHECKING:
     from latentsr.upscalers.model import SuperResolver
@@ -63,7 +64,8 @@ class JobResult:
 
 def evaluate(
     datasets: Datasets, methods: Methods, out: Folder, *, paper: bool = False, overwrite: bool = False,
-    progress: Progress = silent, stage: Callable[[str], None] = lambda name: None, **options: Any,
+    cluster: Workers = Workers(), progress: Progress = silent, stage: Callable[[str], None] = lambda name: None,
+    **options: Any,
 ) -> JobResult:  # fmt: skip
     """Compares methods with bicubic and the truth; `out` then holds tables, pictures and report.html.
 
@@ -80,6 +82,7 @@ def evaluate(
         out: the folder of the result.
         paper: write figures as PDF and tables as LaTeX, too; a finished evaluation is not measured again for it.
         overwrite: replace a result of other data, methods or options.
+        cluster: processes of a Ray cluster, of which each restores and measures; default: this process alone.
         progress: called with the numbers of images measured and of all.
         stage: called with what is made after that.
         options: the other fields of `latentsr.bench.Comparison`, such as metrics=["psnr"] or limit=20.
@@ -105,7 +108,9 @@ def evaluate(
         given += _texts(methods)
     asked = plain.model_copy(update={"methods": tuple(given)})
     folder = Path(out)
-    record = compare(_each(datasets), folder, asked, overwrite=overwrite, progress=progress, stage=stage)
+    record = compare(
+        _each(datasets), folder, asked, overwrite=overwrite, cluster=cluster, progress=progress, stage=stage
+    )
     stage("report")
     page = write_report(folder, paper=paper)
     return _result(folder / EVALUATION_PAGE, page.verdict, page.details, record["tables"], record)
@@ -113,7 +118,8 @@ def evaluate(
 
 def screen(
     datasets: Datasets, autoencoders: Named, out: Folder, *, weights: Named = (), configs: Named = (), batch: int = 8,
-    device: str = "auto", paper: bool = False, overwrite: bool = False, progress: Progress = silent, **options: Any,
+    device: str = "auto", paper: bool = False, overwrite: bool = False, workers: Workers = Workers(),
+    progress: Progress = silent, **options: Any,
 ) -> JobResult:  # fmt: skip
     """Measures what each autoencoder keeps of the images; `out` then holds tables, pictures and screening.html.
 
@@ -132,6 +138,7 @@ def screen(
         device: auto, cpu or cuda.
         paper: write figures as PDF and tables as LaTeX, too; a finished screening is not measured again for it.
         overwrite: replace a result of other data, autoencoders or options.
+        workers: which processes measure; default: this one.
         progress: called with the numbers of passes of an image through an autoencoder or a baseline, done and all.
         options: the fields of `latentsr.bench.Screening`, such as split="test" or limit=20.
 
@@ -147,7 +154,7 @@ def screen(
     candidates = parse_candidates(_texts(autoencoders), weights=_texts(weights), configs=_texts(configs))
     read = [one if isinstance(one, Dataset) else read_dataset(Path(one)) for one in _each(datasets)]
     plan = plan_screening(read, candidates, asked, device=where)
-    record = run(plan, folder, batch=batch, device=where, overwrite=overwrite, progress=progress)
+    record = run(plan, folder, batch=batch, device=where, overwrite=overwrite, workers=workers, progress=progress)
     return _result(write_screening_page(folder, paper=paper), record["verdict"], (), TABLES, record)
 
 

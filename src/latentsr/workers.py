@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -146,6 +146,16 @@ class Pool:
                     fix = "give fewer workers, smaller tiles or batches, and run the same again"
                     lost.set_exception(LatentSRError(f"{text}, and so did {TRIES - 1} after it; {fix}"))
                     done.append((item, lost.result))
+
+    def in_order(
+        self, work: Callable[[Item], Result], items: Sequence[Item], *, name: Callable[[Item], str]
+    ) -> Iterator[tuple[Item, Callable[[], Result]]]:
+        """As `map`, in the order of the items, which differ; what is done too early waits in memory."""
+        found, early = self.map(work, items, name=name), dict[Item, Callable[[], Result]]()
+        for item in items:
+            while item not in early:
+                early |= [next(found)]
+            yield item, early.pop(item)
 
     def _new(self) -> "_Process | _Actor":
         worker = _Process() if self.workers.ray is None else _Actor(self._gpu)

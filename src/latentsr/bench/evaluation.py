@@ -38,10 +38,12 @@ from latentsr.bench.tables import (
 )
 from latentsr.config import manifest
 from latentsr.data.records import Dataset
+from latentsr.errors import OptionError
 from latentsr.job import JobFolder, Parts, Progress, silent
 from latentsr.names import EVALUATION_PAGE, HR, LATENTS, MAPS, PICTURES, RUN, SUPPLEMENT, WHITE_ERROR
 from latentsr.provenance import RESEARCH_USE
 from latentsr.stats.table import write_table
+from latentsr.workers import Pool, Workers
 
 __all__ = ["RUN", "Comparison", "compare"]
 
@@ -60,44 +62,54 @@ def compare(
     comparison: Comparison,
     *,
     overwrite: bool = False,
+    cluster: Workers = Workers(),
     progress: Progress = silent,
     stage: Stage = lambda name: None,
 ) -> Mapping[str, Any]:
     """The content of `run.json`; `out` then holds the tables (Parquet and CSV) and pictures, too.
+
+    Processes of a Ray cluster restore and measure batches, if there are any, and this one keeps what they found.
 
     An interrupted evaluation goes on, no image is measured twice; a finished one is returned as it is. `progress` is
     called with the numbers of images measured and of all, `stage` with what is made when all are measured.
 
     Raises:
         StaleError: `out` holds an evaluation of other data, methods or options, and not `overwrite`; or anything else.
+        OptionError: other processes than those of a Ray cluster.
         OptionError, InputError, ModelError: what `plan_evaluation` and `measured_batches` raise.
     """
     # The folder of an evaluation; its page and supplement are written by the report.
     tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
     results = frozenset((PICTURES, MAPS, LATENTS, EVALUATION_PAGE, SUPPLEMENT, *tables))
     folder = JobFolder(out, "evaluation", RUN, results, decided_by="data, methods or options")
+    if cluster.apart and cluster.ray is None:
+        raise OptionError("an evaluation is measured by threads, or by processes of a Ray cluster: set the option ray")
     folder.check()  # before models are loaded
     plan = plan_evaluation(datasets, comparison)
     folder.claim(plan.key, overwrite=overwrite)
-    record = folder.finished() if folder.whole else _run(plan, folder, progress, stage)
+    with cluster.pool(plan.device) as pool:
+        record = folder.finished() if folder.whole else _run(plan, folder, pool, progress, stage)
     folder.drop_parts()
     return record
 
 
-def _run(plan: EvaluationPlan, folder: JobFolder, progress: Progress, stage: Stage) -> Mapping[str, Any]:
+def _run(plan: EvaluationPlan, folder: JobFolder, pool: Pool, progress: Progress, stage: Stage) -> Mapping[str, Any]:
     """Parts, then tables and pictures; run.json last, whose presence says that the evaluation is whole."""
     names = (HR, *plan.measured)
     workers = plan.comparison.workers  # beside the thread that restores; on a GPU images are measured where they are
     if workers is None:
         workers = min(MOST_WORKERS, os.cpu_count() or 1) if plan.device == "cpu" else 0
-    found, done, setup = [], 0, setup_of(plan.device, plan.comparison.batch)
+    found, done, threads = [], 0, 1 if pool.workers.apart else None
+    setup = setup_of(plan.device, plan.comparison.batch, threads)
     for work in plan.works:
         place = work.dataset.folder_name  # not its number: the key does not tell A B from B A
         parts = Parts(folder.parts / place)
         there = parts.done()
         done += len(there)
         progress(done, plan.images)
-        steps = measured_batches(work, batch=plan.comparison.batch, device=plan.device, workers=workers, done=there)
+        steps = measured_batches(
+            work, batch=plan.comparison.batch, device=plan.device, workers=workers, done=there, pool=pool
+        )
         for records, measured in steps:
             folder.begin(plan.key)
             ids = [record.id for record in records]

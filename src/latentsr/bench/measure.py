@@ -32,6 +32,7 @@ from latentsr.metrics.sets import pyramid_levels
 from latentsr.names import HR, LR_PSNR
 from latentsr.stats.table import sorted_table, tidy_rows
 from latentsr.upscalers import Method, Restored
+from latentsr.workers import Pool, Workers
 
 THUMB = 16  # px a side of the LR thumbnails by which images are told apart
 MAP_SIGMA = SIGMAS.index(2.0)
@@ -286,32 +287,48 @@ def measure_dataset(
 
 
 def measured_batches(
-    work: Work, *, batch: int, device: str | torch.device, workers: int = 0, done: Collection[str] = ()
-) -> Iterator[Batch]:
+    work: Work, *, batch: int, device: str | torch.device, workers: int = 0, done: Collection[str] = (),
+    pool: Pool = Pool(Workers()),
+) -> Iterator[Batch]:  # fmt: skip
     """Each batch's records with what was measured, by method, HR's own first; ids in `done` are left out.
 
     Methods restore in this thread, one after the other; `workers` threads measure meanwhile (0: this thread does),
-    at most so many batches ahead. The values do not depend on it.
+    at most so many batches ahead. Or the processes of `pool` do both, batches as they come. The values do not depend
+    on it.
     """
     check_methods(work.methods, batch)
-
-    def at_once(function: Callable[..., Measured], *arguments: Any) -> "Future[Measured]":
-        future: Future[Measured] = Future()
-        future.set_result(function(*arguments))
-        return future
+    if pool.workers.apart:
+        measure_one = partial(measured_batch, work, device)
+        for alike, made in pool.map(
+            measure_one, batches(work.records, batch, done), name=lambda one: work.naming(one[0].id)
+        ):
+            yield alike, made()
+        return
 
     def finished(records: tuple[Record, ...], futures: dict[str, "Future[Measured]"]) -> Batch:
         return records, {name: future.result() for name, future in futures.items()}
 
     # Several measuring threads share the cores: each operation takes one.
-    with ThreadPoolExecutor(max(1, workers), initializer=lambda: torch.set_num_threads(1)) as pool:
+    with ThreadPoolExecutor(max(1, workers), initializer=lambda: torch.set_num_threads(1)) as threads:
         waiting: deque[tuple[tuple[Record, ...], dict[str, Future[Measured]]]] = deque()
         for alike in batches(work.records, batch, done):
-            waiting.append((alike, _measure_batch(work, alike, device, pool.submit if workers else at_once)))
+            waiting.append((alike, _measure_batch(work, alike, device, threads.submit if workers else _at_once)))
             if len(waiting) > workers:
                 yield finished(*waiting.popleft())
         while waiting:
             yield finished(*waiting.popleft())
+
+
+def measured_batch(work: Work, device: str | torch.device, records: tuple[Record, ...]) -> dict[str, Measured]:
+    """What this thread measures of images of one size, by method, HR's own first."""
+    return {name: future.result() for name, future in _measure_batch(work, records, device, _at_once).items()}
+
+
+def _at_once(function: Callable[..., Measured], *arguments: Any) -> "Future[Measured]":
+    """As an executor's `submit`, in this thread."""
+    future: Future[Measured] = Future()
+    future.set_result(function(*arguments))
+    return future
 
 
 def check_methods(methods: Sequence[Method], batch: int) -> None:

@@ -224,9 +224,10 @@ def total(parts: Sequence[Part]) -> LatentSums:
     return reduce(add, (LatentSums(part["sums"].astype(np.float64), len(part.ids)) for part in parts))
 
 
-def setup_of(device: str | torch.device, batch: int) -> Arrays:
-    """The arrays of a part that say what its seconds were measured on: device, torch's threads, images at a time."""
-    return {"device": np.array(device_name(torch.device(device))), "setup": np.array((torch.get_num_threads(), batch))}
+def setup_of(device: str | torch.device, batch: int, threads: int | None = None) -> Arrays:
+    """The arrays of a part that say what its seconds were measured on: device, threads (torch's), images at a time."""
+    setup = (threads or torch.get_num_threads(), batch)
+    return {"device": np.array(device_name(torch.device(device))), "setup": np.array(setup)}
 
 
 def median_seconds(parts: Iterable[Part], seconds: Callable[[Part], ArrayLike]) -> tuple[list[float], dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import gc
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from latentsr.bench.roundtrip import (
 from latentsr.bench.screening_plan import BANDS, SPECTRUM, ScreeningPlan
 from latentsr.bench.verdict import contrasts, unplaced, verdict, warnings
 from latentsr.config import manifest, read_signed_json, signed, write_json
-from latentsr.data.records import batches, commonest, loaded, sizes
+from latentsr.data.records import Dataset, Record, batches, commonest, loaded, sizes
 from latentsr.errors import OptionError
 from latentsr.job import JobFolder, Parts, Progress, silent
 from latentsr.metrics import METRICS
@@ -38,6 +38,7 @@ from latentsr.provenance import RESEARCH_USE
 from latentsr.stats.comparison import column_means, compare_methods
 from latentsr.stats.paired import wide
 from latentsr.stats.table import short_hash, sorted_table, write_table
+from latentsr.workers import Pool, Workers
 
 LARGE = 10_000_000  # parameters, whose memory is worth the second in which Python looks for reference cycles
 PROBED, PROBED_CPU = 4, 1  # images on which half precision is tried: a CPU takes seconds for one
@@ -52,12 +53,13 @@ def screen(
     batch: int = 8,
     device: str = "cpu",
     overwrite: bool = False,
+    workers: Workers = Workers(),
     progress: Progress = silent,
 ) -> Mapping[str, Any]:
     """The content of `out`/screening.json, beside which lie the tables and the pictures.
 
-    An interrupted screening goes on, a finished one is returned; `batch` and `device` may be others then. One
-    autoencoder and one batch of images lie in memory at a time.
+    An interrupted screening goes on, a finished one is returned; `batch`, `device` and `workers` may be others then.
+    One autoencoder and one batch of images lie in memory at a time, of each worker.
 
     Raises:
         StaleError: `out` holds a screening of other data, autoencoders or options, and not `overwrite`; or anything
@@ -78,13 +80,14 @@ def screen(
         record = folder.finished()
     else:
         folder.begin(plan.key)
-        _run(plan, folder, batch, device, progress)
+        with workers.pool(device) as pool:
+            _run(plan, folder, batch, device, pool, progress)
         record = folder.finish(manifest(note=RESEARCH_USE, key=plan.key, **plan.facts, **conclude(plan, folder)))
     folder.drop_parts()
     return record
 
 
-def _run(plan: ScreeningPlan, folder: JobFolder, batch: int, device: str, progress: Progress) -> None:
+def _run(plan: ScreeningPlan, folder: JobFolder, batch: int, device: str, pool: Pool, progress: Progress) -> None:
     """All parts and pictures: HR, the baselines, then one autoencoder after the other, the reference first."""
     done = 0
 
@@ -94,13 +97,13 @@ def _run(plan: ScreeningPlan, folder: JobFolder, batch: int, device: str, progre
         progress(done, plan.images)
 
     def stream(number: int, name: str, work: Work, counted: bool = True) -> Parts:
-        parts = parts_of(plan, folder, number, name)
-        measure_images(plan, number, parts, work, batch=batch, device=device, progress=count if counted else None)
+        parts, told = parts_of(plan, folder, number, name), count if counted else None
+        measure_images(plan, number, parts, work, batch=batch, device=device, pool=pool, progress=told)
         return parts
 
     numbers = range(len(plan.datasets))
     for number in numbers:
-        stream(number, HR, _of_hr(partial(measured_hr, metrics=plan.metrics)), counted=False)
+        stream(number, HR, partial(_of_hr, partial(measured_hr, metrics=plan.metrics)), counted=False)
     for baseline in plan.baselines:
         work = partial(measured_baseline, method=baseline.method, degradation=plan.degradation)
         for number in numbers:
@@ -108,7 +111,8 @@ def _run(plan: ScreeningPlan, folder: JobFolder, batch: int, device: str, progre
     for candidate in sorted(plan.candidates, key=lambda one: one.name != plan.reference):
         autoencoder = candidate.load(device)
         for number in numbers:
-            parts = stream(number, candidate.name, _of_hr(partial(measured, autoencoder, metrics=plan.metrics)))
+            work = partial(_of_hr, partial(measured, autoencoder, metrics=plan.metrics))
+            parts = stream(number, candidate.name, work)
             if not (parts.folder / COST).is_file():
                 probed = commonest(plan.records[number])[: PROBED_CPU if device == "cpu" else PROBED]
                 cost = cost_of(autoencoder, loaded(plan.datasets[number], probed, device))
@@ -122,9 +126,9 @@ def _run(plan: ScreeningPlan, folder: JobFolder, batch: int, device: str, progre
             gc.collect()
 
 
-def _of_hr(measure: Callable[[Tensor], Arrays]) -> Work:
-    """The measure as one that takes ids too, which change nothing."""
-    return lambda hr, ids: measure(hr)
+def _of_hr(measure: Callable[[Tensor], Arrays], hr: Tensor, _ids: list[str]) -> Arrays:
+    """What the measure makes of the images, whose ids change nothing."""
+    return measure(hr)
 
 
 def measure_images(
@@ -135,6 +139,7 @@ def measure_images(
     *,
     batch: int,
     device: str,
+    pool: Pool = Pool(Workers()),
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Keeps the arrays that `work` makes of HR images and their ids, of those of dataset `number` not in `parts` yet.
@@ -143,11 +148,19 @@ def measure_images(
     """
     progress, done = progress or (lambda images: None), parts.done()
     progress(len(done))
-    for alike in batches(plan.records[number], batch, done):
-        ids = [record.id for record in alike]
-        arrays = work(loaded(plan.datasets[number], alike, device), ids)
-        parts.write(ids, arrays | setup_of(device, batch))
+    dataset = plan.datasets[number]
+    make, waiting = partial(_arrays, dataset, work, batch, device), batches(plan.records[number], batch, done)
+    for alike, made in pool.map(
+        make, waiting, name=lambda alike: f"images from {short_hash(dataset.name, alike[0].id)}"
+    ):
+        parts.write([record.id for record in alike], made())
         progress(len(alike))
+
+
+def _arrays(dataset: Dataset, work: Work, batch: int, device: str, alike: Sequence[Record]) -> Arrays:
+    """What the work makes of images of one size, and what its seconds were measured on."""
+    images = loaded(dataset, alike, device)
+    return work(images, [record.id for record in alike]) | setup_of(device, batch)
 
 
 Excluded = Mapping[str, frozenset[str]]

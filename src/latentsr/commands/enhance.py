@@ -3,13 +3,14 @@
 import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import MODEL, Axis, Defaults, Device, Json, MaxPixels, Out, Overwrite
+from latentsr.commands.options import MODEL, Axis, Cluster, Defaults, Device, Json, MaxPixels, Out, Overwrite, Processes
 from latentsr.errors import OptionError
 from latentsr.names import first_few
 from latentsr.provenance import RESEARCH_USE
@@ -85,6 +86,8 @@ def enhance(
     parametric_map: AsMap = False,
     view: View = None,
     device: Device = "auto",
+    workers: Processes = None,
+    ray: Cluster = None,
     overwrite: Overwrite = False,
     dry_run: Plan = False,
     force: Annotated[bool, typer.Option("--force", help="Take images with burned-in annotation.")] = False,
@@ -98,7 +101,9 @@ def enhance(
     from latentsr.upscalers import Sampling, load_upscaler
     from latentsr.upscalers.through_plane import ThroughPlane
     from latentsr.volume import MAX_PIXELS
+    from latentsr.workers import Workers
 
+    crew = Workers(workers, ray, terminal.show_warning)
     options = {
         "samples": samples, "steps": steps, "realism": realism, "seed": seed, "consistency": consistency, "tile": tile,
         "solver": solver, "coherent": coherent,
@@ -111,14 +116,12 @@ def enhance(
         raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")
     job = Job(
         upscaler, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
-        max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map,
+        max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map, workers=crew,
         view=view if view is not None or (terminal.interactive() and not json) else False,
     )  # fmt: skip
     pace = measure(upscaler) if dry_run else None
     with terminal.progress("enhance", resumes=True) as report:
-        outcomes = enhance_files(
-            inputs, job, progress=report, finished=lambda outcome: _show_outcome(outcome, out, json=json)
-        )
+        outcomes = enhance_files(inputs, job, progress=report, finished=partial(_show_outcome, out=out, json=json))
     _show_end(outcomes, pace and pace.estimate(outcomes, job), json=json)
 
 

@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Defaults, Degradation, Device, Json, Out, Overwrite, Paper, Subset
+from latentsr.commands.options import (
+    Cluster,
+    Datasets,
+    Defaults,
+    Degradation,
+    Device,
+    Json,
+    Out,
+    Overwrite,
+    Paper,
+    Subset,
+)
 from latentsr.provenance import RESEARCH_USE
 
 Methods = Annotated[
@@ -44,6 +55,15 @@ KeepLatents = Annotated[
 ]
 
 
+Features = Annotated[
+    str | None, typer.Option(help="For FID and KID: inception, or a folder of a vision network as safetensors.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Threads that measure; default: the cores, up to 4. With --ray processes; default: free CPUs."),
+]
+
+
 def evaluate(
     datasets: Datasets,
     out: Out,
@@ -58,9 +78,7 @@ def evaluate(
     ] = None,
     latent: Annotated[str | None, typer.Option(help="Autoencoder in whose latents images are compared.")] = None,
     masks: Masks = None,
-    features: Annotated[
-        str | None, typer.Option(help="For FID and KID: inception, or a folder of a vision network as safetensors.")
-    ] = None,
+    features: Features = None,
     margin: Annotated[
         list[str] | None, typer.Option(help="METRIC=0.15: test equivalence within this margin; repeatable.")
     ] = None,
@@ -70,7 +88,8 @@ def evaluate(
     ] = None,
     by: By = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
-    workers: Annotated[int | None, typer.Option(help="Threads that measure; default: the cores, up to 4.")] = None,
+    workers: Threads = None,
+    ray: Cluster = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     device: Device = "auto",
     show_ids: Annotated[bool, typer.Option("--show-ids", help="Errors name images by id, not by a hash.")] = False,
@@ -86,19 +105,20 @@ def evaluate(
     from latentsr import judging
     from latentsr.bench.evaluation_plan import Comparison
     from latentsr.report.evaluation.tables import HEADLINE
+    from latentsr.workers import Workers
 
     options = {name: value for name, value in given.items() if name in Comparison.model_fields}
+    cluster = Workers(workers, ray, terminal.show_warning) if ray else Workers()
     with terminal.progress("evaluate", resumes=True) as report:
         result = judging.evaluate(
-            datasets, method, out, paper=paper, overwrite=overwrite, progress=report, stage=terminal.show_stage,
-            **options,
+            datasets, method, out, paper=paper, overwrite=overwrite, cluster=cluster, progress=report,
+            stage=terminal.show_stage, **options,
         )  # fmt: skip
     for warning in result.warnings:
         terminal.show_warning(warning)
     if json:
         terminal.show_json(result.table("summary").to_dict(orient="records"))
         return
-
     summary = result.table("summary")  # the report holds all measures
     terminal.show_summary(summary[summary["metric"].isin(metric or HEADLINE)].to_dict(orient="records"))
     for sentence in (*result.verdict, *result.details):

@@ -28,6 +28,21 @@ MaxPixels = Annotated[
 Model = Annotated[str, typer.Option(help="Model folder, or name of a shipped model.")]
 Subset = Annotated[str, typer.Option("--split", help="Which images: train, valid or test.")]
 Degradation = Annotated[str, typer.Option(help="How LR is made from HR, such as bicubic:4.")]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes of one thread that hold the model each and share the work. Default: this one; with --ray one "
+        "a CPU that is free, or a GPU.",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="local|ADDRESS",
+        help="Let a Ray cluster do the work: local, for as long as the job lasts, or its address. Needs the extra ray.",
+    ),
+]  # fmt: skip
 Datasets = Annotated[list[Path], typer.Argument(metavar="DATASET", help="Folders made by 'prepare'.")]
 
 

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Defaults, Device, Json, Out, Overwrite, Paper, Subset
+from latentsr.commands.options import (
+    Cluster,
+    Datasets,
+    Defaults,
+    Device,
+    Json,
+    Out,
+    Overwrite,
+    Paper,
+    Processes,
+    Subset,
+)
 from latentsr.provenance import RESEARCH_USE
 
 COLUMNS = ("autoencoder", "latent", "AE ceiling, dB", "95 % interval", "MS-SSIM", "HaarPSI", "expected SR, dB")
@@ -44,6 +55,8 @@ def screen(
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     device: Device = "auto",
+    workers: Processes = None,
+    ray: Cluster = None,
     paper: Paper = False,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -53,12 +66,14 @@ def screen(
     given = {**locals(), "metrics": metric}
     from latentsr import judging
     from latentsr.bench import Screening
+    from latentsr.workers import Workers
 
+    crew = Workers(workers, ray, terminal.show_warning)
     options = {name: value for name, value in given.items() if name in Screening.model_fields}
     with terminal.progress("screen", resumes=True) as report:
         result = judging.screen(
             datasets, vae, out, weights=weights or (), configs=weights_config or (), batch=batch, device=device,
-            paper=paper, overwrite=overwrite, progress=report, **options,
+            paper=paper, overwrite=overwrite, workers=crew, progress=report, **options,
         )  # fmt: skip
     if json:
         terminal.show_json({**result.record, "page": str(result.report)})

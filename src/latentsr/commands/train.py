@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from latentsr import terminal
-from latentsr.commands.options import Datasets, Defaults, Degradation, Device, Out, config_option, numbers, options_of
+from latentsr.commands.options import (
+    Cluster,
+    Datasets,
+    Defaults,
+    Degradation,
+    Device,
+    Out,
+    Processes,
+    config_option,
+    numbers,
+    options_of,
+)  # fmt: skip
 
 VaePreset = Annotated[
     str | None,
@@ -83,6 +94,8 @@ def encode(
         int, typer.Option(min=1, help="Images at a time; a network's latents differ by it in the last bits of float32.")
     ] = 16,
     device: Device = "auto",
+    workers: Processes = None,
+    ray: Cluster = None,
     config: Defaults = None,
 ) -> None:
     """Fills the latent cache; run the same command again to go on after a kill."""
@@ -91,8 +104,9 @@ def encode(
     from latentsr.data.records import read_dataset
     from latentsr.degrade import parse_degradation
     from latentsr.device import resolve_device
+    from latentsr.workers import Workers
 
-    where = resolve_device(device)
+    crew, where = Workers(workers, ray, terminal.show_warning), resolve_device(device)
     with terminal.progress("encode", resumes=True) as report:
         cache = fill_cache(
             [read_dataset(folder) for folder in datasets],
@@ -104,6 +118,7 @@ def encode(
             device=where,
             draw=draw,
             released=released,
+            workers=crew,
             progress=report,
         )
     counts = ", ".join(f"{split} {len(ids)}" for split, ids in cache.manifest["ids"].items())

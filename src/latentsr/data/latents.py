@@ -24,7 +24,7 @@ from torch import Tensor
 from latentsr.atomic import replacing
 from latentsr.autoencoders.encoding import encode_roles, to_network
 from latentsr.autoencoders.network import FrozenAutoencoder
-from latentsr.autoencoders.protocol import Autoencoder
+from latentsr.autoencoders.protocol import Autoencoder, AutoencoderSpec
 from latentsr.config import manifest, read_json, read_signed_json, sha256_json
 from latentsr.data.duplicates import pixel_digest
 from latentsr.data.records import Dataset, DatasetImage, check_names, common_size, low_resolution
@@ -33,6 +33,7 @@ from latentsr.device import image_generator
 from latentsr.errors import InputError, OptionError, StaleError
 from latentsr.job import JobFolder, Progress, silent
 from latentsr.names import CONDITIONS, first_few
+from latentsr.workers import Pool, Workers
 
 Roles = Callable[[Sequence[DatasetImage], Tensor], dict[str, Tensor]]  # of records and their HR images
 MANIFEST, PARTIAL, AUTOENCODER = "manifest.json", "manifest.partial.json", "autoencoder"
@@ -151,9 +152,12 @@ def fill_cache(
     device: str = "cpu",
     draw: int | None = None,
     released: Path | None = None,
+    workers: Workers = Workers(),
     progress: Progress = silent,
 ) -> LatentCache:
     """The cache of the datasets' latents at `out`; an interrupted one goes on, a finished one is returned.
+
+    Of several `workers` each encodes batches, and this process writes them in their order.
 
     With `draw`, a seed, latents are one draw from the posterior each, as the study's of SD-VAE and MedVAE are. With
     `released`, they are read from a folder of the study's, see `released_latents`.
@@ -188,7 +192,8 @@ def fill_cache(
     folder.claim(key)
     if folder.whole:
         return open_cache(out)
-    hashes = _fill(rows, roles, folder, key, batch, progress)
+    with workers.pool(device) as pool:
+        hashes = _fill(rows, roles, folder, key, batch, pool, progress)
     folder.finish(_content(out, autoencoder, rows, conditions, {"key": key, **facts, "sha256": hashes}))
     folder.drop_parts()
     return open_cache(out)
@@ -242,6 +247,7 @@ def _fill(
     folder: JobFolder,
     key: str,
     batch: int,
+    pool: Pool,
     progress: Progress,
 ) -> dict[str, str]:
     """Fills what is not filled; the SHA-256 of every array's file, by split/role.
@@ -252,37 +258,46 @@ def _fill(
     hashes = {name: _hash_of_finished(folder, name, state) for name in state["sha256"]}
     total = sum(map(len, rows.values()))
     for split, pairs in rows.items():
-        for start in range(state["done"].get(split, 0), len(pairs), batch):
+        starts = range(state["done"].get(split, 0), len(pairs), batch)
+        work = partial(_encoded, pairs, roles, batch, split == "train")
+        for start, made in pool.in_order(work, starts, name=f"{split}, images from {{}}".format):
             progress(sum(state["done"].values()), total)
-            part = pairs[start : start + batch]
-            images = torch.from_numpy(np.stack([dataset.image(record) for dataset, record in part]))[:, None]
-            values = roles(part, images) | ({} if split == "train" else {"image": images})
-            if split != "train" and all(record.lr for _, record in pairs):
-                files = [dataset.lr_image(record) for dataset, record in part]
-                values["lr"] = torch.from_numpy(np.stack(files))[:, None]
+            values = made()
             if not hashes:
                 folder.note(state)  # before the first array, to claim the folder
-            for role, tensor in values.items():
+            for role, written in values.items():
                 path = folder.root / split / f"{role}.npy"
                 if start == 0:
                     with replacing(path) as temporary:
-                        shape = (len(pairs), *tensor.shape[1:])
+                        shape = (len(pairs), *written.shape[1:])
                         open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
                         # Take the disk space of a file with holes: a full disk under a memory map kills the process.
                         if hasattr(os, "posix_fallocate"):
                             with temporary.open("rb+") as file:
                                 os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
                     hashes[f"{split}/{role}"] = hashlib.sha256(_header(path))
-                written = np.ascontiguousarray(tensor.cpu().numpy())
                 array = open_memmap(path, mode="r+")
                 array[start : start + len(written)] = written
                 array.flush()
                 hashes[f"{split}/{role}"].update(written.tobytes())
-            state["done"][split] = start + len(part)
+            state["done"][split] = min(start + batch, len(pairs))
             state["sha256"] = {name: hashed.hexdigest() for name, hashed in hashes.items()}
             folder.note(state)
     progress(total, total)
     return dict(state["sha256"])
+
+
+def _encoded(
+    pairs: Sequence[DatasetImage], roles: Roles, batch: int, training: bool, start: int
+) -> dict[str, np.ndarray]:
+    """The arrays to keep of the images from `start` on, by role."""
+    part = pairs[start : start + batch]
+    images = torch.from_numpy(np.stack([dataset.image(record) for dataset, record in part]))[:, None]
+    values = roles(part, images) | ({} if training else {"image": images})
+    if not training and all(record.lr for _, record in pairs):
+        files = [dataset.lr_image(record) for dataset, record in part]
+        values["lr"] = torch.from_numpy(np.stack(files))[:, None]
+    return {role: np.ascontiguousarray(tensor.cpu().numpy()) for role, tensor in values.items()}
 
 
 @torch.inference_mode()
@@ -353,22 +368,29 @@ def released_latents(
         files = sorted(inner.glob("*.npy"))
         listing += [(file.relative_to(folder).as_posix(), file.stat().st_size) for file in files]
 
-    def roles(part: Sequence[DatasetImage], images: Tensor) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
-        for role, name in (("hr", "hr"), ("latent-native", "lr")):
-            files = [places[record.id][0] / f"{name}_{places[record.id][1]}.npy" for _, record in part]
-            try:
-                arrays = [np.load(file, allow_pickle=False).astype(np.float32) for file in files]
-                found[role] = torch.from_numpy(np.stack(arrays))
-            except (OSError, *BROKEN) as error:
-                raise InputError(f"{files[0].parent}: a latent is missing, cut off or of another shape") from error
-        spec = autoencoder.spec
-        wanted = (spec.latent_channels, *(side // spec.factor for side in images.shape[-2:]))
-        if tuple(found["hr"].shape[1:]) != wanted:
-            raise InputError(f"{folder}: latents of {tuple(found['hr'].shape[1:])}, {spec.name} makes {wanted}")
-        return found
+    return partial(_released, folder, places, autoencoder.spec), sha256_json(listing)
 
-    return roles, sha256_json(listing)
+
+def _released(
+    folder: Path,
+    places: Mapping[str, tuple[Path, int]],
+    spec: AutoencoderSpec,
+    part: Sequence[DatasetImage],
+    images: Tensor,
+) -> dict[str, Tensor]:
+    """The latents of a batch from the files of a release; InputError for those that are no such files."""
+    found: dict[str, Tensor] = {}
+    for role, name in (("hr", "hr"), ("latent-native", "lr")):
+        files = [places[record.id][0] / f"{name}_{places[record.id][1]}.npy" for _, record in part]
+        try:
+            arrays = [np.load(file, allow_pickle=False).astype(np.float32) for file in files]
+            found[role] = torch.from_numpy(np.stack(arrays))
+        except (OSError, *BROKEN) as error:
+            raise InputError(f"{files[0].parent}: a latent is missing, cut off or of another shape") from error
+    wanted = (spec.latent_channels, *(side // spec.factor for side in images.shape[-2:]))
+    if tuple(found["hr"].shape[1:]) != wanted:
+        raise InputError(f"{folder}: latents of {tuple(found['hr'].shape[1:])}, {spec.name} makes {wanted}")
+    return found
 
 
 def _hash_of_finished(folder: JobFolder, name: str, state: Mapping[str, Any]) -> Any:

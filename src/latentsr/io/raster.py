@@ -43,8 +43,8 @@ _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 3
 class UnfitError(InputError):
     """A file that is no grey image of 8 or 16 bit; `fault` is the reason without the file's name."""
 
-    def __init__(self, message: str, fault: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, fault: str = "") -> None:
+        super().__init__(message)  # with the one argument from which pickle makes it again, before it sets the fault
         self.fault = fault
 
 

@@ -396,6 +396,18 @@ def _volume(source: Volume | NDArray[Any] | str | Path) -> Volume:
 
 
 @dataclass(frozen=True)
+class Restoring:
+    """An upscaler with its options, called as `Method.restore` is; other processes can be handed it."""
+
+    upscaler: Upscaler
+    sampling: Sampling
+
+    def __call__(self, lr: Tensor, ids: Sequence[str]) -> Restored:
+        """The images that the upscaler makes of LR images."""
+        return self.upscaler.restore(lr, ids=ids, sampling=self.sampling)
+
+
+@dataclass(frozen=True)
 class Method:
     """A way to make SR images, by the name that tables give it.
 
@@ -421,12 +433,8 @@ class Method:
     @classmethod
     def of(cls, name: str, upscaler: Upscaler, sampling: Sampling = Sampling()) -> "Method":
         """The upscaler's images with these options."""
-
-        def restore(lr: Tensor, ids: Sequence[str]) -> Restored:
-            return upscaler.restore(lr, ids=ids, sampling=sampling)
-
         return cls(
-            name, restore, upscaler.autoencoder, evaluations=upscaler.evaluations(sampling),
+            name, Restoring(upscaler, sampling), upscaler.autoencoder, evaluations=upscaler.evaluations(sampling),
             latents=upscaler.autoencoder is not None and sampling.samples == 1,
             intervals=not upscaler.uncalibrated(sampling),
         )  # fmt: skip

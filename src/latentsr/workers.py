@@ -222,9 +222,6 @@ class _Desk:
     def answer(cls, held: _Held | None, item: Any) -> Any:
         """What the work makes of an item; what is held comes with the first item of a `map`."""
         if held is not None:
-            import torch
-
-            torch.set_num_threads(1)
             host, own = socket.gethostname(), _versions()
             if own != held.versions:
                 here, there = (", ".join(f"{name} {one[name]}" for name in SAME) for one in (own, held.versions))
@@ -236,6 +233,8 @@ class _Desk:
                     f"{host} sees no folder {held.folder}: start the job in one that all share"
                 ) from error
             cls.work = pickle.loads(held.work)
+            if "torch" in sys.modules:
+                sys.modules["torch"].set_num_threads(1)
         cls.busy = True
         try:
             return cls.work(item)
@@ -294,7 +293,8 @@ class _Process:
 
     def stop(self, *, wait: bool = True) -> None:
         self._pipe.close()
-        self._pool.shutdown(wait=wait, cancel_futures=True)
+        if wait:
+            self._pool.shutdown(cancel_futures=True)
 
 
 class _Actor:

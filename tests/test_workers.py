@@ -1,0 +1,131 @@
+import os
+import pickle
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError
+from latentsr.io.raster import UnfitError
+from latentsr.workers import Pool, Workers
+
+DEEDS = """
+import os, signal, time
+from pathlib import Path
+
+from latentsr.errors import InputError
+
+
+def do(model, item):
+    what, *rest = item.split()
+    if what == "refuse":
+        raise InputError("an image that is none")
+    if what == "die" or (what == "once" and not Path(rest[0]).exists()):
+        Path(*rest).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "write":
+        try:
+            Path(rest[0]).touch()
+            time.sleep(100)
+        finally:
+            Path(rest[0]).unlink()
+    return model, item, os.getpid(), os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]
+"""
+
+
+@pytest.fixture
+def do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Some work, in a file that other processes find, too."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "deeds.py").write_text(DEEDS)
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    import deeds
+
+    yield deeds.do
+    del sys.modules["deeds"]
+
+
+def test_in_this_process_an_item_is_done_when_its_result_is_asked_for() -> None:
+    made: list[int] = []
+    found = Pool(Workers()).map(made.append, iter((1, 2)), name=str)
+    item, result = next(found)
+    assert (item, made) == (1, [])
+    result()
+    assert made == [1]
+    assert [item for item, _ in found] == [2]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_an_item_whose_process_died_is_done_again_by_a_new_one(do, tmp_path: Path) -> None:
+    told: list[str] = []
+    items = ["plain", f"once {tmp_path / 'mark'}", "refuse", "more", "still"]
+    with Workers(2, notice=told.append).pool() as pool:
+        found = dict(pool.map(partial(do, "model"), items, name=lambda item: item.split()[0]))
+        assert found.keys() == set(items)
+        with pytest.raises(InputError, match="an image that is none"):
+            found.pop("refuse")()
+        values = {item: result() for item, result in found.items()}
+        assert [values[item][:2] for item in values] == [("model", item) for item in values]
+        assert {value[3:] for value in values.values()} == {("1", "1")}  # threads
+        processes = {value[2] for value in values.values()}
+        assert len(processes) in (2, 3)
+        assert os.getpid() not in processes
+        assert told == [
+            "once: the process that worked on it died (killed, or out of memory); another one does it again"
+        ]
+
+        in_order = pool.in_order(partial(do, "other"), ["a", "b", "c"], name=str)
+        assert [(item, result()[:2]) for item, result in in_order] == [(one, ("other", one)) for one in "abc"]
+    assert not [pid for pid in processes if psutil.pid_exists(pid)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_an_item_that_kills_every_process_is_an_error_and_the_others_go_on(
+    do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("latentsr.workers.TRIES", 2)
+    with Workers(1, notice=told.append).pool() as pool:
+        found = dict(pool.map(partial(do, 1), [f"die {tmp_path}", "plain"], name=lambda item: item.split()[0]))
+        assert found["plain"]()[1] == "plain"
+        with pytest.raises(LatentSRError, match=r"^die: the process .* died .*, and so did 1 after it; give fewer"):
+            found[f"die {tmp_path}"]()
+    assert len(told) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_an_interruption_ends_the_processes_which_put_away_what_is_half_written(do, tmp_path: Path) -> None:
+    half = tmp_path / "half"
+
+    def interrupt(*_: object) -> None:
+        if half.exists():
+            raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt), Workers(1).pool() as pool:
+            next(pool.map(partial(do, 1), [f"write {half}"], name=str))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert not half.exists()
+    assert not [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+
+
+def test_workers_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OptionError, match="workers is 0: expected 1 process or more"):
+        Workers(0)
+    monkeypatch.setattr("latentsr.workers.util.find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=r"not installed: pip install 'latentsr\[ray\]'"):
+        Workers(ray="local")
+    assert not Workers().apart
+
+
+@pytest.mark.parametrize("error", [UnfitError("a colour image", "in colour"), NotAnImageError("a text")])
+def test_errors_come_back_from_another_process_as_they_were(error: LatentSRError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

@@ -16,13 +16,13 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "latentsr"
 
 LAYERS = (
-    ("errors", "atomic", "config", "names", "volume", "provenance", "job"),
+    ("errors", "atomic", "config", "names", "volume", "provenance", "job", "workers"),
     ("device", "degrade", "tiling", "io", "metrics", "stats"),
     ("autoencoders", "diffusion", "data"),
     ("training", "upscalers"),
     ("bench", "calibrate", "enhance", "report", "demo", "judging"),
     ("study",),
-    ("cli", "commands", "terminal", "scaleout", "serve", "__main__"),
+    ("cli", "commands", "terminal", "serve", "__main__"),
 )
 LAYER = {unit: number for number, units in enumerate(LAYERS) for unit in units}
 
@@ -43,6 +43,7 @@ HOMES = {
     "spandrel": ("upscalers/pretrained.py",),
     "SimpleITK": ("io/formats.py",),
     "pydicom": ("io/dicom/*", "demo.py"),  # the demo's images are those of pydicom.data
+    "ray": ("workers.py",),
     "tifffile": ("io/raster*.py",),
     "torch_fidelity": ("metrics/*",),
     "torchmetrics": ("metrics/*",),
@@ -52,6 +53,7 @@ HOMES = {
 
 TORCH_FREE = (
     "errors", "atomic", "config", "volume", "provenance", "io", "stats", "report", "cli", "commands",
+    "workers",
 )  # fmt: skip
 
 # What a report takes of `stats`: names of columns, records, and what reads a row. Statistics are computed by jobs.

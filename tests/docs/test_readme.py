@@ -45,6 +45,7 @@ PAGES = (
     "docs/training.md",
     "docs/uncertainty.md",
     "docs/viewer.md",
+    "docs/workers.md",
     "src/latentsr/models/latentsr-tiny/README.md",
 )
 

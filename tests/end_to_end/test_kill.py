@@ -7,13 +7,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pydicom
 import pytest
+import torch
 from pydicom.data import get_testdata_file
 
 from latentsr import cli
@@ -84,6 +86,15 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """This process computes with one thread, as every worker does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def output_hashes(folder: Path) -> dict[str, str]:
     files = json.loads((folder.with_name(f"{folder.name}.run") / "run.json").read_text())["files"]
     return {name: digest for one in files for name, digest in one["output_sha256"].items()}
@@ -105,6 +116,58 @@ def test_enhance_goes_on_after_sigkill(
     assert {path: path.stat().st_mtime_ns for path in made} == made
     assert contents(out) == contents(tmp_path / "whole")
     assert output_hashes(out) == output_hashes(tmp_path / "whole")
+
+
+def at_work(driver: BaseProcess) -> list[psutil.Process]:
+    """The processes that hold a model for the driver."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        for one in psutil.Process(driver.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                words = " ".join(one.cmdline())
+                found += [one] if "spawn_main" in words or words.startswith("ray::_Desk") else []
+    return found
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.parametrize("workers", [(), pytest.param(("--ray", "local"), marks=pytest.mark.slow)], ids=["here", "ray"])
+def test_several_processes_go_on_after_one_of_them_or_their_driver_was_killed(
+    latentsr: Callable[..., str], model_folder: Path, tmp_path: Path, one_thread: None, workers: tuple[str, ...]
+) -> None:
+    """Bar 6 of the issue on speed."""
+    if workers:
+        pytest.importorskip("ray", reason="the extra ray is not installed")
+    random = np.random.default_rng(0)
+    for n in range(3 * IMAGES):
+        write_pixels(tmp_path / "scans" / f"{n}.png", random.integers(0, 255, (48, 40), dtype=np.uint8))
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    common = ("enhance", tmp_path / "scans", "--model", model_folder, "--steps", "3")
+    latentsr(*common, "-o", whole)
+    command = (*common, "-o", out, "--workers", "2", *workers)
+
+    driver, dead, orphans = start(*command), list[psutil.Process](), list[psutil.Process]()
+
+    def ready() -> bool:
+        """Kills one process after the first output; whether there are more, and a new process."""
+        made = len(list(out.glob("*.png")))
+        if made and not dead:
+            dead.append(at_work(driver)[0])
+            dead[0].kill()
+        orphans[:] = at_work(driver)
+        return bool(dead) and made >= 4 and len({*orphans} - {*dead}) == 2
+
+    assert kill_when(ready, driver)
+    assert not psutil.wait_procs(orphans, timeout=PATIENCE)[1]
+    made = {path: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    assert 4 <= len(made) < 3 * IMAGES
+    again = start(*command)
+    again.join(PATIENCE)
+    assert again.exitcode == 0
+    assert contents(out) == contents(whole)
+    assert output_hashes(out) == output_hashes(whole)
+    files = json.loads((tmp_path / "killed.run" / "run.json").read_text())["files"]
+    assert sum(one["status"] == "kept" for one in files) >= len(made) - 2
+    assert sum(path.stat().st_mtime_ns == time for path, time in made.items()) >= len(made) - 2
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")

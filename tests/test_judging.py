@@ -1,17 +1,26 @@
 """`latentsr.evaluate` and `latentsr.screen` as a notebook calls them."""
 
+import multiprocessing
+import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import latentsr
+from latentsr.autoencoders import load_autoencoder
+from latentsr.data.latents import fill_cache
 from latentsr.data.records import Dataset
+from latentsr.degrade import parse_degradation
+from latentsr.errors import OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.stats.table import read_table
 from latentsr.upscalers.model import SuperResolver
+from latentsr.workers import Workers
 
 
 @pytest.fixture
@@ -114,3 +123,52 @@ def test_the_names_are_functions_whatever_was_imported_before(forked: Callable) 
         assert latentsr.evaluate.__module__ == latentsr.screen.__module__ == "latentsr.judging"
 
     assert forked(work, fresh=True) == 0
+
+
+def _judged(dataset: Dataset, methods: dict[str, Path], out: Path, workers: Workers) -> None:
+    """A latent cache, a screening, and an evaluation of these methods if there are any."""
+    train = replace(dataset, records=tuple(replace(one, split="train") for one in dataset.records))
+    haar, options = load_autoencoder("haar", device="cpu"), {"metrics": ["psnr"], "device": "cpu", "batch": 1}
+    fill_cache([train], haar, parse_degradation("bicubic:4"), out / "cache", batch=1, workers=workers)
+    latentsr.screen(dataset, ["haar"], out / "screening", **options, workers=workers)
+    if methods:
+        latentsr.evaluate(dataset, methods, out / "evaluation", **options, workers=0, cluster=workers)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="fork")
+@pytest.mark.parametrize("ray", [None, pytest.param("local", marks=pytest.mark.slow)], ids=["here", "ray"])
+def test_several_processes_find_what_one_finds(
+    dataset: Dataset, sr: Path, model_folder: Path, tmp_path: Path, ray: str | None
+) -> None:
+    if ray:
+        pytest.importorskip("ray", reason="the extra ray is not installed")
+
+    def work() -> None:
+        if ray:
+            import ray as cluster
+
+            cluster.init("local", num_cpus=2, include_dashboard=False)  # one for all three jobs
+        _judged(dataset, methods, tmp_path / "several", Workers(2, ray))
+
+    methods = {"theirs": sr, "posterior": model_folder} if ray else {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    _judged(dataset, methods, tmp_path / "one", Workers())
+    torch.set_num_threads(threads)
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    one, several = (
+        {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+        for root in (tmp_path / "one", tmp_path / "several")
+    )
+    assert one.keys() == several.keys()
+    values = [name for name in one if name.endswith((".npy", "table.csv", "ceilings.csv", "summary.csv"))]
+    assert len(values) == 3 + 2 + 2 * len(methods) / 2
+    assert [name for name in values if one[name].read_bytes() != several[name].read_bytes()] == []
+
+
+def test_an_evaluation_takes_processes_of_a_cluster_alone(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="by threads, or by processes of a Ray cluster: set the option ray"):
+        latentsr.evaluate(dataset, ["bicubic"], tmp_path / "out", cluster=Workers(2))

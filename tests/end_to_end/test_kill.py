@@ -23,7 +23,7 @@ from latentsr.io.raster import write_pixels
 
 MR = get_testdata_file("MR_small.dcm", download=False)
 IMAGES, SLICES = 8, 3
-PATIENCE = 120  # seconds
+PATIENCE = 280  # seconds
 
 
 @pytest.fixture

@@ -170,6 +170,7 @@ class Pool:
         address, asked = self.workers.ray, self.workers.number
         options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if address == LOCAL:
+            os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 is next to nothing on a busy machine
             options |= {"num_cpus": asked, "include_dashboard": False}
         try:
             if not ray.is_initialized():  # by the program that calls

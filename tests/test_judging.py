@@ -147,6 +147,7 @@ def test_several_processes_find_what_one_finds(
         if ray:
             import ray as cluster
 
+            os.environ.setdefault("RAY_worker_niceness", "0")  # as `workers` does
             cluster.init("local", num_cpus=2, include_dashboard=False)  # one for all three jobs
         _judged(dataset, methods, tmp_path / "several", Workers(2, ray))
 

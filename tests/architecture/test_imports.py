@@ -167,7 +167,10 @@ def test_the_demo_takes_only_example_files_from_pydicom() -> None:
 
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    texts = [*project["dependencies"], *project["optional-dependencies"]["formats"]]
+    texts = [
+        *project["dependencies"],
+        *(one for extra in ("formats", "ray") for one in project["optional-dependencies"][extra]),
+    ]
     declared = {_normal(re.split(r"[<>=!~;\[ ]", text)[0]) for text in texts}
     owners = metadata.packages_distributions()
     packages = {item.module.split(".")[0] for item in _imports()} - set(sys.stdlib_module_names) - {"latentsr"}

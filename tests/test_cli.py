@@ -18,7 +18,7 @@ from pydicom.data import get_testdata_file
 from latentsr import __version__
 from latentsr.cli import THREADS
 from latentsr.commands.options import MODEL
-from latentsr.upscalers.model import shipped_models
+from latentsr.upscalers import shipped_models
 
 BY_FOLDER = ("--patient-pattern", r"(?P<patient>p\d)", "--split", "0.34,0.33,0.33")
 MR = Path(get_testdata_file("MR_small.dcm", download=False))

@@ -18,9 +18,9 @@ from latentsr.metrics.frequency import RADIAL_SIDE
 from latentsr.provenance import PIXELS, RESEARCH_USE
 from latentsr.stats.intervals import SCALES, controlled_scale, patients_needed, resplit_risks, risk_curve
 from latentsr.stats.paired import unit_means
-from latentsr.upscalers import Sampling
+from latentsr.upscalers import CONFIG, Sampling
 from latentsr.upscalers.calibration import FLOOR, Calibration, InputRange, lr_features, raw_width
-from latentsr.upscalers.model import CONFIG, SuperResolver, refuse_foreign, write_calibrated
+from latentsr.upscalers.model import SuperResolver, refuse_foreign, write_calibrated
 
 RECORD = "calibration.json"
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import platform
 import re
 import reprlib
@@ -20,10 +21,11 @@ from latentsr.atomic import replacing
 from latentsr.errors import InputError, OptionError, reason, suggestion
 
 DIGEST = "digest"
+HOME = "LATENTSR_HOME"  # the variable
 # What json leaves as it is though a terminal obeys it or UTF-8 cannot hold it (file names that are not UTF-8).
 _UNFIT = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
-RECORDED_PACKAGES = ("torch", "diffusers", "lightning", "numpy", "pydicom")
+RECORDED_PACKAGES = ("torch", "diffusers", "lightning", "numpy", "onnxruntime", "pydicom")
 
 
 class Config(BaseModel):
@@ -168,6 +170,13 @@ def sha256(path: Path) -> str:
 def sha256_json(content: object) -> str:
     """The SHA-256 of `canonical_json(content)`, 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(content).encode("ascii")).hexdigest()
+
+
+def home() -> Path:
+    """The folder that holds what latentsr keeps between runs: LATENTSR_HOME, or `latentsr` in the user's cache."""
+    if os.environ.get(HOME):
+        return Path(os.environ[HOME])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latentsr"
 
 
 def manifest(**facts: object) -> dict[str, object]:

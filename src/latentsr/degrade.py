@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from latentsr.device import image_generator
+from latentsr.device import Image, alike, image_generator, wide
 from latentsr.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PINV_RCOND, TRANSLATED_RCOND, PROFILE_RCOND = 1e-6, 0.2, 0.1
 NOISE = "noise"
 LARGEST_FACTOR = 10_000  # found again from 1 / factor as a float
+MOST_DB = 100.0  # of agreement with LR: beyond it floating point alone is measured
 MATRICES = 8  # cached of each kind: tens of MB each for large images
 
 
@@ -115,7 +117,7 @@ STEPS: Mapping[str, Step] = {
 
 @dataclass(frozen=True)
 class Degradation:
-    """A linear operator A from HR to LR; tensors are (..., rows, columns), computed in the dtype they come in.
+    """A linear operator A from HR to LR of tensors or arrays (..., rows, columns), computed in the dtype they come in.
 
     `noise` is the sd of the white noise that LR has beside A(hr), in [0, 1] as the images.
     """
@@ -140,13 +142,15 @@ class Degradation:
         """The operator on one axis of `n` HR pixels: (LR pixels, n), float64."""
         return _matrix(self.steps, n)
 
-    def apply(self, hr: Tensor) -> Tensor:
+    def apply(self, hr: Image) -> Image:
         """A(hr): the LR image without noise."""
         rows, columns = (self.matrix(n) for n in hr.shape[-2:])
         return _sandwich(rows, hr, columns)
 
-    def degrade(self, hr: Tensor, ids: Sequence[str]) -> Tensor:
+    def degrade(self, hr: "Tensor", ids: Sequence[str]) -> "Tensor":
         """The LR images of HR images (images, 1, rows, columns) in [0, 1]; the noise of each follows from its id."""
+        import torch
+
         lr = self.apply(hr)
         if not self.noise:
             return lr
@@ -154,12 +158,12 @@ class Degradation:
         drawn = [torch.randn(lr.shape[1:], generator=one, dtype=lr.dtype) for one in generators]
         return lr + self.noise * torch.stack(drawn).to(lr.device)
 
-    def adjoint(self, lr: Tensor) -> Tensor:
+    def adjoint(self, lr: Image) -> Image:
         """A^T(lr), of HR size: <A x, y> = <x, A^T y>."""
         rows, columns = (self.matrix(n * self.scale) for n in lr.shape[-2:])
         return _sandwich(rows.T, lr, columns.T)
 
-    def pinv(self, lr: Tensor, rcond: float = PINV_RCOND) -> Tensor:
+    def pinv(self, lr: Image, rcond: float = PINV_RCOND) -> Image:
         """A^+(lr), of HR size: the smallest image whose LR is nearest to `lr`.
 
         On each axis singular values below `rcond` times the largest count as none.
@@ -182,8 +186,8 @@ def _pinv(steps: tuple[tuple[str, float], ...], n: int, rcond: float) -> np.ndar
     return np.linalg.pinv(_matrix(steps, n), rcond=rcond)
 
 
-def _sandwich(rows: np.ndarray, image: Tensor, columns: np.ndarray) -> Tensor:
-    left, right = (torch.as_tensor(m, dtype=image.dtype, device=image.device) for m in (rows, columns))
+def _sandwich(rows: np.ndarray, image: Image, columns: np.ndarray) -> Image:
+    left, right = (alike(matrix, image) for matrix in (rows, columns))
     return left @ image @ right.mT
 
 
@@ -225,22 +229,26 @@ class SliceProfile:
         """The operator, (slices, thin), float64; rows add up to one, cut where the profile reaches beyond the ends."""
         return _profile_matrix(self)
 
-    def apply(self, thin: Tensor) -> Tensor:
+    def apply(self, thin: Image) -> Image:
         """A(thin): the thick slices."""
-        return torch.tensordot(torch.as_tensor(self.matrix, dtype=thin.dtype), thin, dims=1)
+        return _mixed(self.matrix, thin)
 
-    def adjoint(self, thick: Tensor) -> Tensor:
+    def adjoint(self, thick: Image) -> Image:
         """A^T(thick): <A x, y> = <x, A^T y>."""
-        return torch.tensordot(torch.as_tensor(self.matrix.T, dtype=thick.dtype), thick, dims=1)
+        return _mixed(self.matrix.T, thick)
 
-    def pinv(self, thick: Tensor) -> Tensor:
+    def pinv(self, thick: Image) -> Image:
         """A^+(thick): the smallest thin slices whose thick ones are nearest to `thick`.
 
         Singular values below `PROFILE_RCOND` times the largest count as none: slices that overlap by more than half
         would make noise stronger.
         """
-        inverse = np.linalg.pinv(self.matrix, rcond=PROFILE_RCOND)
-        return torch.tensordot(torch.as_tensor(inverse, dtype=thick.dtype), thick, dims=1)
+        return _mixed(np.linalg.pinv(self.matrix, rcond=PROFILE_RCOND), thick)
+
+
+def _mixed(matrix: np.ndarray, slices: Image) -> Image:
+    """Sums of slices (slices, ...), by the weights in each row of a matrix."""
+    return (alike(matrix, slices) @ slices.reshape(len(slices), -1)).reshape(-1, *slices.shape[1:])
 
 
 @lru_cache(maxsize=MATRICES)
@@ -252,6 +260,8 @@ def _profile_matrix(profile: SliceProfile) -> np.ndarray:
     if profile.kind == "box":
         integral = np.clip(away, -0.5, 0.5)
     else:
+        import torch
+
         deviations = away * math.sqrt(8 * math.log(2))  # of which the full width at half maximum has 2.35
         integral = torch.special.ndtr(torch.from_numpy(deviations)).numpy()
     weights = np.diff(integral, axis=1)
@@ -300,13 +310,13 @@ def parse_degradation(text: str) -> Degradation:
     return Degradation(",".join(f"{name}:{value:g}" for name, value in written), tuple(steps), noise)
 
 
-def enlarge(lr: Tensor, scale: int) -> Tensor:
+def enlarge(lr: Image, scale: int) -> Image:
     """The bicubic enlargement of `lr` (..., rows, columns) by `scale`: equal to Pillow's, and the baseline to beat."""
     rows, columns = (resampling_matrix("bicubic", n, n * scale) for n in lr.shape[-2:])
     return _sandwich(rows, lr, columns)
 
 
-def project(image: Tensor, lr: Tensor, degradation: Degradation | SliceProfile) -> Tensor:
+def project(image: Image, lr: Image, degradation: Degradation | SliceProfile) -> Image:
     """The image nearest to `image` among those with A(image) = `lr`: x + A^+(lr - A x).
 
     Shapes (..., rows, columns), of slices (slices, ...), any one intensity scale, or with noise in [0, 1]. An
@@ -315,15 +325,15 @@ def project(image: Tensor, lr: Tensor, degradation: Degradation | SliceProfile) 
     sd (Morozov's discrepancy principle).
     Source: range-null space decomposition (Wang 2023, DDNM, eq. 7).
     """
-    x, y = image.double(), lr.double()
+    x, y = wide(image), wide(lr)
     left = y - degradation.apply(x)
     if degradation.noise:
-        size = left.square().mean(dim=(-2, -1), keepdim=True).sqrt()
-        left = left * (1 - degradation.noise / size.clamp(min=degradation.noise))
-    return (x + degradation.pinv(left)).to(image.dtype)
+        size = (left**2).mean((-2, -1))[..., None, None] ** 0.5
+        left = left * (1 - degradation.noise / size.clip(min=degradation.noise))
+    return alike(x + degradation.pinv(left), image)
 
 
-def translated(lr: Tensor, made_by: Degradation, into: Degradation) -> Tensor:
+def translated(lr: Image, made_by: Degradation, into: Degradation) -> Image:
     """LR images of one operator as another of the same scale would have made them, about so.
 
     That of the image nearest to the bicubic enlargement among those that `made_by` reduces to `lr`, as far as no
@@ -331,10 +341,19 @@ def translated(lr: Tensor, made_by: Degradation, into: Degradation) -> Tensor:
     """
     if made_by.steps == into.steps:
         return lr
-    x = enlarge(lr.double(), into.scale)
-    return into.apply(x + made_by.pinv(lr.double() - made_by.apply(x), TRANSLATED_RCOND)).to(lr.dtype)
+    x = enlarge(wide(lr), into.scale)
+    return alike(into.apply(x + made_by.pinv(wide(lr) - made_by.apply(x), TRANSLATED_RCOND)), lr)
 
 
-def residual(image: Tensor, lr: Tensor, degradation: Degradation) -> Tensor:
+def residual(image: "Tensor", lr: "Tensor", degradation: Degradation) -> "Tensor":
     """Largest abs(A(image) - lr) of each image, shape of the leading dimensions."""
-    return torch.amax((degradation.apply(image.double()) - lr.double()).abs(), dim=(-2, -1)).to(image.dtype)
+    return (degradation.apply(image.double()) - lr.double()).abs().amax(dim=(-2, -1)).to(image.dtype)
+
+
+def agreement(image: Image, lr: Image, degradation: Degradation) -> float:
+    """PSNR in dB of A(image) against `lr`, of those of the images that agree least, peak 1, at most `MOST_DB`.
+
+    Shapes (..., rows, columns). Computed in float64.
+    """
+    worst = float(((degradation.apply(wide(image)) - wide(lr)) ** 2).mean((-2, -1)).max())
+    return min(-10 * math.log10(max(worst, 1e-30)), MOST_DB)

@@ -1,18 +1,42 @@
-"""Which device a job runs on."""
+"""Which device a job runs on, and what is computed there: torch's tensors, or numpy's arrays without torch."""
 
 import hashlib
 import math
 import sys
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from latentsr.errors import OptionError
 
+if TYPE_CHECKING:  # its import takes longer than restoring an image does
+    import torch
+    from torch import Tensor
+
 SAME_PLACE = 1e-6
+
+Image = TypeVar("Image", "Tensor", NDArray[Any])  # what works on both returns what it was given
+
+
+def alike(values: Any, image: Image) -> Image:
+    """An array or a tensor as what `image` is: an array, or a tensor on its device, of its dtype."""
+    if isinstance(image, np.ndarray):
+        return np.asarray(values, image.dtype)
+    import torch
+
+    return torch.as_tensor(values, dtype=image.dtype, device=image.device)
+
+
+def wide(image: Image) -> Image:
+    """`image` in float64."""
+    return image.astype(np.float64) if isinstance(image, np.ndarray) else image.double()
 
 
 def resolve_device(device: str) -> str:
     """The torch device that `device` names; "auto" is the GPU if there is one. Never another than was asked for."""
+    import torch
+
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = device.partition(":")
@@ -27,13 +51,17 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def in_float32(device: str | torch.device) -> torch.autocast:
+def in_float32(device: "str | torch.device") -> "torch.autocast":
     """No autocast on its kind of device: within it all is computed in float32, as a finished model computes."""
+    import torch
+
     return torch.autocast(torch.device(device).type, enabled=False)
 
 
-def image_generator(seed: int, image: str, draw: int = 0) -> torch.Generator:
+def image_generator(seed: int, image: str, draw: int = 0) -> "torch.Generator":
     """The CPU generator of one image and draw: order, batch and workers change nothing."""
+    import torch
+
     digest = hashlib.sha256(f"{seed}:{image}:{draw}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
@@ -54,11 +82,11 @@ class SliceId(str):
         own.volume, own.place = volume, place
         return own
 
-    def later(self, seed: int, draw: int) -> torch.Generator:
+    def later(self, seed: int, draw: int) -> "torch.Generator":
         """The generator of noise that is added on the way to an image, one for slices of about one place."""
         return image_generator(seed, f"{self.volume} on the way at {math.floor(self.place + SAME_PLACE)}", draw)
 
-    def mixture(self, seed: int, draw: int) -> list[tuple[float, torch.Generator]]:
+    def mixture(self, seed: int, draw: int) -> "list[tuple[float, torch.Generator]]":
         """Shares of the noise of two places of the volume, whose squares add up to one, and the generator of each.
 
         The noise turns from one place's to the next one's as the slice moves between them, so that it is standard
@@ -73,6 +101,8 @@ class SliceId(str):
 def peak_memory(device: str) -> int:
     """Bytes at the peak so far: of the GPU if it computes there, else of this process; 0 where the system is silent."""
     if device != "cpu":
+        import torch
+
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
         return 0

@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import torch
+import numpy as np
 
 from latentsr import io
 from latentsr.atomic import append, refuse_links
-from latentsr.autoencoders.encoding import OVERLAP
 from latentsr.config import manifest, read_json, sha256, sha256_json, write_json
 from latentsr.device import peak_memory
 from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
@@ -25,9 +24,8 @@ from latentsr.io.items import refuse_source, unreadable
 from latentsr.job import Scratch, check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
-from latentsr.tiling import balanced_tiles
+from latentsr.tiling import OVERLAP, balanced_tiles
 from latentsr.upscalers import BATCH, Sampling, Upscaler
-from latentsr.upscalers.restorer import Restorer
 from latentsr.upscalers.upscaler import LARGEST_BATCH
 from latentsr.volume import MAX_PIXELS, Volume
 from latentsr.workers import Pool, Workers
@@ -35,6 +33,7 @@ from latentsr.workers import Pool, Workers
 JOURNAL = "run.partial.jsonl"  # beside the record, while the job runs
 SLICES = "slices-"  # what folders begin with that keep a volume's slices beside the record, until it is written
 NO_PAGE = "no page was made"
+NO_MEMORY = "out of memory", "allocate memory"  # what errors of a GPU and of a CPU say
 MEND = "set the option overwrite, or choose another output folder"
 
 
@@ -247,8 +246,8 @@ def _fault(item: io.Item) -> Iterator[list[Outcome]]:
     except OSError as error:  # of the input: those of writing are LatentSRError
         found += [Outcome(name, "failed", reason=str(unreadable(item.paths[0], error)))]
     except (MemoryError, RuntimeError) as error:
-        # torch has no class of its own for a CPU without memory
-        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)):
+        # torch and ONNX Runtime have no class of their own for a CPU without memory
+        if not (isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)):
             raise
         found += [Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")]
 
@@ -387,7 +386,7 @@ class _Record:
             options=upscaler.settled(job.sampling).model_dump(),
             **upscaler.settings,
             device=upscaler.device,
-            threads=1 if job.workers.apart else torch.get_num_threads(),
+            threads=1 if job.workers.apart else upscaler.threads,
         )
 
     @property
@@ -546,9 +545,10 @@ class Pace:
 def measure(upscaler: Upscaler) -> Pace:
     """What one evaluation on a patch takes; to be called before images are read: the peak of memory never falls."""
     upscaler = upscaler.image_model
-    two = isinstance(upscaler, Restorer) and upscaler.base is not None  # networks, both of which are measured
+    two = upscaler.base is not None  # networks, both of which are measured
     steps = 1 if upscaler.has_mean and not two else 2
-    image, sampling = torch.zeros(1, 1, PATCH, PATCH), Sampling(steps=steps, tile=None)
+    image = upscaler.tensor(np.zeros((1, 1, PATCH, PATCH), np.float32))
+    sampling = Sampling(steps=steps, tile=None)
     upscaler.restore(image[..., :8, :8], ids=["black"], sampling=sampling)  # so that what happens once is not measured
     base, begin = peak_memory(upscaler.device), time.perf_counter()
     upscaler.restore(image, ids=["black"], sampling=sampling)

@@ -4,10 +4,13 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from latentsr.device import Image, alike
 from latentsr.errors import OptionError
+
+OVERLAP = 16  # latent px that neighbouring tiles share
 
 
 def balanced_tiles(length: int, tile: int, overlap: int) -> tuple[list[int], int]:
@@ -26,27 +29,27 @@ def balanced_tiles(length: int, tile: int, overlap: int) -> tuple[list[int], int
     return [round(i * (length - side) / (count - 1)) for i in range(count)], side
 
 
-def blend_weights(length: int, tile: int, starts: Sequence[int]) -> Tensor:
+def blend_weights(length: int, tile: int, starts: Sequence[int]) -> NDArray[np.float32]:
     """The share of each tile in each of its pixels on one axis: (tiles, tile), adding up to one at every pixel.
 
     A raised cosine over the overlap, so that neither the value nor its slope jumps, and one where a tile is alone.
     """
-    raw = torch.ones(len(starts), tile, dtype=torch.float64)
+    raw = np.ones((len(starts), tile))
     for i, (left, right) in enumerate(pairwise(starts)):
         shared = left + tile - right
-        rise = torch.sin((torch.arange(shared, dtype=torch.float64) + 0.5) / shared * torch.pi / 2) ** 2
+        rise = np.sin((np.arange(shared) + 0.5) / shared * np.pi / 2) ** 2
         raw[i + 1, :shared] *= rise
         raw[i, tile - shared :] *= 1 - rise
-    total = torch.zeros(length, dtype=torch.float64)
+    total = np.zeros(length)
     for start, weights in zip(starts, raw, strict=True):
         total[start : start + tile] += weights
-    return torch.stack([w / total[s : s + tile] for s, w in zip(starts, raw, strict=True)]).float()
+    return np.stack([w / total[s : s + tile] for s, w in zip(starts, raw, strict=True)]).astype(np.float32)
 
 
 def apply_tiled(
-    function: Callable[..., Tensor], inputs: Tensor, *arguments: Tensor, tile: int | None, overlap: int,
-    enlarges: float = 1.0, multiple: int = 1, beside: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+    function: Callable[..., Image], inputs: Image, *arguments: Image, tile: int | None, overlap: int,
+    enlarges: float = 1.0, multiple: int = 1, beside: Image | None = None,
+) -> Image:  # fmt: skip
     """`function` of `inputs` (batch, channels, rows, columns), computed in tiles of at most `tile` px and blended.
 
     The function takes a part of the inputs, the `arguments`, and the same part of `beside` where that is given.
@@ -65,14 +68,15 @@ def apply_tiled(
         weights = blend_weights(round(length * enlarges), round(side * grid * enlarges), places)
         parts = [slice(start * grid, (start + side) * grid) for start in starts]
         axes.append(list(zip(parts, weights, strict=True)))
-    output = inputs.new_zeros(())
+    output = alike(np.zeros(()), inputs)
     for down_part, down in axes[0]:
         for across_part, across in axes[1]:
             part = (..., down_part, across_part)
-            result = function(inputs[part], *arguments, *(() if beside is None else (beside[part],)))
+            result: Image = function(inputs[part], *arguments, *(() if beside is None else (beside[part],)))
             if output.ndim == 0:  # the number of channels is known from the first result on
-                output = result.new_zeros(*result.shape[:2], round(rows * enlarges), round(columns * enlarges))
+                whole = (*result.shape[:2], round(rows * enlarges), round(columns * enlarges))
+                output = alike(np.zeros(whole, np.float32), result)
             y, x = round(down_part.start * enlarges), round(across_part.start * enlarges)
-            share = (down[:, None] * across[None, :]).to(result)
+            share = alike(down[:, None] * across[None, :], result)
             output[..., y : y + result.shape[-2], x : x + result.shape[-1]] += share * result
     return output

@@ -36,6 +36,8 @@ HOMES = {
     "jinja2": ("report/page.py",),
     "lightning": ("training/*",),
     "matplotlib": ("report/figures/*",),
+    "onnx": ("upscalers/onnx.py",),
+    "onnxruntime": ("upscalers/onnx.py",),
     "nibabel": ("io/nifti*.py", "io/formats.py"),
     "PIL": ("io/raster*.py", "report/blocks.py"),
     "lpips": ("metrics/*",),
@@ -52,8 +54,8 @@ HOMES = {
 }
 
 TORCH_FREE = (
-    "errors", "atomic", "config", "volume", "provenance", "io", "stats", "report", "cli", "commands",
-    "workers",
+    "errors", "atomic", "config", "volume", "provenance", "io", "stats", "report", "cli", "commands", "workers",
+    "device", "degrade", "tiling", "upscalers", "upscalers.onnx", "enhance",
 )  # fmt: skip
 
 # What a report takes of `stats`: names of columns, records, and what reads a row. Statistics are computed by jobs.
@@ -169,7 +171,7 @@ def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     texts = [
         *project["dependencies"],
-        *(one for extra in ("formats", "ray") for one in project["optional-dependencies"][extra]),
+        *(one for extra in ("formats", "onnx", "ray") for one in project["optional-dependencies"][extra]),
     ]
     declared = {_normal(re.split(r"[<>=!~;\[ ]", text)[0]) for text in texts}
     owners = metadata.packages_distributions()
@@ -185,7 +187,7 @@ def _normal(name: str) -> str:
 def test_what_is_slow_is_imported_where_it_is_needed() -> None:
     """Asked of a new interpreter, so that imports of imports count too; the first unit that imports torch is named.
 
-    Restoring an image needs torch, and not diffusers, which takes longer still.
+    Restoring an image needs torch, where not by ONNX Runtime, and not diffusers, which takes longer still.
     """
     program = (
         "import importlib, sys\n"

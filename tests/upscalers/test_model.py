@@ -19,8 +19,8 @@ from latentsr.degrade import enlarge
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.errors import InputError, LatentSRError, ModelError, OptionError
-from latentsr.upscalers import Sampling, load_upscaler
-from latentsr.upscalers.model import SuperResolver, save_model, shipped_models
+from latentsr.upscalers import Sampling, load_upscaler, shipped_models
+from latentsr.upscalers.model import SuperResolver, save_model
 from latentsr.upscalers.restorer import ModelConfig
 from latentsr.volume import Volume
 

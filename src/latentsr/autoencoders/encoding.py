@@ -8,9 +8,7 @@ from torch import Tensor
 from latentsr.autoencoders.network import FrozenAutoencoder
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.degrade import enlarge
-from latentsr.tiling import apply_tiled
-
-OVERLAP = 16  # latent px that neighbouring tiles share
+from latentsr.tiling import OVERLAP, apply_tiled
 
 
 def to_network(images: Tensor) -> Tensor:

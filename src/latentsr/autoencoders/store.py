@@ -1,6 +1,5 @@
 """The store of fetched weights, and where the files of an autoencoder of the catalogue are on this machine."""
 
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -10,10 +9,8 @@ from latentsr.atomic import replacing
 from latentsr.autoencoders.network import read_manifest, save_network
 from latentsr.autoencoders.protocol import CATALOGUE, CONFIG, WEIGHTS, Published, Weights
 from latentsr.autoencoders.published import Files, given_files, read_published
-from latentsr.config import sha256
+from latentsr.config import home, sha256
 from latentsr.errors import ModelError, StaleError, reason
-
-HOME = "LATENTSR_HOME"
 
 
 @dataclass(frozen=True)
@@ -22,13 +19,6 @@ class Place:
 
     kind: str
     files: Files
-
-
-def home() -> Path:
-    """The folder that holds what latentsr keeps between runs: LATENTSR_HOME, or `latentsr` in the user's cache."""
-    if os.environ.get(HOME):
-        return Path(os.environ[HOME])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latentsr"
 
 
 def store_folder(name: str) -> Path:

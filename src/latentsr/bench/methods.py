@@ -20,7 +20,7 @@ from latentsr.config import checked
 from latentsr.data.records import stacked
 from latentsr.degrade import Degradation
 from latentsr.errors import ModelError, OptionError
-from latentsr.upscalers import UPSCALERS, Method, Restored
+from latentsr.upscalers import UPSCALERS, Method, Restored, shipped_models
 
 SEED = re.compile(r"(?P<name>.+)@\d+")
 RANGE = re.compile(r"(?P<name>[^=]+)@(?P<first>\d+)\.\.(?P<last>\d+)=(?P<place>[^?]+)\??(?P<options>.*)")
@@ -197,7 +197,7 @@ def parse_method(
 
 def _load(name: str, place: str, device: str) -> "SuperResolver":
     """The model; ModelError, also for a text that may have been meant as a folder of images."""
-    from latentsr.upscalers.model import SuperResolver, shipped_models
+    from latentsr.upscalers.model import SuperResolver
     from latentsr.upscalers.pretrained import KNOWN
 
     try:

@@ -19,8 +19,8 @@ from latentsr.errors import InputError
 from latentsr.metrics import METRICS
 from latentsr.names import CAPPED, EXTRAPOLATED, listed
 from latentsr.stats.regression import fit_line, pearson
-from latentsr.upscalers import Method, bicubic
-from latentsr.upscalers.model import SuperResolver, shipped_models
+from latentsr.upscalers import Method, bicubic, shipped_models
+from latentsr.upscalers.model import SuperResolver
 
 COLUMNS = ("ceiling", "sr")
 PUBLISHED = "published_points.csv"

@@ -18,7 +18,7 @@ from latentsr.errors import OptionError
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.learned import learned_available, weights_file
 from latentsr.names import BICUBIC, HR
-from latentsr.upscalers.model import shipped_models
+from latentsr.upscalers import shipped_models
 
 TAKEN = (HR, BICUBIC, *shipped_models())  # names of a table's methods that no autoencoder may bear
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")

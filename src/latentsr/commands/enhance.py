@@ -51,6 +51,9 @@ View = Annotated[
     ),
 ]  # fmt: skip
 
+Backend = Annotated[
+    str, typer.Option(help="torch; or onnx, which starts sooner and gives the posterior mean alone, on the CPU.")
+]
 AsMap = Annotated[bool, typer.Option("--parametric-map", help="Write the spread of DICOM as a Parametric Map too.")]
 Coherent = Annotated[bool, typer.Option(help="Let near slices of a volume share a sample's noise.")]
 Closer = Annotated[bool, typer.Option("--through-plane", help="Bring slices closer instead: to the pixels' spacing.")]
@@ -86,6 +89,7 @@ def enhance(
     parametric_map: AsMap = False,
     view: View = None,
     device: Device = "auto",
+    backend: Backend = "torch",
     workers: Processes = None,
     ray: Cluster = None,
     overwrite: Overwrite = False,
@@ -99,18 +103,19 @@ def enhance(
     from latentsr.config import checked
     from latentsr.enhance import Job, enhance_files, measure
     from latentsr.upscalers import Sampling, load_upscaler
-    from latentsr.upscalers.through_plane import ThroughPlane
     from latentsr.volume import MAX_PIXELS
     from latentsr.workers import Workers
 
     crew = Workers(workers, ray, terminal.show_warning)
-    options = {
+    sampling = checked(Sampling, {
         "samples": samples, "steps": steps, "realism": realism, "seed": seed, "consistency": consistency, "tile": tile,
         "solver": solver, "coherent": coherent,
-    }  # fmt: skip
-    sampling = checked(Sampling, options, "enhance")
-    upscaler = load_upscaler(model, scale=scale, degradation=degradation, device=device)
+    }, "enhance")  # fmt: skip
+    wanted: dict[str, Any] = {"scale": scale, "degradation": degradation, "device": device, "backend": backend}
+    upscaler = load_upscaler(model, **wanted, tell=terminal.show_stage)
     if through_plane:
+        from latentsr.upscalers.through_plane import ThroughPlane
+
         upscaler = ThroughPlane(upscaler, target=target_spacing, profile=slice_profile or "box")
     elif target_spacing is not None or slice_profile is not None:
         raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")

@@ -22,8 +22,7 @@ COLUMNS = ("name", "domain", "latent at 256", "factor", "licence", "dtype", "her
 def list_models(json: Json = False, config: Defaults = None) -> None:
     """All autoencoders and pretrained upscalers by name, and which of them can be used on this machine as it is."""
     from latentsr.autoencoders import SPECS
-    from latentsr.upscalers import UPSCALERS
-    from latentsr.upscalers.model import shipped_models
+    from latentsr.upscalers import UPSCALERS, shipped_models
     from latentsr.upscalers.pretrained import KNOWN
 
     rows, upscalers = [_row(spec) for spec in SPECS.values()], [_upscaler(name) for name in KNOWN]

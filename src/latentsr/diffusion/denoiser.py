@@ -18,7 +18,6 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from latentsr.config import Config
 
@@ -237,7 +236,7 @@ def _waves(times: Tensor, channels: int) -> Tensor:
     return functional.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, channels % 2))
 
 
-class _Residual(nn.Sequential):
+class Residual(nn.Sequential):
     """Its layers beside the identity."""
 
     def forward(self, features: Tensor) -> Tensor:
@@ -253,11 +252,11 @@ def _residual_network(spec: DenoiserSpec) -> nn.Sequential:
     def convolution(inputs: int = channels, outputs: int = channels) -> nn.Conv2d:
         return nn.Conv2d(inputs, outputs, 3, padding=1)
 
-    blocks = (_Residual(convolution(), nn.ReLU(), convolution()) for _ in range(spec.layers))
+    blocks = (Residual(convolution(), nn.ReLU(), convolution()) for _ in range(spec.layers))
     noisy = spec.family == "generator"
     return nn.Sequential(
         convolution(inputs=spec.condition_channels + noisy * spec.latent_channels),
-        _Residual(*blocks, convolution()),
+        Residual(*blocks, convolution()),
         convolution(outputs=(1 + noisy) * spec.latent_channels),
     )
 
@@ -303,6 +302,8 @@ def step_cost(spec: DenoiserSpec, rows: int, columns: int) -> StepCost:
 
     Computed on the meta device: no memory is taken and nothing is run.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # a tenth of a second, which no restoration needs
+
     size = [-(-side // spec.multiple) * spec.multiple for side in (rows, columns)]
     with torch.device("meta"):
         network = Denoiser(spec)

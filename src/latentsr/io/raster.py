@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
@@ -98,6 +97,8 @@ def read_any(path: Path) -> NDArray[Any]:
     """The pixels (rows, columns) of what `write_pixels` made, also float32; UnfitError where it cannot be read."""
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return read_pixels(path, max_pixels=2**62)
+    import tifffile  # a sixth of a second, and other formats do not need it
+
     try:
         return np.asarray(tifffile.imread(path))
     except (*_UNREADABLE, RuntimeError) as error:
@@ -126,6 +127,8 @@ def write_pixels(path: Path, array: NDArray[Any], text: dict[str, str] | None = 
                     chunks.add_itxt(key, value)
             Image.fromarray(array).save(buffer, format="PNG", pnginfo=chunks)
         else:
+            import tifffile
+
             description = json.dumps(text, sort_keys=True) if text else None
             tifffile.imwrite(buffer, array, photometric="minisblack", description=description, metadata=None)
         write_bytes(part, buffer.getvalue())

@@ -25,8 +25,7 @@ from latentsr.study.design import DEFECTS, Design
 from latentsr.study.nodes import Node, jobs_of, measured_model
 from latentsr.study.published import PROTOCOLS, Measured, compare_outputs, compare_values
 from latentsr.study.runner import done_before
-from latentsr.upscalers import UPSCALERS, Sampling, load_upscaler
-from latentsr.upscalers.model import CONFIG
+from latentsr.upscalers import CONFIG, UPSCALERS, Sampling, load_upscaler
 from latentsr.upscalers.restorer import ModelConfig
 
 RECORD = "tables.json"

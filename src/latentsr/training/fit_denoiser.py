@@ -39,9 +39,9 @@ from latentsr.training.denoiser import (
 )
 from latentsr.training.generator import GeneratorTraining
 from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
-from latentsr.upscalers import Sampling
+from latentsr.upscalers import CONFIG, Sampling
 from latentsr.upscalers.inputs import TrainedInputs
-from latentsr.upscalers.model import BASE, CONFIG, SuperResolver, save_model
+from latentsr.upscalers.model import BASE, SuperResolver, save_model
 from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer, SpreadCalibration, fit_calibration
 
 IMAGES = 32

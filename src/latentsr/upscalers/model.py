@@ -19,12 +19,12 @@ from latentsr.config import checked, read_signed_json, sha256, signed, write_jso
 from latentsr.degrade import parse_degradation
 from latentsr.device import resolve_device
 from latentsr.diffusion.denoiser import Denoiser
-from latentsr.errors import InputError, LatentSRError, ModelError, StaleError, suggestion
+from latentsr.errors import InputError, LatentSRError, ModelError, StaleError
+from latentsr.upscalers import CONFIG, WEIGHTS, whole_model
 from latentsr.upscalers.calibration import Calibration
 from latentsr.upscalers.restorer import ModelConfig, Restorer
 
-SHIPPED = Path(__file__).parents[1] / "models"
-CONFIG, WEIGHTS, CARD, AUTOENCODER, BASE = "config.json", "denoiser.safetensors", "README.md", "autoencoder", "base"
+CARD, AUTOENCODER, BASE = "README.md", "autoencoder", "base"
 IMAGES = "training_images.txt"  # a `pixel_digest` a line
 
 
@@ -47,20 +47,13 @@ class SuperResolver(Restorer):
     @classmethod
     def load(cls, name_or_folder: str | Path, *, device: str = "auto") -> "SuperResolver":
         """The model of that name which comes with the package, or the one in a folder; every file's hash is checked."""
-        folder = _folder(name_or_folder)
+        folder, content = whole_model(name_or_folder)
         try:
-            config = checked(ModelConfig, read_signed_json(folder / CONFIG), str(folder / CONFIG))
+            config = checked(ModelConfig, content, str(folder / CONFIG))
             parse_degradation(config.degradation)
             config.process.check(1 if config.process.has_mean else 2)
         except LatentSRError as error:
             raise ModelError(f"{error}; get the whole model again") from error
-        for name, digest in config.files.items():
-            if not (folder / name).is_file():
-                raise ModelError(f"{folder}: {name} is missing; get the whole model again")
-            if sha256(folder / name) != digest:
-                raise ModelError(f"{folder}: {name} was altered (its SHA-256 differs from {CONFIG}); get it again")
-        if WEIGHTS not in config.files:
-            raise ModelError(f"{folder}: {CONFIG} does not name {WEIGHTS}; get the whole model again")
         device = resolve_device(device)
         inner = config.autoencoder == AUTOENCODER
         autoencoder = load_autoencoder(folder / AUTOENCODER if inner else config.autoencoder, device=device)
@@ -133,20 +126,3 @@ def refuse_foreign(out: Path, part: str) -> None:
         own = False
     if not own:
         raise StaleError(f"{out}: exists and holds no model with `{part}`; choose an output folder that is new")
-
-
-def shipped_models() -> list[str]:
-    """The names of the models that come with the package."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}"))
-
-
-def _folder(name_or_folder: str | Path) -> Path:
-    given, shipped = Path(name_or_folder), str(name_or_folder) in shipped_models()
-    if shipped and (given / CONFIG).is_file():
-        raise ModelError(f"model '{given}': comes with the package and is a folder here; give ./{given} for the folder")
-    if shipped or (given / CONFIG).is_file():
-        return SHIPPED / given if shipped else given
-    raise ModelError(
-        f"model '{name_or_folder}': expected a model folder with {CONFIG}, or one of {', '.join(shipped_models())}"
-        f"{suggestion(str(name_or_folder), shipped_models())}"
-    )

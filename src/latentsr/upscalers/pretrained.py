@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from latentsr.atomic import replacing
-from latentsr.autoencoders.store import home
 from latentsr.autoencoders.weights import SUFFIXES, check_kind, read_tensors
-from latentsr.config import sha256
+from latentsr.config import home, sha256
 from latentsr.degrade import Degradation, parse_degradation
 from latentsr.device import resolve_device
 from latentsr.errors import InputError, ModelError, OptionError, StaleError, reason

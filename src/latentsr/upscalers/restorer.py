@@ -9,21 +9,20 @@ functions overlap, so that no share of a band draws a grid.
 
 import math
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import pad
 
-from latentsr.autoencoders.encoding import OVERLAP, decode_tiled, encode_roles, encode_tiled, from_network, to_network
+from latentsr.autoencoders.encoding import decode_tiled, encode_roles, encode_tiled, from_network, to_network
 from latentsr.autoencoders.haar import Wavelet
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Config
-from latentsr.degrade import Degradation, parse_degradation, project, translated
+from latentsr.degrade import parse_degradation, project, translated
 from latentsr.device import SliceId, image_generator, in_float32
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
@@ -33,11 +32,10 @@ from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError
 from latentsr.names import NOISE_LEVEL
 from latentsr.provenance import ESTIMATE, POSTERIOR_MEAN, SAMPLE
-from latentsr.tiling import apply_tiled
+from latentsr.tiling import OVERLAP, apply_tiled
 from latentsr.upscalers.calibration import Calibration
 from latentsr.upscalers.inputs import TrainedInputs
 from latentsr.upscalers.upscaler import NOT_CALIBRATED, Restored, Sampling, Upscaler
-from latentsr.volume import Volume
 
 PACKET = Wavelet()
 SAMPLE_STEPS = 16  # of a sample, unless told otherwise
@@ -170,6 +168,7 @@ class Restorer(Upscaler):
     """
 
     autoencoder: Autoencoder
+    base: "Restorer | None"
 
     def __init__(
         self, config: ModelConfig, denoiser: Denoiser, autoencoder: Autoencoder, device: str = "cpu", *,
@@ -186,27 +185,6 @@ class Restorer(Upscaler):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name}, {self.degradation.text}, on {self.device})"
-
-    def unlike(self, volume: Volume) -> list[str]:
-        """As of every upscaler; statistics are compared where the degradation is the training's."""
-        others = self.degradation.text != self.trained.text
-        return [*super().unlike(volume), *(self.inputs.unlike(volume, spacing_only=others) if self.inputs else ())]
-
-    def undoing(self, degradation: Degradation) -> Self:
-        """This model for LR that `degradation` made: OptionError for one of another scale.
-
-        LR is brought to what the model was trained on (`translated`), and the result is projected onto LR as it is. A
-        model that was trained on noise is told its level. Intervals have no guarantee but for the degradation of their
-        calibration.
-        """
-        if degradation.scale != self.scale:
-            raise OptionError(
-                f"degradation {degradation.text} reduces {degradation.scale} times, {self.name} enlarges {self.scale} "
-                f"times: choose one as {self.trained.text}"
-            )
-        other = copy(self)
-        other.degradation = degradation
-        return other
 
     @torch.inference_mode()
     def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.config import sha256_json
-from latentsr.degrade import PROFILES, SliceProfile, project, resampling_matrix
+from latentsr.degrade import MOST_DB, PROFILES, SliceProfile, project, resampling_matrix
 from latentsr.errors import InputError, OptionError
 from latentsr.io.reslice import resliced, slice_distance
 from latentsr.job import Scratch
 from latentsr.provenance import Provenance
-from latentsr.upscalers.upscaler import BATCH, MOST_DB, NOT_CALIBRATED, Checks, Enhanced, Sampling, Upscaler, slice_ids
+from latentsr.upscalers.upscaler import BATCH, NOT_CALIBRATED, Checks, Enhanced, Sampling, Upscaler, slice_ids
 from latentsr.volume import Volume
 
 CLOSE = 0.95  # of the distance: beyond it nothing is gained
@@ -61,7 +61,7 @@ class ThroughPlane(Upscaler):
         self.has_mean, self.has_samples = plane.has_mean, plane.has_samples
         self.calibration = None
         self.settings = {
-            "target_spacing": target or "that of the pixels", "slice_profile": self.kind,
+            **plane.settings, "target_spacing": target or "that of the pixels", "slice_profile": self.kind,
             "slice_thickness": self.thickness or "the header's",
         }  # fmt: skip
         self.hash = sha256_json([plane.hash, self.settings])

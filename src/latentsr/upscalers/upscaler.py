@@ -3,32 +3,32 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
-from torch import Tensor
 
 from latentsr import __version__
-from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Config, canonical_json, checked
-from latentsr.degrade import Degradation, enlarge, project
-from latentsr.device import SliceId
+from latentsr.degrade import MOST_DB, Degradation, agreement, enlarge, project
+from latentsr.device import Image, SliceId, wide
 from latentsr.errors import InputError, ModelError, OptionError
 from latentsr.io import read
 from latentsr.io.reslice import slice_places
 from latentsr.job import Scratch
-from latentsr.metrics.fidelity import lr_psnr
 from latentsr.names import BICUBIC
 from latentsr.provenance import ESTIMATE, INTERPOLATION, Provenance
-from latentsr.volume import Volume, Window
+from latentsr.volume import Pixels, Volume, Window
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latentsr.autoencoders.protocol import Autoencoder
     from latentsr.upscalers.calibration import Calibration
     from latentsr.upscalers.inputs import TrainedInputs
 
@@ -38,7 +38,6 @@ SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples dif
 BATCH = 4  # slices at a time
 LARGEST_BATCH = 2**22  # pixels of the result at a time, beyond one slice
 IMAGE, SPREAD, TRUSTED = "image", "spread", "trust"  # arrays of a result
-MOST_DB = 100.0  # of agreement with LR: beyond it floating point alone is measured
 ANY_VOLUME = "slices"  # the name of the volume in whose places noise is drawn: the same for all
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
 NOT_CALIBRATED = "not calibrated"
@@ -89,7 +88,7 @@ class Sampling(Config):
 
 
 @dataclass(frozen=True)
-class Restored:
+class Restored(Generic[Image]):
     """SR images in [0, 1] (not clipped), (images, 1, rows, columns), and the sd over the samples where several.
 
     `latents` are those that the sampler drew of one sample, before realism and projection: (images, channels, rows,
@@ -97,11 +96,11 @@ class Restored:
     None without a calibration for these options. `mean` is the posterior mean, None where the model has none.
     """
 
-    image: Tensor
-    spread: Tensor | None = None
-    latents: Tensor | None = None
-    interval: Tensor | None = None
-    mean: Tensor | None = None
+    image: Image
+    spread: Image | None = None
+    latents: Image | None = None
+    interval: Image | None = None
+    mean: Image | None = None
 
 
 @dataclass
@@ -122,13 +121,16 @@ class Checks:
     null_space: float | None = None
 
     def add(
-        self, lr: Tensor, restored: Restored, degradation: Degradation, share: float, calibration: "Calibration | None"
-    ) -> None:
+        self, lr: Any, restored: Restored[Any], degradation: Degradation, share: float,
+        calibration: "Calibration | None",
+    ) -> None:  # fmt: skip
         """Takes in some slices, which are that share of all."""
-        image, worst = restored.image, float(lr_psnr(restored.image, lr, degradation).min())
-        self.lr_psnr = round(min(self.lr_psnr, worst), 2)
-        if restored.mean is not None:
-            added = (image - restored.mean).double()
+        image = restored.image
+        self.lr_psnr = round(min(self.lr_psnr, agreement(image, lr, degradation)), 2)
+        if image is restored.mean:
+            self.null_space = self.null_space or 0.0
+        elif restored.mean is not None:
+            added = wide(image - restored.mean)
             part = added - degradation.pinv(degradation.apply(added))
             before = 0.0 if self.null_space is None else self.null_space**2
             self.null_space = math.sqrt(before + share * float(part.square().mean()))
@@ -151,13 +153,13 @@ class Enhanced:
     checks: Checks
 
 
-def slice_ids(images: Tensor, places: Sequence[float], volume: str) -> list[str]:
+def slice_ids(images: Image, places: Sequence[float], volume: str) -> list[str]:
     """The ids of LR images (images, ...): digests of their pixels, with their places in a volume where they are known.
 
     Places are in pixels of the images, as noise is shared over that distance: a model invents detail within an LR
     pixel. Measured in docs/volumes.md.
     """
-    ids = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in images]
+    ids = [hashlib.sha256(np.asarray(image).tobytes()).hexdigest() for image in images]
     return [SliceId(id, volume, place) for id, place in zip(ids, places, strict=True)] if places else ids
 
 
@@ -176,11 +178,13 @@ class Upscaler:
         name: what records and outputs call it.
         hash: digest of all that decides its pixels, but the options.
         degradation: the operator that it undoes; its scale is that of the result.
+        trained: the operator of its training, of one that undoes others too.
         device: where it computes.
         autoencoder: the one in whose latents it works, or None.
         modalities: DICOM codes of the images that it was trained on; empty: not known, or not trained.
         size: (rows, columns) of the HR images that it was trained on; None: not trained.
         inputs: what the LR that it was trained on looked like; None: not known, or not trained.
+        base: the upscaler whose estimate is its posterior mean, and which it refines; None: it has its own.
         has_mean: whether one step gives an image: the posterior mean, or the one that there is.
         has_samples: whether more steps draw samples; where not, there is one image, whatever the seed.
         calibration: of the spread over samples, None where there is none.
@@ -190,11 +194,13 @@ class Upscaler:
     name: str
     hash: str
     degradation: Degradation
+    trained: Degradation
     device: str = "cpu"
-    autoencoder: Autoencoder | None = None
+    autoencoder: "Autoencoder | None" = None
     modalities: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
     inputs: "TrainedInputs | None" = None
+    base: "Upscaler | None" = None
     has_mean: bool = True
     has_samples: bool = False
     calibration: "Calibration | None" = None
@@ -210,9 +216,38 @@ class Upscaler:
         """How many times finer the result is."""
         return self.degradation.scale
 
-    def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:
+    @property
+    def threads(self) -> int:
+        """With how many threads of the CPU it computes; other numbers may change the last digit."""
+        import torch
+
+        return torch.get_num_threads()
+
+    def tensor(self, lr: Pixels) -> Any:
+        """LR images as `restore` takes them: a tensor, or of a back end without torch the array itself."""
+        import torch
+
+        return torch.from_numpy(lr)
+
+    def restore(self, lr: Any, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored[Any]:
         """SR of LR images (images, 1, rows, columns) in [0, 1]; each image's noise follows from its id and the seed."""
         raise NotImplementedError
+
+    def undoing(self, degradation: Degradation) -> Self:
+        """This model for LR that `degradation` made: OptionError for one of another scale.
+
+        LR is brought to what the model was trained on (`translated`), and the result is projected onto LR as it is. A
+        model that was trained on noise is told its level. Intervals have no guarantee but for the degradation of their
+        calibration.
+        """
+        if degradation.scale != self.scale:
+            raise OptionError(
+                f"degradation {degradation.text} reduces {degradation.scale} times, {self.name} enlarges {self.scale} "
+                f"times: choose one as {self.trained.text}"
+            )
+        other = copy(self)
+        other.degradation = degradation
+        return other
 
     def steps(self, sampling: Sampling) -> int:
         """How many evaluations an image takes, or each sample of it: those asked for, or the upscaler's own."""
@@ -248,7 +283,8 @@ class Upscaler:
         modality = volume.source.modality
         if modality and self.modalities and modality not in self.modalities:
             texts.append(f"modality {modality} unlike training ({', '.join(self.modalities)}): images new to the model")
-        return texts
+        others = self.inputs is not None and self.degradation.text != self.trained.text
+        return [*texts, *(self.inputs.unlike(volume, spacing_only=others) if self.inputs else ())]
 
     def image_kind(self, sampling: Sampling) -> str:  # noqa: ARG002
         """What the pixels of a result are, for its provenance: an estimate by a network, unless told otherwise."""
@@ -290,7 +326,7 @@ class Upscaler:
             progress(start, slices)
             part = slice(start, start + batch)
             here = np.stack([one.apply(pixels) for one, pixels in zip(windows[part], volume.pixels[part], strict=True)])
-            unit, share = torch.from_numpy(here)[:, None], len(here) / slices
+            unit, share = self.tensor(here[:, None]), len(here) / slices
             restored = self.restore(unit, ids=slice_ids(unit, places[part], ANY_VOLUME), sampling=sampling)
             checks.add(unit, restored, self.degradation, share, calibration)
             if sampling.samples > 1 and (restored.spread if calibration is None else restored.interval) is None:
@@ -347,17 +383,17 @@ class Upscaler:
 
 
 def _arrays(
-    restored: Restored, windows: Sequence[Window], calibration: "Calibration | None", sampling: Sampling
+    restored: Restored[Any], windows: Sequence[Window], calibration: "Calibration | None", sampling: Sampling
 ) -> dict[str, NDArray[np.float32]]:
     """What is kept of some slices: images and spread in physical units, and where the interval is small."""
-    images = restored.image[:, 0].numpy()
+    images = np.asarray(restored.image[:, 0])
     found = {IMAGE: np.stack([one.invert(image) for one, image in zip(windows, images, strict=True)])}
     width = restored.spread if calibration is None else restored.interval
     if sampling.samples > 1 and width is not None:
         ranges = np.array([one.high - one.low for one in windows], np.float32)[:, None, None]
-        found[SPREAD] = width[:, 0].numpy() * ranges
+        found[SPREAD] = np.asarray(width[:, 0]) * ranges
         if calibration is not None:
-            found[TRUSTED] = (width[:, 0].numpy() <= calibration.trusted).astype(np.float32)
+            found[TRUSTED] = (np.asarray(width[:, 0]) <= calibration.trusted).astype(np.float32)
     return found
 
 
@@ -369,7 +405,7 @@ class Bicubic(Upscaler):
         self.degradation = degradation
         self.projected = projected
 
-    def restore(self, lr: Tensor, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored:  # noqa: ARG002
+    def restore(self, lr: Any, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored[Any]:  # noqa: ARG002
         """SR of LR images (images, 1, rows, columns) in [0, 1]; ids and sampling change nothing."""
         image = enlarge(lr, self.scale)
         return Restored(project(image, lr, self.degradation) if self.projected else image)
@@ -402,7 +438,7 @@ class Restoring:
     upscaler: Upscaler
     sampling: Sampling
 
-    def __call__(self, lr: Tensor, ids: Sequence[str]) -> Restored:
+    def __call__(self, lr: Any, ids: Sequence[str]) -> Restored[Any]:
         """The images that the upscaler makes of LR images."""
         return self.upscaler.restore(lr, ids=ids, sampling=self.sampling)
 
@@ -423,8 +459,8 @@ class Method:
     """
 
     name: str
-    restore: Callable[[Tensor, Sequence[str]], Restored]
-    autoencoder: Autoencoder | None = None
+    restore: "Callable[[Tensor, Sequence[str]], Restored[Tensor]]"
+    autoencoder: "Autoencoder | None" = None
     bits: int | None = None
     evaluations: int | None = None
     latents: bool = False

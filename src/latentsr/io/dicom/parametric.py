@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import highdicom
 import numpy as np
 from pydicom import Dataset, uid
-from pydicom.sr.coding import Code
 
 from latentsr.atomic import replacing
 from latentsr.errors import InputError
@@ -38,8 +36,8 @@ _MOST = 2**26  # pixels that are looked at for it, of evenly spread slices
 _BRIGHTEST = 99.5  # percentile that a viewer shows white: a few outliers would leave the rest dark
 
 MEANINGS = {UNCERTAINTY: "Standard deviation over samples", INTERVAL: "Half-width of the interval"}
-_HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
-_NO_UNITS = Code("1", "UCUM", "no units")
+_HOUNSFIELD = "[hnsf'U]", "UCUM", "Hounsfield unit"
+_NO_UNITS = "1", "UCUM", "no units"
 _READ_UNCHECKED = (  # by highdicom, which takes them as there
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
@@ -102,6 +100,8 @@ def write_map(spread: Volume, path: Path, *, provenance: Provenance) -> None:
 
 
 def _map(spread: Volume, made_by: Provenance, what: str) -> Dataset:
+    import highdicom  # a fifth of a second, and next to nobody needs it
+
     headers, wholes = spread.source.header, spread.source.wholes
     several = bool(wholes) and wholes[0].SOPClassUID in FRAMES
     sources = [copy.copy(header) for header in (wholes if several else headers)]
@@ -113,7 +113,7 @@ def _map(spread: Volume, made_by: Provenance, what: str) -> Dataset:
     meaning = highdicom.pm.RealWorldValueMapping(
         lut_label="SPREAD",
         lut_explanation=what,
-        unit=_HOUNSFIELD if first.Modality == "CT" else _NO_UNITS,
+        unit=highdicom.sr.CodedConcept(*(_HOUNSFIELD if first.Modality == "CT" else _NO_UNITS)),
         value_range=(low, max(high, np.nextafter(low, np.inf))),
         slope=1.0,
         intercept=0.0,

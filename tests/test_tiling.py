@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -48,20 +49,20 @@ def test_tiles_are_balanced() -> None:
 @given(length=lengths, tile=tiles, share=st.floats(0, 0.9))
 def test_weights_sum_to_one_at_every_pixel(length: int, tile: int, share: float) -> None:
     starts, side = balanced_tiles(length, tile, int(share * tile))
-    total = torch.zeros(length)
+    total = np.zeros(length)
     for start, weights in zip(starts, blend_weights(length, side, starts), strict=True):
         assert (weights >= 0).all()
         total[start : start + len(weights)] += weights
-    assert torch.allclose(total, torch.ones(length), atol=1e-6)
+    assert np.allclose(total, 1, atol=1e-6)
 
 
 def test_weights_are_one_where_a_tile_is_alone_and_fade_to_nothing_at_its_border() -> None:
     weights = blend_weights(40, 24, [0, 16])
-    assert torch.equal(weights[0, :16], torch.ones(16))
-    assert (weights[0, 16:].diff() < 0).all()
+    assert (weights[0, :16] == 1).all()
+    assert (np.diff(weights[0, 16:]) < 0).all()
     assert weights[0, -1] < 0.05
     assert weights[1, 0] < 0.05
-    assert weights[0].diff().abs().max() < 0.25
+    assert np.abs(np.diff(weights[0])).max() < 0.25
 
 
 @given(rows=st.integers(1, 50), columns=st.integers(1, 50), tile=st.integers(8, 30))

@@ -25,7 +25,7 @@ HOME = "LATENTSR_HOME"  # the variable
 # What json leaves as it is though a terminal obeys it or UTF-8 cannot hold it (file names that are not UTF-8).
 _UNFIT = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
-RECORDED_PACKAGES = ("torch", "diffusers", "lightning", "numpy", "onnxruntime", "pydicom")
+RECORDED_PACKAGES = ("torch", "diffusers", "lightning", "numpy", "pydicom")
 
 
 class Config(BaseModel):

@@ -385,8 +385,7 @@ class _Record:
             degradation=upscaler.degradation.text,
             options=upscaler.settled(job.sampling).model_dump(),
             **upscaler.settings,
-            device=upscaler.device,
-            threads=1 if job.workers.apart else upscaler.threads,
+            **upscaler.runtime | ({"threads": 1} if job.workers.apart else {}),
         )
 
     @property

@@ -29,6 +29,7 @@ FEWER = {
     "scans/ -o sampled/": "scans/image0.png -o sampled/",
     "scans/ -o averaged/": "scans/MR_small.dcm -o averaged/",
     "scans/ -o viewed/": "scans/MR_small.dcm -o viewed/",
+    "scans/ -o quick/": "scans/image0.png -o quick/",
     "scans/ -o kspace/": "scans/image0.png -o kspace/",
     "scans/ -o intervals/": "scans/image0.png -o intervals/ --steps 2",
     "-o evaluation/": "-o evaluation/ --metric psnr",  # all measures are OUT/evaluation's

@@ -47,9 +47,7 @@ class OnnxMean(Upscaler):
     settings: Mapping[str, Any] = {"backend": ONNX}
 
     def __init__(self, facts: Mapping[str, Any], network: bytes, model_hash: str) -> None:
-        import onnxruntime
-
-        self.model_hash, self.hash = model_hash, sha256_json([model_hash, self.settings])
+        self.network, self.model_hash, self.hash = network, model_hash, sha256_json([model_hash, self.settings])
         self.name, self.modalities, self.size = facts["name"], tuple(facts["modalities"]), tuple(facts["size"])
         self.trained = self.degradation = parse_degradation(facts["degradation"])
         self.residual, self.basis = facts["residual"], np.array(facts["basis"], np.float32)
@@ -57,10 +55,21 @@ class OnnxMean(Upscaler):
             from latentsr.upscalers.inputs import TrainedInputs  # with torch, which its statistics are computed by
 
             self.inputs = TrainedInputs.model_validate(facts["inputs"])
+        self.__setstate__({})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the session, which no other process can be handed."""
+        return {name: value for name, value in vars(self).items() if name != "session"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """What `__getstate__` gave, with a session of this process and its threads."""
+        import onnxruntime
+
+        vars(self).update(state)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = self.threads, 3  # 3: errors
+        options.intra_op_num_threads, options.log_severity_level = self.runtime["threads"], 4  # errors raise
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as threads of torch: `cli.THREADS`
-        self.session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(self.network, options, providers=["CPUExecutionProvider"])
 
     @classmethod
     def load(
@@ -107,13 +116,18 @@ class OnnxMean(Upscaler):
 
     def restore(self, lr: Any, *, ids: Sequence[str], sampling: Sampling = Sampling()) -> Restored[Any]:  # noqa: ARG002
         """SR of LR images (images, 1, rows, columns) in [0, 1], an array or a tensor as these; ids change nothing."""
+        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
+
         self.check(sampling)
         images = np.asarray(lr, np.float32)
         given = translated(images, self.degradation, self.trained)
         noise = np.array([self.degradation.noise], np.float32)
 
         def network(part: Pixels) -> Pixels:
-            latents: Pixels = self.session.run(None, {"lr": part, "noise": noise})[0]
+            try:
+                latents: Pixels = self.session.run(None, {"lr": part, "noise": noise})[0]
+            except (Fail, RuntimeException) as error:  # such as no memory, in whose words torch says it, too
+                raise RuntimeError(str(error)) from error
             return latents
 
         latents = apply_tiled(network, given, tile=sampling.tile, overlap=OVERLAP)
@@ -135,11 +149,14 @@ class OnnxMean(Upscaler):
             )
 
     @property
-    def threads(self) -> int:
-        """As many as torch has: those of OMP_NUM_THREADS, else one a core."""
+    def runtime(self) -> dict[str, Any]:
+        """As of every upscaler, with the version of ONNX Runtime. Threads as torch's: OMP_NUM_THREADS or the cores."""
+        import onnxruntime
+
         told = os.environ.get("OMP_NUM_THREADS", "")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return int(told) if told.isdecimal() and int(told) else cores
+        threads = int(told) if told.isdecimal() and int(told) else cores
+        return {"device": self.device, "threads": threads, "onnxruntime": onnxruntime.__version__}
 
     def provenance(self, sampling: Sampling) -> Provenance:
         """Who made a result, and how: the model by its own hash, the back end among the options."""

@@ -217,11 +217,11 @@ class Upscaler:
         return self.degradation.scale
 
     @property
-    def threads(self) -> int:
-        """With how many threads of the CPU it computes; other numbers may change the last digit."""
+    def runtime(self) -> dict[str, Any]:
+        """What a record says of where it computes: the device, and how many threads, which decide the last digit."""
         import torch
 
-        return torch.get_num_threads()
+        return {"device": self.device, "threads": torch.get_num_threads()}
 
     def tensor(self, lr: Pixels) -> Any:
         """LR images as `restore` takes them: a tensor, or of a back end without torch the array itself."""

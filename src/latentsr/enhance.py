@@ -381,7 +381,7 @@ class _Record:
             note=RESEARCH_USE,
             inputs=[path.name for path in paths],
             model=upscaler.name,
-            model_hash=upscaler.hash,
+            model_hash=upscaler.provenance(job.sampling).model_hash,
             degradation=upscaler.degradation.text,
             options=upscaler.settled(job.sampling).model_dump(),
             **upscaler.settings,

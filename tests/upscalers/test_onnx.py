@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -21,8 +22,9 @@ from latentsr.upscalers import Sampling, Upscaler, load_upscaler
 from latentsr.upscalers.inputs import TrainedInputs
 from latentsr.upscalers.model import save_model
 from latentsr.upscalers.restorer import ModelConfig
+from latentsr.upscalers.through_plane import ThroughPlane
 
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
 TINY = "latentsr-tiny"
@@ -112,6 +114,18 @@ def test_a_model_of_one_s_own_at_another_scale(image: np.ndarray, tmp_path: Path
     assert unlike[0] == unlike[1]
     assert any("pixel spacing unlike training" in text for text in unlike[1])
     assert difference(models, image, Sampling(consistency=False)) > 120
+
+
+def test_slices_are_brought_closer_by_it_too(
+    both: tuple[Upscaler, Upscaler], image: np.ndarray, tmp_path: Path
+) -> None:
+    slices = np.stack([image[0, 0, row : row + 24, :24] for row in range(4)], -1)
+    nibabel.save(nibabel.Nifti1Image(slices, np.diag((1, 1, 3, 1))), tmp_path / "thick.nii")
+    by_torch, by_onnx = (ThroughPlane(model).enhance(tmp_path / "thick.nii") for model in both)
+    assert by_onnx.volume.pixels.shape == (12, 24, 24)
+    assert np.abs(by_onnx.volume.pixels - by_torch.volume.pixels).max() < 1e-5
+    assert by_onnx.provenance.model_hash == by_torch.provenance.model_hash
+    assert json.loads(by_onnx.provenance.options)["backend"] == "onnx"
 
 
 def test_results_say_which_back_end_made_them(both: tuple[Upscaler, Upscaler]) -> None:
@@ -207,8 +221,6 @@ def test_no_memory_is_told_as_torch_tells_it(both: tuple[Upscaler, Upscaler]) ->
 
 
 def test_a_folder_of_files_is_enhanced_without_torch(both: tuple[Upscaler, Upscaler], tmp_path: Path) -> None:
-    import nibabel
-
     scans, out = tmp_path / "scans", tmp_path / "out"
     scans.mkdir()
     pixels = (read(str(get_testdata_file("MR_small.dcm"))).unit()[0, :24, :30] * 255).astype(np.uint8)
@@ -227,7 +239,7 @@ def test_a_folder_of_files_is_enhanced_without_torch(both: tuple[Upscaler, Upsca
     run = json.loads((tmp_path / "out.run" / "run.json").read_text())
     assert [one["status"] for one in run["files"]] == ["written"] * 3
     assert (run["backend"], run["model"], run["threads"] > 0) == ("onnx", TINY, True)
-    assert run["onnxruntime"]
+    assert (run["onnxruntime"], run["model_hash"]) == (onnxruntime.__version__, both[0].hash)
     assert json.loads(Image.open(out / "a.png").text["latentsr:options"])["backend"] == "onnx"
     by_torch = both[0].enhance(scans / "a.png").volume.pixels[0].clip(0, 255)
     assert np.abs(np.asarray(Image.open(out / "a.png"), float) - by_torch).max() < 0.501

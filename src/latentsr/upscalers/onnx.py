@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of what is kept; raise it with every change of that
 NETWORK, FACTS = "network.onnx", "facts.json"
-OPSET, IR = 13, 8  # of the ONNX file: old, so that every ONNX Runtime reads it
-INSTALL = "pip install 'latentsr[onnx]', or choose the backend torch"
+OPSET, IR = 13, 8  # versions of the ONNX file: old, so that every ONNX Runtime reads it
 
 
 class OnnxMean(Upscaler):
@@ -85,10 +85,10 @@ class OnnxMean(Upscaler):
         """
         if device not in ("auto", "cpu"):
             raise OptionError(f"device {device}: the backend onnx computes on the CPU; choose the device cpu")
-        try:
-            import onnxruntime  # noqa: F401
-        except ImportError as error:
-            raise OptionError(f"backend onnx: needs ONNX Runtime: {INSTALL}") from error
+        if not (find_spec("onnxruntime") and find_spec("onnx")):
+            raise OptionError(
+                "the backend onnx needs ONNX Runtime: pip install 'latentsr[onnx]', or choose the backend torch"
+            )
         folder, _ = whole_model(name_or_folder)
         digest = sha256(folder / CONFIG)
         kept = home() / "onnx" / sha256_json([FORMAT, PIXELS, digest])

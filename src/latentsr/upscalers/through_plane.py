@@ -100,7 +100,7 @@ class ThroughPlane(Upscaler):
     def provenance(self, sampling: Sampling) -> Provenance:
         """Who made a result, and how."""
         what = f"Slices brought to {f'{self.target:g} mm' if self.target else 'the spacing of the pixels'}"
-        return replace(super().provenance(sampling), model_hash=self.plane.hash, what=what)
+        return replace(super().provenance(sampling), model_hash=self.plane.provenance(sampling).model_hash, what=what)
 
     def output_shape(self, volume: Volume) -> tuple[int, int, int]:
         """The (slices, rows, columns) of what `enhance` makes of a volume; InputError where that is nothing."""

@@ -1,6 +1,7 @@
 """The back end without torch: torch's pixels to rounding, a file that follows from the weights, refusals in words."""
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,13 @@ def test_a_model_of_one_s_own_at_another_scale(image: np.ndarray, tmp_path: Path
     assert unlike[0] == unlike[1]
     assert any("pixel spacing unlike training" in text for text in unlike[1])
     assert difference(models, image, Sampling(consistency=False)) > 120
+
+
+def test_another_process_can_be_handed_it(image: np.ndarray) -> None:
+    model = load_upscaler(TINY, degradation=NOISY, backend="onnx")
+    again = pickle.loads(pickle.dumps(model))
+    assert (again.hash, again.degradation) == (model.hash, model.degradation)
+    assert np.array_equal(again.restore(image, ids=["a"]).image, model.restore(image, ids=["a"]).image)
 
 
 def test_slices_are_brought_closer_by_it_too(

@@ -68,9 +68,9 @@ class Job:
     """How a tree is enhanced.
 
     `overwrite`, `dry_run`, `force` (burned-in annotation), `grey` (colour to grey), `axis` (slices of a volume),
-    `max_pixels` (of a volume that is read) and `parametric_map` (of the spread, DICOM) are as in the command line.
-    `view`: write a page beside each output; None: where there is one input only. `workers`: which processes enhance;
-    those of a dry run are none but this one.
+    `max_pixels` (of a volume that is read), `parametric_map` (of the spread, DICOM) and `legacy` (frames become files)
+    are as in the command line. `view`: write a page beside each output; None: where there is one input only. `workers`:
+    which processes enhance; those of a dry run are none but this one.
     """
 
     upscaler: Upscaler
@@ -84,12 +84,14 @@ class Job:
     max_pixels: int = MAX_PIXELS
     parametric_map: bool = False
     view: bool | None = False
+    legacy: bool = False
     workers: Workers = Workers()
 
     def output(self, item: io.Item) -> Path:
         """Where the result of an item lies."""
         kind, scale = io.kind_of(item.paths[0]), self.upscaler.scale
-        return self.out / io.output_name(item.relative, kind, scale, series=item.series)
+        split = self.legacy and item.enhanced
+        return self.out / io.output_name(item.relative, kind, scale, series=item.series, split=split)
 
     @property
     def made_by(self) -> str:
@@ -100,7 +102,8 @@ class Job:
         """
         maps, options = self.parametric_map and self.sampling.samples > 1, self.upscaler.settled(self.sampling)
         undone = self.upscaler.degradation.text
-        return sha256_json([PIXELS, self.upscaler.hash, undone, options.model_dump(), self.grey, self.axis, maps])
+        facts = [PIXELS, self.upscaler.hash, undone, options.model_dump(), self.grey, self.axis, maps]
+        return sha256_json([*facts, *["single frames"] * self.legacy])
 
     @property
     def run(self) -> Path:
@@ -110,8 +113,9 @@ class Job:
     def read(self, path: Path | io.Item, *, constant: bool = False) -> Volume:
         """The volume of an input, read as the options say."""
         return io.read(
-            path, grey=self.grey, force=self.force, constant=constant, axis=self.axis, max_pixels=self.max_pixels
-        )
+            path, grey=self.grey, force=self.force, constant=constant, axis=self.axis, max_pixels=self.max_pixels,
+            legacy=self.legacy,
+        )  # fmt: skip
 
 
 def enhance_files(

@@ -63,8 +63,9 @@ class Source:
 
     `paths` has one file per slice for a DICOM series and one file otherwise; `header` belongs to the `latentsr.io`
     module of that format and always describes the source's own grid, whatever the volume's scale; `wholes` are the
-    headers of DICOM files that hold several slices each, all equally many, and `windows` those of the slices where a
-    file holds images of several kinds, such as magnitude and phase, or of several b-values. `modality` is
+    headers of DICOM files that hold several slices each, all equally many (`split`: frames of one, which are written as
+    files of their own), and `windows` those of the slices where a file holds images of several kinds, such as
+    magnitude and phase, or of several b-values. `modality` is
     DICOM's code, empty where the file does not say. `warnings` are the reader's remarks, such as
     what it dropped; they name no file, so that equal ones of many files can be counted. `digest` is that of
     all that was read, instances and pixels in their order, and `series_digest` that of all instances of the series of
@@ -80,6 +81,7 @@ class Source:
     series_digest: str = ""
     wholes: tuple[Any, ...] = ()
     windows: tuple[Window, ...] = ()
+    split: bool = False
 
     def __repr__(self) -> str:
         count = f", {len(self.paths)} files" if len(self.paths) > 1 else ""

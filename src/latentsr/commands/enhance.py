@@ -55,6 +55,9 @@ Backend = Annotated[
     str, typer.Option(help="torch; or onnx, which starts sooner and gives the posterior mean alone, on the CPU.")
 ]
 AsMap = Annotated[bool, typer.Option("--parametric-map", help="Write the spread of DICOM as a Parametric Map too.")]
+Legacy = Annotated[
+    bool, typer.Option("--legacy", help="Write frames of enhanced MR, CT and PET as files of their own.")
+]
 Coherent = Annotated[bool, typer.Option(help="Let near slices of a volume share a sample's noise.")]
 Closer = Annotated[bool, typer.Option("--through-plane", help="Bring slices closer instead: to the pixels' spacing.")]
 Distance = Annotated[float | None, typer.Option(help="Slice distance in mm that --through-plane makes.")]
@@ -87,6 +90,7 @@ def enhance(
     slice_profile: Profile = None,
     max_pixels: MaxPixels = None,
     parametric_map: AsMap = False,
+    legacy: Legacy = False,
     view: View = None,
     device: Device = "auto",
     backend: Backend = "torch",
@@ -121,7 +125,7 @@ def enhance(
         raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")
     job = Job(
         upscaler, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
-        max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map, workers=crew,
+        max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map, legacy=legacy, workers=crew,
         view=view if view is not None or (terminal.interactive() and not json) else False,
     )  # fmt: skip
     pace = measure(upscaler) if dry_run else None

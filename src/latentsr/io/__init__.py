@@ -30,14 +30,9 @@ __all__ = [
 
 
 def read(
-    path: Path | str | Sequence[Path] | Item,
-    *,
-    grey: bool = False,
-    force: bool = False,
-    constant: bool = False,
-    axis: int | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> Volume:
+    path: Path | str | Sequence[Path] | Item, *, grey: bool = False, force: bool = False, constant: bool = False,
+    axis: int | None = None, max_pixels: int = MAX_PIXELS, legacy: bool = False,
+) -> Volume:  # fmt: skip
     """The volume of an image file, of a folder that is one DICOM stack, or of the files of one stack.
 
     Args:
@@ -47,13 +42,16 @@ def read(
         constant: let images of one value through, such as an empty mask; such a volume is 0 of its window
         axis: the slice axis of NIfTI, MGH, NRRD or MHA, 0, 1 or 2; None: what its header says
         max_pixels: of the volume; a file that claims more is refused before memory is taken for it
+        legacy: take the frames of an enhanced MR, CT or PET object for single-frame images, as which they are written
 
     Raises:
         NotAnImageError: the file holds no image, such as a text or a structured report
         InputError: the image cannot be used; one line with what came, what was expected and how to mend it
     """
     if isinstance(path, Item):
-        volume = read(path.paths, grey=grey, force=force, constant=constant, axis=axis, max_pixels=max_pixels)
+        volume = read(
+            path.paths, grey=grey, force=force, constant=constant, axis=axis, max_pixels=max_pixels, legacy=legacy
+        )
         return replace(volume, source=replace(volume.source, series_digest=path.series_digest))
     if isinstance(path, Path | str):
         paths = _slices(Path(path)) if Path(path).is_dir() else [Path(path)]
@@ -68,7 +66,7 @@ def read(
         with raster.muted():
             kind = kinds.pop()
             if kind == "dicom":
-                return dicom.read(paths, force=force, constant=constant, max_pixels=max_pixels)
+                return dicom.read(paths, force=force, constant=constant, max_pixels=max_pixels, legacy=legacy)
             if kind in ("nifti", "mgh", "itk"):
                 of_kind = nifti if kind == "nifti" else formats
                 return of_kind.read(paths[0], constant=constant, axis=axis, max_pixels=max_pixels)

@@ -21,12 +21,14 @@ from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES
 class Item:
     """One image or stack of slices: where it lies below the given path (its output mirrors that), and its files.
 
-    `series_digest` is that of all instances that were found of its DICOM series, for the identity of the derived one.
+    `series_digest` is that of all instances that were found of its DICOM series, for the identity of the derived one;
+    `enhanced` whether it is an enhanced MR, CT or PET object, whose frames can become files.
     """
 
     relative: Path
     paths: tuple[Path, ...]
     series_digest: str = ""
+    enhanced: bool = False
 
     @property
     def series(self) -> bool:
@@ -69,7 +71,11 @@ def find(paths: Sequence[Path]) -> list[Item]:
     digests: dict[Path, str] = {}
     for key, group in series.items():
         digests |= dict.fromkeys(group, sha256_json([key, sorted(set(group.values()))]))
-    return [replace(item, series_digest=digests.get(item.paths[0], "")) for item in items]
+    enhanced = {path for path, found in outlines.items() if found and found.enhanced}
+    return [
+        replace(item, series_digest=digests.get(item.paths[0], ""), enhanced=item.paths[0] in enhanced)
+        for item in items
+    ]
 
 
 def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
@@ -233,16 +239,19 @@ def kind_of(path: Path) -> FileKind:
     )
 
 
-def output_name(relative: Path, kind: str, scale: int, *, series: bool = False) -> Path:
+def output_name(relative: Path, kind: str, scale: int, *, series: bool = False, split: bool = False) -> Path:
     """The path of an item's output below the output folder: the item's own path with the extension of its kind.
 
-    `series`: the item is a folder of DICOM files, which keeps its name. NIfTI with a BIDS name gets that of a BIDS
-    derivative, such as sub-01_res-4x_desc-latentsr_T1w.nii.gz, with res-throughplane where the scale is 1. What comes
-    from a JPEG is a PNG, which loses nothing.
+    `series`: the item is a folder of DICOM files, which keeps its name; `split`: its frames become one, named _frames.
+    NIfTI with a BIDS name gets that of a BIDS derivative, such as sub-01_res-4x_desc-latentsr_T1w.nii.gz, with
+    res-throughplane where the scale is 1. What comes from a JPEG is a PNG, which loses nothing.
     """
     name = relative.name
     if series:
         return relative
+    if split:
+        ending = next((suffix for suffix in dicom.SUFFIXES if name.lower().endswith(suffix)), "")
+        return relative.with_name(f"{name[: len(name) - len(ending)]}_frames")
     if kind == "dicom":
         return relative.with_name(dicom.with_suffix(name))
     if kind == "nifti":

@@ -26,9 +26,10 @@ def slice_distance(volume: Volume) -> tuple[float, float | None]:
     source, count = volume.source, len(volume.pixels)
     if count < 2:
         raise InputError("one slice: slices are brought closer in volumes of two slices or more")
-    if source.wholes:
+    if source.wholes and not source.split:
         raise InputError(
-            f"{source.paths[0]} holds its slices as frames: slices are brought closer in single-frame DICOM and NIfTI"
+            f"{source.paths[0]} holds its slices as frames: slices are brought closer in single-frame images; set the "
+            "option legacy for enhanced MR, CT and PET"
         )
     thickness = None
     if source.kind == "nifti":

@@ -26,7 +26,7 @@ class Written:
     def __init__(self, path: Path, source: Volume) -> None:
         made_from, name = source.source, path.name.lower()
         self._read: Callable[[int], Pixels]
-        if path.is_dir() and not made_from.wholes:
+        if path.is_dir() and (made_from.split or not made_from.wholes):
             files = [path / one for one in dicom.slice_names(made_from, sum(1 for _ in path.glob("[!.]*")))]
             self._count, self._read = len(files), lambda number: _dicom([files[number]])[0]
         elif name.endswith(nifti.SUFFIXES):

@@ -27,9 +27,10 @@ from latentsr.io.dicom.geometry import (
     tiles,
     tilted,
 )
-from latentsr.io.dicom.header import FRAMES, frames, load, refusing
+from latentsr.io.dicom.header import ENHANCED, FRAMES, frames, load, refusing
 from latentsr.io.dicom.parametric import map_headers
 from latentsr.io.dicom.pixels import to_physical
+from latentsr.io.dicom.single_frame import single_frames
 from latentsr.provenance import MAPS, WITHOUT_MODEL, Provenance
 from latentsr.volume import MAX_PIXELS, Source, Volume, Window, let_go
 
@@ -40,12 +41,16 @@ MODALITIES = ("BMD", "CR", "CT", "DX", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", 
               "RG", "RTIMAGE", "US", "XA", "XC")  # fmt: skip
 
 
-def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS) -> Volume:
+def read(
+    paths: Sequence[Path], *, force: bool = False, constant: bool = False, max_pixels: int = MAX_PIXELS,
+    legacy: bool = False,
+) -> Volume:  # fmt: skip
     """The volume of one file, or of the files of one stack in the order of `series.in_order`.
 
     The frames of a file are slices in its order, and the tiles of a Siemens mosaic are slices.
     `source.header` is a tuple of data sets without pixels, one per slice. `force` lets burned-in annotation
-    through, `constant` images of one value.
+    through, `constant` images of one value. With `legacy` frames of enhanced objects have headers of single-frame
+    images (`single_frame`), as which they are written.
     """
     files: list[Slice] = []
     for path in paths:
@@ -64,6 +69,10 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
             came = f"a mosaic of {len(part)} slices, {files[0].path.name} of {len(parts[0])}"
             raise InputError(f"{one.path} is {came}: give such files apart")
     slices = [one for part in parts for one in part]
+    split = legacy and several and files[0].header.SOPClassUID in ENHANCED
+    if split:
+        with refusing(f"{files[0].path}: its frames make no single-frame images"):
+            slices = single_frames(files[0], slices)
     headers = tuple(one.header for one in slices)
     # The SHA-256 of all instances, identifiers and stored pixels, in their order.
     digest, pixels = hashlib.sha256(), np.empty((len(slices), *slices[0].stored.shape), np.float32)
@@ -71,9 +80,8 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
         pixels[index] = to_physical(one.stored, one.header)
         digest.update(f"{one.header.SOPInstanceUID} {one.stored.dtype} {one.stored.shape}".encode())
         digest.update(np.ascontiguousarray(one.stored).data)
-    modality = str(headers[0].get("Modality"))
-    known = modality if modality in MODALITIES else ""  # any other text may be anything, a name too
-
+    modality = headers[0].get("Modality")
+    known = str(modality) if modality in MODALITIES else ""  # any other text may be anything, a name too
     # Each kind of frame has a window. Texts: what a derived volume lacks or shows that its user may not expect, once.
     kinds = stacks(dict(enumerate(headers))) if several else []
     windows: dict[int, Window] = {}
@@ -84,11 +92,13 @@ def read(paths: Sequence[Path], *, force: bool = False, constant: bool = False, 
         if all(is_placed(headers[index]) for index in kind):
             upwards = [one.header for one in in_order([slices[index] for index in kind])]
             texts += [*irregularities(upwards), *tilted(upwards)]
+    if legacy and several and not split:
+        texts.append("frames of no enhanced MR, CT or PET object: they stay in one file")
     warnings = dict.fromkeys([*texts, *(text for one in files for text in left_out(one.header))])
     source = Source(
         "dicom", tuple(one.path for one in files), headers, known, tuple(warnings), digest.hexdigest(),
         wholes=tuple(one.header for one in files) if several or mosaic else (),
-        windows=tuple(windows[index] for index in sorted(windows)),
+        windows=tuple(windows[index] for index in sorted(windows)), split=split,
     )  # fmt: skip
     return Volume(pixels, spacing(headers[0]), Window.of(pixels, constant=constant), source)
 
@@ -99,7 +109,7 @@ def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple
     A volume that does not come from DICOM becomes Secondary Captures. One that the provenance calls a map is
     stored as `parametric.map_headers` says.
     """
-    made_by, wholes = provenance or WITHOUT_MODEL, volume.source.wholes
+    made_by, wholes = provenance or WITHOUT_MODEL, () if volume.source.split else volume.source.wholes
     multi_frame = bool(wholes) and wholes[0].SOPClassUID in FRAMES
     if wholes and not multi_frame:  # mosaics, which are pictures again
         first = wholes[0]

@@ -79,7 +79,10 @@ def derive(volume: Volume, index: int, provenance: Provenance, form: Dataset) ->
     move_to_finer_grid(image, volume.scale)
     set_pixels(image, to_stored(volume.pixels[index], form))
     image.ImageType = _type(header, provenance)
-    image.SourceImageSequence = [_source(header)]
+    source = _source(volume.source.wholes[0] if volume.source.split else header)
+    if volume.source.split and volume.slice_distance is None:
+        source.ReferencedFrameNumber = int(header.InstanceNumber)
+    image.SourceImageSequence = [source]
     _identify(image, header, volume, provenance)
     return image
 
@@ -220,10 +223,13 @@ def _identify(image: Dataset, header: Dataset, volume: Volume, provenance: Prove
     """Gives the data set made of `header` identifiers of its own, and says what was done."""
     made_from = content(volume, provenance)
     series = volume.source.series_digest or made_from
-    # Of slices that were brought closer, several come from one source.
-    which = [] if volume.slice_distance is None else [str(header.InstanceNumber)]
+    # Of slices that were brought closer, and of frames that become files, several come from one source.
+    several, split = volume.slice_distance is not None or volume.source.split, ["single"] * volume.source.split
+    which = [*split, str(header.InstanceNumber)] if several else []
     image.SOPInstanceUID = derived_uid(["image", header.SOPInstanceUID, made_from, *which], volume.scale, provenance)
-    image.SeriesInstanceUID = derived_uid(["series", header.SeriesInstanceUID, series], volume.scale, provenance)
+    image.SeriesInstanceUID = derived_uid(
+        ["series", header.SeriesInstanceUID, series, *split], volume.scale, provenance
+    )
     image.SeriesNumber = series_number(header, volume.scale, provenance)
     for keyword in ("ConcatenationUID", "SOPInstanceUIDOfConcatenationSource"):  # of files that are parts of one object
         if header.get(keyword):

@@ -155,7 +155,7 @@ def refusing(message: str) -> Iterator[None]:
 class Outline(NamedTuple):
     """Identifiers of a DICOM file, the elements that `series.stacks` compares, and whether it is a DICOMDIR.
 
-    `single`: whether it is of a class of one image a file.
+    `single`: whether it is of a class of one image a file; `enhanced`: of one in `ENHANCED`.
     """
 
     instance: str
@@ -164,6 +164,7 @@ class Outline(NamedTuple):
     header: Dataset
     directory: bool
     single: bool
+    enhanced: bool
 
 
 def is_dicom(path: Path) -> bool:
@@ -188,6 +189,7 @@ def outline(path: Path) -> Outline | None:
                 _plain(found, path),
                 found.file_meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage,
                 found.get("SOPClassUID") not in FRAMES,
+                found.get("SOPClassUID") in ENHANCED,
             )
     except (InputError, *MALFORMED):
         return None

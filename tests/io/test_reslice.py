@@ -1,5 +1,7 @@
 """Slices brought closer keep the volume where it is, in NIfTI and DICOM; volumes without even slices are refused."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +79,25 @@ def test_nifti_stays_where_it_is(tmp_path: Path, axis: int, codes: tuple[int, in
     assert "Slices brought to 2 mm by latentsr 1.2.3" in sidecar.read_text()
 
 
+@pytest.mark.parametrize("axis", [0, 2])
+@pytest.mark.parametrize("name", ["thick.mgz", "thick.nrrd", "thick.mha"])
+def test_other_formats_stay_where_they_are(tmp_path: Path, name: str, axis: int) -> None:
+    nibabel.Nifti1Image(np.arange(60, dtype=np.float32).reshape(3, 4, 5), UPRIGHT).to_filename(tmp_path / "thick.nii")
+    io.write(io.read(tmp_path / "thick.nii"), tmp_path / name, provenance=None)
+    volume = io.read(tmp_path / name, axis=axis)
+    before, size = np.array(volume.source.header.affine), np.linalg.norm(UPRIGHT[:3, axis])
+    assert slice_distance(volume) == (pytest.approx(size, rel=1e-6), None)
+    path, sidecar = io.write(
+        _closer(volume, 3 * len(volume.pixels), size / 3), tmp_path / f"thin-{name}", provenance=MADE_BY
+    )
+    written = io.read(path, axis=axis)
+    assert written.pixels.shape == (3 * len(volume.pixels), *volume.pixels.shape[1:])
+    after = np.array(written.source.header.affine)
+    for thick, thin in ((-0.5, -0.5), (len(volume.pixels) - 0.5, len(written.pixels) - 0.5)):
+        np.testing.assert_allclose(after @ [-0.5, -0.5, thin, 1], before @ [-0.5, -0.5, thick, 1], atol=1e-4)
+    assert "slices every" in sidecar.read_text()
+
+
 def test_dicom_instances_lie_evenly_around_the_same_centre(series: Series, tmp_path: Path) -> None:
     volume = io.read(series([-6, 0, 6]))
     assert slice_distance(volume) == (6, 5)
@@ -97,6 +118,19 @@ def test_dicom_instances_lie_evenly_around_the_same_centre(series: Series, tmp_p
     source = affine(volume.source.header) @ [0, 0, 1, 1]
     np.testing.assert_allclose(affine(again.source.header) @ [0, 0, 4, 1], source, atol=1e-9)
     assert float(volume.source.header[0].SliceThickness) == 5  # that of the source is left alone
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="no dciodvfy here: install dicom3tools")
+def test_dciodvfy_finds_no_error_that_the_thick_slices_do_not_have(series: Series, tmp_path: Path) -> None:
+    def errors(path: Path) -> set[str]:
+        said = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, errors="replace").stderr
+        young = "(0008,001c)"  # SyntheticData
+        return {line for line in said.splitlines() if line.startswith("Error") and young not in line}
+
+    folder = series([-6, 0, 6])
+    written = io.write(_closer(io.read(folder), 7, 2.5), tmp_path / "thin", provenance=MADE_BY)
+    for path in written:
+        assert errors(path) <= errors(folder / "1.dcm")
 
 
 def test_the_same_slices_get_the_same_identity_and_others_another(series: Series, tmp_path: Path) -> None:
@@ -133,7 +167,7 @@ def test_frames_and_pictures_are_refused(series: Series) -> None:
     frames = replace(volume, source=replace(volume.source, wholes=volume.source.header[:1]))
     with pytest.raises(InputError, match="as frames"):
         slice_distance(frames)
-    with pytest.raises(InputError, match="convert other files to NIfTI first"):
+    with pytest.raises(InputError, match="do not say where they lie"):
         slice_distance(Volume.from_array(np.arange(12.0).reshape(3, 2, 2)))
 
 

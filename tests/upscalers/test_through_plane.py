@@ -92,8 +92,14 @@ def test_a_sample_follows_from_its_seed_whatever_the_batch(
     )
     np.testing.assert_allclose(one, again, atol=1e-3 * float(truth.max()))
     assert np.abs(one - other).max() > 1e-2 * truth.max()
-    with pytest.raises(OptionError, match="leave samples out"):
-        model.check(Sampling(samples=2, steps=2))
+    both = model.enhance(tmp_path / "thick.nii", samples=2, steps=2, seed=0)
+    assert both.uncertainty is not None
+    second = 2 * both.volume.pixels - one  # the first of two is the one sample of the same seed
+    assert np.abs(second - one).max() > 1e-2 * truth.max()
+    np.testing.assert_allclose(both.uncertainty.pixels, np.abs(second - one) / np.sqrt(2), atol=1e-3 * truth.max())
+    assert both.checks.lr_psnr > 50
+    with pytest.raises(OptionError, match="leave realism out, or samples"):
+        model.check(Sampling(samples=2, steps=2, realism=0.5))
 
 
 @pytest.mark.parametrize(

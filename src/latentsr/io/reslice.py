@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
 from latentsr.errors import InputError
 from latentsr.io.dicom.geometry import affine, decimals, irregularities, is_placed, normal, origin
 from latentsr.io.dicom.pixels import stored_range
+from latentsr.io.formats import ItkGrid
 from latentsr.io.nifti import NiftiHeader
 from latentsr.volume import Volume
 
@@ -32,8 +34,7 @@ def slice_distance(volume: Volume) -> tuple[float, float | None]:
             "option legacy for enhanced MR, CT and PET"
         )
     thickness = None
-    if source.kind == "nifti":
-        header: NiftiHeader = source.header
+    if isinstance(header := source.header, NiftiHeader):
         if header.volumes > 1:
             raise InputError(f"{source.paths[0]} holds {header.volumes} volumes over time: split it first")
         matrix = np.array(header.affine, np.float64)
@@ -44,7 +45,8 @@ def slice_distance(volume: Volume) -> tuple[float, float | None]:
         thickness = float(source.header[0].get("SliceThickness") or 0) or None
     else:
         raise InputError(
-            "slices are brought closer in NIfTI, and in DICOM with positions: convert other files to NIfTI first"
+            "the slices do not say where they lie: slices are brought closer in NIfTI, MGH, NRRD and MHA, and in DICOM "
+            "with positions"
         )
     row, column, across = (matrix[:3, axis] for axis in range(3))
     distance = float(np.linalg.norm(across))
@@ -78,20 +80,29 @@ def resliced(volume: Volume, pixels: NDArray[np.float32], distance: float) -> Vo
     old, count = len(volume.pixels), len(pixels)
     ratio = distance / slice_distance(volume)[0]
     places = (old - 1) / 2 + (np.arange(count) - (count - 1) / 2) * ratio  # in slices of the source
-    if volume.source.kind == "nifti":
-        header: Any = _nifti(volume.source.header, count, ratio, places[0])
+    if isinstance(volume.source.header, NiftiHeader):
+        header: Any = _closer(volume.source.header, count, ratio, places[0])
     else:
         header = _dicom(volume.source.header, places, distance, ratio, pixels)
     source = replace(volume.source, header=header)
     return replace(volume, pixels=np.asarray(pixels, np.float32), source=source, slice_distance=distance)
 
 
-def _nifti(header: NiftiHeader, count: int, ratio: float, first: float) -> NiftiHeader:
+def _closer(header: NiftiHeader, count: int, ratio: float, first: float) -> NiftiHeader:
     """The header with `count` slices, `ratio` times as far apart, the first at that place."""
-    axis, coarse, fields = header.axis, header.fields, header.fields.copy()
+    axis, coarse = header.axis, header.fields
     step, along = np.eye(4), np.eye(4)
     step[axis, axis], step[axis, 3] = ratio, first
     along[2, 2], along[2, 3] = ratio, first
+    moved = header._replace(affine=header.affine @ along)
+    if isinstance(coarse, ItkGrid):
+        spacing = coarse.spacing.copy()
+        spacing[axis] *= ratio
+        origin = coarse.origin + coarse.directions[:, axis] * coarse.spacing[axis] * first
+        return moved._replace(fields=coarse._replace(spacing=spacing, origin=origin))
+    if not isinstance(coarse, nibabel.Nifti1Header):
+        return moved  # MGH, whose header is made of the affine
+    fields = coarse.copy()
     shape = list(coarse.get_data_shape())
     shape[axis] = count
     fields.set_data_shape(shape)
@@ -102,7 +113,7 @@ def _nifti(header: NiftiHeader, count: int, ratio: float, first: float) -> Nifti
         fields["qoffset_x"], fields["qoffset_y"], fields["qoffset_z"] = (coarse.get_qform() @ step)[:3, 3]
     if coarse["sform_code"] > 0:
         fields["srow_x"], fields["srow_y"], fields["srow_z"] = (coarse.get_sform() @ step)[:3]
-    return header._replace(fields=fields, affine=header.affine @ along)
+    return moved._replace(fields=fields)
 
 
 def _dicom(

@@ -204,7 +204,7 @@ class Restorer(Upscaler):
             return Restored(image, latents=own.float().cpu(), mean=image if self.has_mean else None)
         mean = self._draw(given, ids, sampling, steps=1)[0] if self.has_mean else None
         realism = self.realism if sampling.realism is None else sampling.realism
-        images, whole = _Moments(), _Moments()
+        images, whole = Moments(), Moments()
         latents: Tensor | None = None
         for number in range(sampling.samples):
             drawn, latents = self._draw(given, ids, sampling, steps=steps, number=number)
@@ -397,7 +397,7 @@ class _Conditioning:
     sides: tuple[int, int]
 
 
-class _Moments:
+class Moments:
     """Mean and sd (ddof 1) of images as they come (Welford 1962), so that one sample is in memory at a time."""
 
     def __init__(self) -> None:

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,7 +25,18 @@ from latentsr.errors import InputError, OptionError
 from latentsr.io.reslice import resliced, slice_distance
 from latentsr.job import Scratch
 from latentsr.provenance import Provenance
-from latentsr.upscalers.upscaler import BATCH, NOT_CALIBRATED, Checks, Enhanced, Sampling, Upscaler, slice_ids
+from latentsr.upscalers.restorer import Moments
+from latentsr.upscalers.upscaler import (
+    BATCH,
+    IMAGE,
+    NOT_CALIBRATED,
+    SPREAD,
+    Checks,
+    Enhanced,
+    Sampling,
+    Upscaler,
+    slice_ids,
+)
 from latentsr.volume import Volume
 
 CLOSE = 0.95  # of the distance: beyond it nothing is gained
@@ -89,13 +101,18 @@ class ThroughPlane(Upscaler):
         return self.plane.image_kind(sampling)
 
     def check(self, sampling: Sampling) -> None:
-        """OptionError for options that do not fit the model, and for several samples."""
+        """OptionError for options that do not fit the model, and for several samples that are no whole ones."""
         self.plane.check(sampling)
-        if sampling.samples > 1:
+        if sampling.samples > 1 and sampling.realism not in (None, 1.0):
             raise OptionError(
-                f"samples {sampling.samples}: slices are brought closer by one sample or the posterior mean; leave "
-                "samples out"
+                f"realism {sampling.realism:g} and samples {sampling.samples}: the spread of thin slices is that of "
+                "whole samples; leave realism out, or samples"
             )
+
+    def settled(self, sampling: Sampling) -> Sampling:
+        """The options with their steps in numbers, and several samples whole ones."""
+        whole = {"realism": 1.0} if sampling.samples > 1 else {}
+        return sampling.model_copy(update={"steps": self.steps(sampling), **whole})
 
     def provenance(self, sampling: Sampling) -> Provenance:
         """Who made a result, and how."""
@@ -119,8 +136,9 @@ class ThroughPlane(Upscaler):
         """The source with its slices at the target's distance, in its physical values and its place.
 
         Arguments and errors as of `Upscaler.enhance`; `progress` takes (planes done, all planes). With `consistency`
-        the mean of the result over the profile of each source slice is that slice again. All is made in memory, and
-        then put into `scratch`.
+        the mean of the result over the profile of each source slice is that slice again. Of several samples, each of
+        which is a volume, the result is the mean, and `uncertainty` the spread. All is made in memory, and then put
+        into `scratch`.
 
         Raises:
             InputError: also a volume of one slice, of slices at uneven distances or of several at one position, with a
@@ -128,28 +146,52 @@ class ThroughPlane(Upscaler):
         """
         volume, sampling = self.prepared(source, sampling, batch, options)
         profile, unit = self._profile(volume), torch.from_numpy(volume.unit())
-        rows, columns = unit.shape[1:]
-        thin = torch.zeros(profile.thin, rows, columns)
-        for axis, spacing in ((1, _spacing(volume)[1]), (2, _spacing(volume)[0])):
-            plane = Plane(self.plane, profile, spacing, f"planes of axis {axis}")
-            planes, made = unit.movedim(axis, 0), thin.movedim(axis, 0)
-            for start in range(0, len(planes), batch):
-                progress(start + (axis - 1) * rows, rows + columns)
-                part = slice(start, start + batch)
-                places = [index * _spacing(volume)[axis - 1] for index in range(len(planes))[part]]
-                made[part] += plane.restore(planes[part], sampling, places) / 2
-        progress(rows + columns, rows + columns)
-        for start in range(0, rows, ROWS) if sampling.consistency else ():
-            part = slice(start, start + ROWS)
-            thin[:, part] = project(thin[:, part], unit[:, part], profile)
+        planes, count, moments = sum(unit.shape[1:]), sampling.samples, Moments()
+        for number in range(count):
+            thin = self._made(unit, profile, _spacing(volume), sampling, batch, number, progress)
+            if count > 1:
+                moments.add(thin)
+        progress(planes * count, planes * count)
+        thin = moments.mean.float() if count > 1 else thin
         error = (profile.apply(thin) - unit).square().mean(dim=(1, 2)).max()
         agreement = round(min(-10 * math.log10(max(float(error), 1e-30)), MOST_DB), 2)
         scratch = scratch or Scratch()
-        scratch.put("image", 0, volume.window.invert(thin.numpy()), len(thin))
-        pixels = scratch.array("image", (len(thin), rows, columns))
-        enhanced = resliced(volume, pixels, profile.spacing)
+        scratch.put(IMAGE, 0, volume.window.invert(thin.numpy()), len(thin))
+        if count > 1:
+            spread = moments.sd.float().numpy() * np.float32(volume.window.high - volume.window.low)
+            scratch.put(SPREAD, 0, spread, len(thin))
+        image, *maps = (
+            resliced(volume, scratch.array(name, (len(thin), *unit.shape[1:])), profile.spacing)
+            for name in (IMAGE, *[SPREAD] * (count > 1))
+        )
         made_by = replace(self.provenance(sampling), unlike=tuple(self.unlike(volume)))
-        return Enhanced(enhanced, None, made_by, None, Checks(NOT_CALIBRATED, lr_psnr=agreement))
+        checks = Checks(NOT_CALIBRATED, lr_psnr=agreement)
+        return Enhanced(image, maps[0] if maps else None, made_by, None, checks)
+
+    def _made(
+        self, unit: Tensor, profile: SliceProfile, spacing: tuple[float, float], sampling: Sampling, batch: int,
+        number: int, progress: Callable[[int, int], None],
+    ) -> Tensor:  # fmt: skip
+        """One volume of thin slices from thick ones in [0, 1]: the mean of both sets of planes, projected.
+
+        `number` is that of the sample, whose noise is its own; `progress` takes the planes done, and those of all.
+        """
+        rows, columns = unit.shape[1:]
+        thin, one = torch.zeros(profile.thin, rows, columns), sampling.model_copy(update={"samples": 1})
+        for axis, apart in ((1, spacing[1]), (2, spacing[0])):
+            name = f"planes of axis {axis}{f', sample {number}' if number else ''}"
+            plane = Plane(self.plane, profile, apart, name)
+            planes, made = unit.movedim(axis, 0), thin.movedim(axis, 0)
+            for start in range(0, len(planes), batch):
+                before = number * (rows + columns) + (axis - 1) * rows
+                progress(before + start, sampling.samples * (rows + columns))
+                part = slice(start, start + batch)
+                places = [index * spacing[axis - 1] for index in range(len(planes))[part]]
+                made[part] += plane.restore(planes[part], one, places) / 2
+        for start in range(0, rows, ROWS) if sampling.consistency else ():
+            part = slice(start, start + ROWS)
+            thin[:, part] = project(thin[:, part], unit[:, part], profile)
+        return thin
 
     def _profile(self, volume: Volume) -> SliceProfile:
         """That of the volume's slices, at its target."""

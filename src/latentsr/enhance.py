@@ -343,17 +343,20 @@ def _with_page(item: io.Item, job: Job, outcome: Outcome) -> Outcome:
     from latentsr.report.viewer import write_view  # not needed by those who look at nothing
 
     output, warnings = job.out / outcome.output, [text for text in outcome.warnings if not text.startswith(NO_PAGE)]
-    page, error, error_map = _page(output), "", None
+    page, error, error_map, trust_map = _page(output), "", None, None
     if job.sampling.samples > 1:
         calibrated = isinstance(outcome.checks["guarantee"], dict)
         error = "half-width of the interval" if calibrated else f"spread over {job.sampling.samples} samples"
-        error_map = io.uncertainty_name(output, io.kind_of(item.paths[0]))
+        kind = io.kind_of(item.paths[0])
+        error_map = io.uncertainty_name(output, kind)
+        if outcome.checks["trusted"] is not None:
+            trust_map = io.uncertainty_name(output, kind, "trust")
     try:
         refuse_links(job.out, page)
         if not page.is_file():
             write_view(
                 page, job.read(item), output, provenance=job.upscaler.provenance(job.sampling),
-                error_map=error_map, error=error, warnings=warnings,
+                error_map=error_map, error=error, trust_map=trust_map, warnings=warnings,
             )  # fmt: skip
     except (LatentSRError, OSError, MemoryError) as fault:  # the output is whole all the same
         return replace(outcome, warnings=(*warnings, f"{NO_PAGE}: {fault or 'too little memory'}"))

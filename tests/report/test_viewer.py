@@ -23,7 +23,7 @@ from latentsr.commands.enhance import enhance
 from latentsr.enhance import Job, Outcome, enhance_files
 from latentsr.errors import InputError
 from latentsr.io.dicom.pixels import stored_range
-from latentsr.provenance import WITHOUT_MODEL
+from latentsr.provenance import TRUST, UNCERTAINTY, WITHOUT_MODEL
 from latentsr.report.viewer import packed_image, write_view
 from latentsr.upscalers import Sampling, load_upscaler
 from latentsr.upscalers.model import SuperResolver
@@ -150,6 +150,21 @@ def test_values_are_those_of_nifti_files(axis: int, tmp_path: Path) -> None:
         np.testing.assert_array_equal([unpacked(one[name]) for one in slices], expected)
 
 
+@pytest.mark.parametrize("name", ["a.nii", "a.mha"])
+def test_the_grid_of_a_slice_is_that_of_its_file(name: str, tmp_path: Path) -> None:
+    affine = np.array([[0, 0, 2, -7], [-1, 0, 0, 5], [0, 3, 0, 9], [0, 0, 0, 1.0]])
+    image = nibabel.Nifti1Image(np.arange(60, dtype=np.float32).reshape(3, 4, 5), affine)
+    image.to_filename(tmp_path / "a.nii")
+    io.write(io.read(tmp_path / "a.nii", axis=2), tmp_path / "in" / name, provenance=None)
+    _, page = viewed(tmp_path / "in" / name, tmp_path / "out", axis=2)
+    held = data(page)
+    corner = affine @ [-0.25, -0.25, 4, 1]  # of the fifth slice, two times finer
+    np.testing.assert_allclose(
+        held["slices"][4]["grid"], [[0, 0.5, 0], [0, 0, 1.5], corner[:3] * [-1, -1, 1]], atol=1e-6
+    )
+    assert held["placed"]
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_values_and_errors_are_those_of_png_and_tiff_files(suffix: str, tmp_path: Path, model_folder: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 60000, (12, 9), dtype=np.uint16)
@@ -218,7 +233,8 @@ POINTED = """((column, row) => {
   const at = { clientX: area.left + (column + .5) / canvas.width * area.width,
     clientY: area.top + (row + .5) / canvas.height * area.height };
   field.dispatchEvent(new PointerEvent("pointermove", at));
-  return ["place", "value-before", "value-after"].map((name) => document.getElementById(name).textContent);
+  const shown = ["place", "value-before", "value-after", "value-map", "value-trust", "position"];
+  return shown.map((name) => document.getElementById(name)?.textContent);
 })"""
 KEY = 'document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "%s", bubbles: true }))'
 SEEN = "document.getElementById('%s').toDataURL()"
@@ -229,7 +245,17 @@ def test_in_a_browser_values_under_the_cursor_are_the_files(
     width: int, series: Path, tmp_path: Path, open_page: Callable
 ) -> None:
     outcome, page = viewed(series, tmp_path / "out")
-    written = pydicom.dcmread(tmp_path / "out" / outcome.output / "5.dcm").pixel_array
+    made, source = tmp_path / "out" / outcome.output, io.read(series)
+    spread = source.enlarged(np.full((5, 128, 128), 3, np.float32), 2)
+    trusted = source.enlarged(np.broadcast_to((np.arange(128) < 64).astype(np.float32), (5, 128, 128)), 2)
+    maps = {UNCERTAINTY: tmp_path / "spread", TRUST: tmp_path / "trust"}
+    for kind, volume in ((UNCERTAINTY, spread), (TRUST, trusted)):
+        io.write_uncertainty(volume, maps[kind], provenance=WITHOUT_MODEL, kind=kind)
+    write_view(
+        page, source, made, provenance=WITHOUT_MODEL, error="spread", error_map=maps[UNCERTAINTY], trust_map=maps[TRUST]
+    )
+    file = pydicom.dcmread(made / "5.dcm")
+    written = file.pixel_array
     before = pydicom.dcmread(series / "5.dcm").pixel_array
     wait = "new Promise((done) => setTimeout(done, 300))"
     found = open_page(
@@ -238,15 +264,25 @@ def test_in_a_browser_values_under_the_cursor_are_the_files(
             SEEN % "after", KEY % "w", "document.getElementById('bar').textContent",
             f"(() => {{ const width = document.getElementById('width'); width.value = 50;"
             f" width.dispatchEvent(new Event('input')); return {wait}; }})()", SEEN % "after",
+            KEY % "t", "[...document.getElementById('trust').getContext('2d').getImageData(63, 9, 2, 1).data]",
+            "document.getElementById('trust').hidden",
         ],
     )  # fmt: skip
     assert found.clean, found
     first, second = (found.values[number] for number in (5, 6))
     assert found.values[4] == "5"
-    assert first == ["at column 0, row 0", "400", str(written[0, 0])]
-    assert second == ["at column 101, row 37", str(before[18, 50]), str(written[37, 101])]
+    assert first[:3] == ["at column 0, row 0", "400", str(written[0, 0])]
+    assert second[:3] == ["at column 101, row 37", str(before[18, 50]), str(written[37, 101])]
+    assert (float(first[3]), first[4], second[4]) == (pytest.approx(3), "inside", "outside")
+    rows = np.array(file.ImageOrientationPatient).reshape(2, 3) * np.array(file.PixelSpacing)[::-1, None]
+    x, y, z = np.array(file.ImagePositionPatient) + [101, 37] @ rows
+    assert second[5] == " ".join(
+        f"{ends[int(value < 0)]}\u00a0{abs(value):.1f}"
+        for ends, value in zip(("LR", "PA", "SI"), (x, y, z), strict=True)
+    )
     assert found.values[9].endswith(" mm")
     assert found.values[7] != found.values[11]  # the window
+    assert found.values[13:] == ([0, 0, 0, 0, 200, 60, 255, 144], False)  # inside and outside the trust mask
 
 
 def test_a_page_follows_its_image(tmp_path: Path) -> None:

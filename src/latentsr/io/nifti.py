@@ -178,10 +178,11 @@ def put(
     return path, *beside
 
 
-def slices(path: Path, axis: int) -> tuple[int, Callable[[int], Pixels]]:
-    """How many slices along `axis` a file that `write` made has, and what reads one of them in the order of `read`.
+def slices(path: Path, axis: int) -> tuple[int, Callable[[int], Pixels], Callable[[int], NDArray[np.float64] | None]]:
+    """How many slices along `axis` a file that `write` made has, and what gives one of them in the order of `read`.
 
-    InputError where nothing can be read there.
+    The one its pixels, the other its grid as of `plane_of`, None where the file places nothing. InputError where
+    nothing can be read there.
     """
     try:
         image: Any = nibabel.load(path, mmap=False)
@@ -201,7 +202,20 @@ def slices(path: Path, axis: int) -> tuple[int, Callable[[int], Pixels]]:
             raise InputError(f"{path} is not whole ({type(error).__name__}): set the option overwrite") from error
         return np.asarray(values, np.float32).T
 
-    return count, one
+    def grid(number: int) -> NDArray[np.float64] | None:
+        placed = max(int(image.header[f"{form}_code"]) for form in ("sform", "qform")) > 0
+        return plane_of(image.affine[:, [*in_plane(axis), axis, 3]], number % along) if placed else None
+
+    return count, one, grid
+
+
+def plane_of(affine: NDArray[Any], place: int) -> NDArray[np.float64]:
+    """The steps to the next column and row of a slice, and its first pixel's centre, (3, 3).
+
+    In mm to the left, posterior and superior, of an affine from (column, row, slice) to NIfTI's axes.
+    """
+    columns = np.diag([-1.0, -1.0, 1.0]) @ np.asarray(affine, np.float64)[:3]
+    return np.array([columns[:, 0], columns[:, 1], columns[:, 2] * place + columns[:, 3]])
 
 
 def finer_affine(affine: NDArray[Any], scale: int, axes: tuple[int, int] = (0, 1)) -> NDArray[np.float64]:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsr.errors import InputError
-from latentsr.io.dicom.geometry import affine, decimals, irregularities, is_placed, normal, origin
+from latentsr.io.dicom.geometry import affine, decimals, irregularities, is_placed, normal, origin, steps
 from latentsr.io.dicom.pixels import stored_range
 from latentsr.io.formats import ItkGrid
-from latentsr.io.nifti import NiftiHeader
+from latentsr.io.nifti import NiftiHeader, plane_of
 from latentsr.volume import Volume
 
 TILT = 0.01  # of the slice distance, by which slices may be shifted in plane: half a degree of gantry tilt
@@ -69,6 +69,20 @@ def slice_places(volume: Volume) -> list[float]:
         first = source.header[0]
         return [float((origin(one) - origin(first)) @ normal(first)) for one in source.header]
     return []
+
+
+def slice_grid(volume: Volume, number: int) -> NDArray[np.float64] | None:
+    """Where the pixels of a slice lie, (3, 3): the steps to the next column and row, and the first pixel's centre.
+
+    In mm, to the left, posterior and superior; None where the file does not say. Of a volume as it was read.
+    """
+    source = volume.source
+    if isinstance(header := source.header, NiftiHeader):
+        place = number % (len(volume.pixels) // header.volumes)
+        return plane_of(header.affine, place) if header.placed else None
+    if source.kind == "dicom" and is_placed(source.header[number]):
+        return np.array([*steps(source.header[number]), origin(source.header[number])])
+    return None
 
 
 def resliced(volume: Volume, pixels: NDArray[np.float32], distance: float) -> Volume:

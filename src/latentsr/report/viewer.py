@@ -41,6 +41,7 @@ def write_view(
     provenance: Provenance,
     error_map: Path | None = None,
     error: str = "",
+    trust_map: Path | None = None,
     warnings: Sequence[str] = (),
     most: int = MOST,
 ) -> Path:
@@ -56,6 +57,7 @@ def write_view(
         provenance: who made the image, and how
         error_map: of the same kind as `image`
         error: what the values of this map are
+        trust_map: of the same kind, 1 where the intervals are small
         warnings: what a reader must know before relying on the image
         most: characters that the images may take; all else is less than 100,000
 
@@ -64,8 +66,8 @@ def write_view(
         LatentSRError: the page cannot be written
     """
     before, after = filed(source), Written(image, source)
-    spread = Written(error_map, source) if error_map else None
-    slices = _slices(source, before, after, spread, most)
+    maps = {name: Written(one, source) for name, one in (("map", error_map), ("trust", trust_map)) if one}
+    slices = _slices(source, before, after, maps, most)
     (_, *coarse), fine = before.shape, [slices[0]["after"][side] for side in ("rows", "columns")]
     scale = fine[0] // coarse[0]
     spacing = source.spacing and [mm * few / many for mm, few, many in zip(source.spacing, coarse, fine, strict=True)]
@@ -73,8 +75,8 @@ def write_view(
     unit = str(header.get("RescaleType") or header.get("Units") or {"CT": "HU"}.get(source.source.modality, ""))
     data = {
         "slices": slices, "unit": readable(UNITS.get(unit, unit)), "spacing": spacing, "error": error,
-        "top": max(one["top"] for one in slices) or 1.0,
-        "inverted": header.get("PhotometricInterpretation") == "MONOCHROME1",
+        "placed": all(one["grid"] for one in slices), "top": max(one["top"] for one in slices) or 1.0,
+        "trust": bool(trust_map), "inverted": header.get("PhotometricInterpretation") == "MONOCHROME1",
     }  # fmt: skip
     shown = f"{len(slices)} of {len(after)} slices, evenly apart" if len(slices) < len(after) else ""
     facts = {
@@ -93,7 +95,9 @@ def write_view(
     return path
 
 
-def _slices(source: Volume, before: Pixels, after: Written, spread: Written | None, most: int) -> list[dict[str, Any]]:
+def _slices(
+    source: Volume, before: Pixels, after: Written, maps: Mapping[str, Written], most: int
+) -> list[dict[str, Any]]:
     """The slices that a page shows: all, or as many as `most` characters hold, in the middles of equal parts."""
     count = len(after)
 
@@ -101,10 +105,15 @@ def _slices(source: Volume, before: Pixels, after: Written, spread: Written | No
     def packed(place: int) -> tuple[dict[str, Any], int]:
         own = place * len(before) // count
         images = {"before": packed_image(before[own]), "after": packed_image(after[place])}
-        shown = {"number": place + 1, "window": _window(source, before, own), "top": 0.0}
-        if spread:
-            images["map"] = packed_image(errors := spread[place])
-            shown["top"] = float(np.percentile(errors, TOP))
+        grid = after.grid(place)
+        shown = {
+            "number": place + 1, "window": _window(source, before, own), "top": 0.0,
+            "grid": None if grid is None else grid.tolist(),
+        }  # fmt: skip
+        for name, written in maps.items():
+            images[name] = packed_image(values := written[place])
+            if name == "map":
+                shown["top"] = float(np.percentile(values, TOP))
         length = sum(len(one["values"]) + len(one["ranks"]) for one in images.values())
         return shown | images, length
 

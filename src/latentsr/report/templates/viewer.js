@@ -2,7 +2,8 @@
 const element = (id) => document.getElementById(id);
 const data = JSON.parse(element("data").textContent);
 const viewer = element("viewer"), field = element("field"), pane = element("pane"), pointed = { x: -1, y: -1 };
-const LAYERS = ["before", "after", ...(data.error ? ["map"] : [])];
+const OVERLAYS = { ...(data.error && { map: "overlay" }), ...(data.trust && { trust: "outside" }) };  // and their boxes
+const LAYERS = ["before", "after", ...Object.keys(OVERLAYS)];
 let shown = null, low, high, factor = 1, asked = -1, painting = 0;
 
 /* Whole numbers as `_packed` of viewer.py made them: bytes apart, signs last, differences along rows and columns. */
@@ -46,6 +47,7 @@ const grey = (value) => {
   return (0xff000000 | level << 16 | level << 8 | level) >>> 0;
 };
 const orange = (value) => (Math.round(255 * Math.min(1, value / data.top)) << 24 | 0x008cff) >>> 0;
+const violet = (value) => value < 0.5 ? 0x90ff3cc8 : 0;
 const repaint = () => {
   painting = painting || requestAnimationFrame(() => {
     painting = 0;
@@ -97,8 +99,14 @@ const readOut = () => {
   element("place").textContent = inside ? `at column ${Math.floor(x * columns)}, row ${Math.floor(y * rows)}` : "";
   for (const name of LAYERS) {
     const image = shown[name], at = Math.floor(y * image.rows) * image.columns + Math.floor(x * image.columns);
-    element(`value-${name}`).textContent = inside ? exact(image.values[image.ranks[at]]) : "–";
+    const value = image.values[image.ranks[at]];
+    element(`value-${name}`).textContent = !inside ? "–" : name !== "trust" ? exact(value) : value < 0.5 ? "outside" : "inside";
   }
+  if (!data.placed) return;
+  const [across, down, first] = data.slices[asked].grid, ends = ["LR", "PA", "SI"];
+  const place = first.map((from, axis) => from + Math.floor(x * columns) * across[axis] + Math.floor(y * rows) * down[axis]);
+  const parts = place.map((mm, axis) => `${ends[axis][mm < 0 ? 1 : 0]}\u00a0${Math.abs(mm).toFixed(1)}`);
+  element("position").textContent = inside ? parts.join(" ") : "–";
 };
 
 const kept = new Map();  // slices that are decoded, the last few
@@ -122,7 +130,7 @@ const show = async (index) => {
   if (!last || last[0] !== first[0] || last[1] !== first[1]) setWindow(...first);
   layOut();
   for (const name of ["before", "after"]) paint(name, grey);
-  if (data.error) paint("map", orange);
+  for (const name in OVERLAYS) paint(name, name === "map" ? orange : violet);
   readOut();
   document.documentElement.dataset.slice = number;
 };
@@ -136,9 +144,9 @@ const wipe = (share) => {
   element("at").value = share;
   field.style.setProperty("--at", `${Math.min(100, Math.max(0, share))}%`);
 };
-const overlay = (on) => {
-  element("map").hidden = !on;
-  if (data.error) element("overlay").checked = on;
+const overlay = (name, on) => {
+  element(name).hidden = !on;
+  if (OVERLAYS[name]) element(OVERLAYS[name]).checked = on;
 };
 const reset = () => setWindow(...data.slices[asked].window);
 
@@ -178,7 +186,7 @@ element("at").addEventListener("input", (event) => wipe(event.target.valueAsNumb
 element("width").addEventListener("input", readWindow);
 element("level").addEventListener("input", readWindow);
 element("reset").addEventListener("click", reset);
-element("overlay")?.addEventListener("change", (event) => overlay(event.target.checked));
+for (const name in OVERLAYS) element(OVERLAYS[name]).addEventListener("change", (event) => overlay(name, event.target.checked));
 element("zoom").addEventListener("change", layOut);
 window.addEventListener("resize", layOut);
 document.addEventListener("keydown", (event) => {
@@ -186,7 +194,7 @@ document.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
   const keys = {
     b: () => choose(viewer.dataset.mode === "before" ? "after" : "before"), w: () => choose("wipe"), r: reset,
-    u: () => data.error && overlay(element("map").hidden),
+    u: () => data.error && overlay("map", element("map").hidden), t: () => data.trust && overlay("trust", element("trust").hidden),
     home: () => show(0), end: () => show(data.slices.length - 1),
   };
   const action = step ? () => show(asked + step) : keys[event.key.toLowerCase()];
@@ -197,7 +205,7 @@ document.addEventListener("keydown", (event) => {
 
 choose("wipe");
 wipe(50);
-overlay(false);
+for (const name of ["map", "trust"]) overlay(name, false);
 show(element("slice").valueAsNumber).catch((error) => {
   element("message").textContent = `The images cannot be shown: ${error.message}. A browser of 2023 or later can.`;
   element("message").hidden = false;

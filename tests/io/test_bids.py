@@ -10,7 +10,6 @@ import pytest
 
 from latentsr import io
 from latentsr.enhance import Job, enhance_files
-from latentsr.errors import InputError
 from latentsr.provenance import Provenance
 from latentsr.upscalers import Sampling, load_upscaler
 
@@ -95,9 +94,25 @@ def test_a_description_by_others_stays_and_a_broken_one_is_one_line(tmp_path: Pa
     _enhanced(root / "sub-01", tmp_path / "part")  # no root of a dataset, and none comes out
     assert not (tmp_path / "part" / "dataset_description.json").exists()
     (root / "dataset_description.json").write_text("[]")
-    with pytest.raises(InputError, match=r"dataset_description.json holds a list: expected a JSON object"):
-        _enhanced(root, tmp_path / "other")
-    assert not (tmp_path / "other").exists()
+    found = _enhanced(root, tmp_path / "other")
+    broken = found.pop("dataset_description.json")
+    assert broken.status == "failed"
+    assert "dataset_description.json holds a list: expected a JSON object" in broken.reason
+    assert not any(outcome.warnings or outcome.status == "failed" for outcome in found.values())
+    assert not (tmp_path / "other" / "dataset_description.json").exists()
+
+
+@pytest.mark.parametrize(("name", "intent", "values", "reason"), [
+    ("sub-01_dseg.nii.gz", 0, 9, "its name"), ("a.nii.gz", 1002, 9, "its intent code"),
+    ("a.nii.gz", 0, 2, "its two values"), ("a.nii.gz", 0, 3, ""),
+])  # fmt: skip
+def test_labels_are_enlarged_with_a_warning(tmp_path: Path, name: str, intent: int, values: int, reason: str) -> None:
+    image = nibabel.Nifti1Image((np.arange(120) % values).reshape(6, 5, 4).astype(np.uint8), np.eye(4))
+    image.header["intent_code"] = intent
+    (tmp_path / "in").mkdir()
+    image.to_filename(tmp_path / "in" / name)
+    warnings = _enhanced(tmp_path / "in", tmp_path / "out")[name].warnings
+    assert [text.partition(":")[0] for text in warnings] == [f"a mask or label map by {reason}"] * bool(reason)
 
 
 def test_a_sidecar_outside_of_a_dataset_is_carried_over(tmp_path: Path) -> None:

@@ -165,6 +165,7 @@ def test_what_is_not_whole_is_one_line(tmp_path: Path, name: str, capfd: pytest.
         with pytest.raises(InputError, match=name) as caught:
             io.read(tmp_path / name)
         assert "\n" not in str(caught.value)
+        assert "Error" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
 

@@ -1,5 +1,6 @@
 """Images in and out: DICOM, NIfTI, MGH, NRRD, MHA, PNG and TIFF."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from latentsr.io.dicom.header import is_dicom
 from latentsr.io.items import SUFFIXES, Item, find, kind_of, output_name, refuse_source, uncertainty_name, unreadable
 from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import MAX_PIXELS, Volume, all_finite
+
+_LABEL_INTENT = 1002  # NIFTI_INTENT_LABEL of nifti1.h
+_LABEL_NAME = re.compile(r"(_dseg|_mask|\.seg)\.(nii(\.gz)?|mg[hz]|nrrd|mha)$", re.IGNORECASE)  # BIDS; 3D Slicer
 
 __all__ = [
     "SUFFIXES",
@@ -52,7 +56,8 @@ def read(
         volume = read(
             path.paths, grey=grey, force=force, constant=constant, axis=axis, max_pixels=max_pixels, legacy=legacy
         )
-        return replace(volume, source=replace(volume.source, series_digest=path.series_digest))
+        source = replace(volume.source, warnings=(*volume.source.warnings, *_labels(volume)))
+        return replace(volume, source=replace(source, series_digest=path.series_digest))
     if isinstance(path, Path | str):
         paths = _slices(Path(path)) if Path(path).is_dir() else [Path(path)]
     else:
@@ -87,6 +92,20 @@ def read(
         raise InputError(
             f"{paths[0]} breaks its format in a way that its reader does not tell ({cause}): export it again"
         ) from error
+
+
+def _labels(volume: Volume) -> list[str]:
+    """A warning where a volume is a mask or a map of labels, whose numbers are no intensities."""
+    path, header, low, high = volume.source.paths[0], volume.source.header, volume.window.low, volume.window.high
+    if volume.source.kind == "nifti" and header.fields["intent_code"] == _LABEL_INTENT:
+        reason = "its intent code"
+    elif _LABEL_NAME.search(path.name):
+        reason = "its name"
+    elif all(((one == low) | (one == high)).all() for one in volume.pixels):
+        reason = "its two values"
+    else:
+        return []
+    return [f"a mask or label map by {reason}: enlarged like intensities, what lies between labels means nothing"]
 
 
 def _slices(folder: Path) -> list[Path]:

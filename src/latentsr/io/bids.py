@@ -1,5 +1,6 @@
 """BIDS: the metadata beside an image, also inherited from folders above, and the description of a derived dataset."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,10 +61,11 @@ def metadata(path: Path, stem: str) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {}
     for text in beside(path, stem, ".json"):
-        facts |= _read(text)
+        facts |= read_object(text)
     root = root_of(path)
-    if facts and root and _read(root / DESCRIPTION).get("DatasetType", "raw") == "raw":
-        facts.setdefault("SkullStripped", False)  # which derivatives have to say
+    with contextlib.suppress(InputError):  # a broken description is a failure of its own
+        if facts and root and read_object(root / DESCRIPTION).get("DatasetType", "raw") == "raw":
+            facts.setdefault("SkullStripped", False)  # which derivatives have to say
     return {name: value for name, value in facts.items() if name not in _OF_THE_GRID}
 
 
@@ -83,11 +85,14 @@ def b_values(path: Path, stem: str) -> list[float]:
 def derivative(inputs: Sequence[Path], model: str) -> dict[str, Any]:
     """The description of a dataset derived by a model from the one input, where that is a BIDS dataset; else empty.
 
-    InputError names a description that cannot be read.
+    Empty also where the source's cannot be read, which `latentsr.io.items.kind_of` says of that file.
     """
-    if len(inputs) != 1 or not (inputs[0] / DESCRIPTION).is_file():
+    try:
+        source = read_object(inputs[0] / DESCRIPTION)
+    except InputError:
+        source = {}
+    if len(inputs) != 1 or not source:
         return {}
-    source = _read(inputs[0] / DESCRIPTION)
     earlier, doi = source.get("GeneratedBy"), source.get("DatasetDOI")
     made_by = {"Name": "latentsr", "Version": __version__, "Description": f"super-resolution by the model {model}"}
     described: dict[str, Any] = {
@@ -104,7 +109,7 @@ def describe(described: dict[str, Any], out: Path) -> None:
     """Writes the description of a derived dataset into its folder; one that another program wrote, or broke, stays."""
     path = out / DESCRIPTION
     try:
-        made_by = _read(path).get("GeneratedBy") if path.is_file() else None
+        made_by = read_object(path).get("GeneratedBy") if path.is_file() else None
     except InputError:  # not ours, which are written whole
         return
     ours = isinstance(made_by, list) and made_by and isinstance(made_by[0], dict) and made_by[0].get("Name")
@@ -113,8 +118,8 @@ def describe(described: dict[str, Any], out: Path) -> None:
             write_bytes(part, (json.dumps(described, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object; InputError that names the file where it is none."""
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; InputError that names the file where it is none."""
     try:
         if path.stat().st_size > _MOST:
             raise InputError(f"{path} has over {_MOST} bytes: expected the metadata of an image, mend or remove it")

@@ -56,8 +56,8 @@ def read(path: Path, *, constant: bool = False, axis: int | None = None, max_pix
     try:
         values, sizes, affine, fields, placed = (_from_itk if of_itk else _from_mgh)(path, max_pixels)
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, HeaderDataError, zlib.error) as error:
-        fault = type(error).__name__
-        raise InputError(f"{path} is not a whole {path.suffix[1:].upper()} file ({fault}): export it again") from error
+        kind = path.suffix[1:].upper()
+        raise InputError(f"{path} is not a whole {kind} file, it is cut off or corrupt: export it again") from error
     if not (np.isfinite(affine).all() and min(sizes) > 0):
         raise InputError(f"{path} has a geometry that is not finite, or voxels of no size: mend its header")
     shape, dimensions = values.shape, values.ndim

@@ -205,10 +205,13 @@ def kind_of(path: Path) -> FileKind:
 
     Raises:
         NotAnImageError: neither the content nor the name is that of an image: a text, a table, Thumbs.db
-        InputError: the file is named like an image but does not begin like one, or cannot be opened
+        InputError: the file is named like an image but does not begin like one, or cannot be opened; a description of
+            a BIDS dataset that cannot be read
     """
     if path.name in bids.ASIDE and path.is_dir():
         raise NotAnImageError(f"{path} is no part of the BIDS dataset that holds it: give it by itself")
+    if path.name == bids.DESCRIPTION:
+        bids.read_object(path)  # one that is broken has no derivative: a failure, and not a text that is skipped
     try:
         with path.open("rb") as file:
             start = file.read(PREAMBLE)

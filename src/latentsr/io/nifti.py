@@ -79,8 +79,8 @@ def read(path: Path, *, constant: bool = False, axis: int | None = None, max_pix
             axis, choice = slice_axis(shape, sizes, axis, path, told=fields.get_dim_info()[2])
             values = _values(stream, fields, path, path.stat().st_size * (_DEFLATE if packed else 1))
     except (OSError, EOFError, zlib.error) as error:
-        fault = type(error).__name__
-        raise InputError(f"{path} is not a whole NIfTI file ({fault}): copy or export it again") from error
+        broken = f"{path} is not a whole NIfTI file, it is cut off or corrupt: copy or export it again"
+        raise InputError(broken) from error
     pixels, volumes = cut(values, axis), values.shape[3]
     column, row = in_plane(axis)
     placed = max(int(fields[f"{form}_code"]) for form in ("sform", "qform")) > 0
@@ -199,7 +199,7 @@ def slices(path: Path, axis: int) -> tuple[int, Callable[[int], Pixels], Callabl
         try:
             values = image.dataobj[(*part, volume) if len(image.shape) > 3 else tuple(part)]
         except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{path} is not whole ({type(error).__name__}): set the option overwrite") from error
+            raise InputError(f"{path} is cut off or corrupt: set the option overwrite") from error
         return np.asarray(values, np.float32).T
 
     def grid(number: int) -> NDArray[np.float64] | None:

@@ -228,7 +228,19 @@ def test_the_kinds_of_image_are_told_apart_and_sort_together(tmp_path: Path, ima
     assert written.SeriesDescription.startswith("t2 tse")
     assert written.SeriesDescription.endswith("research use only")
     assert len(written.SeriesDescription) <= 64
+    assert "..." in written.SeriesDescription
     assert image in written.DerivationDescription
+
+
+def test_a_pixel_spacing_of_0_is_not_written(tmp_path: Path) -> None:
+    source = _changed(tmp_path, PixelSpacing=[0, 0])
+    volume = io.read(source)
+    assert (volume.spacing, volume.source.warnings) == (None, ("a pixel spacing of 0: the output says none",))
+    for scale in (1, 4):
+        (path,) = io.write(_enlarged(volume, scale), tmp_path / f"{scale}.dcm", provenance=MADE_BY)
+        written = pydicom.dcmread(path)
+        assert "PixelSpacing" not in written
+        assert written.ImagePositionPatient == pydicom.dcmread(source).ImagePositionPatient
 
 
 def test_a_series_number_is_an_integer_string_whatever_the_source_s(tmp_path: Path) -> None:

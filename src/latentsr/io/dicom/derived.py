@@ -48,6 +48,7 @@ _STANDARD_DEVIATION = ("113061", "DCM", "Standard Deviation")
 _SOURCE_IMAGE = ("121322", "DCM", "Source image for image processing operation")
 _PROCESSING = ("109102", "DCM", "Processing Equipment")
 _SHORT, _LONG = 64, 1024  # characters that LO and ST hold
+_CUT = "..."  # marks that more stood here
 
 # True of the source's pixels or of its file, not of the derived image.
 _STALE = (
@@ -287,8 +288,9 @@ def describe(image: Dataset, scale: int, provenance: Provenance) -> None:
     image.ContributingEquipmentSequence = [*(image.get("ContributingEquipmentSequence") or []), equipment]
     kind = f"{provenance.image}, " if provenance.image else ""
     added = f"{'thin slices' if provenance.what else f'x{scale}'} {kind}latentsr, research use only"
-    name = image.get("SeriesDescription") or ""
-    image.SeriesDescription = f"{name[: _SHORT - len(added) - 1]} {added}".strip()
+    name, room = str(image.get("SeriesDescription") or ""), _SHORT - len(added) - 1
+    name = name if len(name) <= room else f"{name[: room - len(_CUT)].rstrip()}{_CUT}"
+    image.SeriesDescription = f"{name} {added}".strip()
     if provenance.synthetic or not image.get("SyntheticData"):  # once made up, always made up
         image.SyntheticData = "YES" if provenance.synthetic else "NO"
 

@@ -54,6 +54,9 @@ def move_to_finer_grid(image: Dataset, scale: int) -> None:
         else:
             for tag in [element.tag for element in image.group_dataset(group)]:
                 del image[tag]
+    for keyword in SPACINGS:
+        if image.get(keyword) and not min(image[keyword].value) > 0:
+            del image[keyword]
     if scale == 1:
         return  # every digit of the geometry stays
     if is_placed(image):
@@ -81,6 +84,8 @@ def left_out(header: Dataset) -> list[str]:
         texts.append("an overlay without bits of its own (60xx): it is left out of the output")
     if _groups(header, _CURVES):
         texts.append("curves (50xx, retired): they are left out of the output")
+    if any(header.get(keyword) and not min(header[keyword].value) > 0 for keyword in SPACINGS):
+        texts.append("a pixel spacing of 0: the output says none")
     return texts
 
 

@@ -13,9 +13,12 @@ import pytest
 import SimpleITK
 
 from latentsr import io
+from latentsr.enhance import Job, enhance_files
 from latentsr.errors import InputError, OptionError
+from latentsr.io import formats
 from latentsr.io.nifti import finer_affine
 from latentsr.provenance import Provenance
+from latentsr.upscalers import Sampling, load_upscaler
 from latentsr.volume import Volume
 
 MADE_BY = Provenance("tiny", "1.2.3", "f00d", 7, "{}")
@@ -186,11 +189,49 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path, name: str) -> None:
         io.read(path, axis=3)
     with pytest.raises(InputError, match="all pixels are 0"):
         io.read(_saved(path, np.zeros((6, 5, 4), np.int16)))
-    SimpleITK.WriteImage(_vectors(isVector=False), str(tmp_path / {"x.nrrd": "x.nhdr", "x.mha": "x.mhd"}[name]))
-    with pytest.raises(InputError, match=r"in another file: save it as one, .nrrd or .mha"):
-        io.read(tmp_path / {"x.nrrd": "x.nhdr", "x.mha": "x.mhd"}[name])
-    (tmp_path / {"x.nrrd": "x.nhdr", "x.mha": "x.mhd"}[name]).rename(path)
+    detached = path.with_suffix({".nrrd": ".nhdr", ".mha": ".mhd"}[path.suffix])
+    SimpleITK.WriteImage(_vectors(isVector=False), str(detached))
+    detached.rename(path)
     with pytest.raises(InputError, match="voxels in another file"):
+        io.read(path)
+
+
+@pytest.mark.parametrize(("name", "field"), [("x.nhdr", b"data file: "), ("x.mhd", b"ElementDataFile = ")])
+def test_a_header_and_its_voxels_are_one_image(tmp_path: Path, name: str, field: bytes) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = _saved(folder / name, _values(6, 5, 4))
+    whole = io.read(_saved(tmp_path / f"whole{formats.DETACHED[path.suffix]}", _values(6, 5, 4)))
+    volume = io.read(path)
+    np.testing.assert_array_equal(volume.pixels, whole.pixels)
+    np.testing.assert_array_equal(volume.source.header.affine, whole.source.header.affine)
+    (item,) = io.find([folder])
+    voxels = formats.data_file(path)
+    assert item.sources == (path, voxels)
+    job = Job(load_upscaler("bicubic", scale=2), Sampling(), tmp_path / "out")
+    (outcome,) = enhance_files([folder], job)
+    assert (outcome.status, outcome.output) == ("written", f"x{formats.DETACHED[path.suffix]}")
+    assert _geometry(tmp_path / "out" / outcome.output)[0].shape == (12, 10, 4)
+
+    header = path.read_bytes()
+    own = field + voxels.name.encode()
+    (tmp_path / "secret").write_bytes(voxels.read_bytes())
+    (folder / "link").symlink_to(tmp_path / "secret")
+    for value in (b"../secret", str(tmp_path / "secret").encode(), b"link"):
+        path.write_bytes(header.replace(own, field + value))
+        with pytest.raises(InputError, match="names a file outside its folder"):
+            io.read(path)
+    path.write_bytes(header.replace(own, field + b"missing.raw"))
+    with pytest.raises(InputError, match="that is missing"):
+        io.read(path)
+    several = [header + own + b"\n", header.replace(own, b""), header.replace(own, field + b"LIST\na\nb")]
+    for content in several:
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"names no single file|that is missing"):
+            io.read(path)
+    path.write_bytes(header)
+    voxels.write_bytes(voxels.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cut off or corrupt"):
         io.read(path)
 
 

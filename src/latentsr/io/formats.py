@@ -20,14 +20,21 @@ from latentsr.volume import MAX_PIXELS, Pixels, Source, Volume, Window, first_pi
 
 MGH_SUFFIXES = (".mgh", ".mgz")
 ITK_SUFFIXES = (".nrrd", ".mha")
-DETACHED = (".nhdr", ".mhd")  # headers whose voxels lie in another file
+DETACHED = {".nhdr": ".nrrd", ".mhd": ".mha"}  # headers whose voxels lie in another file, and the format in one
 SUFFIXES = (*MGH_SUFFIXES, *ITK_SUFFIXES)
 
-_IMAGE_IO = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
+_IMAGE_IO = {".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 _TEXT = 2**16  # bytes in which the text of a header ends
 _ELSEWHERE = {  # what such a text says of voxels in another file
     ".nrrd": re.compile(rb"^data ?file *:", re.IGNORECASE | re.MULTILINE),
     ".mha": re.compile(rb"^ElementDataFile *=(?! *LOCAL\s)", re.MULTILINE),
+}
+_NAME_OF_DATA = {  # what names that file, and its name
+    ".nhdr": (
+        re.compile(rb"data ?file", re.IGNORECASE),
+        re.compile(rb"(?i:^data ?file) *: *([^=\s].*?)\s*$", re.MULTILINE),
+    ),
+    ".mhd": (re.compile(rb"ElementDataFile"), re.compile(rb"^\s*ElementDataFile\s*[=:]\s*(.+?)\s*$", re.MULTILINE)),
 }
 _OWN_KEYS = ("ITK_", "NRRD_", "Modality")  # beginnings of what ITK makes of a header, and makes anew
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from ITK's axes, left, posterior, superior
@@ -52,7 +59,7 @@ def read(path: Path, *, constant: bool = False, axis: int | None = None, max_pix
         InputError: colour, complex or vector voxels, voxels in another file, a file that is not whole, no SimpleITK
         OptionError: no such axis
     """
-    of_itk = path.suffix.lower() in ITK_SUFFIXES
+    of_itk = path.suffix.lower() in _IMAGE_IO
     try:
         values, sizes, affine, fields, placed = (_from_itk if of_itk else _from_mgh)(path, max_pixels)
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, HeaderDataError, zlib.error) as error:
@@ -69,6 +76,28 @@ def read(path: Path, *, constant: bool = False, axis: int | None = None, max_pix
     )
     source = Source("itk" if of_itk else "mgh", (path,), header, warnings=choice)
     return Volume(pixels, (sizes[row], sizes[column]), Window.of(pixels, constant=constant), source)
+
+
+def data_file(path: Path) -> Path:
+    """The file with the voxels of a detached header, which lies beside it or below.
+
+    InputError where the header names none or several, one elsewhere, or one that is missing: a header from others must
+    not have any file of the disk read.
+    """
+    with path.open("rb") as file:
+        text = file.read(_TEXT)
+    mark, line = _NAME_OF_DATA[path.suffix.lower()]
+    if len(mark.findall(text)) != 1 or len(text) == _TEXT or (named := line.search(text)) is None:
+        raise InputError(
+            f"{path} names no single file with its voxels: save it as one, {DETACHED[path.suffix.lower()]}"
+        )
+    name = Path(named[1].decode("utf-8", "replace"))
+    found = path.parent / name
+    if name.is_absolute() or not found.resolve().is_relative_to(path.parent.resolve()):
+        raise InputError(f"{path} names a file outside its folder for its voxels: put it beside the header")
+    if not found.is_file():
+        raise InputError(f"{path} names a file for its voxels that is missing: put it beside the header")
+    return found
 
 
 def write(
@@ -135,7 +164,9 @@ def _from_itk(path: Path, max_pixels: int) -> Found:
     itk, suffix = _simple_itk(path), path.suffix.lower()
     with path.open("rb") as file:
         text = file.read(_TEXT)
-    if _ELSEWHERE[suffix].search(text.partition(b"\n\n")[0] if suffix == ".nrrd" else text):
+    if suffix in DETACHED:
+        data_file(path)
+    elif _ELSEWHERE[suffix].search(text.partition(b"\n\n")[0] if suffix == ".nrrd" else text):
         raise InputError(f"{path} has its voxels in another file: put them into it, as SimpleITK.WriteImage does")
     reader = itk.ImageFileReader()
     reader.SetImageIO(_IMAGE_IO[suffix])
@@ -156,7 +187,7 @@ def _from_itk(path: Path, max_pixels: int) -> Found:
     known, affine = min(dimensions, 3), np.eye(4)
     affine[:known, :known] = grid.directions[:known, :known] * grid.spacing[:known]
     affine[:known, 3] = grid.origin[:known]
-    placed = suffix == ".mha" or image.HasMetaDataKey("NRRD_space")
+    placed = suffix in (".mha", ".mhd") or image.HasMetaDataKey("NRRD_space")
     sizes = tuple(float(size) for size in (*grid.spacing[:known], 1.0)[:3])
     return values, sizes, _TO_RAS @ affine, grid, placed
 

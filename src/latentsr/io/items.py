@@ -1,5 +1,6 @@
 """Search for images and DICOM series, their formats, and the names of their outputs."""
 
+import contextlib
 import os
 import re
 from collections import Counter, defaultdict
@@ -37,9 +38,13 @@ class Item:
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """Its files, and the texts beside a NIfTI file of which something is taken."""
+        """Its files, those of voxels that a header names, and texts beside a NIfTI file of which something is taken."""
         named = ((path, stem(path.name)) for path in self.paths)
-        return (*self.paths, *(text for path, name in named if name != path.name for text in bids.texts(path, name)))
+        return (
+            *self.paths,
+            *_voxels(self.paths),
+            *(text for path, name in named if name != path.name for text in bids.texts(path, name)),
+        )
 
     def __repr__(self) -> str:
         return f"Item({len(self.paths)} file{'s' if self.series else ''})"  # no path: folders are named after patients
@@ -50,8 +55,9 @@ def find(paths: Sequence[Path]) -> list[Item]:
 
     A file is one item; a DICOMDIR is one, and so is what it lists. A folder is walked: different DICOM instances in one
     folder, or in one DICOMDIR, that share a series, have a position in the patient and fit together (`geometry.stacks`)
-    are one item; every other file is one. Hidden files and NIfTI sidecars are none. A folder that cannot be listed, or
-    that lies beside the raw data of a BIDS dataset (`bids.ASIDE`), is an item, so that reading it raises the reason.
+    are one item; every other file is one. Hidden files, NIfTI sidecars and the voxels of detached headers are none. A
+    folder that cannot be listed, or that lies beside the raw data of a BIDS dataset (`bids.ASIDE`), is an item, so that
+    reading it raises the reason.
     InputError where a path does not exist, no file is found, or two items would write the same output.
     """
     outlines: dict[Path, Outline | None] = {}
@@ -134,7 +140,7 @@ def _grouped(files: Sequence[Path], outlines: Mapping[Path, Outline | None], roo
     pools: dict[Path, list[Path]] = defaultdict(list)
     for path in files:
         pools[owners.get(path, path.parent)].append(path)
-    sidecars = {sidecar_path(path) for path in files if stem(path.name) != path.name}
+    sidecars = {sidecar_path(path) for path in files if stem(path.name) != path.name} | set(_voxels(files))
     Group = tuple[tuple[Path, ...], int | None]  # what is together, and of a stack the number of its series
     groups: list[list[Group]] = []  # of each pool
     for pool in pools.values():
@@ -175,6 +181,15 @@ def _grouped(files: Sequence[Path], outlines: Mapping[Path, Outline | None], roo
             found_items.append(Item(place, paths))
         items += sorted(found_items, key=lambda item: item.paths)
     return items
+
+
+def _voxels(paths: Sequence[Path]) -> list[Path]:
+    """The files with the voxels of detached headers among these; of a broken one none, which reading it says."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(InputError, OSError):
+            found += [formats.data_file(path)] if path.suffix.lower() in formats.DETACHED else []
+    return found
 
 
 def _holds_an_image(path: Path, found: Outline | None) -> bool:
@@ -224,13 +239,11 @@ def kind_of(path: Path) -> FileKind:
             return kind
     name = path.name.lower()
     by_name: Mapping[FileKind, tuple[str, ...]] = {
-        "nifti": nifti.SUFFIXES, "mgh": formats.MGH_SUFFIXES, "itk": formats.ITK_SUFFIXES
+        "nifti": nifti.SUFFIXES, "mgh": formats.MGH_SUFFIXES, "itk": (*formats.ITK_SUFFIXES, *formats.DETACHED),
     }  # fmt: skip
     for kind, suffixes in by_name.items():
         if name.endswith(suffixes):
             return kind
-    if name.endswith(formats.DETACHED):
-        raise InputError(f"{path} has its voxels in another file: save it as one, .nrrd or .mha")
     if not name.endswith(SUFFIXES):
         raise NotAnImageError(f"{path} holds no image: expected DICOM, NIfTI, MGH, NRRD, MHA, PNG, TIFF or JPEG")
     if not start:
@@ -247,7 +260,8 @@ def output_name(relative: Path, kind: str, scale: int, *, series: bool = False, 
 
     `series`: the item is a folder of DICOM files, which keeps its name; `split`: its frames become one, named _frames.
     NIfTI with a BIDS name gets that of a BIDS derivative, such as sub-01_res-4x_desc-latentsr_T1w.nii.gz, with
-    res-throughplane where the scale is 1. What comes from a JPEG is a PNG, which loses nothing.
+    res-throughplane where the scale is 1. What comes from a JPEG is a PNG, which loses nothing; .nhdr and .mhd become
+    .nrrd and .mha.
     """
     name = relative.name
     if series:
@@ -265,7 +279,7 @@ def output_name(relative: Path, kind: str, scale: int, *, series: bool = False, 
         derived = "_".join([*entities, finer, "desc-latentsr", bids["suffix"]])
         return relative.with_name(derived + name[len(stem(name)) :])
     if kind in ("mgh", "itk"):
-        return relative
+        return relative.with_suffix(formats.DETACHED.get(relative.suffix.lower(), relative.suffix))
     suffixes = TIFF_SUFFIXES if kind == "tiff" else PNG_SUFFIXES
     return relative if name.lower().endswith(suffixes) else relative.with_name(name + suffixes[0])
 

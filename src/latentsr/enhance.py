@@ -102,8 +102,7 @@ class Job:
         """
         maps, options = self.parametric_map and self.sampling.samples > 1, self.upscaler.settled(self.sampling)
         undone = self.upscaler.degradation.text
-        facts = [PIXELS, self.upscaler.hash, undone, options.model_dump(), self.grey, self.axis, maps]
-        return sha256_json([*facts, *["single frames"] * self.legacy])
+        return sha256_json([PIXELS, self.upscaler.hash, undone, options.model_dump(), self.grey, self.axis, maps])
 
     @property
     def run(self) -> Path:
@@ -435,8 +434,8 @@ class _Record:
 
         StaleError unless the output that exists is what this job would make.
         """
-        earlier = self.earlier.get(item.relative.as_posix())
-        if earlier is None:
+        earlier, place = self.earlier.get(item.relative.as_posix()), output.relative_to(self.job.out).as_posix()
+        if earlier is None or earlier.output not in ("", place):  # of frames together, or apart
             raise StaleError(f"{output} exists, and {self.path} does not say who made it: {MEND}")
         known = earlier.input_sha256  # not of what a worker had begun when it was killed, which is made again
         if earlier.made_by != self.job.made_by or (known and known != _digest(item)):

@@ -185,6 +185,16 @@ def test_thick_slices_of_an_enhanced_object_are_brought_closer(tmp_path: Path) -
     assert all("ReferencedFrameNumber" not in image.SourceImageSequence[0] for image in made)
 
 
+def test_both_forms_of_an_object_lie_beside_each_other(tmp_path: Path) -> None:
+    path, upscaler = _enhanced(tmp_path / "in.dcm", "CT", {}, {}), load_upscaler("bicubic", scale=2)
+    both = ((False, "written"), (True, "written"), (True, "kept"), (False, "failed"))
+    for legacy, status in both:
+        (outcome,) = enhance_files([path], Job(upscaler, Sampling(), tmp_path / "out", legacy=legacy))
+        assert outcome.status == status
+    assert "does not say who made it" in outcome.reason  # the record knows what was made last
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["in.dcm", "in_frames"]
+
+
 def test_frames_of_other_classes_stay_together_with_a_warning(tmp_path: Path) -> None:
     path = _enhanced(tmp_path / "in.dcm", "CT", {}, {})
     data = pydicom.dcmread(path)

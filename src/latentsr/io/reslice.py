@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +13,7 @@ from latentsr.io.dicom.geometry import affine, decimals, irregularities, is_plac
 from latentsr.io.dicom.pixels import stored_range
 from latentsr.io.formats import ItkGrid
 from latentsr.io.nifti import NiftiHeader, plane_of
-from latentsr.volume import Volume
+from latentsr.volume import Source, Volume
 
 TILT = 0.01  # of the slice distance, by which slices may be shifted in plane: half a degree of gantry tilt
 
@@ -95,15 +94,16 @@ def resliced(volume: Volume, pixels: NDArray[np.float32], distance: float) -> Vo
     ratio = distance / slice_distance(volume)[0]
     places = (old - 1) / 2 + (np.arange(count) - (count - 1) / 2) * ratio  # in slices of the source
     if isinstance(volume.source.header, NiftiHeader):
-        header: Any = _closer(volume.source.header, count, ratio, places[0])
+        header: Any = _closer(volume.source, count, ratio, places[0])
     else:
         header = _dicom(volume.source.header, places, distance, ratio, pixels)
     source = replace(volume.source, header=header)
     return replace(volume, pixels=np.asarray(pixels, np.float32), source=source, slice_distance=distance)
 
 
-def _closer(header: NiftiHeader, count: int, ratio: float, first: float) -> NiftiHeader:
+def _closer(source: Source, count: int, ratio: float, first: float) -> NiftiHeader:
     """The header with `count` slices, `ratio` times as far apart, the first at that place."""
+    header: NiftiHeader = source.header
     axis, coarse = header.axis, header.fields
     step, along = np.eye(4), np.eye(4)
     step[axis, axis], step[axis, 3] = ratio, first
@@ -114,8 +114,8 @@ def _closer(header: NiftiHeader, count: int, ratio: float, first: float) -> Nift
         spacing[axis] *= ratio
         origin = coarse.origin + coarse.directions[:, axis] * coarse.spacing[axis] * first
         return moved._replace(fields=coarse._replace(spacing=spacing, origin=origin))
-    if not isinstance(coarse, nibabel.Nifti1Header):
-        return moved  # MGH, whose header is made of the affine
+    if source.kind == "mgh":
+        return moved  # its header is made of the affine
     fields = coarse.copy()
     shape = list(coarse.get_data_shape())
     shape[axis] = count

@@ -56,7 +56,7 @@ def read(
         volume = read(
             path.paths, grey=grey, force=force, constant=constant, axis=axis, max_pixels=max_pixels, legacy=legacy
         )
-        source = replace(volume.source, warnings=(*volume.source.warnings, *_labels(volume)))
+        source = replace(volume.source, warnings=(*volume.source.warnings, *label_warnings(volume)))
         return replace(volume, source=replace(source, series_digest=path.series_digest))
     if isinstance(path, Path | str):
         paths = _slices(Path(path)) if Path(path).is_dir() else [Path(path)]
@@ -94,7 +94,7 @@ def read(
         ) from error
 
 
-def _labels(volume: Volume) -> list[str]:
+def label_warnings(volume: Volume) -> list[str]:
     """A warning where a volume is a mask or a map of labels, whose numbers are no intensities."""
     path, header, low, high = volume.source.paths[0], volume.source.header, volume.window.low, volume.window.high
     if volume.source.kind == "nifti" and header.fields["intent_code"] == _LABEL_INTENT:

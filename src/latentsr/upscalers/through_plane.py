@@ -29,6 +29,29 @@ from latentsr.upscalers.restorer import Moments
 from latentsr.upscalers.upscaler import (
     BATCH,
     IMAGE,
+from latentsr.upscalers.restorer import Moments
+from latentsr.upscalers.upscaler import (
+    BATCH,
+    IMAGE,
+    NOT_CALIBRATED,
+    SPREAD,
+    Checks,
+    Enhanced,
+    Sampling,
+    Upscaler,
+    slice_ids,
+)
+    NOT_CALIBRATED,
+    SPREAD,
+    Checks,
+    Enhanced,
+    Sampling,
+    Upscaler,
+    slice_ids,
+from latentsr.upscalers.restorer import Moments
+from latentsr.upscalers.upscaler import (
+    BATCH,
+    IMAGE,
     NOT_CALIBRATED,
     SPREAD,
     Checks,
@@ -148,7 +171,7 @@ class ThroughPlane(Upscaler):
         profile, unit = self._profile(volume), torch.from_numpy(volume.unit())
         planes, count, moments = sum(unit.shape[1:]), sampling.samples, Moments()
         for number in range(count):
-            thin = self._made(unit, profile, _spacing(volume), sampling, batch, number, progress)
+            thin = self.sample(unit, profile, _spacing(volume), sampling, batch, number, progress)
             if count > 1:
                 moments.add(thin)
         progress(planes * count, planes * count)
@@ -168,7 +191,7 @@ class ThroughPlane(Upscaler):
         checks = Checks(NOT_CALIBRATED, lr_psnr=agreement)
         return Enhanced(image, maps[0] if maps else None, made_by, None, checks)
 
-    def _made(
+    def sample(
         self, unit: Tensor, profile: SliceProfile, spacing: tuple[float, float], sampling: Sampling, batch: int,
         number: int, progress: Callable[[int, int], None],
     ) -> Tensor:  # fmt: skip

@@ -5,7 +5,7 @@ What functional groups hold of a frame comes to the top of its header, under the
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,29 +20,20 @@ from latentsr.errors import InputError
 from latentsr.io.dicom.geometry import Slice
 from latentsr.io.dicom.header import PER_FRAME, SHARED
 
-# The single-frame class of each enhanced one, and what its modules require, if only empty (types 1 and 2).
-_MR = (uid.MRImageStorage, ("ScanOptions", "MRAcquisitionType", "EchoTime", "EchoTrainLength", "RepetitionTime"))
-_CT = (uid.CTImageStorage, ("KVP", "AcquisitionNumber"))
-_PET = (
-    uid.PositronEmissionTomographyImageStorage,
-    (
-        "CollimatorType", "CorrectedImage", "RadiopharmaceuticalInformationSequence", "PatientOrientationCodeSequence",
-        "PatientGantryRelationshipCodeSequence", "AcquisitionDate", "AcquisitionTime",
-    ),
-)  # fmt: skip
-_SINGLE = {
-    uid.EnhancedMRImageStorage: _MR,
-    uid.LegacyConvertedEnhancedMRImageStorage: _MR,
-    uid.EnhancedCTImageStorage: _CT,
-    uid.LegacyConvertedEnhancedCTImageStorage: _CT,
-    uid.EnhancedPETImageStorage: _PET,
-    uid.LegacyConvertedEnhancedPETImageStorage: _PET,
-}
 _REQUIRED = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName", "Manufacturer", "PositionReferenceIndicator", "PatientPosition",
     "SliceThickness",
 )  # fmt: skip
+
+_OF_CLASS: dict[str, tuple[str, ...]] = {  # what the modules of a class require beside, if only empty (types 1 and 2)
+    uid.MRImageStorage: ("ScanOptions", "MRAcquisitionType", "EchoTime", "EchoTrainLength", "RepetitionTime"),
+    uid.CTImageStorage: ("KVP", "AcquisitionNumber"),
+    uid.PositronEmissionTomographyImageStorage: (
+        "CollimatorType", "CorrectedImage", "RadiopharmaceuticalInformationSequence", "PatientOrientationCodeSequence",
+        "PatientGantryRelationshipCodeSequence", "AcquisitionDate", "AcquisitionTime",
+    ),
+}  # fmt: skip
 
 # Of several frames in one object, which a single image is not.
 _OF_FRAMES = (
@@ -89,24 +80,18 @@ def single_frames(file: Slice, frames: Sequence[Slice]) -> list[Slice]:
     object does not say.
     """
     shared, own = (file.header.get(keyword) or [Dataset()] for keyword in (SHARED, PER_FRAME))
-    single, required = _SINGLE[file.header.SOPClassUID]
+    single, facts_of = _SINGLE[file.header.SOPClassUID]
     made = []
     for number, (frame, groups) in enumerate(zip(frames, own, strict=True), 1):
         header = Dataset()
         for element in frame.header:
             if element.keyword not in _OF_FRAMES:
                 header.add(element)  # replaced below: changing its value would change the object's header
-        for part in (shared[0], groups):
-            _flatten(part, header)
-        facts: dict[str, Any] = {"SOPClassUID": single, "InstanceNumber": number}
-        if single == uid.MRImageStorage:
-            facts |= _of_mr(header)
-        elif single == uid.CTImageStorage:
-            values = [str(value) for value in header.get("ImageType") or ()]
-            facts["ImageType"] = [*values[:2], "LOCALIZER" if "LOCALIZER" in values else "AXIAL"]
-        else:
-            facts |= _of_pet(header, number, len(frames), file.path)
-        missing = dict.fromkeys(keyword for keyword in (*_REQUIRED, *required) if keyword not in header)
+        _flatten(shared[0], header)
+        _flatten(groups, header)
+        facts = {"SOPClassUID": single, "InstanceNumber": number}
+        facts |= facts_of(header, number, len(frames), file.path)
+        missing = dict.fromkeys(keyword for keyword in (*_REQUIRED, *_OF_CLASS[single]) if keyword not in header)
         for keyword, value in (missing | facts).items():
             vr = dictionary_VR(keyword)
             header.add_new(keyword, vr, [] if vr == "SQ" and value is None else value)
@@ -142,7 +127,7 @@ def _flatten(groups: Dataset, header: Dataset) -> None:
         header.add_new("AcquisitionTime", "TM", moment[2])
 
 
-def _of_mr(header: Dataset) -> dict[str, Any]:
+def _of_mr(header: Dataset, *_: object) -> dict[str, Any]:
     """Kind, variants and options of the sequence, echo train and matrix, where the header does not say them itself."""
 
     def told(keyword: str, *values: str) -> bool:
@@ -183,6 +168,12 @@ def _of_mr(header: Dataset) -> dict[str, Any]:
     return facts | ({"InPlanePhaseEncodingDirection": "COL"} if direction == "COLUMN" else {})
 
 
+def _of_ct(header: Dataset, *_: object) -> dict[str, Any]:
+    """The type of image, whose third value is AXIAL or LOCALIZER (PS3.3 C.8.2.1.1.1)."""
+    values = [str(value) for value in header.get("ImageType") or ()]
+    return {"ImageType": [*values[:2], "LOCALIZER" if "LOCALIZER" in values else "AXIAL"]}
+
+
 def _of_pet(header: Dataset, number: int, count: int, path: Path) -> dict[str, Any]:
     """What PET series and images must say (PS3.3 C.8.9.1, C.8.9.4), where the header does not say it itself."""
     corrected = dict.fromkeys(name for flag, name in _CORRECTED.items() if header.get(flag) == "YES")
@@ -207,3 +198,14 @@ def _of_pet(header: Dataset, number: int, count: int, path: Path) -> dict[str, A
         came = f"{path}: frame {number} does not say {', '.join(lacking)}"
         raise InputError(f"{came}, which a single-frame PET image must say: write the enhanced object instead")
     return facts
+
+
+# The single-frame class of each enhanced one, and what it says beside.
+_SINGLE: dict[str, tuple[str, Callable[[Dataset, int, int, Path], dict[str, Any]]]] = {
+    uid.EnhancedMRImageStorage: (uid.MRImageStorage, _of_mr),
+    uid.LegacyConvertedEnhancedMRImageStorage: (uid.MRImageStorage, _of_mr),
+    uid.EnhancedCTImageStorage: (uid.CTImageStorage, _of_ct),
+    uid.LegacyConvertedEnhancedCTImageStorage: (uid.CTImageStorage, _of_ct),
+    uid.EnhancedPETImageStorage: (uid.PositronEmissionTomographyImageStorage, _of_pet),
+    uid.LegacyConvertedEnhancedPETImageStorage: (uid.PositronEmissionTomographyImageStorage, _of_pet),
+}

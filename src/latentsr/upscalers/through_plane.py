@@ -29,29 +29,6 @@ from latentsr.upscalers.restorer import Moments
 from latentsr.upscalers.upscaler import (
     BATCH,
     IMAGE,
-from latentsr.upscalers.restorer import Moments
-from latentsr.upscalers.upscaler import (
-    BATCH,
-    IMAGE,
-    NOT_CALIBRATED,
-    SPREAD,
-    Checks,
-    Enhanced,
-    Sampling,
-    Upscaler,
-    slice_ids,
-)
-    NOT_CALIBRATED,
-    SPREAD,
-    Checks,
-    Enhanced,
-    Sampling,
-    Upscaler,
-    slice_ids,
-from latentsr.upscalers.restorer import Moments
-from latentsr.upscalers.upscaler import (
-    BATCH,
-    IMAGE,
     NOT_CALIBRATED,
     SPREAD,
     Checks,

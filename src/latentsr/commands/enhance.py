@@ -107,6 +107,7 @@ def enhance(
     from latentsr.config import checked
     from latentsr.enhance import Job, enhance_files, measure
     from latentsr.upscalers import Sampling, load_upscaler
+    from latentsr.upscalers.through_plane import ThroughPlane
     from latentsr.volume import MAX_PIXELS
     from latentsr.workers import Workers
 
@@ -118,8 +119,6 @@ def enhance(
     wanted: dict[str, Any] = {"scale": scale, "degradation": degradation, "device": device, "backend": backend}
     upscaler = load_upscaler(model, **wanted, tell=terminal.show_stage)
     if through_plane:
-        from latentsr.upscalers.through_plane import ThroughPlane
-
         upscaler = ThroughPlane(upscaler, target=target_spacing, profile=slice_profile or "box")
     elif target_spacing is not None or slice_profile is not None:
         raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")

@@ -108,7 +108,6 @@ def enhance(
     from latentsr.enhance import Job, enhance_files, measure
     from latentsr.upscalers import Sampling, load_upscaler
     from latentsr.upscalers.through_plane import ThroughPlane
-    from latentsr.volume import MAX_PIXELS
     from latentsr.workers import Workers
 
     crew = Workers(workers, ray, terminal.show_warning)
@@ -120,11 +119,11 @@ def enhance(
     upscaler = load_upscaler(model, **wanted, tell=terminal.show_stage)
     if through_plane:
         upscaler = ThroughPlane(upscaler, target=target_spacing, profile=slice_profile or "box")
-    elif target_spacing is not None or slice_profile is not None:
+    elif (target_spacing, slice_profile) != (None, None):
         raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")
     job = Job(
         upscaler, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
-        max_pixels=max_pixels or MAX_PIXELS, parametric_map=parametric_map, legacy=legacy, workers=crew,
+        max_pixels=max_pixels or Job.max_pixels, parametric_map=parametric_map, legacy=legacy, workers=crew,
         view=view if view is not None or (terminal.interactive() and not json) else False,
     )  # fmt: skip
     pace = measure(upscaler) if dry_run else None

@@ -14,6 +14,7 @@ from latentsr.commands.options import MODEL, Axis, Cluster, Defaults, Device, Js
 from latentsr.errors import OptionError
 from latentsr.names import first_few
 from latentsr.provenance import RESEARCH_USE
+from latentsr.terminal import show_stage as stage
 
 Scale = Annotated[
     int | None, typer.Option(min=2, help="Refuse a model of another scale; of bicubic the scale, default 4.")
@@ -115,8 +116,7 @@ def enhance(
         "samples": samples, "steps": steps, "realism": realism, "seed": seed, "consistency": consistency, "tile": tile,
         "solver": solver, "coherent": coherent,
     }, "enhance")  # fmt: skip
-    wanted: dict[str, Any] = {"scale": scale, "degradation": degradation, "device": device, "backend": backend}
-    upscaler = load_upscaler(model, **wanted, tell=terminal.show_stage)
+    upscaler = load_upscaler(model, scale=scale, degradation=degradation, device=device, backend=backend, tell=stage)
     if through_plane:
         upscaler = ThroughPlane(upscaler, target=target_spacing, profile=slice_profile or "box")
     elif (target_spacing, slice_profile) != (None, None):

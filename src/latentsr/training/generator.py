@@ -77,7 +77,7 @@ def energy_score(first: Tensor, second: Tensor, true: Tensor) -> Tensor:
 
 # What rounding to 8 bits adds to a Fourier coefficient under a Hann window on both axes.
 ROUNDING = (1 / 255) / 12**0.5 * 0.375
-SPECTRAL = 0.3  # weight of the spectral score; at 1 samples of the finest detail are too faint
+SPECTRAL = 0.45  # weight of the spectral score; at 1 samples of the finest detail are too faint
 
 
 def spectral_score(first: Tensor, second: Tensor, true: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from latentsr.device import Image, alike, image_generator, wide
+from latentsr.device import Image, alike, image_generator, resident, wide
 from latentsr.errors import InputError, OptionError
 
 if TYPE_CHECKING:
@@ -144,8 +144,7 @@ class Degradation:
 
     def apply(self, hr: Image) -> Image:
         """A(hr): the LR image without noise."""
-        rows, columns = (self.matrix(n) for n in hr.shape[-2:])
-        return _sandwich(rows, hr, columns)
+        return _sandwich(_matrix, hr, *((self.steps, n) for n in hr.shape[-2:]))
 
     def degrade(self, hr: "Tensor", ids: Sequence[str]) -> "Tensor":
         """The LR images of HR images (images, 1, rows, columns) in [0, 1]; the noise of each follows from its id."""
@@ -160,16 +159,14 @@ class Degradation:
 
     def adjoint(self, lr: Image) -> Image:
         """A^T(lr), of HR size: <A x, y> = <x, A^T y>."""
-        rows, columns = (self.matrix(n * self.scale) for n in lr.shape[-2:])
-        return _sandwich(rows.T, lr, columns.T)
+        return _sandwich(_matrix, lr, *((self.steps, n * self.scale) for n in lr.shape[-2:]), transposed=True)
 
     def pinv(self, lr: Image, rcond: float = PINV_RCOND) -> Image:
         """A^+(lr), of HR size: the smallest image whose LR is nearest to `lr`.
 
         On each axis singular values below `rcond` times the largest count as none.
         """
-        rows, columns = (_pinv(self.steps, n * self.scale, rcond) for n in lr.shape[-2:])
-        return _sandwich(rows, lr, columns)
+        return _sandwich(_pinv, lr, *((self.steps, n * self.scale, rcond) for n in lr.shape[-2:]))
 
 
 @lru_cache(maxsize=MATRICES)
@@ -186,9 +183,13 @@ def _pinv(steps: tuple[tuple[str, float], ...], n: int, rcond: float) -> np.ndar
     return np.linalg.pinv(_matrix(steps, n), rcond=rcond)
 
 
-def _sandwich(rows: np.ndarray, image: Image, columns: np.ndarray) -> Image:
-    left, right = (alike(matrix, image) for matrix in (rows, columns))
-    return left @ image @ right.mT
+def _sandwich(
+    made_by: Callable[..., np.ndarray], image: Image, rows: tuple[Any, ...], columns: tuple[Any, ...], *,
+    transposed: bool = False,
+) -> Image:  # fmt: skip
+    """R x C^T of the matrices that `made_by` makes for rows and columns, or R^T x C."""
+    left, right = (resident(made_by, arguments, image.dtype, image.device) for arguments in (rows, columns))
+    return left.mT @ image @ right if transposed else left @ image @ right.mT
 
 
 PROFILES = ("box", "gaussian")
@@ -312,8 +313,7 @@ def parse_degradation(text: str) -> Degradation:
 
 def enlarge(lr: Image, scale: int) -> Image:
     """The bicubic enlargement of `lr` (..., rows, columns) by `scale`: equal to Pillow's, and the baseline to beat."""
-    rows, columns = (resampling_matrix("bicubic", n, n * scale) for n in lr.shape[-2:])
-    return _sandwich(rows, lr, columns)
+    return _sandwich(resampling_matrix, lr, *(("bicubic", n, n * scale) for n in lr.shape[-2:]))
 
 
 def project(image: Image, lr: Image, degradation: Degradation | SliceProfile) -> Image:

@@ -3,6 +3,8 @@
 import hashlib
 import math
 import sys
+from collections.abc import Callable, Hashable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,6 +17,7 @@ if TYPE_CHECKING:  # its import takes longer than restoring an image does
     from torch import Tensor
 
 SAME_PLACE = 1e-6
+PRECISIONS = FLOAT32, BFLOAT16 = "float32", "bfloat16"  # of a network's weights and features
 
 Image = TypeVar("Image", "Tensor", NDArray[Any])  # what works on both returns what it was given
 
@@ -26,6 +29,20 @@ def alike(values: Any, image: Image) -> Image:
     import torch
 
     return torch.as_tensor(values, dtype=image.dtype, device=image.device)
+
+
+@lru_cache(maxsize=32)
+def resident(made_by: Callable[..., Any], arguments: tuple[Hashable, ...], dtype: Any, device: Any) -> Any:
+    """What `made_by(*arguments)` makes as an array or a tensor of that dtype, kept on its device and not to be changed.
+
+    Made once: a GPU does all that it was told before it takes a copy, so that small ones in a loop leave it idle.
+    """
+    if isinstance(dtype, np.dtype):
+        return np.asarray(made_by(*arguments), dtype)
+    import torch
+
+    with torch.inference_mode(False):  # the next to ask may train
+        return torch.as_tensor(made_by(*arguments), dtype=dtype, device=device)
 
 
 def wide(image: Image) -> Image:
@@ -49,6 +66,17 @@ def resolve_device(device: str) -> str:
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise OptionError(f"device {device}: expected one of cuda:0 to cuda:{torch.cuda.device_count() - 1}")
     return device
+
+
+def resolve_precision(precision: str, device: str) -> "torch.dtype":
+    """The dtype that `precision` names; OptionError for another name, and for a GPU that would only imitate it."""
+    import torch
+
+    if precision not in PRECISIONS:
+        raise OptionError(f"precision {precision}: expected {' or '.join(PRECISIONS)}")
+    if precision == BFLOAT16 and device != "cpu" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise OptionError(f"precision {precision}: this GPU has no {precision}; choose {FLOAT32}")
+    return torch.bfloat16 if precision == BFLOAT16 else torch.float32
 
 
 def in_float32(device: "str | torch.device") -> "torch.autocast":

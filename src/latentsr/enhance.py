@@ -25,7 +25,7 @@ from latentsr.job import Scratch, check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
 from latentsr.tiling import OVERLAP, balanced_tiles
-from latentsr.upscalers import BATCH, Sampling, Upscaler
+from latentsr.upscalers import Sampling, Upscaler
 from latentsr.upscalers.upscaler import LARGEST_BATCH
 from latentsr.volume import MAX_PIXELS, Volume
 from latentsr.workers import Pool, Workers
@@ -102,7 +102,8 @@ class Job:
         """
         maps, options = self.parametric_map and self.sampling.samples > 1, self.upscaler.settled(self.sampling)
         undone = self.upscaler.degradation.text
-        return sha256_json([PIXELS, self.upscaler.hash, undone, options.model_dump(), self.grey, self.axis, maps])
+        made = [PIXELS, self.upscaler.hash, undone, options.model_dump(), self.grey, self.axis, maps]
+        return sha256_json([*made, self.upscaler.settings] if self.upscaler.settings else made)
 
     @property
     def run(self) -> Path:
@@ -536,7 +537,7 @@ class Pace:
             tiles = [balanced_tiles(length, tile or length, overlap) for length in (rows, columns)]
             computed = math.prod(len(starts) * side for starts, side in tiles)
             at_once = math.prod(side for _, side in tiles)
-            batch = min(slices, max(1, min(BATCH, LARGEST_BATCH // fine)))
+            batch = min(slices, max(1, min(upscaler.batch, LARGEST_BATCH // fine)))
             seconds += slices * computed * self.seconds * max(1, upscaler.evaluations(job.sampling))
             disk += made * ((4 if ".nii" in outcome.output else 2) + 4 * several)
             # What is read; what is written and its bytes, of a batch or all.

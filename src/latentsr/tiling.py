@@ -1,13 +1,14 @@
 """Overlapping tiles: a function applied to each and blended, so that memory is bounded by the tile."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsr.device import Image, alike
+from latentsr.device import Image, alike, resident
 from latentsr.errors import OptionError
 
 OVERLAP = 16  # latent px that neighbouring tiles share
@@ -29,7 +30,7 @@ def balanced_tiles(length: int, tile: int, overlap: int) -> tuple[list[int], int
     return [round(i * (length - side) / (count - 1)) for i in range(count)], side
 
 
-def blend_weights(length: int, tile: int, starts: Sequence[int]) -> NDArray[np.float32]:
+def blend_weights(length: int, tile: int, starts: tuple[int, ...]) -> NDArray[np.float32]:
     """The share of each tile in each of its pixels on one axis: (tiles, tile), adding up to one at every pixel.
 
     A raised cosine over the overlap, so that neither the value nor its slope jumps, and one where a tile is alone.
@@ -64,19 +65,20 @@ def apply_tiled(
     axes = []  # (part of the input, weights in output pixels) of each tile
     for length in (rows, columns):
         starts, side = balanced_tiles(length // grid, tile // grid, -(-overlap // grid))
-        places = [round(start * grid * enlarges) for start in starts]
-        weights = blend_weights(round(length * enlarges), round(side * grid * enlarges), places)
+        places = tuple(round(start * grid * enlarges) for start in starts)
+        asked = (round(length * enlarges), round(side * grid * enlarges), places)
+        weights = resident(blend_weights, asked, inputs.dtype, inputs.device)
         parts = [slice(start * grid, (start + side) * grid) for start in starts]
         axes.append(list(zip(parts, weights, strict=True)))
-    output = alike(np.zeros(()), inputs)
+    output: Any = None
     for down_part, down in axes[0]:
         for across_part, across in axes[1]:
             part = (..., down_part, across_part)
             result: Image = function(inputs[part], *arguments, *(() if beside is None else (beside[part],)))
-            if output.ndim == 0:  # the number of channels is known from the first result on
+            if output is None:  # the number of channels is known from the first result on
                 whole = (*result.shape[:2], round(rows * enlarges), round(columns * enlarges))
-                output = alike(np.zeros(whole, np.float32), result)
+                output = np.zeros(whole, result.dtype) if isinstance(result, np.ndarray) else result.new_zeros(whole)
             y, x = round(down_part.start * enlarges), round(across_part.start * enlarges)
             share = alike(down[:, None] * across[None, :], result)
             output[..., y : y + result.shape[-2], x : x + result.shape[-1]] += share * result
-    return output
+    return cast(Image, output)

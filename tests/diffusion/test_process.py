@@ -5,7 +5,7 @@ from torch import Tensor
 
 from latentsr.device import image_generator
 from latentsr.diffusion.objective import OBJECTIVES, SCHEDULES, at, betas
-from latentsr.diffusion.process import SOLVERS, NoiseProcess, Regression, dense_times, image_noise
+from latentsr.diffusion.process import SOLVERS, NoiseProcess, Regression, dense_times, finite, image_noise
 from latentsr.errors import InputError, OptionError
 
 MEAN, SD = 0.3, 0.5
@@ -172,9 +172,11 @@ def test_steps_outside_the_schedule_are_refused(steps: int) -> None:
         drawn("ddim", "cosine", "x0", steps)
 
 
-def test_non_finite_latents_are_an_error() -> None:
+def test_non_finite_values_are_an_error_for_those_who_ask() -> None:
+    drawn = NoiseProcess("x0", "cosine", "ddim").sample(lambda z, t: z * torch.nan, torch.randn(1, 1, 4, 4), steps=1)
     with pytest.raises(InputError, match="non-finite"):
-        NoiseProcess("x0", "cosine", "ddim").sample(lambda z, t: z * torch.nan, torch.randn(1, 1, 4, 4), steps=1)
+        finite(drawn)
+    assert finite(torch.ones(1)) == 1
 
 
 def test_a_regression_is_one_evaluation_whatever_the_noise() -> None:

@@ -33,14 +33,16 @@ def encode_tiled(autoencoder: Autoencoder, images: Tensor, tile: int | None) -> 
     )  # fmt: skip
 
 
-def decode_tiled(autoencoder: Autoencoder, latents: Tensor, tile: int | None, *, grey: bool = True) -> Tensor:
+def decode_tiled(
+    autoencoder: Autoencoder, latents: Tensor, tile: int | None, *, grey: bool = True, check: bool = True
+) -> Tensor:
     """The images in [-1, 1], as of `autoencoder.decode`, in tiles of `tile` latent px; None: whole.
 
-    `grey` False: all channels of a network that has several.
+    `grey` False: all channels of a network that has several. `check` False: they may not be finite.
     """
     decode, tile = autoencoder.decode, tile if autoencoder.spec.has_weights else None
     if isinstance(autoencoder, FrozenAutoencoder):
-        decode = partial(autoencoder.decode, grey=grey)
+        decode = partial(autoencoder.decode, grey=grey, check=check)
     return apply_tiled(decode, latents, tile=tile, overlap=OVERLAP, enlarges=float(autoencoder.spec.factor))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from latentsr.autoencoders.protocol import AutoencoderSpec
+from latentsr.device import resident
 from latentsr.errors import InputError, ModelError, OptionError
 
 
@@ -92,15 +93,14 @@ class Haar(WithoutFiles):
         blocks = torch.einsum("kc,bkhw->bchw", self._packet(latents), latents)
         return pixel_shuffle(blocks, self.factor)
 
+    def _packet(self, like: Tensor) -> Tensor:
+        return resident(packet_matrix, (self.factor,), like.dtype, like.device)
+
     def flip(self, latents: Tensor, axes: list[int]) -> Tensor:
         """The latents of the images turned over on `axes`, -2 or -1: functions of odd order change their sign."""
         odd = torch.tensor([1.0, -1.0]).to(latents).repeat(self.factor // 2)
         rows, columns = (odd if axis in axes else odd.abs() for axis in (-2, -1))
         return latents.flip(axes) * torch.outer(rows, columns).flatten()[:, None, None]
-
-    def _packet(self, like: Tensor) -> Tensor:
-        walsh = walsh_matrix(self.factor)
-        return torch.kron(walsh, walsh).to(device=like.device, dtype=like.dtype)
 
 
 # Lifting steps of CDF 9/7, of the detail and of the approximation in turn, and what scales the two to a sum of taps of
@@ -170,6 +170,11 @@ def _after(x: Tensor) -> Tensor:
 
 def _before(x: Tensor) -> Tensor:
     return torch.cat([x[..., :1], x[..., :-1]], dim=-1)
+
+
+def packet_matrix(factor: int) -> Tensor:
+    """The transform of a block, (factor^2, factor^2): that of its rows and of its columns."""
+    return torch.kron(walsh_matrix(factor), walsh_matrix(factor))
 
 
 @lru_cache

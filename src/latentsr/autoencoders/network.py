@@ -8,6 +8,7 @@ import hashlib
 import reprlib
 import shutil
 from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -131,7 +132,7 @@ def image_channels(network: Network) -> int:
 
 
 class FrozenAutoencoder:
-    """A frozen network behind the `Autoencoder` protocol, in float32.
+    """A frozen network behind the `Autoencoder` protocol, in float32 but for what `decoding_in` returns.
 
     Images (batch, channels, rows, columns) in [-1, 1]. A grey image is repeated for a network of three channels, whose
     output is averaged to grey again. Latents are the posterior mean, unscaled. Results are on the device of the input,
@@ -139,13 +140,19 @@ class FrozenAutoencoder:
     """
 
     def __init__(self, network: nn.Module, spec: AutoencoderSpec, digest: str, folder: Path | None) -> None:
-        self.network = network.float().eval().requires_grad_(False)
+        self.network = self.decoder = network.float().eval().requires_grad_(False)
         self.spec = spec
         self.hash = digest
         self.folder = folder
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.spec.name})"
+
+    def decoding_in(self, dtype: torch.dtype) -> "FrozenAutoencoder":
+        """The same, whose latents are decoded by weights and features of `dtype`; `encode` stays as it is."""
+        other = copy(self)
+        other.decoder = deepcopy(self.network).to(dtype).to(memory_format=torch.channels_last)
+        return other
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -181,13 +188,17 @@ class FrozenAutoencoder:
         return mean + (log_variance.clamp(-30, 20) / 2).exp().to(mean) * noise
 
     @torch.no_grad()
-    def decode(self, latents: Tensor, *, grey: bool = True) -> Tensor:
-        """Images (batch, 1, rows, columns), about [-1, 1], not clipped; with grey=False all channels of the network."""
+    def decode(self, latents: Tensor, *, grey: bool = True, check: bool = True) -> Tensor:
+        """Images (batch, 1, rows, columns), about [-1, 1], not clipped; with grey=False all channels of the network.
+
+        ModelError unless they are finite, which a GPU is waited for to know; not with check=False.
+        """
         if latents.ndim != 4 or latents.shape[1] != self.spec.latent_channels:
             expected = f"(batch, {self.spec.latent_channels}, rows, columns)"
             raise InputError(f"{self.spec.name}: latents of shape {tuple(latents.shape)}, expected {expected}")
-        decoded = cast(Network, self.network).reconstruct(latents.to(self._device, torch.float32))
-        images = self._finite(decoded, "images").to(latents.device)
+        dtype = next(self.decoder.parameters()).dtype
+        decoded = cast(Network, self.decoder).reconstruct(latents.to(self._device, dtype)).float()
+        images = (self._finite(decoded, "images") if check else decoded).to(latents.device)
         return images.mean(dim=1, keepdim=True) if grey else images
 
     def save(self, folder: Path) -> None:

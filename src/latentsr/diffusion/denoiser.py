@@ -90,18 +90,43 @@ class Denoiser(nn.Module):
         """The prediction, shape of `z` (batch, latent_channels, rows, columns); `times` integers 0..999 (batch,).
 
         A regression network looks at the condition alone. A generator gives exp(b) (z + a), where a and b are what its
-        body makes of `z` and the condition: detail can be faint at one place and strong at another.
+        body makes of `z` and the condition: detail can be faint at one place and strong at another. Inputs and the
+        prediction are of z's dtype, whichever the weights are.
         """
         if self.spec.family != "regression":
             condition = torch.cat([z, condition], dim=1)
-        given = condition.contiguous(memory_format=torch.channels_last)
+        first: Any = self.unet.conv_in if self.spec.family == "diffusion" else self.body[0]
+        given = condition.to(first.weight.dtype, memory_format=torch.channels_last)
         if self.spec.family == "diffusion":
-            return cast("Tensor", self.unet(given, times))
-        estimate: Tensor = self.body(given)
+            return cast("Tensor", self.unet(given, times)).to(z.dtype)
+        estimate: Tensor = self.body(given).to(z.dtype)
         if self.spec.family == "regression":
             return estimate
         change, log_scale = estimate.chunk(2, dim=1)
         return log_scale.clamp(max=LARGEST_LOG_SCALE).exp() * (z + change)
+
+
+class Compiled:
+    """A network, called as it is, that torch.compile turns into fused kernels of its own when it is first called.
+
+    On a GPU these are replayed as a CUDA graph, which takes one shape of batch: smaller ones than the largest so far
+    are filled up. Another size of image is compiled for anew, the third at the latest for any size.
+    """
+
+    def __init__(self, network: Denoiser) -> None:
+        self.network, self.largest = network, 0
+        # fullgraph: torch would evaluate what it cannot compile as it is, without a word
+        self.compiled = torch.compile(network, fullgraph=True, mode="reduce-overhead")
+
+    def __call__(self, z: Tensor, times: Tensor, condition: Tensor) -> Tensor:
+        """The prediction, see `Denoiser.forward`."""
+        self.largest = max(self.largest, len(z))
+        filled = (
+            functional.pad(one, (0, 0) * (one.ndim - 1) + (0, self.largest - len(z))) for one in (z, times, condition)
+        )
+        torch.compiler.cudagraph_mark_step_begin()
+        prediction: Tensor = self.compiled(*(one.contiguous() for one in filled))
+        return prediction[: len(z)].clone()  # the next call writes over it
 
 
 class _UNet(nn.Module):

@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pixel_unshuffle
 
 from latentsr.config import Config
+from latentsr.device import resident
 from latentsr.errors import InputError
 from latentsr.names import NOISE_LEVEL, Condition
 
@@ -37,7 +39,7 @@ class Statistics(Config):
         return values * sd + mean
 
     def _like(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        mean, sd = (torch.tensor(v, dtype=values.dtype, device=values.device) for v in (self.mean, self.sd))
+        mean, sd = (resident(np.array, (v,), values.dtype, values.device) for v in (self.mean, self.sd))
         return mean[:, None, None], sd[:, None, None]
 
 

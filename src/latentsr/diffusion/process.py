@@ -51,7 +51,8 @@ class Process(Protocol):
         """The clean normalised latent after `steps` evaluations of the network, which start at standard normal `noise`.
 
         `condition` is what the network is given of LR, of the latent's rows and columns. `generators`, one an image,
-        feed the solvers that draw noise of their own (ddpm). OptionError as of `check`, InputError if not finite.
+        feed the solvers that draw noise of their own (ddpm). OptionError as of `check`. What comes back is not finite
+        where the network's predictions are not, see `finite`; nothing here waits for a GPU.
         """
 
 
@@ -126,7 +127,7 @@ class NoiseProcess:
         name, objective = solver or self.solver, OBJECTIVES[self.objective]
         if steps == 1:  # what every solver gives, without the seconds in which diffusers is imported
             alpha, sigma, last = self.at(torch.full((len(noise),), TIMES - 1, device=noise.device))
-            return finite(objective.clean(noise, network(noise, last), alpha, sigma))
+            return objective.clean(noise, network(noise, last), alpha, sigma)
         import diffusers
 
         kind, settings = SOLVERS[name]
@@ -138,17 +139,18 @@ class NoiseProcess:
             } if name != "euler" else {},
         )  # fmt: skip
         if name == "euler":
-            scheduler.set_timesteps(device=noise.device, sigmas=[1 - i / steps for i in range(steps)])
+            scheduler.set_timesteps(sigmas=[1 - i / steps for i in range(steps)])
         elif name in DENSE:
-            scheduler.set_timesteps(device=noise.device, timesteps=dense_times(steps))
+            scheduler.set_timesteps(timesteps=dense_times(steps))
         else:
-            scheduler.set_timesteps(device=noise.device, num_inference_steps=steps)
+            scheduler.set_timesteps(num_inference_steps=steps)
         options = {"generator": list(generators)} if name == "ddpm" and generators else {}
         z = noise
-        for time in scheduler.timesteps:
-            index = time.round().long() - 1 if name == "euler" else time  # Euler counts sigma x 1000, 1000 the noisiest
-            z = scheduler.step(network(z, index.expand(len(z))), time, z, **options).prev_sample
-        return finite(z)
+        for time in scheduler.timesteps:  # on the CPU, as the scheduler's tables: it looks at them at every step
+            index = round(float(time)) - (name == "euler")  # Euler counts sigma x 1000, 1000 the noisiest
+            times = torch.full((len(z),), index, device=z.device)
+            z = scheduler.step(network(z, times), time, z, **options).prev_sample
+        return z
 
 
 @dataclass(frozen=True)
@@ -178,14 +180,14 @@ class Regression:
     ) -> Tensor:  # fmt: skip
         """The network's estimate, which does not depend on the noise."""
         self.check(steps, solver)
-        return finite(network(noise, torch.full((len(noise),), TIMES - 1, device=noise.device)))
+        return network(noise, torch.full((len(noise),), TIMES - 1, device=noise.device))
 
 
-def finite(latents: Tensor) -> Tensor:
-    """The latents, as they came from a network; InputError unless they are finite."""
-    if not torch.isfinite(latents).all():
-        raise InputError("the sampler gave non-finite latents; the model or the precision is not fit for this image")
-    return latents
+def finite(images: Tensor) -> Tensor:
+    """The images, as they came from networks; InputError unless they are finite."""
+    if not torch.isfinite(images).all():
+        raise InputError("the network or the autoencoder gave non-finite values; it is not fit for this image")
+    return images
 
 
 def dense_times(steps: int) -> list[int]:
@@ -202,4 +204,7 @@ def dense_times(steps: int) -> list[int]:
 def image_noise(shape: Sequence[int], mixtures: Sequence[Mixture], device: str | torch.device) -> Tensor:
     """Standard normal noise (images, *shape), each image's a sum of shares of its own generators' noise."""
     drawn = [[share * torch.randn(tuple(shape), generator=one) for share, one in mixture] for mixture in mixtures]
-    return torch.stack([torch.stack(parts).sum(dim=0) for parts in drawn]).to(device)
+    noise = torch.stack([torch.stack(parts).sum(dim=0) for parts in drawn])
+    if torch.device(device).type != "cuda":
+        return noise.to(device)
+    return noise.pin_memory().to(device, non_blocking=True)  # so that it is drawn while the GPU is at what came before

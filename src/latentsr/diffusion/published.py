@@ -21,7 +21,7 @@ from torch import Tensor
 
 from latentsr.config import Config
 from latentsr.diffusion.objective import TIMES, ScheduleName
-from latentsr.diffusion.process import Generators, Network, finite
+from latentsr.diffusion.process import Generators, Network
 from latentsr.errors import OptionError
 
 START = 0.5  # standard deviation of the first state of the diffusion models
@@ -105,7 +105,7 @@ class PublishedSampling(Config):
                 epsilon = (z - signal[i] * x0) / (sigma[i] + STABLE)
                 z = z + (signal[after] - signal[i]) * x0 + (sigma[after] - sigma[i]) * epsilon
             z = predict(z, places[-1])
-        return finite(z)
+        return z
 
 
 def published_alphas(table: str, timesteps: int = 1000) -> Tensor:

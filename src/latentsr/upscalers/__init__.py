@@ -7,6 +7,7 @@ from typing import Any
 
 from latentsr.config import read_signed_json, sha256
 from latentsr.degrade import Degradation, parse_degradation
+from latentsr.device import FLOAT32
 from latentsr.errors import InputError, ModelError, OptionError, suggestion
 from latentsr.names import BICUBIC
 from latentsr.upscalers.upscaler import (
@@ -39,17 +40,20 @@ UPSCALERS: Mapping[str, Callable[[Degradation], Upscaler]] = {
 
 def load_upscaler(
     name_or_folder: str | Path, *, scale: int | None = None, degradation: str | None = None, device: str = "auto",
-    backend: str = TORCH, tell: Callable[[str], None] = lambda text: None,
+    backend: str = TORCH, precision: str = FLOAT32, compiled: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Upscaler:  # fmt: skip
     """The upscaler of that name in UPSCALERS, the model of that name which comes with the package, or one in a folder.
 
     Also a pretrained network by a name of `upscalers.pretrained.KNOWN`, or in a file that spandrel reads. `scale` is
     how many times finer the result must be; None: a model's own, 4 for those that know any. `degradation` is
     what made LR, as text; None: what the model was trained on, or bicubic. `backend` "onnx" takes a model's posterior
-    mean alone, and starts sooner (`upscalers.onnx`); `tell` takes a line when it prepares that.
+    mean alone, and starts sooner (`upscalers.onnx`); `tell` takes a line when it prepares that. `precision` and
+    `compiled`: how torch computes a model's networks, see `upscalers.restorer.Restorer`.
 
     Raises:
-        OptionError: a model or a degradation of another scale, or a back end that has not what is asked for
+        OptionError: a model or a degradation of another scale, or a device, back end or upscaler that has not what is
+            asked for
         ModelError: a model that is missing, broken or not for the back end
     """
     if backend not in BACKENDS:
@@ -57,6 +61,11 @@ def load_upscaler(
     made_by = None if degradation is None else parse_degradation(degradation)
     if made_by is not None and scale not in (None, made_by.scale):
         raise OptionError(f"scale {scale}: degradation {degradation} reduces {made_by.scale} times; leave one out")
+    asked = "compiled" if precision == FLOAT32 else f"precision {precision}"
+    what = f"the backend {backend}" if backend == ONNX else name_or_folder
+    as_it_is = f"{asked}: {what} computes in {FLOAT32}, as it is; take a model of latentsr with torch, or leave it out"
+    if (precision != FLOAT32 or compiled) and (backend == ONNX or str(name_or_folder) in UPSCALERS):
+        raise OptionError(as_it_is)
     model: Upscaler
     if backend == ONNX:
         from latentsr.upscalers.onnx import OnnxMean
@@ -71,10 +80,12 @@ def load_upscaler(
         from latentsr.upscalers.pretrained import is_pretrained, load_pretrained
 
         if is_pretrained(name_or_folder):
+            if precision != FLOAT32 or compiled:
+                raise OptionError(as_it_is)
             if made_by is None and scale is not None:
                 made_by = parse_degradation(f"bicubic:{scale}")
             return load_pretrained(name_or_folder, made_by, device=device)
-        model = SuperResolver.load(name_or_folder, device=device)
+        model = SuperResolver.load(name_or_folder, device=device, precision=precision, compiled=compiled)
     if scale is not None and scale != model.scale:
         raise OptionError(
             f"scale {scale}: model {model.name} enlarges {model.scale} times; "

@@ -8,6 +8,7 @@ refines, if any, `training_images.txt` and `README.md`, the model card.
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from latentsr.autoencoders import Autoencoder, load_autoencoder
 from latentsr.autoencoders.weights import load_weights, save_weights
 from latentsr.config import checked, read_signed_json, sha256, signed, write_json
 from latentsr.degrade import parse_degradation
-from latentsr.device import resolve_device
+from latentsr.device import FLOAT32, resolve_device, resolve_precision
 from latentsr.diffusion.denoiser import Denoiser
 from latentsr.errors import InputError, LatentSRError, ModelError, StaleError
 from latentsr.upscalers import CONFIG, WEIGHTS, whole_model
@@ -38,15 +39,21 @@ class SuperResolver(Restorer):
 
     def __init__(
         self, config: ModelConfig, denoiser: Denoiser, autoencoder: Autoencoder, device: str = "cpu", *, hash: str,
-        folder: Path, training_images: Iterable[str] = (), base: Restorer | None = None,
+        folder: Path, training_images: Iterable[str] = (), base: Restorer | None = None, precision: str = FLOAT32,
+        compiled: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(config, denoiser, autoencoder, device, base=base)
+        super().__init__(config, denoiser, autoencoder, device, base=base, precision=precision, compiled=compiled)
         self.hash, self.folder = hash, folder
         self.training_images = frozenset(training_images)
 
     @classmethod
-    def load(cls, name_or_folder: str | Path, *, device: str = "auto") -> "SuperResolver":
-        """The model of that name which comes with the package, or the one in a folder; every file's hash is checked."""
+    def load(
+        cls, name_or_folder: str | Path, *, device: str = "auto", precision: str = FLOAT32, compiled: bool = False
+    ) -> "SuperResolver":
+        """The model of that name which comes with the package, or the one in a folder; every file's hash is checked.
+
+        `precision` and `compiled`: how its networks and its base's are computed, see `Restorer`.
+        """
         folder, content = whole_model(name_or_folder)
         try:
             config = checked(ModelConfig, content, str(folder / CONFIG))
@@ -54,14 +61,15 @@ class SuperResolver(Restorer):
             config.process.check(1 if config.process.has_mean else 2)
         except LatentSRError as error:
             raise ModelError(f"{error}; get the whole model again") from error
-        device = resolve_device(device)
+        device, computed = resolve_device(device), dict[str, Any](precision=precision, compiled=compiled)
+        resolve_precision(precision, device)
         inner = config.autoencoder == AUTOENCODER
         autoencoder = load_autoencoder(folder / AUTOENCODER if inner else config.autoencoder, device=device)
         if autoencoder.hash != config.autoencoder_hash:
             raise ModelError(
                 f"{folder}: made for another autoencoder than {config.autoencoder}; get the whole model again"
             )
-        base = None if config.base is None else cls.load(folder / BASE, device=device)
+        base = None if config.base is None else cls.load(folder / BASE, device=device, **computed)
         if base is not None and config.base is not None and base.hash != config.base.hash:
             raise ModelError(f"{folder}: made for another base than {BASE}; get the whole model again")
         denoiser = Denoiser(config.denoiser)
@@ -69,7 +77,7 @@ class SuperResolver(Restorer):
         images = (folder / IMAGES).read_text(encoding="ascii").split() if IMAGES in config.files else ()
         return cls(
             config, denoiser, autoencoder, device, hash=sha256(folder / CONFIG), folder=folder, training_images=images,
-            base=base,
+            base=base, **computed,
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -20,14 +21,15 @@ from torch.nn.functional import pad
 
 from latentsr.autoencoders.encoding import decode_tiled, encode_roles, encode_tiled, from_network, to_network
 from latentsr.autoencoders.haar import Wavelet
+from latentsr.autoencoders.network import FrozenAutoencoder
 from latentsr.autoencoders.protocol import Autoencoder
 from latentsr.config import Config
 from latentsr.degrade import parse_degradation, project, translated
-from latentsr.device import SliceId, image_generator, in_float32
-from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
+from latentsr.device import FLOAT32, SliceId, image_generator, in_float32, resident, resolve_precision
+from latentsr.diffusion.denoiser import Compiled, Denoiser, DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace
 from latentsr.diffusion.objective import ObjectiveName, ScheduleName
-from latentsr.diffusion.process import ONE_STEP, NoiseProcess, Process, Regression, image_noise
+from latentsr.diffusion.process import ONE_STEP, NoiseProcess, Process, Regression, finite, image_noise
 from latentsr.diffusion.published import PublishedSampling
 from latentsr.errors import InputError, OptionError
 from latentsr.names import NOISE_LEVEL
@@ -56,7 +58,9 @@ class SpreadCalibration(Config):
 
     def gain(self, bands: Tensor) -> Tensor:
         """What to multiply each band of each image by, (images, 16, 1, 1), for the spread that its errors have."""
-        slope, intercept = (bands.new_tensor(values) for values in (self.slope, self.intercept))
+        slope, intercept = (
+            resident(np.array, (values,), bands.dtype, bands.device) for values in (self.slope, self.intercept)
+        )
         spread = _log_power(bands)
         return torch.exp((intercept + (slope - 1) * spread) / 2).clamp(max=LARGEST_GAIN)[:, :, None, None]
 
@@ -82,7 +86,8 @@ def between(mean: Tensor, sample: Tensor, realism: float, calibration: SpreadCal
     """
     bands = _bands(sample - mean)
     gain = 1.0 if calibration is None else calibration.gain(bands)
-    distance = PACKET.decode(bands * gain * band_weights(realism).to(bands))
+    weights = resident(band_weights, (realism,), bands.dtype, bands.device)
+    distance = PACKET.decode(bands * gain * weights)
     return mean + distance[..., : mean.shape[-2], : mean.shape[-1]]
 
 
@@ -164,7 +169,9 @@ class ModelConfig(Config):
 class Restorer(Upscaler):
     """A denoiser in its latent space, with the autoencoder and the degradation that it was trained for.
 
-    Of a model with a `base` the first of a sample's steps is the base's estimate, and the others refine it.
+    Of a model with a `base` the first of a sample's steps is the base's estimate, and the others refine it. `precision`
+    is that of the weights and features of the denoiser and the decoder; all else is computed in float32, the projection
+    in float64. `compiled`: the denoiser by torch.compile, see `latentsr.diffusion.denoiser.Compiled`.
     """
 
     autoencoder: Autoencoder
@@ -172,13 +179,21 @@ class Restorer(Upscaler):
 
     def __init__(
         self, config: ModelConfig, denoiser: Denoiser, autoencoder: Autoencoder, device: str = "cpu", *,
-        base: "Restorer | None" = None,
+        base: "Restorer | None" = None, precision: str = FLOAT32, compiled: bool = False,
     ) -> None:  # fmt: skip
         self.config, self.process, self.base = config, config.process, base
         self.has_mean, self.has_samples = self.process.has_mean, self.process.has_samples
         self.name, self.modalities, self.size = config.name, config.modalities, config.size
+        dtype = resolve_precision(precision, device)
         self.denoiser = denoiser.to(device).eval()
         self.autoencoder = autoencoder
+        self.settings = {} if precision == FLOAT32 else {"precision": precision}
+        if self.settings:
+            self.denoiser.to(dtype)
+            if isinstance(autoencoder, FrozenAutoencoder):
+                self.autoencoder = autoencoder.decoding_in(dtype)
+        self.settings |= {"compiled": compiled} if compiled else {}
+        self.network = Compiled(denoiser) if compiled else denoiser
         self.device = device
         self.trained = self.degradation = parse_degradation(config.degradation)
         self.calibration, self.inputs = config.calibration, config.inputs
@@ -200,7 +215,7 @@ class Restorer(Upscaler):
 
         if not sampling.draws:
             drawn, own = self._draw(given, ids, sampling, steps=1)
-            image = consistent(drawn).float().cpu()
+            image = finite(consistent(drawn).float().cpu())
             return Restored(image, latents=own.float().cpu(), mean=image if self.has_mean else None)
         mean = self._draw(given, ids, sampling, steps=1)[0] if self.has_mean else None
         realism = self.realism if sampling.realism is None else sampling.realism
@@ -212,7 +227,7 @@ class Restorer(Upscaler):
             images.add(consistent(at))
             if sampling.samples > 1:
                 whole.add(consistent(drawn if mean is None else between(mean, drawn, 1.0, self.config.spread)))
-        image, mean = images.mean.float().cpu(), None if mean is None else mean.float().cpu()
+        image, mean = finite(images.mean.float().cpu()), None if mean is None else mean.float().cpu()
         if sampling.samples > 1 or latents is None:
             spread, calibration = whole.sd.float().cpu(), self.calibration
             interval = None if calibration is None or self.uncalibrated(sampling) else calibration.half_widths(spread)
@@ -225,7 +240,7 @@ class Restorer(Upscaler):
         lr = translated(lr.to(self.device), self.degradation, self.trained)
         given = self._conditioning(lr, ids, sampling)
         mean, drawn = (self._draw(given, ids, sampling, steps=steps)[0] for steps in (1, self.steps(sampling)))
-        return mean.cpu(), drawn.cpu()
+        return finite(mean.cpu()), finite(drawn.cpu())
 
     def steps(self, sampling: Sampling) -> int:
         """How many evaluations an image takes, or each sample of it: those asked for, or the model's own."""
@@ -250,6 +265,8 @@ class Restorer(Upscaler):
         """Why results of these options have no intervals with a guarantee; empty where they have."""
         if self.calibration is None:
             return NOT_CALIBRATED
+        if "precision" in self.settings:
+            return f"calibrated in {FLOAT32}, not {self.settings['precision']}"
         return self.calibration.misfit(self.settled(sampling), self.realism)
 
     def evaluations(self, sampling: Sampling) -> int:
@@ -299,7 +316,7 @@ class Restorer(Upscaler):
         """
         condition, up = self.condition(roles, noise, tile)
         network = partial(
-            apply_tiled, self.denoiser, tile=tile, overlap=OVERLAP, multiple=self.multiple, beside=condition
+            apply_tiled, self.network, tile=tile, overlap=OVERLAP, multiple=self.multiple, beside=condition
         )
         with in_float32(noise.device):  # in a training, too
             estimate = self.process.sample(network, noise, condition, steps=1)
@@ -349,12 +366,15 @@ class Restorer(Upscaler):
     def _draw(
         self, given: "_Conditioning", ids: Sequence[str], sampling: Sampling, *, steps: int, number: int = 0
     ) -> tuple[Tensor, Tensor]:
-        """The decoded sample in [0, 1] after `steps` evaluations, blended over the tiles at every one; its latents."""
+        """The decoded sample in [0, 1] after `steps` evaluations, blended over the tiles at every one; its latents.
+
+        Pixels of an image are NaN where its latents are not finite.
+        """
         factor, steps = self.autoencoder.spec.factor, self._refining(steps)
         if steps or given.up is None:
             noise, generators = self._noise(given.size, ids, sampling, number)
             network = partial(
-                apply_tiled, self.denoiser, tile=sampling.tile, overlap=OVERLAP, multiple=self.multiple,
+                apply_tiled, self.network, tile=sampling.tile, overlap=OVERLAP, multiple=self.multiple,
                 beside=given.condition,
             )  # fmt: skip
             target = self.process.sample(
@@ -363,9 +383,9 @@ class Restorer(Upscaler):
             latents = self.config.space.from_target(target, given.up)
         else:  # the base's estimate alone
             latents = given.up
-        image = decode_tiled(self.autoencoder, latents, sampling.tile)
-        if not torch.isfinite(image).all():
-            raise InputError("the autoencoder decoded non-finite pixels; the model is not fit for this image")
+        image = decode_tiled(self.autoencoder, latents, sampling.tile, check=False)
+        # Whether all is finite is asked at the end, of pixels: a GPU would be waited for at every draw.
+        image = image.masked_fill(~latents.isfinite().flatten(1).all(dim=1)[:, None, None, None], math.nan)
         rows, columns = (-(-side // factor) for side in given.sides)
         return from_network(image[..., : given.sides[0], : given.sides[1]]), latents[..., :rows, :columns]
 

@@ -26,17 +26,7 @@ from latentsr.io.reslice import resliced, slice_distance
 from latentsr.job import Scratch
 from latentsr.provenance import Provenance
 from latentsr.upscalers.restorer import Moments
-from latentsr.upscalers.upscaler import (
-    BATCH,
-    IMAGE,
-    NOT_CALIBRATED,
-    SPREAD,
-    Checks,
-    Enhanced,
-    Sampling,
-    Upscaler,
-    slice_ids,
-)
+from latentsr.upscalers.upscaler import IMAGE, NOT_CALIBRATED, SPREAD, Checks, Enhanced, Sampling, Upscaler, slice_ids
 from latentsr.volume import Volume
 
 CLOSE = 0.95  # of the distance: beyond it nothing is gained
@@ -130,7 +120,7 @@ class ThroughPlane(Upscaler):
         return rows + columns, slices, round((across.width(columns) + down.width(rows)) / 2)
 
     def enhance(
-        self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int = BATCH,
+        self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None, scratch: Scratch | None = None, **options: Any,
     ) -> Enhanced:  # fmt: skip
         """The source with its slices at the target's distance, in its physical values and its place.
@@ -144,6 +134,7 @@ class ThroughPlane(Upscaler):
             InputError: also a volume of one slice, of slices at uneven distances or of several at one position, with a
                 tilted gantry, or of slices that are as close as they shall get
         """
+        batch = self.batch if batch is None else batch
         volume, sampling = self.prepared(source, sampling, batch, options)
         profile, unit = self._profile(volume), torch.from_numpy(volume.unit())
         planes, count, moments = sum(unit.shape[1:]), sampling.samples, Moments()

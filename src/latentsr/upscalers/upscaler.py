@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BICUBIC_PROJECTED = "bicubic+projection"
 TILE = 144  # 128 and the overlap, so that n tiles hold sides of 128 n
 SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image
-BATCH = 4  # slices at a time
+BATCH, GPU_BATCH = 4, 32  # slices at a time, unless told otherwise; few leave a GPU idle
 LARGEST_BATCH = 2**22  # pixels of the result at a time, beyond one slice
 IMAGE, SPREAD, TRUSTED = "image", "spread", "trust"  # arrays of a result
 ANY_VOLUME = "slices"  # the name of the volume in whose places noise is drawn: the same for all
@@ -212,6 +212,11 @@ class Upscaler:
         return self
 
     @property
+    def batch(self) -> int:
+        """How many slices are restored at a time, unless told otherwise."""
+        return BATCH if self.device == "cpu" else GPU_BATCH
+
+    @property
     def scale(self) -> int:
         """How many times finer the result is."""
         return self.degradation.scale
@@ -291,7 +296,7 @@ class Upscaler:
         return ESTIMATE
 
     def enhance(
-        self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int = BATCH,
+        self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None, scratch: Scratch | None = None, **options: Any,
     ) -> Enhanced:  # fmt: skip
         """The source, `scale` times finer in plane, in its physical values; slices are restored one by one.
@@ -302,7 +307,7 @@ class Upscaler:
         Args:
             source: a Volume; an array, (rows, columns) or (slices, rows, columns); or the path of an image or series
             sampling: how it is restored; or, instead, `options`
-            batch: the most slices at a time, at least 1; fewer of large ones
+            batch: the most slices at a time, at least 1; fewer of large ones; None: `batch` of the upscaler
             progress: takes (slices done, all slices)
             scratch: where slices are kept, and found again that an earlier call had made; None: memory
             options: the fields of Sampling, such as realism=0.5, samples=8, seed=1
@@ -311,6 +316,7 @@ class Upscaler:
             OptionError: an unknown option, a value outside what is valid, or options beside a `sampling`
             InputError: an image that cannot be read or restored
         """
+        batch = self.batch if batch is None else batch
         volume, sampling = self.prepared(source, sampling, batch, options)
         lacking, undone = self.uncalibrated(sampling), self.degradation.text
         if not lacking and self.calibration is not None and self.calibration.degradation != undone:

@@ -157,7 +157,10 @@ def enhance_files(
         record, pool = stack.enter_context(_Record(job, paths)), stack.enter_context(workers.pool(job.upscaler.device))
         if not job.dry_run:
             check_writable(out if out.is_dir() else job.run)
-        _each(items, job, record, pool, progress, finished)
+        for task, made, end in _undone(items, job, record, pool, progress, finished):
+            with _fault(task[1]) as found:
+                found += [made()]
+            end(task, found[0])
         done = not job.dry_run and not any(outcome.status == "failed" for outcome in record.outcomes)
         for left in job.run.glob(f"{SLICES}*") if done else ():  # of other options; what failed is gone on from
             shutil.rmtree(left)
@@ -170,11 +173,14 @@ def enhance_files(
 Task = tuple[tuple[int, ...], io.Item]  # where its outcome stands among the others, and what is enhanced
 
 
-def _each(
+def _undone(
     items: Sequence[io.Item], job: Job, record: "_Record", pool: Pool,
     progress: Callable[[float, int], None], finished: Callable[[Outcome], None],
-) -> None:  # fmt: skip
-    """Brings every item to its end in the processes of the pool, and what can be read of a broken stack after these."""
+) -> Iterator[tuple[Task, Callable[[], Outcome], Callable[[Task, Outcome], None]]]:  # fmt: skip
+    """Every item that is not done yet, in the processes of the pool, and what can be read of a broken stack after these.
+
+    With it come what gives its outcome, or raises its file's fault, and what is to be called with the outcome.
+    """
     ended: set[int] = set()
 
     def within(slices: int, of: int) -> None:
@@ -208,16 +214,14 @@ def _each(
                 record.begin(Outcome(name, "begun", place, made_by=job.made_by))
             yield task
 
-    work = partial(_made, replace(job, workers=Workers()))
+    work = partial(_enhance, replace(job, workers=Workers()))
     if not pool.workers.apart:
         work = partial(work, begin=record.begin, progress=within)
     tasks: list[Task] = [((number,), item) for number, item in enumerate(items)]
     broken: list[Task] = []
     while tasks:
         for task, made in pool.map(work, asked(tasks), name=lambda task: task[1].relative.as_posix()):
-            with _fault(task[1]) as faults:  # of a process that died again and again
-                faults += [made()]
-            end(task, faults[0])
+            yield task, made, end
         tasks, broken = broken, []
 
 
@@ -256,25 +260,16 @@ def _fault(item: io.Item) -> Iterator[list[Outcome]]:
         found += [Outcome(name, "failed", reason=f"{item.paths[0]}: too little memory; set a smaller tile")]
 
 
-def _made(
-    job: Job, task: Task, begin: Callable[[Outcome], None] = lambda outcome: None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Outcome:  # fmt: skip
-    """What becomes of an item that is not done yet, in whatever process."""
-    item, start = task[1], time.perf_counter()
-    with _fault(item) as found:
-        found += [_with_page(item, job, _enhance(item, job, begin, progress))]
-    return replace(found[0], seconds=round(time.perf_counter() - start, 3))
-
-
 def _digest(item: io.Item) -> str:
     return sha256_json([item.series_digest, *(sha256(path) for path in item.sources)])
 
 
 def _enhance(
-    item: io.Item, job: Job, begin: Callable[[Outcome], None], progress: Callable[[int, int], None]
-) -> Outcome:
-    """Reads, enlarges and writes an item; `begin` is told before the first file is written."""
+    job: Job, task: Task, begin: Callable[[Outcome], None] = lambda outcome: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Outcome:  # fmt: skip
+    """Reads, enlarges and writes an item, in whatever process; `begin` is told before the first file is written."""
+    item, start = task[1], time.perf_counter()
     output, kind, digest = job.output(item), io.kind_of(item.paths[0]), _digest(item)
     volume = job.read(item)
     made = job.upscaler.output_shape(volume)
@@ -325,7 +320,8 @@ def _enhance(
             _remove_empty(map_output)  # the folder of a series' maps
         raise
     scratch.remove()
-    return replace(outcome, status="written", output_sha256=_hashes([*image, *written], job.out))
+    outcome = replace(outcome, status="written", output_sha256=_hashes([*image, *written], job.out))
+    return replace(_with_page(item, job, outcome), seconds=round(time.perf_counter() - start, 3))
 
 
 def _page(output: Path) -> Path:

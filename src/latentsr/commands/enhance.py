@@ -116,7 +116,6 @@ def enhance(
     from latentsr.config import checked
     from latentsr.enhance import Job, enhance_files, measure
     from latentsr.upscalers import Sampling, load_upscaler
-    from latentsr.upscalers.through_plane import ThroughPlane
     from latentsr.workers import Workers
 
     crew = Workers(workers, ray, terminal.show_warning)
@@ -125,6 +124,8 @@ def enhance(
     upscaler = load_upscaler(model, scale=scale, degradation=degradation, device=device, backend=backend,
         precision=precision, compiled=compiled, tell=stage)  # fmt: skip
     if through_plane:
+        from latentsr.upscalers.through_plane import ThroughPlane  # needs torch, which ONNX Runtime does without
+
         upscaler = ThroughPlane(upscaler, target=target_spacing, profile=slice_profile or "box")
     elif (target_spacing, slice_profile) != (None, None):
         raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")

@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow lint lock clean
+.PHONY: help setup demo test slow cluster lint lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/'
@@ -29,10 +29,13 @@ demo: setup  ## a real MR image enlarged four times, into demo/
 	$(BIN)/latentsr demo -o demo
 
 test: setup  ## the tests, about ten minutes on two cores
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not cluster"
 
 slow: setup  ## the tests marked slow: simulations, and more places at which a training is killed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
+
+cluster: setup  ## the tests on a Ray cluster of this machine; for one that is idle
+	$(BIN)/python -m pytest -n 0 -m cluster
 
 lint: setup  ## ruff, mypy and vulture
 	$(BIN)/ruff check $(SRC)

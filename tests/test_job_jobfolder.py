@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from latentsr.atomic import remove
 from latentsr.config import sha256
 from latentsr.errors import LatentSRError, OptionError, StaleError
-from latentsr.job import LOCK, JobFolder, _remove, check_room, check_writable, locked, run_folder
+from latentsr.job import LOCK, JobFolder, check_room, check_writable, locked, run_folder
 
 
 def of(root: Path) -> JobFolder:
@@ -166,7 +167,7 @@ def test_a_removal_that_is_interrupted_anywhere_is_gone_on_with(
     """Of a finished job: its folder still says whose it is, and is never taken for whole."""
     folder, removed = finished(tmp_path), []
     (tmp_path / "parts").mkdir()  # as where a job ended between its record and the removal of its parts
-    whole = _remove
+    whole = remove
 
     def stop(path: Path) -> None:
         if len(removed) == nth:
@@ -175,7 +176,7 @@ def test_a_removal_that_is_interrupted_anywhere_is_gone_on_with(
         whole(path)
 
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
-        stopped.setattr("latentsr.job._remove", stop)
+        stopped.setattr("latentsr.job.remove", stop)
         folder.claim("other", overwrite=True)
     assert not folder.whole
     with pytest.raises(StaleError, match="holds another screening, of other data or options"):

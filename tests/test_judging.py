@@ -136,7 +136,7 @@ def _judged(dataset: Dataset, methods: dict[str, Path], out: Path, workers: Work
 
 
 @pytest.mark.skipif(os.name != "posix", reason="fork")
-@pytest.mark.parametrize("ray", [None, pytest.param("local", marks=pytest.mark.slow)], ids=["here", "ray"])
+@pytest.mark.parametrize("ray", [None, pytest.param("local", marks=pytest.mark.cluster)], ids=["here", "ray"])
 def test_several_processes_find_what_one_finds(
     dataset: Dataset, sr: Path, model_folder: Path, tmp_path: Path, ray: str | None
 ) -> None:

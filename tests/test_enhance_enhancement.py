@@ -172,6 +172,24 @@ def test_a_run_that_stops_after_an_output_and_before_its_record_goes_on(
     assert outcomes[0].output_sha256.keys() == {"a.png"}
 
 
+def test_an_older_output_is_not_kept_as_what_an_interrupted_overwriting_began(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, image = tmp_path / "out", tree / "a.png"
+    (older,) = enhance_files([image], job(resolver, out))
+    other = Sampling(consistency=False)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("latentsr.enhance.io.write", stop)
+        enhance_files([image], job(resolver, out, sampling=other, overwrite=True))
+    (made,) = enhance_files([image], job(resolver, out, sampling=other))
+    assert made.status == "written"
+    assert made.output_sha256 != older.output_sha256
+
+
 def test_a_dry_run_writes_nothing(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
     outcomes = enhance_files([tree], job(resolver, tmp_path / "out", dry_run=True))
     assert statuses(outcomes) == ["planned", "failed", "planned"]

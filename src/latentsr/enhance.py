@@ -33,6 +33,7 @@ from latentsr.workers import Pool, Workers
 JOURNAL = "run.partial.jsonl"  # beside the record, while the job runs
 SLICES = "slices-"  # what folders begin with that keep a volume's slices beside the record, until it is written
 NO_PAGE = "no page was made"
+OLDER = "over an older output"  # what is begun so is not whole because something lies there
 NO_MEMORY = "out of memory", "allocate memory"  # what errors of a GPU and of a CPU say
 MEND = "set the option overwrite, or choose another output folder"
 
@@ -295,8 +296,8 @@ def _enhance(
     lost = isinstance(checks.guarantee, str) and job.upscaler.calibration is not None and enhanced.uncertainty
     unlike = (*enhanced.provenance.unlike, *outside)
     warnings = (*outcome.warnings, *unlike, *([f"{checks.guarantee}: the map is a spread"] if lost else []))
-    outcome = replace(outcome, status="begun", made_by=job.made_by, checks=asdict(checks), warnings=warnings)
-    begin(outcome)
+    outcome = replace(outcome, made_by=job.made_by, checks=asdict(checks), warnings=warnings)
+    begin(replace(outcome, status="begun", reason=OLDER if output.exists() else ""))
     # The image comes last: where it exists, its maps do too; without it, none.
     written: list[Path] = []
     kind_of_map = UNCERTAINTY if enhanced.trust is None else INTERVAL
@@ -438,7 +439,7 @@ class _Record:
         if earlier.made_by != self.job.made_by or (known and known != _digest(item)):
             raise StaleError(f"{output} was made from other input, model or options: {MEND}")
         hashes = earlier.output_sha256
-        if not known or not all((self.job.out / file).exists() for file in hashes):
+        if not known or earlier.reason == OLDER or not all((self.job.out / file).exists() for file in hashes):
             return None
         if not hashes:  # a run that was killed after the output was written
             hashes = _hashes(sorted(output.iterdir()) if output.is_dir() else [output], self.job.out)

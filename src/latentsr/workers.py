@@ -176,11 +176,10 @@ class Pool:
             if not ray.is_initialized():  # by the program that calls
                 ray.init(address, **options)
                 self._own_cluster = True
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            raise OptionError(
-                f"the option ray is {address}: no cluster is reached ({reason(error)}); expected local, auto, or the "
-                "address of a cluster such as HOST:6379"
-            ) from error
+        except Exception as error:  # Ray raises this very class where a machine is too busy to start one
+            fix = "run the same again when the machine is less busy" if address == LOCAL else "expected local, auto, or"
+            fix += "" if address == LOCAL else " the address of a cluster such as HOST:6379"
+            raise OptionError(f"the option ray is {address}: no cluster is reached ({reason(error)}); {fix}") from error
         kind = "GPU" if self._gpu else "CPU"
         free = int(ray.available_resources().get(kind, 0))
         if not 1 <= (number := free if asked is None else asked) <= free:

@@ -130,7 +130,9 @@ def at_work(driver: BaseProcess) -> list[psutil.Process]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-@pytest.mark.parametrize("workers", [(), pytest.param(("--ray", "local"), marks=pytest.mark.cluster)], ids=["here", "ray"])
+@pytest.mark.parametrize(
+    "workers", [(), pytest.param(("--ray", "local"), marks=pytest.mark.cluster)], ids=["here", "ray"]
+)
 def test_several_processes_go_on_after_one_of_them_or_their_driver_was_killed(
     latentsr: Callable[..., str], model_folder: Path, tmp_path: Path, one_thread: None, workers: tuple[str, ...]
 ) -> None:

@@ -222,12 +222,20 @@ def test_a_header_and_its_voxels_are_one_image(tmp_path: Path, name: str, field:
         with pytest.raises(InputError, match="names a file outside its folder"):
             io.read(path)
     path.write_bytes(header.replace(own, field + b"missing.raw"))
-    with pytest.raises(InputError, match="that is missing"):
+    with pytest.raises(InputError, match="which is missing"):
         io.read(path)
-    several = [header + own + b"\n", header.replace(own, b""), header.replace(own, field + b"LIST\na\nb")]
-    for content in several:
+    for decoy in ("LIST", "LIST 3", "-", "%d.raw 0 0 1", "LOCAL"):  # a file of that name is not what is read
+        (folder / decoy).write_bytes(voxels.read_bytes())
+        path.write_bytes(header.replace(own, field + decoy.encode()) + b"\n../secret\n")
+        with pytest.raises(InputError, match=r"names no single file|for its voxels: save it as one"):
+            io.read(path)
+    (folder / "circle").symlink_to(folder / "circle")
+    path.write_bytes(header.replace(own, field + b"circle"))
+    with pytest.raises(InputError, match="names a file outside its folder"):
+        io.read(path)
+    for content in (header + own + b"\n", header.replace(own, b"")):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"names no single file|that is missing"):
+        with pytest.raises(InputError, match=r"names no single file|which is missing"):
             io.read(path)
     path.write_bytes(header)
     voxels.write_bytes(voxels.read_bytes()[:-100])

@@ -62,9 +62,7 @@ Compiled = Annotated[
     bool, typer.Option("--compile", help="Compile the denoiser first: minutes, which pay for many images of one size.")
 ]
 AsMap = Annotated[bool, typer.Option("--parametric-map", help="Write the spread of DICOM as a Parametric Map too.")]
-Legacy = Annotated[
-    bool, typer.Option("--legacy", help="Write frames of enhanced MR, CT and PET as files of their own.")
-]
+Legacy = Annotated[bool, typer.Option("--legacy", help="Write frames of enhanced MR and CT as files of their own.")]
 Coherent = Annotated[bool, typer.Option(help="Let near slices of a volume share a sample's noise.")]
 Closer = Annotated[bool, typer.Option("--through-plane", help="Bring slices closer instead: to the pixels' spacing.")]
 Distance = Annotated[float | None, typer.Option(help="Slice distance in mm that --through-plane makes.")]

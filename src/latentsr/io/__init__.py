@@ -18,7 +18,9 @@ from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import MAX_PIXELS, Volume, all_finite
 
 _LABEL_INTENT = 1002  # NIFTI_INTENT_LABEL of nifti1.h
-_LABEL_NAME = re.compile(r"(_dseg|_mask|\.seg)\.(nii(\.gz)?|mg[hz]|nrrd|mha)$", re.IGNORECASE)  # BIDS; 3D Slicer
+_LABEL_NAME = re.compile(
+    r"(_dseg|_mask|\.seg)\.(nii(\.gz)?|mg[hz]|nrrd|nhdr|mha|mhd)$", re.IGNORECASE
+)  # BIDS; 3D Slicer
 
 __all__ = [
     "SUFFIXES",
@@ -46,7 +48,7 @@ def read(
         constant: let images of one value through, such as an empty mask; such a volume is 0 of its window
         axis: the slice axis of NIfTI, MGH, NRRD or MHA, 0, 1 or 2; None: what its header says
         max_pixels: of the volume; a file that claims more is refused before memory is taken for it
-        legacy: take the frames of an enhanced MR, CT or PET object for single-frame images, as which they are written
+        legacy: take the frames of an enhanced MR or CT object for single-frame images, as which they are written
 
     Raises:
         NotAnImageError: the file holds no image, such as a text or a structured report

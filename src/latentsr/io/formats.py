@@ -91,12 +91,19 @@ def data_file(path: Path) -> Path:
         raise InputError(
             f"{path} names no single file with its voxels: save it as one, {DETACHED[path.suffix.lower()]}"
         )
-    name = Path(named[1].decode("utf-8", "replace"))
+    name = named[1].decode("utf-8", "replace")
+    # What the readers take for a list of files, a pattern of names, standard input or the header itself.
+    if set(name) & set("%\0") or name == "-" or name.upper().startswith(("LIST", "LOCAL")):
+        raise InputError(f"{path} names {name!a} for its voxels: save it as one, {DETACHED[path.suffix.lower()]}")
     found = path.parent / name
-    if name.is_absolute() or not found.resolve().is_relative_to(path.parent.resolve()):
-        raise InputError(f"{path} names a file outside its folder for its voxels: put it beside the header")
+    try:
+        inside = not Path(name).is_absolute() and found.resolve().is_relative_to(path.parent.resolve())
+    except RuntimeError:  # links in a circle
+        inside = False
+    if not inside:
+        raise InputError(f"{path} names a file outside its folder, {name!a}, for its voxels: put it beside the header")
     if not found.is_file():
-        raise InputError(f"{path} names a file for its voxels that is missing: put it beside the header")
+        raise InputError(f"{path} names {name!a} for its voxels, which is missing: put it beside the header")
     return found
 
 

@@ -140,7 +140,9 @@ def _grouped(files: Sequence[Path], outlines: Mapping[Path, Outline | None], roo
     pools: dict[Path, list[Path]] = defaultdict(list)
     for path in files:
         pools[owners.get(path, path.parent)].append(path)
-    sidecars = {sidecar_path(path) for path in files if stem(path.name) != path.name} | set(_voxels(files))
+    # What a header names and what is an image by itself is an item of its own, too.
+    voxels = {path for path in _voxels(files) if not outlines.get(path) and not path.name.lower().endswith(SUFFIXES)}
+    sidecars = {sidecar_path(path) for path in files if stem(path.name) != path.name} | voxels
     Group = tuple[tuple[Path, ...], int | None]  # what is together, and of a stack the number of its series
     groups: list[list[Group]] = []  # of each pool
     for pool in pools.values():

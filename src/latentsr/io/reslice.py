@@ -30,7 +30,7 @@ def slice_distance(volume: Volume) -> tuple[float, float | None]:
     if source.wholes and not source.split:
         raise InputError(
             f"{source.paths[0]} holds its slices as frames: slices are brought closer in single-frame images; set the "
-            "option legacy for enhanced MR, CT and PET"
+            "option legacy for enhanced MR and CT"
         )
     thickness = None
     if isinstance(header := source.header, NiftiHeader):

@@ -107,7 +107,8 @@ class OnnxMean(Upscaler):
                     write_bytes(part / NETWORK, network)
                     write_json(part / FACTS, signed(facts))
             except LatentSRError as error:
-                raise ModelError(f"{error}: set {HOME} to a folder that can be written") from error
+                if not (kept / FACTS).is_file():  # else another process was sooner
+                    raise ModelError(f"cannot write {kept}: set {HOME} to a folder that can be written") from error
         return cls(facts, network, digest)
 
     def tensor(self, lr: Pixels) -> Pixels:
@@ -215,11 +216,13 @@ def _network(mean: "Restorer") -> bytes:
         return f"result{len(nodes) - 1}"
 
     def layer(module: "nn.Module", x: str) -> str:
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and (module.stride, module.dilation, module.groups) == ((1, 1), (1, 1), 1):
             weights = [constant(one.detach()) for one in module.parameters()]
             return add("Conv", x, *weights, pads=[*module.padding, *module.padding])
         if isinstance(module, nn.ReLU):
             return add("Relu", x)
+        if not isinstance(module, nn.Sequential):
+            raise ModelError(f"the backend onnx knows no layer such as {module}: choose the backend torch")
         features = x
         for inner in module.children():
             features = layer(inner, features)

@@ -152,28 +152,6 @@ def test_each_mr_image_has_the_echo_b_value_time_and_window_of_its_frame(tmp_pat
         ThroughPlane(load).enhance(path)
 
 
-def test_pet_says_its_units_and_times_or_is_refused(tmp_path: Path) -> None:
-    content = _item(FrameReferenceDateTime="20200102030406.25", FrameAcquisitionDuration=60_000.0)
-    groups = {"FrameContentSequence": [content]}
-    bare = _enhanced(tmp_path / "bare.dcm", "PET", groups, groups, SeriesDate="20200102", SeriesTime="030400")
-    with pytest.raises(InputError, match="frame 1 does not say Units, which a single-frame PET image must say"):
-        io.read(bare, legacy=True)
-    unit = _item(CodeValue="Bq/ml", CodingSchemeDesignator="UCUM", CodeMeaning="Becquerels/milliliter")
-    mapped = {
-        **groups,
-        "RealWorldValueMappingSequence": [_item(MeasurementUnitsCodeSequence=[unit])],
-    }
-    corrected = {"DecayCorrected": "YES", "AttenuationCorrected": "YES"}
-    path = _enhanced(
-        tmp_path / "in.dcm", "PET", mapped, mapped, SeriesDate="20200102", SeriesTime="030400", **corrected
-    )
-    for number, image in enumerate(_legacy(path, tmp_path / "out"), 1):
-        assert image.SOPClassUID == uid.PositronEmissionTomographyImageStorage
-        assert (image.Units, image.DecayCorrection, image.CorrectedImage) == ("BQML", "START", ["DECY", "ATTN"])
-        assert (image.FrameReferenceTime, image.ActualFrameDuration, image.ImageIndex) == (6250, 60_000, number)
-        assert image.NumberOfSlices == 2
-
-
 def test_thick_slices_of_an_enhanced_object_are_brought_closer(tmp_path: Path) -> None:
     path = _enhanced(tmp_path / "in.dcm", "CT", *[{}] * 3)
     upscaler = ThroughPlane(load_upscaler("bicubic", scale=2), target=1.0)
@@ -204,7 +182,7 @@ def test_frames_of_other_classes_stay_together_with_a_warning(tmp_path: Path) ->
         [path], Job(load_upscaler("bicubic", scale=2), Sampling(), tmp_path / "out", legacy=True)
     )
     assert (outcome.status, outcome.output) == ("written", "in.dcm")
-    assert "frames of no enhanced MR, CT or PET object: they stay in one file" in outcome.warnings
+    assert "frames of no enhanced MR or CT object: they stay in one file" in outcome.warnings
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="no dciodvfy here: install dicom3tools")

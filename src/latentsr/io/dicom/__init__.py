@@ -27,7 +27,7 @@ from latentsr.io.dicom.geometry import (
     tiles,
     tilted,
 )
-from latentsr.io.dicom.header import ENHANCED, FRAMES, frames, load, refusing
+from latentsr.io.dicom.header import FRAMES, SINGLE, frames, load, refusing
 from latentsr.io.dicom.parametric import map_headers
 from latentsr.io.dicom.pixels import to_physical
 from latentsr.io.dicom.single_frame import single_frames
@@ -69,7 +69,7 @@ def read(
             came = f"a mosaic of {len(part)} slices, {files[0].path.name} of {len(parts[0])}"
             raise InputError(f"{one.path} is {came}: give such files apart")
     slices = [one for part in parts for one in part]
-    split = legacy and several and files[0].header.SOPClassUID in ENHANCED
+    split = legacy and several and files[0].header.SOPClassUID in SINGLE
     if split:
         with refusing(f"{files[0].path}: its frames make no single-frame images"):
             slices = single_frames(files[0], slices)
@@ -93,7 +93,7 @@ def read(
             upwards = [one.header for one in in_order([slices[index] for index in kind])]
             texts += [*irregularities(upwards), *tilted(upwards)]
     if legacy and several and not split:
-        texts.append("frames of no enhanced MR, CT or PET object: they stay in one file")
+        texts.append("frames of no enhanced MR or CT object: they stay in one file")
     warnings = dict.fromkeys([*texts, *(text for one in files for text in left_out(one.header))])
     source = Source(
         "dicom", tuple(one.path for one in files), headers, known, tuple(warnings), digest.hexdigest(),
@@ -121,10 +121,10 @@ def write(volume: Volume, path: Path, *, provenance: Provenance | None) -> tuple
         raise InputError(f"{len(volume.pixels)} slices for {len(forms)} source files: expected one each")
     if volume.source.kind == "dicom" and made_by.image in MAPS:
         forms = map_headers(volume)
-    one = multi_frame or len(volume.pixels) == 1  # image, which is the path itself
+    one = multi_frame or (len(volume.pixels) == 1 and not volume.source.split)  # image, which is the path itself
     names = [""] if one else slice_names(volume.source, len(volume.pixels))
     with replacing(path, over_folder=True) as part:
-        if len(names) > 1:
+        if not one:
             part.mkdir()
         for index, name in enumerate(names):
             content = BytesIO()

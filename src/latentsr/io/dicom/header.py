@@ -42,6 +42,13 @@ ENHANCED = {
     uid.EnhancedPETImageStorage: "Enhanced PET",
     uid.LegacyConvertedEnhancedPETImageStorage: "Enhanced PET",
 }
+# Those whose frames may become files of their own, and the class of these.
+SINGLE = {
+    uid.EnhancedMRImageStorage: uid.MRImageStorage,
+    uid.LegacyConvertedEnhancedMRImageStorage: uid.MRImageStorage,
+    uid.EnhancedCTImageStorage: uid.CTImageStorage,
+    uid.LegacyConvertedEnhancedCTImageStorage: uid.CTImageStorage,
+}
 # Those that may hold several frames; all others hold one.
 FRAMES = {
     **ENHANCED,
@@ -155,7 +162,7 @@ def refusing(message: str) -> Iterator[None]:
 class Outline(NamedTuple):
     """Identifiers of a DICOM file, the elements that `series.stacks` compares, and whether it is a DICOMDIR.
 
-    `single`: whether it is of a class of one image a file; `enhanced`: of one in `ENHANCED`.
+    `single`: whether it is of a class of one image a file; `enhanced`: of one in `SINGLE`.
     """
 
     instance: str
@@ -189,7 +196,7 @@ def outline(path: Path) -> Outline | None:
                 _plain(found, path),
                 found.file_meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage,
                 found.get("SOPClassUID") not in FRAMES,
-                found.get("SOPClassUID") in ENHANCED,
+                found.get("SOPClassUID") in SINGLE,
             )
     except (InputError, *MALFORMED):
         return None

@@ -1,13 +1,11 @@
-"""Headers of single-frame images for the frames of enhanced MR, CT and PET objects, as older programs want them.
+"""Headers of single-frame images for the frames of enhanced MR and CT objects, as older programs want them.
 
 What functional groups hold of a frame comes to the top of its header, under the names that the single-frame module has
-(PS3.3 C.8.3, C.8.2 and C.8.9 against C.8.13, C.8.15 and C.8.22).
+(PS3.3 C.8.3 and C.8.2 against C.8.13 and C.8.15).
 """
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset, uid
@@ -16,9 +14,8 @@ from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
 from pydicom.valuerep import DSfloat
 
-from latentsr.errors import InputError
 from latentsr.io.dicom.geometry import Slice
-from latentsr.io.dicom.header import PER_FRAME, SHARED
+from latentsr.io.dicom.header import PER_FRAME, SHARED, SINGLE
 
 _REQUIRED = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
@@ -29,10 +26,6 @@ _REQUIRED = (
 _OF_CLASS: dict[str, tuple[str, ...]] = {  # what the modules of a class require beside, if only empty (types 1 and 2)
     uid.MRImageStorage: ("ScanOptions", "MRAcquisitionType", "EchoTime", "EchoTrainLength", "RepetitionTime"),
     uid.CTImageStorage: ("KVP", "AcquisitionNumber"),
-    uid.PositronEmissionTomographyImageStorage: (
-        "CollimatorType", "CorrectedImage", "RadiopharmaceuticalInformationSequence", "PatientOrientationCodeSequence",
-        "PatientGantryRelationshipCodeSequence", "AcquisitionDate", "AcquisitionTime",
-    ),
 }  # fmt: skip
 
 # Of several frames in one object, which a single image is not.
@@ -62,12 +55,6 @@ _RENAMED = {
     "XRayTubeCurrentInmA": "XRayTubeCurrent",
     "ExposureInmAs": "Exposure",
 }
-_UNITS = {"Bq/ml": "BQML", "{counts}": "CNTS", "{counts}/s": "CPS", "g/ml": "GML", "1": "NONE"}  # UCUM: PS3.3 C.8.9.1
-_CORRECTED = {
-    "DecayCorrected": "DECY", "AttenuationCorrected": "ATTN", "ScatterCorrected": "SCAT", "DeadTimeCorrected": "DTIM",
-    "GantryMotionCorrected": "MOTN", "PatientMotionCorrected": "MOTN", "CountLossNormalizationCorrected": "NORM",
-    "RandomsCorrected": "RAN",
-}  # fmt: skip
 _PHASE_STEPS = "PhaseEncodingStepsInPlane"
 _MOMENT = re.compile(r"(\d{8})(\d{6}(?:\.\d{1,6})?)")
 
@@ -76,11 +63,11 @@ def single_frames(file: Slice, frames: Sequence[Slice]) -> list[Slice]:
     """The frames of an enhanced object with headers of the single-frame class, numbered from 1 in the file's order.
 
     Identifiers stay those of the object. Private elements of functional groups are left out: some vendors keep copies
-    of single-frame headers there, which a finer grid would make wrong. InputError where the class requires what a PET
-    object does not say.
+    of single-frame headers there, which a finer grid would make wrong. PET has no single frames here: when its decay
+    was corrected to, and what its values count, the enhanced object does not say in words that fit.
     """
     shared, own = (file.header.get(keyword) or [Dataset()] for keyword in (SHARED, PER_FRAME))
-    single, facts_of = _SINGLE[file.header.SOPClassUID]
+    single = SINGLE[file.header.SOPClassUID]
     made = []
     for number, (frame, groups) in enumerate(zip(frames, own, strict=True), 1):
         header = Dataset()
@@ -90,7 +77,7 @@ def single_frames(file: Slice, frames: Sequence[Slice]) -> list[Slice]:
         _flatten(shared[0], header)
         _flatten(groups, header)
         facts = {"SOPClassUID": single, "InstanceNumber": number}
-        facts |= facts_of(header, number, len(frames), file.path)
+        facts |= _FACTS[single](header)
         missing = dict.fromkeys(keyword for keyword in (*_REQUIRED, *_OF_CLASS[single]) if keyword not in header)
         for keyword, value in (missing | facts).items():
             vr = dictionary_VR(keyword)
@@ -127,7 +114,7 @@ def _flatten(groups: Dataset, header: Dataset) -> None:
         header.add_new("AcquisitionTime", "TM", moment[2])
 
 
-def _of_mr(header: Dataset, *_: object) -> dict[str, Any]:
+def _of_mr(header: Dataset) -> dict[str, Any]:
     """Kind, variants and options of the sequence, echo train and matrix, where the header does not say them itself."""
 
     def told(keyword: str, *values: str) -> bool:
@@ -146,7 +133,9 @@ def _of_mr(header: Dataset, *_: object) -> dict[str, Any]:
         "OSP": told("OversamplingPhase"),
     }  # fmt: skip
     options = {
-        "RG": told("RespiratoryMotionCompensationTechnique"), "CG": told("CardiacSynchronizationTechnique"),
+        "RG": told("RespiratoryMotionCompensationTechnique")
+        and not told("RespiratoryMotionCompensationTechnique", "BREATH_HOLD"),
+        "CG": told("CardiacSynchronizationTechnique"),
         "FC": told("FlowCompensation"), "PFF": told("PartialFourierDirection", "FREQUENCY"),
         "PFP": told("PartialFourierDirection", "PHASE"), "SP": told("SpatialPresaturation"),
         "FS": told("SpectrallySelectedSuppression", "FAT"),
@@ -168,44 +157,10 @@ def _of_mr(header: Dataset, *_: object) -> dict[str, Any]:
     return facts | ({"InPlanePhaseEncodingDirection": "COL"} if direction == "COLUMN" else {})
 
 
-def _of_ct(header: Dataset, *_: object) -> dict[str, Any]:
+def _of_ct(header: Dataset) -> dict[str, Any]:
     """The type of image, whose third value is AXIAL or LOCALIZER (PS3.3 C.8.2.1.1.1)."""
     values = [str(value) for value in header.get("ImageType") or ()]
     return {"ImageType": [*values[:2], "LOCALIZER" if "LOCALIZER" in values else "AXIAL"]}
 
 
-def _of_pet(header: Dataset, number: int, count: int, path: Path) -> dict[str, Any]:
-    """What PET series and images must say (PS3.3 C.8.9.1, C.8.9.4), where the header does not say it itself."""
-    corrected = dict.fromkeys(name for flag, name in _CORRECTED.items() if header.get(flag) == "YES")
-    mapping = (header.get("RealWorldValueMappingSequence") or [Dataset()])[0]
-    code = (mapping.get("MeasurementUnitsCodeSequence") or [Dataset()])[0].get("CodeValue")
-    begins = f"{header.get('SeriesDate') or ''}{header.get('SeriesTime') or ''}"
-    begin, middle = (_MOMENT.match(text) for text in (begins, str(header.get("FrameReferenceDateTime") or "")))
-    facts: dict[str, Any] = {
-        "Units": _UNITS.get(str(code)), "CountsSource": "EMISSION", "SeriesType": ["STATIC", "IMAGE"],
-        "CorrectedImage": [*corrected] or None, "DecayCorrection": "START" if "DECY" in corrected else "NONE",
-        "NumberOfSlices": count, "ImageIndex": number,
-        "ActualFrameDuration": round(float(header.get("FrameAcquisitionDuration") or 0)) or None,
-        "FrameReferenceTime": None,
-    }  # fmt: skip
-    if begin and middle:
-        first, then = (
-            datetime.strptime(f"{one[1]}{float(one[2]):013.6f}", "%Y%m%d%H%M%S.%f") for one in (begin, middle)
-        )
-        facts["FrameReferenceTime"] = DSfloat((then - first).total_seconds() * 1000, auto_format=True)
-    facts = {keyword: value for keyword, value in facts.items() if header.get(keyword) in (None, "", [])}
-    if lacking := [keyword for keyword, value in facts.items() if value is None and keyword != "CorrectedImage"]:
-        came = f"{path}: frame {number} does not say {', '.join(lacking)}"
-        raise InputError(f"{came}, which a single-frame PET image must say: write the enhanced object instead")
-    return facts
-
-
-# The single-frame class of each enhanced one, and what it says beside.
-_SINGLE: dict[str, tuple[str, Callable[[Dataset, int, int, Path], dict[str, Any]]]] = {
-    uid.EnhancedMRImageStorage: (uid.MRImageStorage, _of_mr),
-    uid.LegacyConvertedEnhancedMRImageStorage: (uid.MRImageStorage, _of_mr),
-    uid.EnhancedCTImageStorage: (uid.CTImageStorage, _of_ct),
-    uid.LegacyConvertedEnhancedCTImageStorage: (uid.CTImageStorage, _of_ct),
-    uid.EnhancedPETImageStorage: (uid.PositronEmissionTomographyImageStorage, _of_pet),
-    uid.LegacyConvertedEnhancedPETImageStorage: (uid.PositronEmissionTomographyImageStorage, _of_pet),
-}
+_FACTS: dict[str, Callable[[Dataset], dict[str, Any]]] = {uid.MRImageStorage: _of_mr, uid.CTImageStorage: _of_ct}

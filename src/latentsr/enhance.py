@@ -178,7 +178,7 @@ def _undone(
     items: Sequence[io.Item], job: Job, record: "_Record", pool: Pool,
     progress: Callable[[float, int], None], finished: Callable[[Outcome], None],
 ) -> Iterator[tuple[Task, Callable[[], Outcome], Callable[[Task, Outcome], None]]]:  # fmt: skip
-    """Every item that is not done yet, in the processes of the pool, and what can be read of a broken stack after these.
+    """Every item that is not done yet, in the pool's processes, and what can be read of a broken stack after these.
 
     With it come what gives its outcome, or raises its file's fault, and what is to be called with the outcome.
     """

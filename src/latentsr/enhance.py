@@ -43,7 +43,8 @@ class Outcome:
     """What became of one input: `output` is relative to the output folder, `reason` says why it is not written anew.
 
     `checks` is what is known of the result without its truth, see `latentsr.upscalers.upscaler.Checks`.
-    "skipped" is a file that holds no image. "begun" stands in the record alone, for the output that is being written.
+    "skipped" is a file that holds no image. "begun" stands in the record alone, for the output that is being written;
+    its reason is OLDER where another output lies there.
     `shape` is that of the images that the model is given, (slices, rows, columns), and `output_shape` the output's,
     both where the input was read. `page` shows the output and lies beside it.
     """

@@ -17,6 +17,7 @@ from latentsr.enhance import Job, enhance_files
 from latentsr.errors import InputError, OptionError
 from latentsr.io import formats
 from latentsr.io.nifti import finer_affine
+from latentsr.io.raster import write_pixels
 from latentsr.provenance import Provenance
 from latentsr.upscalers import Sampling, load_upscaler
 from latentsr.volume import Volume
@@ -241,6 +242,13 @@ def test_a_header_and_its_voxels_are_one_image(tmp_path: Path, name: str, field:
     voxels.write_bytes(voxels.read_bytes()[:-100])
     with pytest.raises(InputError, match="cut off or corrupt"):
         io.read(path)
+
+
+def test_an_image_that_a_header_names_for_its_voxels_is_an_image_still(tmp_path: Path) -> None:
+    path = _saved(tmp_path / "x.mhd", _values(6, 5, 4))
+    write_pixels(tmp_path / "b.png", np.zeros((8, 8), np.uint8))
+    path.write_bytes(path.read_bytes().replace(formats.data_file(path).name.encode(), b"b.png"))
+    assert "b.png" in {item.relative.as_posix() for item in io.find([tmp_path])}
 
 
 def test_without_simpleitk_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+import latentsr
 from latentsr import read
 from latentsr.autoencoders import load_autoencoder
 from latentsr.diffusion.denoiser import Denoiser, DenoiserSpec
@@ -22,6 +23,7 @@ from latentsr.errors import ModelError, OptionError
 from latentsr.upscalers import Sampling, Upscaler, load_upscaler
 from latentsr.upscalers.inputs import TrainedInputs
 from latentsr.upscalers.model import save_model
+from latentsr.upscalers.onnx import _network
 from latentsr.upscalers.restorer import ModelConfig
 from latentsr.upscalers.through_plane import ThroughPlane
 
@@ -200,6 +202,14 @@ def test_other_models_are_refused_in_words(model_folder: Path, tmp_path: Path) -
         load_upscaler(model_folder, backend="onnx")
     with pytest.raises(ModelError, match=r"here latents are those of haar at 1/4"):
         load_upscaler(regression(tmp_path / "model", "haar"), backend="onnx")
+
+
+@pytest.mark.parametrize("other", [torch.nn.LeakyReLU(), torch.nn.Conv2d(64, 64, 3, padding=2, dilation=2)])
+def test_a_layer_that_it_does_not_know_is_refused(other: torch.nn.Module) -> None:
+    mean = load_upscaler(f"{Path(latentsr.__file__).parent / 'models' / TINY / 'base'}", device="cpu")
+    mean.denoiser.body[0] = other
+    with pytest.raises(ModelError, match="the backend onnx knows no layer such as"):
+        _network(mean)
 
 
 def test_without_onnx_runtime_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,8 +172,8 @@ class LatentCrops(Samples[dict[str, Tensor]]):
             found = np.array([self._details(image).sum() for image in range(len(self.arrays["hr"]))])
             datasets = np.array(cache.datasets("train"))
             for dataset in set(datasets):
-                found[datasets == dataset] /= max(found[datasets == dataset].mean(), SMALLEST_DETAIL)
-            self.images = (found + SMALLEST_DETAIL).cumsum()
+                found[datasets == dataset] /= found[datasets == dataset].mean()
+            self.images = found.cumsum()
 
     def _details(self, image: int) -> NDArray[np.float64]:
         """The squared Laplacian of an image's LR in the crop at each corner on the grid: (rows, columns)."""

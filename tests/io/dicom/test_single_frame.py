@@ -152,6 +152,21 @@ def test_each_mr_image_has_the_echo_b_value_time_and_window_of_its_frame(tmp_pat
         ThroughPlane(load).enhance(path)
 
 
+def test_one_frame_is_a_folder_with_one_image_too(tmp_path: Path) -> None:
+    (image,) = _legacy(_enhanced(tmp_path / "one.dcm", "CT", {}), tmp_path / "out")
+    assert image.SOPClassUID == uid.CTImageStorage
+    assert (tmp_path / "out" / "one_frames").is_dir()
+
+
+def test_a_held_breath_is_no_gating(tmp_path: Path) -> None:
+    held, gated = (
+        {"RespiratorySynchronizationSequence": [_item(RespiratoryMotionCompensationTechnique=technique)]}
+        for technique in ("BREATH_HOLD", "GATING")
+    )
+    images = _legacy(_enhanced(tmp_path / "in.dcm", "MR", held, gated), tmp_path / "out")
+    assert ["RG" in (image.get("ScanOptions") or ()) for image in images] == [False, True]
+
+
 def test_thick_slices_of_an_enhanced_object_are_brought_closer(tmp_path: Path) -> None:
     path = _enhanced(tmp_path / "in.dcm", "CT", *[{}] * 3)
     upscaler = ThroughPlane(load_upscaler("bicubic", scale=2), target=1.0)

@@ -19,6 +19,7 @@ from latentsr import __version__
 from latentsr.cli import THREADS
 from latentsr.commands.options import MODEL
 from latentsr.upscalers import shipped_models
+from latentsr.upscalers.model import SuperResolver
 
 BY_FOLDER = ("--patient-pattern", r"(?P<patient>p\d)", "--split", "0.34,0.33,0.33")
 MR = Path(get_testdata_file("MR_small.dcm", download=False))
@@ -246,6 +247,29 @@ class TestEnhance:
     ) -> None:
         one_line(run("enhance", MR, "-o", tmp_path / "out", "--model", model_folder, *options), *words)
         assert names(tmp_path) == []
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["-o", "file"], ["output file: is the name of a file"]),
+            (["-o", "new.dcm", "--dry-run"], ["output new.dcm: is the name of a file"]),
+            (["-o", "file/out", "--dry-run"], ["file: cannot be written (Not a directory)"]),
+            (["-o", "/"], ["is the root of the disk"]),
+            (["nowhere", "-o", "out"], ["nowhere does not exist"]),
+            (["-o", "out", "--target-spacing", "1"], ["are of --through-plane"]),
+            (["-o", "out", "--through-plane", "--slice-profile", "sinc"], ["slice profile 'sinc'"]),
+            (["-o", "out", "--device", "tpu"], ["device tpu: expected"]),
+            (["-o", "out", "--precision", "half"], ["precision half: expected"]),
+        ],
+    )
+    def test_what_needs_no_model_is_refused_before_it_is_loaded(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], words: list[str]
+    ) -> None:
+        monkeypatch.setattr(SuperResolver, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+        monkeypatch.chdir(tmp_path)
+        Path("file").touch()
+        one_line(run("enhance", MR, *options), *words)
+        assert names(tmp_path) == ["file"]
 
     @pytest.mark.parametrize("way", ["missing", "altered"])
     @pytest.mark.parametrize("name", ["denoiser.safetensors"])

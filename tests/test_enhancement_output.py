@@ -79,7 +79,7 @@ def test_an_output_that_cannot_be_written_is_found_before_an_image_is_computed(
 ) -> None:
     monkeypatch.setattr(SuperResolver, "enhance", lambda *_, **__: pytest.fail("an image was computed"))
     (tmp_path / "file").touch()
-    with pytest.raises(OptionError, match=r"out\.run: cannot be written \(Not a directory\)"):
+    with pytest.raises(OptionError, match=r"file: cannot be written \(Not a directory\)"):
         enhance_files([tree], job(resolver, tmp_path / "file" / "out"))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
@@ -206,11 +206,11 @@ def test_a_killed_jobs_journal_becomes_the_record_at_the_next_start(
     assert statuses(enhance_files([tree], job(resolver, tmp_path / "out", dry_run=True))) == ["kept", "failed", "kept"]
     assert killed.read_bytes() == before
 
-    def refuse(folder: Path) -> None:
-        raise OptionError(f"{folder}: a start that goes no further")
+    def refuse(*_: object) -> None:
+        raise OptionError("a start that goes no further")
 
     with monkeypatch.context() as patched, pytest.raises(OptionError, match="goes no further"):
-        patched.setattr(enhance, "check_writable", refuse)
+        patched.setattr(enhance, "_undone", refuse)
         enhance_files([tree], job(resolver, tmp_path / "out"))
     assert files(tmp_path / "out.run") == ["run.json"]
     assert json.loads((tmp_path / "out.run" / "run.json").read_text()) == {**facts, "files": lines[1:]}

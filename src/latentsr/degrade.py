@@ -195,6 +195,19 @@ def _sandwich(
 PROFILES = ("box", "gaussian")
 
 
+def parse_profile(text: str) -> tuple[str, float | None]:
+    """The kind of a slice profile and its thickness in mm, None: the header's, of a text such as gaussian:5 or box."""
+    kind, colon, value = text.partition(":")
+    try:
+        thickness = float(value) if colon else None
+    except ValueError:
+        thickness = math.nan
+    if kind not in PROFILES or not (thickness is None or 0 < thickness < math.inf):
+        expected = f"expected {' or '.join(PROFILES)}, or with a thickness in mm as in {PROFILES[0]}:5"
+        raise OptionError(f"slice profile '{text}': {expected}")
+    return kind, thickness
+
+
 @dataclass(frozen=True)
 class SliceProfile:
     """The linear operator A from thin slices to the thick ones of a scan: means over each one's profile.

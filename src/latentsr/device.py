@@ -50,15 +50,23 @@ def wide(image: Image) -> Image:
     return image.astype(np.float64) if isinstance(image, np.ndarray) else image.double()
 
 
+def check_names(device: str = "auto", precision: str = FLOAT32) -> None:
+    """OptionError for what is the name of no device or no precision, whatever this machine has; without torch."""
+    kind, colon, number = device.partition(":")
+    if device != "auto" and (kind not in ("cpu", "cuda") or (colon and not number.isdecimal())):
+        raise OptionError(f"device {device}: expected auto, cpu or cuda")
+    if precision not in PRECISIONS:
+        raise OptionError(f"precision {precision}: expected {' or '.join(PRECISIONS)}")
+
+
 def resolve_device(device: str) -> str:
     """The torch device that `device` names; "auto" is the GPU if there is one. Never another than was asked for."""
+    check_names(device)
     import torch
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (":" in device and not number.isdecimal()):
-        raise OptionError(f"device {device}: expected auto, cpu or cuda")
     if kind == "cuda" and not torch.cuda.is_available():
         raise OptionError(
             f"device {device}: torch finds no GPU; choose the device cpu, or mend the driver ('nvidia-smi')"
@@ -70,10 +78,9 @@ def resolve_device(device: str) -> str:
 
 def resolve_precision(precision: str, device: str) -> "torch.dtype":
     """The dtype that `precision` names; OptionError for another name, and for a GPU that would only imitate it."""
+    check_names(precision=precision)
     import torch
 
-    if precision not in PRECISIONS:
-        raise OptionError(f"precision {precision}: expected {' or '.join(PRECISIONS)}")
     if precision == BFLOAT16 and device != "cpu" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise OptionError(f"precision {precision}: this GPU has no {precision}; choose {FLOAT32}")
     return torch.bfloat16 if precision == BFLOAT16 else torch.float32

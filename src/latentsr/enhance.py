@@ -120,6 +120,29 @@ class Job:
         )  # fmt: skip
 
 
+def check_places(paths: Sequence[Path], out: Path, *, dry_run: bool = False) -> None:
+    """Raises what is wrong with the places of a job whatever the images and the model; before that is loaded.
+
+    Raises:
+        OptionError: an output folder that is a file or the root, lies inside an input, or cannot be written, which a
+            dry run need not
+        InputError: a path that does not exist
+    """
+    io.check_paths(paths)
+    if not out.resolve().name:
+        raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
+    places = out, run_folder(out)
+    if not out.is_dir() and (out.exists() or out.name.lower().endswith(io.SUFFIXES)):
+        raise OptionError(f"output {out}: is the name of a file; give a folder, outputs keep the names of their inputs")
+    for path in paths:
+        if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in places):
+            raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
+    for place in places:
+        there = next(one for one in (place, *place.absolute().parents) if one.exists())
+        if not (dry_run and there.is_dir()):
+            check_writable(there)
+
+
 def enhance_files(
     paths: Sequence[Path],
     job: Job,
@@ -142,13 +165,7 @@ def enhance_files(
         InputError: a path that does not exist, or nothing below the paths
     """
     out = job.out
-    if not out.resolve().name:
-        raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
-    if not out.is_dir() and (out.exists() or out.name.lower().endswith(io.SUFFIXES)):
-        raise OptionError(f"output {out}: is the name of a file; give a folder, outputs keep the names of their inputs")
-    for path in paths:
-        if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in (out, job.run)):
-            raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
+    check_places(paths, out, dry_run=job.dry_run)
     job.upscaler.check(job.sampling)
     items, dataset = io.find(paths), derivative(paths, job.upscaler.name)
     job = replace(job, view=len(items) == 1 if job.view is None else job.view)
@@ -157,8 +174,6 @@ def enhance_files(
         if not job.dry_run:
             stack.enter_context(locked(job.run))
         record, pool = stack.enter_context(_Record(job, paths)), stack.enter_context(workers.pool(job.upscaler.device))
-        if not job.dry_run:
-            check_writable(out if out.is_dir() else job.run)
         for task, made, end in _undone(items, job, record, pool, progress, finished):
             with _fault(task[1]) as found:
                 found += [made()]

@@ -65,7 +65,7 @@ AsMap = Annotated[bool, typer.Option("--parametric-map", help="Write the spread 
 Legacy = Annotated[bool, typer.Option("--legacy", help="Write frames of enhanced MR and CT as files of their own.")]
 Coherent = Annotated[bool, typer.Option(help="Let near slices of a volume share a sample's noise.")]
 Closer = Annotated[bool, typer.Option("--through-plane", help="Bring slices closer instead: to the pixels' spacing.")]
-Distance = Annotated[float | None, typer.Option(help="Slice distance in mm that --through-plane makes.")]
+Distance = Annotated[float | None, typer.Option(min=0.001, help="Slice distance in mm that --through-plane makes.")]
 Profile = Annotated[
     str | None,
     typer.Option(
@@ -112,21 +112,24 @@ def enhance(
 ) -> None:
     """Enlarges images, by a model or bicubic; the output tree mirrors the input, the record is OUT.run/run.json."""
     from latentsr.config import checked
-    from latentsr.enhance import Job, enhance_files, measure
+    from latentsr.degrade import parse_profile
+    from latentsr.enhance import Job, check_places, enhance_files, measure
     from latentsr.upscalers import Sampling, load_upscaler
     from latentsr.workers import Workers
 
     crew = Workers(workers, ray, terminal.show_warning)
     sampling = checked(Sampling, {"samples": samples, "steps": steps, "realism": realism, "seed": seed, "tile": tile,
         "consistency": consistency, "solver": solver, "coherent": coherent}, "enhance")  # fmt: skip
+    check_places(inputs, out, dry_run=dry_run)
+    if not through_plane and (target_spacing, slice_profile) != (None, None):
+        raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")
+    parse_profile(profile := slice_profile or "box")
     upscaler = load_upscaler(model, scale=scale, degradation=degradation, device=device, backend=backend,
         precision=precision, compiled=compiled, tell=stage)  # fmt: skip
     if through_plane:
         from latentsr.upscalers.through_plane import ThroughPlane  # needs torch, which ONNX Runtime does without
 
-        upscaler = ThroughPlane(upscaler, target=target_spacing, profile=slice_profile or "box")
-    elif (target_spacing, slice_profile) != (None, None):
-        raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")
+        upscaler = ThroughPlane(upscaler, target=target_spacing, profile=profile)
     job = Job(upscaler, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
         max_pixels=max_pixels or Job.max_pixels, parametric_map=parametric_map, legacy=legacy, workers=crew,
         view=view if view is not None or (terminal.interactive() and not json) else False)  # fmt: skip

@@ -13,7 +13,17 @@ from latentsr.io import dicom, formats, nifti, raster
 from latentsr.io.dicom import parametric
 from latentsr.io.dicom.geometry import affine, irregularities
 from latentsr.io.dicom.header import is_dicom
-from latentsr.io.items import SUFFIXES, Item, find, kind_of, output_name, refuse_source, uncertainty_name, unreadable
+from latentsr.io.items import (
+    SUFFIXES,
+    Item,
+    check_paths,
+    find,
+    kind_of,
+    output_name,
+    refuse_source,
+    uncertainty_name,
+    unreadable,
+)
 from latentsr.provenance import UNCERTAINTY, WITHOUT_MODEL, Provenance
 from latentsr.volume import MAX_PIXELS, Volume, all_finite
 
@@ -25,6 +35,7 @@ _LABEL_NAME = re.compile(
 __all__ = [
     "SUFFIXES",
     "Item",
+    "check_paths",
     "find",
     "kind_of",
     "output_name",

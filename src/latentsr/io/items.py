@@ -60,6 +60,7 @@ def find(paths: Sequence[Path]) -> list[Item]:
     reading it raises the reason.
     InputError where a path does not exist, no file is found, or two items would write the same output.
     """
+    check_paths(paths)
     outlines: dict[Path, Outline | None] = {}
     items = [item for path in paths for item in _below(Path(path), outlines)]
     if not items:
@@ -84,10 +85,15 @@ def find(paths: Sequence[Path]) -> list[Item]:
     ]
 
 
+def check_paths(paths: Sequence[Path]) -> None:
+    """InputError for a path that does not exist."""
+    for path in paths:
+        if not Path(path).exists():
+            raise InputError(f"{path} does not exist: check its name")
+
+
 def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:
     """The items of a file or folder, whose outlines are added to the others."""
-    if not root.exists():
-        raise InputError(f"{root} does not exist: check its name")
     files, closed = [root], list[Path]()
     if root.is_file():
         outlines[root] = outline(root)

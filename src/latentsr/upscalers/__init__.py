@@ -7,7 +7,7 @@ from typing import Any
 
 from latentsr.config import read_signed_json, sha256
 from latentsr.degrade import Degradation, parse_degradation
-from latentsr.device import FLOAT32
+from latentsr.device import FLOAT32, check_names
 from latentsr.errors import InputError, ModelError, OptionError, suggestion
 from latentsr.names import BICUBIC
 from latentsr.upscalers.upscaler import (
@@ -58,6 +58,7 @@ def load_upscaler(
     """
     if backend not in BACKENDS:
         raise OptionError(f"backend {backend}: expected {' or '.join(BACKENDS)}{suggestion(backend, BACKENDS)}")
+    check_names(device, precision)  # before torch is imported
     made_by = None if degradation is None else parse_degradation(degradation)
     if made_by is not None and scale not in (None, made_by.scale):
         raise OptionError(f"scale {scale}: degradation {degradation} reduces {made_by.scale} times; leave one out")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.config import sha256_json
-from latentsr.degrade import MOST_DB, PROFILES, SliceProfile, project, resampling_matrix
+from latentsr.degrade import MOST_DB, PROFILES, SliceProfile, parse_profile, project, resampling_matrix
 from latentsr.errors import InputError, OptionError
 from latentsr.io.reslice import resliced, slice_distance
 from latentsr.job import Scratch
@@ -31,19 +31,6 @@ from latentsr.volume import Volume
 
 CLOSE = 0.95  # of the distance: beyond it nothing is gained
 ROWS = 64  # of the volume that are projected at a time
-
-
-def parse_profile(text: str) -> tuple[str, float | None]:
-    """The kind of a slice profile and its thickness in mm, None: the header's, of a text such as gaussian:5 or box."""
-    kind, colon, value = text.partition(":")
-    try:
-        thickness = float(value) if colon else None
-    except ValueError:
-        thickness = math.nan
-    if kind not in PROFILES or not (thickness is None or 0 < thickness < math.inf):
-        expected = f"expected {' or '.join(PROFILES)}, or with a thickness in mm as in {PROFILES[0]}:5"
-        raise OptionError(f"slice profile '{text}': {expected}")
-    return kind, thickness
 
 
 class ThroughPlane(Upscaler):

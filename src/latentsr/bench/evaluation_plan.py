@@ -11,7 +11,16 @@ from pydantic import BeforeValidator, Field, InstanceOf
 from latentsr.autoencoders import Autoencoder
 from latentsr.bench.inputs import Naming, Target, find_masks, origin
 from latentsr.bench.measure import Surroundings, Work, check_methods, load_latent, load_reference
-from latentsr.bench.methods import Source, expanded, first_seeds, members, method_facts, parse_method, several
+from latentsr.bench.methods import (
+    Source,
+    check_called,
+    expanded,
+    first_seeds,
+    members,
+    method_facts,
+    parse_method,
+    several,
+)
 from latentsr.config import Config, Count, Seed, sha256, sha256_json
 from latentsr.data.records import Dataset, Record, check_names, is_safe_path, read_dataset, spread
 from latentsr.degrade import Degradation, parse_degradation
@@ -19,7 +28,7 @@ from latentsr.device import resolve_device
 from latentsr.errors import InputError, OptionError
 from latentsr.metrics import METRICS, Metric, find_metrics
 from latentsr.metrics.learned import learned_available, load_extractor, weights_file
-from latentsr.names import BICUBIC, HR, LR_PSNR
+from latentsr.names import BICUBIC, LR_PSNR
 from latentsr.upscalers import UPSCALERS
 
 MOST = 20  # groups of a dataset: more values are no groups, such as ages or names
@@ -194,6 +203,11 @@ def plan_evaluation(given: Sequence[str | Path | Dataset], comparison: Compariso
             files that changed, files that do not pair.
         ModelError: a model or autoencoder that is missing or broken.
     """
+    asked: list[str | Source] = []
+    for method in (BICUBIC, *comparison.methods):  # the baseline once, also where it is asked for
+        asked += [method] if method not in asked else []
+    asked = [one for method in asked for one in (expanded(method) if isinstance(method, str) else [method])]
+    check_called(asked)  # before anything is loaded
     metrics = _chosen(comparison)
     degradation, device = parse_degradation(comparison.degradation), resolve_device(comparison.device)
     datasets = [one if isinstance(one, Dataset) else read_dataset(Path(one)) for one in given]
@@ -201,10 +215,6 @@ def plan_evaluation(given: Sequence[str | Path | Dataset], comparison: Compariso
     check_column(comparison.by, datasets, comparison.split)
     for dataset in datasets:
         _check_sides(degradation, dataset, comparison)
-    asked: list[str | Source] = []
-    for method in (BICUBIC, *comparison.methods):  # the baseline once, also where it is asked for
-        asked += [method] if method not in asked else []
-    asked = [one for method in asked for one in (expanded(method) if isinstance(method, str) else [method])]
     parse = partial(parse_method, degradation=degradation, device=device, loaded={})
     sources = tuple(one if isinstance(one, Source) else parse(one) for one in asked)
     names = list(members(sources))
@@ -214,8 +224,6 @@ def plan_evaluation(given: Sequence[str | Path | Dataset], comparison: Compariso
     for option, name, there in (("mean", comparison.mean, single), ("pictured", comparison.pictured, names)):
         if name is not None and name not in there:
             raise OptionError(f"the option {option} is {name}: no such method; expected one of {', '.join(there)}")
-    if HR in names:
-        raise OptionError(f"method name {HR}: it is that of the truth; rename it")
     extractor = comparison.features or ("inception" if learned_available("inception") else None)
     around = Surroundings(
         degradation,

@@ -20,7 +20,8 @@ from latentsr.config import checked
 from latentsr.data.records import stacked
 from latentsr.degrade import Degradation
 from latentsr.errors import ModelError, OptionError
-from latentsr.upscalers import UPSCALERS, Method, Restored, shipped_models
+from latentsr.names import HR
+from latentsr.upscalers import UPSCALERS, Method, Restored, Sampling, shipped_models
 
 SEED = re.compile(r"(?P<name>.+)@\d+")
 RANGE = re.compile(r"(?P<name>[^=]+)@(?P<first>\d+)\.\.(?P<last>\d+)=(?P<place>[^?]+)\??(?P<options>.*)")
@@ -115,7 +116,6 @@ def seed_cautions(spread: pd.DataFrame) -> list[str]:
 
 
 if TYPE_CHECKING:
-    from latentsr.upscalers import Sampling
     from latentsr.upscalers.model import SuperResolver
 
 Bind = Callable[[Target], tuple[Method, str]]
@@ -141,6 +141,51 @@ class Source:
     training_images: frozenset[str] = frozenset()
 
 
+def read_method(text: str) -> tuple[str, str, Sampling | None]:
+    """The name, place and sampling of a method's text: no place of a baseline, no sampling of a folder of images.
+
+    Nothing is loaded. OptionError for text of another form, an unknown option, or a baseline under another name.
+    """
+    if text in UPSCALERS:
+        return text, "", None
+    name, _, target = text.partition("=")
+    place, _, query = target.partition("?")
+    if not name or not place:
+        raise OptionError(f"method '{text}': expected {', '.join(UPSCALERS)}, NAME=FOLDER or NAME=MODEL?steps=1")
+    origin = f"method '{name}'"
+    if place in UPSCALERS and not Path(place).exists():
+        raise OptionError(f"{origin}: {place} is always called {place}; give {place} without a name before it")
+    # What `key=value&key=value` sets, as texts.
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as error:
+        raise OptionError(f"{origin}: options '{query}': expected key=value, joined by &") from error
+    if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+        raise OptionError(f"{origin}: option {', '.join(twice)} is given twice: keep one")
+    options = dict(pairs)
+    if Path(place).is_dir() and not (Path(place) / "config.json").is_file():  # which a model's folder has
+        if options:
+            raise OptionError(f"{origin}: options {', '.join(options)} are for models, its folder holds images")
+        return name, place, None
+    return name, place, checked(Sampling, options, origin)
+
+
+def check_called(methods: Sequence["str | Source"]) -> None:
+    """OptionError for a text of no method, a name that stands twice, or one that is the truth's or a baseline's."""
+    names = []
+    for one in methods:
+        name = read_method(one)[0] if isinstance(one, str) else one.name
+        found = SEED.fullmatch(name)
+        own = found["name"] if found else name
+        baseline = one in UPSCALERS if isinstance(one, str) else one.kind == "baseline"
+        if own == HR or (own in UPSCALERS and not baseline):
+            whose = "the truth" if own == HR else "a baseline"
+            raise OptionError(f"method name {own}: it is that of {whose}; rename it")
+        names.append(name)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise OptionError(f"method name {', '.join(twice)}: expected names that differ; rename one")
+
+
 def parse_method(
     text: str, *, degradation: Degradation, device: str = "auto", loaded: "dict[str, SuperResolver] | None" = None
 ) -> Source:
@@ -158,31 +203,15 @@ def parse_method(
         OptionError: text of another form, an unknown option, a model of another scale.
         ModelError: a model that is missing or broken.
     """
-    if text in UPSCALERS:
-        method = Method.of(text, UPSCALERS[text](degradation))
-        return Source(text, "baseline", {}, lambda target: (method, ""))
-    name, _, target = text.partition("=")
-    place, _, query = target.partition("?")
-    if not name or not place:
-        raise OptionError(f"method '{text}': expected {', '.join(UPSCALERS)}, NAME=FOLDER or NAME=MODEL?steps=1")
-    # What `key=value&key=value` sets, as texts.
-    origin = f"method '{name}'"
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    except ValueError as error:
-        raise OptionError(f"{origin}: options '{query}': expected key=value, joined by &") from error
-    if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
-        raise OptionError(f"{origin}: option {', '.join(twice)} is given twice: keep one")
-    options = dict(pairs)
-    if Path(place).is_dir() and not (Path(place) / "config.json").is_file():  # which a model's folder has
-        if options:
-            raise OptionError(f"method '{name}': options {', '.join(options)} are for models, its folder holds images")
+    name, place, sampling = read_method(text)
+    if not place:
+        method = Method.of(name, UPSCALERS[name](degradation))
+        return Source(name, "baseline", {}, lambda target: (method, ""))
+    if sampling is None:
         return from_images(name, Path(place))
     # Imported here, since tables of baselines and image folders should not wait for diffusers.
-    from latentsr.upscalers import Sampling
     from latentsr.upscalers.pretrained import is_pretrained, load_pretrained
 
-    sampling = checked(Sampling, options, f"method '{name}'")
     if is_pretrained(place):
         network = load_pretrained(place, degradation, device=device)
         network.check(sampling)
@@ -212,7 +241,7 @@ def _load(name: str, place: str, device: str) -> "SuperResolver":
         ) from error
 
 
-def from_model(name: str, model: "SuperResolver", degradation: Degradation, sampling: "Sampling") -> Source:
+def from_model(name: str, model: "SuperResolver", degradation: Degradation, sampling: Sampling) -> Source:
     """The model's image, the mean over its samples, undoing `degradation`. OptionError if that is of another scale."""
     if model.scale != degradation.scale:
         raise OptionError(

@@ -7,10 +7,14 @@ import pandas as pd
 import pytest
 
 from latentsr.bench.evaluation import Comparison, compare
+from latentsr.bench.methods import from_model
 from latentsr.config import checked, read_json
 from latentsr.data.records import Dataset
+from latentsr.degrade import parse_degradation
 from latentsr.errors import InputError, LatentSRError, OptionError, StaleError
 from latentsr.stats.table import short_hash
+from latentsr.upscalers import Sampling
+from latentsr.upscalers.model import SuperResolver
 
 
 def comparison(*methods: str, **options: object) -> Comparison:
@@ -115,6 +119,31 @@ def test_a_wrong_option_is_one_line_and_nothing_is_written(
         compare([dataset.root], tmp_path / "out", comparison(*texts, **options))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (("b=bicubic",), "method 'b': bicubic is always called bicubic"),
+        (("bicubic=MODEL",), "method name bicubic: it is that of a baseline; rename it"),
+        (("bicubic+projection@0..1=MODEL",), r"method name bicubic\+projection: it is that of a baseline"),
+        (("a=MODEL", "a=MODEL?steps=2"), "method name a: expected names that differ"),
+        (("a=MODEL", "b=MODEL?epsilon=1"), "method 'b': unknown key 'epsilon'"),
+    ],
+)
+def test_texts_are_checked_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, methods: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setattr("latentsr.bench.evaluation_plan.read_dataset", lambda _: pytest.fail("a dataset was read"))
+    with pytest.raises(OptionError, match=message):
+        compare([tmp_path], tmp_path / "out", comparison(*methods))
+
+
+def test_a_loaded_model_takes_no_name_of_a_baseline(dataset: Dataset, model_folder: Path, tmp_path: Path) -> None:
+    loaded, operator = SuperResolver.load(model_folder, device="cpu"), parse_degradation("bicubic:4")
+    model = from_model("bicubic+projection", loaded, operator, Sampling())
+    with pytest.raises(OptionError, match="it is that of a baseline; rename it"):
+        compare([dataset], tmp_path / "out", Comparison(methods=(model,)))
 
 
 def test_a_method_folder_with_a_missing_file_is_named(dataset: Dataset, images: Path, tmp_path: Path) -> None:

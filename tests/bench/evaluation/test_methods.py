@@ -160,6 +160,8 @@ def test_a_model_of_another_scale_is_refused() -> None:
         ("mine=model?steps", "expected key=value"),
         ("mine=model?steps=1&steps=2", "option steps is given twice"),
         ("mine=.?steps=4", "options steps are for models"),
+        ("b=bicubic", "bicubic is always called bicubic; give bicubic without a name"),
+        ("b=bicubic+projection?steps=4", r"give bicubic\+projection without a name"),
     ],
 )
 def test_wrong_texts_are_refused(text: str, message: str, dataset: Dataset) -> None:

@@ -199,7 +199,7 @@ def test_seeds_that_do_not_differ_are_told_and_one_alone_is_a_method_as_it_is(da
         (("a@0..1=MODEL?seed=3",), {}, "method 'a@0': option seed is given twice"),
         (("a@0..1=IMAGES",), {}, "method 'a@0': options seed are for models"),
         (("hr@0..1=MODEL",), {}, "method name hr: it is that of the truth; rename it"),
-        (("bicubic@0..1=MODEL",), {}, "method name bicubic: of a method and of seeds"),
+        (("bicubic@0..1=MODEL",), {}, "method name bicubic: it is that of a baseline; rename it"),
         (("a@0=MODEL", "a@1=IMAGES"), {}, "method a: its seeds a@0, a@1 are of several kinds"),
         (("a@0=MODEL", "a@0=MODEL?steps=2"), {}, "method name a@0: expected names that differ"),
     ],

@@ -15,8 +15,9 @@ prepare brain-mri --block 20 --drop-shared --duplicates drop
 prepare chest-xray --patient-pattern 'p(?P<patient>\d+)_' --drop-shared --duplicates drop
 prepare natural --size 256 --resize none --grey
 "$latentsr" encode "$out"/{brain-mri,chest-xray,natural} --vae haar -o "$out/haar"
-# For the sample also chests with markers drawn on them, of which a set has few.
-"${PYTHON:-python}" "$(dirname "$0")/markers.py" "$data/chest-xray/train" "$out/marked/train" --count 500
+# For the sample also chests with markers drawn on them, of which a set has few: of the prepared training images, so that
+# what was left out above stays out.
+"${PYTHON:-python}" "$(dirname "$0")/markers.py" "$out/chest-xray" "$out/marked/train" --count 500
 "$latentsr" prepare folder "$out/marked" -o "$out/chest-markers" --split folders --patient-pattern 'p(?P<patient>\d+)_'
 "$latentsr" encode "$out"/{brain-mri,chest-xray,natural,chest-markers} --vae cdf97 -o "$out/cdf97"
 

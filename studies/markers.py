@@ -1,10 +1,10 @@
 """Radiographs with markers drawn at random places: letters of lead or burnt in, words, arrows.
 
-    python studies/markers.py IMAGES OUT --count 500
+    python studies/markers.py DATASET OUT --count 500
 
 A chest X-ray has few markers, and most of the strong fine detail of a set: an image at a quarter of the size says
-little of them, and a model that has seen few of them blurs them. Each of `count` images of IMAGES (8-bit grey PNG) gets
-one to four; the names stay.
+little of them, and a model that has seen few of them blurs them. Each of `count` training images of DATASET, which
+`latentsr prepare` made (8 bit), gets one to four; names are ids.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from latentsr.data.records import read_dataset
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 FACES = ("DejaVuSans-Bold", "DejaVuSans", "DejaVuSansMono-Bold", "DejaVuSansMono", "DejaVuSerif-Bold")
@@ -117,17 +119,18 @@ def marked(pixels: NDArray[np.uint8], generator: np.random.Generator) -> NDArray
 def main() -> None:
     """Reads the command line and writes the images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path)
+    parser.add_argument("dataset", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     generator = np.random.default_rng(options.seed)
-    files = sorted(options.images.glob("*.png"))
+    dataset = read_dataset(options.dataset)
+    records = sorted(dataset.select("train"), key=lambda record: record.id)
     options.out.mkdir(parents=True, exist_ok=True)
-    for file in (files[n] for n in generator.permutation(len(files))[: options.count]):
-        with Image.open(file) as image:
-            Image.fromarray(marked(np.asarray(image.convert("L")), generator)).save(options.out / file.name)
+    for record in (records[n] for n in generator.permutation(len(records))[: options.count]):
+        with Image.open(dataset.root / record.file) as image:
+            Image.fromarray(marked(np.asarray(image.convert("L")), generator)).save(options.out / f"{record.id}.png")
 
 
 if __name__ == "__main__":

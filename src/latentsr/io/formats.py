@@ -1,6 +1,7 @@
 """MGH and MGZ through nibabel, NRRD and MetaImage (MHA) through SimpleITK: geometry as the file has it, float32 out."""
 
 import gzip
+import math
 import re
 import tempfile
 import zlib
@@ -36,6 +37,9 @@ _NAME_OF_DATA = {  # what names that file, and its name
     ),
     ".mhd": (re.compile(rb"ElementDataFile"), re.compile(rb"^\s*ElementDataFile\s*[=:]\s*(.+?)\s*$", re.MULTILINE)),
 }
+_PACKED = re.compile(
+    rb"^(encoding *:(?! *raw)|CompressedData *= *True|BinaryData *= *False)", re.IGNORECASE | re.MULTILINE
+)
 _OWN_KEYS = ("ITK_", "NRRD_", "Modality")  # beginnings of what ITK makes of a header, and makes anew
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from ITK's axes, left, posterior, superior
 
@@ -171,9 +175,8 @@ def _from_itk(path: Path, max_pixels: int) -> Found:
     itk, suffix = _simple_itk(path), path.suffix.lower()
     with path.open("rb") as file:
         text = file.read(_TEXT)
-    if suffix in DETACHED:
-        data_file(path)
-    elif _ELSEWHERE[suffix].search(text.partition(b"\n\n")[0] if suffix == ".nrrd" else text):
+    voxels = data_file(path) if suffix in DETACHED else path
+    if voxels == path and _ELSEWHERE[suffix].search(text.partition(b"\n\n")[0] if suffix == ".nrrd" else text):
         raise InputError(f"{path} has its voxels in another file: put them into it, as SimpleITK.WriteImage does")
     reader = itk.ImageFileReader()
     reader.SetImageIO(_IMAGE_IO[suffix])
@@ -181,10 +184,23 @@ def _from_itk(path: Path, max_pixels: int) -> Found:
     reader.ReadImageInformation()
     kind, parts = itk.GetPixelIDValueAsString(reader.GetPixelID()), reader.GetNumberOfComponents()
     if parts != 1 or "complex" in kind:
-        raise InputError(f"{path} holds colour, vector or complex voxels ({kind}): expected one real number a voxel")
+        raise InputError(
+            f"{path} holds colour, vector or complex voxels ({kind}, {parts} each): expected one real number a voxel, "
+            "save each component, or the grey or magnitude of them, as an image of its own"
+        )
     size = tuple(reader.GetSize())
     refuse_unfit(size, np.dtype(np.float32), path, max_pixels)
-    image = reader.Execute()
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        if voxels == path:
+            raise
+        length, needed = voxels.stat().st_size, math.prod(size) * int(kind.partition("-")[0]) // 8
+        what = "expected" if length < needed and not _PACKED.search(text) else "which do not give the"
+        raise InputError(
+            f"{path}: its voxels in {voxels.name} are {length} bytes, {what} {needed} of {' x '.join(map(str, size))} "
+            f"voxels of {kind}: cut off or corrupt, copy or export {voxels.name} again"
+        ) from error
     values = np.array(itk.GetArrayViewFromImage(image), np.float32).T  # a copy: the view dies with the image
     dimensions, keys = len(size), (key for key in image.GetMetaDataKeys() if not key.startswith(_OWN_KEYS))
     grid = ItkGrid(

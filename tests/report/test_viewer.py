@@ -23,7 +23,7 @@ from latentsr.commands.enhance import enhance
 from latentsr.enhance import Job, Outcome, enhance_files
 from latentsr.errors import InputError
 from latentsr.io.dicom.pixels import stored_range
-from latentsr.provenance import TRUST, UNCERTAINTY, WITHOUT_MODEL
+from latentsr.provenance import RESEARCH_USE, TRUST, UNCERTAINTY, WITHOUT_MODEL
 from latentsr.report.viewer import packed_image, write_view
 from latentsr.upscalers import Sampling, load_upscaler
 from latentsr.upscalers.model import SuperResolver
@@ -114,6 +114,7 @@ def test_values_are_those_of_dicom_files(scan: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(unpacked(image), expected)
     assert held["unit"] == "HU"
     np.testing.assert_allclose(held["spacing"], [0.661468 / 2] * 2)
+    assert page.read_text("utf-8").count(RESEARCH_USE) == 1
 
 
 def test_monochrome1_is_shown_dark_on_bright_with_the_values_of_its_file(scan: Path, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def write_results(
     `summary`: the summary of each measured arm and seed, with columns `arm` and `seed`; `seeds`: mean and sd over an
     arm's seeds; `contrasts`: the design's, COMPARISON_COLUMNS by patient, over the images that both arms have, with the
     mean over seeds for each image, and p_holm over all contrasts in one measure of one dataset; `defects` and `signal`:
-    see `latentsr.study.results`; `claims`, and `ceilings` with `lines`, on which one rests: see
+    see the functions `what_defects_cost` and `signal`; `claims`, and `ceilings` with `lines`, on which one rests: see
     `latentsr.study.claims`; `outputs` and `published`: see `latentsr.study.published`; `evaluations`: the folder of
     each that stands for a published method; `jobs`: step, name, measured and estimated seconds and peak memory of each
     job that is done. `asked`: the last jobs that were asked for, whose contrasts are missed if they cannot

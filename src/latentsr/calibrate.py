@@ -148,7 +148,7 @@ def _measured(
     if restored.spread is None:
         raise InputError(f"{resolver.name}: its samples gave no spread; report the model")
     error, width = restored.image.clamp(0, 1) - hr, raw_width(restored.spread)
-    features = {name: one.numpy() for name, one in lr_features(lr).items()}
+    features = lr_features(lr)
     risks = np.stack([risk_curve(*pair) for pair in zip(error.numpy(), width.numpy(), strict=True)])
     return {"risk": risks, "width": width.mean(dim=(1, 2, 3)).numpy(), **features}
 
@@ -175,7 +175,7 @@ def _concluded(
         images=len(records),
         dataset=dataset.name,
         dataset_hash=dataset.hash,
-        ranges={name: InputRange.of(torch.from_numpy(gathered(name))) for name in ("intensity", "spectrum")},
+        ranges={name: InputRange.of(gathered(name)) for name in ("intensity", "spectrum")},
     )
     found = resplit_risks(risks, options.alpha, options.delta)
     resplits: dict[str, float | None] = {"splits": len(found), "mean": None, "above_alpha": None}

@@ -45,6 +45,11 @@ def resident(made_by: Callable[..., Any], arguments: tuple[Hashable, ...], dtype
         return torch.as_tensor(made_by(*arguments), dtype=dtype, device=device)
 
 
+def array(image: Any) -> NDArray[Any]:
+    """The pixels of a tensor, wherever it is, or of an array, as an array."""
+    return np.asarray(image if isinstance(image, np.ndarray) else image.detach().cpu())
+
+
 def wide(image: Image) -> Image:
     """`image` in float64."""
     return image.astype(np.float64) if isinstance(image, np.ndarray) else image.double()

@@ -55,7 +55,7 @@ HOMES = {
 
 TORCH_FREE = (
     "errors", "atomic", "config", "volume", "provenance", "io", "stats", "report", "cli", "commands", "workers",
-    "device", "degrade", "tiling", "upscalers", "upscalers.onnx", "enhance",
+    "device", "degrade", "tiling", "upscalers", "upscalers.inputs", "upscalers.onnx", "enhance",
 )  # fmt: skip
 
 # What a report takes of `stats`: names of columns, records, and what reads a row. Statistics are computed by jobs.

@@ -1,13 +1,23 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from latentsr.errors import InputError
+from latentsr.metrics.frequency import RADIAL_BINS, RADIAL_SIDE, radial_spectrum
 from latentsr.stats.intervals import LARGEST
 from latentsr.upscalers import Sampling
-from latentsr.upscalers.calibration import FLOOR, Calibration, InputRange, lr_features, raw_width
+from latentsr.upscalers.calibration import (
+    FLOOR,
+    RINGS,
+    SMALLEST_SIDE,
+    Calibration,
+    InputRange,
+    lr_features,
+    raw_width,
+)  # fmt: skip
 
 
 def smooth(images: int = 60, seed: int = 0) -> Tensor:
@@ -36,10 +46,19 @@ def test_features_know_neither_window_nor_size_of_an_image() -> None:
     lr = smooth(4)
     found, moved = lr_features(lr), lr_features(0.2 + 0.5 * lr)
     for name, one in found.items():
-        torch.testing.assert_close(one, moved[name], rtol=0, atol=1e-3)
+        np.testing.assert_allclose(one, moved[name], rtol=0, atol=1e-3)
     noise = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(1))
     small, large = lr_features(noise[..., :32, :32])["spectrum"], lr_features(noise)["spectrum"]
-    torch.testing.assert_close(small[:, 2:], large[:, 2:], rtol=0, atol=0.2)
+    np.testing.assert_allclose(small[:, 2:], large[:, 2:], rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize("size", [(24, 32), (17, 40), (33, 21)])
+def test_the_spectrum_of_the_features_is_that_of_the_measure(size: tuple[int, int]) -> None:
+    images = torch.rand(3, 1, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
+    measured = radial_spectrum((images - low) / (high - low)) - math.log10(math.prod(size))
+    np.testing.assert_allclose(lr_features(images)["spectrum"], measured.numpy(), rtol=0, atol=1e-9)
+    assert (len(RADIAL_BINS), RADIAL_SIDE) == (RINGS, SMALLEST_SIDE)
 
 
 def test_inputs_of_the_same_kind_are_inside_and_others_outside_by_the_right_test() -> None:

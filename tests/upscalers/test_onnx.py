@@ -67,10 +67,12 @@ def regression(folder: Path, autoencoder: str, *, family: str = "regression", ta
     spec = DenoiserSpec(
         latent_channels=channels, condition_channels=2, channels=(8,), layers=2, groups=1, family=family
     )
+    smooth = np.random.default_rng(0).random((50, 1, 20, 24)).cumsum(-1).cumsum(-2)
     config = ModelConfig(
         name=folder.name, degradation="bicubic:2", autoencoder=autoencoder, autoencoder_hash=latent.hash, denoiser=spec,
         space=LatentSpace(conditions=("pixels", "noise-level"), target=target, statistics=statistics),
-        objective="x0", schedule="cosine", solver="dpm++", modalities=("MR",), inputs=TrainedInputs(spacing=(9, 9)),
+        objective="x0", schedule="cosine", solver="dpm++", modalities=("MR",),
+        inputs=TrainedInputs.of({"smooth": smooth}, (9, 9)),
     )  # fmt: skip
     torch.manual_seed(0)
     save_model(folder, config, Denoiser(spec).state_dict(), card=f"# {folder.name}\n")
@@ -238,6 +240,30 @@ def test_no_memory_is_told_as_torch_tells_it(both: tuple[Upscaler, Upscaler]) ->
     assert "allocate memory" in done.stderr.partition("\nRuntimeError: ")[2]
 
 
+def enhanced_without_torch(*arguments: object) -> None:
+    """`latentsr enhance --backend onnx ARGUMENTS...` in a process of its own, which must not import torch."""
+    program = (
+        "import sys\nfrom latentsr.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    code = end.code\n"
+        "sys.exit('torch is imported' if 'torch' in sys.modules else code)"
+    )
+    command = [sys.executable, "-c", program, "enhance", "--backend", "onnx", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_a_model_knows_of_its_training_is_compared_without_torch(tmp_path: Path) -> None:
+    folder = regression(tmp_path / "mine", "haar-2")
+    load_upscaler(folder, backend="onnx")  # makes the ONNX file, with torch
+    enhanced_without_torch(get_testdata_file("MR_small.dcm"), "-o", tmp_path / "out", "--model", folder)
+    (file,) = json.loads((tmp_path / "out.run" / "run.json").read_text())["files"]
+    assert [text.partition(" unlike training")[0] for text in file["warnings"]] == [
+        "pixel spacing",
+        "noise",
+        "intensity",
+    ]
+
+
 def test_a_folder_of_files_is_enhanced_without_torch(both: tuple[Upscaler, Upscaler], tmp_path: Path) -> None:
     scans, out = tmp_path / "scans", tmp_path / "out"
     scans.mkdir()
@@ -245,15 +271,8 @@ def test_a_folder_of_files_is_enhanced_without_torch(both: tuple[Upscaler, Upsca
     Image.fromarray(pixels).save(scans / "a.png")
     nibabel.save(nibabel.Nifti1Image(np.stack([pixels, pixels[::-1]], -1), np.diag((1, 1, 3, 1))), scans / "b.nii")
     (scans / "c.dcm").write_bytes(Path(str(get_testdata_file("MR_small.dcm"))).read_bytes())
-    program = (
-        "import sys\nfrom latentsr.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    code = end.code\n"
-        "sys.exit('torch is imported' if 'torch' in sys.modules else code)"
-    )
-    command = [sys.executable, "-c", program, "enhance", scans, "-o", out, "--backend", "onnx", "--view", "--json"]
     for more in ([], ["--dry-run", "--overwrite"]):
-        done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        enhanced_without_torch(scans, "-o", out, "--view", "--json", *more)
     run = json.loads((tmp_path / "out.run" / "run.json").read_text())
     assert [one["status"] for one in run["files"]] == ["written"] * 3
     assert (run["backend"], run["model"], run["threads"] > 0) == ("onnx", TINY, True)

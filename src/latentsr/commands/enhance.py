@@ -66,11 +66,23 @@ Legacy = Annotated[bool, typer.Option("--legacy", help="Write frames of enhanced
 Coherent = Annotated[bool, typer.Option(help="Let near slices of a volume share a sample's noise.")]
 Closer = Annotated[bool, typer.Option("--through-plane", help="Bring slices closer instead: to the pixels' spacing.")]
 Distance = Annotated[float | None, typer.Option(min=0.001, help="Slice distance in mm that --through-plane makes.")]
+
+
+def known_profile(text: str | None) -> str | None:
+    """The text of a slice profile, if any; OptionError for one of another form, before a model is loaded."""
+    if text is not None:
+        from latentsr.degrade import parse_profile
+
+        parse_profile(text)
+    return text
+
+
 Profile = Annotated[
     str | None,
     typer.Option(
+        callback=known_profile,
         help="What --through-plane takes a slice for the mean over: box or gaussian, or with a thickness in mm as in "
-        "gaussian:5. Default: box of the header's thickness, or of the slice distance."
+        "gaussian:5. Default: box of the header's thickness, or of the slice distance.",
     ),
 ]
 
@@ -112,7 +124,6 @@ def enhance(
 ) -> None:
     """Enlarges images, by a model or bicubic; the output tree mirrors the input, the record is OUT.run/run.json."""
     from latentsr.config import checked
-    from latentsr.degrade import parse_profile
     from latentsr.enhance import Job, check_places, enhance_files, measure
     from latentsr.upscalers import Sampling, load_upscaler
     from latentsr.workers import Workers
@@ -123,13 +134,12 @@ def enhance(
     check_places(inputs, out, dry_run=dry_run)
     if not through_plane and (target_spacing, slice_profile) != (None, None):
         raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")
-    parse_profile(profile := slice_profile or "box")
     upscaler = load_upscaler(model, scale=scale, degradation=degradation, device=device, backend=backend,
         precision=precision, compiled=compiled, tell=stage)  # fmt: skip
     if through_plane:
         from latentsr.upscalers.through_plane import ThroughPlane  # needs torch, which ONNX Runtime does without
 
-        upscaler = ThroughPlane(upscaler, target=target_spacing, profile=profile)
+        upscaler = ThroughPlane(upscaler, target=target_spacing, profile=slice_profile or "box")
     job = Job(upscaler, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
         max_pixels=max_pixels or Job.max_pixels, parametric_map=parametric_map, legacy=legacy, workers=crew,
         view=view if view is not None or (terminal.interactive() and not json) else False)  # fmt: skip

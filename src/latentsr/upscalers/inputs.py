@@ -1,18 +1,26 @@
 """What a model's training images looked like, as its config records it, and how an input is unlike them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from latentsr.config import Config
-from latentsr.metrics.frequency import RADIAL_BINS, RADIAL_SIDE
-from latentsr.upscalers.calibration import MARGIN, InputRange, lr_features
+from latentsr.upscalers.calibration import (
+    MARGIN,
+    RINGS,
+    SMALLEST_SIDE,
+    InputRange,
+    lr_features,
+    middle,
+    stretched,
+)  # fmt: skip
 from latentsr.volume import Volume
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FEWEST = 50  # images of a set whose statistics say anything
 SHARE = 0.99  # of the training images lie inside the ranges
@@ -22,18 +30,18 @@ _BLOCK, _QUIETEST = 4, 0.1  # side in pixels, and share of the blocks that noise
 _LEAST_ENERGY = 1e-8  # of images in [0, 1]: noise far below a grey level
 
 
-def noise_feature(lr: Tensor) -> Tensor:
+def noise_feature(lr: "Tensor | NDArray[Any]") -> NDArray[np.float64]:
     """Log10 of the mean square of second differences in the quietest tenth of each image's blocks, (images,).
 
     Images (images, 1, rows, columns) are stretched to their own smallest and largest value. The differences, along
     rows of differences along columns, leave out edges and slopes. Source of the mask: Immerkaer 1996, equation 3.
     """
-    low, high = lr.amin(dim=(-2, -1), keepdim=True), lr.amax(dim=(-2, -1), keepdim=True)
-    second = lr.new_tensor([1.0, -2.0, 1.0])
-    rough = F.conv2d((lr - low) / (high - low).clamp_min(1e-9), torch.outer(second, second)[None, None])
-    energy = F.avg_pool2d(rough.square(), _BLOCK).flatten(1)
-    rank = 1 + round(_QUIETEST * (energy.shape[1] - 1))  # torch.quantile takes no large images
-    return (energy.kthvalue(rank, dim=1).values.double() + _LEAST_ENERGY).log10()
+    rough = np.diff(np.diff(stretched(lr)[:, 0], 2, axis=-1), 2, axis=-2)
+    rows, columns = (side // _BLOCK for side in rough.shape[-2:])
+    blocks = rough[:, : rows * _BLOCK, : columns * _BLOCK].reshape(-1, rows, _BLOCK, columns, _BLOCK)
+    energy = np.square(blocks).mean(axis=(2, 4)).reshape(len(blocks), -1)
+    rank = round(_QUIETEST * (energy.shape[1] - 1))
+    return np.asarray(np.log10(np.partition(energy, rank, axis=1)[:, rank] + _LEAST_ENERGY))
 
 
 class LrKind(Config):
@@ -44,10 +52,10 @@ class LrKind(Config):
     noise: float
 
     @classmethod
-    def of(cls, lr: Tensor) -> Self:
+    def of(cls, lr: "Tensor | NDArray[Any]") -> Self:
         """That of images (images, 1, rows, columns) of at least 16 px a side."""
         ranges = {name: InputRange.of(one, SHARE) for name, one in lr_features(lr).items()}
-        return cls(**ranges, noise=float(torch.quantile(noise_feature(lr), SHARE)))
+        return cls(**ranges, noise=float(np.quantile(noise_feature(lr), SHARE)))
 
 
 class TrainedInputs(Config):
@@ -60,9 +68,9 @@ class TrainedInputs(Config):
     kinds: dict[str, LrKind] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, sets: Mapping[str, Tensor], spacing: tuple[float, float] | None) -> Self:
+    def of(cls, sets: "Mapping[str, Tensor | NDArray[Any]]", spacing: tuple[float, float] | None) -> Self:
         """That of LR images, (images, 1, rows, columns), by training set; small and few ones have no kind."""
-        large = {name: lr for name, lr in sets.items() if min(lr.shape[-2:]) >= RADIAL_SIDE and len(lr) >= FEWEST}
+        large = {name: lr for name, lr in sets.items() if min(lr.shape[-2:]) >= SMALLEST_SIDE and len(lr) >= FEWEST}
         return cls(spacing=spacing, kinds={name: LrKind.of(lr) for name, lr in large.items()})
 
     def with_earlier(self, earlier: Iterable["TrainedInputs | None"]) -> "TrainedInputs":
@@ -86,27 +94,27 @@ class TrainedInputs(Config):
                 trained = f"{low:.3g} mm" if np.isclose(low, high) else f"{low:.3g} to {high:.3g} mm"
                 texts.append(f"pixel spacing unlike training ({trained}): structures of another size in pixels")
         filled = [number for number, one in enumerate(volume.pixels) if one.min() < one.max()]
-        if spacing_only or not self.kinds or not filled or min(volume.pixels.shape[1:]) < RADIAL_SIDE:
+        if spacing_only or not self.kinds or not filled or min(volume.pixels.shape[1:]) < SMALLEST_SIDE:
             return texts
         chosen = [
             filled[index] for index in np.unique(np.linspace(0, len(filled) - 1, MOST_SLICES).round().astype(int))
         ]
         # One slice at a time: their spectra in float64 take many times their memory.
-        each = (torch.from_numpy(volume.windows[one].apply(volume.pixels[one]))[None, None] for one in chosen)
+        each = (volume.windows[one].apply(volume.pixels[one])[None, None] for one in chosen)
         found = [{**lr_features(lr), "noise": noise_feature(lr)} for lr in each]
-        features = {name: torch.cat([one[name] for one in found]) for name in found[0]}
+        features = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
         kinds = self.kinds.values()
 
-        def unlike_all(tests: Iterable[Tensor]) -> bool:
-            return bool(torch.stack(list(tests)).all(dim=0).double().mean() > 0.5)
+        def unlike_all(tests: Iterable[NDArray[np.bool_]]) -> bool:
+            return bool(np.all(list(tests), axis=0).mean() > 0.5)
 
         margin = float(np.log10(MARGIN))
         if unlike_all(features["noise"] > kind.noise + margin for kind in kinds):
             texts.append("noise unlike training: more in the quietest parts, which may be taken for detail")
         elif unlike_all(kind.spectrum.outside(features["spectrum"]) for kind in kinds):
-            fine = features["spectrum"].median(dim=0).values[len(RADIAL_BINS) // 2 :].double()
-            centres = fine.new_tensor([kind.spectrum.centre[len(RADIAL_BINS) // 2 :] for kind in kinds])
-            nearest = (fine - centres)[(fine - centres).abs().sum(dim=1).argmin()]
+            # Each training set's centre, seen from the slices' median, in the finer half of the rings.
+            beyond = (middle(features["spectrum"]) - [kind.spectrum.centre for kind in kinds])[:, RINGS // 2 :]
+            nearest = beyond[np.abs(beyond).sum(axis=1).argmin()]
             blurred, sharpened = (
                 "less fine detail, as of a blurred or an interpolated",
                 "more fine detail, as of a sharpened",

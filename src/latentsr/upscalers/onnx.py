@@ -25,6 +25,7 @@ from latentsr.names import NOISE_LEVEL
 from latentsr.provenance import PIXELS, Provenance
 from latentsr.tiling import OVERLAP, apply_tiled
 from latentsr.upscalers import CONFIG, ONNX, whole_model
+from latentsr.upscalers.inputs import TrainedInputs
 from latentsr.upscalers.upscaler import Restored, Sampling, Upscaler
 from latentsr.volume import Pixels
 
@@ -51,10 +52,7 @@ class OnnxMean(Upscaler):
         self.name, self.modalities, self.size = facts["name"], tuple(facts["modalities"]), tuple(facts["size"])
         self.trained = self.degradation = parse_degradation(facts["degradation"])
         self.residual, self.basis = facts["residual"], np.array(facts["basis"], np.float32)
-        if facts["inputs"] is not None:
-            from latentsr.upscalers.inputs import TrainedInputs  # with torch, which its statistics are computed by
-
-            self.inputs = TrainedInputs.model_validate(facts["inputs"])
+        self.inputs = facts["inputs"] and TrainedInputs.model_validate(facts["inputs"])
         self.__setstate__({})
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The README's commands: every one is valid, and all run as written in an empty folder, only shorter."""
 
+import pydoc
 import re
 import shlex
 import shutil
@@ -40,19 +41,25 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/design.md",
+    "docs/desk-study.md",
     "docs/evaluation.md",
+    "docs/pacs.md",
     "docs/published-study.md",
     "docs/quality.md",
+    "docs/reproduce.md",
     "docs/training.md",
     "docs/uncertainty.md",
     "docs/viewer.md",
+    "docs/volumes.md",
+    "docs/which-latent.md",
     "docs/workers.md",
     "src/latentsr/models/latentsr-tiny/README.md",
 )
 
 
 def _commands(text: str) -> list[str]:
-    lines = re.findall(r"^    (?:.*?&& )?(latentsr .*)$", text, re.MULTILINE)
+    whole = text.replace("\\\n", "")  # of a command on several lines
+    lines = re.findall(r"^    (?:.*?&& )?(latentsr .*)$", whole, re.MULTILINE)
     return [line.partition("  #")[0].strip() for line in lines]
 
 
@@ -73,6 +80,17 @@ def test_every_command_on_the_page_is_valid(
     (tmp_path / "options.yaml").write_text("{}")  # which --config reads as it is parsed
     for command in _commands((repository / page).read_text(encoding="utf-8")):
         _parse(command)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_and_module_that_the_page_names_exists(page: str, repository: Path) -> None:
+    text = (repository / page).read_text(encoding="utf-8")
+    named = re.findall(r"(?<![\w/.])(?:benchmarks|docs|src|studies|tests)/[\w./-]+\w", text)
+    named += re.findall(r"\]\((?!http)([^)#]+)", text)
+    homes = (repository, (repository / page).parent)
+    assert not [place for place in named if not any((home / place).exists() for home in homes)]
+    modules = re.findall(r"`(latentsr(?:\.\w+)+)`", text)
+    assert not [name for name in modules if pydoc.locate(name) is None]
 
 
 def test_the_parser_refuses_what_does_not_exist() -> None:

@@ -1,11 +1,16 @@
 import errno
 import json
+import os
 import shutil
+import socket
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
+import psutil
 import pydicom
 import pytest
 import torch
@@ -19,6 +24,7 @@ from latentsr.upscalers import UPSCALERS, Sampling, load_upscaler
 from latentsr.upscalers.inputs import TrainedInputs
 from latentsr.upscalers.model import SuperResolver
 from latentsr.volume import Volume, Window
+from latentsr.workers import Workers
 
 MR = Path(get_testdata_file("MR_small.dcm", download=False))
 
@@ -172,6 +178,29 @@ def test_a_run_that_stops_after_an_output_and_before_its_record_goes_on(
     assert outcomes[0].output_sha256.keys() == {"a.png"}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_an_output_whose_process_died_before_its_record_is_made_again(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, image = tmp_path / "out", tree / "a.png"
+
+    def kill() -> None:
+        while not (out / "a.png").exists():
+            time.sleep(0.001)
+        for child in psutil.Process().children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("latentsr.workers.TRIES", 1)
+        threading.Thread(target=kill, daemon=True).start()
+        (lost,) = enhance_files([image], job(resolver, out, workers=Workers(1), view=True))  # the page comes later
+    assert (lost.status, (out / "a.png").exists()) == ("failed", True)
+    assert "the process that worked on it died" in lost.reason
+    assert statuses(enhance_files([image], job(resolver, out))) == ["written"]
+    assert [one["status"] for one in record(out)] == ["written"]
+
+
 def test_an_older_output_is_not_kept_as_what_an_interrupted_overwriting_began(
     resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +217,15 @@ def test_an_older_output_is_not_kept_as_what_an_interrupted_overwriting_began(
     (made,) = enhance_files([image], job(resolver, out, sampling=other))
     assert made.status == "written"
     assert made.output_sha256 != older.output_sha256
+
+
+def test_a_cluster_that_is_not_reached_leaves_nothing(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = "{}:{}".format(*server.getsockname())
+    with pytest.raises(OptionError, match="no cluster is reached"):
+        enhance_files([tree], job(resolver, tmp_path / "out", workers=Workers(ray=nobody)))
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_a_dry_run_writes_nothing(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +170,24 @@ def test_several_processes_find_what_one_finds(
     values = [name for name in one if name.endswith((".npy", "table.csv", "ceilings.csv", "summary.csv"))]
     assert len(values) == 3 + 2 + 2 * len(methods) / 2
     assert [name for name in values if one[name].read_bytes() != several[name].read_bytes()] == []
+
+
+def test_a_cluster_that_is_not_reached_costs_no_earlier_result(dataset: Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    options = {"metrics": ["psnr"], "device": "cpu"}
+    jobs = [
+        partial(latentsr.screen, dataset, ["haar"], tmp_path / "screening", **options),
+        partial(latentsr.evaluate, dataset, ["bicubic"], tmp_path / "evaluation", workers=0, **options),
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = Workers(ray="{}:{}".format(*server.getsockname()))
+    for job, crew in zip(jobs, ("workers", "cluster"), strict=True):
+        found = job()
+        before = {path: path.stat().st_mtime_ns for path in found.report.parent.rglob("*")}
+        with pytest.raises(OptionError, match="no cluster is reached"):
+            job(**{"overwrite": True, crew: nobody})
+        assert {path: path.stat().st_mtime_ns for path in found.report.parent.rglob("*")} == before
+        assert job(**{crew: nobody}).verdict == found.verdict  # it is finished, and needs none
 
 
 def test_an_evaluation_takes_processes_of_a_cluster_alone(dataset: Dataset, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 import json
+import os
+import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,3 +155,20 @@ def test_an_interruption_says_whether_the_same_command_goes_on(
     with pytest.raises(KeyboardInterrupt), terminal.progress("work", resumes=resumes):
         raise KeyboardInterrupt
     assert ("the same command goes on" in capsys.readouterr().err) == resumes
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_sigterm_puts_all_away_as_an_interruption_does(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    assert handler is signal.SIG_DFL
+    put_away = []
+    with pytest.raises(SystemExit) as ended, terminal.progress("work", resumes=True):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            put_away.append(True)
+    assert ended.value.code == 143
+    assert put_away == [True]
+    assert "the same command goes on" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is handler

@@ -139,6 +139,11 @@ def _temporary_names(folder: Path, host: str) -> tuple[str, ...]:
     return tuple(entry.name for entry in folder.iterdir() if f".part-{host}-" in entry.name)
 
 
+def look_again() -> None:
+    """Lets `replacing` find temporary files of processes that were killed since it first wrote into their folder."""
+    _temporary_names.cache_clear()
+
+
 def _sync(folder: Path) -> None:
     """Waits until the names in a folder are on the disk, where the system offers that."""
     if os.name == "posix":

@@ -205,7 +205,10 @@ def _undone(
 
     def end(task: Task, outcome: Outcome) -> None:
         place, item = task
-        record.begun.pop(outcome.input, None)
+        begun = record.begun.pop(outcome.input, None)
+        if begun and outcome.status == "failed" and (job.out / begun.output).exists():
+            # Its process died after it was written, or before an older one was replaced: the job makes it again.
+            outcome = replace(outcome, output=begun.output, made_by=begun.made_by)
         if len(place) == 1 and outcome.status == "failed" and (parts := _readable(item, job)):
             broken.extend(((*place, number), part) for number, part in enumerate(parts))
             return
@@ -227,6 +230,7 @@ def _undone(
                 end(task, faults[0])
                 continue
             if pool.workers.apart:
+                pool.connect()
                 name, place = item.relative.as_posix(), output.relative_to(job.out).as_posix()
                 record.begin(Outcome(name, "begun", place, made_by=job.made_by))
             yield task
@@ -480,7 +484,7 @@ class _Record:
         if self.job.dry_run or (fault and self.noted < 0):
             return
         outcomes = self.outcomes
-        if self.earlier or self.begun or any(outcome.status in ("written", "kept") for outcome in outcomes):
+        if self.earlier or self.begun or any(outcome.made_by for outcome in outcomes):
             self._write(self.facts, [*outcomes, *self.begun.values()])
         else:
             self.path.unlink(missing_ok=True)  # it says only what was begun
@@ -490,7 +494,9 @@ class _Record:
 
     def _write(self, facts: Mapping[str, object], outcomes: Sequence[Outcome]) -> None:
         """The record of a run, then of what earlier runs did and it did not touch."""
-        now = {outcome.input for outcome in outcomes if outcome.status != "failed"}  # a failure touches no output
+        # A failure touches no output, unless the process died after it was written.
+        lost = {name for name, outcome in self.earlier.items() if outcome.status == "failed"}
+        now = {one.input for one in outcomes if one.status != "failed" or (one.made_by and one.input in lost)}
         rest = [outcome for name, outcome in self.earlier.items() if name not in now]
         write_json(self.path, {**facts, "files": [vars(outcome) for outcome in (*outcomes, *rest)]})
 

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,15 +27,27 @@ class Report(Protocol):
 def progress(title: str, *, unit: str = "images", resumes: bool = False) -> Iterator[Report]:
     """A Report that moves a bar on standard error, or prints a line every half minute where that is no terminal.
 
-    With `resumes`, an interruption prints that the same command continues the work.
+    With `resumes`, an interruption prints that the same command continues the work, and a SIGTERM is one: all is put
+    away, processes that were started included, and the exit status is 143.
     """
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    heard = resumes and threading.current_thread() is threading.main_thread()
+    heard = heard and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if heard:
+        signal.signal(signal.SIGTERM, end)
     try:
         with _bar(title) if sys.stderr.isatty() else _lines(title, unit) as report:
             yield report
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         if resumes:
             print("interrupted: the same command goes on where it was", file=sys.stderr)
         raise
+    finally:
+        if heard:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

@@ -16,17 +16,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata, util
-from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
+from latentsr.atomic import look_again
 from latentsr.errors import LatentSRError, OptionError, reason
 
 LOCAL = "local"  # the address of a Ray cluster of this machine alone, for as long as the job lasts
 TRIES = 3  # processes that an item gets, the first included
 GRACE = 2.0  # seconds that a process has to remove what it left half written
+ANSWER = 10.0  # seconds that a cluster has to answer
+ROOM = 60.0  # seconds until it is told that a cluster has not started a worker
+LONGEST = 600.0  # seconds that a job without any worker waits for one: a cluster that grows takes minutes
 SAME = ("latentsr", "torch", "numpy")  # packages on whose versions results depend
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -47,7 +51,8 @@ class Workers:
             Ray cluster one for each CPU that is free, for each GPU where the model computes on one.
         ray: "local", or the address of a Ray cluster, whose machines have the same packages and see the same files
             under the same names; None: processes of this machine.
-        notice: called with a sentence for each process that died.
+        notice: called with a sentence for each process that died, or that a cluster has no room for.
+        stage: called with what is done before the first item: connecting, starting processes.
 
     Raises:
         OptionError: less than one process, or Ray without its package.
@@ -56,6 +61,7 @@ class Workers:
     number: int | None = None
     ray: str | None = None
     notice: Callable[[str], None] = unheard
+    stage: Callable[[str], None] = unheard
 
     def __post_init__(self) -> None:
         if self.number is not None and self.number < 1:
@@ -88,7 +94,10 @@ class Pool:
         self._gpu = device.startswith("cuda")
         self._number, self._own_cluster = 0, False
         self._alive: list[_Process | _Actor] = []
-        self._idle: list[_Process | _Actor] = []
+        self._idle: deque[_Process | _Actor] = deque()  # the next one to work is the last
+        self._coming: dict[Future[Any], _Actor] = {}  # which a cluster has not started yet
+        self._failing: float | None = None  # since when no start succeeds
+        self._told: bool | None = None  # that there is no room, and whether others were at work
 
     def map(
         self, work: Callable[[Item], Result], items: Iterable[Item], *, name: Callable[[Item], str]
@@ -96,7 +105,8 @@ class Pool:
         """Each item as soon as it is done, in no order that means anything, with what returns its result.
 
         In this process an item is done when that is called, one after the other. Items are taken when a process is
-        free. One whose process died is done again by a new one.
+        free. One whose process died is done again: by a new one, or of a cluster by whichever is free first. A cluster
+        that has no room for all the processes starts them when it has.
 
         Args:
             work: a function of an item that holds the model (`functools.partial`), pickled once for each process. What
@@ -105,8 +115,8 @@ class Pool:
             name: what an item is called in notices and errors.
 
         Raises:
-            OptionError: no Ray cluster is reached, has too few CPUs or GPUs free, other versions, or not this folder.
-            LatentSRError: from the result, where TRIES processes died over the item.
+            OptionError: what `connect` raises; from the result, a machine with other versions or without this folder.
+            LatentSRError: from the result, where TRIES processes died over the item; a cluster that starts no process.
         """
         if not self.workers.apart:
             yield from ((item, partial(work, item)) for item in items)
@@ -114,33 +124,35 @@ class Pool:
         waiting = iter(items)
         if (first := next(waiting, None)) is None:
             return
-        waiting = chain([first], waiting)
-        if not self._number:
-            self._number = self.workers.number or 1 if self.workers.ray is None else self._connect()
+        self.connect()
         held = (_Process if self.workers.ray is None else _Actor).packed(work)
+        taken = deque([(first, 1)])  # with the count of tries
         busy: dict[Future[Any], tuple[_Process | _Actor, Item, int]] = {}
         done: deque[tuple[Item, Callable[[], Result]]] = deque()
         while True:
-            while len(busy) < self._number and (item := next(waiting, None)) is not None:
-                worker = self._idle.pop() if self._idle else self._new()
-                busy[worker.ask(held, item)] = worker, item, 1
+            while len(busy) + len(taken) < self._number and (item := next(waiting, None)) is not None:
+                taken.append((item, 1))
+            self._start(len(taken) - len(self._idle) - len(self._coming))
+            while taken and self._idle:
+                worker, (item, tries) = self._idle.pop(), taken.popleft()
+                busy[worker.ask(held, item, again=tries > 1)] = worker, item, tries
             if done:  # after the next items were handed out
                 yield done.popleft()
                 continue
-            if not busy:
+            if not busy and not taken:
                 return
-            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+            for future in self._ended(busy):
                 worker, item, tries = busy.pop(future)
                 if not worker.died(future.exception()):
-                    self._idle.append(worker)
+                    self._idle.appendleft(worker)
                     done.append((item, partial(worker.result, future)))
                     continue
                 worker.stop()
                 text = f"{name(item)}: the process that worked on it died (killed, or out of memory)"
                 if tries < TRIES:
                     self.workers.notice(f"{text}; another one does it again")
-                    worker = self._new()  # a new one removes what the dead one left half written
-                    busy[worker.ask(held, item)] = worker, item, tries + 1
+                    taken.appendleft((item, tries + 1))
+                    self._start(1)
                 else:
                     lost = Future[Result]()
                     fix = "give fewer workers, smaller tiles or batches, and run the same again"
@@ -157,36 +169,88 @@ class Pool:
                 early |= [next(found)]
             yield item, early.pop(item)
 
-    def _new(self) -> "_Process | _Actor":
-        worker = _Process() if self.workers.ray is None else _Actor(self._gpu)
-        self._alive.append(worker)
-        return worker
+    def connect(self) -> None:
+        """Reaches the Ray cluster, if one is to do the work, unless that is done: before anything is written.
 
-    def _connect(self) -> int:
-        """How many actors the Ray cluster is to have, once it is reached."""
+        Raises:
+            OptionError: no cluster is reached, or it has too few CPUs or GPUs free.
+        """
+        address, asked = self.workers.ray, self.workers.number
+        if self._number or address is None:
+            self._number = self._number or asked or 1
+            return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
-        address, asked = self.workers.ray, self.workers.number
         options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if address == LOCAL:
             os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 is next to nothing on a busy machine
             options |= {"num_cpus": asked, "include_dashboard": False}
         try:
             if not ray.is_initialized():  # by the program that calls
+                self.workers.stage(f"connecting to the Ray cluster {address}")
+                place = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
+                parts = urlsplit(place if "://" in place else f"//{place}")
+                if parts.scheme in ("", "ray") and parts.port:  # Ray itself tries for minutes
+                    socket.create_connection((parts.hostname, parts.port), ANSWER).close()
                 ray.init(address, **options)
                 self._own_cluster = True
         except Exception as error:  # Ray raises this very class where a machine is too busy to start one
             fix = "run the same again when the machine is less busy" if address == LOCAL else "expected local, auto, or"
             fix += "" if address == LOCAL else " the address of a cluster such as HOST:6379"
             raise OptionError(f"the option ray is {address}: no cluster is reached ({reason(error)}); {fix}") from error
-        kind = "GPU" if self._gpu else "CPU"
-        free = int(ray.available_resources().get(kind, 0))
+        free = int(ray.available_resources().get(self._kind, 0))
         if not 1 <= (number := free if asked is None else asked) <= free:
-            raise OptionError(
-                f"the option ray is {address}: {max(1, number)} {kind} needed, {free} free; give fewer workers, or wait"
-            )
-        return number
+            needed = f"{max(1, number)} {self._kind} needed, {free} free"
+            raise OptionError(f"the option ray is {address}: {needed}; give fewer workers, or wait")
+        self._number = number
+
+    @property
+    def _kind(self) -> str:
+        """What a cluster gives each worker one of."""
+        return "GPU" if self._gpu else "CPU"
+
+    def _start(self, number: int) -> None:
+        """Starts so many more processes, if any; those of a cluster come when it has room."""
+        if number > 0 and not self._alive:
+            self.workers.stage(f"starting {number} worker{'s' * (number > 1)}")
+        for _ in range(number):
+            if self.workers.ray is None:
+                self._idle.append(_Process())  # the next to work: it removes what a dead one left half written
+                self._alive.append(self._idle[-1])
+            else:
+                self._alive.append(actor := _Actor(self._gpu))
+                self._coming[actor.ready()] = actor
+
+    def _ended(self, busy: Mapping["Future[Any]", Any]) -> "set[Future[Any]]":
+        """Those of `busy` that are done, as soon as there are some; none where a worker came."""
+        begin, address = time.monotonic(), self.workers.ray
+        while True:
+            found = wait([*busy, *self._coming], ROOM if self._coming else None, FIRST_COMPLETED).done
+            for future in found & self._coming.keys():
+                worker = self._coming.pop(future)
+                if (error := future.exception()) is None:
+                    self._idle.append(worker)
+                    self._failing = self._told = None
+                    continue
+                worker.stop()
+                time.sleep(1.0)  # it is asked for again, perhaps of a machine that is not known to be lost yet
+                self._failing = self._failing or begin
+                if time.monotonic() - self._failing > ROOM:
+                    fix = "see that its machines have the same packages and memory, and run the same again"
+                    raise LatentSRError(f"the Ray cluster {address} started no worker: {reason(error)}; {fix}")
+            now = time.monotonic()
+            late = [worker for worker in self._coming.values() if now - worker.asked >= ROOM]
+            if late and self._told != bool(busy):
+                then = f"the job goes on with {len(busy)}" if busy else f"the job waits {LONGEST / 60:.0f} min at most"
+                text = f"{len(late)} of the workers not started by the Ray cluster {address}: no {self._kind} is free"
+                self.workers.notice(f"{text}, or it is slow; {then}")
+                self._told = bool(busy)
+            if found:
+                return found & busy.keys()
+            if not busy and now - begin > LONGEST:
+                why = f"no {self._kind} is free on its machines that are left; run the same again when one is, to go on"
+                raise LatentSRError(f"the Ray cluster {address} started no worker in {LONGEST / 60:.0f} min: {why}")
 
     def stop(self) -> None:
         """Ends all processes, whatever they are at."""
@@ -219,27 +283,45 @@ class _Desk:
     busy = False
 
     @classmethod
-    def answer(cls, held: _Held | None, item: Any) -> Any:
-        """What the work makes of an item; what is held comes with the first item of a `map`."""
-        if held is not None:
-            host, own = socket.gethostname(), _versions()
-            if own != held.versions:
-                here, there = (", ".join(f"{name} {one[name]}" for name in SAME) for one in (own, held.versions))
-                raise OptionError(f"{host} has {here}, the job was started with {there}: install the same versions")
-            try:
-                os.chdir(held.folder)
-            except OSError as error:
-                raise OptionError(
-                    f"{host} sees no folder {held.folder}: start the job in one that all share"
-                ) from error
-            cls.work = pickle.loads(held.work)
-            if "torch" in sys.modules:
-                sys.modules["torch"].set_num_threads(1)
+    def ready(cls) -> None:
+        """Returns as soon as there is the process."""
+
+    @classmethod
+    def answer(cls, held: _Held | None, item: Any, again: bool) -> Any:
+        """What the work makes of an item; what is held comes with the first item of a `map`.
+
+        `again`: a process died over the item. An error that pickle cannot make again becomes a LatentSRError.
+        """
         cls.busy = True
         try:
+            if held is not None:
+                cls.take(held)
+            if again:
+                look_again()
             return cls.work(item)
+        except Exception as error:  # one that fails on its way would be told as the death of this process
+            try:
+                pickle.loads(pickle.dumps(error))
+            except Exception as lost:
+                raise LatentSRError(f"{type(error).__name__}: {error}") from lost
+            raise
         finally:
             cls.busy = False
+
+    @classmethod
+    def take(cls, held: _Held) -> None:
+        """Takes in the work; OptionError where this machine has other versions, or does not see the folder."""
+        host, own = socket.gethostname(), _versions()
+        if own != held.versions:
+            here, there = (", ".join(f"{name} {one[name]}" for name in SAME) for one in (own, held.versions))
+            raise OptionError(f"{host} has {here}, the job was started with {there}: install the same versions")
+        try:
+            os.chdir(held.folder)
+        except OSError as error:
+            raise OptionError(f"{host} sees no folder {held.folder}: start the job in one that all share") from error
+        cls.work = pickle.loads(held.work)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
 
 
 def _begin(pipe: Connection) -> None:
@@ -276,10 +358,10 @@ class _Process:
     def packed(work: Callable[[Any], Any]) -> _Held:
         return _Held(str(Path.cwd()), _versions(), pickle.dumps(work))
 
-    def ask(self, held: _Held, item: Any) -> "Future[Any]":
+    def ask(self, held: _Held, item: Any, *, again: bool) -> "Future[Any]":
         sent, self._held = None if held is self._held else held, held
         try:
-            return self._pool.submit(_Desk.answer, sent, item)
+            return self._pool.submit(_Desk.answer, sent, item, again)
         except BrokenProcessPool as error:  # it died while it had nothing to do
             died = Future[Any]()
             died.set_exception(error)
@@ -305,6 +387,7 @@ class _Actor:
 
         self._actor: Any = ray.remote(num_cpus=1, num_gpus=int(gpu))(_Desk).remote()
         self._held: Any = None
+        self.asked = time.monotonic()
 
     @staticmethod
     def packed(work: Callable[[Any], Any]) -> Any:
@@ -312,9 +395,12 @@ class _Actor:
 
         return ray.put(_Held(str(Path.cwd()), _versions(), ray.cloudpickle.dumps(work)))
 
-    def ask(self, held: Any, item: Any) -> "Future[Any]":
+    def ask(self, held: Any, item: Any, *, again: bool) -> "Future[Any]":
         sent, self._held = None if held is self._held else held, held
-        return self._actor.answer.remote(sent, item).future()
+        return self._actor.answer.remote(sent, item, again).future()
+
+    def ready(self) -> "Future[Any]":
+        return self._actor.ready.remote().future()
 
     def died(self, error: BaseException | None) -> bool:
         from ray.exceptions import RayError, RayTaskError

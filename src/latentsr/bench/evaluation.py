@@ -86,8 +86,10 @@ def compare(
         raise OptionError("an evaluation is measured by threads, or by processes of a Ray cluster: set the option ray")
     folder.check()  # before models are loaded
     plan = plan_evaluation(datasets, comparison)
-    folder.claim(plan.key, overwrite=overwrite)
     with cluster.pool(plan.device) as pool:
+        if overwrite or not folder.whole:
+            pool.connect()  # before anything is removed or written
+        folder.claim(plan.key, overwrite=overwrite)
         record = folder.finished() if folder.whole else _run(plan, folder, pool, progress, stage)
     folder.drop_parts()
     return record

@@ -74,14 +74,18 @@ def screen(
     tables = (f"{name}.{end}" for name in TABLES for end in ("parquet", "csv"))
     results = frozenset((PICTURES, SCREENING_PAGE, SUPPLEMENT, *tables))
     folder = JobFolder(out, "screening", SCREENING, results, decided_by="data, autoencoders or options")
-    folder.claim(plan.key, overwrite=overwrite)
+    folder.check()
+    with workers.pool(device) as pool:
+        if overwrite or not folder.whole:
+            pool.connect()  # before anything is removed or written
+        folder.claim(plan.key, overwrite=overwrite)
+        if not folder.whole:
+            folder.begin(plan.key)
+            _run(plan, folder, batch, device, pool, progress)
     record: Mapping[str, Any]
     if folder.whole:
         record = folder.finished()
     else:
-        folder.begin(plan.key)
-        with workers.pool(device) as pool:
-            _run(plan, folder, batch, device, pool, progress)
         record = folder.finish(manifest(note=RESEARCH_USE, key=plan.key, **plan.facts, **conclude(plan, folder)))
     folder.drop_parts()
     return record

@@ -128,7 +128,7 @@ def enhance(
     from latentsr.upscalers import Sampling, load_upscaler
     from latentsr.workers import Workers
 
-    crew = Workers(workers, ray, terminal.show_warning)
+    crew = Workers(workers, ray, terminal.show_warning, terminal.show_stage)
     sampling = checked(Sampling, {"samples": samples, "steps": steps, "realism": realism, "seed": seed, "tile": tile,
         "consistency": consistency, "solver": solver, "coherent": coherent}, "enhance")  # fmt: skip
     check_places(inputs, out, dry_run=dry_run)

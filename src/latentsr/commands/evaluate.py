@@ -108,7 +108,7 @@ def evaluate(
     from latentsr.workers import Workers
 
     options = {name: value for name, value in given.items() if name in Comparison.model_fields}
-    cluster = Workers(workers, ray, terminal.show_warning) if ray else Workers()
+    cluster = Workers(workers, ray, terminal.show_warning, terminal.show_stage) if ray else Workers()
     with terminal.progress("evaluate", resumes=True) as report:
         result = judging.evaluate(
             datasets, method, out, paper=paper, overwrite=overwrite, cluster=cluster, progress=report,

@@ -68,7 +68,7 @@ def screen(
     from latentsr.bench import Screening
     from latentsr.workers import Workers
 
-    crew = Workers(workers, ray, terminal.show_warning)
+    crew = Workers(workers, ray, terminal.show_warning, terminal.show_stage)
     options = {name: value for name, value in given.items() if name in Screening.model_fields}
     with terminal.progress("screen", resumes=True) as report:
         result = judging.screen(

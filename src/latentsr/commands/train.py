@@ -106,7 +106,7 @@ def encode(
     from latentsr.device import resolve_device
     from latentsr.workers import Workers
 
-    crew, where = Workers(workers, ray, terminal.show_warning), resolve_device(device)
+    crew, where = Workers(workers, ray, terminal.show_warning, terminal.show_stage), resolve_device(device)
     with terminal.progress("encode", resumes=True) as report:
         cache = fill_cache(
             [read_dataset(folder) for folder in datasets],

@@ -28,7 +28,7 @@ def progress(title: str, *, unit: str = "images", resumes: bool = False) -> Iter
     """A Report that moves a bar on standard error, or prints a line every half minute where that is no terminal.
 
     With `resumes`, an interruption prints that the same command continues the work, and a SIGTERM is one: all is put
-    away, processes that were started included, and the exit status is 143.
+    away, processes that were started included, and the exit status is 143 (130 of a training, which Lightning ends).
     """
 
     def end(number: int, _: object) -> None:

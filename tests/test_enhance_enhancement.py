@@ -273,14 +273,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 def test_too_little_memory_is_the_failure_of_one_image(
     resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    enhance = SuperResolver.enhance
+    enhancing = SuperResolver.enhancing
 
     def scarce(self: SuperResolver, volume: Volume, **options: object) -> object:
         if volume.pixels.shape[1] == 9:
             raise error
-        return enhance(self, volume, **options)
+        return enhancing(self, volume, **options)
 
-    monkeypatch.setattr(SuperResolver, "enhance", scarce)
+    monkeypatch.setattr(SuperResolver, "enhancing", scarce)
     outcomes = enhance_files([tree / "a.png", tree / "sub"], job(resolver, tmp_path / "out"))
     assert statuses(outcomes) == ["failed", "written"]
     assert "memory" in outcomes[0].reason
@@ -289,7 +289,7 @@ def test_too_little_memory_is_the_failure_of_one_image(
 def test_a_fault_of_the_program_is_not_hidden(
     resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SuperResolver, "enhance", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault")))
+    monkeypatch.setattr(SuperResolver, "enhancing", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a fault")))
     with pytest.raises(RuntimeError, match="a fault"):
         enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
 

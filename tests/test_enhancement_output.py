@@ -77,7 +77,7 @@ def test_files_without_an_image_are_skipped_and_stand_in_the_record(
 def test_an_output_that_cannot_be_written_is_found_before_an_image_is_computed(
     resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SuperResolver, "enhance", lambda *_, **__: pytest.fail("an image was computed"))
+    monkeypatch.setattr(SuperResolver, "enhancing", lambda *_, **__: pytest.fail("an image was computed"))
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match=r"file: cannot be written \(Not a directory\)"):
         enhance_files([tree], job(resolver, tmp_path / "file" / "out"))

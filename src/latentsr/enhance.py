@@ -7,9 +7,11 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,12 +23,13 @@ from latentsr.device import peak_memory
 from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionError, StaleError
 from latentsr.io.bids import derivative, describe
 from latentsr.io.items import refuse_source, unreadable
+from latentsr.io.raster import PROCESS
 from latentsr.job import Scratch, check_room, check_writable, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
 from latentsr.tiling import OVERLAP, balanced_tiles
 from latentsr.upscalers import Sampling, Upscaler
-from latentsr.upscalers.upscaler import LARGEST_BATCH
+from latentsr.upscalers.upscaler import LARGEST_BATCH, Request, Work, advance, together
 from latentsr.volume import MAX_PIXELS, Volume
 from latentsr.workers import Pool, Workers
 
@@ -34,6 +37,7 @@ JOURNAL = "run.partial.jsonl"  # beside the record, while the job runs
 SLICES = "slices-"  # what folders begin with that keep a volume's slices beside the record, until it is written
 NO_PAGE = "no page was made"
 OLDER = "over an older output"  # what is begun so is not whole because something lies there
+THREADS = 8  # that read and write beside the network
 NO_MEMORY = "out of memory", "allocate memory"  # what errors of a GPU and of a CPU say
 MEND = "set the option overwrite, or choose another output folder"
 
@@ -72,7 +76,9 @@ class Job:
     `overwrite`, `dry_run`, `force` (burned-in annotation), `grey` (colour to grey), `axis` (slices of a volume),
     `max_pixels` (of a volume that is read), `parametric_map` (of the spread, DICOM) and `legacy` (frames become files)
     are as in the command line. `view`: write a page beside each output; None: where there is one input only. `workers`:
-    which processes enhance; those of a dry run are none but this one.
+    which processes enhance; those of a dry run are none but this one. `batch`: the most images of one size that the
+    network is given at a time, slices of a volume or files; None: as many as `Upscaler.batch` says, and on the CPU one
+    file after the other.
     """
 
     upscaler: Upscaler
@@ -88,6 +94,16 @@ class Job:
     view: bool | None = False
     legacy: bool = False
     workers: Workers = Workers()
+    batch: int | None = None
+
+    @property
+    def files_together(self) -> int:
+        """How many files of one size are restored at a time, while threads read and write others; of 1 no threads do.
+
+        Of several workers each has one.
+        """
+        unless_told = 1 if self.upscaler.device == "cpu" else self.upscaler.batch
+        return 1 if self.workers.apart or self.dry_run else self.batch or unless_told
 
     def output(self, item: io.Item) -> Path:
         """Where the result of an item lies."""
@@ -99,8 +115,8 @@ class Job:
     def made_by(self) -> str:
         """The digest of model and options: outputs of the same digest from the same input are the same.
 
-        To the last byte with the same versions, kind of processor and number of threads, which is one each of several
-        workers, however many there are; any number without a network.
+        To the last byte with the same versions, kind of processor, `batch` and number of threads, which is one each of
+        several workers, however many there are; any number without a network.
         """
         maps, options = self.parametric_map and self.sampling.samples > 1, self.upscaler.settled(self.sampling)
         undone = self.upscaler.degradation.text
@@ -174,7 +190,9 @@ def enhance_files(
         if not job.dry_run:
             stack.enter_context(locked(job.run))
         record, pool = stack.enter_context(_Record(job, paths)), stack.enter_context(workers.pool(job.upscaler.device))
-        for task, made, end in _undone(items, job, record, pool, progress, finished):
+        threads = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))  # none is started before it has work
+        stack.callback(threads.shutdown, cancel_futures=True)
+        for task, made, end in _undone(items, job, record, pool, threads, progress, finished):
             with _fault(task[1]) as found:
                 found += [made()]
             end(task, found[0])
@@ -191,7 +209,7 @@ Task = tuple[tuple[int, ...], io.Item]  # where its outcome stands among the oth
 
 
 def _undone(
-    items: Sequence[io.Item], job: Job, record: "_Record", pool: Pool,
+    items: Sequence[io.Item], job: Job, record: "_Record", pool: Pool, threads: ThreadPoolExecutor,
     progress: Callable[[float, int], None], finished: Callable[[Outcome], None],
 ) -> Iterator[tuple[Task, Callable[[], Outcome], Callable[[Task, Outcome], None]]]:  # fmt: skip
     """Every item that is not done yet, in the pool's processes, and what can be read of a broken stack after these.
@@ -201,7 +219,8 @@ def _undone(
     ended: set[int] = set()
 
     def within(slices: int, of: int) -> None:
-        progress(len(ended) + slices / of, len(items))
+        with PROCESS:  # a thread that reads discards what is said
+            progress(len(ended) + slices / of, len(items))
 
     def end(task: Task, outcome: Outcome) -> None:
         place, item = task
@@ -213,9 +232,10 @@ def _undone(
             broken.extend(((*place, number), part) for number, part in enumerate(parts))
             return
         record.add(place, outcome)
-        finished(outcome)
+        with PROCESS:
+            finished(outcome)
         ended.add(place[0])
-        progress(len(ended), len(items))
+        within(0, 1)
 
     def asked(tasks: Sequence[Task]) -> Iterator[Task]:
         """Those that are not done yet."""
@@ -235,13 +255,18 @@ def _undone(
                 record.begin(Outcome(name, "begun", place, made_by=job.made_by))
             yield task
 
-    work = partial(_enhance, replace(job, workers=Workers()))
-    if not pool.workers.apart:
-        work = partial(work, begin=record.begin, progress=within)
+    def done(tasks: Iterator[Task]) -> Iterator[tuple[Task, Callable[[], Outcome]]]:
+        if (batch := job.files_together) > 1:
+            work, model = partial(_enhancing, job, begin=record.begin), job.upscaler.image_model
+            return together(work, tasks, model, threads=threads, batch=batch, size=lambda task: task[1].size)
+        here: dict[str, Any] = {} if pool.workers.apart else {"begin": record.begin, "progress": within}
+        do = partial(_enhance, replace(job, workers=Workers()), **here)
+        return pool.map(do, tasks, name=lambda task: task[1].relative.as_posix())
+
     tasks: list[Task] = [((number,), item) for number, item in enumerate(items)]
     broken: list[Task] = []
     while tasks:
-        for task, made in pool.map(work, asked(tasks), name=lambda task: task[1].relative.as_posix()):
+        for task, made in done(asked(tasks)):
             yield task, made, end
         tasks, broken = broken, []
 
@@ -285,11 +310,20 @@ def _digest(item: io.Item) -> str:
     return sha256_json([item.series_digest, *(sha256(path) for path in item.sources)])
 
 
-def _enhance(
+def _enhance(job: Job, task: Task, **told: Any) -> Outcome:
+    """Reads, enlarges and writes an item, in whatever process; `told` as of `_enhancing`."""
+    work, model = _enhancing(job, task, **told), job.upscaler.image_model
+    step = advance(work)
+    while isinstance(step, Request):
+        step = advance(work, model.restore(model.tensor(step.lr), ids=step.ids, sampling=step.sampling))
+    return step
+
+
+def _enhancing(
     job: Job, task: Task, begin: Callable[[Outcome], None] = lambda outcome: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Outcome:  # fmt: skip
-    """Reads, enlarges and writes an item, in whatever process; `begin` is told before the first file is written."""
+) -> Work[Outcome]:  # fmt: skip
+    """Reads an item, asks for what is to be restored, and writes; `begin` is told before the first file is written."""
     item, start = task[1], time.perf_counter()
     output, kind, digest = job.output(item), io.kind_of(item.paths[0]), _digest(item)
     volume = job.read(item)
@@ -310,7 +344,9 @@ def _enhance(
     on_disk = 4 * (1 + maps) * (made[0] > 1)  # of the scratch
     needed = math.prod(made) * (bytes_each + on_disk) - scratch.size  # some of which an earlier run has taken
     check_room(job.out if job.out.is_dir() else job.run, max(0, needed))
-    enhanced = job.upscaler.enhance(volume, sampling=job.sampling, progress=progress, scratch=scratch)
+    enhanced = yield from job.upscaler.enhancing(
+        volume, sampling=job.sampling, batch=job.batch, progress=progress, scratch=scratch
+    )
     checks = enhanced.checks
     outside = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
     lost = isinstance(checks.guarantee, str) and job.upscaler.calibration is not None and enhanced.uncertainty
@@ -397,6 +433,7 @@ class _Record:
         self._outcomes: list[tuple[tuple[int, ...], Outcome]] = []  # as they come, each with its place
         self.begun: dict[str, Outcome] = {}  # by input what is being made
         self.noted = -1  # outcomes that stand in the journal, -1: it has not been made
+        self.lock = Lock()  # outputs begin in several threads
         self.claimed: dict[str, str] = {}
         self.earlier: dict[str, Outcome] = {}  # what earlier runs made, by input
         self._read()
@@ -410,6 +447,7 @@ class _Record:
             options=upscaler.settled(job.sampling).model_dump(),
             **upscaler.settings,
             **upscaler.runtime | ({"threads": 1} if job.workers.apart else {}),
+            **({"batch": job.files_together} if job.files_together > 1 else {}),
         )
 
     @property
@@ -467,10 +505,12 @@ class _Record:
 
     def begin(self, outcome: Outcome) -> None:
         """Records what is about to be written, and what became known since the last output began."""
-        new = [vars(one) for one in (*(one for _, one in self._outcomes[max(self.noted, 0) :]), outcome)]
-        lines = new if self.noted >= 0 else [self.facts, *new]
-        append(self.journal, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode("ascii"))
-        self.begun[outcome.input], self.noted = outcome, len(self._outcomes)
+        with self.lock:
+            known = len(self._outcomes)  # to which others are added meanwhile
+            new = [vars(one) for one in (*(one for _, one in self._outcomes[max(self.noted, 0) : known]), outcome)]
+            lines = new if self.noted >= 0 else [self.facts, *new]
+            append(self.journal, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode("ascii"))
+            self.begun[outcome.input], self.noted = outcome, known
 
     def add(self, place: tuple[int, ...], outcome: Outcome) -> None:
         """Takes in what became of the item at this place."""
@@ -556,7 +596,7 @@ class Pace:
             tiles = [balanced_tiles(length, tile or length, overlap) for length in (rows, columns)]
             computed = math.prod(len(starts) * side for starts, side in tiles)
             at_once = math.prod(side for _, side in tiles)
-            batch = min(slices, max(1, min(upscaler.batch, LARGEST_BATCH // fine)))
+            batch = min(slices, max(1, min(job.batch or upscaler.batch, LARGEST_BATCH // fine)))
             seconds += slices * computed * self.seconds * max(1, upscaler.evaluations(job.sampling))
             disk += made * ((4 if ".nii" in outcome.output else 2) + 4 * several)
             # What is read; what is written and its bytes, of a batch or all.

@@ -46,6 +46,11 @@ class Item:
             *(text for path, name in named if name != path.name for text in bids.texts(path, name)),
         )
 
+    @property
+    def size(self) -> int:
+        """Bytes of its files, of those that are still there."""
+        return sum(path.stat().st_size for path in self.sources if path.is_file())
+
     def __repr__(self) -> str:
         return f"Item({len(self.paths)} file{'s' if self.series else ''})"  # no path: folders are named after patients
 

@@ -30,7 +30,7 @@ _UNREADABLE = (
     OverflowError, struct.error, zlib.error,
 )  # fmt: skip
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it cannot read it raises, too
-_PROCESS = threading.RLock()  # for what belongs to the process: PIL's limit, standard error
+PROCESS = threading.RLock()  # for what belongs to the process: PIL's limit, standard error
 _SCANS, _START_OF_SCAN = 100, b"\xff\xda"  # a scan of a few bytes passes over all pixels; progressive JPEG has ten
 _DEPTHS = {
     **dict.fromkeys(PNG_SUFFIXES, ("uint8", "uint16")),
@@ -148,7 +148,7 @@ def resized(pixels: NDArray[np.uint8], size: tuple[int, int], kernel: str) -> ND
 
 def _opened(path: Path) -> Image.Image:
     """The image of a file, only its header read, with PIL's own limit of pixels off: the caller has another."""
-    with _PROCESS:
+    with PROCESS:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(path, formats=("PNG", "TIFF", "JPEG"))
@@ -159,7 +159,7 @@ def _opened(path: Path) -> Image.Image:
 @contextmanager
 def muted() -> Iterator[None]:
     """Discards what C libraries print on standard error: their failures raise."""
-    with _PROCESS:
+    with PROCESS:
         try:
             kept = os.dup(2)
         except OSError:  # a process without standard error

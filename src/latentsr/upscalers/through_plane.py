@@ -26,7 +26,18 @@ from latentsr.io.reslice import resliced, slice_distance
 from latentsr.job import Scratch
 from latentsr.provenance import Provenance
 from latentsr.upscalers.restorer import Moments
-from latentsr.upscalers.upscaler import IMAGE, NOT_CALIBRATED, SPREAD, Checks, Enhanced, Sampling, Upscaler, slice_ids
+from latentsr.upscalers.upscaler import (
+    IMAGE,
+    NOT_CALIBRATED,
+    SPREAD,
+    Checks,
+    Enhanced,
+    Request,
+    Sampling,
+    Upscaler,
+    Work,
+    slice_ids,
+)
 from latentsr.volume import Volume
 
 CLOSE = 0.95  # of the distance: beyond it nothing is gained
@@ -106,16 +117,15 @@ class ThroughPlane(Upscaler):
         across, down = (Plane(self.plane, self._profile(volume), spacing) for spacing in _spacing(volume)[::-1])
         return rows + columns, slices, round((across.width(columns) + down.width(rows)) / 2)
 
-    def enhance(
+    def enhancing(
         self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None, scratch: Scratch | None = None, **options: Any,
-    ) -> Enhanced:  # fmt: skip
+    ) -> Work[Enhanced]:  # fmt: skip
         """The source with its slices at the target's distance, in its physical values and its place.
 
-        Arguments and errors as of `Upscaler.enhance`; `progress` takes (planes done, all planes). With `consistency`
-        the mean of the result over the profile of each source slice is that slice again. Of several samples, each of
-        which is a volume, the result is the mean, and `uncertainty` the spread. All is made in memory, and then put
-        into `scratch`.
+        As of `Upscaler.enhancing`; `progress` takes (planes done, all planes). With `consistency` the mean of the
+        result over the profile of each source slice is that slice again. Of several samples, each of which is a volume,
+        the result is the mean, and `uncertainty` the spread. All is made in memory, and then put into `scratch`.
 
         Raises:
             InputError: also a volume of one slice, of slices at uneven distances or of several at one position, with a
@@ -126,7 +136,7 @@ class ThroughPlane(Upscaler):
         profile, unit = self._profile(volume), torch.from_numpy(volume.unit())
         planes, count, moments = sum(unit.shape[1:]), sampling.samples, Moments()
         for number in range(count):
-            thin = self.sample(unit, profile, _spacing(volume), sampling, batch, number, progress)
+            thin = yield from self.sample(unit, profile, _spacing(volume), sampling, batch, number, progress)
             if count > 1:
                 moments.add(thin)
         progress(planes * count, planes * count)
@@ -149,7 +159,7 @@ class ThroughPlane(Upscaler):
     def sample(
         self, unit: Tensor, profile: SliceProfile, spacing: tuple[float, float], sampling: Sampling, batch: int,
         number: int, progress: Callable[[int, int], None],
-    ) -> Tensor:  # fmt: skip
+    ) -> Work[Tensor]:  # fmt: skip
         """One volume of thin slices from thick ones in [0, 1]: the mean of both sets of planes, projected.
 
         `number` is that of the sample, whose noise is its own; `progress` takes the planes done, and those of all.
@@ -165,7 +175,8 @@ class ThroughPlane(Upscaler):
                 progress(before + start, sampling.samples * (rows + columns))
                 part = slice(start, start + batch)
                 places = [index * spacing[axis - 1] for index in range(len(planes))[part]]
-                made[part] += plane.restore(planes[part], one, places) / 2
+                restored = yield from plane.restoring(planes[part], one, places)
+                made[part] += restored / 2
         for start in range(0, rows, ROWS) if sampling.consistency else ():
             part = slice(start, start + ROWS)
             thin[:, part] = project(thin[:, part], unit[:, part], profile)
@@ -202,7 +213,7 @@ class Plane:
         ratio = self.profile.distance / self.spacing
         return max(2, min(columns, round(columns / math.sqrt(ratio))))
 
-    def restore(self, planes: Tensor, sampling: Sampling, places: Sequence[float]) -> Tensor:
+    def restoring(self, planes: Tensor, sampling: Sampling, places: Sequence[float]) -> Work[Tensor]:
         """The planes at `places`, in mm, with thin slices: (planes, thin slices, columns)."""
         scale, columns, profile = self.model.scale, planes.shape[-1], self.profile
         width, fine = self.width(columns), profile.slices * scale
@@ -212,7 +223,8 @@ class Plane:
         pixel = math.sqrt(profile.distance * self.spacing * columns / width)
         ids = slice_ids(lr, [place / pixel for place in places], self.name)
         options = sampling.model_copy(update={"consistency": False})
-        made = self.model.restore(lr, ids=ids, sampling=options).image[:, 0].double()
+        restored = yield Request(lr.numpy(), ids, options, len(ids))
+        made = torch.as_tensor(restored.image[:, 0]).double()
         step = profile.spacing / profile.distance * scale
         down = torch.from_numpy(resampling_matrix("bicubic", fine, profile.thin, step))
         across = torch.from_numpy(resampling_matrix("bicubic", width * scale, columns))

@@ -2,12 +2,14 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Self
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from latentsr import __version__
 from latentsr.config import Config, canonical_json, checked
 from latentsr.degrade import MOST_DB, Degradation, agreement, enlarge, project
 from latentsr.device import Image, SliceId, wide
-from latentsr.errors import InputError, ModelError, OptionError
+from latentsr.errors import InputError, LatentSRError, ModelError, OptionError
 from latentsr.io import read
 from latentsr.io.reslice import slice_places
 from latentsr.job import Scratch
@@ -37,6 +39,7 @@ TILE = 144  # 128 and the overlap, so that n tiles hold sides of 128 n
 SMALLEST_TILE = 64  # below it a tile sees too little around it: its samples differ from those of the whole image
 BATCH, GPU_BATCH = 4, 32  # slices at a time, unless told otherwise; few leave a GPU idle
 LARGEST_BATCH = 2**22  # pixels of the result at a time, beyond one slice
+AHEAD, LARGEST_AHEAD = 4, 2**25  # batches of files between their reading and their writing, and the bytes of all
 IMAGE, SPREAD, TRUSTED = "image", "spread", "trust"  # arrays of a result
 ANY_VOLUME = "slices"  # the name of the volume in whose places noise is drawn: the same for all
 UNLIKE = 2.0  # times smaller or larger than the training images: worth a warning
@@ -101,6 +104,21 @@ class Restored(Generic[Image]):
     latents: Image | None = None
     interval: Image | None = None
     mean: Image | None = None
+
+    def part(self, which: slice) -> "Restored[Image]":
+        """Some of the images, with all that there is of them."""
+        found = {name: values[which] for name, values in vars(self).items() if values is not None}
+        return Restored(**found | ({"mean": found["image"]} if self.mean is self.image else {}))
+
+
+@dataclass(frozen=True)
+class Request:
+    """LR images in [0, 1] that are to be restored, (images, 1, rows, columns); `most`: of that size at a time."""
+
+    lr: Pixels
+    ids: Sequence[str]
+    sampling: Sampling
+    most: int
 
 
 @dataclass
@@ -238,6 +256,12 @@ class Upscaler:
         """SR of LR images (images, 1, rows, columns) in [0, 1]; each image's noise follows from its id and the seed."""
         raise NotImplementedError
 
+    def answer(self, requests: Sequence[Request]) -> list[Restored[Any]]:
+        """What is asked for, of as many images of one size in each request and with the same options, restored."""
+        lr, ids = np.concatenate([one.lr for one in requests]), [id for one in requests for id in one.ids]
+        restored, images = self.restore(self.tensor(lr), ids=ids, sampling=requests[0].sampling), len(requests[0].ids)
+        return [restored.part(slice(start, start + images)) for start in range(0, len(ids), images)]
+
     def undoing(self, degradation: Degradation) -> Self:
         """This model for LR that `degradation` made: OptionError for one of another scale.
 
@@ -316,6 +340,19 @@ class Upscaler:
             OptionError: an unknown option, a value outside what is valid, or options beside a `sampling`
             InputError: an image that cannot be read or restored
         """
+        work = self.enhancing(
+            source, sampling=sampling, batch=batch, progress=progress, scratch=scratch, **options
+        )  # fmt: skip
+        model, step = self.image_model, advance(work)
+        while isinstance(step, Request):
+            step = advance(work, model.restore(model.tensor(step.lr), ids=step.ids, sampling=step.sampling))
+        return step
+
+    def enhancing(
+        self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None, scratch: Scratch | None = None, **options: Any,
+    ) -> "Work[Enhanced]":  # fmt: skip
+        """As `enhance`, of which this is all but what `image_model` restores: that is asked for, see `together`."""
         batch = self.batch if batch is None else batch
         volume, sampling = self.prepared(source, sampling, batch, options)
         lacking, undone = self.uncalibrated(sampling), self.degradation.text
@@ -332,8 +369,9 @@ class Upscaler:
             progress(start, slices)
             part = slice(start, start + batch)
             here = np.stack([one.apply(pixels) for one, pixels in zip(windows[part], volume.pixels[part], strict=True)])
-            unit, share = self.tensor(here[:, None]), len(here) / slices
-            restored = self.restore(unit, ids=slice_ids(unit, places[part], ANY_VOLUME), sampling=sampling)
+            here, share = here[:, None], len(here) / slices
+            restored = yield Request(here, slice_ids(here, places[part], ANY_VOLUME), sampling, batch)
+            unit = self.tensor(here)
             checks.add(unit, restored, self.degradation, share, calibration)
             if sampling.samples > 1 and (restored.spread if calibration is None else restored.interval) is None:
                 raise ModelError(f"{self.name}: {sampling.samples} samples gave no spread; report the model")
@@ -386,6 +424,69 @@ class Upscaler:
         return Provenance(
             self.name, __version__, self.hash, sampling.seed, options, synthetic=kind != INTERPOLATION, image=kind
         )
+
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+Work = Generator[Request, Restored[Any], Value]  # asks for what a model restores, is sent that, and returns a value
+
+
+def advance(work: Work[Value], answer: Any = None) -> Request | Value:
+    """What a work asks for at first, or after an answer or an error instead; or what it returns."""
+    try:
+        return work.throw(answer) if isinstance(answer, Exception) else work.send(answer)
+    except StopIteration as end:
+        returned: Value = end.value
+        return returned
+
+
+def together(
+    begin: Callable[[Item], Work[Value]], items: Iterable[Item], model: Upscaler, *, threads: Executor, batch: int,
+    size: Callable[[Item], int],
+) -> Iterator[tuple[Item, Callable[[], Value]]]:  # fmt: skip
+    """Each item as soon as its work is done, in no order that means anything, with what returns its value.
+
+    Works go on in `threads`, but for what they ask for, which this one restores: of one size together. The same items
+    make the same batches: they begin to ask in their order, and a batch is as large as it may be, unless twice `batch`
+    of other sizes wait as well, or nothing else is under way. Where one fails, each is restored alone, so that the
+    error is that of its item. At most AHEAD * `batch` items are under way, or the first that are of LARGEST_AHEAD in
+    `size`.
+    """
+    waiting, sizes = iter(items), dict[Item, int]()  # of what is under way
+    asked: dict[tuple[int, ...], list[tuple[Item, Work[Value], Request]]] = {}  # by what can be restored together
+    begun: dict[Future[Request | Value], tuple[Item, Work[Value]]] = {}  # in their order
+    answered: dict[Future[Request | Value], tuple[Item, Work[Value]]] = {}
+
+    def answers(requests: Sequence[Request]) -> list[Any]:
+        try:
+            return list(model.answer(requests))
+        except (LatentSRError, MemoryError, RuntimeError) as error:
+            if len(requests) == 1:
+                return [error]
+        return [found for one in requests for found in answers([one])]  # not above: an error keeps memory from use
+
+    while True:
+        while not sizes or (len(sizes) < AHEAD * batch and sum(sizes.values()) < LARGEST_AHEAD):
+            if (item := next(waiting, None)) is None:
+                break
+            work, sizes[item] = begin(item), size(item)
+            begun[threads.submit(advance, work)] = item, work
+        if not sizes:
+            return
+        full = [shape for shape, group in asked.items() if (len(group) + 1) * shape[0] > group[0][2].most]
+        crowded = sum(map(len, asked.values())) >= 2 * batch or not (begun or answered)
+        if full or crowded:
+            group = asked.pop(full[0] if full else next(iter(asked)))
+            for (item, work, _), answer in zip(group, answers([request for *_, request in group]), strict=True):
+                answered[threads.submit(advance, work, answer)] = item, work
+            continue
+        for step in wait([*islice(begun, 1), *answered], return_when=FIRST_COMPLETED).done:
+            item, work = (begun if step in begun else answered).pop(step)
+            if step.exception() is None and isinstance(request := step.result(), Request):
+                asked.setdefault(request.lr.shape, []).append((item, work, request))
+            else:
+                del sizes[item]
+                yield item, cast(Callable[[], Value], step.result)
 
 
 def _arrays(

@@ -101,10 +101,16 @@ def output_hashes(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.parametrize("batch", [(), ("--batch", "2")], ids=["alone", "together"])
 def test_enhance_goes_on_after_sigkill(
-    latentsr: Callable[..., str], model_folder: Path, scans: Path, tmp_path: Path
+    latentsr: Callable[..., str],
+    model_folder: Path,
+    scans: Path,
+    tmp_path: Path,
+    one_thread: None,
+    batch: tuple[str, ...],
 ) -> None:
-    out, options = tmp_path / "killed", ("--model", model_folder, "--steps", "3")
+    out, options = tmp_path / "killed", ("--model", model_folder, "--steps", "3", *batch)
     latentsr("enhance", scans, "-o", tmp_path / "whole", *options)
     process = start("enhance", scans, "-o", out, *options)
     assert kill_when(lambda: len(list((out / "png").glob("[0-9].png"))) >= 2, process)

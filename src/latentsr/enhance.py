@@ -98,12 +98,9 @@ class Job:
 
     @property
     def files_together(self) -> int:
-        """How many files of one size are restored at a time, while threads read and write others; of 1 no threads do.
-
-        Of several workers each has one.
-        """
-        unless_told = 1 if self.upscaler.device == "cpu" else self.upscaler.batch
-        return 1 if self.workers.apart or self.dry_run else self.batch or unless_told
+        """How many of one size are restored at a time, threads at others; of 1, as in each worker, there are none."""
+        on_cpu = self.upscaler.device == "cpu"
+        return 1 if self.workers.apart or self.dry_run else self.batch or (1 if on_cpu else self.upscaler.batch)
 
     def output(self, item: io.Item) -> Path:
         """Where the result of an item lies."""
@@ -344,9 +341,8 @@ def _enhancing(
     on_disk = 4 * (1 + maps) * (made[0] > 1)  # of the scratch
     needed = math.prod(made) * (bytes_each + on_disk) - scratch.size  # some of which an earlier run has taken
     check_room(job.out if job.out.is_dir() else job.run, max(0, needed))
-    enhanced = yield from job.upscaler.enhancing(
-        volume, sampling=job.sampling, batch=job.batch, progress=progress, scratch=scratch
-    )
+    options: dict[str, Any] = {"sampling": job.sampling, "batch": job.batch, "progress": progress, "scratch": scratch}
+    enhanced = yield from job.upscaler.enhancing(volume, **options)
     checks = enhanced.checks
     outside = (f"outside the range of the calibration ({test}): no guarantee" for test in checks.outside)
     lost = isinstance(checks.guarantee, str) and job.upscaler.calibration is not None and enhanced.uncertainty

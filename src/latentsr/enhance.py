@@ -24,7 +24,7 @@ from latentsr.errors import InputError, LatentSRError, NotAnImageError, OptionEr
 from latentsr.io.bids import derivative, describe
 from latentsr.io.items import refuse_source, unreadable
 from latentsr.io.raster import PROCESS
-from latentsr.job import Scratch, check_room, check_writable, locked, run_folder
+from latentsr.job import Scratch, check_room, locked, run_folder
 from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
 from latentsr.tiling import OVERLAP, balanced_tiles
@@ -133,29 +133,6 @@ class Job:
         )  # fmt: skip
 
 
-def check_places(paths: Sequence[Path], out: Path, *, dry_run: bool = False) -> None:
-    """Raises what is wrong with the places of a job whatever the images and the model; before that is loaded.
-
-    Raises:
-        OptionError: an output folder that is a file or the root, lies inside an input, or cannot be written, which a
-            dry run need not
-        InputError: a path that does not exist
-    """
-    io.check_paths(paths)
-    if not out.resolve().name:
-        raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
-    places = out, run_folder(out)
-    if not out.is_dir() and (out.exists() or out.name.lower().endswith(io.SUFFIXES)):
-        raise OptionError(f"output {out}: is the name of a file; give a folder, outputs keep the names of their inputs")
-    for path in paths:
-        if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in places):
-            raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
-    for place in places:
-        there = next(one for one in (place, *place.absolute().parents) if one.exists())
-        if not (dry_run and there.is_dir()):
-            check_writable(there)
-
-
 def enhance_files(
     paths: Sequence[Path],
     job: Job,
@@ -178,7 +155,7 @@ def enhance_files(
         InputError: a path that does not exist, or nothing below the paths
     """
     out = job.out
-    check_places(paths, out, dry_run=job.dry_run)
+    io.check_places(paths, out, dry_run=job.dry_run)
     job.upscaler.check(job.sampling)
     items, dataset = io.find(paths), derivative(paths, job.upscaler.name)
     job = replace(job, view=len(items) == 1 if job.view is None else job.view)
@@ -221,10 +198,7 @@ def _undone(
 
     def end(task: Task, outcome: Outcome) -> None:
         place, item = task
-        begun = record.begun.pop(outcome.input, None)
-        if begun and outcome.status == "failed" and (job.out / begun.output).exists():
-            # Its process died after it was written, or before an older one was replaced: the job makes it again.
-            outcome = replace(outcome, output=begun.output, made_by=begun.made_by)
+        outcome = record.ended(outcome)
         if len(place) == 1 and outcome.status == "failed" and (parts := _readable(item, job)):
             broken.extend(((*place, number), part) for number, part in enumerate(parts))
             return
@@ -507,6 +481,14 @@ class _Record:
             lines = new if self.noted >= 0 else [self.facts, *new]
             append(self.journal, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode("ascii"))
             self.begun[outcome.input], self.noted = outcome, known
+
+    def ended(self, outcome: Outcome) -> Outcome:
+        """The outcome of what was begun; of a failure with an output in its place, which the job is to make again."""
+        begun = self.begun.pop(outcome.input, None)
+        if begun and outcome.status == "failed" and (self.job.out / begun.output).exists():
+            # Its process died after it was written, or before an older one was replaced.
+            return replace(outcome, output=begun.output, made_by=begun.made_by)
+        return outcome
 
     def add(self, place: tuple[int, ...], outcome: Outcome) -> None:
         """Takes in what became of the item at this place."""

@@ -132,18 +132,18 @@ def enhance(
     config: Defaults = None,
 ) -> None:
     """Enlarges images, by a model or bicubic; the output tree mirrors the input, the record is OUT.run/run.json."""
+    from latentsr import io, upscalers
     from latentsr.config import checked
-    from latentsr.enhance import Job, check_places, enhance_files, measure
-    from latentsr.upscalers import Sampling, load_upscaler
+    from latentsr.enhance import Job, enhance_files, measure
     from latentsr.workers import Workers
 
-    crew = Workers(workers, ray, terminal.show_warning, terminal.show_stage)
-    sampling = checked(Sampling, {"samples": samples, "steps": steps, "realism": realism, "seed": seed, "tile": tile,
-        "consistency": consistency, "solver": solver, "coherent": coherent}, "enhance")  # fmt: skip
-    check_places(inputs, out, dry_run=dry_run)
+    crew = Workers(workers, ray, terminal.show_warning, stage)
+    sampling = checked(upscalers.Sampling, {"samples": samples, "steps": steps, "realism": realism, "seed": seed,
+        "tile": tile, "consistency": consistency, "solver": solver, "coherent": coherent}, "enhance")  # fmt: skip
+    io.check_places(inputs, out, dry_run=dry_run)
     if not through_plane and (target_spacing, slice_profile) != (None, None):
         raise OptionError("--target-spacing and --slice-profile are of --through-plane: give that too")
-    upscaler = load_upscaler(model, scale=scale, degradation=degradation, device=device, backend=backend,
+    upscaler = upscalers.load_upscaler(model, scale=scale, degradation=degradation, device=device, backend=backend,
         precision=precision, compiled=compiled, tell=stage)  # fmt: skip
     if through_plane:
         from latentsr.upscalers.through_plane import ThroughPlane  # needs torch, which ONNX Runtime does without
@@ -152,10 +152,9 @@ def enhance(
     job = Job(upscaler, sampling, out, overwrite=overwrite, dry_run=dry_run, force=force, grey=grey, axis=axis,
         max_pixels=max_pixels or Job.max_pixels, parametric_map=parametric_map, legacy=legacy, workers=crew,
         batch=batch, view=view if view is not None or (terminal.interactive() and not json) else False)  # fmt: skip
-    pace = measure(upscaler) if dry_run else None
     with terminal.progress("enhance", resumes=True) as report:
         outcomes = enhance_files(inputs, job, progress=report, finished=partial(_show_outcome, out=out, json=json))
-    _show_end(outcomes, pace and pace.estimate(outcomes, job), json=json)
+    _show_end(outcomes, measure(upscaler).estimate(outcomes, job) if dry_run else None, json=json)
 
 
 def _show_outcome(outcome: Any, out: Path, *, json: bool) -> None:

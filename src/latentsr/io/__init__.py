@@ -16,7 +16,7 @@ from latentsr.io.dicom.header import is_dicom
 from latentsr.io.items import (
     SUFFIXES,
     Item,
-    check_paths,
+    check_places,
     find,
     kind_of,
     output_name,
@@ -35,7 +35,7 @@ _LABEL_NAME = re.compile(
 __all__ = [
     "SUFFIXES",
     "Item",
-    "check_paths",
+    "check_places",
     "find",
     "kind_of",
     "output_name",

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from latentsr.config import sha256_json
-from latentsr.errors import InputError, NotAnImageError
+from latentsr.errors import InputError, NotAnImageError, OptionError
 from latentsr.io import bids, dicom, formats, nifti
 from latentsr.io.dicom.geometry import is_placed, stacks
 from latentsr.io.dicom.header import MAGIC, PREAMBLE, Outline, indexed, outline
 from latentsr.io.nifti import sidecar_path, stem
 from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES
+from latentsr.job import check_writable, run_folder
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,29 @@ def check_paths(paths: Sequence[Path]) -> None:
     for path in paths:
         if not Path(path).exists():
             raise InputError(f"{path} does not exist: check its name")
+
+
+def check_places(paths: Sequence[Path], out: Path, *, dry_run: bool = False) -> None:
+    """Raises what is wrong with the places of a job whatever the images and the model; before that is loaded.
+
+    Raises:
+        OptionError: an output folder that is a file or the root, lies inside an input, or cannot be written, which a
+            dry run need not
+        InputError: a path that does not exist
+    """
+    check_paths(paths)
+    if not out.resolve().name:
+        raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
+    places = out, run_folder(out)
+    if not out.is_dir() and (out.exists() or out.name.lower().endswith(SUFFIXES)):
+        raise OptionError(f"output {out}: is the name of a file; give a folder, outputs keep the names of their inputs")
+    for path in paths:
+        if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in places):
+            raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
+    for place in places:
+        there = next(one for one in (place, *place.absolute().parents) if one.exists())
+        if not (dry_run and there.is_dir()):
+            check_writable(there)
 
 
 def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:

@@ -13,7 +13,7 @@ from latentsr.provenance import SAMPLE
 from latentsr.training import generator
 from latentsr.training.denoiser import GENERATOR, TrainConfig
 from latentsr.training.fit_denoiser import fit_denoiser
-from latentsr.training.generator import energy_score, spectral_score, texture_distance
+from latentsr.training.generator import detail_score, energy_score, spectral_score, texture_distance
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
 
@@ -46,6 +46,8 @@ def test_a_generator_draws_in_one_evaluation_and_resumes(cache: LatentCache, tra
     assert {int(one["step"]) for one in opponent.values()} == {4}  # it went on from the checkpoint, too
     with pytest.raises(OptionError, match="one evaluation is False, its own True"):
         fitted(cache, tmp_path / "tuned", init=str(out))
+    with pytest.raises(OptionError, match="crops of 16 px: too small"):
+        fitted(cache, tmp_path / "small", **{**options, "crop": 4})
     with pytest.raises(OptionError, match="set devices to 1"):
         fit_denoiser(cache, tmp_path / "two", TrainConfig(**options), device="cpu", devices=2)
     tuned = fitted(cache, tmp_path / "tuned", init=str(out), steps=2, **{**options, "base": None})
@@ -79,9 +81,10 @@ def test_all_that_is_scored_counts(
     assert torch.equal(second, first.roll(1, dims=0))  # two draws of each crop, from noise of their own
     assert not torch.equal(first, second)
     assert made("alone", 0.0)[0] != own[0]  # what the discriminator holds
-    monkeypatch.setattr(generator, "SPECTRAL", 0.0)
-    assert made("blind")[0] != own[0]
-    monkeypatch.setattr(generator, "SPECTRAL", 0.3)
+    for weight in ("SPECTRAL", "DETAIL"):
+        with monkeypatch.context() as without:
+            without.setattr(generator, weight, 0.0)
+            assert made(weight)[0] != own[0]
     monkeypatch.setattr(generator, "PENALTY", 0.0)
     assert not torch.equal(made("free")[1], own[1])
 
@@ -148,6 +151,29 @@ def test_the_slope_of_the_spectral_score_vanishes_at_the_distribution_of_the_tru
     assert slopes[0.5, 0.05][0] < -0.05
     assert slopes[2.0, 0.05][0] > 0.04
     assert slopes[1.0, 0.5][1] > 0.04
+
+
+def test_the_detail_score_is_least_for_detail_as_strong_as_the_truth() -> None:
+    torch.manual_seed(0)
+    mean = torch.full((64, 1, 32, 32), 0.5)
+
+    def drawn(gain: float = 1.0) -> torch.Tensor:
+        """Noise that is strong in a tenth of the images, which the mean does not tell."""
+        strength = torch.where(torch.rand(64, 1, 1, 1) < 0.1, 0.15, 0.03)
+        return mean + gain * strength * torch.randn_like(mean)
+
+    def score(gain: float) -> torch.Tensor:
+        return torch.stack([detail_score(drawn(gain), drawn(gain), drawn(), mean) for _ in range(8)]).mean()
+
+    scores = [float(score(gain)) for gain in (0.5, 1.0, 1.6)]
+    assert scores[1] < scores[0] - 0.1
+    assert scores[1] < scores[2] - 0.1
+    one, other = drawn(), drawn().requires_grad_()
+    moved = detail_score(one.roll(1, dims=-1), one.roll(2, dims=-1), one, mean)
+    assert moved.abs() < 0.02  # as much detail, a pixel away
+    detail_score(other, one, mean, mean).backward()
+    assert other.grad is not None
+    assert (other.grad * (other - mean)).sum() > 0  # less of it, please
 
 
 def test_the_distance_of_textures_sees_their_spread_and_shape_but_not_their_places() -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from latentsr.autoencoders.encoding import from_network
 from latentsr.device import in_float32
 from latentsr.errors import OptionError
-from latentsr.metrics.sets import PATCH, patch_descriptors, pyramid_levels
+from latentsr.metrics.sets import PATCH, laplacian_pyramid, patch_descriptors, pyramid_levels
 from latentsr.training.denoiser import DenoiserTraining, TrainConfig
 from latentsr.training.trainer import Budget
 from latentsr.upscalers.restorer import Restorer
@@ -97,20 +97,38 @@ def spectral_score(first: Tensor, second: Tensor, true: Tensor) -> Tensor:
     return ((a + b - apart) / unit).mean() / 2
 
 
+WINDOW = 8  # px along each axis over which detail is taken
+FAINT = 8 / 255  # rms of detail below which it is for the spectral score
+DETAIL = 0.6  # weight of the detail score
+
+
+def detail_score(first: Tensor, second: Tensor, true: Tensor, mean: Tensor) -> Tensor:
+    """How far two draws are from having as much fine detail about each place as the truth: less is better.
+
+    (D(s) - D(x)) (D(s') - D(x)) of images (batch, 1, rows, columns), whose expectation is least where draws have about
+    each place what is expected there, though not where it lies; D is the rms of the finest level of the Laplacian
+    pyramid, in units of the mean's. Energy scores are content with less where detail is rare and strong, as at letters.
+    """
+    images = (first.clamp(0, 1), second.clamp(0, 1), true, mean)
+    powers = [functional.avg_pool2d(laplacian_pyramid(one, 2)[0].square(), WINDOW, WINDOW // 2) for one in images]
+    a, b, due = ((power / (powers[3] + FAINT**2)).add(NO_POWER).sqrt() for power in powers[:3])
+    return ((a - due) * (b - due)).mean()
+
+
 class GeneratorTraining(DenoiserTraining):
     """The training of a generator, which draws a base's error from noise in one evaluation.
 
-    Beside the energy scores, of latents and of frequencies, count the distance of the patches' distributions
-    (`texture_distance`), and what a discriminator holds against a draw. That scores true and drawn errors by pairs,
-    with penalties on its gradients at both (R3GAN, Huang 2024, sections 2 and 3). It sees them beside the base's
-    estimate in bands whose grid is moved at random, so that no place in a block tells which is which.
+    Beside the energy scores, of latents and of frequencies, and that of detail count the distance of the patches'
+    distributions (`texture_distance`), and what a discriminator holds against a draw. That scores true and drawn errors
+    by pairs, with penalties on its gradients at both (R3GAN, Huang 2024, sections 2 and 3). It sees them beside the
+    base's estimate in bands whose grid is moved at random, so that no place in a block tells which is which.
     """
 
     def __init__(self, restorer: Restorer, config: TrainConfig, budget: Budget, pictures: Path) -> None:
         super().__init__(restorer, config, budget, pictures)
         side = config.crop * restorer.autoencoder.spec.factor
-        if config.texture and pyramid_levels(side) <= TEXTURE_LEVELS:
-            raise OptionError(f"texture with crops of {side} px: too small for its levels; set a larger crop")
+        if pyramid_levels(side) <= (TEXTURE_LEVELS if config.texture else 1):
+            raise OptionError(f"crops of {side} px: too small for the levels that are scored; set a larger crop")
         if config.adversarial:
             # On the device at once: a checkpoint brings the state of its optimiser to where its weights are.
             self.discriminator = Discriminator(2 * restorer.config.denoiser.latent_channels).to(restorer.device)
@@ -120,7 +138,7 @@ class GeneratorTraining(DenoiserTraining):
             )
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """The energy scores of two draws, and of the first the patches' distance and what the discriminator holds."""
+        """The scores of two draws, and of the first the patches' distance and what the discriminator holds."""
         condition, up = self.restorer.condition(batch, batch["noise"])
         if up is None:
             raise ValueError("a base gives an estimate")
@@ -130,10 +148,11 @@ class GeneratorTraining(DenoiserTraining):
         told = {"energy": energy_score(first, second, self.space.to_target(batch["hr"], up))}
         with in_float32(self.device):
             latents = self.space.from_target(first, up)
-            three = (latents, self.space.from_target(second, up), batch["hr"])
-            made, other, true = (from_network(self.restorer.autoencoder.decode(one)) for one in three)
+            four = (latents, self.space.from_target(second, up), batch["hr"], up)
+            made, other, true, mean = (from_network(self.restorer.autoencoder.decode(one)) for one in four)
             told["spectral"] = spectral_score(made, other, true)
-            total = told["energy"] + SPECTRAL * told["spectral"]
+            told["detail"] = detail_score(made, other, true, mean)
+            total = told["energy"] + SPECTRAL * told["spectral"] + DETAIL * told["detail"]
             if self.config.texture:
                 told["texture"] = texture_distance(made, true, self.config.seed + self.trainer.global_step)
                 total = total + self.config.texture * told["texture"]

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ from latentsr.data.latents import LatentCache
 from latentsr.diffusion.denoiser import Denoiser
 from latentsr.errors import OptionError
 from latentsr.job import run_folder
+from latentsr.metrics.sets import laplacian_pyramid
 from latentsr.provenance import SAMPLE
 from latentsr.training import generator
 from latentsr.training.denoiser import GENERATOR, TrainConfig
 from latentsr.training.fit_denoiser import fit_denoiser
-from latentsr.training.generator import detail_score, energy_score, spectral_score, texture_distance
+from latentsr.training.generator import FAINT, contrast_score, energy_score, spectral_score, texture_distance
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
 
@@ -81,7 +83,7 @@ def test_all_that_is_scored_counts(
     assert torch.equal(second, first.roll(1, dims=0))  # two draws of each crop, from noise of their own
     assert not torch.equal(first, second)
     assert made("alone", 0.0)[0] != own[0]  # what the discriminator holds
-    for weight in ("SPECTRAL", "DETAIL"):
+    for weight in ("SPECTRAL", "CONTRAST"):
         with monkeypatch.context() as without:
             without.setattr(generator, weight, 0.0)
             assert made(weight)[0] != own[0]
@@ -153,7 +155,7 @@ def test_the_slope_of_the_spectral_score_vanishes_at_the_distribution_of_the_tru
     assert slopes[1.0, 0.5][1] > 0.04
 
 
-def test_the_detail_score_is_least_for_detail_as_strong_as_the_truth() -> None:
+def test_the_contrast_score_is_least_for_detail_as_strong_as_the_truth() -> None:
     torch.manual_seed(0)
     mean = torch.full((64, 1, 32, 32), 0.5)
 
@@ -163,17 +165,31 @@ def test_the_detail_score_is_least_for_detail_as_strong_as_the_truth() -> None:
         return mean + gain * strength * torch.randn_like(mean)
 
     def score(gain: float) -> torch.Tensor:
-        return torch.stack([detail_score(drawn(gain), drawn(gain), drawn(), mean) for _ in range(8)]).mean()
+        return torch.stack([contrast_score(drawn(gain), drawn(gain), drawn(), mean) for _ in range(8)]).mean()
 
     scores = [float(score(gain)) for gain in (0.5, 1.0, 1.6)]
     assert scores[1] < scores[0] - 0.1
     assert scores[1] < scores[2] - 0.1
     one, other = drawn(), drawn().requires_grad_()
-    moved = detail_score(one.roll(1, dims=-1), one.roll(2, dims=-1), one, mean)
+    moved = contrast_score(one.roll(1, dims=-1), one.roll(2, dims=-1), one, mean)
     assert moved.abs() < 0.02  # as much detail, a pixel away
-    detail_score(other, one, mean, mean).backward()
+    contrast_score(other, one, mean, mean).backward()
     assert other.grad is not None
     assert (other.grad * (other - mean)).sum() > 0  # less of it, please
+
+
+def test_contrast_is_of_a_place_and_in_units_of_the_mean() -> None:
+    torch.manual_seed(0)
+    noise = torch.randn(3, 1, 1, 32, 32)
+    halves = torch.where(torch.arange(32) < 16, 0.02, 0.4)  # of the mean, and how the first draw is unlike the truth
+    mean, true = 0.5 + halves * noise[0], 0.5 + 0.1 * noise[1]
+    first, second = 0.5 + halves.flip(0) * noise[2], 0.5 + 0.15 * noise[1].flip(-1)
+    levels = [laplacian_pyramid(one, 2)[0] for one in (first.clamp(0, 1), second.clamp(0, 1), true, mean)]
+    score = 0.0
+    for row, column in product(range(0, 25, 4), repeat=2):
+        a, b, due, unit = (level[..., row : row + 8, column : column + 8].square().mean() for level in levels)
+        score += float((a.sqrt() - due.sqrt()) * (b.sqrt() - due.sqrt()) / (unit + FAINT**2))
+    assert float(contrast_score(first, second, true, mean)) == pytest.approx(score / 49, rel=1e-3)
 
 
 def test_the_distance_of_textures_sees_their_spread_and_shape_but_not_their_places() -> None:

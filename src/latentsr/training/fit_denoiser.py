@@ -111,7 +111,7 @@ def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]
             network = f"EDSR's body of noise and condition, {config.layers} blocks of {channels} channels"
             terms = {"a discriminator": config.adversarial, "the distance of patches": config.texture}
             weighed = "".join(f", {term} of weight {weight:g}" for term, weight in terms.items() if weight)
-            learns = f"its base's error in one evaluation, by the energy score of two draws{weighed}"
+            learns = f"its base's error in one evaluation, by the local contrast and energy score of two draws{weighed}"
         made_up = "Part of what this model adds to an image is made up."
     return f"""# {model.name}
 

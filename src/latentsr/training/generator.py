@@ -97,17 +97,18 @@ def spectral_score(first: Tensor, second: Tensor, true: Tensor) -> Tensor:
     return ((a + b - apart) / unit).mean() / 2
 
 
-WINDOW = 8  # px along each axis over which detail is taken
-FAINT = 8 / 255  # rms of detail below which it is for the spectral score
-DETAIL = 0.6  # weight of the detail score
+WINDOW = 8  # px along each axis over which contrast is taken
+FAINT = 8 / 255  # contrast below which it is for the spectral score
+CONTRAST = 0.6  # weight of the contrast score
 
 
-def detail_score(first: Tensor, second: Tensor, true: Tensor, mean: Tensor) -> Tensor:
-    """How far two draws are from having as much fine detail about each place as the truth: less is better.
+def contrast_score(first: Tensor, second: Tensor, true: Tensor, mean: Tensor) -> Tensor:
+    """How far two draws are from having as much fine contrast about each place as the truth: less is better.
 
-    (D(s) - D(x)) (D(s') - D(x)) of images (batch, 1, rows, columns), whose expectation is least where draws have about
-    each place what is expected there, though not where it lies; D is the rms of the finest level of the Laplacian
-    pyramid, in units of the mean's. Energy scores are content with less where detail is rare and strong, as at letters.
+    (C(s) - C(x)) (C(s') - C(x)) of images (batch, 1, rows, columns), whose expectation is least where draws have about
+    each place the contrast that is expected there, though not pixel by pixel; C is the rms of the finest level of the
+    Laplacian pyramid (Peli 1990, band-limited), in units of the mean's. Energy scores are content with less where
+    detail is rare and strong, as at letters.
     """
     images = (first.clamp(0, 1), second.clamp(0, 1), true, mean)
     powers = [functional.avg_pool2d(laplacian_pyramid(one, 2)[0].square(), WINDOW, WINDOW // 2) for one in images]
@@ -118,7 +119,7 @@ def detail_score(first: Tensor, second: Tensor, true: Tensor, mean: Tensor) -> T
 class GeneratorTraining(DenoiserTraining):
     """The training of a generator, which draws a base's error from noise in one evaluation.
 
-    Beside the energy scores, of latents and of frequencies, and that of detail count the distance of the patches'
+    Beside the energy scores, of latents and of frequencies, and that of contrast count the distance of the patches'
     distributions (`texture_distance`), and what a discriminator holds against a draw. That scores true and drawn errors
     by pairs, with penalties on its gradients at both (R3GAN, Huang 2024, sections 2 and 3). It sees them beside the
     base's estimate in bands whose grid is moved at random, so that no place in a block tells which is which.
@@ -151,8 +152,8 @@ class GeneratorTraining(DenoiserTraining):
             four = (latents, self.space.from_target(second, up), batch["hr"], up)
             made, other, true, mean = (from_network(self.restorer.autoencoder.decode(one)) for one in four)
             told["spectral"] = spectral_score(made, other, true)
-            told["detail"] = detail_score(made, other, true, mean)
-            total = told["energy"] + SPECTRAL * told["spectral"] + DETAIL * told["detail"]
+            told["contrast"] = contrast_score(made, other, true, mean)
+            total = told["energy"] + SPECTRAL * told["spectral"] + CONTRAST * told["contrast"]
             if self.config.texture:
                 told["texture"] = texture_distance(made, true, self.config.seed + self.trainer.global_step)
                 total = total + self.config.texture * told["texture"]

@@ -30,7 +30,7 @@ END
 cp "$out/both.yaml" "$out/detail.yaml"
 echo "detail: 0.6" >> "$out/detail.yaml"
 # The posterior mean: a regression network. Then what draws its error in one evaluation. The shipped sample was trained in
-# three parts, the first without markers and crops by detail: the card says how both were made.
+# four parts, the first without markers and crops by detail, the last alone with the score of contrast: see the card.
 "$latentsr" train "$out/haar" -o "$out/latentsr-tiny-mean" --config "$out/both.yaml" --steps 3900 \
     --family regression --loss l2 --channels 64
 "$latentsr" train "$out/cdf97" -o "$out/latentsr-tiny" --config "$out/detail.yaml" --steps 15000 \

@@ -52,7 +52,7 @@ def test_features_know_neither_window_nor_size_of_an_image() -> None:
     np.testing.assert_allclose(small[:, 2:], large[:, 2:], rtol=0, atol=0.2)
 
 
-@pytest.mark.parametrize("size", [(24, 32), (17, 40), (33, 21)])
+@pytest.mark.parametrize("size", [(24, 32), (17, 40), (33, 21), (30, 40)])
 def test_the_spectrum_of_the_features_is_that_of_the_measure(size: tuple[int, int]) -> None:
     images = torch.rand(3, 1, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)

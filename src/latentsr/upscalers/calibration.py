@@ -52,7 +52,7 @@ def lr_features(lr: "Tensor | NDArray[Any]") -> dict[str, NDArray[np.float64]]:
         # Half of the spectrum, as that of real images is symmetric: of mirrored bins there are two.
         power = np.log10(np.abs(np.fft.rfft2(unit[:, 0])) ** 2 + 1e-12).reshape(len(unit), -1)
         across, down = np.arange(columns // 2 + 1) / columns, np.fft.fftfreq(rows)
-        ring = np.floor(RINGS * np.hypot(down[:, None], across) / np.sqrt(0.5)).ravel()
+        ring = np.floor(np.hypot(down[:, None], across) / np.sqrt(0.5) * RINGS).ravel()
         bins = np.tile(1.0 + ((across > 0) & (2 * across < 1)), rows)[:, None] * (ring[:, None] == np.arange(RINGS))
         spectrum = power @ (bins / bins.sum(axis=0)) - np.log10(flat.shape[1])
     return {"intensity": np.sort(flat, axis=1)[:, places], "spectrum": spectrum}

@@ -171,18 +171,21 @@ def read_method(text: str) -> tuple[str, str, Sampling | None]:
 
 
 def check_called(methods: Sequence["str | Source"]) -> None:
-    """OptionError for a text of no method, a name that stands twice, or one that is the truth's or a baseline's."""
-    names = []
+    """OptionError for a text of no method, a name that stands twice, or one that is the truth's or a baseline's.
+
+    One seed alone may not be called after them either: bicubic, which is in every comparison, is no method of seeds.
+    """
+    called = []
     for one in methods:
         name = read_method(one)[0] if isinstance(one, str) else one.name
-        found = SEED.fullmatch(name)
-        own = found["name"] if found else name
+        of_seed = SEED.fullmatch(name)
+        method = of_seed["name"] if of_seed else name
         baseline = one in UPSCALERS if isinstance(one, str) else one.kind == "baseline"
-        if own == HR or (own in UPSCALERS and not baseline):
-            whose = "the truth" if own == HR else "a baseline"
-            raise OptionError(f"method name {own}: it is that of {whose}; rename it")
-        names.append(name)
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+        if method == HR or (method in UPSCALERS and not baseline):
+            whose = "the truth" if method == HR else "a baseline"
+            raise OptionError(f"method name {name}: {method} is that of {whose}; rename it")
+        called.append(name)
+    if twice := sorted({name for name in called if called.count(name) > 1}):
         raise OptionError(f"method name {', '.join(twice)}: expected names that differ; rename one")
 
 

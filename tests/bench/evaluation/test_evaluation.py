@@ -125,8 +125,8 @@ def test_a_wrong_option_is_one_line_and_nothing_is_written(
     ("methods", "message"),
     [
         (("b=bicubic",), "method 'b': bicubic is always called bicubic"),
-        (("bicubic=MODEL",), "method name bicubic: it is that of a baseline; rename it"),
-        (("bicubic+projection@0..1=MODEL",), r"method name bicubic\+projection: it is that of a baseline"),
+        (("bicubic=MODEL",), "method name bicubic: bicubic is that of a baseline; rename it"),
+        (("bicubic+projection@0..1=MODEL",), r"name bicubic\+projection@0: bicubic\+projection is that of a baseline"),
         (("a=MODEL", "a=MODEL?steps=2"), "method name a: expected names that differ"),
         (("a=MODEL", "b=MODEL?epsilon=1"), "method 'b': unknown key 'epsilon'"),
     ],
@@ -142,7 +142,7 @@ def test_texts_are_checked_before_anything_is_read(
 def test_a_loaded_model_takes_no_name_of_a_baseline(dataset: Dataset, model_folder: Path, tmp_path: Path) -> None:
     loaded, operator = SuperResolver.load(model_folder, device="cpu"), parse_degradation("bicubic:4")
     model = from_model("bicubic+projection", loaded, operator, Sampling())
-    with pytest.raises(OptionError, match="it is that of a baseline; rename it"):
+    with pytest.raises(OptionError, match=" is that of a baseline; rename it"):
         compare([dataset], tmp_path / "out", Comparison(methods=(model,)))
 
 

@@ -40,13 +40,17 @@ class Provenance:
         made = f"latentsr {self.version}, model {self.model}"
         return f"Provenance({self.image or 'image'}, {made}, seed {self.seed})"
 
-    def note(self, scale: int) -> str:
-        """One line for a reader of the output: model, version, scale, what it may not be used for, and warnings."""
+    def note(self, scale: int, use: str = RESEARCH_USE) -> str:
+        """One line for a reader of the output: model, version, scale, what it may not be used for, and warnings.
+
+        `use`: the sentence on its use, empty where the reader has it elsewhere.
+        """
         kind = f" ({self.image})" if self.image else ""
         what = self.what or f"Enlarged {scale} times in plane"
         made = f"{what} by latentsr {self.version}, model {self.model}{kind}."
-        warnings = f" Warning: {'; '.join(self.unlike)}." if self.unlike else ""
-        return f"{made} {'Detail is partly made up. ' if self.synthetic else ''}{RESEARCH_USE}{warnings}"
+        detail = "Detail is partly made up." if self.synthetic else ""
+        warnings = f"Warning: {'; '.join(self.unlike)}." if self.unlike else ""
+        return " ".join(filter(None, (made, detail, use, warnings)))
 
     def text(self, scale: int) -> dict[str, str]:
         """The key-value text that PNG, TIFF and NIfTI sidecars carry."""

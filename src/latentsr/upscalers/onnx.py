@@ -52,7 +52,8 @@ class OnnxMean(Upscaler):
         self.name, self.modalities, self.size = facts["name"], tuple(facts["modalities"]), tuple(facts["size"])
         self.trained = self.degradation = parse_degradation(facts["degradation"])
         self.residual, self.basis = facts["residual"], np.array(facts["basis"], np.float32)
-        self.inputs = facts["inputs"] and TrainedInputs.model_validate(facts["inputs"])
+        inputs = facts["inputs"]
+        self.inputs = None if inputs is None else TrainedInputs.model_validate(inputs)
         self.__setstate__({})
 
     def __getstate__(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
@@ -157,6 +158,37 @@ def test_a_cluster_that_does_not_answer_is_refused_at_once(scheme: str) -> None:
         pool.connect()
     assert time.monotonic() - begin < 30  # Ray itself tries for minutes
     assert stages == [f"connecting to the Ray cluster {scheme}127.0.0.1:{port}"]
+
+
+class Slot:
+    """What a cluster was asked for."""
+
+    def __init__(self) -> None:
+        self.asked = time.monotonic()
+
+    def stop(self) -> None: ...
+
+
+def test_starts_that_fail_end_a_job_only_where_nothing_is_busy_and_one_follows_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("latentsr.workers.ROOM", 0.4)
+    pool, busy = Pool(Workers(2)), Future[str]()
+
+    def fail(at_work: dict[Future[str], int], after: float = 0.0) -> set[Future[str]]:
+        coming = Future[None]()
+        pool._coming[coming] = Slot()
+        threading.Timer(after, coming.set_exception, [RuntimeError("no disk")]).start()
+        return pool._ended(at_work)
+
+    assert fail({busy: 1}) == set()  # after a second, which is more than ROOM
+    assert fail({}, after=0.6) == set()  # the first of its kind, after it waited for room
+    assert fail({}, after=0.6) == set()  # room was waited for in between
+    with pytest.raises(LatentSRError, match="started no worker: no disk; see that"):
+        fail({})
+    monkeypatch.setattr("latentsr.workers.LONGEST", 3.0)  # of all that were asked for while nothing was busy
+    with pytest.raises(LatentSRError, match="started no worker in 0 min"):
+        fail({}, after=0.6)
 
 
 @pytest.mark.cluster

@@ -96,7 +96,8 @@ class Pool:
         self._alive: list[_Process | _Actor] = []
         self._idle: deque[_Process | _Actor] = deque()  # the next one to work is the last
         self._coming: dict[Future[Any], _Actor] = {}  # which a cluster has not started yet
-        self._failing: float | None = None  # since when no start succeeds
+        self._alone: float | None = None  # since when nothing is done, as no worker is left
+        self._failing: float | None = None  # when of these the first failed, after which none waited for room
         self._told: bool | None = None  # that there is no room, and whether others were at work
 
     def map(
@@ -186,14 +187,19 @@ class Pool:
         if address == LOCAL:
             os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 is next to nothing on a busy machine
             options |= {"num_cpus": asked, "include_dashboard": False}
+        else:
+            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # tries of 40 s, of which Ray has 20
         try:
             if not ray.is_initialized():  # by the program that calls
                 self.workers.stage(f"connecting to the Ray cluster {address}")
                 place = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
                 parts = urlsplit(place if "://" in place else f"//{place}")
-                if parts.scheme in ("", "ray") and parts.port:  # Ray itself tries for minutes
+                if parts.scheme in ("", "ray") and parts.port:  # sooner than Ray's own try
                     socket.create_connection((parts.hostname, parts.port), ANSWER).close()
+                handler = signal.getsignal(signal.SIGTERM)
                 ray.init(address, **options)
+                if handler not in (None, signal.SIG_DFL) and threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGTERM, handler)  # in whose place Ray sets one that ends with another status
                 self._own_cluster = True
         except Exception as error:  # Ray raises this very class where a machine is too busy to start one
             fix = "run the same again when the machine is less busy" if address == LOCAL else "expected local, auto, or"
@@ -225,18 +231,22 @@ class Pool:
     def _ended(self, busy: Mapping["Future[Any]", Any]) -> "set[Future[Any]]":
         """Those of `busy` that are done, as soon as there are some; none where a worker came."""
         begin, address = time.monotonic(), self.workers.ray
+        self._alone = None if busy else self._alone or begin
         while True:
             found = wait([*busy, *self._coming], ROOM if self._coming else None, FIRST_COMPLETED).done
             for future in found & self._coming.keys():
                 worker = self._coming.pop(future)
                 if (error := future.exception()) is None:
                     self._idle.append(worker)
-                    self._failing = self._told = None
+                    self._alone = self._failing = self._told = None
                     continue
                 worker.stop()
                 time.sleep(1.0)  # it is asked for again, perhaps of a machine that is not known to be lost yet
-                self._failing = self._failing or begin
-                if time.monotonic() - self._failing > ROOM:
+                if self._alone is None:
+                    continue
+                now = time.monotonic()
+                self._failing = self._failing or now
+                if now - self._failing > ROOM:
                     fix = "see that its machines have the same packages and memory, and run the same again"
                     raise LatentSRError(f"the Ray cluster {address} started no worker: {reason(error)}; {fix}")
             now = time.monotonic()
@@ -248,7 +258,8 @@ class Pool:
                 self._told = bool(busy)
             if found:
                 return found & busy.keys()
-            if not busy and now - begin > LONGEST:
+            self._failing = None
+            if self._alone is not None and now - self._alone > LONGEST:
                 why = f"no {self._kind} is free on its machines that are left; run the same again when one is, to go on"
                 raise LatentSRError(f"the Ray cluster {address} started no worker in {LONGEST / 60:.0f} min: {why}")
 

@@ -88,7 +88,7 @@ def write_view(
     }
     page = render(
         "viewer", title=image.name, note=RESEARCH_USE, series=str(header.get("SeriesDescription") or ""), shown=shown,
-        count=len(after), facts=facts, warnings=tuple(warnings), data=data, made=provenance.note(scale, ""), error=error,
+        count=len(after), facts=facts, warnings=warnings, data=data, made=provenance.note(scale, ""), error=error,
     )  # fmt: skip
     with replacing(path) as part:
         part.write_text(page, encoding="utf-8", newline="\n")

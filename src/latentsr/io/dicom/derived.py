@@ -402,6 +402,6 @@ def write_window(
 class _Reduction(Provenance):
     """Provenance of a part of an image: nothing was enlarged, and no model touched it."""
 
-    def note(self, scale: int) -> str:  # noqa: ARG002 - the scale of the volume, which is 1 here
+    def note(self, scale: int, use: str = "Research use only.") -> str:  # noqa: ARG002 - the scale of the volume, which is 1 here
         """What was done, for the DICOM's description."""
-        return f"Part of an image, reduced by latentsr {self.version}: {self.options}. Research use only."
+        return f"Part of an image, reduced by latentsr {self.version}: {self.options}. {use}".rstrip()

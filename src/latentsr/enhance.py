@@ -29,7 +29,7 @@ from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
 from latentsr.tiling import OVERLAP, balanced_tiles
 from latentsr.upscalers import Sampling, Upscaler
-from latentsr.upscalers.upscaler import LARGEST_BATCH, Request, Work, advance, together
+from latentsr.upscalers.upscaler import LARGEST_BATCH, Work, alone, together
 from latentsr.volume import MAX_PIXELS, Volume
 from latentsr.workers import Pool, Workers
 
@@ -283,11 +283,7 @@ def _digest(item: io.Item) -> str:
 
 def _enhance(job: Job, task: Task, **told: Any) -> Outcome:
     """Reads, enlarges and writes an item, in whatever process; `told` as of `_enhancing`."""
-    work, model = _enhancing(job, task, **told), job.upscaler.image_model
-    step = advance(work)
-    while isinstance(step, Request):
-        step = advance(work, model.restore(model.tensor(step.lr), ids=step.ids, sampling=step.sampling))
-    return step
+    return alone(_enhancing(job, task, **told), job.upscaler.image_model)
 
 
 def _enhancing(

@@ -112,6 +112,22 @@ def test_works_that_ask_several_times_are_mixed_with_others(threads: ThreadPoolE
     assert sum(map(len, model.batches)) == 24
 
 
+def test_no_batch_exceeds_what_its_requests_allow(threads: ThreadPoolExecutor) -> None:
+    """Requests of four slices, which is all that may be restored at a time; then of eight."""
+
+    def work(item: int) -> Work[int]:
+        for _ in range(5):
+            yield Request(np.full((4, 1, 3, 5), 0.5, np.float32), [str(item)] * 4, Sampling(), most)
+        return item
+
+    for most in (4, 8):
+        model = Counting()
+        restored = together(work, iter(range(12)), model, threads=threads, batch=most, size=lambda item: 1)
+        assert {result() for _, result in restored} == set(range(12))
+        assert sum(map(len, model.batches)) == 12 * 5 * 4
+        assert max(map(len, model.batches)) == most
+
+
 def test_large_items_are_under_way_alone(threads: ThreadPoolExecutor) -> None:
     model, works = Counting(), Works()
     done(works, [f"{number / 10:g} 3x5" for number in range(1, 9)], model, threads, size=lambda item: LARGEST_AHEAD)

@@ -343,10 +343,7 @@ class Upscaler:
         work = self.enhancing(
             source, sampling=sampling, batch=batch, progress=progress, scratch=scratch, **options
         )  # fmt: skip
-        model, step = self.image_model, advance(work)
-        while isinstance(step, Request):
-            step = advance(work, model.restore(model.tensor(step.lr), ids=step.ids, sampling=step.sampling))
-        return step
+        return alone(work, self.image_model)
 
     def enhancing(
         self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int | None = None,
@@ -440,17 +437,25 @@ def advance(work: Work[Value], answer: Any = None) -> Request | Value:
         return returned
 
 
+def alone(work: Work[Value], model: Upscaler) -> Value:
+    """What a work returns; what it asks for is restored one request after the other, by this thread."""
+    step = advance(work)
+    while isinstance(step, Request):
+        step = advance(work, model.restore(model.tensor(step.lr), ids=step.ids, sampling=step.sampling))
+    return step
+
+
 def together(
     begin: Callable[[Item], Work[Value]], items: Iterable[Item], model: Upscaler, *, threads: Executor, batch: int,
     size: Callable[[Item], int],
 ) -> Iterator[tuple[Item, Callable[[], Value]]]:  # fmt: skip
     """Each item as soon as its work is done, in no order that means anything, with what returns its value.
 
-    Works go on in `threads`, but for what they ask for, which this one restores: of one size together. The same items
-    make the same batches: they begin to ask in their order, and a batch is as large as it may be, unless twice `batch`
-    of other sizes wait as well, or nothing else is under way. Where one fails, each is restored alone, so that the
-    error is that of its item. At most AHEAD * `batch` items are under way, or the first that are of LARGEST_AHEAD in
-    `size`.
+    Works go on in `threads`, but for what they ask for, which this one restores: of one size together. They begin to
+    ask in their order, and a batch is as large as its requests say that it may be, unless twice `batch` of other sizes
+    wait as well, or nothing else is under way. So items that ask once make the same batches each time; of those that
+    ask more often time decides which meet. Where one fails, each is restored alone, so that the error is that of its
+    item. At most AHEAD * `batch` items are under way, or the first that are of LARGEST_AHEAD in `size`.
     """
     waiting, sizes = iter(items), dict[Item, int]()  # of what is under way
     asked: dict[tuple[int, ...], list[tuple[Item, Work[Value], Request]]] = {}  # by what can be restored together
@@ -480,13 +485,14 @@ def together(
             for (item, work, _), answer in zip(group, answers([request for *_, request in group]), strict=True):
                 answered[threads.submit(advance, work, answer)] = item, work
             continue
-        for step in wait([*islice(begun, 1), *answered], return_when=FIRST_COMPLETED).done:
-            item, work = (begun if step in begun else answered).pop(step)
-            if step.exception() is None and isinstance(request := step.result(), Request):
-                asked.setdefault(request.lr.shape, []).append((item, work, request))
-            else:
-                del sizes[item]
-                yield item, cast(Callable[[], Value], step.result)
+        ended = wait(going := [*answered, *islice(begun, 1)], return_when=FIRST_COMPLETED).done
+        step = next(one for one in going if one in ended)  # one at a time: each may fill a batch
+        item, work = (begun if step in begun else answered).pop(step)
+        if step.exception() is None and isinstance(request := step.result(), Request):
+            asked.setdefault(request.lr.shape, []).append((item, work, request))
+        else:
+            del sizes[item]
+            yield item, cast(Callable[[], Value], step.result)
 
 
 def _arrays(

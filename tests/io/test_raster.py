@@ -2,10 +2,12 @@
 
 import io
 import json
+import logging
 import struct
 import subprocess
 import sys
 import tracemalloc
+import warnings
 import zlib
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import tifffile
 from PIL import Image
 
 from latentsr.errors import InputError
+from latentsr.io import raster
 from latentsr.io.raster import UnfitError, read_pixels, write_pixels
 
 TEXT = {"Description": "Research use only. Not for diagnosis.", "note": "größer"}
@@ -225,3 +228,17 @@ def test_pil_and_libtiff_print_nothing_of_their_own(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.count("cannot be read") == 2
     assert done.stderr == ""
+
+
+def test_quiet_blocks_that_overlap_leave_warnings_and_log_level_as_they_were() -> None:
+    """As those of threads do: the first to begin is the first to end."""
+    logger = logging.getLogger("pydicom")
+    before = list(warnings.filters), logger.level
+    first, second = raster.quiet(), raster.quiet()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logger.level == logging.CRITICAL
+    assert warnings.filters[0][0] == "ignore"
+    second.__exit__(None, None, None)
+    assert (list(warnings.filters), logger.level) == before

@@ -9,7 +9,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ _UNREADABLE = (
 )  # fmt: skip
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it cannot read it raises, too
 PROCESS = threading.RLock()  # for what belongs to the process: PIL's limit, standard error
+_QUIET, _INSIDE, _KEPT = threading.Lock(), set[object](), ExitStack()  # blocks of `quiet`, and what the last restores
 _SCANS, _START_OF_SCAN = 100, b"\xff\xda"  # a scan of a few bytes passes over all pixels; progressive JPEG has ten
 _DEPTHS = {
     **dict.fromkeys(PNG_SUFFIXES, ("uint8", "uint16")),
@@ -73,7 +74,7 @@ def read_pixels(path: Path, *, grey: bool = False, max_pixels: int = MAX_PIXELS)
         UnfitError: colour without `grey`, another depth, several pages, too many pixels, or a file that cannot be read
     """
     try:
-        with warnings.catch_warnings(action="ignore"), _opened(path) as image:  # what PIL cannot read it raises
+        with quiet(), _opened(path) as image:  # what PIL cannot read it raises
             if image.width * image.height > max_pixels:
                 claimed = f"{image.height} x {image.width} pixels"
                 message = f"{path} claims {claimed}, more than {max_pixels}: raise the option max_pixels"
@@ -154,6 +155,28 @@ def _opened(path: Path) -> Image.Image:
             return Image.open(path, formats=("PNG", "TIFF", "JPEG"))
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps warnings, and log lines of pydicom, off the terminal inside the block.
+
+    Both belong to the process: of blocks in several threads the first sets them, and the last to end restores them.
+    """
+    block, logger = object(), logging.getLogger("pydicom")
+    with _QUIET:
+        if not _INSIDE:
+            _KEPT.enter_context(warnings.catch_warnings(action="ignore"))
+            _KEPT.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL)
+        _INSIDE.add(block)
+    try:
+        yield
+    finally:
+        with _QUIET:
+            _INSIDE.remove(block)
+            if not _INSIDE:
+                _KEPT.close()
 
 
 @contextmanager

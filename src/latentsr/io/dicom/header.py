@@ -1,10 +1,8 @@
 """Reading and checking of one DICOM file: its data set and stored pixels, or one line with the reason of refusal."""
 
 import io
-import logging
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ from pydicom.tag import BaseTag
 from latentsr.errors import InputError, NotAnImageError
 from latentsr.io.dicom.geometry import OF_A_STACK, Slice
 from latentsr.io.dicom.pixels import decode, syntax_name
+from latentsr.io.raster import quiet
 from latentsr.volume import MAX_PIXELS
 
 # What pydicom and its decoders raise on files that break the standard.
@@ -133,19 +132,6 @@ _CHUNK = 2**20
 _A_READ = 16  # bytes of a file of frames that allow one read more: functional groups have hundreds of elements a frame
 _GROUPS_A_FRAME, _LARGEST_GROUPS = 2**15, 2**26  # bytes of sequences for each frame more, and of all
 _SHOWN = 8  # numbers of an element in a message
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps pydicom's and highdicom's warnings and log lines off the terminal inside the block."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 @contextmanager

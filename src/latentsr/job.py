@@ -208,7 +208,7 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = _lock(folder / LOCK)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     try:
         yield
     finally:
@@ -258,7 +258,7 @@ def check_writable(folder: Path) -> None:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -271,7 +271,8 @@ def check_room(folder: Path, needed: int) -> None:
         )
 
 
-def _unwritable(folder: Path, error: OSError) -> OptionError:
+def unwritable(folder: Path, error: OSError) -> OptionError:
+    """What is said of a folder to which nothing can be written."""
     reason = error.strerror or type(error).__name__
     return OptionError(
         f"{folder}: cannot be written ({reason}); check its disk and permissions, or choose another output folder"

@@ -16,7 +16,7 @@ from latentsr.io.dicom.geometry import is_placed, stacks
 from latentsr.io.dicom.header import MAGIC, PREAMBLE, Outline, indexed, outline
 from latentsr.io.nifti import sidecar_path, stem
 from latentsr.io.raster import JPEG_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES
-from latentsr.job import check_writable, run_folder
+from latentsr.job import check_writable, run_folder, unwritable
 
 
 @dataclass(frozen=True)
@@ -102,23 +102,29 @@ def check_places(paths: Sequence[Path], out: Path, *, dry_run: bool = False) -> 
     """Raises what is wrong with the places of a job whatever the images and the model; before that is loaded.
 
     Raises:
-        OptionError: an output folder that is a file or the root, lies inside an input, or cannot be written, which a
-            dry run need not
+        OptionError: an output folder that is a file, the root or a broken link, lies inside an input, or cannot be
+            written, which a dry run need not
         InputError: a path that does not exist
     """
     check_paths(paths)
-    if not out.resolve().name:
-        raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
     places = out, run_folder(out)
-    if not out.is_dir() and (out.exists() or out.name.lower().endswith(SUFFIXES)):
-        raise OptionError(f"output {out}: is the name of a file; give a folder, outputs keep the names of their inputs")
-    for path in paths:
-        if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in places):
-            raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
-    for place in places:
-        there = next(one for one in (place, *place.absolute().parents) if one.exists())
-        if not (dry_run and there.is_dir()):
-            check_writable(there)
+    try:
+        if not out.resolve().name:
+            raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
+        if not out.is_dir() and (out.exists() or out.name.lower().endswith(SUFFIXES)):
+            what = "is the name of a file; give a folder, outputs keep the names of their inputs"
+            raise OptionError(f"output {out}: {what}")
+        for path in paths:
+            if path.is_dir() and any(place.resolve().is_relative_to(path.resolve()) for place in places):
+                raise OptionError(f"output {out}: lies inside the input {path}; choose a folder outside it")
+        for place in places:
+            there = next(one for one in (place, *place.absolute().parents) if one.is_symlink() or one.exists())
+            if not there.exists():
+                raise OptionError(f"{there}: is a link to what does not exist; make that folder, or choose another one")
+            if not (dry_run and there.is_dir()):
+                check_writable(there)
+    except OSError as error:  # of a folder that may not be searched, or a name that is too long
+        raise unwritable(out, error) from error
 
 
 def _below(root: Path, outlines: dict[Path, Outline | None]) -> list[Item]:

@@ -142,6 +142,14 @@ def test_no_thread_reads_or_writes_unless_it_is_asked_for(model: Upscaler, tree:
         assert max(seen) <= THREADS
 
 
+def test_a_worker_s_batch_stands_in_the_record(tmp_path: Path) -> None:
+    bicubic, image = load_upscaler("bicubic"), _image(tmp_path)
+    for name, batch in (("three", 3), ("unsaid", None)):
+        job = Job(bicubic, Sampling(), tmp_path / name, batch=batch, workers=Workers(1))
+        enhance_files([image], job)
+        assert json.loads((job.run / "run.json").read_text()).get("batch") == batch
+
+
 def test_how_many_files_are_restored_together(tmp_path: Path) -> None:
     bicubic = load_upscaler("bicubic")
     assert Job(bicubic, Sampling(), tmp_path).files_together == 1

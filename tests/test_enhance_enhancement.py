@@ -182,10 +182,14 @@ def test_a_run_that_stops_after_an_output_and_before_its_record_goes_on(
 def test_an_output_whose_process_died_before_its_record_is_made_again(
     resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also over an older one, which is not taken for what lies there now."""
     out, image = tmp_path / "out", tree / "a.png"
+    older, newer = Sampling(consistency=False), Sampling()
+    enhance_files([image], job(resolver, out, sampling=older))
+    there = (out / "a.png").stat().st_ino
 
     def kill() -> None:
-        while not (out / "a.png").exists():
+        while (out / "a.png").stat().st_ino == there:
             time.sleep(0.001)
         for child in psutil.Process().children():
             if "spawn_main" in " ".join(child.cmdline()):
@@ -194,11 +198,54 @@ def test_an_output_whose_process_died_before_its_record_is_made_again(
     with monkeypatch.context() as patched:
         patched.setattr("latentsr.workers.TRIES", 1)
         threading.Thread(target=kill, daemon=True).start()
-        (lost,) = enhance_files([image], job(resolver, out, workers=Workers(1), view=True))  # the page comes later
-    assert (lost.status, (out / "a.png").exists()) == ("failed", True)
+        over = job(resolver, out, workers=Workers(1), overwrite=True, view=True)  # the page comes later
+        (lost,) = enhance_files([image], over)
+    assert lost.status == "failed"
     assert "the process that worked on it died" in lost.reason
-    assert statuses(enhance_files([image], job(resolver, out))) == ["written"]
+    assert [(one["status"], one["made_by"]) for one in record(out)] == [("failed", over.made_by)]
+    (refused,) = enhance_files([image], job(resolver, out, sampling=older))
+    assert "was made from other input, model or options" in refused.reason
+    assert statuses(enhance_files([image], job(resolver, out, sampling=newer))) == ["written"]
     assert [one["status"] for one in record(out)] == ["written"]
+
+
+@pytest.mark.parametrize("number", [None, 1], ids=["here", "worker"])
+def test_a_file_that_a_failure_did_not_touch_stays_whose_it_was(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, number: int | None
+) -> None:
+    out, image = tmp_path / "out", tree / "a.png"
+    out.mkdir()
+    (out / "a.png").write_bytes(b"somebody's own")
+    whole = image.read_bytes()
+    image.write_bytes(whole[:60])
+    workers = Workers() if number is None else Workers(number)
+    (failed,) = enhance_files([image], job(resolver, out, workers=workers, overwrite=True))
+    assert (failed.status, failed.made_by) == ("failed", "")
+    image.write_bytes(whole)
+    (refused,) = enhance_files([image], job(resolver, out))
+    assert "does not say who made it" in refused.reason
+    assert (out / "a.png").read_bytes() == b"somebody's own"
+
+
+def test_an_older_output_is_kept_unless_a_failed_write_took_its_map(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills at the image, after the map of the other options was replaced; then before it."""
+    image, older, other = tree / "a.png", Sampling(steps=2, samples=2), Sampling(steps=2, samples=2, seed=1)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for out, what in ((tmp_path / "image", "write"), (tmp_path / "map", "write_uncertainty")):
+        enhance_files([image], job(resolver, out, sampling=older))
+        with monkeypatch.context() as patched:
+            patched.setattr(f"latentsr.enhance.io.{what}", full)
+            (failed,) = enhance_files([image], job(resolver, out, sampling=other, overwrite=True))
+        assert failed.status == "failed"
+        (again,) = enhance_files([image], job(resolver, out, sampling=older))
+        assert again.status == ("failed" if what == "write" else "kept")
+        (made,) = enhance_files([image], job(resolver, out, sampling=other))
+        assert made.status == ("written" if what == "write" else "failed")
 
 
 def test_an_older_output_is_not_kept_as_what_an_interrupted_overwriting_began(

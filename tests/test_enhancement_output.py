@@ -5,8 +5,11 @@ import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -96,6 +99,51 @@ def test_a_read_only_output_is_found_before_an_image_is_computed(
     (tmp_path / "out").mkdir(mode=0o555)
     with pytest.raises(OptionError, match=r"out: cannot be written \(Permission denied\)"):
         enhance_files([tree], job(resolver, tmp_path / "out"))
+
+
+def test_places_that_cannot_be_are_found_before_an_image_is_computed(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "nowhere")
+    for out in (tmp_path / "out", tmp_path / "out" / "below"):
+        for dry_run in (False, True):
+            with pytest.raises(OptionError, match="out: is a link to what does not exist; make that folder"):
+                enhance_files([tree], job(resolver, out, dry_run=dry_run))
+    with pytest.raises(OptionError, match=r"cannot be written \(File name too long\); check"):
+        enhance_files([tree], job(resolver, tmp_path / ("x" * 300)))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may search any folder")
+def test_an_output_behind_a_folder_that_may_not_be_searched_is_told(
+    resolver: SuperResolver, tree: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "closed").mkdir(mode=0o600)
+    with pytest.raises(OptionError, match=r"out: cannot be written \(Permission denied\)"):
+        enhance_files([tree], job(resolver, tmp_path / "closed" / "out"))
+
+
+def test_the_journal_grows_by_one_output_at_a_time(
+    resolver: SuperResolver, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outputs begin in several threads; the facts of the run stand once, before them."""
+    one = enhance._Record(job(resolver, tmp_path / "out"), [tree])
+    one.journal.parent.mkdir()
+    append, start = enhance.append, Barrier(4)
+
+    def slowly(path: Path, content: bytes) -> None:
+        time.sleep(0.05)  # the others arrive meanwhile
+        append(path, content)
+
+    def begin(name: str) -> None:
+        start.wait()
+        one.begin(Outcome(name, "begun", name))
+
+    monkeypatch.setattr(enhance, "append", slowly)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(begin, "abcd"))
+    facts, *lines = map(json.loads, one.journal.read_text().splitlines())
+    assert "model_hash" in facts
+    assert sorted(line["input"] for line in lines) == list("abcd")
 
 
 def test_a_second_run_into_a_folder_is_told_who_works_there(

@@ -397,7 +397,7 @@ class _Record:
         self.job = job
         self.fresh = not job.out.exists()
         self._outcomes: list[tuple[tuple[int, ...], Outcome]] = []  # as they come, each with its place
-        self.begun: dict[str, Outcome] = {}  # by input what is being made
+        self.begun: dict[str, tuple[Outcome, list[tuple[int, ...]]]] = {}  # by input, with the files that were there
         self.noted = -1  # outcomes that stand in the journal, -1: it has not been made
         self.lock = Lock()  # outputs begin in several threads
         self.claimed: dict[str, str] = {}
@@ -413,7 +413,7 @@ class _Record:
             options=upscaler.settled(job.sampling).model_dump(),
             **upscaler.settings,
             **upscaler.runtime | ({"threads": 1} if job.workers.apart else {}),
-            **({"batch": job.files_together} if job.files_together > 1 else {}),
+            **({"batch": job.batch or job.files_together} if job.batch or job.files_together > 1 else {}),
         )
 
     @property
@@ -476,13 +476,20 @@ class _Record:
             new = [vars(one) for one in (*(one for _, one in self._outcomes[max(self.noted, 0) : known]), outcome)]
             lines = new if self.noted >= 0 else [self.facts, *new]
             append(self.journal, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode("ascii"))
-            self.begun[outcome.input], self.noted = outcome, known
+            self.begun[outcome.input], self.noted = (outcome, self._files(outcome)), known
+
+    def _files(self, begun: Outcome) -> list[tuple[int, ...]]:
+        """What changes where what is begun replaces a file of an older output, or of somebody else."""
+        older = self.earlier[begun.input].output_sha256 if begun.input in self.earlier else ()
+        paths = [self.job.out / file for file in (begun.output, *older)]
+        found = [path.stat() if path.exists() else None for path in paths]
+        return [(one.st_mtime_ns, one.st_size, one.st_ino) if one else () for one in found]
 
     def ended(self, outcome: Outcome) -> Outcome:
-        """The outcome of what was begun; of a failure with an output in its place, which the job is to make again."""
-        begun = self.begun.pop(outcome.input, None)
-        if begun and outcome.status == "failed" and (self.job.out / begun.output).exists():
-            # Its process died after it was written, or before an older one was replaced.
+        """The outcome of what was begun; of a failure that wrote all the same, which the job is to make again."""
+        begun, before = self.begun.pop(outcome.input, (None, []))
+        if begun and outcome.status == "failed" and self._files(begun) != before:
+            # Its process died after a file was written. What it did not touch is whose it was.
             return replace(outcome, output=begun.output, made_by=begun.made_by)
         return outcome
 
@@ -499,7 +506,7 @@ class _Record:
             return
         outcomes = self.outcomes
         if self.earlier or self.begun or any(outcome.made_by for outcome in outcomes):
-            self._write(self.facts, [*outcomes, *self.begun.values()])
+            self._write(self.facts, [*outcomes, *(one for one, _ in self.begun.values())])
         else:
             self.path.unlink(missing_ok=True)  # it says only what was begun
             if self.fresh:
@@ -508,18 +515,15 @@ class _Record:
 
     def _write(self, facts: Mapping[str, object], outcomes: Sequence[Outcome]) -> None:
         """The record of a run, then of what earlier runs did and it did not touch."""
-        # A failure touches no output, unless the process died after it was written.
-        lost = {name for name, outcome in self.earlier.items() if outcome.status == "failed"}
-        now = {one.input for one in outcomes if one.status != "failed" or (one.made_by and one.input in lost)}
+        # A failure touches no output, unless the process died after a file was written: then the older one is no more.
+        now = {one.input for one in outcomes if one.status != "failed" or one.made_by}
         rest = [outcome for name, outcome in self.earlier.items() if name not in now]
         write_json(self.path, {**facts, "files": [vars(outcome) for outcome in (*outcomes, *rest)]})
 
 
 def _outcome(content: Mapping[str, Any]) -> Outcome:
-    """The outcome that was written as JSON."""
-    shapes = {
-        name: tuple(content.get(name, ())) for name in ("warnings", "shape", "output_shape")
-    }  # older ones lack some
+    """The outcome that was written as JSON, where older ones lack some of it."""
+    shapes = {name: tuple(content.get(name, ())) for name in ("warnings", "shape", "output_shape")}
     return Outcome(**{**content, **shapes})
 
 

@@ -136,8 +136,11 @@ def test_a_compiled_network_gives_the_same_and_smaller_batches_take_its_shape() 
 def test_the_benchmark_of_a_gpu_runs_on_a_cpu(repository: Path) -> None:
     script = repository / "benchmarks" / "gpu_throughput.py"
     asked = ["--device", "cpu", "--batch", "1", "--side", "16", "--rounds", "1", "--no-compile"]
+    asked += ["--files", "2", "--steps", "2"]
     done = subprocess.run([sys.executable, script, *asked], capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
     assert 0 < found["bfloat16"]["share_of_peak"] < 1.5, done.stderr
     assert ENOUGH < found["bfloat16"]["psnr_db"] < 100
+    assert 0 < found["folder"]["share"] < 2  # of the bare loop
+    assert 0 < found["folder_shipped"]["share"] < 2
     assert done.returncode == 0

@@ -29,7 +29,7 @@ from latentsr.names import RUN
 from latentsr.provenance import INTERVAL, PIXELS, RESEARCH_USE, TRUST, UNCERTAINTY
 from latentsr.tiling import OVERLAP, balanced_tiles
 from latentsr.upscalers import Sampling, Upscaler
-from latentsr.upscalers.upscaler import LARGEST_BATCH, Work, alone, together
+from latentsr.upscalers.upscaler import LARGEST_BATCH, Request, Work, advance, together
 from latentsr.volume import MAX_PIXELS, Volume
 from latentsr.workers import Pool, Workers
 
@@ -283,7 +283,11 @@ def _digest(item: io.Item) -> str:
 
 def _enhance(job: Job, task: Task, **told: Any) -> Outcome:
     """Reads, enlarges and writes an item, in whatever process; `told` as of `_enhancing`."""
-    return alone(_enhancing(job, task, **told), job.upscaler.image_model)
+    work, model = _enhancing(job, task, **told), job.upscaler.image_model
+    step = advance(work)
+    while isinstance(step, Request):
+        step = advance(work, model.restore(model.tensor(step.lr), ids=step.ids, sampling=step.sampling))
+    return step
 
 
 def _enhancing(
@@ -293,14 +297,12 @@ def _enhancing(
     """Reads an item, asks for what is to be restored, and writes; `begin` is told before the first file is written."""
     item, start = task[1], time.perf_counter()
     output, kind, digest = job.output(item), io.kind_of(item.paths[0]), _digest(item)
-    volume = job.read(item)
+    volume, name = job.read(item), item.relative.as_posix()
     made = job.upscaler.output_shape(volume)
-    name = item.relative.as_posix()
     outcome = Outcome(
         name, "planned", output.relative_to(job.out).as_posix(), input_sha256=digest,
         size=" to ".join(" x ".join(map(str, shape)) for shape in (volume.pixels.shape, made)),
-        shape=job.upscaler.seen_shape(volume), output_shape=made,
-        warnings=volume.source.warnings,
+        shape=job.upscaler.seen_shape(volume), output_shape=made, warnings=volume.source.warnings,
     )  # fmt: skip
     if job.dry_run:
         return replace(outcome, warnings=(*outcome.warnings, *job.upscaler.unlike(volume)))
@@ -481,9 +483,8 @@ class _Record:
     def _files(self, begun: Outcome) -> list[tuple[int, ...]]:
         """What changes where what is begun replaces a file of an older output, or of somebody else."""
         older = self.earlier[begun.input].output_sha256 if begun.input in self.earlier else ()
-        paths = [self.job.out / file for file in (begun.output, *older)]
-        found = [path.stat() if path.exists() else None for path in paths]
-        return [(one.st_mtime_ns, one.st_size, one.st_ino) if one else () for one in found]
+        paths = (self.job.out / file for file in (begun.output, *older))
+        return [(at.st_mtime_ns, at.st_size, at.st_ino) for at in (path.stat() for path in paths if path.exists())]
 
     def ended(self, outcome: Outcome) -> Outcome:
         """The outcome of what was begun; of a failure that wrote all the same, which the job is to make again."""

@@ -107,10 +107,10 @@ def check_places(paths: Sequence[Path], out: Path, *, dry_run: bool = False) -> 
         InputError: a path that does not exist
     """
     check_paths(paths)
-    places = out, run_folder(out)
     try:
         if not out.resolve().name:
             raise OptionError(f"output {out}: is the root of the disk; give a folder below it")
+        places = out, run_folder(out)
         if not out.is_dir() and (out.exists() or out.name.lower().endswith(SUFFIXES)):
             what = "is the name of a file; give a folder, outputs keep the names of their inputs"
             raise OptionError(f"output {out}: {what}")

@@ -343,7 +343,10 @@ class Upscaler:
         work = self.enhancing(
             source, sampling=sampling, batch=batch, progress=progress, scratch=scratch, **options
         )  # fmt: skip
-        return alone(work, self.image_model)
+        model, step = self.image_model, advance(work)
+        while isinstance(step, Request):
+            step = advance(work, model.restore(model.tensor(step.lr), ids=step.ids, sampling=step.sampling))
+        return step
 
     def enhancing(
         self, source: Volume | NDArray[Any] | str | Path, *, sampling: Sampling | None = None, batch: int | None = None,
@@ -435,14 +438,6 @@ def advance(work: Work[Value], answer: Any = None) -> Request | Value:
     except StopIteration as end:
         returned: Value = end.value
         return returned
-
-
-def alone(work: Work[Value], model: Upscaler) -> Value:
-    """What a work returns; what it asks for is restored one request after the other, by this thread."""
-    step = advance(work)
-    while isinstance(step, Request):
-        step = advance(work, model.restore(model.tensor(step.lr), ids=step.ids, sampling=step.sampling))
-    return step
 
 
 def together(

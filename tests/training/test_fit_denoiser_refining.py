@@ -40,6 +40,13 @@ def test_a_model_refines_the_estimate_of_its_base(cache: LatentCache, trained: P
     assert f"refines | tiny, SHA-256 {base.hash}" in (out / "README.md").read_text()
     tuned = SuperResolver.load(fitted(cache, tmp_path / "tuned", init=str(out), **{**options, "base": None}))
     assert tuned.config.base == model.config.base
+    better = fitted(cache, tmp_path / "better", init=str(trained))
+    moved = SuperResolver.load(fitted(cache, tmp_path / "moved", init=str(out), **options | {"base": str(better)}))
+    assert moved.config.base.hash == SuperResolver.load(better).hash
+    assert moved.config.parent.hash == model.hash
+    assert moved.config.space == model.config.space  # the weights go on from there
+    with pytest.raises(OptionError, match=r"init tiny: a network of another form .*condition_channels is"):
+        fitted(cache, tmp_path / "none", init=str(trained), **options)
     (out / "base" / "README.md").write_text("")  # no part of it
     SuperResolver.load(out, device="cpu")
     (out / "base" / "denoiser.safetensors").write_bytes(b"")
@@ -115,6 +122,5 @@ def test_a_base_must_be_of_the_same_kind(cache: LatentCache, trained: Path, tmp_
         fitted(cache, tmp_path / "refined", base=str(trained), crop=3, channels=(8,), **flow)
     without_mean = SuperResolver.load(epsilon, device="cpu")
     without_mean.check(Calibrating(samples=2).sampling(without_mean.realism))  # leaves the dial where it must be
-    for options in ({"init": "b"}, {"normalise": False}):
-        with pytest.raises(ValueError, match="base with init"):
-            TrainConfig(base="a", **options)
+    with pytest.raises(ValueError, match="base with published"):
+        TrainConfig(base="a", normalise=False)

@@ -74,9 +74,10 @@ class TrainConfig(TrainingConfig):
     sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels. `channels` to `groups`: DenoiserSpec.
     `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
     `base` is a model, too, with a posterior mean: its estimate is that of the new model, whose network learns the
-    error of it in its own latents, and sees it beside the condition. `family` "generator" draws that error from noise
-    in one evaluation, by the energy score of two draws; `adversarial` is the weight of a discriminator's loss beside
-    it, `texture` that of the distance between the patches of drawn and true images; latents must be lossless.
+    error of it in its own latents, and sees it beside the condition; with `init` it replaces the base of that, which
+    otherwise stays. `family` "generator" draws that error from noise in one evaluation, by the energy score of two
+    draws; `adversarial` is the weight of a discriminator's loss beside it, `texture` that of the distance between the
+    patches of drawn and true images; latents must be lossless.
     `degradations`: half of the crops have their LR made by one of these, brought to the cache's (`translated`), and
     where one has noise the network is told its level, `noise-level` of `conditions`; latents must be lossless.
     `detail` is the share of the crops that are drawn by the detail of their LR (`LatentCrops`).
@@ -183,10 +184,9 @@ class TrainConfig(TrainingConfig):
         if self.latent_rms is not None and self.normalise:
             raise ValueError("latent_rms with latents that are normalised: set normalise to false, or leave it out")
         if self.base is not None and (
-            self.init is not None or self.published or self.objective == "epsilon" or self.target != "residual"
-            or not self.normalise
-        ):  # fmt: skip
-            raise ValueError("base with init, published, epsilon, the target latent or normalise false: leave one out")
+            self.published or self.objective == "epsilon" or self.target != "residual" or not self.normalise
+        ):
+            raise ValueError("base with published, epsilon, the target latent or normalise false: leave one out")
         if self.decay == "epoch" and self.epochs is None:
             raise ValueError("decay is epoch, without epochs: set both")
         return self

@@ -164,7 +164,7 @@ def fit_denoiser(
     if config.adversarial and devices > 1:
         raise OptionError(f"adversarial with devices {devices}: its discriminator learns on one; set devices to 1")
     parent = None if config.init is None else SuperResolver.load(config.init, device="cpu")
-    refined = parent.folder / BASE if parent is not None and parent.base is not None else config.base
+    refined = config.base or (None if parent is None or parent.base is None else parent.folder / BASE)
     base = None if refined is None else SuperResolver.load(refined, device=where)
     facts: dict[str, Any] = {"config": config.facts, "cache": cache.hash}
     facts |= {name: model.hash for name, model in (("parent", parent), ("base", base)) if model is not None}

@@ -118,9 +118,17 @@ def test_existing_outputs_are_kept_and_other_ones_refused(resolver: SuperResolve
 def test_a_refused_output_is_still_known_to_its_own_options(
     resolver: SuperResolver, tree: Path, tmp_path: Path
 ) -> None:
-    enhance_files([tree], job(resolver, tmp_path / "out"))
-    enhance_files([tree], job(resolver, tmp_path / "out", sampling=Sampling(seed=1)))
-    assert statuses(enhance_files([tree], job(resolver, tmp_path / "out"))) == ["kept", "failed", "kept"]
+    out = tmp_path / "out"
+    enhance_files([tree], job(resolver, out))
+    first = {name: fact for name, fact in json.loads(record_of(out).read_text()).items() if name != "files"}
+    for seed in (1, 2):
+        enhance_files([tree], job(resolver, out, sampling=Sampling(seed=seed)))
+        record = json.loads(record_of(out).read_text())
+        assert record["options"]["seed"] == seed
+        assert [one["made_by"] for one in record["files"] if one["status"] == "written"] == [first["made_by"]] * 2
+        assert record["earlier"] == {first["made_by"]: first}
+    assert statuses(enhance_files([tree], job(resolver, out))) == ["kept", "failed", "kept"]
+    assert "earlier" not in json.loads(record_of(out).read_text())
 
 
 def test_another_input_of_the_same_name_is_refused(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:

@@ -403,20 +403,16 @@ class _Record:
         self.noted = -1  # outcomes that stand in the journal, -1: it has not been made
         self.lock = Lock()  # outputs begin in several threads
         self.claimed: dict[str, str] = {}
-        self.earlier: dict[str, Outcome] = {}  # what earlier runs made, by input
+        self.earlier: dict[str, Outcome] = {}  # what earlier runs made, by input, and their facts, by `made_by`
         self._read()
         upscaler = job.upscaler
         self.facts = manifest(
-            note=RESEARCH_USE,
-            inputs=[path.name for path in paths],
-            model=upscaler.name,
-            model_hash=upscaler.provenance(job.sampling).model_hash,
-            degradation=upscaler.degradation.text,
-            options=upscaler.settled(job.sampling).model_dump(),
-            **upscaler.settings,
+            note=RESEARCH_USE, inputs=[path.name for path in paths], made_by=job.made_by, model=upscaler.name,
+            model_hash=upscaler.provenance(job.sampling).model_hash, degradation=upscaler.degradation.text,
+            options=upscaler.settled(job.sampling).model_dump(), **upscaler.settings,
             **upscaler.runtime | ({"threads": 1} if job.workers.apart else {}),
             **({"batch": job.batch or job.files_together} if job.batch or job.files_together > 1 else {}),
-        )
+        )  # fmt: skip
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -427,8 +423,9 @@ class _Record:
         """Takes in what earlier runs made; `run.json` becomes what the journal of a killed run says."""
         path = self.path
         try:
-            found = [_outcome(one) for one in read_json(path)["files"]] if path.is_file() else []
-            self.earlier = {outcome.input: outcome for outcome in found if outcome.made_by}
+            found = dict(read_json(path)) if path.is_file() else {"files": []}
+            self.earlier = {one.input: one for one in map(_outcome, found.pop("files")) if one.made_by}
+            self.runs: dict[str, Any] = {**found.pop("earlier", {}), found.get("made_by", ""): found}
             if not self.journal.is_file():
                 return
             path = self.journal
@@ -440,6 +437,7 @@ class _Record:
         if not self.job.dry_run:
             if facts:
                 self._write(facts, list(journal.values()))
+                self.runs[facts.get("made_by", "")] = facts
             self.journal.unlink()
         self.earlier |= {name: outcome for name, outcome in journal.items() if outcome.made_by}
 
@@ -515,11 +513,13 @@ class _Record:
         self.journal.unlink(missing_ok=True)
 
     def _write(self, facts: Mapping[str, object], outcomes: Sequence[Outcome]) -> None:
-        """The record of a run, then of what earlier runs did and it did not touch."""
+        """The record of a run, then of what earlier runs did and it did not touch, with the facts of these."""
         # A failure touches no output, unless the process died after a file was written: then the older one is no more.
         now = {one.input for one in outcomes if one.status != "failed" or one.made_by}
         rest = [outcome for name, outcome in self.earlier.items() if name not in now]
-        write_json(self.path, {**facts, "files": [vars(outcome) for outcome in (*outcomes, *rest)]})
+        others = sorted({one.made_by for one in rest} & self.runs.keys() - {facts.get("made_by")})
+        files, earlier = [vars(one) for one in (*outcomes, *rest)], {one: self.runs[one] for one in others}
+        write_json(self.path, {**facts, **({"earlier": earlier} if earlier else {}), "files": files})
 
 
 def _outcome(content: Mapping[str, Any]) -> Outcome:

@@ -12,7 +12,7 @@ from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.diffusion.objective import OBJECTIVES, alphas_sigmas
 from latentsr.errors import InputError, OptionError
-from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space
+from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space, settled
 from latentsr.training.trainer import Budget
 from latentsr.upscalers.restorer import ModelConfig, Restorer
 
@@ -121,7 +121,7 @@ def test_a_regression_has_defaults_of_its_own_and_options_that_it_cannot_have() 
         True,
         False,
     )
-    assert config.steps == 7
+    assert (config.steps, config.crop, config.batch) == (7, 0, 4)
     assert TrainConfig.model_validate(config.model_dump(mode="json")) == config
     for name, value in {"objective": "v", "channels": (8, 16), "calibrate": True, "snr_weight": True}.items():
         with pytest.raises(ValueError, match=name):
@@ -184,3 +184,8 @@ def test_a_cache_without_a_role_says_what_to_encode(options: dict, message: str)
 def test_options_that_do_not_go_together_are_refused(options: dict, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         checked(TrainConfig, {"target": "latent", **options}, "train")
+
+
+def test_a_crop_of_zero_is_as_large_as_the_latents() -> None:
+    for options, side in (({"family": "regression"}, 9), ({"channels": (8, 8), "crop": 0}, 8), ({"crop": 4}, 4)):
+        assert settled(TrainConfig(**options), cache(hr=9)).crop == side

@@ -278,7 +278,7 @@ def test_every_objective_trains_to_a_model_that_restores(cache: LatentCache, tmp
 
 
 def test_a_regression_network_is_trained_and_applied_like_a_model(cache: LatentCache, tmp_path: Path) -> None:
-    small = {"channels": (8,), "layers": 2, "crop": 8, "batch": 8, "steps": 60, "ema": 0.9, "learning_rate": 3e-3}
+    small = {"channels": (8,), "layers": 2, "batch": 4, "steps": 60, "ema": 0.9, "learning_rate": 3e-3}
     config = TrainConfig(family="regression", validate_every=60, **small)
     out = fit_denoiser(cache, tmp_path / "edsr", config, device="cpu")
     model = SuperResolver.load(out, device="cpu")

@@ -167,7 +167,9 @@ def train(
     objective: Annotated[str | None, typer.Option(help="x0, epsilon, v or flow.")] = None,
     schedule: Annotated[str | None, typer.Option(help="cosine, linear or flow.")] = None,
     channels: Annotated[str | None, typer.Option(help="Channels of each level, such as 48,64,96.")] = None,
-    crop: Annotated[int | None, typer.Option(help="Side of the training crops in latent pixels.")] = None,
+    crop: Annotated[
+        int | None, typer.Option(help="Side of the training crops in latent pixels; 0: whole images.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Crops a step, on each device.")] = None,
     steps: Steps = None,
     epochs: Annotated[

@@ -212,7 +212,8 @@ class _Pace:
         )  # fmt: skip
         if config.calibrate:
             seconds += min(IMAGES * watch.each("calibrate"), max(60.0, seconds / 10))
-        flops = (3 * _flops(model, config.crop, config.crop) + _flops(model.base, config.crop, config.crop)) * done
+        crop = config.crop or min(rows, columns) * model.scale // model.autoencoder.spec.factor
+        flops = (3 * _flops(model, crop, crop) + _flops(model.base, crop, crop)) * done
         flops *= config.batch
         return Cost(seconds + validation + max(0.0, total - 60 * MINUTES), _size(folder) + _size(run), flops)
 

@@ -71,7 +71,8 @@ class TrainConfig(TrainingConfig):
     decoded pixels: the deterministic competitor of the same images, crops and budget.
 
     `pure_noise_share` of each batch is at the noisiest time. `channel_weight` w weighs the loss of a latent channel by
-    sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels. `channels` to `groups`: DenoiserSpec.
+    sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels; 0, which regression networks and generators
+    have: as large as the latents are, so that a border is an image's (`settled`). `channels` to `groups`: DenoiserSpec.
     `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
     `base` is a model, too, with a posterior mean: its estimate is that of the new model, whose network learns the
     error of it in its own latents, and sees it beside the condition; with `init` it replaces the base of that, which
@@ -112,7 +113,7 @@ class TrainConfig(TrainingConfig):
     attention: Attention = ()
     middle_attention: bool = False
     groups: Groups = 8
-    crop: Count = 32
+    crop: int = Field(32, ge=0, le=1_000_000_000)
     batch: Count = 16
     steps: Count | None = 4000
     learning_rate: float = Field(4e-4, gt=0, le=1000)
@@ -207,7 +208,7 @@ LATER = (
 REGRESSION: Mapping[str, Any] = {
     "objective": "x0", "schedule": "cosine", "loss": "l1", "snr_weight": False, "channel_weight": 0.0,
     "pure_noise_share": 1.0, "channels": (64,), "layers": 16, "groups": 1, "flips": True, "band_weights": (),
-    "published": False, "calibrate": False,
+    "published": False, "calibrate": False, "crop": 0, "batch": 4,
 }  # fmt: skip
 GENERATOR: Mapping[str, Any] = {**REGRESSION, "loss": "l2", "channels": (48,), "layers": 8}
 FAMILIES: Mapping[str, Mapping[str, Any]] = {"regression": REGRESSION, "generator": GENERATOR}
@@ -235,14 +236,18 @@ def published_preset(cache: LatentCache) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def with_steps(config: TrainConfig, cache: LatentCache) -> TrainConfig:
-    """The options with the steps that their epochs make on a cache; as they are without epochs.
+def settled(config: TrainConfig, cache: LatentCache) -> TrainConfig:
+    """The options with what a cache decides: the steps that their epochs make, the side of a crop of 0.
 
     OptionError for fewer training images than a batch.
     """
-    if config.epochs is None:
-        return config
-    return config.model_copy(update={"steps": config.epochs * steps_an_epoch(len(cache.ids("train")), config.batch)})
+    found = {}
+    if config.epochs is not None:
+        found["steps"] = config.epochs * steps_an_epoch(len(cache.ids("train")), config.batch)
+    if config.crop == 0:
+        halved = 2 ** max(len(config.channels) - 1, len(config.band_weights) - 1, 0)
+        found["crop"] = min(cache.array("train", "hr").shape[2:]) // halved * halved
+    return config.model_copy(update=found)
 
 
 def latent_space(cache: LatentCache, config: TrainConfig) -> LatentSpace:

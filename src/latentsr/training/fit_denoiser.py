@@ -35,7 +35,7 @@ from latentsr.training.denoiser import (
     denoiser_spec,
     latent_space,
     refined_space,
-    with_steps,
+    settled,
 )
 from latentsr.training.generator import GeneratorTraining
 from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
@@ -160,7 +160,7 @@ def fit_denoiser(
     for an altered array of the cache, or NaN in it. `modalities` are the DICOM codes of the images.
     """
     out, run = out.resolve(), run_folder(out)
-    where, config = resolve_device(device), with_steps(config, cache)
+    where, config = resolve_device(device), settled(config, cache)
     if config.adversarial and devices > 1:
         raise OptionError(f"adversarial with devices {devices}: its discriminator learns on one; set devices to 1")
     parent = None if config.init is None else SuperResolver.load(config.init, device="cpu")

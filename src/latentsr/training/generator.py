@@ -77,7 +77,7 @@ def energy_score(first: Tensor, second: Tensor, true: Tensor) -> Tensor:
 
 # What rounding to 8 bits adds to a Fourier coefficient under a Hann window on both axes.
 ROUNDING = (1 / 255) / 12**0.5 * 0.375
-SPECTRAL = 0.45  # weight of the spectral score; at 1 samples of the finest detail are too faint
+SPECTRAL = 0.5  # weight of the spectral score; at 1 samples of the finest detail are too faint
 
 
 def spectral_score(first: Tensor, second: Tensor, true: Tensor) -> Tensor:
@@ -99,21 +99,21 @@ def spectral_score(first: Tensor, second: Tensor, true: Tensor) -> Tensor:
 
 WINDOW = 8  # px along each axis over which contrast is taken
 FAINT = 8 / 255  # contrast below which it is for the spectral score
-CONTRAST = 0.6  # weight of the contrast score
+CONTRAST = 2  # weight of the contrast score
 
 
 def contrast_score(first: Tensor, second: Tensor, true: Tensor, mean: Tensor) -> Tensor:
-    """How far two draws are from having as much fine contrast about each place as the truth: less is better.
+    """The energy score of the fine contrast that two draws (batch, 1, rows, columns) have about each place.
 
-    (C(s) - C(x)) (C(s') - C(x)) of images (batch, 1, rows, columns), whose expectation is least where draws have about
-    each place the contrast that is expected there, though not pixel by pixel; C is the rms of the finest level of the
-    Laplacian pyramid (Peli 1990, band-limited), in units of the mean's. Energy scores are content with less where
-    detail is rare and strong, as at letters.
+    C is the rms of the finest level of the Laplacian pyramid (Peli 1990, band-limited), in units of the mean's. Draws
+    of which each pixel is likely have too little of it where detail is rare and strong, as at letters, and here they
+    are told. A product of two draws' differences from the truth, least where the expectation is right, was left: what
+    one has too much of counts little where the other has too little, and after some thousand steps draws were specks.
     """
     images = (first.clamp(0, 1), second.clamp(0, 1), true, mean)
     powers = [functional.avg_pool2d(laplacian_pyramid(one, 2)[0].square(), WINDOW, WINDOW // 2) for one in images]
     a, b, due = ((power / (powers[3] + FAINT**2)).add(NO_POWER).sqrt() for power in powers[:3])
-    return ((a - due) * (b - due)).mean()
+    return ((a - due).abs() + (b - due).abs() - (a - b).abs()).mean() / 2
 
 
 class GeneratorTraining(DenoiserTraining):

@@ -131,6 +131,17 @@ def test_a_refused_output_is_still_known_to_its_own_options(
     assert "earlier" not in json.loads(record_of(out).read_text())
 
 
+def test_the_record_keeps_the_facts_of_each_earlier_run(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        shutil.copy(tree / "a.png", tmp_path / f"{seed}.png")
+        enhance_files([tmp_path / f"{seed}.png"], job(resolver, tmp_path / "out", sampling=Sampling(seed=seed)))
+    record = json.loads(record_of(tmp_path / "out").read_text())
+    assert {key: facts["options"]["seed"] for key, facts in record["earlier"].items()} == {
+        one["made_by"]: int(Path(one["input"]).stem) for one in record["files"][1:]
+    }
+    assert record["options"]["seed"] == 3
+
+
 def test_another_input_of_the_same_name_is_refused(resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
     enhance_files([tree / "a.png"], job(resolver, tmp_path / "out"))
     Image.fromarray(np.arange(90, dtype=np.uint8).reshape(9, 10)).save(tree / "a.png")

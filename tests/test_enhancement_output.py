@@ -258,6 +258,14 @@ def test_a_killed_jobs_journal_becomes_the_record_at_the_next_start(
     assert [len(one["output_sha256"]) for one in record(tmp_path / "out")] == [1, 0, 1]
 
 
+def test_the_facts_of_a_killed_job_are_kept(killed: Path, resolver: SuperResolver, tree: Path, tmp_path: Path) -> None:
+    facts = json.loads(killed.read_text().splitlines()[0])
+    enhance_files([tree], job(resolver, tmp_path / "out", grey=True))
+    run = json.loads((tmp_path / "out.run" / "run.json").read_text())
+    assert run["earlier"] == {facts["made_by"]: facts}
+    assert run["made_by"] != facts["made_by"]
+
+
 @pytest.mark.parametrize(("left", "expected"), [
     ("half of the last line", ["kept", "failed", "written"]), ("all but its end", ["kept", "failed", "written"]),
     ("half of the first line", ["written", "failed", "written"]), ("nothing", ["written", "failed", "written"]),

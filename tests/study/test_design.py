@@ -123,6 +123,15 @@ def test_the_options_of_every_study_that_comes_with_it_are_valid(file: Path) -> 
         assert autoencoder.name is None or autoencoder.name in SPECS
 
 
+@pytest.mark.parametrize("name", ["desk", "h200"])
+def test_the_regression_of_a_study_sees_the_crops_of_its_competitor(name: str) -> None:
+    arms = read_design(STUDIES / f"{name}.yaml").arms
+    seen = [
+        (one.crop, one.batch) for one in (TrainConfig.model_validate(arms[arm].train) for arm in ("haar", "regression"))
+    ]
+    assert seen[0] == seen[1]
+
+
 def test_the_published_study_has_an_arm_for_each_of_its_methods() -> None:
     roles = read_design(STUDIES / "cajas2026.yaml").stands_for
     wanted = {one for output in publication().outputs.values() for name in output.values for one in name.split(MINUS)}

@@ -12,7 +12,7 @@ from latentsr.diffusion.denoiser import DenoiserSpec
 from latentsr.diffusion.latents import LatentSpace, Statistics
 from latentsr.diffusion.objective import OBJECTIVES, alphas_sigmas
 from latentsr.errors import InputError, OptionError
-from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space, settled
+from latentsr.training.denoiser import DenoiserTraining, TrainConfig, denoiser_spec, latent_space, resolved
 from latentsr.training.trainer import Budget
 from latentsr.upscalers.restorer import ModelConfig, Restorer
 
@@ -187,5 +187,8 @@ def test_options_that_do_not_go_together_are_refused(options: dict, message: str
 
 
 def test_a_crop_of_zero_is_as_large_as_the_latents() -> None:
-    for options, side in (({"family": "regression"}, 9), ({"channels": (8, 8), "crop": 0}, 8), ({"crop": 4}, 4)):
-        assert settled(TrainConfig(**options), cache(hr=9)).crop == side
+    two = {"channels": (8, 8), "crop": 0}
+    for options, multiple, side in (({"family": "regression"}, 1, 9), (two, 1, 8), (two, 3, 6), ({"crop": 4}, 3, 4)):
+        assert resolved(TrainConfig(**options), cache(hr=9), SimpleNamespace(multiple=multiple)).crop == side
+    with pytest.raises(OptionError, match="latents of 9 px a side: expected 10 or more"):
+        resolved(TrainConfig(**two), cache(hr=9), SimpleNamespace(multiple=5))

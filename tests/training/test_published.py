@@ -19,7 +19,7 @@ from latentsr.data.records import Dataset, read_dataset
 from latentsr.degrade import parse_degradation
 from latentsr.diffusion.published import published_alphas
 from latentsr.errors import OptionError
-from latentsr.training.denoiser import TrainConfig, haar_bands, latent_space, published_preset, settled
+from latentsr.training.denoiser import TrainConfig, haar_bands, latent_space, published_preset, resolved
 from latentsr.training.fit_denoiser import fit_denoiser
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
@@ -117,11 +117,11 @@ def test_the_preset_is_the_published_network(cache: LatentCache) -> None:
     config = TrainConfig(**published_preset(cache))
     assert (config.channels, config.layers, config.groups, config.batch) == ((128, 256, 512, 512), 2, 32, 8)
     assert config.attention == (True, False, False, False)  # latents of 16 x 16
-    assert settled(config.model_copy(update={"batch": 2, "epochs": 3}), cache).steps == 3 * (
+    assert resolved(config.model_copy(update={"batch": 2, "epochs": 3}), cache).steps == 3 * (
         len(cache.ids("train")) // 2
     )
     with pytest.raises(OptionError, match="choose a smaller batch"):
-        settled(config.model_copy(update={"batch": 800}), cache)
+        resolved(config.model_copy(update={"batch": 800}), cache)
 
 
 def test_older_trainings_keep_their_key() -> None:

@@ -168,9 +168,10 @@ def train(
     schedule: Annotated[str | None, typer.Option(help="cosine, linear or flow.")] = None,
     channels: Annotated[str | None, typer.Option(help="Channels of each level, such as 48,64,96.")] = None,
     crop: Annotated[
-        int | None, typer.Option(help="Side of the training crops in latent pixels; 0: whole images.")
+        int | None,
+        typer.Option(help="Side of the training crops in latent pixels; 0, of regression and generator: whole images."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Crops a step, on each device.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops a step, on each device; 16, or 4 whole images.")] = None,
     steps: Steps = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training images, instead of steps.")

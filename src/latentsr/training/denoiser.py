@@ -30,7 +30,7 @@ from latentsr.diffusion.denoiser import (
 )  # fmt: skip
 from latentsr.diffusion.latents import LatentSpace, Statistics, Target, condition_channels
 from latentsr.diffusion.objective import ObjectiveName, ScheduleName
-from latentsr.errors import InputError
+from latentsr.errors import InputError, OptionError
 from latentsr.io.raster import write_pixels
 from latentsr.metrics.fidelity import psnr
 from latentsr.names import NOISE_LEVEL, Condition
@@ -68,11 +68,13 @@ class TrainConfig(TrainingConfig):
     """The options of a training; the defaults are those of the shipped model, or REGRESSION of a regression network.
 
     `family` "regression" trains a network of the condition alone, in a lossless latent space, on the distance of the
-    decoded pixels: the deterministic competitor of the same images, crops and budget.
+    decoded pixels: the deterministic competitor of the same images, budget and, with the same `crop` and `batch`,
+    crops.
 
     `pure_noise_share` of each batch is at the noisiest time. `channel_weight` w weighs the loss of a latent channel by
-    sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels; 0, which regression networks and generators
-    have: as large as the latents are, so that a border is an image's (`settled`). `channels` to `groups`: DenoiserSpec.
+    sd^w (0: all alike; 2: as its pixels count). `crop` is in latent pixels; 0, the default of regression networks and
+    generators: the largest square that fits, so that the border of a square image is one. `channels` to `groups`:
+    DenoiserSpec.
     `init` is a model, a folder or name, to fine-tune: its weights and latent statistics, in a network of the same form.
     `base` is a model, too, with a posterior mean: its estimate is that of the new model, whose network learns the
     error of it in its own latents, and sees it beside the condition; with `init` it replaces the base of that, which
@@ -236,17 +238,21 @@ def published_preset(cache: LatentCache) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def settled(config: TrainConfig, cache: LatentCache) -> TrainConfig:
-    """The options with what a cache decides: the steps that their epochs make, the side of a crop of 0.
+def resolved(config: TrainConfig, cache: LatentCache, base: Restorer | None = None) -> TrainConfig:
+    """The options with what cache and base decide: the steps that their epochs make, the side of a crop of 0.
 
-    OptionError for fewer training images than a batch.
+    OptionError for fewer training images than a batch, and for latents that the network cannot halve.
     """
     found = {}
     if config.epochs is not None:
         found["steps"] = config.epochs * steps_an_epoch(len(cache.ids("train")), config.batch)
     if config.crop == 0:
-        halved = 2 ** max(len(config.channels) - 1, len(config.band_weights) - 1, 0)
-        found["crop"] = min(cache.array("train", "hr").shape[2:]) // halved * halved
+        halvings = max(len(config.channels) - 1, len(config.band_weights) - 1, 0)
+        multiple = math.lcm(2**halvings, 1 if base is None else base.multiple)
+        side = min(cache.array("train", "hr").shape[2:])
+        if side < multiple:
+            raise OptionError(f"latents of {side} px a side: expected {multiple} or more, by which the network divides")
+        found["crop"] = side // multiple * multiple
     return config.model_copy(update=found)
 
 

@@ -35,7 +35,7 @@ from latentsr.training.denoiser import (
     denoiser_spec,
     latent_space,
     refined_space,
-    settled,
+    resolved,
 )
 from latentsr.training.generator import GeneratorTraining
 from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, make_trainer, silent, train
@@ -160,12 +160,13 @@ def fit_denoiser(
     for an altered array of the cache, or NaN in it. `modalities` are the DICOM codes of the images.
     """
     out, run = out.resolve(), run_folder(out)
-    where, config = resolve_device(device), settled(config, cache)
+    where = resolve_device(device)
     if config.adversarial and devices > 1:
         raise OptionError(f"adversarial with devices {devices}: its discriminator learns on one; set devices to 1")
     parent = None if config.init is None else SuperResolver.load(config.init, device="cpu")
     refined = config.base or (None if parent is None or parent.base is None else parent.folder / BASE)
     base = None if refined is None else SuperResolver.load(refined, device=where)
+    config = resolved(config, cache, base)
     facts: dict[str, Any] = {"config": config.facts, "cache": cache.hash}
     facts |= {name: model.hash for name, model in (("parent", parent), ("base", base)) if model is not None}
     folder = JobFolder(

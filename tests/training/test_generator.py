@@ -159,15 +159,16 @@ def test_the_contrast_score_is_least_for_detail_as_strong_as_the_truth() -> None
     torch.manual_seed(0)
     mean = torch.full((64, 1, 32, 32), 0.5)
 
-    def drawn(gain: float = 1.0) -> torch.Tensor:
+    def drawn(gain: float = 1.0, strong: float = 0.15) -> torch.Tensor:
         """Noise that is strong in a tenth of the images, which the mean does not tell."""
-        strength = torch.where(torch.rand(64, 1, 1, 1) < 0.1, 0.15, 0.03)
+        strength = torch.where(torch.rand(64, 1, 1, 1) < 0.1, strong, 0.03)
         return mean + gain * strength * torch.randn_like(mean)
 
-    def score(gain: float) -> torch.Tensor:
-        return torch.stack([contrast_score(drawn(gain), drawn(gain), drawn(), mean) for _ in range(8)]).mean()
+    def score(*how: float) -> torch.Tensor:
+        return torch.stack([contrast_score(drawn(*how), drawn(*how), drawn(), mean) for _ in range(8)]).mean()
 
-    scores = [float(score(gain)) for gain in (0.5, 1.0, 1.6)]
+    scores = [float(score(*how)) for how in ((0.5,), (1.0,), (1.6,), (1.0, 0.03))]
+    assert scores[1] < scores[3] - 0.02  # without what is rare and strong
     assert scores[1] < scores[0] - 0.1
     assert scores[1] < scores[2] - 0.1
     one, other = drawn(), drawn().requires_grad_()

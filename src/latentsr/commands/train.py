@@ -169,7 +169,7 @@ def train(
     channels: Annotated[str | None, typer.Option(help="Channels of each level, such as 48,64,96.")] = None,
     crop: Annotated[
         int | None,
-        typer.Option(help="Side of the training crops in latent pixels; 0, of regression and generator: whole images."),
+        typer.Option(help="Side of the training crops in latent pixels, 32; 0 (regression, generator): whole images."),
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Crops a step, on each device; 16, or 4 whole images.")] = None,
     steps: Steps = None,

@@ -105,10 +105,10 @@ CONTRAST = 2  # weight of the contrast score
 def contrast_score(first: Tensor, second: Tensor, true: Tensor, mean: Tensor) -> Tensor:
     """The energy score of the fine contrast that two draws (batch, 1, rows, columns) have about each place.
 
-    C is the rms of the finest level of the Laplacian pyramid (Peli 1990, band-limited), in units of the mean's. Draws
-    of which each pixel is likely have too little of it where detail is rare and strong, as at letters, and here they
-    are told. A product of two draws' differences from the truth, least where the expectation is right, was left: what
-    one has too much of counts little where the other has too little, and after some thousand steps draws were specks.
+    C is the rms of the finest level of the Laplacian pyramid (Peli 1990, band-limited), in units of the mean's. The
+    scores of pixels and frequencies alone leave too little of it where detail is rare and strong, as at letters. A
+    product of two draws' differences from the truth would be least where the expectation is right, too, but what one
+    draw has too much of counts little there where the other has too little, and draws became specks.
     """
     images = (first.clamp(0, 1), second.clamp(0, 1), true, mean)
     powers = [functional.avg_pool2d(laplacian_pyramid(one, 2)[0].square(), WINDOW, WINDOW // 2) for one in images]

@@ -18,6 +18,7 @@ from latentsr.training.fit_denoiser import fit_denoiser
 from latentsr.training.generator import FAINT, contrast_score, energy_score, spectral_score, texture_distance
 from latentsr.upscalers import Sampling
 from latentsr.upscalers.model import SuperResolver
+from latentsr.upscalers.restorer import SpreadCalibration
 
 TINY = TrainConfig(channels=(8, 8), layers=1, groups=4, crop=8, batch=2, steps=8, validate_every=4, seed=3)
 
@@ -52,8 +53,11 @@ def test_a_generator_draws_in_one_evaluation_and_resumes(cache: LatentCache, tra
         fitted(cache, tmp_path / "small", **{**options, "crop": 4})
     with pytest.raises(OptionError, match="set devices to 1"):
         fit_denoiser(cache, tmp_path / "two", TrainConfig(**options), device="cpu", devices=2)
-    tuned = fitted(cache, tmp_path / "tuned", init=str(out), steps=2, **{**options, "base": None})
-    assert SuperResolver.load(tuned, device="cpu").config.base == model.config.base
+    gains = (0.5, 0.75, 1.25, 1.0)
+    tuned = fitted(cache, tmp_path / "tuned", init=str(out), steps=2, **{**options, "base": None, "band_gains": gains})
+    config = SuperResolver.load(tuned, device="cpu").config
+    assert config.base == model.config.base
+    assert (model.config.spread, config.spread) == (None, SpreadCalibration.of_gains(gains))
     with pytest.raises(OptionError, match="that model has no base"):
         fitted(cache, tmp_path / "lonely", init=str(trained), steps=2, **{**options, "base": None})
 
@@ -99,6 +103,9 @@ def test_options_of_a_generator() -> None:
         {"pure_noise_share": 0.5}, {"calibrate": True}, {"objective": "v"}, {"channels": (8, 8)}, {"batch": 1},
         {"loss": "l1"},
         {"adversarial": 1, "family": "diffusion"}, {"texture": 1, "family": "diffusion"},
+        {"band_gains": (1, 1, 1, 1), "family": "diffusion"},
+        {"band_gains": (1, 1, 1, 1), "family": "regression", "base": None},
+        {"band_gains": (1, 1, 1)}, {"band_gains": (0, 1, 1, 1)}, {"band_gains": (1, 1, 1, 5)},
     ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(options))):
             TrainConfig(**{"family": "generator", "base": "a", **options})

@@ -199,6 +199,8 @@ def fit_denoiser(
             seconds = min(budget.left(), max(LEAST_CALIBRATION, budget.elapsed() / 10))
             spread = calibrated_spread(restorer, cache, seconds=seconds, progress=report)
             model = model.model_copy(update={"spread": spread})
+    if config.band_gains is not None:
+        model = model.model_copy(update={"spread": SpreadCalibration.of_gains(config.band_gains)})
     results: dict[str, Any] = {
         "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
         "images": dict(Counter(cache.datasets("train"))), "validation": module.mean_scores(valid),

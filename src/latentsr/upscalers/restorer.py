@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ PACKET = Wavelet()
 SAMPLE_STEPS = 16  # of a sample, unless told otherwise
 REALISM = 0.27  # where the dial stands unless told otherwise; chosen on training images, see the model card
 BANDS = PACKET.spec.latent_channels
+SIDE = math.isqrt(BANDS)
+FINENESS = [max(i, j) for i in range(SIDE) for j in range(SIDE)]  # of each band: the larger of its places in frequency
 LARGEST_GAIN = 4.0  # beyond it a band has next to no spread to calibrate
 SMALLEST_POWER = 1e-12
 
@@ -55,6 +57,11 @@ class SpreadCalibration(Config):
 
     slope: tuple[float, ...]
     intercept: tuple[float, ...]
+
+    @classmethod
+    def of_gains(cls, gains: Sequence[float]) -> Self:
+        """That which multiplies the bands of each of the four finenesses, the coarsest first, by its gain."""
+        return cls(slope=(1.0,) * BANDS, intercept=tuple(2 * math.log(gains[fineness]) for fineness in FINENESS))
 
     def gain(self, bands: Tensor) -> Tensor:
         """What to multiply each band of each image by, (images, 16, 1, 1), for the spread that its errors have."""
@@ -96,9 +103,8 @@ def band_weights(realism: float) -> Tensor:
 
     A band's fineness is the larger of its two places in frequency, from 0 to 3, over three.
     """
-    side = range(math.isqrt(BANDS))
-    fineness = [max(i, j) / (len(side) - 1) for i in side for j in side]
-    return torch.tensor([realism / max(1 - f, realism) if realism else 0.0 for f in fineness])[:, None, None]
+    coarse = (1 - fineness / (SIDE - 1) for fineness in FINENESS)
+    return torch.tensor([realism / max(one, realism) if realism else 0.0 for one in coarse])[:, None, None]
 
 
 def _bands(images: Tensor) -> Tensor:

@@ -14,12 +14,16 @@ prepare() { "$latentsr" prepare folder "$data/$1" -o "$out/$1" --split folders "
 prepare brain-mri --block 20 --drop-shared --duplicates drop
 prepare chest-xray --patient-pattern 'p(?P<patient>\d+)_' --drop-shared --duplicates drop
 prepare natural --size 256 --resize none --grey
-# Also chests with markers drawn on them, of which a set has few: of the prepared training images, so that what was left
-# out above stays out.
-"${PYTHON:-python}" "$(dirname "$0")/markers.py" "$out/chest-xray" "$out/marked/train" --count 500
-"$latentsr" prepare folder "$out/marked" -o "$out/chest-markers" --split folders --patient-pattern 'p(?P<patient>\d+)_'
-"$latentsr" encode "$out"/{brain-mri,chest-xray,natural,chest-markers} --vae haar -o "$out/haar"
-"$latentsr" encode "$out"/{brain-mri,chest-xray,natural,chest-markers} --vae cdf97 -o "$out/cdf97"
+# Also all chests twice with markers drawn on them, of which a set has few: of the prepared training images, so that what
+# was left out above stays out.
+for seed in 1 2; do
+    "${PYTHON:-python}" "$(dirname "$0")/markers.py" "$out/chest-xray" "$out/marked$seed/train" --count 752 --seed $seed
+    "$latentsr" prepare folder "$out/marked$seed" -o "$out/chest-markers$seed" --split folders \
+        --patient-pattern 'p(?P<patient>\d+)_'
+done
+for latent in haar cdf97; do
+    "$latentsr" encode "$out"/{brain-mri,chest-xray,natural,chest-markers1,chest-markers2} --vae $latent -o "$out/$latent"
+done
 
 # Half of the crops have another LR. The noise level is a condition of both networks.
 cat > "$out/both.yaml" <<'END'
@@ -28,7 +32,10 @@ modality: [MR, CR, DX]
 validate_every: 100
 END
 cp "$out/both.yaml" "$out/detail.yaml"
-echo "detail: 0.3" >> "$out/detail.yaml"
+cat >> "$out/detail.yaml" <<'END'
+detail: 0.3
+band_gains: [0.5, 0.6, 1.2, 0.9]
+END
 # The posterior mean: a regression network. Then what draws its error in one evaluation. Both see whole images, so that they
 # know borders. The shipped networks were trained in parts, the first of them on smaller crops: see the card.
 "$latentsr" train "$out/haar" -o "$out/latentsr-tiny-mean" --config "$out/both.yaml" --steps 7000 \

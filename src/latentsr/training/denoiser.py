@@ -36,11 +36,10 @@ from latentsr.metrics.fidelity import psnr
 from latentsr.names import NOISE_LEVEL, Condition
 from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule, steps_an_epoch
 from latentsr.upscalers import Sampling
-from latentsr.upscalers.restorer import LARGEST_GAIN, Restorer, refined
+from latentsr.upscalers.restorer import AS_DRAWN, BandGains, Restorer, refined
 
 SHOWN = 4  # images in the picture
 UNPROJECTED = "SR before projection"
-Gain = Annotated[float, Field(gt=0, le=LARGEST_GAIN)]
 NOISE_STATISTICS = Statistics(mean=(0.0,), sd=(0.05,))  # of a noise level, whatever the degradations
 STEPS_WITHOUT_MEAN = 8  # for networks that give no posterior mean in one evaluation
 
@@ -94,9 +93,8 @@ class TrainConfig(TrainingConfig):
     `zlr_init` begins it at the LR latent. `flips` turns images over at random on both axes, or the latents of an
     autoencoder that knows no such turn. `band_weights` weigh the error's orthonormal Haar bands, the finest level first
     and the rest last (the scale-aware loss that the study proposes); empty: none. `calibrate` false leaves the dial's
-    calibration out. `band_gains` take its place in a generator: at the dial's end a draw's distance from the mean is
-    multiplied by them, those bands of a wavelet packet that are of one fineness by one, the coarsest first; null: the
-    draw as it is. `weights` is how they are saved.
+    calibration out. `band_gains` multiply what a generator's draw differs from the mean by at the dial's end, the bands
+    of a wavelet packet by their fineness, the coarsest first. `weights` is how they are saved.
     """
 
     family: Family = "diffusion"
@@ -105,7 +103,7 @@ class TrainConfig(TrainingConfig):
     texture: float = Field(0, ge=0, le=1e6)
     degradations: tuple[str, ...] = Field((), max_length=64)
     detail: float = Field(0, ge=0, le=1)
-    band_gains: tuple[Gain, Gain, Gain, Gain] | None = None
+    band_gains: BandGains = AS_DRAWN
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Target = "residual"
     objective: ObjectiveName = "x0"
@@ -154,14 +152,15 @@ class TrainConfig(TrainingConfig):
     @model_validator(mode="after")
     def _family_fits(self) -> "TrainConfig":
         if self.family == "diffusion":
-            if self.adversarial or self.texture or self.band_gains:
+            if self.adversarial or self.texture or self.band_gains != AS_DRAWN:
                 raise ValueError("adversarial, texture or band_gains with family diffusion: they make a generator")
             return self
         fixed = FIXED if self.family == "regression" else (*FIXED, "loss")
         other = [name for name in fixed if getattr(self, name) != FAMILIES[self.family][name]]
         other += ["channels of several levels"] if len(self.channels) > 1 else []
         if self.family == "regression":
-            other += [name for name in ("base", "adversarial", "texture", "band_gains") if getattr(self, name)]
+            other += [name for name in ("base", "adversarial", "texture") if getattr(self, name)]
+            other += ["band_gains"] if self.band_gains != AS_DRAWN else []
         elif self.base is None and self.init is None:
             raise ValueError("family generator without base: it draws what a posterior mean lacks; name the model")
         elif self.batch == 1:

@@ -199,8 +199,6 @@ def fit_denoiser(
             seconds = min(budget.left(), max(LEAST_CALIBRATION, budget.elapsed() / 10))
             spread = calibrated_spread(restorer, cache, seconds=seconds, progress=report)
             model = model.model_copy(update={"spread": spread})
-    if config.band_gains is not None:
-        model = model.model_copy(update={"spread": SpreadCalibration.of_gains(config.band_gains)})
     results: dict[str, Any] = {
         "steps": trainer.global_step, "minutes": round(budget.elapsed() / 60, 1), "cache": cache.hash,
         "images": dict(Counter(cache.datasets("train"))), "validation": module.mean_scores(valid),
@@ -348,7 +346,7 @@ def model_config(
     if base is not None:
         process |= {"realism": 1.0, "steps": REFINING_STEPS}
     if config.family == "generator":
-        process |= {"solver": ONE_STEP, "steps": 2}
+        process |= {"solver": ONE_STEP, "steps": 2, "band_gains": config.band_gains}
     if config.published:
         published = PublishedSampling(table=config.schedule, zlr_init=config.zlr_init)
         process = {"solver": "published", "published": published, "realism": 1.0}

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -43,10 +43,11 @@ PACKET = Wavelet()
 SAMPLE_STEPS = 16  # of a sample, unless told otherwise
 REALISM = 0.27  # where the dial stands unless told otherwise; chosen on training images, see the model card
 BANDS = PACKET.spec.latent_channels
-SIDE = math.isqrt(BANDS)
-FINENESS = [max(i, j) for i in range(SIDE) for j in range(SIDE)]  # of each band: the larger of its places in frequency
 LARGEST_GAIN = 4.0  # beyond it a band has next to no spread to calibrate
 SMALLEST_POWER = 1e-12
+Gain = Annotated[float, Field(gt=0, le=LARGEST_GAIN)]
+BandGains = tuple[Gain, Gain, Gain, Gain]
+AS_DRAWN: BandGains = (1.0, 1.0, 1.0, 1.0)
 
 
 class SpreadCalibration(Config):
@@ -57,11 +58,6 @@ class SpreadCalibration(Config):
 
     slope: tuple[float, ...]
     intercept: tuple[float, ...]
-
-    @classmethod
-    def of_gains(cls, gains: Sequence[float]) -> Self:
-        """That which multiplies the bands of each of the four finenesses, the coarsest first, by its gain."""
-        return cls(slope=(1.0,) * BANDS, intercept=tuple(2 * math.log(gains[fineness]) for fineness in FINENESS))
 
     def gain(self, bands: Tensor) -> Tensor:
         """What to multiply each band of each image by, (images, 16, 1, 1), for the spread that its errors have."""
@@ -86,25 +82,29 @@ def fit_calibration(errors: Tensor, distances: Tensor) -> SpreadCalibration:
     return SpreadCalibration(slope=tuple(slope.tolist()), intercept=tuple(intercept.tolist()))
 
 
-def between(mean: Tensor, sample: Tensor, realism: float, calibration: SpreadCalibration | None) -> Tensor:
+def between(
+    mean: Tensor, sample: Tensor, realism: float, calibration: SpreadCalibration | None, gains: BandGains = AS_DRAWN
+) -> Tensor:
     """The image at `realism` between mean and sample, (images, 1, rows, columns), pixels in [0, 1].
 
-    0 is the mean. 1 is the calibrated sample, or the sample as drawn without a calibration.
+    0 is the mean. 1 is the calibrated sample, or the sample as drawn without a calibration, with these gains.
     """
     bands = _bands(sample - mean)
     gain = 1.0 if calibration is None else calibration.gain(bands)
-    weights = resident(band_weights, (realism,), bands.dtype, bands.device)
+    weights = resident(band_weights, (realism, gains), bands.dtype, bands.device)
     distance = PACKET.decode(bands * gain * weights)
     return mean + distance[..., : mean.shape[-2], : mean.shape[-1]]
 
 
-def band_weights(realism: float) -> Tensor:
-    """The share of each band that the dial lets in, (16, 1, 1): min(1, realism / (1 - fineness)).
+def band_weights(realism: float, gains: BandGains = AS_DRAWN) -> Tensor:
+    """How much of each band the dial lets in, (16, 1, 1): gain * min(1, realism / (1 - fineness)).
 
-    A band's fineness is the larger of its two places in frequency, from 0 to 3, over three.
+    A band's fineness is the larger of its two places in frequency, from 0 to 3, over three; each has its gain.
     """
-    coarse = (1 - fineness / (SIDE - 1) for fineness in FINENESS)
-    return torch.tensor([realism / max(one, realism) if realism else 0.0 for one in coarse])[:, None, None]
+    side = range(math.isqrt(BANDS))
+    shares = [realism / max(1 - place / side[-1], realism) if realism else 0.0 for place in side]
+    weights = [gain * share for gain, share in zip(gains, shares, strict=True)]
+    return torch.tensor([weights[max(i, j)] for i in side for j in side])[:, None, None]
 
 
 def _bands(images: Tensor) -> Tensor:
@@ -129,7 +129,8 @@ class ModelConfig(Config):
 
     `autoencoder` is a name in the table, or "autoencoder": the folder of that name inside the model. `trained_on`,
     `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are
-    unlike. `realism` is the dial's place for samples, `steps` their evaluations, `spread` their calibration.
+    unlike. `realism` is the dial's place for samples, `steps` their evaluations, `spread` their calibration, and
+    `band_gains` what their bands are multiplied by, by fineness, the coarsest first; spreads are those without these.
     `published` is the process of a model that was imported from the study's checkpoints, or trained as they were; it
     then decides instead of objective, schedule and solver. `parent` is the model that it was fine-tuned from. `base` is
     the model, in the folder of that name, whose estimate is the posterior mean, and which this one refines: its network
@@ -159,6 +160,7 @@ class ModelConfig(Config):
     calibration: Calibration | None = Field(None, exclude_if=lambda value: value is None)  # as above
     inputs: TrainedInputs | None = Field(None, exclude_if=lambda value: value is None)  # as above
     steps: int = Field(SAMPLE_STEPS, ge=2, le=1000, exclude_if=lambda value: value == SAMPLE_STEPS)  # as above
+    band_gains: BandGains = Field(AS_DRAWN, exclude_if=lambda value: value == AS_DRAWN)  # as above
     files: dict[str, str] = Field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -225,17 +227,20 @@ class Restorer(Upscaler):
             return Restored(image, latents=own.float().cpu(), mean=image if self.has_mean else None)
         mean = self._draw(given, ids, sampling, steps=1)[0] if self.has_mean else None
         realism = self.realism if sampling.realism is None else sampling.realism
-        images, whole = Moments(), Moments()
+        images, spreads = Moments(), Moments()
         latents: Tensor | None = None
         for number in range(sampling.samples):
             drawn, latents = self._draw(given, ids, sampling, steps=steps, number=number)
-            at = drawn if mean is None else between(mean, drawn, realism, self.config.spread)
+            at = whole = drawn
+            if mean is not None:
+                at = between(mean, drawn, realism, self.config.spread, self.config.band_gains)
+                whole = between(mean, drawn, 1.0, self.config.spread)
             images.add(consistent(at))
             if sampling.samples > 1:
-                whole.add(consistent(drawn if mean is None else between(mean, drawn, 1.0, self.config.spread)))
+                spreads.add(consistent(whole))
         image, mean = finite(images.mean.float().cpu()), None if mean is None else mean.float().cpu()
         if sampling.samples > 1 or latents is None:
-            spread, calibration = whole.sd.float().cpu(), self.calibration
+            spread, calibration = spreads.sd.float().cpu(), self.calibration
             interval = None if calibration is None or self.uncalibrated(sampling) else calibration.half_widths(spread)
             return Restored(image, spread, interval=interval, mean=mean)
         return Restored(image, latents=latents.float().cpu(), mean=mean)

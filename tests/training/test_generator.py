@@ -8,7 +8,7 @@ import torch
 from latentsr.config import sha256
 from latentsr.data.latents import LatentCache
 from latentsr.diffusion.denoiser import Denoiser
-from latentsr.errors import OptionError
+from latentsr.errors import OptionError, StaleError
 from latentsr.job import run_folder
 from latentsr.metrics.sets import laplacian_pyramid
 from latentsr.provenance import SAMPLE
@@ -99,6 +99,16 @@ def test_all_that_is_scored_counts(
             assert made(weight)[0] != own[0]
     monkeypatch.setattr(generator, "PENALTY", 0.0)
     assert not torch.equal(made("free")[1], own[1])
+
+
+def test_a_training_goes_on_with_the_scores_that_it_began_with(
+    cache: LatentCache, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**SMALL, "base": str(trained)}
+    out = fitted(cache, tmp_path / "model", steps=1, **options)
+    monkeypatch.setattr(generator, "CONTRAST", generator.CONTRAST / 2)
+    with pytest.raises(StaleError, match="options or cache"):
+        fitted(cache, out, steps=2, **options)
 
 
 def test_options_of_a_generator() -> None:

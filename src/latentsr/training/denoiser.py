@@ -350,6 +350,11 @@ class DenoiserTraining(LightningModule):
         self.channel_weights: Tensor
         self.register_buffer("channel_weights", (sd / sd.mean())[:, None, None], persistent=False)
 
+    @staticmethod
+    def scored() -> dict[str, Any]:
+        """Facts of a training beyond its options: what its loss weighs, if options do not say that."""
+        return {}
+
     def on_fit_start(self) -> None:
         """Brings a base to the device of this process, of which there may be several."""
         if self.restorer.base is not None:

@@ -167,7 +167,8 @@ def fit_denoiser(
     refined = config.base or (None if parent is None or parent.base is None else parent.folder / BASE)
     base = None if refined is None else SuperResolver.load(refined, device=where)
     config = resolved(config, cache, base)
-    facts: dict[str, Any] = {"config": config.facts, "cache": cache.hash}
+    kind = GeneratorTraining if config.family == "generator" else DenoiserTraining
+    facts = {"config": config.facts, "cache": cache.hash, **kind.scored()}
     facts |= {name: model.hash for name, model in (("parent", parent), ("base", base)) if model is not None}
     folder = JobFolder(
         run, "training", "facts.json", frozenset(), "options or cache", shared=True, fix=f"remove {out} and {run}"
@@ -181,7 +182,6 @@ def fit_denoiser(
     crops, valid = _samples(cache, restorer, config, validation_images)
     budget, ema = Budget(config.steps, config.minutes), Ema(config.ema)
     checkpoint = LastCheckpoint(run / CHECKPOINTS, facts, earlier=earlier)
-    kind = GeneratorTraining if config.family == "generator" else DenoiserTraining
     module = kind(restorer, config, budget, run / "pictures")
     with progress("train", unit="steps", resumes=True) as report:
         trainer = make_trainer(run, config, budget, ema, checkpoint, report=report, device=device, devices=devices)

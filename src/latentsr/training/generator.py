@@ -138,6 +138,11 @@ class GeneratorTraining(DenoiserTraining):
                 self.discriminator.parameters(), lr=config.learning_rate / 2, betas=(0.0, 0.99)
             )
 
+    @staticmethod
+    def scored() -> dict[str, Any]:
+        """The weights of scores, so that a training does not go on with others than it was begun with."""
+        return {"scores": {"spectral": SPECTRAL, "contrast": CONTRAST, "window": WINDOW, "faint": FAINT}}
+
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         """The scores of two draws, and of the first the patches' distance and what the discriminator holds."""
         condition, up = self.restorer.condition(batch, batch["noise"])

@@ -37,7 +37,8 @@ detail: 0.3
 band_gains: [0.5, 0.6, 1.2, 0.9]
 END
 # The posterior mean: a regression network. Then what draws its error in one evaluation. Both see whole images, so that they
-# know borders. The shipped networks were trained in parts, the first of them on smaller crops: see the card.
+# know borders. The shipped networks were trained in parts, the first of them on smaller crops, the mean with other markers, and
+# the last part of the sample with frequencies of weight 0.6: see the card.
 "$latentsr" train "$out/haar" -o "$out/latentsr-tiny-mean" --config "$out/both.yaml" --steps 7000 \
     --family regression --loss l2 --channels 64 --crop 64 --batch 4
 "$latentsr" train "$out/cdf97" -o "$out/latentsr-tiny" --config "$out/detail.yaml" --steps 12000 \

@@ -12,7 +12,7 @@ PYTHON = [path for folder in ("src", "tests", "benchmarks") for path in sorted((
 
 FILE_LINES = 600
 FUNCTION_LINES = 60
-FILES, LINES, ONE_CALLER = 150, 34_733, 0.1  # lines are exact: what grows says so
+FILES, LINES, ONE_CALLER = 150, 34_736, 0.1  # lines are exact: what grows says so
 NAMES_OF_NOTHING = {"utils", "util", "helpers", "helper", "common", "base", "misc", "tools"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

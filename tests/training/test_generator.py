@@ -58,6 +58,10 @@ def test_a_generator_draws_in_one_evaluation_and_resumes(cache: LatentCache, tra
     gained = SuperResolver.load(tuned, device="cpu")
     assert gained.config.base == model.config.base
     assert (model.config.band_gains, gained.config.band_gains) == (AS_DRAWN, gains)
+    assert "band_gains" not in (out / "config.json").read_text()  # as in models of before, whose hash is of that text
+    assert "coarse to fine | 0.5, 0.75, 1.25, 1.0 |" in (tuned / "README.md").read_text()
+    kept = fitted(cache, tmp_path / "kept", init=str(tuned), steps=1, **{**options, "base": None})
+    assert SuperResolver.load(kept, device="cpu").config.band_gains == gains
     two = Sampling(steps=2, realism=1, samples=2)
     found = gained.restore(lr, ids=["a"], sampling=two)
     gained.config = gained.config.model_copy(update={"band_gains": AS_DRAWN})
@@ -107,7 +111,7 @@ def test_a_training_goes_on_with_the_scores_that_it_began_with(
     options = {**SMALL, "base": str(trained)}
     out = fitted(cache, tmp_path / "model", steps=1, **options)
     monkeypatch.setattr(generator, "CONTRAST", generator.CONTRAST / 2)
-    with pytest.raises(StaleError, match="options or cache"):
+    with pytest.raises(StaleError, match="options, cache or scores"):
         fitted(cache, out, steps=2, **options)
 
 

@@ -36,7 +36,7 @@ from latentsr.metrics.fidelity import psnr
 from latentsr.names import NOISE_LEVEL, Condition
 from latentsr.training.trainer import Budget, TrainingConfig, optimiser_with_schedule, steps_an_epoch
 from latentsr.upscalers import Sampling
-from latentsr.upscalers.restorer import AS_DRAWN, BandGains, Restorer, refined
+from latentsr.upscalers.restorer import BandGains, Restorer, refined
 
 SHOWN = 4  # images in the picture
 UNPROJECTED = "SR before projection"
@@ -93,8 +93,8 @@ class TrainConfig(TrainingConfig):
     `zlr_init` begins it at the LR latent. `flips` turns images over at random on both axes, or the latents of an
     autoencoder that knows no such turn. `band_weights` weigh the error's orthonormal Haar bands, the finest level first
     and the rest last (the scale-aware loss that the study proposes); empty: none. `calibrate` false leaves the dial's
-    calibration out. `band_gains` multiply what a generator's draw differs from the mean by at the dial's end, the bands
-    of a wavelet packet by their fineness, the coarsest first. `weights` is how they are saved.
+    calibration out. `band_gains` multiply a generator's distance from the mean, the bands of a wavelet packet by their
+    fineness, the coarsest first; null: as those of `init`, or all 1. `weights` is how they are saved.
     """
 
     family: Family = "diffusion"
@@ -103,7 +103,7 @@ class TrainConfig(TrainingConfig):
     texture: float = Field(0, ge=0, le=1e6)
     degradations: tuple[str, ...] = Field((), max_length=64)
     detail: float = Field(0, ge=0, le=1)
-    band_gains: BandGains = AS_DRAWN
+    band_gains: BandGains | None = None
     conditions: tuple[Condition, ...] = ("pixels",)
     target: Target = "residual"
     objective: ObjectiveName = "x0"
@@ -152,15 +152,14 @@ class TrainConfig(TrainingConfig):
     @model_validator(mode="after")
     def _family_fits(self) -> "TrainConfig":
         if self.family == "diffusion":
-            if self.adversarial or self.texture or self.band_gains != AS_DRAWN:
-                raise ValueError("adversarial, texture or band_gains with family diffusion: they make a generator")
+            if given := [name for name in GENERATORS if getattr(self, name)]:
+                raise ValueError(f"{', '.join(given)} with family diffusion: for family generator")
             return self
         fixed = FIXED if self.family == "regression" else (*FIXED, "loss")
         other = [name for name in fixed if getattr(self, name) != FAMILIES[self.family][name]]
         other += ["channels of several levels"] if len(self.channels) > 1 else []
         if self.family == "regression":
-            other += [name for name in ("base", "adversarial", "texture") if getattr(self, name)]
-            other += ["band_gains"] if self.band_gains != AS_DRAWN else []
+            other += [name for name in ("base", *GENERATORS) if getattr(self, name)]
         elif self.base is None and self.init is None:
             raise ValueError("family generator without base: it draws what a posterior mean lacks; name the model")
         elif self.batch == 1:
@@ -221,6 +220,7 @@ FIXED = (
     "objective", "schedule", "pure_noise_share", "channel_weight", "snr_weight", "band_weights", "published",
     "calibrate",
 )  # fmt: skip
+GENERATORS = ("adversarial", "texture", "band_gains")  # options of these alone
 FLOOR = 1e-6  # of the learning rate that falls by the epoch
 
 
@@ -352,7 +352,7 @@ class DenoiserTraining(LightningModule):
 
     @staticmethod
     def scored() -> dict[str, Any]:
-        """Facts of a training beyond its options: what its loss weighs, if options do not say that."""
+        """What decides the loss beside the options, as facts of the training: nothing."""
         return {}
 
     def on_fit_start(self) -> None:

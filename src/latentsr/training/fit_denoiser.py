@@ -42,7 +42,7 @@ from latentsr.training.trainer import Budget, Ema, LastCheckpoint, Progress, mak
 from latentsr.upscalers import CONFIG, Sampling
 from latentsr.upscalers.inputs import TrainedInputs
 from latentsr.upscalers.model import BASE, SuperResolver, save_model
-from latentsr.upscalers.restorer import ModelConfig, Parent, Restorer, SpreadCalibration, fit_calibration
+from latentsr.upscalers.restorer import AS_DRAWN, ModelConfig, Parent, Restorer, SpreadCalibration, fit_calibration
 
 IMAGES = 32
 REFINING_STEPS = 5  # of a sample that refines a base's estimate, that one included
@@ -96,6 +96,8 @@ def model_card(model: ModelConfig, config: TrainConfig, facts: Mapping[str, Any]
     )  # fmt: skip
     if config.degradations:
         origins += f"\n| LR of half of the crops | made by {', '.join(f'`{one}`' for one in config.degradations)} |"
+    if model.band_gains != AS_DRAWN:
+        origins += f"\n| gains of a sample's bands, coarse to fine | {', '.join(map(str, model.band_gains))} |"
     channels = ", ".join(map(str, model.denoiser.channels))
     if model.denoiser.family == "regression":
         what, validated = "A regression network", ""
@@ -156,8 +158,8 @@ def fit_denoiser(
     """The model folder `out`, made by training on `cache`; logs, pictures and checkpoint lie in `out`.run.
 
     A killed training goes on from its last checkpoint, a finished one if `steps` or `minutes`, which include the
-    calibration, are more than before. StaleError for other options or another cache than those of `out`, InputError
-    for an altered array of the cache, or NaN in it. `modalities` are the DICOM codes of the images.
+    calibration, are more than before. StaleError for other options, scores or another cache than those of `out`,
+    InputError for an altered array of the cache, or NaN in it. `modalities` are the DICOM codes of the images.
     """
     out, run = out.resolve(), run_folder(out)
     where = resolve_device(device)
@@ -170,9 +172,8 @@ def fit_denoiser(
     kind = GeneratorTraining if config.family == "generator" else DenoiserTraining
     facts = {"config": config.facts, "cache": cache.hash, **kind.scored()}
     facts |= {name: model.hash for name, model in (("parent", parent), ("base", base)) if model is not None}
-    folder = JobFolder(
-        run, "training", "facts.json", frozenset(), "options or cache", shared=True, fix=f"remove {out} and {run}"
-    )
+    fix, decided_by = f"remove {out} and {run}", "options, cache or scores"
+    folder = JobFolder(run, "training", "facts.json", frozenset(), decided_by, shared=True, fix=fix)
     state, earlier = training_state(folder, out, facts)
     if state == "finished":
         return out
@@ -323,9 +324,10 @@ def model_config(
 ) -> ModelConfig:  # fmt: skip
     """What a training on `cache` makes, but for its weights.
 
-    From a `parent` come the latent statistics, on which its weights depend, and the names of its training sets;
-    OptionError, which says what differs, unless autoencoder, conditions, target, objective, schedule and network agree.
-    Conditions and degradation of a `base` must agree, too, and the autoencoder unless both lose nothing.
+    From a `parent` come the latent statistics, on which its weights depend, the names of its training sets, and the
+    gains of bands unless the options have some; OptionError, which says what differs, unless autoencoder, conditions,
+    target, objective, schedule and network agree. Conditions and degradation of a `base` must agree, too, and the
+    autoencoder unless both lose nothing.
     """
     autoencoder = load_autoencoder(cache.autoencoder)
     if config.family == "generator" and base is None:
@@ -346,7 +348,8 @@ def model_config(
     if base is not None:
         process |= {"realism": 1.0, "steps": REFINING_STEPS}
     if config.family == "generator":
-        process |= {"solver": ONE_STEP, "steps": 2, "band_gains": config.band_gains}
+        gains = config.band_gains or (AS_DRAWN if parent is None else parent.config.band_gains)
+        process |= {"solver": ONE_STEP, "steps": 2, "band_gains": gains}
     if config.published:
         published = PublishedSampling(table=config.schedule, zlr_init=config.zlr_init)
         process = {"solver": "published", "published": published, "realism": 1.0}

@@ -140,7 +140,7 @@ class GeneratorTraining(DenoiserTraining):
 
     @staticmethod
     def scored() -> dict[str, Any]:
-        """The weights of scores, so that a training does not go on with others than it was begun with."""
+        """Weights and scales of the scores, which are no options: a training goes on with those that it began with."""
         return {"scores": {"spectral": SPECTRAL, "contrast": CONTRAST, "window": WINDOW, "faint": FAINT}}
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:

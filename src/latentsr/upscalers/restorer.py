@@ -87,7 +87,8 @@ def between(
 ) -> Tensor:
     """The image at `realism` between mean and sample, (images, 1, rows, columns), pixels in [0, 1].
 
-    0 is the mean. 1 is the calibrated sample, or the sample as drawn without a calibration, with these gains.
+    0 is the mean. 1 is the calibrated sample, or the sample as drawn without a calibration, where all gains are 1: the
+    bands of its distance from the mean are multiplied by them (`band_weights`).
     """
     bands = _bands(sample - mean)
     gain = 1.0 if calibration is None else calibration.gain(bands)
@@ -99,7 +100,7 @@ def between(
 def band_weights(realism: float, gains: BandGains = AS_DRAWN) -> Tensor:
     """How much of each band the dial lets in, (16, 1, 1): gain * min(1, realism / (1 - fineness)).
 
-    A band's fineness is the larger of its two places in frequency, from 0 to 3, over three; each has its gain.
+    A band's fineness is the larger of its two places in frequency, from 0 to 3, over three; there is a gain for each.
     """
     side = range(math.isqrt(BANDS))
     shares = [realism / max(1 - place / side[-1], realism) if realism else 0.0 for place in side]
@@ -130,7 +131,8 @@ class ModelConfig(Config):
     `autoencoder` is a name in the table, or "autoencoder": the folder of that name inside the model. `trained_on`,
     `modalities` (DICOM codes) and `size`, (rows, columns) of the HR training images, serve to warn of images that are
     unlike. `realism` is the dial's place for samples, `steps` their evaluations, `spread` their calibration, and
-    `band_gains` what their bands are multiplied by, by fineness, the coarsest first; spreads are those without these.
+    `band_gains` what the bands of their distance from the mean are multiplied by, by fineness, the coarsest first. The
+    spread of several samples is that of samples without gains.
     `published` is the process of a model that was imported from the study's checkpoints, or trained as they were; it
     then decides instead of objective, schedule and solver. `parent` is the model that it was fine-tuned from. `base` is
     the model, in the folder of that name, whose estimate is the posterior mean, and which this one refines: its network
@@ -231,12 +233,10 @@ class Restorer(Upscaler):
         latents: Tensor | None = None
         for number in range(sampling.samples):
             drawn, latents = self._draw(given, ids, sampling, steps=steps, number=number)
-            at = whole = drawn
-            if mean is not None:
-                at = between(mean, drawn, realism, self.config.spread, self.config.band_gains)
-                whole = between(mean, drawn, 1.0, self.config.spread)
+            at = drawn if mean is None else between(mean, drawn, realism, self.config.spread, self.config.band_gains)
             images.add(consistent(at))
             if sampling.samples > 1:
+                whole = drawn if mean is None else between(mean, drawn, 1.0, self.config.spread)
                 spreads.add(consistent(whole))
         image, mean = finite(images.mean.float().cpu()), None if mean is None else mean.float().cpu()
         if sampling.samples > 1 or latents is None:

@@ -133,7 +133,7 @@ def test_what_bicubic_and_the_shipped_model_reach_stands_beside_what_is_expected
         assert 20 < row["mean"] < 45
         value = f"{row['method']} {row['mean']:.1f} dB [{row['low']:.1f}, {row['high']:.1f}] ("
         assert value in words
-    trained = "trained on brain-mri, chest-xray, marked and natural"
+    trained = "trained on brain-mri, chest-xray, marked, marked1, marked2 and natural"
     assert f"latentsr-tiny (the posterior mean of the shipped model, {trained})" in words
     for number, name in enumerate(told["datasets"]):
         means = {row["method"]: row["mean"] for row in told["baselines"] if row["dataset"] == name}

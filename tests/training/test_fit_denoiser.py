@@ -200,10 +200,10 @@ def test_a_finished_training_is_left_and_another_is_stale(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert fitted(cache, tiny) == fitted(cache, tiny, workers=3) == tiny
-    with pytest.raises(StaleError, match="of other options or cache"):
+    with pytest.raises(StaleError, match="of other options, cache or scores"):
         fitted(cache, tiny, seed=4)
     other = made(tmp_path / "other", ("train",))
-    with pytest.raises(StaleError, match="of other options or cache"):
+    with pytest.raises(StaleError, match="of other options, cache or scores"):
         fitted(other, tiny)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -351,7 +351,7 @@ def test_a_killed_extension_goes_on_and_equals_an_undisturbed_one(
 def test_a_finished_training_is_extended_by_more_steps_alone(cache: LatentCache, tiny: Path) -> None:
     first = contents(tiny)
     assert contents(fitted(cache, tiny, steps=4)) == contents(fitted(cache, tiny, steps=8)) == first
-    with pytest.raises(StaleError, match="of other options or cache"):
+    with pytest.raises(StaleError, match="of other options, cache or scores"):
         fitted(cache, tiny, steps=12, learning_rate=1e-3)
     fitted(cache, tiny, steps=10)
     longer = contents(tiny)

@@ -40,7 +40,7 @@ def test_the_shipped_model_is_measured_as_it_enhances(hr: torch.Tensor) -> None:
     assert (interpolated.name, shipped.name) == ("bicubic", "latentsr-tiny")
     model = latentsr.SuperResolver.load("latentsr-tiny", device="cpu")
     assert shipped.hash == model.hash
-    assert shipped.about.endswith("trained on brain-mri, chest-xray, marked and natural")
+    assert shipped.about.endswith("trained on brain-mri, chest-xray, marked, marked1, marked2 and natural")
     lr = BY_FOUR.apply(hr)
     for one, sr in ((interpolated, bicubic(BY_FOUR).restore(lr, ["a", "b"]).image),
                     (shipped, model.restore(lr, ids=["a", "b"]).image)):  # fmt: skip

@@ -53,23 +53,28 @@ def test_a_generator_draws_in_one_evaluation_and_resumes(cache: LatentCache, tra
         fitted(cache, tmp_path / "small", **{**options, "crop": 4})
     with pytest.raises(OptionError, match="set devices to 1"):
         fit_denoiser(cache, tmp_path / "two", TrainConfig(**options), device="cpu", devices=2)
-    gains = (0.5, 0.75, 1.25, 1.0)
-    tuned = fitted(cache, tmp_path / "tuned", init=str(out), steps=2, **{**options, "base": None, "band_gains": gains})
-    gained = SuperResolver.load(tuned, device="cpu")
-    assert gained.config.base == model.config.base
-    assert (model.config.band_gains, gained.config.band_gains) == (AS_DRAWN, gains)
-    assert "band_gains" not in (out / "config.json").read_text()  # as in models of before, whose hash is of that text
-    assert "coarse to fine | 0.5, 0.75, 1.25, 1.0 |" in (tuned / "README.md").read_text()
-    kept = fitted(cache, tmp_path / "kept", init=str(tuned), steps=1, **{**options, "base": None})
-    assert SuperResolver.load(kept, device="cpu").config.band_gains == gains
-    two = Sampling(steps=2, realism=1, samples=2)
-    found = gained.restore(lr, ids=["a"], sampling=two)
-    gained.config = gained.config.model_copy(update={"band_gains": AS_DRAWN})
-    plain = gained.restore(lr, ids=["a"], sampling=two)
-    assert torch.equal(found.spread, plain.spread)  # what the map says of errors is not what looks best
-    assert not torch.equal(found.image, plain.image)
+    tuned = fitted(cache, tmp_path / "tuned", init=str(out), steps=2, **{**options, "base": None})
+    assert SuperResolver.load(tuned, device="cpu").config.base == model.config.base
     with pytest.raises(OptionError, match="that model has no base"):
         fitted(cache, tmp_path / "lonely", init=str(trained), steps=2, **{**options, "base": None})
+
+
+def test_gains_are_for_the_image_alone_and_stay_in_what_is_tuned(
+    cache: LatentCache, trained: Path, tmp_path: Path
+) -> None:
+    gains, options = (0.5, 0.75, 1.25, 1.0), {**SMALL, "steps": 1}
+    plain = fitted(cache, tmp_path / "plain", base=str(trained), **options)
+    assert "band_gains" not in (plain / "config.json").read_text()  # as in models of before, whose hash is of that text
+    tuned = fitted(cache, tmp_path / "tuned", init=str(plain), band_gains=gains, **options)
+    assert "coarse to fine | 0.5, 0.75, 1.25, 1.0 |" in (tuned / "README.md").read_text()
+    model = SuperResolver.load(fitted(cache, tmp_path / "kept", init=str(tuned), **options), device="cpu")
+    assert model.config.band_gains == gains
+    lr, two = torch.rand(1, 1, 8, 8), Sampling(realism=1, samples=2)
+    found = model.restore(lr, ids=["a"], sampling=two)
+    model.config = model.config.model_copy(update={"band_gains": AS_DRAWN})
+    drawn = model.restore(lr, ids=["a"], sampling=two)
+    assert torch.equal(found.spread, drawn.spread)  # what the map says of errors is not what looks best
+    assert not torch.equal(found.image, drawn.image)
 
 
 def test_all_that_is_scored_counts(
